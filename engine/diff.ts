@@ -1,0 +1,76 @@
+/** Which properties differ, and what that means for the resource. */
+import { canonical, isMap, isSecret, mapWire, plain, UNKNOWN, type Wire, type WireMap } from "./wire";
+
+export interface Diff {
+  changed: string[];
+  replaces: string[];
+  deleteBeforeReplace: boolean;
+}
+
+export interface Rules {
+  /** Properties whose change is made in place; that of any other one replaces the resource. */
+  readonly inPlace?: readonly string[];
+  /** Lists whose order counts; the others are sets. */
+  readonly lists?: readonly string[];
+  readonly defaults?: WireMap;
+  /** The old one goes first whatever its name. */
+  readonly deleteFirst?: boolean;
+}
+
+export const NO_DIFF: Diff = { changed: [], replaces: [], deleteBeforeReplace: false };
+
+/** Absent, null, empty and default are one; lists are sets unless their order counts. */
+function normal(key: string, value: Wire | undefined, rules: Rules): Wire {
+  const asSet = !rules.lists?.includes(key);
+  const result = mapWire(plain(value ?? null), (v) => {
+    if (Array.isArray(v)) {
+      if (v.length === 0) return null;
+      return asSet ? [...v].sort((a, b) => (canonical(a) < canonical(b) ? -1 : 1)) : v;
+    }
+    if (!isMap(v)) return v;
+    const entries = Object.entries(v).filter(([, item]) => item !== null);
+    return entries.length === 0 ? null : Object.fromEntries(entries);
+  });
+  return result ?? rules.defaults?.[key] ?? null;
+}
+
+export function changedKeys(olds: WireMap, news: WireMap, rules: Rules = {}): string[] {
+  const keys = new Set([...Object.keys(olds), ...Object.keys(news)]);
+  return [...keys]
+    .filter((key) => canonical(normal(key, olds[key], rules)) !== canonical(normal(key, news[key], rules)))
+    .sort();
+}
+
+/** As the Terraform bridge has it, two things of one given name cannot exist side by side. */
+export function diffByRules(olds: WireMap, news: WireMap, rules: Rules, autoNamed: boolean): Diff {
+  const changed = changedKeys(olds, news, rules);
+  return {
+    changed,
+    replaces: changed.filter((key) => !rules.inPlace?.includes(key)),
+    deleteBeforeReplace: rules.deleteFirst ?? (!autoNamed && !changed.includes("name")),
+  };
+}
+
+/** `ignoreChanges`: the old value stands. Paths into a property are cut down to the property. */
+export function withoutIgnored(olds: WireMap, news: WireMap, ignored: readonly string[]): WireMap {
+  const result = { ...news };
+  const keys = ignored.includes("*")
+    ? [...Object.keys(olds), ...Object.keys(news)]
+    : ignored.map((p) => p.split(/[.[]/, 1)[0] ?? p);
+  for (const key of keys) {
+    const old = olds[key];
+    if (old === undefined) Reflect.deleteProperty(result, key);
+    else result[key] = old;
+  }
+  return result;
+}
+
+const MAX_SHOWN = 90;
+
+export function shown(value: Wire | undefined): string {
+  if (value === undefined) return "(none)";
+  const text = JSON.stringify(
+    mapWire(value, (v) => (isSecret(v) ? "[secret]" : v === UNKNOWN ? "[unknown]" : v)),
+  );
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+}

@@ -1,0 +1,68 @@
+import type Docker from "dockerode";
+import type { Diff } from "../diff";
+import { UserError } from "../errors";
+import type { ResourceState } from "../state";
+import type { WireMap } from "../wire";
+
+export interface Subject {
+  readonly name: string;
+  readonly urn: string;
+}
+
+export interface Context extends Subject {
+  readonly docker: Docker;
+  /** The Docker host, as shown to the user. */
+  readonly host: string;
+  /** Labels that say whose it is, for everything that can carry labels. */
+  readonly ownLabels: Readonly<Record<string, string>>;
+  /** Whether the state holds a thing of this id. */
+  readonly inState: (id: string) => boolean;
+  readonly say: (line: string) => void;
+}
+
+export interface Made {
+  id: string;
+  outputs: WireMap;
+}
+
+/** How resources of one type are made on a Docker Engine. Values are plain: no secrets, no references. */
+export interface Handler {
+  /** Every input that is understood; any other one is refused by name. */
+  readonly inputs: readonly string[];
+  /** The inputs with what the provider adds to them (names, defaults, hashes). */
+  check?(subject: Subject, olds: WireMap | undefined, news: WireMap): Promise<WireMap> | WireMap;
+  diff(olds: WireMap, news: WireMap, autoNamed: boolean): Diff;
+  /** Whether the planned creation can work, asked before anything is touched. */
+  plan?(context: Context, news: WireMap): Promise<void>;
+  create(context: Context, news: WireMap): Promise<Made>;
+  update?(context: Context, old: ResourceState, news: WireMap): Promise<WireMap>;
+  delete(context: Context, old: ResourceState): Promise<void>;
+  /** What became of it since: undefined when it is gone, else the inputs it no longer matches. */
+  refresh(context: Context, old: ResourceState): Promise<string[] | undefined>;
+}
+
+export const STACK_LABEL = "switchyard.stack";
+export const URN_LABEL = "switchyard.urn";
+
+/**
+ * Refuses a name that something else has. What carries the stack's label but is not in its state was left by a run that
+ * died between making and recording it: that one may be replaced.
+ */
+export function refuseForeign(
+  { ownLabels, inState, host }: Context,
+  kind: "container" | "network" | "volume",
+  name: string,
+  found: { id: string; labels: Record<string, string> | null | undefined },
+): void {
+  if (found.labels?.[STACK_LABEL] !== ownLabels[STACK_LABEL]) {
+    const remove = `docker ${kind === "container" ? "rm -f" : `${kind} rm`} ${name}`;
+    throw new UserError(
+      `A ${kind} named "${name}" exists on ${host} and does not belong to this stack: remove it (${remove}) or choose another name.`,
+    );
+  }
+  if (inState(found.id)) {
+    throw new UserError(
+      `The ${kind} name "${name}" is still used by another resource of this stack: choose another name, or give the new resource an alias of the old one.`,
+    );
+  }
+}

@@ -1,0 +1,121 @@
+import path from "node:path";
+import type Docker from "dockerode";
+import { changedKeys } from "../diff";
+import { messageOf, UserError } from "../errors";
+import { hasUnknown, isMap, type WireMap } from "../wire";
+import { buildContext } from "./build-context";
+import type { Context, Handler, Made } from "./handler";
+import { tar } from "./tar";
+import { flag, given, orGone, record, text, texts } from "./values";
+
+const BUILD_INPUTS = [
+  "addHosts", "args", "builderVersion", "cacheFrom", "context", "dockerfile", "network", "platform", "target",
+]; // prettier-ignore
+
+/** Builds go one after another: images that share their first lines then share the layers, too. */
+let lastBuild: Promise<unknown> = Promise.resolve();
+
+function buildOf(news: WireMap): WireMap {
+  const build = isMap(news.build) ? news.build : {};
+  const context = text(build.context) ?? ".";
+  return { ...build, context, dockerfile: text(build.dockerfile) ?? path.join(context, "Dockerfile") };
+}
+
+interface Progress {
+  stream?: string;
+  error?: string;
+}
+
+function finished(docker: Docker, stream: NodeJS.ReadableStream, say: (line: string) => void): Promise<void> {
+  const tail: string[] = [];
+  return new Promise((resolve, reject) => {
+    docker.modem.followProgress(
+      stream,
+      (error: Error | null, output: Progress[]) => {
+        const failed = error?.message ?? output.find((line) => line.error)?.error;
+        if (failed === undefined) resolve();
+        else reject(new UserError(`The build failed: ${failed}\n${tail.slice(-20).join("").trimEnd()}`));
+      },
+      ({ stream: line }: Progress) => {
+        if (line === undefined) return;
+        tail.push(line);
+        if (line.startsWith("Step ")) say(line.trim());
+      },
+    );
+  });
+}
+
+async function build({ docker, say, host }: Context, news: WireMap): Promise<Made> {
+  const name = text(news.imageName) ?? "";
+  const options = buildOf(news);
+  const { entries, dockerfile } = buildContext(text(options.context) ?? ".", text(options.dockerfile) ?? "");
+  const asked = isMap(news.build) ? text(news.build.platform) : undefined;
+  const cacheFrom = isMap(options.cacheFrom) ? texts(options.cacheFrom.images) : [];
+  const run = async (): Promise<void> => {
+    const stream = await docker.buildImage(
+      tar(entries) as unknown as NodeJS.ReadableStream,
+      given({
+        t: name,
+        dockerfile,
+        buildargs: record(options.args),
+        target: text(options.target),
+        platform: asked,
+        networkmode: text(options.network),
+        extrahosts: options.addHosts === undefined ? undefined : texts(options.addHosts).join(","),
+        cachefrom: cacheFrom.length > 0 ? JSON.stringify(cacheFrom) : undefined,
+        rm: true,
+        forcerm: true,
+      }) as Docker.ImageBuildOptions,
+    );
+    await finished(docker, stream, say);
+  };
+  const mine = lastBuild.then(run, run);
+  lastBuild = mine;
+  try {
+    await mine;
+  } catch (error) {
+    throw error instanceof UserError ? error : new Error(`Building ${name} on ${host}: ${messageOf(error)}`);
+  }
+  const info = await docker.getImage(name).inspect();
+  return {
+    id: name,
+    outputs: {
+      ...news,
+      baseImageName: name,
+      registryServer: "",
+      context: text(options.context) ?? ".",
+      dockerfile,
+      platform: asked ?? `${info.Os}/${info.Architecture}`,
+      repoDigest: info.Id,
+    },
+  };
+}
+
+export const image: Handler = {
+  inputs: ["build", "buildOnPreview", "imageName", "registry", "skipPush"],
+  check({ name }, _olds, news) {
+    const options = buildOf(news);
+    const unknown = Object.keys(options).find((key) => !BUILD_INPUTS.includes(key));
+    if (unknown !== undefined) {
+      throw new UserError(
+        `\`build.${unknown}\` of image "${name}" is not supported by the embedded engine: remove it.`,
+      );
+    }
+    if (flag(news.skipPush) !== true) {
+      throw new UserError(
+        `Image "${name}": the embedded engine does not push images: set \`skipPush: true\`.`,
+      );
+    }
+    if (hasUnknown(options.context) || hasUnknown(options.dockerfile)) return { ...news, build: options };
+    const { digest } = buildContext(text(options.context) ?? "", text(options.dockerfile) ?? "");
+    return { ...news, build: { ...options, contextDigest: digest } };
+  },
+  diff: (olds, news) => ({ changed: changedKeys(olds, news), replaces: [], deleteBeforeReplace: false }),
+  create: build,
+  update: async (context, _old, news) => (await build(context, news)).outputs,
+  // As with the real provider the image stays: other stacks, and the next `up`, may use it.
+  delete: () => Promise.resolve(),
+  async refresh({ docker }, old) {
+    return (await orGone(docker.getImage(text(old.inputs.imageName) ?? "").inspect())) && [];
+  },
+};

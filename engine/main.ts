@@ -1,0 +1,219 @@
+/**
+ * The embedded engine: runs the Pulumi program of this project on Docker Engines without the Pulumi CLI.
+ *   node -r ts-node/register/transpile-only engine/main.ts COMMAND [options]
+ */
+import path from "node:path";
+import { parseArgs } from "node:util";
+import { messageOf, UserError } from "./errors";
+import { counted, isChange, outputLines, outputsJson, planJson, planLines, summary } from "./print";
+import { type Config, crypterOf, getConfig, loadProject, loadStackFile, mergeConfig, setConfig, stackValues } from "./project"; // prettier-ignore
+import type { Run } from "./run";
+import { Session } from "./session";
+import { loadState, stateFile } from "./state";
+
+const USAGE = `Usage: engine/main.ts COMMAND [--stack NAME] [--config-file FILE] [--cwd DIR]
+  up       [--expect-no-changes]            make what the program describes
+  preview  [--expect-no-changes] [--json]   show what \`up\` would do
+  down                                      remove everything that the stack made
+  outputs  [--json] [--show-secrets]        show the outputs of the last \`up\`
+  config   set [--secret] KEY VALUE | get KEY`;
+
+const { values: flags, positionals } = (() => {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        stack: { type: "string", short: "s", default: process.env.PULUMI_STACK ?? "dev" },
+        "config-file": { type: "string" },
+        cwd: { type: "string", short: "C", default: "." },
+        json: { type: "boolean", short: "j", default: false },
+        secret: { type: "boolean", default: false },
+        "show-secrets": { type: "boolean", default: false },
+        "expect-no-changes": { type: "boolean", default: false },
+        yes: { type: "boolean", short: "y", default: false },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+  } catch (error) {
+    console.error(`error: ${messageOf(error)}\n${USAGE}`);
+    process.exit(1);
+  }
+})();
+
+const say = (line: string): void => {
+  console.log(line);
+};
+const note = (line: string): void => {
+  console.error(line);
+};
+
+/** Mistakes of the user are told in a sentence; anything else is a fault and shows where it happened. */
+function isUserMistake(error: unknown): boolean {
+  if (error instanceof UserError) return true;
+  const { name, constructor, hideStack, __pulumiRunError, userError } = (error ?? {}) as Record<
+    string,
+    unknown
+  >;
+  const names = [name, (constructor as { name?: unknown } | undefined)?.name];
+  return (
+    hideStack === true ||
+    userError === true ||
+    __pulumiRunError === true ||
+    names.some((n) => typeof n === "string" && /(^|User|Config)Error$/.test(n) && n !== "Error") ||
+    names.includes("RunError")
+  );
+}
+
+function tell(error: unknown): void {
+  note(
+    `error: ${isUserMistake(error) ? messageOf(error) : error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+  );
+}
+
+function failed(run: Run): boolean {
+  run.errors.forEach(tell);
+  return run.errors.length > 0;
+}
+
+async function open(command: string): Promise<Session> {
+  const project = loadProject(process.cwd());
+  const stackFile = loadStackFile(project, flags.stack, flags["config-file"]);
+  const crypter = await crypterOf(stackFile);
+  let config: Config = { values: {}, secretKeys: [] };
+  try {
+    config = mergeConfig(project, flags.stack, stackValues(stackFile), crypter);
+  } catch (error) {
+    // What stands must be removable whatever became of the configuration.
+    if (command !== "down") throw error;
+  }
+  note(
+    `The embedded engine is in use (no Pulumi CLI): stack ${flags.stack}, state in ${path.relative("", stateFile(project.dir, flags.stack))}`,
+  );
+  const session = new Session(
+    { project, stack: flags.stack, config, crypter, say: flags.json ? note : say },
+    command === "preview",
+  );
+  let interrupted = false;
+  const interrupt = (): void => {
+    if (interrupted) process.exit(1);
+    interrupted = true;
+    note("Interrupted: finishing what is under way (once more to stop at once).");
+    session.interrupt();
+  };
+  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
+  return session;
+}
+
+function expectation(run: Run): boolean {
+  if (!flags["expect-no-changes"] || !run.changes.some(isChange)) return true;
+  note("error: changes were found, and --expect-no-changes was given.");
+  return false;
+}
+
+async function preview(session: Session): Promise<boolean> {
+  if (flags.json) console.log = console.error; // the program's own output must not get into the JSON
+  await session.refresh();
+  const { run, planned } = await session.plan();
+  if (failed(run)) return false;
+  if (flags.json) process.stdout.write(`${JSON.stringify(planJson(flags.stack, run.changes), null, 2)}\n`);
+  else {
+    counted(run.changes).filter(isChange).flatMap(planLines).forEach(say);
+    if (Object.keys(planned.outputs).length > 0)
+      say(["Outputs:", ...outputLines(planned.outputs)].join("\n"));
+    say(`Resources: ${summary(run.changes, true)}`);
+  }
+  return expectation(run);
+}
+
+async function up(session: Session): Promise<boolean> {
+  const begun = Date.now();
+  await session.refresh();
+  const { run: plan, planned } = await session.plan();
+  if (failed(plan)) return false;
+  const changes = counted(plan.changes).filter(isChange);
+  if (changes.length > 0) {
+    say(["To do:", ...changes.flatMap(planLines), "Doing:"].join("\n"));
+    if (!expectation(plan)) return false;
+  }
+  let { changes: done } = plan;
+  if (changes.length > 0 || !session.adopt(planned)) {
+    const run = await session.apply();
+    done = run.changes;
+    if (failed(run)) {
+      note(
+        "What was made before this is in the state: mend the cause and run `up` again, it goes on from there.",
+      );
+      return false;
+    }
+  }
+  const { outputs } = session.state;
+  if (Object.keys(outputs).length > 0) say(["Outputs:", ...outputLines(outputs)].join("\n"));
+  say(`Resources: ${summary(done, false)}\nDuration: ${((Date.now() - begun) / 1000).toFixed(1)}s`);
+  return true;
+}
+
+async function down(session: Session): Promise<boolean> {
+  const begun = Date.now();
+  const run = await session.destroy();
+  if (failed(run)) {
+    note("What could not be removed is still in the state: mend the cause and run `down` again.");
+    return false;
+  }
+  say(`Resources: ${summary(run.changes, false)}\nDuration: ${((Date.now() - begun) / 1000).toFixed(1)}s`);
+  return true;
+}
+
+async function outputs(): Promise<boolean> {
+  const project = loadProject(process.cwd());
+  const crypter = await crypterOf(loadStackFile(project, flags.stack, flags["config-file"]));
+  const { outputs: all } = loadState(stateFile(project.dir, flags.stack), flags.stack, crypter);
+  const open = outputsJson(all, flags["show-secrets"]);
+  if (flags.json) say(JSON.stringify(open, null, 2));
+  else outputLines(open).forEach(say);
+  return true;
+}
+
+async function config([action, key, value]: string[]): Promise<boolean> {
+  const project = loadProject(process.cwd());
+  const stackFile = loadStackFile(project, flags.stack, flags["config-file"]);
+  if (action === "set" && key !== undefined && value !== undefined) {
+    await setConfig(project, stackFile, key, value, flags.secret);
+    return true;
+  }
+  if (action !== "get" || key === undefined)
+    throw new UserError(`config needs: set [--secret] KEY VALUE, or get KEY\n${USAGE}`);
+  const found = await getConfig(project, stackFile, key);
+  if (found === undefined)
+    throw new UserError(`'${key}' is not set for stack '${flags.stack}': config set ${key} VALUE`);
+  say(found);
+  return true;
+}
+
+async function main(): Promise<boolean> {
+  const [command, ...rest] = positionals;
+  if (flags.help || command === undefined) {
+    say(USAGE);
+    return flags.help;
+  }
+  if (!/^[\w.-]+$/.test(flags.stack))
+    throw new UserError(`"${flags.stack}" is not a stack name: use letters, digits, - _ and dots.`);
+  process.chdir(flags.cwd);
+  if (command === "outputs") return outputs();
+  if (command === "config") return config(rest);
+  const work = { up, preview, down }[command];
+  if (!work) throw new UserError(`There is no command "${command}".\n${USAGE}`);
+  const session = await open(command);
+  try {
+    return await work(session);
+  } finally {
+    session.close();
+  }
+}
+
+void main()
+  .catch((error: unknown) => {
+    tell(error);
+    return false;
+  })
+  // Clients of the SDK and keep-alive connections must not hold the process.
+  .then((ok) => process.exit(ok ? 0 : 1));

@@ -1,0 +1,88 @@
+/** What the user reads: the plan, what is being done, the outputs; secrets are masked everywhere. */
+import { shown } from "./diff";
+import type { Change, Operation } from "./run";
+import { nameOf } from "./state";
+import { masked, plain, type WireMap } from "./wire";
+
+const SIGNS: Record<Operation, string> = {
+  create: "+ ",
+  update: "~ ",
+  replace: "+-",
+  delete: "- ",
+  same: "  ",
+};
+const DONE: Record<Operation, string> = {
+  create: "created",
+  update: "updated",
+  replace: "replaced",
+  delete: "deleted",
+  same: "unchanged",
+};
+
+/** `docker:index/container:Container` as the CLI shows it. */
+const shortType = (type: string): string => type.replace(/\/[^:]+:/, ":");
+
+const label = ({ type, urn }: Change): string => `${shortType(type)} ${nameOf(urn)}`;
+const properties = ({ changed }: Change): string =>
+  changed.length > 0 ? ` [diff: ${changed.join(", ")}]` : "";
+
+export function planLines(change: Change): string[] {
+  const { operation, changed, olds, news } = change;
+  const head = ` ${SIGNS[operation]} ${label(change)} ${operation}${properties(change)}`;
+  const details = changed
+    .filter((key) => key !== "__provider" && (key in olds || key in news))
+    .map((key) => `        ${key}: ${shown(olds[key])} => ${shown(news[key])}`);
+  return [head, ...details];
+}
+
+export function startLine(change: Change): string {
+  const verb = { create: "creating", update: "updating", replace: "replacing", delete: "deleting", same: "" };
+  return ` ${SIGNS[change.operation]} ${label(change)} ${verb[change.operation]}${properties(change)}`;
+}
+
+export function doneLine(change: Change, milliseconds: number): string {
+  return ` ${SIGNS[change.operation]} ${label(change)} ${DONE[change.operation]} (${(milliseconds / 1000).toFixed(1)}s)`;
+}
+
+export const counted = (changes: readonly Change[]): Change[] => changes.filter((c) => !c.ofReplacement);
+export const isChange = (change: Change): boolean => change.operation !== "same";
+
+export function counts(changes: readonly Change[]): Partial<Record<Operation, number>> {
+  const result: Partial<Record<Operation, number>> = {};
+  for (const { operation } of counted(changes)) result[operation] = (result[operation] ?? 0) + 1;
+  return result;
+}
+
+export function summary(changes: readonly Change[], planned: boolean): string {
+  const all = counts(changes);
+  const parts = (["create", "update", "replace", "delete"] as const)
+    .filter((operation) => all[operation])
+    .map((op) => `${SIGNS[op].trim()} ${String(all[op])} ${planned ? `to ${op}` : DONE[op]}`);
+  return [...parts, `${String(all.same ?? 0)} unchanged`].join(", ");
+}
+
+export function outputLines(outputs: WireMap): string[] {
+  return Object.entries(outputs).map(
+    ([key, value]) => `    ${key}: ${JSON.stringify(masked(value), null, 2).replaceAll("\n", "\n    ")}`,
+  );
+}
+
+export function outputsJson(outputs: WireMap, showSecrets: boolean): WireMap {
+  return (showSecrets ? plain(outputs) : masked(outputs)) as WireMap;
+}
+
+export function planJson(stack: string, changes: readonly Change[]): object {
+  return {
+    stack,
+    steps: changes.filter(isChange).map(({ operation, urn, type, changed, olds, news }) => ({
+      operation,
+      urn,
+      type,
+      name: nameOf(urn),
+      diff: Object.fromEntries(
+        changed.map((key) => [key, { old: masked(olds[key] ?? null), new: masked(news[key] ?? null) }]),
+      ),
+    })),
+    changeSummary: counts(changes),
+  };
+}

@@ -1,0 +1,436 @@
+/**
+ * One pass of the program over the stack's state: every registration is compared with what is there and, unless this
+ * is a preview, carried out at once; what was not registered any more is removed at the end.
+ */
+import { randomUUID } from "node:crypto";
+import { type Diff, NO_DIFF, withoutIgnored } from "./diff";
+import { NotReady } from "./dynamic";
+import { messageOf, UserError } from "./errors";
+import type { Goal } from "./goal";
+import { isProvider, type Providers, refuseUnknown } from "./providers";
+import { nameOf, type ResourceState, type StackState } from "./state";
+import { canonical, keepSecret, plain, plainMap, UNKNOWN, type WireMap } from "./wire";
+
+export type Operation = "create" | "update" | "replace" | "delete" | "same";
+
+export interface Change {
+  readonly operation: Operation;
+  readonly urn: string;
+  readonly type: string;
+  readonly changed: readonly string[];
+  readonly olds: WireMap;
+  readonly news: WireMap;
+  /** The removal of what a replacement left, which is not counted by itself. */
+  readonly ofReplacement?: boolean;
+}
+
+export interface Settings {
+  readonly dryRun: boolean;
+  readonly state: StackState;
+  readonly providers: Providers;
+  readonly save: () => void;
+  /** Called when an operation begins; what it returns is called when it is done. */
+  readonly report: (change: Change) => (() => void) | undefined;
+}
+
+export interface Registered {
+  readonly id: string;
+  readonly outputs: WireMap;
+}
+
+/** Never answers: the program waits while the run winds up. */
+const forever = new Promise<never>(() => undefined);
+
+export class Run {
+  readonly changes: Change[] = [];
+  readonly errors: unknown[] = [];
+  readonly stopped: Promise<void>;
+  private readonly registered = new Set<string>();
+  private readonly replaced = new Set<string>();
+  /** Deleted, or in a preview to be deleted, because something they depend on is replaced. */
+  private readonly mustReplace = new Set<string>();
+  private readonly running = new Set<Promise<unknown>>();
+  private stop: () => void = () => undefined;
+  private stopping = false;
+
+  constructor(private readonly settings: Settings) {
+    this.stopped = new Promise((resolve) => {
+      this.stop = resolve;
+    });
+  }
+
+  /** Nothing new begins; what is under way ends and is saved. */
+  fail(error: unknown): void {
+    if (!this.errors.includes(error)) this.errors.push(error);
+    this.stopping = true;
+    this.stop();
+  }
+
+  async settle(): Promise<void> {
+    while (this.running.size > 0) await Promise.allSettled(this.running);
+  }
+
+  private get state(): StackState {
+    return this.settings.state;
+  }
+
+  /** Runs a change and keeps count of it; an error ends the run and names the resource. */
+  private async perform<T>(change: Change, work: () => Promise<T>): Promise<T> {
+    if (this.stopping) return forever;
+    this.changes.push(change);
+    const done = this.settings.report(change);
+    const running = work();
+    this.running.add(running);
+    try {
+      const result = await running;
+      done?.();
+      return result;
+    } catch (error) {
+      this.fail(named(error, change));
+      return await forever;
+    } finally {
+      this.running.delete(running);
+    }
+  }
+
+  async register(goal: Goal): Promise<Registered> {
+    if (this.stopping) return forever;
+    try {
+      return await this.step(goal);
+    } catch (error) {
+      this.fail(named(error, goal));
+      return await forever;
+    }
+  }
+
+  private async step(goal: Goal): Promise<Registered> {
+    if (this.registered.has(goal.urn)) {
+      throw new UserError(
+        `The program makes two resources of type ${goal.type} called "${goal.name}": rename one.`,
+      );
+    }
+    this.registered.add(goal.urn);
+    const old = this.oldOf(goal);
+    if (!goal.custom) return this.component(goal, old);
+    refuseUnknown(goal);
+    const program = withoutIgnored(old?.inputs ?? {}, goal.inputs, old ? goal.ignoreChanges : []);
+    const raw = plainMap(program);
+    if (isProvider(goal.type)) return this.provider(goal, old, raw);
+
+    const autoNamed = raw.name === undefined;
+    const news = await this.settings.providers.check(goal, old, raw);
+    if (!old || old.id === undefined) {
+      await this.settings.providers.plan(goal, news);
+      const operation = this.mustReplace.has(goal.urn) ? "replace" : "create";
+      return this.create(goal, news, change(operation, goal, [], {}, stored(goal, news)));
+    }
+
+    const diff = this.widened(await this.settings.providers.diff(old, news, autoNamed), goal, old);
+    const happening = (operation: Operation): Change =>
+      change(operation, goal, diff.changed, old.inputs, stored(goal, news));
+    if (diff.replaces.length > 0) {
+      this.refuseProtected(old);
+      // The name of the new one is its own unless it was given.
+      const fresh = await this.settings.providers.check(goal, undefined, raw);
+      return this.replace(goal, old, fresh, diff, happening("replace"));
+    }
+    if (diff.changed.length > 0) return this.update(goal, old, news, happening("update"));
+    this.changes.push(happening("same"));
+    this.put(entry(goal, old.id, stored(goal, news), old.outputs), old);
+    return { id: old.id, outputs: old.outputs };
+  }
+
+  private oldOf(goal: Goal): ResourceState | undefined {
+    const live = this.state.resources.filter((r) => !r.pendingDelete);
+    const own = live.find((r) => r.urn === goal.urn);
+    if (own) return own;
+    const alias = live.find((r) => goal.aliases.includes(r.urn) && !this.registered.has(r.urn));
+    if (!alias) return undefined;
+    const renamed = (urn: string): string => (urn === alias.urn ? goal.urn : urn);
+    const former = alias.urn;
+    for (const resource of this.state.resources) {
+      resource.dependencies = resource.dependencies.map(renamed);
+      if (resource.parent === former) resource.parent = goal.urn;
+      if (resource.provider === former) resource.provider = goal.urn;
+    }
+    alias.urn = goal.urn;
+    return alias;
+  }
+
+  /** What asks for more than the properties do: options, what a refresh saw, a first start that failed. */
+  private widened(diff: Diff, goal: Goal, old: ResourceState): Diff {
+    const changed = [...diff.changed, ...(old.drift ?? []), ...(old.initErrors ? ["(was not ready)"] : [])];
+    const replaces = [...diff.replaces];
+    const asked = goal.replaceOnChanges;
+    replaces.push(
+      ...diff.changed.filter(
+        (key) => asked.includes("*") || asked.some((p) => p.split(/[.[]/, 1)[0] === key),
+      ),
+    );
+    if (old.provider !== goal.provider) replaces.push("(provider)");
+    if (goal.replaceWith.some((urn) => this.replaced.has(urn))) replaces.push("(replaceWith)");
+    if (this.mustReplace.has(goal.urn) && replaces.length === 0)
+      replaces.push("(what it depends on is replaced)");
+    return {
+      changed: [...new Set([...changed, ...replaces])],
+      replaces,
+      deleteBeforeReplace: goal.deleteBeforeReplace ?? diff.deleteBeforeReplace,
+    };
+  }
+
+  private component(goal: Goal, old: ResourceState | undefined): Registered {
+    const made = change(old ? "same" : "create", goal, [], {}, {});
+    this.changes.push(made);
+    if (!old) this.settings.report(made);
+    this.put(entry(goal, undefined, goal.inputs, old?.outputs ?? {}), old);
+    return { id: "", outputs: {} };
+  }
+
+  private provider(goal: Goal, old: ResourceState | undefined, raw: WireMap): Registered {
+    const changed = old
+      ? Object.keys({ ...old.inputs, ...raw }).filter((k) => plainMap(old.inputs)[k] !== raw[k])
+      : [];
+    const operation = !old ? "create" : changed.length > 0 ? "update" : "same";
+    const made = change(operation, goal, changed, old?.inputs ?? {}, goal.inputs);
+    this.changes.push(made);
+    if (operation !== "same") this.settings.report(made);
+    const id = old?.id ?? randomUUID();
+    this.put(entry(goal, id, goal.inputs, goal.inputs), old);
+    return { id, outputs: goal.inputs };
+  }
+
+  private create(goal: Goal, news: WireMap, change: Change): Promise<Registered> {
+    return this.perform(change, async () => {
+      const inputs = stored(goal, news);
+      // What only the engine will know is left out, and so is unknown to the program.
+      if (this.settings.dryRun) return { id: "", outputs: inputs };
+      return this.made(goal, inputs, undefined, () => this.settings.providers.create(goal, news));
+    });
+  }
+
+  private update(goal: Goal, old: ResourceState, news: WireMap, change: Change): Promise<Registered> {
+    const id = old.id ?? "";
+    return this.perform(change, async () => {
+      const inputs = stored(goal, news);
+      if (this.settings.dryRun) {
+        // Only the Docker provider proper can foresee outputs; the others' are unknown until done.
+        const foreseen = /:(container|network|volume|remoteImage)[/:]/i.test(goal.type) ? old.outputs : {};
+        return { id, outputs: { ...foreseen, ...inputs } };
+      }
+      return this.made(goal, inputs, old, async () => ({
+        id,
+        outputs: await this.settings.providers.update(goal, old, news),
+      }));
+    });
+  }
+
+  private async replace(
+    goal: Goal,
+    old: ResourceState,
+    news: WireMap,
+    diff: Diff,
+    change: Change,
+  ): Promise<Registered> {
+    this.replaced.add(goal.urn);
+    const first = diff.deleteBeforeReplace;
+    if (first) {
+      for (const dependent of await this.dependentsToReplace(goal.urn)) {
+        this.refuseProtected(dependent);
+        this.mustReplace.add(dependent.urn);
+        if (!this.settings.dryRun) await this.removeForReplacement(dependent);
+      }
+    }
+    return this.perform(change, async () => {
+      const inputs = stored(goal, news);
+      if (this.settings.dryRun) return { id: "", outputs: inputs };
+      if (first) await this.remove(old);
+      else await this.settings.providers.plan(goal, news);
+      const made = await this.made(
+        goal,
+        inputs,
+        undefined,
+        () => this.settings.providers.create(goal, news),
+        () => {
+          if (!first) old.pendingDelete = true;
+        },
+      );
+      return made;
+    });
+  }
+
+  private removeForReplacement(old: ResourceState): Promise<void> {
+    return this.perform({ ...deletion(old), ofReplacement: true }, () => this.remove(old));
+  }
+
+  private async made(
+    goal: Goal,
+    inputs: WireMap,
+    old: ResourceState | undefined,
+    work: () => Promise<{ id: string; outputs: WireMap }>,
+    before: () => void = () => undefined,
+  ): Promise<Registered> {
+    const keep = (id: string, outputs: WireMap, initErrors?: string[]): Registered => {
+      const kept = keepSecret(outputs, inputs, goal.additionalSecretOutputs);
+      before();
+      this.put({ ...entry(goal, id, inputs, kept), ...(initErrors && { initErrors }) }, old);
+      this.settings.save();
+      return { id, outputs: kept };
+    };
+    try {
+      const { id, outputs } = await work();
+      return keep(id, outputs);
+    } catch (error) {
+      if (error instanceof NotReady) keep(error.id, error.outputs, error.reasons);
+      throw error;
+    }
+  }
+
+  /** Dependents that cannot outlive it: with the property that depends on it unknown, they would be replaced. */
+  private async dependentsToReplace(urn: string, seen = new Set<string>()): Promise<ResourceState[]> {
+    const found: ResourceState[] = [];
+    for (const resource of this.state.resources) {
+      if (
+        resource.pendingDelete ||
+        !resource.custom ||
+        seen.has(resource.urn) ||
+        this.mustReplace.has(resource.urn)
+      )
+        continue;
+      const properties = Object.keys(resource.propertyDependencies).filter((key) =>
+        resource.propertyDependencies[key]?.includes(urn),
+      );
+      if (properties.length === 0) continue;
+      const unknown = Object.fromEntries(properties.map((key) => [key, UNKNOWN]));
+      const news = { ...plainMap(resource.inputs), ...unknown };
+      const diff = await this.settings.providers.diff(resource, news, false).catch(() => NO_DIFF);
+      if (diff.replaces.length === 0) continue;
+      seen.add(resource.urn);
+      found.push(...(await this.dependentsToReplace(resource.urn, seen)), resource);
+    }
+    return found;
+  }
+
+  private put(made: ResourceState, old: ResourceState | undefined): void {
+    const index = old ? this.state.resources.indexOf(old) : -1;
+    if (index >= 0) this.state.resources[index] = made;
+    else this.state.resources.push(made);
+  }
+
+  private drop(old: ResourceState): void {
+    this.state.resources = this.state.resources.filter((r) => r !== old);
+  }
+
+  private async remove(old: ResourceState): Promise<void> {
+    const holder = old.deletedWith;
+    const goesWith = holder !== undefined && !this.registered.has(holder);
+    if (old.custom && !isProvider(old.type) && !old.retainOnDelete && !goesWith && !this.settings.dryRun) {
+      await this.settings.providers.delete(old);
+    }
+    if (this.settings.dryRun) return;
+    this.drop(old);
+    this.settings.save();
+  }
+
+  private refuseProtected(old: ResourceState): void {
+    if (!old.protect || old.pendingDelete) return;
+    throw new UserError(
+      `"${nameOf(old.urn)}" is protected and would be deleted: set its \`protect\` option to false and run \`up\` first.`,
+    );
+  }
+
+  outputsOf(urn: string, outputs: WireMap): void {
+    const resource = this.state.resources.find((r) => r.urn === urn && !r.pendingDelete);
+    if (resource?.type === "pulumi:pulumi:Stack") this.state.outputs = outputs;
+    else if (resource) resource.outputs = outputs;
+  }
+
+  /** Removes what the program did not register, dependents before what they depend on. */
+  async removeRest(): Promise<void> {
+    const rest = this.state.resources.filter((r) => r.pendingDelete || !this.registered.has(r.urn));
+    try {
+      rest.forEach((old) => {
+        this.refuseProtected(old);
+      });
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    const gone = new Map<ResourceState, Promise<void>>();
+    const removal = (old: ResourceState): Promise<void> => {
+      const known = gone.get(old);
+      if (known) return known;
+      gone.set(old, Promise.resolve()); // should there ever be a cycle
+      const users = rest.filter((r) => r !== old && uses(r, old.urn)).map(removal);
+      const mine = Promise.all(users).then(() => this.perform(deletion(old), () => this.remove(old)));
+      gone.set(old, mine);
+      return mine;
+    };
+    rest.forEach((old) => void removal(old));
+    await Promise.race([Promise.all(gone.values()), this.stopped]);
+    await this.settle();
+  }
+}
+
+const uses = (resource: ResourceState, urn: string): boolean =>
+  resource.dependencies.includes(urn) || resource.parent === urn || resource.provider === urn;
+
+const deletion = (old: ResourceState): Change => ({
+  operation: "delete",
+  urn: old.urn,
+  type: old.type,
+  changed: [],
+  olds: old.inputs,
+  news: {},
+  ...(old.pendingDelete && { ofReplacement: true }),
+});
+
+const change = (
+  operation: Operation,
+  { urn, type }: Goal,
+  changed: readonly string[],
+  olds: WireMap,
+  news: WireMap,
+): Change => ({ operation, urn, type, changed, olds, news });
+
+/** The checked inputs with the program's marks of secrets, as narrow as it made them. */
+const stored = (goal: Goal, news: WireMap): WireMap =>
+  keepSecret(
+    Object.fromEntries(
+      Object.entries(news).map(([key, value]) => {
+        const given = goal.inputs[key];
+        return [key, given !== undefined && canonical(plain(given)) === canonical(value) ? given : value];
+      }),
+    ),
+    goal.inputs,
+  );
+
+function entry(goal: Goal, id: string | undefined, inputs: WireMap, outputs: WireMap): ResourceState {
+  return {
+    urn: goal.urn,
+    type: goal.type,
+    custom: goal.custom,
+    ...(id !== undefined && { id }),
+    ...(goal.parent !== undefined && { parent: goal.parent }),
+    ...(goal.provider !== undefined && { provider: goal.provider }),
+    inputs,
+    outputs,
+    dependencies: goal.dependencies,
+    propertyDependencies: goal.propertyDependencies,
+    ...(goal.protect && { protect: true }),
+    ...(goal.retainOnDelete && { retainOnDelete: true }),
+    ...(goal.deletedWith !== undefined && { deletedWith: goal.deletedWith }),
+  };
+}
+
+/** The error with the resource in its message; a fault in a program's or the engine's own code keeps its stack. */
+function named(error: unknown, { type, urn }: { type: string; urn: string }): unknown {
+  if ([TypeError, ReferenceError, RangeError, SyntaxError].some((kind) => error instanceof kind))
+    return error;
+  const name = nameOf(urn);
+  const message = messageOf(error)
+    .replace(/^\(HTTP code \d+\) [^-]*- /, "")
+    .trim();
+  if (error instanceof UserError)
+    return message.includes(name) ? error : new UserError(`"${name}": ${message}`);
+  return new UserError(`"${name}" (${type}): ${message}`);
+}

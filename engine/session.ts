@@ -1,0 +1,164 @@
+/** A command's work on one stack: state and lock, a refresh, the plan and the real run. */
+import { rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { DynamicProviders } from "./dynamic";
+import { messageOf, UserError } from "./errors";
+import { doneLine, startLine } from "./print";
+import type { Config, Project } from "./project";
+import { isProvider, Providers } from "./providers";
+import { type Change, Run } from "./run";
+import type { Crypter } from "./secrets";
+import {
+  loadState,
+  lockStack,
+  nameOf,
+  type ResourceState,
+  saveState,
+  stateFile,
+  type StackState,
+} from "./state";
+import { hasUnknown, plainMap, type WireMap } from "./wire";
+
+export interface Options {
+  readonly project: Project;
+  readonly stack: string;
+  readonly config: Config;
+  readonly crypter: Crypter | undefined;
+  readonly say: (line: string) => void;
+}
+
+export class Session {
+  private readonly file: string;
+  private readonly providers: Providers;
+  private current: StackState;
+  private run: Run | undefined;
+  private unlock: () => void = () => undefined;
+
+  constructor(
+    private readonly options: Options,
+    readonly: boolean,
+  ) {
+    const { project, stack, config, crypter, say } = options;
+    this.file = stateFile(project.dir, stack);
+    if (!readonly) this.unlock = lockStack(this.file, say);
+    this.current = loadState(this.file, stack, crypter);
+    this.providers = new Providers(
+      {
+        stack: `${project.name}/${stack}`,
+        providerInputs: (urn) => this.providerInputs(urn),
+        inState: (id) => this.current.resources.some((r) => r.id === id),
+        say: (urn, line) => {
+          say(`      ${nameOf(urn)}: ${line}`);
+        },
+      },
+      new DynamicProviders(project.name, config.values),
+    );
+  }
+
+  get state(): StackState {
+    return this.current;
+  }
+
+  close(): void {
+    this.unlock();
+  }
+
+  /** Ends the run that is under way; what has begun is finished and saved. */
+  interrupt(): void {
+    this.run?.fail(
+      new UserError("Interrupted. What had begun was finished and saved: run the command again to go on."),
+    );
+  }
+
+  private providerInputs(urn: string | undefined): WireMap {
+    if (urn === undefined) {
+      const host = this.options.config.values["docker:host"];
+      return host === undefined ? {} : { host };
+    }
+    return plainMap(this.current.resources.find((r) => r.urn === urn)?.inputs ?? {});
+  }
+
+  private save(): void {
+    saveState(this.file, this.current, this.options.crypter);
+  }
+
+  /** Looks at the real things, so that what was removed or stopped by hand is put right. */
+  async refresh(): Promise<void> {
+    const look = async (old: ResourceState): Promise<ResourceState | undefined> => {
+      if (!old.custom || isProvider(old.type) || old.pendingDelete) return old;
+      try {
+        const seen = await this.providers.refresh(old);
+        if (!seen) this.options.say(`"${nameOf(old.urn)}" (${old.type}) is gone, removed by something else.`);
+        return seen;
+      } catch (error) {
+        throw error instanceof UserError
+          ? error
+          : new UserError(`"${nameOf(old.urn)}" cannot be read: ${messageOf(error)}`);
+      }
+    };
+    const seen = await Promise.all(this.current.resources.map(look));
+    this.current.resources = seen.filter((resource) => resource !== undefined);
+  }
+
+  private async pass(dryRun: boolean, state: StackState, work: (run: Run) => Promise<void>): Promise<Run> {
+    const { say } = this.options;
+    this.current = state;
+    const run = new Run({
+      dryRun,
+      state,
+      providers: this.providers,
+      save: () => {
+        this.save();
+      },
+      report: (change: Change) => {
+        if (dryRun) return undefined;
+        say(startLine(change));
+        const begun = Date.now();
+        return () => {
+          say(doneLine(change, Date.now() - begun));
+        };
+      },
+    });
+    this.run = run;
+    await work(run);
+    if (run.errors.length === 0) await run.removeRest();
+    await run.settle();
+    return run;
+  }
+
+  private async program(run: Run, dryRun: boolean): Promise<void> {
+    const { project, stack, config } = this.options;
+    // Loaded only now: `down` and `outputs` do without the Pulumi SDK.
+    const { runProgram } = createRequire(__filename)("./program") as typeof import("./program");
+    await runProgram(run, project, stack, config, dryRun);
+  }
+
+  /** What would happen. The state is left alone; it comes back as it would be if nothing changed. */
+  async plan(): Promise<{ run: Run; planned: StackState }> {
+    const actual = this.current;
+    const planned = structuredClone(actual);
+    const run = await this.pass(true, planned, (r) => this.program(r, true));
+    this.current = actual;
+    return { run, planned };
+  }
+
+  async apply(): Promise<Run> {
+    const run = await this.pass(false, this.current, (r) => this.program(r, false));
+    this.save();
+    return run;
+  }
+
+  /** Nothing is to be done, so the plan's bookkeeping (options, dependencies, outputs) is the new state. */
+  adopt(planned: StackState): boolean {
+    if (hasUnknown(planned.outputs)) return false;
+    this.current = planned;
+    this.save();
+    return true;
+  }
+
+  async destroy(): Promise<Run> {
+    const run = await this.pass(false, this.current, () => Promise.resolve());
+    if (this.current.resources.length === 0) rmSync(this.file, { force: true });
+    return run;
+  }
+}
