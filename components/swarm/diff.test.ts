@@ -1,0 +1,146 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { changedKeys, nextSpec } from "./diff";
+import type { InputKey, ServiceInputs } from "./inputs";
+import { buildSpec, inputsOf, type ServiceSpec } from "./spec";
+
+const text = fc.string({ unit: "grapheme-ascii", minLength: 1, maxLength: 8 });
+const key = fc.stringMatching(/^[A-Z][A-Z0-9_]{0,6}$/);
+const seconds = fc.integer({ min: 1, max: 600 });
+
+const service: fc.Arbitrary<ServiceInputs> = fc.record(
+  {
+    name: fc.constant("hello-v1"),
+    image: text,
+    command: fc.array(text, { maxLength: 3 }),
+    args: fc.array(text, { maxLength: 3 }),
+    env: fc.dictionary(key, fc.string(), { maxKeys: 6 }),
+    labels: fc.dictionary(key, fc.string(), { maxKeys: 6 }),
+    replicas: fc.integer({ min: 0, max: 100 }),
+    port: fc.record(
+      { target: fc.integer({ min: 1, max: 65535 }), protocol: fc.constantFrom("tcp", "udp") },
+      { requiredKeys: ["target"] },
+    ),
+    healthCheck: fc.record(
+      {
+        test: fc.constant(["CMD", "true"]),
+        intervalSeconds: seconds,
+        retries: fc.integer({ min: 0, max: 5 }),
+      },
+      { requiredKeys: [] },
+    ),
+    limits: fc.record({ cpus: fc.constantFrom(0.25, 1, 2.5), memoryBytes: fc.nat() }, { requiredKeys: [] }),
+    dns: fc.array(fc.ipV4(), { maxLength: 2 }),
+    stopGracePeriodSeconds: seconds,
+    constraints: fc.array(text, { maxLength: 3 }),
+    updateConfig: fc.record(
+      { parallelism: fc.integer({ min: 1, max: 4 }), monitorSeconds: seconds },
+      { requiredKeys: [] },
+    ),
+    restartPolicy: fc.record({ delaySeconds: seconds }, { requiredKeys: [] }),
+  },
+  { requiredKeys: ["name", "image"] },
+);
+
+const base: ServiceInputs = {
+  name: "hello-v1",
+  image: "hello:1",
+  env: { A: "1", B: "2" },
+  labels: { SERVICE_NAME: "hello/v1" },
+  replicas: 3,
+  port: { target: 8080 },
+};
+
+/** What Swarm sends back: what it was given and its own additions. */
+function asStored(inputs: ServiceInputs): ServiceSpec {
+  const spec = buildSpec(inputs, { mark: "1" });
+  const { ContainerSpec } = spec.TaskTemplate;
+  const additions = { Isolation: "default", Init: false };
+  return {
+    ...spec,
+    TaskTemplate: { ...spec.TaskTemplate, ContainerSpec: { ...ContainerSpec, ...additions } },
+  };
+}
+
+describe("changedKeys", () => {
+  it("finds no difference between a declaration and what it made", () => {
+    fc.assert(
+      fc.property(service, (inputs) => {
+        expect(changedKeys(inputs, inputsOf(asStored(inputs)))).toEqual([]);
+      }),
+    );
+  });
+
+  it("does not care in which order environment and labels are written", () => {
+    fc.assert(
+      fc.property(service, (inputs) => {
+        const backwards = (of: Readonly<Record<string, string>>) =>
+          Object.fromEntries(Object.entries(of).reverse());
+        const other = {
+          ...inputs,
+          env: backwards(inputs.env ?? {}),
+          labels: backwards(inputs.labels ?? {}),
+          constraints: [...(inputs.constraints ?? [])].reverse(),
+        };
+        expect(changedKeys(inputs, other)).toEqual([]);
+        expect(buildSpec(other, {}).TaskTemplate.ContainerSpec.Env).toEqual(
+          buildSpec(inputs, {}).TaskTemplate.ContainerSpec.Env,
+        );
+      }),
+    );
+  });
+
+  const cases: [InputKey[], Partial<ServiceInputs>][] = [
+    [[], { replicas: 3, stopGracePeriodSeconds: 10, port: { target: 8080, protocol: "tcp", published: 0 } }],
+    [[], { updateConfig: { order: "start-first", monitorSeconds: 5 }, restartPolicy: { condition: "any" } }],
+    [["replicas"], { replicas: 0 }],
+    [["env"], { env: { A: "1", B: "2", C: "" } }],
+    [["labels"], { labels: {} }],
+    [["args"], { args: ["--x"] }],
+    [["port"], { port: { target: 8081 } }],
+    [["limits"], { limits: { cpus: 0.5 } }],
+    [["stopGracePeriodSeconds"], { stopGracePeriodSeconds: 0 }],
+    [["updateConfig"], { updateConfig: { monitorSeconds: 0 } }],
+    [["name", "image"], { name: "hello-v2", image: "hello:2" }],
+  ];
+  it.each(cases)("names %j", (expected, change) => {
+    expect(changedKeys(base, { ...base, ...change })).toEqual(expected);
+  });
+
+  it("takes a value that isn't known yet for a change", () => {
+    const unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9" as never;
+    const news = {
+      ...base,
+      image: unknown,
+      env: unknown,
+      port: unknown,
+      dns: unknown,
+      updateConfig: unknown,
+    };
+    expect(changedKeys(base, news)).toEqual(["image", "env", "port", "dns", "updateConfig"]);
+  });
+});
+
+describe("nextSpec", () => {
+  it("sends what the engine has when only the number of instances changes", () => {
+    fc.assert(
+      fc.property(service, fc.integer({ min: 0, max: 100 }), (inputs, replicas) => {
+        const current = asStored(inputs);
+        const next = nextSpec(current, { ...inputs, replicas }, { mark: "1" });
+        expect(next).toEqual({ ...current, Mode: { Replicated: { Replicas: replicas } } });
+        expect(next.TaskTemplate).toBe(current.TaskTemplate);
+      }),
+    );
+  });
+
+  it("sends the wanted instances when anything about them changes", () => {
+    const current = asStored(base);
+    const wanted = { ...base, env: { ...base.env, B: "3" } };
+    expect(nextSpec(current, wanted, {}).TaskTemplate).toEqual(buildSpec(wanted, {}).TaskTemplate);
+  });
+
+  it("keeps labels of the service that others put there", () => {
+    const current = { ...asStored(base), Labels: { theirs: "x", mark: "1" } };
+    expect(nextSpec(current, base, { mark: "2" }).Labels).toEqual({ theirs: "x", mark: "2" });
+  });
+});

@@ -1,0 +1,151 @@
+/**
+ * How the providers of this folder reach an engine. Everything here is captured into Pulumi's serialised provider
+ * code, so it is plain functions only: no classes of our own and no module state.
+ */
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { Agent } from "node:http";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { Duplex } from "node:stream";
+import Docker from "dockerode";
+
+type Method = "GET" | "POST" | "DELETE";
+
+interface Modem {
+  dial(
+    options: {
+      path: string;
+      method: Method;
+      options: { _query: object; _body: object };
+      statusCodes: Record<number, true>;
+    },
+    done: (error: unknown, data: unknown) => void,
+  ): void;
+}
+
+interface DialError {
+  readonly message?: string;
+  readonly statusCode?: number;
+  readonly json?: { readonly message?: string } | null;
+}
+
+/** An answer of the engine that is not a success; `statusCode` is missing when there was no answer at all. */
+export interface DockerError extends Error {
+  statusCode?: number;
+}
+
+/** A client for a Docker URL: `unix:///path`, `tcp://host:port` or `ssh://[user@]host[:port]`. */
+export function connect(host: string): Docker {
+  // docker-modem's limit on the time until an answer begins; @types/dockerode doesn't know it.
+  const limits = { connectionTimeout: 30_000 };
+  if (host.startsWith("unix://")) {
+    return new Docker({ ...limits, socketPath: host.slice("unix://".length) });
+  }
+  const match = /^(tcp|ssh):\/\/([^/]+)\/?$/.exec(host);
+  if (match === null) {
+    throw new Error(
+      `"${host}" is not a Docker URL: write unix:///var/run/docker.sock, tcp://HOST:2376 or ssh://USER@HOST`,
+    );
+  }
+  const url = new URL(host);
+  if (url.protocol === "ssh:") {
+    // `docker` itself goes through the ssh command: the user's ~/.ssh/config, agent and known hosts all count.
+    const agent = new Agent({ keepAlive: false });
+    const target = url.username === "" ? url.hostname : `${decodeURIComponent(url.username)}@${url.hostname}`;
+    const port = url.port === "" ? [] : ["-p", url.port];
+    Object.assign(agent, { createConnection: () => dialSsh([...port, target]) });
+    return new Docker({ ...limits, protocol: "http", host: "docker", port: 80, ...{ agent } });
+  }
+  const port = url.port === "" ? "2376" : url.port;
+  if (port !== "2376" && process.env["DOCKER_TLS_VERIFY"] !== "1") {
+    return new Docker({ ...limits, protocol: "http", host: url.hostname, port });
+  }
+  const folder = process.env["DOCKER_CERT_PATH"] ?? join(homedir(), ".docker");
+  return new Docker({
+    ...limits,
+    protocol: "https",
+    host: url.hostname,
+    port,
+    ca: readFileSync(join(folder, "ca.pem")),
+    cert: readFileSync(join(folder, "cert.pem")),
+    key: readFileSync(join(folder, "key.pem")),
+  });
+}
+
+function dialSsh(target: readonly string[]): Duplex {
+  const options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-T"];
+  const child = spawn("ssh", [...options, ...target, "docker", "system", "dial-stdio"]);
+  const duplex = Duplex.from({ readable: child.stdout, writable: child.stdin });
+  let complaint = "";
+  child.stderr.on("data", (chunk: Buffer) => {
+    complaint = (complaint + chunk.toString()).slice(-500);
+  });
+  child.on("error", (error) => duplex.destroy(error));
+  child.on("exit", (code) => {
+    if (code !== 0) duplex.destroy(new Error(`ssh: ${complaint.trim()}`));
+  });
+  duplex.on("close", () => child.kill());
+  // node:http treats what an agent hands it as a socket.
+  const nothing = () => duplex;
+  return Object.assign(duplex, {
+    setTimeout: nothing,
+    setNoDelay: nothing,
+    setKeepAlive: nothing,
+    ref: nothing,
+    unref: nothing,
+  });
+}
+
+interface Payload {
+  /** Values that aren't strings are sent as JSON, as the API's `filters` want it. */
+  readonly query?: Readonly<Record<string, unknown>>;
+  readonly body?: object;
+}
+
+/**
+ * One call of the engine's API. dockerode's own methods are typed `any` for Swarm and lack some (a task's logs), so
+ * this goes through its modem; errors carry Docker's own sentence.
+ */
+export function api<T>(docker: Docker, method: Method, path: string, send: Payload = {}): Promise<T> {
+  const modem = docker.modem as Modem;
+  return new Promise((resolve, reject) => {
+    modem.dial(
+      {
+        // The modem adds the query to a path that ends in "?", and cuts a character off one that has it already.
+        path: send.query === undefined ? path : `${path}?`,
+        method,
+        options: { _query: send.query ?? {}, _body: send.body ?? {} },
+        statusCodes: { 200: true, 201: true, 204: true },
+      },
+      (error, data) => {
+        if (error === null || error === undefined) {
+          resolve(data as T);
+          return;
+        }
+        const { statusCode, json, message } = error as DialError;
+        const sentence = json?.message ?? message ?? "no answer";
+        reject(Object.assign(new Error(sentence), statusCode === undefined ? {} : { statusCode }));
+      },
+    );
+  });
+}
+
+/** The value, or undefined where the engine answers with one of these status codes. */
+export async function unless<T>(statusCodes: readonly number[], call: Promise<T>): Promise<T | undefined> {
+  try {
+    return await call;
+  } catch (error) {
+    const { statusCode } = error as DockerError;
+    if (statusCode !== undefined && statusCodes.includes(statusCode)) return undefined;
+    throw error;
+  }
+}
+
+export function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message.trim() : String(error);
+}

@@ -1,0 +1,54 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** One call that a fake engine got. */
+export interface Call {
+  readonly what: string;
+  readonly body: unknown;
+}
+
+/** For tests: an engine on a Unix socket that answers as told; what it isn't told about is a 404. */
+export interface FakeEngine {
+  readonly host: string;
+  readonly calls: Call[];
+  /** By "METHOD /path": the body to answer, a status code, or what makes one of them from the call. */
+  readonly answers: Record<string, unknown>;
+  close(): void;
+}
+
+export async function fakeEngine(): Promise<FakeEngine> {
+  const folder = mkdtempSync(join(tmpdir(), "engine-"));
+  const socket = join(folder, "docker.sock");
+  const calls: Call[] = [];
+  const answers: Record<string, unknown> = {};
+  const server = createServer((request, response) => {
+    let text = "";
+    request.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    request.on("end", () => {
+      const path = new URL(request.url ?? "", "http://docker").pathname;
+      const call = {
+        what: `${request.method ?? ""} ${path}`,
+        body: text === "" ? undefined : (JSON.parse(text) as unknown),
+      };
+      calls.push(call);
+      const given = answers[call.what] ?? 404;
+      const answer: unknown = typeof given === "function" ? (given as (call: Call) => unknown)(call) : given;
+      response.statusCode = typeof answer === "number" ? answer : 200;
+      response.setHeader("content-type", "application/json");
+      response.end(JSON.stringify(typeof answer === "number" ? { message: `fake ${answer}` } : answer));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(socket, resolve));
+  return {
+    host: `unix://${socket}`,
+    calls,
+    answers,
+    close() {
+      server.closeAllConnections();
+      server.close();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}

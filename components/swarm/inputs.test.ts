@@ -1,0 +1,39 @@
+import { expect, it } from "vitest";
+import { problemsIn, type ServiceInputs } from "./inputs";
+
+const good = { name: "hello-v1", image: "hello:1" };
+
+it.each(["hello-v1", "a", "A.b_c-1", "x".repeat(63)])("accepts the name %s", (name) => {
+  expect(problemsIn({ ...good, name })).toEqual([]);
+});
+
+it.each(["hello/v1", "", "-a", "a-", "a--b", "a b", "ä", "x".repeat(64)])("refuses the name %j", (name) => {
+  expect(problemsIn({ ...good, name }).map((problem) => problem.property)).toEqual(["name"]);
+});
+
+const cases: [string, Partial<ServiceInputs>][] = [
+  ["image", { image: "" }],
+  ["replicas", { replicas: -1 }],
+  ["replicas", { replicas: 1.5 }],
+  ["port", { port: { target: 0 } }],
+  ["port", { port: { target: 8080, published: 70000 } }],
+  ["env", { env: { "A=B": "" } }],
+  ["labels", { labels: { "": "x" } }],
+  ["limits", { limits: { memoryBytes: 1024 } }],
+];
+it.each(cases)("refuses a wrong %s: %j", (property, change) => {
+  expect(problemsIn({ ...good, ...change }).map((problem) => problem.property)).toEqual([property]);
+});
+
+it("lets pass what isn't known yet", () => {
+  const unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9" as never;
+  const news = {
+    name: unknown,
+    image: unknown,
+    replicas: unknown,
+    port: unknown,
+    env: unknown,
+    limits: unknown,
+  };
+  expect(problemsIn(news)).toEqual([]);
+});

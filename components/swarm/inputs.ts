@@ -1,0 +1,128 @@
+/** What a Swarm service is in our terms, and what can be wrong with it. Pure. */
+
+export interface PortInputs {
+  /** The port inside the container. */
+  readonly target: number;
+  /** Default: tcp. */
+  readonly protocol?: "tcp" | "udp";
+  /** The port of the node. Default: 0, a free one for each instance, so that two versions can run side by side. */
+  readonly published?: number;
+}
+
+export interface HealthCheckInputs {
+  /** As in Docker: `["CMD", …]`, `["CMD-SHELL", "…"]` or `["NONE"]`. Default: the image's own. */
+  readonly test?: readonly string[];
+  readonly intervalSeconds?: number;
+  readonly timeoutSeconds?: number;
+  readonly retries?: number;
+  readonly startPeriodSeconds?: number;
+  /** The interval until it's first healthy; for engines with API 1.44 or later, others ignore it. */
+  readonly startIntervalSeconds?: number;
+}
+
+export interface LimitInputs {
+  readonly cpus?: number;
+  readonly memoryBytes?: number;
+}
+
+export interface UpdateInputs {
+  /** Default: start-first, so that a change never lowers the number of instances. */
+  readonly order?: "start-first" | "stop-first";
+  /** Default: 1. */
+  readonly parallelism?: number;
+  /** Default: rollback, so that after a failed change the service is what it was. */
+  readonly failureAction?: "rollback" | "pause" | "continue";
+  /** How long a new instance is watched for failure. Default: 5. */
+  readonly monitorSeconds?: number;
+  /** The pause between instances. Default: 0. */
+  readonly delaySeconds?: number;
+}
+
+export interface RestartInputs {
+  /** Default: any. */
+  readonly condition?: "any" | "on-failure" | "none";
+  /** Default: 1. */
+  readonly delaySeconds?: number;
+  /** Default: 0, without limit. */
+  readonly maxAttempts?: number;
+  readonly windowSeconds?: number;
+}
+
+/** The part of a service's inputs that is its definition. */
+export interface ServiceInputs {
+  readonly name: string;
+  readonly image: string;
+  readonly command?: readonly string[];
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly replicas?: number;
+  readonly port?: PortInputs;
+  readonly healthCheck?: HealthCheckInputs;
+  readonly limits?: LimitInputs;
+  readonly dns?: readonly string[];
+  readonly stopGracePeriodSeconds?: number;
+  readonly constraints?: readonly string[];
+  readonly updateConfig?: UpdateInputs;
+  readonly restartPolicy?: RestartInputs;
+}
+
+/** Every input's own name, in the order in which changes are told. */
+export const INPUT_KEYS = [
+  "name",
+  "image",
+  "command",
+  "args",
+  "env",
+  "labels",
+  "replicas",
+  "port",
+  "healthCheck",
+  "limits",
+  "dns",
+  "stopGracePeriodSeconds",
+  "constraints",
+  "updateConfig",
+  "restartPolicy",
+] as const satisfies readonly (keyof ServiceInputs)[];
+
+export type InputKey = (typeof INPUT_KEYS)[number];
+
+const NAME = /^[a-zA-Z0-9](?:[-_.]?[a-zA-Z0-9]+)*$/;
+
+/** What a user has to change, as pairs of input and sentence. Values that aren't known yet pass. */
+export function problemsIn(inputs: Partial<ServiceInputs>): { property: string; reason: string }[] {
+  const found: { property: string; reason: string }[] = [];
+  const say = (property: string, reason: string) => void found.push({ property, reason });
+  const { name, image, replicas, port, env, labels, limits } = inputs;
+  if (typeof name !== "string" || name.length > 63 || !NAME.test(name)) {
+    say(
+      "name",
+      `"${String(name)}" is no name for a Swarm service: use letters and digits, with single "-", "_" or "." ` +
+        `between them, 63 characters at most (no "/": hello/v1 can be hello-v1)`,
+    );
+  }
+  if (typeof image !== "string" || image === "") say("image", "a service needs an image");
+  if (typeof replicas === "number" && (!Number.isInteger(replicas) || replicas < 0)) {
+    say("replicas", `${replicas} is no number of instances: use 0, 1, 2 …`);
+  }
+  const ports = typeof port === "object" ? [port.target, port.published ?? 0] : [];
+  if (
+    ports.some((number) => typeof number === "number" && !(number >= 0 && number < 65536)) ||
+    ports[0] === 0
+  ) {
+    say("port", `${ports.join(", ")}: a port is a number from 1 to 65535`);
+  }
+  for (const [property, entries] of Object.entries({ env, labels })) {
+    for (const key of typeof entries === "object" ? Object.keys(entries) : []) {
+      if (key === "" || key.includes("="))
+        say(property, `"${key}" is no name for it: it must not contain "="`);
+    }
+  }
+  // Docker's own minimum; it says so only when the container starts.
+  const memory = typeof limits === "object" ? limits.memoryBytes : undefined;
+  if (typeof memory === "number" && memory > 0 && memory < 6 * 1024 * 1024) {
+    say("limits", `${memory} bytes of memory is less than the 6 MiB that Docker asks for`);
+  }
+  return found;
+}

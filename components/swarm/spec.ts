@@ -1,0 +1,200 @@
+/** A Swarm service in Docker's terms, and the way between those and ours. Pure. */
+import type { HealthCheckInputs, ServiceInputs } from "./inputs";
+
+export interface HealthConfig {
+  readonly Test?: readonly string[];
+  readonly Interval?: number;
+  readonly Timeout?: number;
+  readonly Retries?: number;
+  readonly StartPeriod?: number;
+  readonly StartInterval?: number;
+}
+
+export interface TaskSpec {
+  readonly ContainerSpec: {
+    readonly Image: string;
+    readonly Command?: readonly string[];
+    readonly Args?: readonly string[];
+    readonly Env?: readonly string[];
+    readonly Labels?: Readonly<Record<string, string>>;
+    readonly StopGracePeriod?: number;
+    readonly Healthcheck?: HealthConfig;
+    readonly DNSConfig?: { readonly Nameservers?: readonly string[] };
+  };
+  readonly Resources?: { readonly Limits?: { readonly NanoCPUs?: number; readonly MemoryBytes?: number } };
+  readonly RestartPolicy?: {
+    readonly Condition?: "any" | "on-failure" | "none";
+    readonly Delay?: number;
+    readonly MaxAttempts?: number;
+    readonly Window?: number;
+  };
+  readonly Placement?: { readonly Constraints?: readonly string[] };
+}
+
+export interface UpdateSpec {
+  readonly Parallelism: number;
+  readonly Delay?: number;
+  readonly FailureAction?: "rollback" | "pause" | "continue";
+  readonly Monitor?: number;
+  readonly Order?: "start-first" | "stop-first";
+}
+
+export interface PortSpec {
+  readonly Protocol?: "tcp" | "udp";
+  readonly TargetPort?: number;
+  readonly PublishedPort?: number;
+  readonly PublishMode?: string;
+}
+
+/** The parts of Docker's ServiceSpec that we use. */
+export interface ServiceSpec {
+  readonly Name: string;
+  readonly Labels?: Readonly<Record<string, string>>;
+  readonly TaskTemplate: TaskSpec;
+  readonly Mode: { readonly Replicated?: { readonly Replicas?: number } };
+  readonly UpdateConfig?: UpdateSpec;
+  readonly RollbackConfig?: UpdateSpec;
+  readonly EndpointSpec?: { readonly Ports?: readonly PortSpec[] };
+}
+
+const nanoseconds = (seconds: number): number => Math.round(seconds * 1000) * 1_000_000;
+const seconds = (nanos: number | undefined): number => (nanos ?? 0) / 1_000_000_000;
+
+/** Environment or labels as Docker's list, in an order of their own. */
+export function pairs(of: Readonly<Record<string, string>> | undefined): string[] {
+  return Object.entries(of ?? {})
+    .map(([key, value]) => `${key}=${value}`)
+    .sort();
+}
+
+function record(of: readonly string[] | undefined): Record<string, string> {
+  return Object.fromEntries(
+    (of ?? []).map((pair) => {
+      const at = pair.indexOf("=");
+      return at < 0 ? [pair, ""] : [pair.slice(0, at), pair.slice(at + 1)];
+    }),
+  );
+}
+
+/** Docker's definition of the service; `marks` are labels of the service itself, which its containers don't get. */
+export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, string>>): ServiceSpec {
+  const { healthCheck, limits, port, updateConfig, restartPolicy } = inputs;
+  const update: UpdateSpec = {
+    Parallelism: updateConfig?.parallelism ?? 1,
+    Delay: nanoseconds(updateConfig?.delaySeconds ?? 0),
+    Monitor: nanoseconds(updateConfig?.monitorSeconds ?? 5),
+    Order: updateConfig?.order ?? "start-first",
+  };
+  return {
+    Name: inputs.name,
+    Labels: marks,
+    TaskTemplate: {
+      ContainerSpec: {
+        Image: inputs.image,
+        Command: inputs.command ?? [],
+        Args: inputs.args ?? [],
+        // Swarm compares the list as it is: another order would restart every instance.
+        Env: pairs(inputs.env),
+        Labels: inputs.labels ?? {},
+        StopGracePeriod: nanoseconds(inputs.stopGracePeriodSeconds ?? 10),
+        ...(healthCheck === undefined ? {} : { Healthcheck: healthConfig(healthCheck) }),
+        DNSConfig: { Nameservers: inputs.dns ?? [] },
+      },
+      Resources: {
+        Limits: {
+          NanoCPUs: Math.round((limits?.cpus ?? 0) * 1_000_000_000),
+          MemoryBytes: limits?.memoryBytes ?? 0,
+        },
+      },
+      RestartPolicy: {
+        Condition: restartPolicy?.condition ?? "any",
+        Delay: nanoseconds(restartPolicy?.delaySeconds ?? 1),
+        MaxAttempts: restartPolicy?.maxAttempts ?? 0,
+        Window: nanoseconds(restartPolicy?.windowSeconds ?? 0),
+      },
+      Placement: { Constraints: [...(inputs.constraints ?? [])].sort() },
+    },
+    Mode: { Replicated: { Replicas: inputs.replicas ?? 1 } },
+    UpdateConfig: { ...update, FailureAction: updateConfig?.failureAction ?? "rollback" },
+    RollbackConfig: { ...update, FailureAction: "pause" },
+    EndpointSpec: {
+      Ports:
+        port === undefined
+          ? []
+          : [
+              {
+                Protocol: port.protocol ?? "tcp",
+                TargetPort: port.target,
+                PublishedPort: port.published ?? 0,
+                PublishMode: "host",
+              },
+            ],
+    },
+  };
+}
+
+function healthConfig(check: HealthCheckInputs): HealthConfig {
+  return {
+    Test: check.test ?? [],
+    Interval: nanoseconds(check.intervalSeconds ?? 0),
+    Timeout: nanoseconds(check.timeoutSeconds ?? 0),
+    Retries: check.retries ?? 0,
+    StartPeriod: nanoseconds(check.startPeriodSeconds ?? 0),
+    ...(check.startIntervalSeconds === undefined
+      ? {}
+      : { StartInterval: nanoseconds(check.startIntervalSeconds) }),
+  };
+}
+
+/** The inverse of {@link buildSpec}: what someone would have had to declare for the service that is there. */
+export function inputsOf(spec: ServiceSpec): Required<ServiceInputs> | Omit<Required<ServiceInputs>, "port"> {
+  const { ContainerSpec: container, Resources, RestartPolicy, Placement } = spec.TaskTemplate;
+  const port = spec.EndpointSpec?.Ports?.[0];
+  const health = container.Healthcheck;
+  return {
+    name: spec.Name,
+    image: container.Image,
+    command: container.Command ?? [],
+    args: container.Args ?? [],
+    env: record(container.Env),
+    labels: container.Labels ?? {},
+    replicas: spec.Mode.Replicated?.Replicas ?? 0,
+    ...(port === undefined
+      ? {}
+      : {
+          port: {
+            target: port.TargetPort ?? 0,
+            protocol: port.Protocol ?? "tcp",
+            published: port.PublishedPort ?? 0,
+          },
+        }),
+    healthCheck: {
+      test: health?.Test ?? [],
+      intervalSeconds: seconds(health?.Interval),
+      timeoutSeconds: seconds(health?.Timeout),
+      retries: health?.Retries ?? 0,
+      startPeriodSeconds: seconds(health?.StartPeriod),
+      ...(health?.StartInterval === undefined ? {} : { startIntervalSeconds: seconds(health.StartInterval) }),
+    },
+    limits: {
+      cpus: (Resources?.Limits?.NanoCPUs ?? 0) / 1_000_000_000,
+      memoryBytes: Resources?.Limits?.MemoryBytes ?? 0,
+    },
+    dns: container.DNSConfig?.Nameservers ?? [],
+    stopGracePeriodSeconds: seconds(container.StopGracePeriod),
+    constraints: Placement?.Constraints ?? [],
+    updateConfig: {
+      order: spec.UpdateConfig?.Order ?? "stop-first",
+      parallelism: spec.UpdateConfig?.Parallelism ?? 0,
+      failureAction: spec.UpdateConfig?.FailureAction ?? "pause",
+      monitorSeconds: seconds(spec.UpdateConfig?.Monitor),
+      delaySeconds: seconds(spec.UpdateConfig?.Delay),
+    },
+    restartPolicy: {
+      condition: RestartPolicy?.Condition ?? "any",
+      delaySeconds: seconds(RestartPolicy?.Delay),
+      maxAttempts: RestartPolicy?.MaxAttempts ?? 0,
+      windowSeconds: seconds(RestartPolicy?.Window),
+    },
+  };
+}
