@@ -1,0 +1,66 @@
+import type { Inspect, ServiceOptions } from "./types";
+
+/** For the tests: what `docker inspect` says, as far as it matters. */
+export interface Given {
+  readonly name: string;
+  readonly image?: string;
+  readonly ports?: Readonly<Record<string, string | null>>;
+  readonly exposed?: readonly string[];
+  readonly env?: readonly string[];
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly mode?: string;
+  readonly hostIp?: string;
+  readonly health?: string;
+  readonly networks?: Readonly<Record<string, string>>;
+  readonly running?: boolean;
+  readonly paused?: boolean;
+  readonly stopSignal?: string;
+}
+
+export function container(given: Given): Inspect {
+  const ports = Object.entries(given.ports ?? {});
+  return {
+    Id: `id-of-${given.name}`,
+    Name: `/${given.name}`,
+    State: {
+      Running: given.running ?? true,
+      Paused: given.paused ?? false,
+      ...(given.health && { Health: { Status: given.health } }),
+    },
+    Config: {
+      Image: given.image ?? "image",
+      Env: given.env ?? [],
+      Labels: given.labels ?? {},
+      ExposedPorts: Object.fromEntries((given.exposed ?? ports.map(([key]) => key)).map((key) => [key, {}])),
+      ...(given.stopSignal && { StopSignal: given.stopSignal }),
+    },
+    HostConfig: { NetworkMode: given.mode ?? "default" },
+    NetworkSettings: {
+      Ports: Object.fromEntries(
+        ports.map(([key, port]) => [
+          key,
+          port === null
+            ? null
+            : [
+                { HostIp: "::", HostPort: port },
+                { HostIp: given.hostIp ?? "0.0.0.0", HostPort: port },
+              ],
+        ]),
+      ),
+      Networks: Object.fromEntries(
+        Object.entries(given.networks ?? { bridge: "172.17.0.2" }).map(([key, IPAddress]) => [
+          key,
+          { IPAddress },
+        ]),
+      ),
+    },
+  };
+}
+
+export const options: ServiceOptions = {
+  hostname: "hostname",
+  address: "192.168.1.102",
+  internal: false,
+  explicit: false,
+  tags: [],
+};

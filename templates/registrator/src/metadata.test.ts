@@ -1,0 +1,78 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { isOn, metadataOf, tagsOf } from "./metadata";
+
+describe("tags", () => {
+  it.each([
+    // Registrator's own table.
+    ["", []],
+    ["foobar", ["foobar"]],
+    ["foo,bar", ["foo", "bar"]],
+    ["foo\\,bar", ["foo,bar"]],
+    ["foo,bar\\,baz", ["foo", "bar,baz"]],
+    ["\\,foobar\\,", [",foobar,"]],
+    [",,,,foo,,,bar,,,", ["foo", "bar"]],
+    [",,,,", []],
+    [",,\\,,", [","]],
+    // Its documentation.
+    ["master,backups", ["master", "backups"]],
+    ["/(;\\,:-_)/", ["/(;,:-_)/"]],
+    ["a,b,a", ["a", "b"]],
+  ])("%j is %j", (list, expected) => {
+    expect(tagsOf(list)).toEqual(expected);
+  });
+
+  it("gives back what was escaped", () => {
+    const tag = fc.string({ minLength: 1 }).filter((text) => !text.includes("\\"));
+    fc.assert(
+      fc.property(fc.uniqueArray(tag), (tags) => {
+        expect(tagsOf(tags.map((each) => each.replaceAll(",", "\\,")).join(","))).toEqual(tags);
+      }),
+    );
+  });
+});
+
+describe("metadata", () => {
+  const of = (env: string[], labels: Record<string, string> = {}, port = "80") => {
+    const { values, fromPort } = metadataOf(env, labels, port);
+    return { values: Object.fromEntries(values), fromPort: [...fromPort] };
+  };
+
+  it.each<[string, string[], Record<string, string>, Record<string, string>]>([
+    ["keys are lower-cased", ["SERVICE_NAME=db", "SERVICE_REGION=us2"], {}, { name: "db", region: "us2" }],
+    ["others are not read", ["PATH=/bin", "MYSERVICE_NAME=x", "service_name=y"], { name: "z" }, {}],
+    ["a label beats the environment", ["SERVICE_NAME=a"], { SERVICE_NAME: "b" }, { name: "b" }],
+    ["a port beats none", ["SERVICE_80_NAME=a", "SERVICE_NAME=b"], { SERVICE_NAME: "c" }, { name: "a" }],
+    ["a port's label beats its environment", ["SERVICE_80_NAME=a"], { SERVICE_80_NAME: "b" }, { name: "b" }],
+    ["another port's is not read", ["SERVICE_443_NAME=a", "SERVICE_NAME=b"], {}, { name: "b" }],
+    ["a value may contain =", ["SERVICE_X=a=b"], {}, { x: "a=b" }],
+    ["a number alone is a key", ["SERVICE_80=x"], {}, { "80": "x" }],
+    ["underscores in keys", ["SERVICE_80_CHECK_HTTP=/h"], {}, { check_http: "/h" }],
+    ["no = is nothing", ["SERVICE_NAME"], {}, {}],
+  ])("%s", (_, env, labels, expected) => {
+    expect(of(env, labels).values).toEqual(expected);
+  });
+
+  it("knows what was set for the port", () => {
+    expect(of(["SERVICE_80_NAME=a", "SERVICE_TAGS=b"]).fromPort).toEqual(["name"]);
+  });
+
+  it("does not depend on the order of labels", () => {
+    const a = of([], { SERVICE_x: "1", SERVICE_X: "2" });
+    expect(of([], { SERVICE_X: "2", SERVICE_x: "1" })).toEqual(a);
+  });
+});
+
+it.each([
+  [undefined, false],
+  ["", false],
+  ["false", false],
+  ["False", false],
+  ["0", false],
+  ["no", false],
+  ["true", true],
+  ["1", true],
+  ["anything", true],
+])("the switch %j is %j", (value, expected) => {
+  expect(isOn(value)).toBe(expected);
+});

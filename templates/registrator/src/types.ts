@@ -1,0 +1,93 @@
+/** What `GET /containers/<id>/json` says, as far as it is read here; every field may be missing on some engine. */
+export interface Inspect {
+  readonly Id: string;
+  readonly Name: string;
+  readonly State?: {
+    readonly Running?: boolean;
+    readonly Paused?: boolean;
+    readonly Restarting?: boolean;
+    readonly Health?: { readonly Status?: string } | null;
+  };
+  readonly Config?: {
+    readonly Image?: string;
+    readonly Env?: readonly string[] | null;
+    readonly Labels?: Readonly<Record<string, string>> | null;
+    readonly ExposedPorts?: Readonly<Record<string, unknown>> | null;
+    readonly StopSignal?: string;
+    readonly StopTimeout?: number | null;
+  };
+  readonly HostConfig?: { readonly NetworkMode?: string };
+  readonly NetworkSettings?: {
+    readonly Ports?: Readonly<Record<string, readonly PortBinding[] | null>> | null;
+    readonly Networks?: Readonly<Record<string, { readonly IPAddress?: string } | null>> | null;
+  };
+}
+
+export interface PortBinding {
+  readonly HostIp?: string;
+  readonly HostPort?: string;
+}
+
+export type Health = "passing" | "warning" | "critical";
+
+/** A health check as Consul's agent takes it. */
+export interface Check {
+  readonly Name?: string;
+  readonly Status?: Health;
+  readonly HTTP?: string;
+  readonly Method?: string;
+  readonly TCP?: string;
+  readonly GRPC?: string;
+  readonly GRPCUseTLS?: boolean;
+  readonly TLSSkipVerify?: boolean;
+  readonly Args?: readonly string[];
+  readonly TTL?: string;
+  readonly Interval?: string;
+  readonly Timeout?: string;
+  readonly DeregisterCriticalServiceAfter?: string;
+}
+
+/** The body of `PUT /v1/agent/service/register`. */
+export interface Registration {
+  readonly ID: string;
+  readonly Name: string;
+  readonly Address: string;
+  readonly Port: number;
+  readonly Tags: readonly string[];
+  readonly Meta: Readonly<Record<string, string>>;
+  readonly Check?: Check;
+}
+
+/** One published port of one container. */
+export interface Service {
+  readonly registration: Registration;
+  /** The container's name, for the log. */
+  readonly container: string;
+  /** What Docker's HEALTHCHECK says; absent when the check is Consul's own or there is none. */
+  readonly health?: Health;
+}
+
+/** A service as the agent has it, with the check that belongs to it. */
+export interface ActualService {
+  readonly registration: Omit<Registration, "Check">;
+  readonly check?: { readonly type?: string; readonly name: string; readonly status: string };
+}
+
+export interface ServiceOptions {
+  /** First part of every service ID: this node's name. */
+  readonly hostname: string;
+  /** The address of this node, for ports published on all of its addresses. */
+  readonly address: string;
+  /** `-ip`: this address for every service, whatever it is bound to. */
+  readonly forcedAddress?: string;
+  /** `-internal`: the container's own address and port instead of the published one. */
+  readonly internal: boolean;
+  /** `-explicit`: only what has a SERVICE_NAME. */
+  readonly explicit: boolean;
+  /** `-tags`: added to every service. */
+  readonly tags: readonly string[];
+  /** `-useIpFromLabel`: the label that holds the address, with or without a prefix length. */
+  readonly addressLabel?: string;
+  /** `--network`: with `-internal`, the network whose address is registered. */
+  readonly network?: string;
+}
