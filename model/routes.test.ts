@@ -1,0 +1,207 @@
+import { describe, expect, test } from "vitest";
+import { describeRouting, plannedInstance } from "./preview";
+import { buildRouting, type Instance, type Routing } from "./routes";
+
+let nextPort = 0;
+const instance = (service: string, given: Partial<Instance> = {}): Instance => ({
+  service,
+  id: `${service}-${nextPort++}`,
+  node: "n1",
+  address: "10.0.0.1",
+  port: 30_000 + (nextPort % 1000),
+  tags: ["rest"],
+  meta: {},
+  healthy: true,
+  ...given,
+});
+const route = (instances: Instance[], kv: Record<string, string> = {}): Routing =>
+  buildRouting({ instances, kv });
+const urls = (routing: Routing) => describeRouting(routing);
+const quarantined = (routing: Routing) => routing.problems.filter(({ level }) => level === "quarantined");
+const messages = (routing: Routing) => routing.problems.map(({ message }) => message);
+
+describe("services", () => {
+  test("are found at their names", () => {
+    expect(urls(route([instance("hello"), instance("a/b")]))).toEqual(["/a/b -> a/b", "/hello -> hello"]);
+  });
+
+  test("without a tag of ours are left alone, and without a word", () => {
+    const routing = route([instance("consul", { tags: [] }), instance("bad name", { tags: ["x"] })]);
+    expect(urls(routing)).toEqual([]);
+    expect(routing.problems).toEqual([]);
+  });
+
+  test("keep their route without healthy instances", () => {
+    const routing = route([instance("hello", { healthy: false, id: "x" })]);
+    expect(urls(routing)).toEqual(["/hello -> hello"]);
+    expect(routing.backends[0]).toMatchObject({ servers: [], unhealthy: ["x"] });
+  });
+
+  test("have host, path and TCP port by meta", () => {
+    expect(
+      urls(
+        route([
+          instance("a", { meta: { host: "api.example.com", path: "/" } }),
+          instance("b", { meta: { path: "/x/y" } }),
+          instance("c", { tags: ["tcp"], meta: { tcp_port: "5432" } }),
+        ]),
+      ),
+    ).toEqual(["/x/y -> b", "api.example.com/ -> a", "tcp port 5432 -> c"]);
+  });
+
+  test("that are registered twice at one place have one server", () => {
+    const twice = [instance("a", { id: "1", port: 80 }), instance("a", { id: "2", port: 80 })];
+    expect(route(twice).backends[0]?.servers).toMatchObject([{ name: "10.0.0.1:80", ids: ["1", "2"] }]);
+  });
+
+  test("follow what most of their instances say", () => {
+    const routing = route([
+      instance("a", { meta: { path: "/new" } }),
+      instance("a"),
+      instance("a", { meta: { weight: "7" } }),
+    ]);
+    expect(urls(routing)).toEqual(["/a -> a"]);
+    expect(routing.backends[0]?.servers.map(({ weight }) => weight).sort()).toEqual([100, 100, 7]);
+    expect(messages(routing)).toEqual([
+      expect.stringContaining("Instances of a have different SERVICE_ options"),
+    ]);
+  });
+});
+
+describe("quarantine", () => {
+  test.each<[string, Partial<Instance>, string]>([
+    ["a b", {}, 'Service name "a b" is not a service name'],
+    ["x", { meta: { balance: "fastest" } }, 'SERVICE_BALANCE="fastest", which is none of roundrobin'],
+    ["x", { meta: { weight: "300" } }, 'SERVICE_WEIGHT="300", which is not a whole number from 0 to 256'],
+    ["x", { meta: { health_path: "/a\nb" } }, 'SERVICE_HEALTH_PATH="/a\\nb", which is not a path to ask for'],
+    ["x", { meta: { proto: "h3" } }, 'SERVICE_PROTO="h3", which is none of h2c, h1'],
+    ["x", { tags: ["tcp"] }, "set SERVICE_TCP_PORT"],
+    ["x", { tags: ["tcp", "rest"] }, "keep one in SERVICE_TAGS"],
+    ["x", { tags: ["tcp"], meta: { tcp_port: "80", path: "/" } }, "SERVICE_PATH means nothing"],
+    ["x", { tags: ["rest", "udp"] }, "is UDP, which HAProxy does not balance"],
+    ["x", { meta: { tcp_port: "80" } }, "needs tag tcp"],
+    ["x", { address: "db.local" }, 'address "db.local", which is not an IP address'],
+    ["x", { port: 0 }, "has port 0"],
+  ])("of %j with %j", (service, given, reason) => {
+    const routing = route([instance(service, given), instance("other")]);
+    expect(urls(routing)).toEqual(["/other -> other"]);
+    expect(quarantined(routing)).toHaveLength(1);
+    expect(quarantined(routing)[0]?.message).toContain(reason);
+  });
+
+  test("takes one bad instance and leaves the others", () => {
+    const routing = route([instance("a"), instance("a", { meta: { sticky: "perhaps" } })]);
+    expect(routing.backends[0]?.servers).toHaveLength(1);
+    expect(quarantined(routing)).toHaveLength(1);
+  });
+
+  test("of the later name when two want one route or port", () => {
+    const routing = route([
+      instance("z", { meta: { path: "/a" } }),
+      instance("a"),
+      instance("c", { tags: ["tcp"], meta: { tcp_port: "25" } }),
+      instance("d", { tags: ["tcp"], meta: { tcp_port: "25" } }),
+    ]);
+    expect(urls(routing)).toEqual(["/a -> a", "tcp port 25 -> c"]);
+    expect(quarantined(routing).map(({ subject }) => subject)).toEqual(["d", "z"]);
+  });
+
+  test("of a port that is ours", () => {
+    const instances = [instance("c", { tags: ["tcp"], meta: { tcp_port: "80" } })];
+    const routing = buildRouting(
+      { instances, kv: {} },
+      { reservedPorts: new Map([[80, "the HTTP frontend"]]) },
+    );
+    expect(messages(routing)).toEqual([expect.stringContaining("which the HTTP frontend already has")]);
+  });
+});
+
+describe("versions", () => {
+  const v = (number: number, healthy = true) => instance(`hello/v${number}`, { healthy });
+  const alias = (routing: Routing) => urls(routing).filter((url) => url.startsWith("/hello ->"));
+
+  test("newest by number, with healthy instances", () => {
+    expect(alias(route([v(2), v(10), v(11, false)]))).toEqual([
+      "/hello -> hello/v10 (newest version with healthy instances)",
+    ]);
+  });
+
+  test("give way to a service that has the name", () => {
+    expect(alias(route([v(1), instance("hello")]))).toEqual(["/hello -> hello"]);
+  });
+
+  test("per host", () => {
+    const routing = route([v(1), instance("hello/v2", { meta: { host: "x.org" } })]);
+    expect(urls(routing).filter((url) => url.includes("newest"))).toEqual([
+      "/hello -> hello/v1 (newest version with healthy instances)",
+      "x.org/hello -> hello/v2 (newest version with healthy instances)",
+    ]);
+  });
+
+  const key = "service/haproxy/versions/hello";
+  test.each([
+    ["v1", "hello/v1"],
+    ["v1=90,v2=10", "90% hello/v1, 10% hello/v2"],
+    ["v1=50,v3=50", "hello/v1"],
+    ["v9", "nothing"],
+  ])("by KV %s", (value, expected) => {
+    const [shown] = alias(route([v(1), v(2), v(3, false)], { [key]: value }));
+    expect(shown).toMatch(new RegExp(`^/hello -> ${expected} \\(set by KV`));
+  });
+
+  test.each(["", "1", "v1,v2", "v1=90,v2=20", "v1=100,v1=0", "v1=101", "v1\nv2", "v01"])(
+    "refuse KV %j",
+    (value) => {
+      const routing = route([v(1), v(2)], { [key]: value });
+      expect(alias(routing)).toEqual(["/hello -> hello/v2 (newest version with healthy instances)"]);
+      expect(messages(routing)).toEqual([expect.stringContaining(`of ${key} is neither`)]);
+    },
+  );
+
+  test("say so when the KV names one that is not there", () => {
+    expect(messages(route([v(1)], { [key]: "v9" }))).toEqual([
+      expect.stringContaining("no service hello/v9"),
+    ]);
+  });
+});
+
+describe("settings", () => {
+  test("come from KV, and a bad one changes nothing", () => {
+    const kv = { "service/haproxy/maxconn": "100", "service/haproxy/timeouts/server": "soon" };
+    const first = route([], kv);
+    expect(first.settings).toEqual({
+      maxconn: 100,
+      connectTimeout: 5000,
+      clientTimeout: 50000,
+      serverTimeout: 50000,
+    });
+    expect(messages(first)).toEqual([
+      expect.stringContaining("consul kv put service/haproxy/timeouts/server 50000"),
+    ]);
+    const then = buildRouting(
+      { instances: [], kv: { "service/haproxy/maxconn": "0" } },
+      { lastGood: first.settings },
+    );
+    expect(then.settings.maxconn).toBe(100);
+  });
+});
+
+test("the program at preview sees the same conflicts", () => {
+  const instances = [
+    plannedInstance({ name: "a", type: "rest" }),
+    plannedInstance({ name: "b", type: "http", meta: { path: "/a" } }),
+  ];
+  expect(messages(route(instances))).toEqual([
+    expect.stringContaining("Service b wants /a, which a already has"),
+  ]);
+});
+
+test("the order of registrations does not matter", () => {
+  const instances = [
+    instance("a"),
+    instance("b/v1"),
+    instance("b/v2"),
+    instance("c", { meta: { path: "/a" } }),
+  ];
+  expect(route([...instances].reverse())).toEqual(route(instances));
+});

@@ -1,0 +1,252 @@
+/**
+ * From what is registered to what is routed. The load balancer calls this for every change and the Pulumi program calls
+ * it at preview, so what it says about a route is the same in both places, and is written for the person who owns it.
+ */
+import { parseOptions, type InstanceOptions, type ServiceOptions } from "./meta";
+import { backendName, parseAddress, parseServiceName, serverName, show } from "./names";
+import { readSettings, type Settings } from "./settings";
+import { chooseVersions } from "./versions";
+
+/** An instance as Consul has it; nothing in it can be trusted. */
+export interface Instance {
+  readonly service: string;
+  readonly id: string;
+  readonly node: string;
+  readonly address: string;
+  readonly port: number;
+  readonly tags: readonly string[];
+  readonly meta: Readonly<Record<string, string>>;
+  readonly healthy: boolean;
+}
+
+export interface Catalog {
+  readonly instances: readonly Instance[];
+  readonly kv: Readonly<Record<string, string>>;
+}
+
+export interface Server {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  readonly weight: number;
+  /** The registrations that are this server, for people to recognise it. */
+  readonly ids: readonly string[];
+}
+
+export interface Backend {
+  readonly name: string;
+  readonly service: string;
+  readonly options: ServiceOptions;
+  /** Instances that may take traffic, by name. */
+  readonly servers: readonly Server[];
+  /** Instances that Consul calls critical. */
+  readonly unhealthy: readonly string[];
+}
+
+export interface Target {
+  readonly backend: string;
+  readonly service: string;
+  /** Per cent of the requests. */
+  readonly share: number;
+}
+
+export interface Route {
+  /** `undefined`: any host that has no route of its own for the path. */
+  readonly host?: string;
+  readonly path: string;
+  readonly stripPrefix: boolean;
+  /** The base name of versions, or undefined for a service's own route. */
+  readonly versionsOf?: string;
+  /** Why it leads where it does, when that is a choice. */
+  readonly choice?: string;
+  readonly targets: readonly Target[];
+}
+
+export interface TcpPort {
+  readonly port: number;
+  readonly backend: string;
+  readonly service: string;
+}
+
+export interface Problem {
+  /** `quarantined` takes something out of routing; `warning` does not. */
+  readonly level: "quarantined" | "warning";
+  /** The service or the KV key that it is about. */
+  readonly subject: string;
+  readonly message: string;
+}
+
+export interface Routing {
+  readonly settings: Settings;
+  readonly backends: readonly Backend[];
+  readonly routes: readonly Route[];
+  readonly tcp: readonly TcpPort[];
+  readonly problems: readonly Problem[];
+}
+
+export interface RoutingOptions {
+  /** What stays in force where a KV value cannot be used. */
+  readonly lastGood?: Settings;
+  /** Ports that no TCP service may take, with who has them. */
+  readonly reservedPorts?: ReadonlyMap<number, string>;
+}
+
+export const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+interface Member {
+  readonly instance: Instance;
+  readonly options: InstanceOptions;
+}
+
+export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Routing {
+  const problems: Problem[] = [];
+  const read = readSettings(catalog.kv, options.lastGood);
+  for (const { key, message } of read.problems) problems.push({ level: "warning", subject: key, message });
+
+  const services = new Map<string, Member[]>();
+  for (const instance of catalog.instances) {
+    const member = admit(instance);
+    if (member === undefined) continue;
+    if (typeof member === "string") {
+      problems.push({ level: "quarantined", subject: instance.service, message: member });
+      continue;
+    }
+    const members = services.get(instance.service);
+    if (members === undefined) services.set(instance.service, [member]);
+    else members.push(member);
+  }
+
+  const backends: Backend[] = [];
+  const routes = new Map<string, Route>();
+  const tcp = new Map<number, TcpPort>();
+  for (const [service, members] of [...services].sort(([a], [b]) => compare(a, b))) {
+    const backend = toBackend(service, members, problems);
+    const conflict =
+      backend.options.kind === "tcp"
+        ? claimPort(backend, tcp, options.reservedPorts)
+        : claimRoute(backend, routes);
+    if (conflict === undefined) backends.push(backend);
+    else problems.push({ level: "quarantined", subject: service, message: conflict });
+  }
+
+  const versions = chooseVersions(backends, routes, catalog.kv);
+  problems.push(...versions.problems);
+  return {
+    settings: read.settings,
+    backends,
+    routes: [...routes.values(), ...versions.routes].sort((a, b) => compare(routeKey(a), routeKey(b))),
+    tcp: [...tcp.values()].sort((a, b) => a.port - b.port),
+    problems: dedupe(problems),
+  };
+}
+
+/** What a request is matched against: host (or `*`), path and a closing slash, so that `/a` never matches `/ab`. */
+export function routeKey(route: Pick<Route, "host" | "path">): string {
+  return `${route.host ?? "*"}${route.path === "/" ? "" : route.path}/`;
+}
+
+/** A route as a person writes it. */
+export const routeUrl = (route: Pick<Route, "host" | "path">): string => `${route.host ?? ""}${route.path}`;
+
+/** The instance with its options, a sentence that says why not, or nothing when it asks for no load balancing. */
+function admit(instance: Instance): Member | string | undefined {
+  const parsed = parseOptions(instance.tags, instance.meta);
+  if (parsed === undefined) return undefined;
+  const name = parseServiceName(instance.service);
+  if (!name.ok) return `Service name ${show(instance.service)} ${name.error}. Set SERVICE_NAME.`;
+  const who = `Service ${instance.service} (instance ${show(instance.id)})`;
+  if (!parsed.ok) return `${who} ${parsed.error}.`;
+  const address = parseAddress(instance.address);
+  if (!address.ok) return `${who} has address ${show(instance.address)}, which ${address.error}.`;
+  if (!Number.isInteger(instance.port) || instance.port < 1 || instance.port > 65_535)
+    return `${who} has port ${instance.port}: register it with a published port from 1 to 65535.`;
+  return { instance: { ...instance, address: address.value }, options: parsed.value };
+}
+
+function toBackend(service: string, members: readonly Member[], problems: Problem[]): Backend {
+  const { options, differing } = agree(members);
+  if (differing > 0)
+    problems.push({
+      level: "warning",
+      subject: service,
+      message: `Instances of ${service} have different SERVICE_ options; those of most instances are in force. This passes by itself at the end of a rolling update.`,
+    });
+  const alike = members.filter((member) => member.options.service.kind === options.kind);
+  if (alike.length < members.length)
+    problems.push({
+      level: "quarantined",
+      subject: service,
+      message: `Some instances of ${service} are not tagged ${options.kind} as the others are and get no traffic: give all of them the same SERVICE_TAGS.`,
+    });
+  const servers = new Map<string, Server>();
+  const unhealthy: string[] = [];
+  for (const { instance, options: own } of [...alike].sort((a, b) => compare(a.instance.id, b.instance.id))) {
+    if (!instance.healthy) {
+      unhealthy.push(instance.id);
+      continue;
+    }
+    const name = serverName(instance.address, instance.port);
+    const ids = [...(servers.get(name)?.ids ?? []), instance.id];
+    const { address, port } = instance;
+    servers.set(name, { name, address, port, weight: servers.get(name)?.weight ?? own.weight, ids });
+  }
+  return {
+    name: backendName(service),
+    service,
+    options,
+    servers: [...servers.values()].sort((a, b) => compare(a.name, b.name)),
+    unhealthy,
+  };
+}
+
+/**
+ * Instances of one service may differ for a while, as in a rolling update. What most of them say holds, so one instance
+ * cannot move a service by itself; at a tie the answer must only be the same every time.
+ */
+function agree(members: readonly Member[]): { options: ServiceOptions; differing: number } {
+  const votes = new Map<string, { options: ServiceOptions; count: number }>();
+  for (const { options } of members) {
+    const key = JSON.stringify(Object.entries(options.service).sort(([a], [b]) => compare(a, b)));
+    const vote = votes.get(key) ?? { options: options.service, count: 0 };
+    vote.count++;
+    votes.set(key, vote);
+  }
+  const [winner] = [...votes].sort(([a, x], [b, y]) => y.count - x.count || compare(a, b));
+  if (winner === undefined) throw new Error("a service without instances was admitted");
+  return { options: winner[1].options, differing: members.length - winner[1].count };
+}
+
+function claimRoute(backend: Backend, routes: Map<string, Route>): string | undefined {
+  const { host, path = `/${backend.service}`, stripPrefix } = backend.options;
+  const route: Route = {
+    ...(host === undefined ? {} : { host }),
+    path,
+    stripPrefix,
+    targets: [{ backend: backend.name, service: backend.service, share: 100 }],
+  };
+  const key = routeKey(route);
+  const owner = routes.get(key)?.targets[0]?.service;
+  if (owner !== undefined)
+    return `Service ${backend.service} wants ${routeUrl(route)}, which ${owner} already has: give one of them another SERVICE_PATH, SERVICE_HOST or SERVICE_NAME.`;
+  routes.set(key, route);
+  return undefined;
+}
+
+function claimPort(
+  backend: Backend,
+  tcp: Map<number, TcpPort>,
+  reserved: ReadonlyMap<number, string> | undefined,
+): string | undefined {
+  const port = backend.options.tcpPort ?? 0;
+  const owner = reserved?.get(port) ?? tcp.get(port)?.service;
+  if (owner !== undefined)
+    return `Service ${backend.service} wants port ${port} of the load balancer, which ${owner} already has: choose another SERVICE_TCP_PORT.`;
+  tcp.set(port, { port, backend: backend.name, service: backend.service });
+  return undefined;
+}
+
+/** The same sentence about the same thing is said once, in a stable order. */
+function dedupe(problems: readonly Problem[]): Problem[] {
+  const unique = new Map(problems.map((problem) => [`${problem.subject}\n${problem.message}`, problem]));
+  return [...unique].sort(([a], [b]) => compare(a, b)).map(([, problem]) => problem);
+}

@@ -1,0 +1,61 @@
+/** The settings that operators keep in Consul's KV, with what happens to those that cannot be used. */
+import { kv, parseDuration, parseInteger, show, type Parsed } from "./names";
+
+export interface Settings {
+  readonly maxconn: number;
+  /** Milliseconds. */
+  readonly connectTimeout: number;
+  readonly clientTimeout: number;
+  readonly serverTimeout: number;
+}
+
+export const defaultSettings: Settings = {
+  maxconn: 4096,
+  connectTimeout: 5_000,
+  clientTimeout: 50_000,
+  serverTimeout: 50_000,
+};
+
+/** The highest that fits the file descriptors of an ordinary container (two per connection). */
+export const maxMaxconn = 500_000;
+
+const readers: readonly {
+  readonly key: string;
+  readonly name: keyof Settings;
+  readonly parse: (value: string) => Parsed<number>;
+}[] = [
+  { key: kv.maxconn, name: "maxconn", parse: (value) => parseInteger(value, 1, maxMaxconn) },
+  { key: kv.timeout.connect, name: "connectTimeout", parse: parseDuration },
+  { key: kv.timeout.client, name: "clientTimeout", parse: parseDuration },
+  { key: kv.timeout.server, name: "serverTimeout", parse: parseDuration },
+];
+
+export interface SettingsRead {
+  readonly settings: Settings;
+  /** One sentence for each key whose value cannot be used. */
+  readonly problems: readonly { readonly key: string; readonly message: string }[];
+}
+
+/** A value that cannot be used leaves the last good one in force. */
+export function readSettings(
+  values: Readonly<Record<string, string>>,
+  lastGood: Settings = defaultSettings,
+): SettingsRead {
+  const settings = { ...defaultSettings };
+  const problems: { key: string; message: string }[] = [];
+  for (const { key, name, parse } of readers) {
+    const value = Object.hasOwn(values, key) ? values[key] : undefined;
+    if (value === undefined) continue;
+    const parsed = parse(value);
+    if (parsed.ok) {
+      settings[name] = parsed.value;
+    } else {
+      settings[name] = lastGood[name];
+      problems.push({
+        key,
+        message: `The KV value ${show(value)} of ${key} ${parsed.error}; ${lastGood[name]} stays in force. Set it with: consul kv put ${key} ${defaultSettings[name]}`,
+      });
+    }
+  }
+  return { settings, problems };
+}

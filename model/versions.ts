@@ -1,0 +1,128 @@
+/** Which version of a service answers when a request names none. */
+import { kv, parseVersion, show } from "./names";
+import type { Backend, Problem, Route, Target } from "./routes";
+
+/** A pin (`v1`) is one share of 100. */
+type Shares = ReadonlyMap<number, number>;
+
+const share = /^v(0|[1-9][0-9]{0,8})=([1-9][0-9]?|100)$/;
+const pin = /^v(0|[1-9][0-9]{0,8})$/;
+
+export function parseShares(value: string): Shares | undefined {
+  const single = pin.exec(value);
+  if (single !== null) return new Map([[Number(single[1]), 100]]);
+  const shares = new Map<number, number>();
+  for (const part of value.split(",")) {
+    const match = share.exec(part);
+    if (match === null || shares.has(Number(match[1]))) return undefined;
+    shares.set(Number(match[1]), Number(match[2]));
+  }
+  return [...shares.values()].reduce((sum, each) => sum + each, 0) === 100 ? shares : undefined;
+}
+
+interface Family {
+  readonly host: string | undefined;
+  readonly base: string;
+  readonly versions: Map<number, Backend>;
+}
+
+export function chooseVersions(
+  backends: readonly Backend[],
+  taken: ReadonlyMap<string, Route>,
+  values: Readonly<Record<string, string>>,
+): { routes: Route[]; problems: Problem[] } {
+  const routes: Route[] = [];
+  const problems: Problem[] = [];
+  for (const { host, base, versions } of families(backends).values()) {
+    const key = `${host ?? "*"}/${base}/`;
+    // A service that is literally called so, or has asked for this path, comes first.
+    if (taken.has(key)) continue;
+    const kvKey = kv.versions + base;
+    const value = Object.hasOwn(values, kvKey) ? values[kvKey] : undefined;
+    const shares = value === undefined ? undefined : parseShares(value);
+    if (value !== undefined && shares === undefined)
+      problems.push({
+        level: "warning",
+        subject: kvKey,
+        message: `The KV value ${show(value)} of ${kvKey} is neither a version (v1) nor shares that add up to 100 (v1=90,v2=10); the newest version answers instead.`,
+      });
+    const { targets, choice } = shares === undefined ? newest(versions) : shared(versions, shares);
+    for (const number of shares?.keys() ?? [])
+      if (!versions.has(number))
+        problems.push({
+          level: "warning",
+          subject: kvKey,
+          message: `${kvKey} names v${number}, but no service ${base}/v${number} is registered: start it, or set another version.`,
+        });
+    const strip = [...versions.values()].every((backend) => backend.options.stripPrefix);
+    routes.push({
+      ...(host === undefined ? {} : { host }),
+      path: `/${base}`,
+      stripPrefix: strip,
+      versionsOf: base,
+      choice,
+      targets,
+    });
+  }
+  return { routes, problems };
+}
+
+/** Services with a path of their own have left their name, and with it their versions. */
+function families(backends: readonly Backend[]): Map<string, Family> {
+  const found = new Map<string, Family>();
+  for (const backend of backends) {
+    const version = parseVersion(backend.service);
+    if (version === undefined || backend.options.kind !== "http" || backend.options.path !== undefined)
+      continue;
+    const { host } = backend.options;
+    const key = `${host ?? "*"}/${version.base}`;
+    const family = found.get(key) ?? { host, base: version.base, versions: new Map<number, Backend>() };
+    family.versions.set(version.number, backend);
+    found.set(key, family);
+  }
+  return found;
+}
+
+const target = (backend: Backend, percent: number): Target => ({
+  backend: backend.name,
+  service: backend.service,
+  share: percent,
+});
+
+const usable = (backend: Backend | undefined): backend is Backend =>
+  backend !== undefined && backend.servers.length > 0;
+
+function newest(versions: ReadonlyMap<number, Backend>): { targets: Target[]; choice: string } {
+  const byNumber = [...versions].sort(([a], [b]) => b - a).map(([, backend]) => backend);
+  const chosen = byNumber.find(usable) ?? byNumber[0];
+  return chosen === undefined
+    ? { targets: [], choice: "no version" }
+    : { targets: [target(chosen, 100)], choice: "newest version with healthy instances" };
+}
+
+/**
+ * A version without healthy instances gives its share to the others that are named, but never to one that is not:
+ * whoever pinned a version did not mean any other.
+ */
+function shared(
+  versions: ReadonlyMap<number, Backend>,
+  shares: Shares,
+): { targets: Target[]; choice: string } {
+  const named = [...shares].sort(([a], [b]) => a - b);
+  const choice = `set by KV: ${named.map(([number, percent]) => `v${number}=${percent}`).join(",")}`;
+  const present = named.flatMap(([number, percent]) => {
+    const backend = versions.get(number);
+    return backend === undefined ? [] : [{ backend, percent }];
+  });
+  const healthy = present.filter(({ backend }) => usable(backend));
+  const taking = healthy.length > 0 ? healthy : present.slice(0, 1);
+  const total = taking.reduce((sum, { percent }) => sum + percent, 0);
+  let sum = 0;
+  const upTo = (percent: number) => Math.round((percent * 100) / total);
+  const targets = taking.map(({ backend, percent }) => {
+    const from = upTo(sum);
+    sum += percent;
+    return target(backend, upTo(sum) - from);
+  });
+  return { targets: targets.filter((each) => each.share > 0), choice };
+}

@@ -1,0 +1,231 @@
+/** Makes the running HAProxy what it should be, with the last good state kept whatever happens. */
+import { mkdir, rename } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { serverStateFile, type ServerState } from "./commands";
+import { readIfThere, writeWhole } from "./files";
+import { Greeter, newcomers } from "./greet";
+import { Haproxy } from "./haproxy";
+import type { Metrics } from "./metrics";
+import { applied, loaded, plan, type Actual, type Operation } from "./plan";
+import { toConfig, toMapFile, type MapName, type Rendered } from "./render";
+import { describe, reasonKind, some } from "./report";
+import { Runtime } from "./runtime";
+import { errorPage, errorPageName, errorPages } from "./sections";
+
+const mapNames: readonly MapName[] = ["routes.map", "splits.map"];
+const firstReap = 100;
+const longestReap = 5_000;
+
+const isArrival = (operation: Operation): operation is Extract<Operation, { kind: "add" | "return" }> =>
+  operation.kind === "add" || operation.kind === "return";
+
+export interface ApplierOptions {
+  readonly dir: string;
+  readonly runDir: string;
+  readonly log: (message: string) => void;
+  readonly metrics: Metrics;
+  /** HAProxy ended by itself and is back. */
+  readonly onRestart: () => void;
+}
+
+/** What was done, or undefined when there was nothing to do. */
+export type Applied = { readonly how: "start" | "operations" | "reload"; readonly what: string } | undefined;
+
+export class Applier {
+  private actual: Actual | undefined;
+  private lastGood: Rendered | undefined;
+  private readonly haproxy: Haproxy;
+  private readonly runtime: Runtime;
+  private readonly greeter: Greeter;
+  /** Serialises everything that talks to the worker. */
+  private last: Promise<unknown> = Promise.resolve();
+  private reaping = false;
+
+  constructor(private readonly options: ApplierOptions) {
+    const { dir, runDir } = options;
+    this.haproxy = new Haproxy(
+      { config: `${dir}/haproxy.cfg`, master: `${runDir}/master.sock`, worker: `${runDir}/worker.sock` },
+      options.log,
+      () => {
+        // The process has read the file; what it has in the end is found by comparing.
+        if (this.lastGood !== undefined) this.actual = loaded(this.lastGood);
+        options.onRestart();
+      },
+    );
+    this.runtime = new Runtime(`${runDir}/worker.sock`, dir);
+    this.greeter = new Greeter(({ backend, server }) => this.runtime.healthy(backend, server));
+  }
+
+  get running(): boolean {
+    return this.haproxy.running && this.actual !== undefined;
+  }
+
+  /** Throws with a sentence when the change cannot be made; HAProxy then goes on with what it has. */
+  apply(desired: Rendered): Promise<Applied> {
+    return this.alone(async () => {
+      const done =
+        this.actual === undefined ? await this.start(desired) : await this.change(this.actual, desired);
+      this.lastGood = desired;
+      this.reap();
+      return done;
+    });
+  }
+
+  /** Looks at what the worker really has, so that the next `apply` puts differences right. */
+  compare(): Promise<void> {
+    return this.alone(async () => {
+      if (this.actual !== undefined && this.haproxy.running)
+        this.actual = await this.runtime.actual(this.actual);
+    });
+  }
+
+  async states(): Promise<ServerState[]> {
+    return this.running ? this.runtime.states() : [];
+  }
+
+  stop(grace: number): Promise<void> {
+    return this.haproxy.stop(grace);
+  }
+
+  /** Keeps the files in step with what was changed at run time, for the day HAProxy has to be started again. */
+  persist(): Promise<void> {
+    return this.alone(async () => {
+      if (this.lastGood === undefined) return;
+      await this.writeMaps(this.lastGood);
+      await writeWhole(this.path("haproxy.cfg"), toConfig(this.lastGood));
+    });
+  }
+
+  private path(name: string): string {
+    return `${this.options.dir}/${name}`;
+  }
+
+  private alone<T>(action: () => Promise<T>): Promise<T> {
+    const result = this.last.then(action);
+    this.last = result.catch(() => undefined);
+    return result;
+  }
+
+  private async start(desired: Rendered): Promise<Applied> {
+    await mkdir(this.options.dir, { recursive: true, mode: 0o700 });
+    await mkdir(this.options.runDir, { recursive: true, mode: 0o700 });
+    for (const [status, message] of Object.entries(errorPages))
+      await writeWhole(this.path(errorPageName(status)), errorPage(Number(status), message));
+    await this.writeAll(desired, new Set());
+    await this.haproxy.start();
+    this.actual = loaded(desired);
+    this.greeter.greet(newcomers(desired, new Set()));
+    return { how: "start", what: `${desired.backends.length} services` };
+  }
+
+  private async change(actual: Actual, desired: Rendered): Promise<Applied> {
+    const steps = plan(actual, desired);
+    if (steps.kind === "nothing") return undefined;
+    if (steps.kind === "reload") return this.reload(desired, steps.reasons);
+    let complaints = await this.operate(actual, steps.operations);
+    const arriving = new Set(
+      steps.operations.filter(isArrival).map(({ backend, server }) => `${backend}/${server}`),
+    );
+    this.greeter.greet(
+      newcomers(desired, new Set()).filter(({ backend, server }) => arriving.has(`${backend}/${server}`)),
+    );
+    if (complaints.length > 0) {
+      // Somebody else has changed the worker, or a server was gone already: look, and do what is left to do.
+      this.options.log(`HAProxy refused an operation (${some(complaints)}). Comparing.`);
+      const found = await this.runtime.actual(actual);
+      const rest = plan(found, desired);
+      complaints = rest.kind === "operations" ? await this.operate(found, rest.operations) : [];
+    }
+    if (complaints.length > 0)
+      return this.reload(desired, [`HAProxy refused a change while running (${some(complaints)})`]);
+    return { how: "operations", what: describe(steps.operations) };
+  }
+
+  private async operate(actual: Actual, operations: readonly Operation[]): Promise<string[]> {
+    const complaints = await this.runtime.apply(operations);
+    if (complaints.length > 0) return complaints;
+    for (const { kind } of operations) this.options.metrics.operation(kind);
+    this.actual = applied(actual, operations);
+    return [];
+  }
+
+  private async reload(desired: Rendered, reasons: readonly string[]): Promise<Applied> {
+    const states = await this.runtime.states().catch(() => []);
+    const up = new Set(
+      states.filter((state) => state.up).map(({ backend, server }) => `${backend}/${server}`),
+    );
+    try {
+      await this.writeAll(desired, up);
+      const failure = await this.haproxy.reload();
+      if (failure !== undefined) throw new Error(`HAProxy did not take the new configuration: ${failure}`);
+    } catch (error) {
+      if (this.lastGood !== undefined) await this.writeFiles(this.lastGood);
+      throw error;
+    }
+    for (const reason of new Set(reasons.map(reasonKind))) this.options.metrics.reload(reason);
+    this.greeter.greet(newcomers(desired, up));
+    // What the new worker has may differ from the file; see, and put it right at once.
+    this.actual = await this.runtime.actual(loaded(desired));
+    const rest = plan(this.actual, desired);
+    if (rest.kind === "operations") {
+      this.options.metrics.drifted();
+      await this.operate(this.actual, rest.operations);
+    }
+    return { how: "reload", what: some(reasons) };
+  }
+
+  private async writeAll(desired: Rendered, up: ReadonlySet<string>): Promise<void> {
+    await writeWhole(this.path("server.state"), serverStateFile(desired.backends, up));
+    for (const name of mapNames)
+      if ((await readIfThere(this.path(name))) === undefined) await writeWhole(this.path(name), "");
+    await writeWhole(this.path("haproxy.candidate.cfg"), toConfig(desired));
+    const failure = await this.haproxy.validate(this.path("haproxy.candidate.cfg"));
+    if (failure !== undefined) throw new Error(`HAProxy would not load the new configuration: ${failure}`);
+    await this.writeMaps(desired);
+    await rename(this.path("haproxy.candidate.cfg"), this.path("haproxy.cfg"));
+  }
+
+  private async writeFiles(rendered: Rendered): Promise<void> {
+    await this.writeMaps(rendered);
+    await writeWhole(this.path("haproxy.cfg"), toConfig(rendered));
+  }
+
+  private async writeMaps(rendered: Rendered): Promise<void> {
+    for (const name of mapNames) await writeWhole(this.path(name), toMapFile(rendered.maps[name]));
+  }
+
+  /** Deletes leaving servers as soon as HAProxy lets them go, which is when their last connection has ended. */
+  private reap(): void {
+    if (this.reaping) return;
+    this.reaping = true;
+    void this.reapAll().finally(() => {
+      this.reaping = false;
+    });
+  }
+
+  private async reapAll(): Promise<void> {
+    for (let delay = firstReap; ; delay = Math.min(delay * 2, longestReap)) {
+      await sleep(delay, undefined, { ref: false });
+      const left = await this.alone(() => this.reapOnce()).catch(() => 0);
+      if (left === 0) return;
+    }
+  }
+
+  private async reapOnce(): Promise<number> {
+    if (this.actual === undefined) return 0;
+    let left = 0;
+    const backends = new Map(this.actual.backends);
+    for (const [name, backend] of backends) {
+      const leaving = [...backend.servers].filter(([, server]) => server.leaving);
+      if (leaving.length === 0) continue;
+      const servers = new Map(backend.servers);
+      for (const [server] of leaving) {
+        if (await this.runtime.remove(name, server)) servers.delete(server);
+        else left++;
+      }
+      backends.set(name, { head: backend.head, servers });
+    }
+    this.actual = { ...this.actual, backends };
+    return left;
+  }
+}

@@ -1,0 +1,118 @@
+/** The HAProxy process: started, kept running, checked, reloaded and stopped. */
+import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ask } from "./socket";
+
+export interface HaproxyPaths {
+  readonly config: string;
+  readonly master: string;
+  readonly worker: string;
+}
+
+const firstDelay = 200;
+const longestDelay = 10_000;
+
+/** Lines that every reload brings, and changes of servers, which are in the log on stdout already. */
+const routine =
+  /\[NOTICE\]|: (config : )?(Server \S+ |'server |backend '\S+' has no server|Proxy \S+ stopped |Former worker \S+ exited with code 0)/;
+
+export class Haproxy {
+  private process: ChildProcess | undefined;
+  private stopping = false;
+  private delay = firstDelay;
+
+  constructor(
+    private readonly paths: HaproxyPaths,
+    private readonly log: (message: string) => void,
+    /** Called when a process that ended by itself has been replaced. */
+    private readonly onRestart: () => void,
+  ) {}
+
+  get running(): boolean {
+    return this.process !== undefined;
+  }
+
+  /** Starts HAProxy and waits until its worker answers. */
+  async start(): Promise<void> {
+    const process = spawn("haproxy", ["-W", "-S", `${this.paths.master},mode,600`, "-f", this.paths.config], {
+      stdio: ["ignore", "inherit", "pipe"],
+    });
+    this.process = process;
+    let failure: string | undefined;
+    process.on("error", (error) => {
+      failure = error.message;
+    });
+    createInterface({ input: process.stderr }).on("line", (line) => {
+      if (!routine.test(line)) this.log(`haproxy: ${line}`);
+    });
+    process.on("exit", (code, signal) => {
+      failure = `it ended with ${signal ?? `exit code ${code ?? 0}`}`;
+      if (this.process !== process) return;
+      this.process = undefined;
+      if (!this.stopping) void this.restart(failure);
+    });
+    for (let waited = 0; waited < 10_000; waited += 20) {
+      await sleep(20);
+      if (failure !== undefined) throw new Error(`HAProxy did not start: ${failure}`);
+      if ((await ask(this.paths.worker, "show version").catch(() => "")) !== "") {
+        this.delay = firstDelay;
+        return;
+      }
+    }
+    throw new Error("HAProxy did not start: its worker gave no answer within 10 s");
+  }
+
+  private async restart(failure: string): Promise<void> {
+    this.log(`HAProxy is gone (${failure}). Starting it again in ${this.delay} ms.`);
+    await sleep(this.delay);
+    this.delay = Math.min(this.delay * 2, longestDelay);
+    if (this.stopping || this.running) return;
+    try {
+      await this.start();
+      this.onRestart();
+    } catch (error) {
+      this.log(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** What HAProxy says against a configuration file; nothing when it would load it. */
+  validate(config: string): Promise<string | undefined> {
+    return new Promise((resolve) => {
+      execFile("haproxy", ["-c", "-q", "-f", config], { timeout: 30_000 }, (error, stdout, stderr) => {
+        if (error === null) resolve(undefined);
+        else resolve(firstAlerts(`${stdout}\n${stderr}`) || error.message);
+      });
+    });
+  }
+
+  /** Hands over to a new worker; answers with what went wrong, and then the old one goes on. */
+  async reload(): Promise<string | undefined> {
+    const answer = await ask(this.paths.master, "reload", 30_000);
+    return answer.startsWith("Success=1") ? undefined : firstAlerts(answer) || answer.slice(0, 500);
+  }
+
+  /** No new connections; those that are open may end within `grace` milliseconds. */
+  async stop(grace: number): Promise<void> {
+    this.stopping = true;
+    const { process } = this;
+    if (process === undefined) return;
+    const ended = new Promise<void>((resolve) =>
+      process.once("exit", () => {
+        resolve();
+      }),
+    );
+    process.kill("SIGUSR1");
+    const late = setTimeout(() => process.kill("SIGTERM"), grace);
+    await ended;
+    clearTimeout(late);
+  }
+}
+
+function firstAlerts(output: string): string {
+  const alerts = output.split("\n").filter((line) => line.includes("[ALERT]"));
+  return alerts
+    .slice(0, 3)
+    .map((line) => line.replace(/^.*\[ALERT\]\s+\(\d+\) : /, ""))
+    .join("; ");
+}

@@ -1,0 +1,75 @@
+/**
+ * What to do when the registry forgets. Consul answers with nothing, or with much less, after a restart, an election or
+ * the loss of its data, while every instance goes on serving. So instances that vanish in a suspicious way are held: they
+ * keep their traffic until they are registered again, until nothing listens there any more, or until the hold time is over.
+ * Pure: what was held before and the time come in, what is held now goes out.
+ */
+import type { Instance } from "../../../model/routes";
+
+export interface Held {
+  readonly instance: Instance;
+  /** Milliseconds. */
+  readonly since: number;
+}
+
+export interface HoldInput {
+  /** What was in force, held instances included. */
+  readonly before: readonly Instance[];
+  readonly held: ReadonlyMap<string, Held>;
+  /** What Consul says now. */
+  readonly now: readonly Instance[];
+  /** Consul was lost or went back in time a short while ago. */
+  readonly suspicious: boolean;
+  /** Places (`address:port`) where nothing listens, as far as has been tried. */
+  readonly gone: ReadonlySet<string>;
+  readonly time: number;
+  readonly holdTime: number;
+}
+
+export interface HoldOutput {
+  readonly instances: readonly Instance[];
+  readonly held: ReadonlyMap<string, Held>;
+}
+
+/** An empty registry of fewer services than this is taken at its word. */
+const fewestServices = 3;
+
+export const place = ({ address, port }: Pick<Instance, "address" | "port">): string => `${address} ${port}`;
+export const instanceKey = (instance: Instance): string =>
+  `${instance.service}\n${instance.address} ${instance.port}`;
+
+export function hold(input: HoldInput): HoldOutput {
+  const now = new Map(input.now.map((instance) => [instanceKey(instance), instance]));
+  const usable = (key: string) => now.get(key)?.healthy === true;
+  const lost = input.before.filter((instance) => instance.healthy && !usable(instanceKey(instance)));
+  const newlyLost = lost.filter((instance) => !input.held.has(instanceKey(instance)));
+  const holdNew = input.suspicious || isLandslide(input.before, newlyLost);
+
+  // A port that has been given to another service is that service's.
+  const taken = new Map(input.now.map((instance) => [place(instance), instance.service]));
+  const held = new Map<string, Held>();
+  for (const instance of lost) {
+    const key = instanceKey(instance);
+    const earlier = input.held.get(key);
+    if (earlier === undefined && !holdNew) continue;
+    const since = earlier?.since ?? input.time;
+    if (input.time - since >= input.holdTime || input.gone.has(place(instance))) continue;
+    if ((taken.get(place(instance)) ?? instance.service) !== instance.service) continue;
+    held.set(key, { instance, since });
+  }
+  const others = input.now.filter((instance) => !held.has(instanceKey(instance)));
+  return { instances: [...others, ...[...held.values()].map(({ instance }) => instance)], held };
+}
+
+/** One step that takes away every usable instance of at least half of the services. */
+function isLandslide(before: readonly Instance[], lost: readonly Instance[]): boolean {
+  const count = (instances: readonly Instance[]) => {
+    const counts = new Map<string, number>();
+    for (const { service } of instances) counts.set(service, (counts.get(service) ?? 0) + 1);
+    return counts;
+  };
+  const had = count(before.filter(({ healthy }) => healthy));
+  const losing = count(lost);
+  const emptied = [...losing].filter(([service, number]) => had.get(service) === number).length;
+  return had.size >= fewestServices && emptied * 2 >= had.size;
+}

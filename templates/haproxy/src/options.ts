@@ -1,0 +1,114 @@
+/** The command line and environment, read once, refused with a sentence. */
+import { parseDuration, parseInteger, show, type Parsed } from "../../../model/names";
+
+export interface Options {
+  readonly consulHost: string;
+  readonly consulPort: number;
+  readonly consulToken?: string;
+  readonly httpPort: number;
+  readonly statsPort: number;
+  readonly adminAddress: string;
+  readonly adminPort: number;
+  readonly stateDir: string;
+  readonly threads: number;
+  /** Milliseconds. */
+  readonly holdTime: number;
+  /** Milliseconds that open requests get when we are stopped. */
+  readonly stopGrace: number;
+  readonly dry: boolean;
+  readonly once: boolean;
+  /** Whether there are credentials for the statistics page. */
+  readonly stats: boolean;
+}
+
+export class UsageError extends Error {}
+
+export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-port=80] [--stats-port=1936]
+  [--admin=ADDRESS:PORT] [--state-dir=DIR] [--threads=N] [--hold=60s] [--stop-grace=8s] [--dry [--once]]
+
+  --consul      Consul's HTTP address (CONSUL_HTTP_ADDR; 127.0.0.1:8500). CONSUL_HTTP_TOKEN gives a token.
+  --dry         prints the configuration and the maps on every change and starts nothing; with --once, once.
+  --hold        how long instances that Consul dropped in a suspicious way keep their traffic while they listen.
+  --stop-grace  how long open requests may take when the container is stopped.
+  STATS_USER and STATS_PASSWORD open the statistics page; without both there is none.`;
+
+const known = [
+  "consul",
+  "http-port",
+  "stats-port",
+  "admin",
+  "state-dir",
+  "threads",
+  "hold",
+  "stop-grace",
+  "dry",
+  "once",
+];
+
+export function parseArguments(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+  processors: number,
+): Options {
+  const given = new Map<string, string>();
+  for (const argument of argv) {
+    const match = /^--([a-z-]+)(?:=(.*))?$/s.exec(argument);
+    if (match?.[1] === undefined || !known.includes(match[1]))
+      throw new UsageError(`${show(argument)} is not an option.\n${usage}`);
+    given.set(match[1], match[2] ?? "true");
+  }
+  const take = <T>(name: string, fallback: string, parse: (value: string) => Parsed<T>): T => {
+    const value = given.get(name) ?? fallback;
+    const parsed = parse(value);
+    if (!parsed.ok) throw new UsageError(`--${name}=${show(value)} ${parsed.error}.`);
+    return parsed.value;
+  };
+  const port = (value: string) => parseInteger(value, 1, 65_535);
+  const consul = take("consul", env["CONSUL_HTTP_ADDR"] ?? "127.0.0.1:8500", parseHostPort);
+  const admin = take("admin", `0.0.0.0:${env["ADMIN_PORT"] ?? "8404"}`, parseHostPort);
+  const token = env["CONSUL_HTTP_TOKEN"];
+  return {
+    consulHost: consul.host,
+    consulPort: consul.port,
+    ...(token === undefined || token === "" ? {} : { consulToken: token }),
+    httpPort: take("http-port", "80", port),
+    statsPort: take("stats-port", "1936", port),
+    adminAddress: admin.host,
+    adminPort: admin.port,
+    stateDir: take("state-dir", "/var/lib/switchyard", parseDirectory),
+    threads: take("threads", String(Math.max(1, Math.min(processors, 64))), (value) =>
+      parseInteger(value, 1, 64),
+    ),
+    holdTime: take("hold", "60s", parseDuration),
+    stopGrace: take("stop-grace", "8s", parseDuration),
+    dry: given.has("dry"),
+    once: given.has("once"),
+    stats: hasCredentials(env),
+  };
+}
+
+function hasCredentials(env: Readonly<Record<string, string | undefined>>): boolean {
+  const user = env["STATS_USER"] ?? "";
+  const password = env["STATS_PASSWORD"] ?? "";
+  if (user === "" && password === "") return false;
+  if (user === "" || password === "")
+    throw new UsageError("Set both STATS_USER and STATS_PASSWORD for the statistics page, or neither.");
+  if (user.includes(":")) throw new UsageError("STATS_USER must not contain a colon.");
+  return true;
+}
+
+function parseHostPort(value: string): Parsed<{ host: string; port: number }> {
+  const match = /^(?:http:\/\/)?(?:\[([0-9a-fA-F:]+)\]|([A-Za-z0-9_.-]+)):(\d{1,5})\/?$/.exec(value);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  return host !== undefined && port >= 1 && port <= 65_535
+    ? { ok: true, value: { host, port } }
+    : { ok: false, error: "is not HOST:PORT, as in 127.0.0.1:8500" };
+}
+
+/** Its paths go into HAProxy's configuration and its sockets into addresses of at most about 100 bytes. */
+function parseDirectory(value: string): Parsed<string> {
+  return /^(?:\/[A-Za-z0-9_.-]+){1,}$/.test(value) && value.length <= 64
+    ? { ok: true, value }
+    : { ok: false, error: "is not an absolute path of at most 64 letters, digits, '.', '_', '-' and '/'" };
+}

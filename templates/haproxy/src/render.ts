@@ -1,0 +1,172 @@
+/**
+ * From routing to HAProxy's configuration and maps. Pure and deterministic: the same routing and options give the same
+ * bytes. Every text of foreign origin in here has passed the grammar of model/names.ts, which has no character that
+ * means something to HAProxy's parser, its maps or its runtime commands.
+ */
+import { createHash } from "node:crypto";
+import type { ServiceOptions } from "../../../model/meta";
+import type { Backend, Route, Routing, Server } from "../../../model/routes";
+import { compare, routeKey } from "../../../model/routes";
+import type { Settings } from "../../../model/settings";
+import { binds, lines } from "./text";
+import { checkLines, defaultsSections, globalSection, httpFrontend, statsFrontend } from "./sections";
+
+export interface RenderOptions {
+  readonly httpPort: number;
+  /** Without it there is no statistics page. */
+  readonly statsPort?: number;
+  readonly threads: number;
+  /** Where the maps, error pages and server states are. */
+  readonly dir: string;
+  /** Where HAProxy's sockets are. */
+  readonly runDir: string;
+  /** Whether to listen on IPv6 as well. */
+  readonly ipv6: boolean;
+}
+
+/** A part of the configuration that only a reload can change. */
+export interface Part {
+  readonly name: string;
+  readonly text: string;
+}
+
+export interface RenderedServer {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  readonly weight: number;
+  /** Everything after the name, as both `server` and `add server` take it. */
+  readonly definition: string;
+}
+
+export interface RenderedBackend {
+  readonly name: string;
+  readonly service: string;
+  /** What its health is judged by. */
+  readonly options: ServiceOptions;
+  /** The section without its servers. */
+  readonly head: string;
+  readonly servers: readonly RenderedServer[];
+}
+
+export type MapName = "routes.map" | "splits.map";
+
+export interface Rendered {
+  readonly settings: Settings;
+  readonly parts: readonly Part[];
+  readonly backends: readonly RenderedBackend[];
+  readonly maps: Readonly<Record<MapName, ReadonlyMap<string, string>>>;
+}
+
+/** Where requests go whose version has nothing left to answer them. */
+export const nowhere = "none";
+
+const splitSlots = 100;
+
+export function render(routing: Routing, options: RenderOptions): Rendered {
+  return {
+    settings: routing.settings,
+    parts: [
+      { name: "global settings", text: globalSection(routing.settings, options) },
+      { name: "timeouts and defaults", text: defaultsSections(routing.settings, options) },
+      { name: "the HTTP frontend", text: httpFrontend(options) },
+      ...(options.statsPort === undefined
+        ? []
+        : [{ name: "the statistics page", text: statsFrontend(options.statsPort, options) }]),
+      ...routing.tcp.map(({ port, backend, service }) => ({
+        name: `TCP port ${port} of service ${service}`,
+        text: lines(`frontend tcp:${port} from tcp`, [...binds(port, options), `default_backend ${backend}`]),
+      })),
+      { name: "the backend for nothing", text: lines(`backend ${nowhere} from http`, []) },
+    ],
+    backends: routing.backends.map(renderBackend),
+    maps: { "routes.map": routesMap(routing.routes), "splits.map": splitsMap(routing.routes) },
+  };
+}
+
+/** The whole configuration file. */
+export function toConfig(rendered: Rendered): string {
+  const backends = rendered.backends.map(
+    ({ head, servers }) =>
+      head + servers.map(({ name, definition }) => `  server ${name} ${definition}\n`).join(""),
+  );
+  return [...rendered.parts.map(({ text }) => text), ...backends].join("\n");
+}
+
+export const toMapFile = (map: ReadonlyMap<string, string>): string =>
+  [...map].map(([key, value]) => `${key} ${value}\n`).join("");
+
+function renderBackend(backend: Backend): RenderedBackend {
+  const { options } = backend;
+  const hash = options.balance === "source" || options.balance === "uri";
+  return {
+    name: backend.name,
+    service: backend.service,
+    options,
+    head: lines(`backend ${backend.name} from ${options.kind}`, [
+      ...(options.balance === "roundrobin" ? [] : [`balance ${options.balance}`]),
+      // Without this, an instance more or less would move nearly every client.
+      ...(hash ? ["hash-type consistent"] : []),
+      ...(options.timeoutServer === undefined ? [] : [`timeout server ${options.timeoutServer}`]),
+      ...(options.sticky ? ["cookie SWITCHYARD insert indirect nocache httponly attr SameSite=Lax"] : []),
+      ...(options.kind === "http" ? checkLines(options) : []),
+      ...(options.maxconn === undefined && !options.h2c ? [] : [`# instances: ${limits(backend)}`.trimEnd()]),
+    ]),
+    servers: backend.servers.map((server) => ({
+      name: server.name,
+      address: server.address,
+      port: server.port,
+      weight: server.weight,
+      definition: definition(backend, server),
+    })),
+  };
+}
+
+const limits = ({ options }: Backend): string =>
+  [
+    ...(options.h2c ? ["proto h2 check-proto h2"] : []),
+    ...(options.maxconn === undefined ? [] : [`maxconn ${options.maxconn}`]),
+  ].join(" ");
+
+/**
+ * Spelled out for each server, because one that is added at run time takes nothing from `default-server`.
+ * A server that is down is asked every 100 ms: that is how soon a new instance gets traffic once it listens.
+ */
+function definition(backend: Backend, server: Server): string {
+  const address = server.address.includes(":") ? `[${server.address}]` : server.address;
+  return [
+    `${address}:${server.port} weight ${server.weight}`,
+    "check inter 2s fastinter 500ms downinter 100ms rise 1 fall 3",
+    "observe layer4 error-limit 3 on-error mark-down",
+    ...(backend.options.sticky ? [`cookie ${cookie(server.name)}`] : []),
+    ...(limits(backend) === "" ? [] : [limits(backend)]),
+  ].join(" ");
+}
+
+/** Says which instance without saying where it is. */
+const cookie = (name: string): string => createHash("sha256").update(name).digest("hex").slice(0, 12);
+
+const groupOf = (route: Route): string => `%${route.host ?? "*"}${route.path}`;
+
+/** key -> backend or split | length of the prefix to take off | v when the route stands for versions */
+function routesMap(routes: readonly Route[]): Map<string, string> {
+  return new Map(
+    routes.map((route) => {
+      const single = route.targets.length > 1 ? undefined : (route.targets[0]?.backend ?? nowhere);
+      const prefix = route.stripPrefix && route.path !== "/" ? route.path.length : 0;
+      const versions = route.versionsOf === undefined ? "-" : "v";
+      return [routeKey(route), `${single ?? groupOf(route)}|${prefix}|${versions}|${route.path.length}`];
+    }),
+  );
+}
+
+/** HAProxy draws a slot from 0 to 99 and finds the backend of that slot. */
+function splitsMap(routes: readonly Route[]): Map<string, string> {
+  const entries: [string, string][] = [];
+  for (const route of routes.filter(({ targets }) => targets.length > 1)) {
+    const slots = route.targets.flatMap(({ backend, share }) => Array<string>(share).fill(backend));
+    for (let slot = 0; slot < splitSlots; slot++)
+      entries.push([`${groupOf(route)}/${slot}`, slots[slot] ?? nowhere]);
+  }
+  return new Map(entries.sort(([a], [b]) => compare(a, b)));
+}

@@ -1,0 +1,79 @@
+/** The running worker: changed, asked, and rid of servers whose last connection has ended. */
+import {
+  complaints,
+  parseMap,
+  parseServersState,
+  toCommands,
+  toPayloads,
+  type ServerState,
+} from "./commands";
+import type { Actual, ActualServer, Operation } from "./plan";
+import type { MapName } from "./render";
+import { ask } from "./socket";
+
+export class Runtime {
+  constructor(
+    private readonly socket: string,
+    private readonly dir: string,
+  ) {}
+
+  /** Applies operations in order and answers with what HAProxy complained about. */
+  async apply(operations: readonly Operation[]): Promise<string[]> {
+    const found: string[] = [];
+    for (const payload of toPayloads(operations.flatMap((operation) => toCommands(operation, this.dir)))) {
+      found.push(...complaints(await this.command(payload)));
+      if (found.length > 0) break;
+    }
+    return found;
+  }
+
+  async states(): Promise<ServerState[]> {
+    return parseServersState(await ask(this.socket, "show servers state"));
+  }
+
+  async map(name: MapName): Promise<Map<string, string>> {
+    return parseMap(await ask(this.socket, `show map ${this.dir}/${name}`));
+  }
+
+  /** Has been seen to answer; HAProxy's own check goes on from there. */
+  async healthy(backend: string, server: string): Promise<void> {
+    await this.command(`set server ${backend}/${server} health up`);
+  }
+
+  /** Whether the server is gone. HAProxy refuses while it has connections; then the answer is no. */
+  async remove(backend: string, server: string): Promise<boolean> {
+    const answer = await this.command(`del server ${backend}/${server}`);
+    return /Server deleted|No such server|No such backend/i.test(answer);
+  }
+
+  /**
+   * `known`, with servers and maps as the worker really has them. Sections cannot be asked for; they are those of the
+   * configuration that it has loaded.
+   */
+  async actual(known: Actual): Promise<Actual> {
+    const [states, routes, splits] = [
+      await this.states(),
+      await this.map("routes.map"),
+      await this.map("splits.map"),
+    ];
+    const servers = new Map<string, Map<string, ActualServer>>();
+    for (const { backend, server, weight, maintenance } of states) {
+      const found = servers.get(backend) ?? new Map<string, ActualServer>();
+      servers.set(backend, found.set(server, { weight, leaving: maintenance }));
+    }
+    return {
+      parts: known.parts,
+      backends: new Map(
+        [...known.backends].map(([name, { head }]) => [
+          name,
+          { head, servers: servers.get(name) ?? new Map() },
+        ]),
+      ),
+      maps: { "routes.map": routes, "splits.map": splits },
+    };
+  }
+
+  private command(line: string): Promise<string> {
+    return ask(this.socket, `set severity-output number;${line}`);
+  }
+}

@@ -1,0 +1,160 @@
+/** The sections of the configuration that do not depend on services. */
+import type { ServiceOptions } from "../../../model/meta";
+import type { Settings } from "../../../model/settings";
+import type { RenderOptions } from "./render";
+import { binds, lines } from "./text";
+
+/** How long connections of before a reload or a stop may go on: long enough for a download, and bounded. */
+const hardStop = "10m";
+
+/** Answers that HAProxy makes itself, by status. */
+export const errorPages: Readonly<Record<number, string>> = {
+  500: "The load balancer failed on this request.",
+  502: "The instance that this request went to gave no valid answer.",
+  503: "No healthy instance of this service is available.",
+  504: "The instance that this request went to took too long.",
+};
+
+export const errorPageName = (status: number | string): string => `${status}.http`;
+
+export function errorPage(status: number, message: string): string {
+  const body = `${JSON.stringify({ status, error: message })}\n`;
+  return [
+    `HTTP/1.1 ${status} Error`,
+    "Content-Type: application/json",
+    "Cache-Control: no-store",
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    "",
+    body,
+  ].join("\r\n");
+}
+
+export function globalSection(settings: Settings, options: RenderOptions): string {
+  return (
+    lines("global", [
+      "log stdout len 8192 format raw daemon",
+      `maxconn ${settings.maxconn}`,
+      `nbthread ${options.threads}`,
+      `hard-stop-after ${hardStop}`,
+      `stats socket ${options.runDir}/worker.sock mode 600 level admin`,
+      "stats timeout 1m",
+      `server-state-file ${options.dir}/server.state`,
+    ]) +
+    "\n" +
+    lines(
+      "http-errors json",
+      Object.keys(errorPages).map((status) => `errorfile ${status} ${options.dir}/${errorPageName(status)}`),
+    )
+  );
+}
+
+export function defaultsSections(settings: Settings, options: RenderOptions): string {
+  const common = [
+    "log global",
+    `timeout connect ${settings.connectTimeout}`,
+    `timeout client ${settings.clientTimeout}`,
+    `timeout server ${settings.serverTimeout}`,
+    "timeout check 2s",
+    // Websockets and other long-lived connections.
+    "timeout tunnel 1h",
+    "timeout client-fin 30s",
+    "balance roundrobin",
+    "retries 3",
+    // Each retry goes to another instance, so that one that has just gone costs a request nothing.
+    "option redispatch 1",
+    "option dontlognull",
+    "load-server-state-from-file global",
+  ];
+  return (
+    lines("defaults http", [
+      "mode http",
+      ...common,
+      "timeout http-request 10s",
+      "timeout http-keep-alive 60s",
+      "retry-on conn-failure empty-response",
+      "errorfiles json",
+      // A worker that hands over after a reload answers one more request on each idle connection before it closes it;
+      // closed at once, a request that is on its way would fail.
+      "option idle-close-on-response",
+      "option httpchk",
+      "http-check send meth HEAD uri / ver HTTP/1.1 hdr Host localhost hdr User-Agent switchyard-health-check",
+      // Any service that speaks HTTP is up, also one that has nothing at / (404) or no HEAD (405, 501).
+      "http-check expect status 200-499,501",
+    ]) +
+    "\n" +
+    lines("defaults tcp", ["mode tcp", ...common, "option tcplog"]) +
+    "\n" +
+    // HAProxy's own metrics, for the admin port to pass on.
+    lines("frontend metrics from http", [
+      `bind unix@${options.runDir}/metrics.sock mode 600`,
+      "no log",
+      "http-request use-service prometheus-exporter",
+    ])
+  );
+}
+
+/** A service that names a path for its health means it: only 2xx and 3xx will do. */
+export function checkLines({ healthPath, host }: ServiceOptions): string[] {
+  if (healthPath === undefined && host === undefined) return [];
+  const what = healthPath === undefined ? "meth HEAD uri /" : `meth GET uri ${healthPath}`;
+  return [
+    `http-check send ${what} ver HTTP/1.1 hdr Host ${host ?? "localhost"} hdr User-Agent switchyard-health-check`,
+    `http-check expect status ${healthPath === undefined ? "200-499,501" : "200-399"}`,
+  ];
+}
+
+const notFound = (error: string) =>
+  `http-request return status 404 content-type application/json string '${JSON.stringify({ status: 404, error })}' hdr Cache-Control no-store`;
+
+export function httpFrontend(options: RenderOptions): string {
+  const map = (name: string, method: string) => `${method}(${options.dir}/${name})`;
+  return lines("frontend http from http", [
+    ...binds(options.httpPort, options),
+    "unique-id-format %[uuid()]",
+    "unique-id-header X-Request-ID",
+    'log-format "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %ID %{+Q}r"',
+    // What only the load balancer can know is never taken from outside.
+    "http-request del-header X-Forwarded- -m beg",
+    "http-request del-header X-Request-ID",
+    "http-request del-header X-Real-IP",
+    "http-request del-header Forwarded",
+    "http-request deny deny_status 400 if { req.hdr(host) -m sub / * }",
+    "http-request set-header X-Forwarded-For %[src]",
+    "http-request set-header X-Forwarded-Proto http",
+    "http-request set-header X-Forwarded-Host %[req.hdr(host)] if { req.hdr(host) -m found }",
+    // One look-up in a tree finds the longest prefix that ends at a segment, among any number of routes.
+    "http-request set-var(txn.host) req.hdr(host),field(1,:),lower",
+    "http-request set-var(txn.path) path,concat(/)",
+    `http-request set-var(txn.route) var(txn.host),concat(,txn.path),${map("routes.map", "map_beg")}`,
+    `http-request set-var(txn.route) str(*),concat(,txn.path),${map("routes.map", "map_beg")} if !{ var(txn.route) -m found }`,
+    `${notFound("No service has this path.")} if !{ var(txn.route) -m found }`,
+    "http-request set-var(txn.be) var(txn.route),field(1,|)",
+    "http-request set-var(txn.prefix) var(txn.route),field(2,|)",
+    "http-request set-var(txn.length) var(txn.route),field(4,|)",
+    // A version that is not there must not be answered by another one.
+    `${notFound("This version of the service does not exist.")} if { var(txn.route),field(3,|) -m str v } { path,bytes(txn.length) -m reg ^/v[0-9]+(/|$) }`,
+    // Versions that share requests: a slot from 0 to 99 leads to one of them.
+    "http-request set-var(txn.slot) rand(100) if { var(txn.be) -m beg % }",
+    `http-request set-var(txn.be) var(txn.be),concat(/,txn.slot),${map("splits.map", "map_str")} if { var(txn.be) -m beg % }`,
+    "http-request set-var(txn.from) var(txn.prefix),add(1)",
+    "http-request set-header X-Forwarded-Prefix %[path,bytes(0,txn.prefix)] if { var(txn.prefix) -m int gt 0 }",
+    "http-request set-path /%[path,bytes(txn.from)]",
+    // Only a request that may be repeated is sent again after an instance has seen it.
+    "http-request disable-l7-retry unless { method GET HEAD OPTIONS PUT DELETE TRACE }",
+    "use_backend %[var(txn.be)]",
+  ]);
+}
+
+/** The credentials stay in HAProxy's environment; the file only names them. */
+export function statsFrontend(port: number, options: RenderOptions): string {
+  return lines("frontend stats from http", [
+    ...binds(port, options),
+    "no log",
+    "stats enable",
+    "stats uri /",
+    "stats realm Switchyard",
+    "stats show-legends",
+    "stats refresh 10s",
+    'stats auth "${STATS_USER}:${STATS_PASSWORD}"',
+  ]);
+}

@@ -1,0 +1,42 @@
+/** The last good catalog on disk: what is served when Consul cannot be asked at the start. */
+import type { Catalog, Instance } from "../../../model/routes";
+import { readIfThere, writeWhole } from "./files";
+
+const format = 1;
+
+export const writeSnapshot = (path: string, catalog: Catalog): Promise<void> =>
+  writeWhole(path, JSON.stringify({ format, ...catalog }));
+
+/** A snapshot that cannot be read is none: the load balancer then waits for Consul. */
+export async function readSnapshot(path: string): Promise<Catalog | undefined> {
+  const content = await readIfThere(path);
+  return content === undefined ? undefined : parseSnapshot(content);
+}
+
+export function parseSnapshot(content: string): Catalog | undefined {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(content);
+  } catch {
+    return undefined;
+  }
+  if (!isRecord(parsed) || parsed["format"] !== format) return undefined;
+  const { instances, kv } = parsed;
+  if (!Array.isArray(instances) || !instances.every(isInstance) || !isTextRecord(kv)) return undefined;
+  return { instances, kv };
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const isTextRecord = (value: unknown): value is Record<string, string> =>
+  isRecord(value) && Object.values(value).every((each) => typeof each === "string");
+
+const isInstance = (value: unknown): value is Instance =>
+  isRecord(value) &&
+  ["service", "id", "node", "address"].every((key) => typeof value[key] === "string") &&
+  typeof value["port"] === "number" &&
+  typeof value["healthy"] === "boolean" &&
+  Array.isArray(value["tags"]) &&
+  value["tags"].every((tag) => typeof tag === "string") &&
+  isTextRecord(value["meta"]);
