@@ -7,6 +7,9 @@ import { networkOwnerOf, servicesOf } from "./services";
 import { endsContainer, signalName } from "./signals";
 import type { Inspect, Service, ServiceOptions } from "./types";
 
+/** What is asked of Docker here. */
+export type Engine = Pick<Docker, "connect" | "events" | "inspect" | "list">;
+
 interface Known {
   readonly services: readonly Service[];
   readonly stopSignal: string;
@@ -43,7 +46,7 @@ export class Registrar {
   private retry: NodeJS.Timeout | undefined;
 
   constructor(
-    private readonly docker: Docker,
+    private readonly docker: Engine,
     private readonly registry: Registry,
     private readonly options: RegistrarOptions,
     private readonly log: (line: string) => void,

@@ -5,6 +5,9 @@ import { messageOf, RefusedError } from "./http";
 import { isOurs, plan } from "./plan";
 import type { ActualService, Health, Service } from "./types";
 
+/** What is asked of Consul here. */
+export type Agent = Pick<Consul, "services" | "register" | "deregister" | "updateCheck">;
+
 interface Written {
   readonly fingerprint: string;
   readonly health: Health | undefined;
@@ -30,7 +33,7 @@ export class Registry {
   private readonly writes = new Coalescer((id, reason) => this.write(id, reason), 8);
 
   constructor(
-    private readonly consul: Consul,
+    private readonly consul: Agent,
     private readonly label: string,
     private readonly hostname: string,
     private readonly log: (line: string) => void,
@@ -78,7 +81,7 @@ export class Registry {
     const reasons = new Map<string, string>();
     // What was written since the agent was asked is newer than its answer.
     const set = (id: string, written: Written | undefined, reason?: string) => {
-      if ((this.lastWrite.get(id) ?? 0) >= asked) return;
+      if ((this.lastWrite.get(id) ?? -1) >= asked) return;
       if (written) this.written.set(id, written);
       else this.written.delete(id);
       if (reason) reasons.set(id, reason);

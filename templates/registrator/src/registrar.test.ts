@@ -1,0 +1,267 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import type { ContainerEvent } from "./docker";
+import { container, options, type Given } from "./fixtures";
+import { RefusedError } from "./http";
+import { Registrar, type Engine } from "./registrar";
+import { Registry, type Agent } from "./registry";
+import type { ActualService, Inspect, Registration } from "./types";
+
+/** An engine and an agent that hold what the test puts there, answer when it says, and remember every write. */
+class World implements Engine, Agent {
+  readonly containers = new Map<string, Inspect>();
+  readonly agent = new Map<string, ActualService>();
+  readonly writes: string[] = [];
+  readonly log: string[] = [];
+  consulDown = false;
+  dockerDown = false;
+  inspectDelay = 0;
+  refuse: (registration: Registration) => string | undefined = () => undefined;
+  private listener: ((event: ContainerEvent) => void) | undefined;
+  private close: (() => void) | undefined;
+  private readonly stop = new AbortController();
+
+  start(): void {
+    const say = (line: string) => this.log.push(line);
+    const registry = new Registry(this, "consul", "hostname", say, () => {
+      registrar.syncSoon();
+    });
+    const registrar = new Registrar(this, registry, { ...options, resyncSeconds: 2 }, say);
+    void registrar.run(this.stop.signal);
+  }
+  end(): void {
+    this.stop.abort();
+  }
+
+  put(given: Given): string {
+    const inspect = container({ ports: { "80/tcp": "8000" }, ...given });
+    this.containers.set(inspect.Id, inspect);
+    return inspect.Id;
+  }
+  event(id: string, action: string, attributes: Record<string, string> = {}): void {
+    this.listener?.({ id, action, attributes: { name: id.replace("id-of-", ""), ...attributes } });
+  }
+  cut(): void {
+    this.listener = undefined;
+    this.close?.();
+  }
+
+  connect(): Promise<string> {
+    return this.dockerDown ? Promise.reject(new Error("ECONNREFUSED")) : Promise.resolve("fake");
+  }
+  events(listener: (event: ContainerEvent) => void): Promise<{ closed: Promise<void> }> {
+    this.listener = listener;
+    return Promise.resolve({ closed: new Promise<void>((resolve) => (this.close = resolve)) });
+  }
+  async inspect(id: string): Promise<Inspect | undefined> {
+    const answer = this.containers.get(id);
+    await new Promise((resolve) => setTimeout(resolve, this.inspectDelay));
+    return answer;
+  }
+  list() {
+    if (this.dockerDown) return Promise.reject(new Error("ECONNREFUSED"));
+    return Promise.resolve(
+      [...this.containers].map(([id, it]) => ({
+        id,
+        name: it.Name.slice(1),
+        signature: JSON.stringify(it.State),
+      })),
+    );
+  }
+
+  services(): Promise<Map<string, ActualService>> {
+    return this.consulDown ? Promise.reject(new Error("ECONNREFUSED")) : Promise.resolve(new Map(this.agent));
+  }
+  register({ Check: check, ...registration }: Registration, health: string | undefined): Promise<void> {
+    if (this.consulDown) return Promise.reject(new Error("ECONNREFUSED"));
+    const refusal = this.refuse({ ...registration, ...(check && { Check: check }) });
+    if (refusal) return Promise.reject(new RefusedError(400, refusal));
+    this.writes.push(`+${registration.ID}`);
+    const status = health ?? check?.Status ?? "critical";
+    this.agent.set(registration.ID, {
+      registration,
+      ...(check && { check: { name: check.Name ?? "", status } }),
+    });
+    return Promise.resolve();
+  }
+  deregister(id: string): Promise<void> {
+    if (this.consulDown) return Promise.reject(new Error("ECONNREFUSED"));
+    this.writes.push(`-${id}`);
+    this.agent.delete(id);
+    return Promise.resolve();
+  }
+  updateCheck(id: string, health: string): Promise<void> {
+    const found = this.agent.get(id);
+    if (!found?.check) return Promise.reject(new RefusedError(500, "no TTL"));
+    this.writes.push(`${health} ${id}`);
+    this.agent.set(id, { ...found, check: { ...found.check, status: health } });
+    return Promise.resolve();
+  }
+}
+
+let world: World;
+const after = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+const web = "hostname:web:80";
+/** Promises take turns between timers, so that one step of the clock is not enough for a chain of them. */
+async function settled(): Promise<void> {
+  for (let step = 0; step < 20; step++) await after(1);
+}
+/** The writes since the last call. */
+const writes = () => world.writes.splice(0);
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  world = new World();
+});
+afterEach(() => {
+  world.end();
+  vi.useRealTimers();
+});
+
+it("registers what starts, at once and once", async () => {
+  world.start();
+  await settled();
+  const id = world.put({ name: "web" });
+  world.event(id, "start");
+  await settled();
+  expect(writes()).toEqual([`+${web}`]);
+  await after(10_000);
+  expect(writes()).toEqual([]);
+  expect(world.log.at(-1)).toBe(`registered image (${web}) at 192.168.1.102:8000: container web started`);
+});
+
+it("leaves nothing of a container that dies while it is being inspected", async () => {
+  world.start();
+  await settled();
+  world.inspectDelay = 50;
+  const id = world.put({ name: "web" });
+  world.event(id, "start");
+  await after(10);
+  world.containers.delete(id);
+  world.event(id, "die");
+  await after(5_000);
+  expect([...world.agent.keys()]).toEqual([]);
+  expect(writes()).toEqual([]);
+});
+
+it("writes nothing at start that is right, removes what is stale and spares what is another's", async () => {
+  world.put({ name: "web" });
+  const service = (ID: string, Port: number): ActualService => ({
+    registration: { ID, Name: "image", Address: "192.168.1.102", Port, Tags: [], Meta: {} },
+  });
+  for (const id of [web, "hostname:gone:80", "other:gone:80", "redis"])
+    world.agent.set(id, service(id, 8000));
+  world.start();
+  await after(5_000);
+  expect(writes()).toEqual(["-hostname:gone:80"]);
+  world.event("id-of-web", "kill", { signal: "15" });
+  await settled();
+  expect(writes()).toEqual([`-${web}`]);
+});
+
+it("takes a container out at its stop signal and in again when it survives", async () => {
+  const id = world.put({ name: "web", stopSignal: "SIGQUIT" });
+  world.start();
+  await settled();
+  writes();
+  world.event(id, "kill", { signal: "1" });
+  await after(5_000);
+  expect(writes()).toEqual([]);
+  world.event(id, "kill", { signal: "3" });
+  await after(14_000);
+  expect(writes()).toEqual([`-${web}`]);
+  await after(2_000);
+  expect(writes()).toEqual([`+${web}`]);
+  expect(world.log.at(-1)).toContain("container web still runs 15 s after it was told to stop");
+});
+
+it("follows Docker's HEALTHCHECK with updates, not registrations", async () => {
+  const id = world.put({ name: "web", health: "starting" });
+  world.start();
+  await settled();
+  expect(world.agent.get(web)?.check?.status).toBe("critical");
+  writes();
+  world.put({ name: "web", health: "healthy" });
+  world.event(id, "health_status: healthy");
+  await after(10_000);
+  expect(writes()).toEqual([`passing ${web}`]);
+  world.put({ name: "web", health: "unhealthy" });
+  await after(3_000);
+  expect(writes()).toEqual([`critical ${web}`]);
+});
+
+it("tries an absent Consul until it answers, then registers everything", async () => {
+  world.consulDown = true;
+  const id = world.put({ name: "web" });
+  world.start();
+  await after(10_000);
+  world.event(id, "health_status: healthy");
+  world.put({ name: "late" });
+  world.event("id-of-late", "start");
+  await after(1_000);
+  expect(world.log.filter((line) => line.includes("does not answer"))).toHaveLength(1);
+  world.consulDown = false;
+  await after(300);
+  expect(writes().sort()).toEqual(["+hostname:late:80", `+${web}`]);
+});
+
+it("registers everything again in an emptied Consul", async () => {
+  world.put({ name: "web" });
+  world.start();
+  await settled();
+  writes();
+  world.agent.clear();
+  await after(2_000);
+  expect(writes()).toEqual([`+${web}`]);
+});
+
+it("deregisters nothing while the engine is away, and makes up for what it missed", async () => {
+  const id = world.put({ name: "web" });
+  world.put({ name: "stays" });
+  world.start();
+  await settled();
+  writes();
+  world.dockerDown = true;
+  world.cut();
+  world.containers.delete(id);
+  await after(60_000);
+  expect(writes()).toEqual([]);
+  world.dockerDown = false;
+  await after(6_000);
+  expect(writes()).toEqual([`-${web}`]);
+  expect(world.log.filter((line) => line.includes("Docker does not answer"))).toHaveLength(1);
+});
+
+it("registers without the check that Consul refuses, and keeps to that", async () => {
+  world.refuse = ({ Check: check }) => (check ? "no such check" : undefined);
+  world.put({ name: "web", env: ["SERVICE_CHECK_TCP=true"] });
+  world.put({ name: "other" });
+  world.start();
+  await after(30_000);
+  expect(writes().sort()).toEqual(["+hostname:other:80", `+${web}`]);
+  expect(world.log.filter((line) => line.includes("without its check"))).toHaveLength(1);
+});
+
+it("reports once what Consul refuses altogether, and the others go on", async () => {
+  world.refuse = ({ Name: name }) => (name === "bad" ? "no" : undefined);
+  world.put({ name: "web", env: ["SERVICE_NAME=bad"] });
+  world.put({ name: "other" });
+  world.start();
+  await after(130_000);
+  expect(writes()).toEqual(["+hostname:other:80"]);
+  expect(world.log.filter((line) => line.includes('refused bad (hostname:web:80): "no"'))).toHaveLength(1);
+});
+
+it("takes a paused container out until it goes on", async () => {
+  const id = world.put({ name: "web" });
+  world.start();
+  await settled();
+  writes();
+  world.put({ name: "web", paused: true });
+  world.event(id, "pause");
+  await after(10_000);
+  expect(writes()).toEqual([`-${web}`]);
+  world.put({ name: "web" });
+  world.event(id, "unpause");
+  await settled();
+  expect(writes()).toEqual([`+${web}`]);
+});
