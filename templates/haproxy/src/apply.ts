@@ -6,8 +6,18 @@ import { readIfThere, writeWhole } from "./files";
 import { Greeter, newcomers } from "./greet";
 import { Haproxy } from "./haproxy";
 import type { Metrics } from "./metrics";
+import type { Routing } from "../../../model/routes";
 import { applied, loaded, plan, type Actual, type Operation } from "./plan";
-import { toConfig, toMapFile, type MapName, type Rendered } from "./render";
+import { assignPlaces } from "./place";
+import {
+  render,
+  toConfig,
+  toMapFile,
+  type MapName,
+  type Places,
+  type Rendered,
+  type RenderOptions,
+} from "./render";
 import { describe, reasonKind, some } from "./report";
 import { Runtime } from "./runtime";
 import { errorPage, errorPageName, errorPages } from "./sections";
@@ -19,9 +29,16 @@ const longestReap = 5_000;
 const isArrival = (operation: Operation): operation is Extract<Operation, { kind: "add" | "return" }> =>
   operation.kind === "add" || operation.kind === "return";
 
+/** The service of each backend, of before and after a change. */
+function servicesOf(...configurations: readonly (Rendered | undefined)[]): Map<string, string> {
+  const services = new Map<string, string>();
+  for (const { name, service } of configurations.flatMap((each) => each?.backends ?? []))
+    if (service !== undefined) services.set(name, service);
+  return services;
+}
+
 export interface ApplierOptions {
-  readonly dir: string;
-  readonly runDir: string;
+  readonly render: RenderOptions;
   readonly log: (message: string) => void;
   readonly metrics: Metrics;
   /** HAProxy ended by itself and is back. */
@@ -34,6 +51,7 @@ export type Applied = { readonly how: "start" | "operations" | "reload"; readonl
 export class Applier {
   private actual: Actual | undefined;
   private lastGood: Rendered | undefined;
+  private places: Places = new Map();
   private readonly haproxy: Haproxy;
   private readonly runtime: Runtime;
   private readonly greeter: Greeter;
@@ -42,7 +60,7 @@ export class Applier {
   private reaping = false;
 
   constructor(private readonly options: ApplierOptions) {
-    const { dir, runDir } = options;
+    const { dir, runDir } = options.render;
     this.haproxy = new Haproxy(
       { config: `${dir}/haproxy.cfg`, master: `${runDir}/master.sock`, worker: `${runDir}/worker.sock` },
       options.log,
@@ -61,11 +79,10 @@ export class Applier {
   }
 
   /** Throws with a sentence when the change cannot be made; HAProxy then goes on with what it has. */
-  apply(desired: Rendered): Promise<Applied> {
+  apply(routing: Routing): Promise<Applied> {
     return this.alone(async () => {
       const done =
-        this.actual === undefined ? await this.start(desired) : await this.change(this.actual, desired);
-      this.lastGood = desired;
+        this.actual === undefined ? await this.start(routing) : await this.change(this.actual, routing);
       this.reap();
       return done;
     });
@@ -79,8 +96,14 @@ export class Applier {
     });
   }
 
+  /** States by the names that backends have in the routing, wherever they live. */
   async states(): Promise<ServerState[]> {
-    return this.running ? this.runtime.states() : [];
+    if (!this.running) return [];
+    const origin = new Map([...this.places].map(([backend, place]) => [place, backend]));
+    return (await this.runtime.states()).map((state) => ({
+      ...state,
+      backend: origin.get(state.backend) ?? state.backend,
+    }));
   }
 
   stop(grace: number): Promise<void> {
@@ -97,7 +120,7 @@ export class Applier {
   }
 
   private path(name: string): string {
-    return `${this.options.dir}/${name}`;
+    return `${this.options.render.dir}/${name}`;
   }
 
   private alone<T>(action: () => Promise<T>): Promise<T> {
@@ -106,29 +129,30 @@ export class Applier {
     return result;
   }
 
-  private async start(desired: Rendered): Promise<Applied> {
-    await mkdir(this.options.dir, { recursive: true, mode: 0o700 });
-    await mkdir(this.options.runDir, { recursive: true, mode: 0o700 });
+  private async start(routing: Routing): Promise<Applied> {
+    const desired = render(routing, this.options.render);
+    const { dir, runDir } = this.options.render;
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    await mkdir(runDir, { recursive: true, mode: 0o700 });
     for (const [status, message] of Object.entries(errorPages))
       await writeWhole(this.path(errorPageName(status)), errorPage(Number(status), message));
     await this.writeAll(desired, new Set());
     await this.haproxy.start();
+    this.lastGood = desired;
     this.actual = loaded(desired);
     this.greeter.greet(newcomers(desired, new Set()));
-    return { how: "start", what: `${desired.backends.length} services` };
+    return { how: "start", what: `${routing.backends.length} services` };
   }
 
-  private async change(actual: Actual, desired: Rendered): Promise<Applied> {
+  private async change(actual: Actual, routing: Routing): Promise<Applied> {
+    const places = assignPlaces(routing, actual, this.places);
+    const desired = render(routing, this.options.render, places);
     const steps = plan(actual, desired);
+    if (steps.kind === "reload") return this.reload(routing, steps.reasons);
+    const services = servicesOf(this.lastGood, desired);
+    this.places = places;
     if (steps.kind === "nothing") return undefined;
-    if (steps.kind === "reload") return this.reload(desired, steps.reasons);
     let complaints = await this.operate(actual, steps.operations);
-    const arriving = new Set(
-      steps.operations.filter(isArrival).map(({ backend, server }) => `${backend}/${server}`),
-    );
-    this.greeter.greet(
-      newcomers(desired, new Set()).filter(({ backend, server }) => arriving.has(`${backend}/${server}`)),
-    );
     if (complaints.length > 0) {
       // Somebody else has changed the worker, or a server was gone already: look, and do what is left to do.
       this.options.log(`HAProxy refused an operation (${some(complaints)}). Comparing.`);
@@ -137,8 +161,15 @@ export class Applier {
       complaints = rest.kind === "operations" ? await this.operate(found, rest.operations) : [];
     }
     if (complaints.length > 0)
-      return this.reload(desired, [`HAProxy refused a change while running (${some(complaints)})`]);
-    return { how: "operations", what: describe(steps.operations) };
+      return this.reload(routing, [`HAProxy refused a change while running (${some(complaints)})`]);
+    this.lastGood = desired;
+    const arriving = new Set(
+      steps.operations.filter(isArrival).map(({ backend, server }) => `${backend}/${server}`),
+    );
+    this.greeter.greet(
+      newcomers(desired, new Set()).filter(({ backend, server }) => arriving.has(`${backend}/${server}`)),
+    );
+    return { how: "operations", what: describe(steps.operations, services) };
   }
 
   private async operate(actual: Actual, operations: readonly Operation[]): Promise<string[]> {
@@ -149,8 +180,10 @@ export class Applier {
     return [];
   }
 
-  private async reload(desired: Rendered, reasons: readonly string[]): Promise<Applied> {
-    const states = await this.runtime.states().catch(() => []);
+  /** Every service gets a backend of its own name again, and the spare ones are free for the next. */
+  private async reload(routing: Routing, reasons: readonly string[]): Promise<Applied> {
+    const desired = render(routing, this.options.render);
+    const states = await this.states().catch(() => []);
     const up = new Set(
       states.filter((state) => state.up).map(({ backend, server }) => `${backend}/${server}`),
     );
@@ -162,6 +195,8 @@ export class Applier {
       if (this.lastGood !== undefined) await this.writeFiles(this.lastGood);
       throw error;
     }
+    this.lastGood = desired;
+    this.places = new Map();
     for (const reason of new Set(reasons.map(reasonKind))) this.options.metrics.reload(reason);
     this.greeter.greet(newcomers(desired, up));
     // What the new worker has may differ from the file; see, and put it right at once.

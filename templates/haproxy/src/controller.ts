@@ -10,7 +10,6 @@ import { readSnapshot, writeSnapshot } from "./snapshot";
 import type { Watch } from "./watch";
 
 export interface ControllerOptions {
-  readonly render: RenderOptions;
   /** Our own ports, which no TCP service gets. */
   readonly ownPorts: ReadonlyMap<number, string>;
   /** Milliseconds. */
@@ -152,7 +151,7 @@ export class Controller {
     const catalog = fromConsul === undefined ? this.before : this.withHeld(fromConsul);
     if (catalog === undefined) return;
     const routing = await this.route(catalog);
-    const done = await this.applier.apply(render(routing, this.options.render));
+    const done = await this.applier.apply(routing);
     for (const change of problemChanges(this.routing?.problems ?? [], routing.problems))
       this.options.log(change);
     this.routing = routing;

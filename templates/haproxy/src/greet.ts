@@ -25,9 +25,11 @@ const mostAtOnce = 200;
 /** The servers of a configuration that HAProxy does not call up. */
 export function newcomers(rendered: Rendered, up: ReadonlySet<string>): Newcomer[] {
   return rendered.backends.flatMap(({ name: backend, options, servers }) =>
-    servers
-      .filter((server) => !up.has(`${backend}/${server.name}`))
-      .map(({ name: server, address, port }) => ({ backend, server, address, port, options })),
+    options === undefined
+      ? []
+      : servers
+          .filter((server) => !up.has(`${backend}/${server.name}`))
+          .map(({ name: server, address, port }) => ({ backend, server, address, port, options })),
   );
 }
 

@@ -74,8 +74,7 @@ async function serve(options: Options): Promise<void> {
   const paths = renderOptions(options);
   let stopping = false;
   const applier: Applier = new Applier({
-    dir: paths.dir,
-    runDir: paths.runDir,
+    render: paths,
     log,
     metrics,
     onRestart: () => {
@@ -84,7 +83,6 @@ async function serve(options: Options): Promise<void> {
   });
   const controller: Controller = new Controller(
     {
-      render: paths,
       ownPorts: ownPorts(options),
       holdTime: options.holdTime,
       snapshot: `${options.stateDir}/snapshot.json`,

@@ -3,7 +3,7 @@
  * exists, a reload with its reasons. A backend that has lost its service stays, empty and without a route, until the next
  * reload, so that a service that comes back needs none.
  */
-import type { MapName, Part, Rendered, RenderedBackend } from "./render";
+import { spareHead, type MapName, type Part, type Rendered, type RenderedBackend } from "./render";
 
 export interface ActualServer {
   readonly weight: number;
@@ -74,13 +74,17 @@ function reloadReasons(actual: Actual, desired: Rendered): string[] {
     ...[...before.keys()].filter((name) => !after.has(name)).map((name) => `${name} is gone`),
     ...desired.backends.flatMap(({ name, service, head }) => {
       const old = actual.backends.get(name);
-      if (old === undefined) return [`service ${service} is new`];
+      if (service === undefined) return old === undefined ? ["the pool of spare backends is new"] : [];
+      if (old === undefined) return [`service ${service} is new ${why(name, head)}`];
       return old.head === head
         ? []
         : [`service ${service} has other options (${difference(old.head, head)})`];
     }),
   ];
 }
+
+const why = (name: string, head: string): string =>
+  head === spareHead(name) ? "and all spare backends are taken" : "and has options of its own";
 
 /** The first lines that differ, which is all that a person needs to recognise the change. */
 function difference(old: string, text: string): string {

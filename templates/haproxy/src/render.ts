@@ -41,9 +41,10 @@ export interface RenderedServer {
 
 export interface RenderedBackend {
   readonly name: string;
-  readonly service: string;
+  /** Undefined for a spare backend that no service has taken. */
+  readonly service: string | undefined;
   /** What its health is judged by. */
-  readonly options: ServiceOptions;
+  readonly options: ServiceOptions | undefined;
   /** The section without its servers. */
   readonly head: string;
   readonly servers: readonly RenderedServer[];
@@ -63,7 +64,20 @@ export const nowhere = "none";
 
 const splitSlots = 100;
 
-export function render(routing: Routing, options: RenderOptions): Rendered {
+/**
+ * Which backend a service has that came while HAProxy was running: HAProxy 3.0 cannot make one, so it takes over one of
+ * the spare ones. By the name of the backend that it would have otherwise.
+ */
+export type Places = ReadonlyMap<string, string>;
+
+/** Enough for a burst of new services; a spare backend costs a few kB. */
+export const spareNames: readonly string[] = Array.from({ length: 32 }, (_, index) => `spare:${index}`);
+
+export const spareHead = (name: string): string => lines(`backend ${name} from http`, []);
+
+export function render(routing: Routing, options: RenderOptions, places: Places = new Map()): Rendered {
+  const at = (backend: string) => places.get(backend) ?? backend;
+  const taken = new Set(places.values());
   return {
     settings: routing.settings,
     parts: [
@@ -79,8 +93,19 @@ export function render(routing: Routing, options: RenderOptions): Rendered {
       })),
       { name: "the backend for nothing", text: lines(`backend ${nowhere} from http`, []) },
     ],
-    backends: routing.backends.map(renderBackend),
-    maps: { "routes.map": routesMap(routing.routes), "splits.map": splitsMap(routing.routes) },
+    backends: [
+      ...routing.backends.map((backend) => renderBackend(backend, at(backend.name))),
+      ...spareNames
+        .filter((name) => !taken.has(name))
+        .map((name) => ({
+          name,
+          service: undefined,
+          options: undefined,
+          head: spareHead(name),
+          servers: [],
+        })),
+    ],
+    maps: { "routes.map": routesMap(routing.routes, at), "splits.map": splitsMap(routing.routes, at) },
   };
 }
 
@@ -96,14 +121,14 @@ export function toConfig(rendered: Rendered): string {
 export const toMapFile = (map: ReadonlyMap<string, string>): string =>
   [...map].map(([key, value]) => `${key} ${value}\n`).join("");
 
-function renderBackend(backend: Backend): RenderedBackend {
+export function renderBackend(backend: Backend, name: string): RenderedBackend {
   const { options } = backend;
   const hash = options.balance === "source" || options.balance === "uri";
   return {
-    name: backend.name,
+    name,
     service: backend.service,
     options,
-    head: lines(`backend ${backend.name} from ${options.kind}`, [
+    head: lines(`backend ${name} from ${options.kind}`, [
       ...(options.balance === "roundrobin" ? [] : [`balance ${options.balance}`]),
       // Without this, an instance more or less would move nearly every client.
       ...(hash ? ["hash-type consistent"] : []),
@@ -148,25 +173,31 @@ const cookie = (name: string): string => createHash("sha256").update(name).diges
 
 const groupOf = (route: Route): string => `%${route.host ?? "*"}${route.path}`;
 
-/** key -> backend or split | length of the prefix to take off | v when the route stands for versions */
-function routesMap(routes: readonly Route[]): Map<string, string> {
+type At = (backend: string) => string;
+
+/** key -> backend or split | prefix to take off | v when it stands for versions | length of the path | service */
+function routesMap(routes: readonly Route[], at: At): Map<string, string> {
   return new Map(
     routes.map((route) => {
-      const single = route.targets.length > 1 ? undefined : (route.targets[0]?.backend ?? nowhere);
+      const [target, ...more] = route.targets;
+      const backend = more.length > 0 ? groupOf(route) : target === undefined ? nowhere : at(target.backend);
       const prefix = route.stripPrefix && route.path !== "/" ? route.path.length : 0;
       const versions = route.versionsOf === undefined ? "-" : "v";
-      return [routeKey(route), `${single ?? groupOf(route)}|${prefix}|${versions}|${route.path.length}`];
+      const service = target?.service ?? route.versionsOf ?? "-";
+      return [routeKey(route), [backend, prefix, versions, route.path.length, service].join("|")];
     }),
   );
 }
 
-/** HAProxy draws a slot from 0 to 99 and finds the backend of that slot. */
-function splitsMap(routes: readonly Route[]): Map<string, string> {
+/** HAProxy draws a slot from 0 to 99 and finds the backend and the service of that slot. */
+function splitsMap(routes: readonly Route[], at: At): Map<string, string> {
   const entries: [string, string][] = [];
   for (const route of routes.filter(({ targets }) => targets.length > 1)) {
-    const slots = route.targets.flatMap(({ backend, share }) => Array<string>(share).fill(backend));
+    const slots = route.targets.flatMap(({ backend, service, share }) =>
+      Array<string>(share).fill(`${at(backend)}|${service}`),
+    );
     for (let slot = 0; slot < splitSlots; slot++)
-      entries.push([`${groupOf(route)}/${slot}`, slots[slot] ?? nowhere]);
+      entries.push([`${groupOf(route)}/${slot}`, slots[slot] ?? `${nowhere}|-`]);
   }
   return new Map(entries.sort(([a], [b]) => compare(a, b)));
 }

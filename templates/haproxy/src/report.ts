@@ -11,26 +11,29 @@ export function some(items: readonly string[]): string {
     : `${items.slice(0, shown).join(", ")} and ${items.length - shown} more`;
 }
 
-export function describe(operations: readonly Operation[]): string {
-  return some(operations.filter((operation) => !isSplit(operation)).map(sentence)) || "shares of versions";
+/** `services` has the service of each backend. */
+export function describe(operations: readonly Operation[], services: ReadonlyMap<string, string>): string {
+  const sentences = operations
+    .filter((operation) => !isSplit(operation))
+    .map((each) => sentence(each, services));
+  return some(sentences) || "shares of versions";
 }
 
 const isSplit = (operation: Operation): boolean => "map" in operation && operation.map === "splits.map";
 
-const service = (backend: string): string => backend.replace(/^svc:/, "").replaceAll(":", "/");
-
-function sentence(operation: Operation): string {
+function sentence(operation: Operation, services: ReadonlyMap<string, string>): string {
+  const service = "backend" in operation ? (services.get(operation.backend) ?? operation.backend) : "";
   switch (operation.kind) {
     case "add":
-      return `${service(operation.backend)} + ${operation.server}`;
+      return `${service} + ${operation.server}`;
     case "return":
-      return `${service(operation.backend)} + ${operation.server} (back)`;
+      return `${service} + ${operation.server} (back)`;
     case "leave":
-      return `${service(operation.backend)} - ${operation.server}`;
+      return `${service} - ${operation.server}`;
     case "weight":
-      return `${service(operation.backend)} ${operation.server} weighs ${operation.weight}`;
+      return `${service} ${operation.server} weighs ${operation.weight}`;
     case "map":
-      return `route ${operation.key} -> ${operation.value.split("|")[0] ?? ""}`;
+      return `route ${operation.key} -> ${operation.value.split("|").at(-1) ?? ""}`;
     case "unmap":
       return `route ${operation.key} gone`;
   }

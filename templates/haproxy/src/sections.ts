@@ -112,7 +112,7 @@ export function httpFrontend(options: RenderOptions): string {
     ...binds(options.httpPort, options),
     "unique-id-format %[uuid()]",
     "unique-id-header X-Request-ID",
-    'log-format "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %ID %{+Q}r"',
+    'log-format "%ci:%cp [%tr] %ft %[var(txn.service)]/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %ID %{+Q}r"',
     // What only the load balancer can know is never taken from outside.
     "http-request del-header X-Forwarded- -m beg",
     "http-request del-header X-Request-ID",
@@ -134,8 +134,11 @@ export function httpFrontend(options: RenderOptions): string {
     // A version that is not there must not be answered by another one.
     `${notFound("This version of the service does not exist.")} if { var(txn.route),field(3,|) -m str v } { path,bytes(txn.length) -m reg ^/v[0-9]+(/|$) }`,
     // Versions that share requests: a slot from 0 to 99 leads to one of them.
+    "http-request set-var(txn.service) var(txn.route),field(5,|)",
     "http-request set-var(txn.slot) rand(100) if { var(txn.be) -m beg % }",
-    `http-request set-var(txn.be) var(txn.be),concat(/,txn.slot),${map("splits.map", "map_str")} if { var(txn.be) -m beg % }`,
+    `http-request set-var(txn.split) var(txn.be),concat(/,txn.slot),${map("splits.map", "map_str")} if { var(txn.be) -m beg % }`,
+    "http-request set-var(txn.be) var(txn.split),field(1,|) if { var(txn.split) -m found }",
+    "http-request set-var(txn.service) var(txn.split),field(2,|) if { var(txn.split) -m found }",
     "http-request set-var(txn.from) var(txn.prefix),add(1)",
     "http-request set-header X-Forwarded-Prefix %[path,bytes(0,txn.prefix)] if { var(txn.prefix) -m int gt 0 }",
     "http-request set-path /%[path,bytes(txn.from)]",
