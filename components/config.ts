@@ -1,0 +1,152 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import { ConfigError, imagePattern, list, mapping, text, whole } from "./config-value";
+import { parseService, type ServiceConfig } from "./service-config";
+
+/** Where the nodes come from. */
+export const targets = ["local"] as const;
+export type Target = (typeof targets)[number];
+
+/** The stack's configuration: validated, with every default filled in. */
+export interface Config {
+  readonly target: Target;
+  /** Docker Engine of target `local`. */
+  readonly dockerHost: string;
+  readonly services: readonly ServiceConfig[];
+  readonly statsUser: string;
+  readonly statsPassword: pulumi.Output<string>;
+  readonly ports: Ports;
+  /** Base of the images that we build. */
+  readonly baseImage: string;
+  /** Base of the Consul image. */
+  readonly consulImage: string;
+  /** Registrator to run in place of ours. */
+  readonly registratorImage?: string;
+}
+
+/** The ports that the infrastructure takes on every node. */
+export interface Ports {
+  /** Traffic. */
+  readonly http: number;
+  /** Statistics page, behind user and password. */
+  readonly stats: number;
+  /** `/ready`, `/routes`, `/metrics`; on the node itself only. */
+  readonly admin: number;
+  /** Consul's HTTP API; on the node and its Docker bridge only. */
+  readonly consul: number;
+  /** Consul's DNS; on the Docker bridge only. */
+  readonly dns: number;
+}
+
+/**
+ * Reads and validates the stack's configuration; nothing else reads `pulumi.Config`.
+ * Types and defaults are those of `Pulumi.yaml`.
+ *
+ * @throws ConfigError naming the key and the command or edit that cures it.
+ */
+export function loadConfig(): Config {
+  const config = new pulumi.Config();
+  const image = (key: string) =>
+    text(config.require(key), key, imagePattern, 'an image reference such as "debian:13.1-slim"');
+  const registratorImage = config.get("registratorImage");
+  return {
+    target: parseTarget(config.require("target")),
+    dockerHost: text(
+      config.require("dockerHost"),
+      "dockerHost",
+      /^(unix:\/\/\/|tcp:\/\/|ssh:\/\/)[\w.@:/[\]-]+$/,
+      '"unix:///path", "tcp://host:port" or "ssh://user@host"',
+    ),
+    services: parseServices(config.requireObject("services")),
+    statsUser: text(
+      config.require("statsUser"),
+      "statsUser",
+      /^[A-Za-z0-9._-]{1,64}$/,
+      "1 to 64 letters, digits, dots, dashes or underscores",
+    ),
+    statsPassword: requirePassword(config),
+    ports: parsePorts(config),
+    baseImage: image("baseImage"),
+    consulImage: image("consulImage"),
+    ...(registratorImage ? { registratorImage: image("registratorImage") } : {}),
+  };
+}
+
+function parseTarget(value: string): Target {
+  const target = targets.find((known) => known === value);
+  if (target === undefined) {
+    throw new ConfigError(
+      "target",
+      `is ${JSON.stringify(value)}`,
+      `choose one of ${targets.join(", ")}: pulumi config set target ${targets[0]}`,
+    );
+  }
+  return target;
+}
+
+function requirePassword(config: pulumi.Config): pulumi.Output<string> {
+  const password = config.getSecret("statsPassword");
+  if (password === undefined) {
+    throw new ConfigError(
+      "statsPassword",
+      "is not set",
+      "script/up generates one, or: pulumi config set --secret statsPassword …",
+    );
+  }
+  return password.apply(checkPassword);
+}
+
+/** The password as it is, if it is strong enough and fits on a line; it is never repeated in the error. */
+export function checkPassword(value: string): string {
+  const form = "12 to 128 printable ASCII characters without spaces";
+  return text(value, "statsPassword", /^[\x21-\x7e]{12,128}$/, form, { secret: true });
+}
+
+function parsePorts(config: pulumi.Config): Ports {
+  const keys = {
+    http: "httpPort",
+    stats: "statsPort",
+    admin: "adminPort",
+    consul: "consulPort",
+    dns: "dnsPort",
+  } as const;
+  const owner = new Map<number, string>();
+  const port = (key: string): number => {
+    const value = whole(config.requireNumber(key), key, 1, 65535);
+    const other = owner.get(value);
+    if (other !== undefined) {
+      throw new ConfigError(key, `is ${value}, which ${other} has too`, "give each its own port");
+    }
+    owner.set(value, key);
+    return value;
+  };
+  return {
+    http: port(keys.http),
+    stats: port(keys.stats),
+    admin: port(keys.admin),
+    consul: port(keys.consul),
+    dns: port(keys.dns),
+  };
+}
+
+function parseServices(value: unknown): ServiceConfig[] {
+  const services = list(value, "services").map((entry, index) => {
+    const key = `services[${index}]`;
+    return parseService(mapping(entry, key), key);
+  });
+  const byName = new Map<string, string>();
+  for (const [index, { name, swarmName }] of services.entries()) {
+    const other = byName.get(swarmName);
+    if (other !== undefined) {
+      throw new ConfigError(
+        `services[${index}].name`,
+        other === name
+          ? `is ${name}, which another service has too`
+          : `is ${name}, which Docker would call ${swarmName}, as it would ${other}`,
+        "rename one of the two",
+      );
+    }
+    byName.set(swarmName, name);
+  }
+  return services;
+}

@@ -1,0 +1,105 @@
+import { createHash } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import * as path from "node:path";
+
+import * as docker from "@pulumi/docker";
+import type * as pulumi from "@pulumi/pulumi";
+import * as esbuild from "esbuild";
+
+import { ConfigError } from "./config-value";
+import type { DockerNode } from "./nodes/node";
+
+/**
+ * The images of `templates/` on one node: each is built once, when it is first asked for. Its tag is a hash of all
+ * that goes into it, so that a preview shows a change of content as a change of image, and an unchanged one as none.
+ */
+export class Images {
+  private readonly built = new Map<string, pulumi.Output<string>>();
+
+  constructor(
+    private readonly node: DockerNode,
+    private readonly defaults: { readonly base: string },
+  ) {}
+
+  /**
+   * Builds a folder of `templates/` on the node; its `src/main.ts`, where there is one, is bundled to `dist/main.js`
+   * first. What it was built as, `switchyard/<template>:<hash>`, is known once the image is there.
+   *
+   * @param base the image to build upon, instead of the default
+   * @throws ConfigError where there is no such template
+   */
+  build(template: string, { base }: { readonly base: string } = this.defaults): pulumi.Output<string> {
+    const before = this.built.get(template);
+    if (before !== undefined) return before;
+
+    const context = path.join("templates", template);
+    if (!exists(path.join(context, "Dockerfile"))) {
+      throw new ConfigError(
+        "services",
+        `has build: ${template}`,
+        `there is no ${context}/Dockerfile; add it`,
+      );
+    }
+    bundle(context);
+    const { platform, provider, name } = this.node;
+    const args = { BASE: base };
+    const image = new docker.Image(
+      `${name}-${template}`,
+      {
+        imageName: `switchyard/${template}:${contentHash(context, { ...args, platform })}`,
+        build: { context, args, platform },
+        skipPush: true,
+      },
+      { provider },
+    );
+    this.built.set(template, image.imageName);
+    return image.imageName;
+  }
+}
+
+/**
+ * Bundles a template's TypeScript into the one file that its Dockerfile copies. The same sources give the
+ * same bytes; a file that would not change is left alone.
+ */
+function bundle(context: string): void {
+  const entry = path.join(context, "src", "main.ts");
+  if (!exists(entry)) return;
+  const { outputFiles } = esbuild.buildSync({
+    entryPoints: [entry],
+    bundle: true,
+    platform: "node",
+    target: "node20",
+    format: "cjs",
+    write: false,
+    logLevel: "silent",
+  });
+  const [output] = outputFiles;
+  const file = path.join(context, "dist", "main.js");
+  if (output === undefined || (exists(file) && readFileSync(file).equals(output.contents))) return;
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(`${file}.new`, output.contents);
+  renameSync(`${file}.new`, file);
+}
+
+/** Hash of the files that the build can see (names, modes, contents) and of its arguments. */
+export function contentHash(context: string, args: Readonly<Record<string, string>>): string {
+  const hash = createHash("sha256").update(JSON.stringify(Object.entries(args).sort()));
+  const files = readdirSync(context, { recursive: true, encoding: "utf8" }).filter(
+    (file) => !isSource(file) && statSync(path.join(context, file)).isFile(),
+  );
+  for (const file of files.sort()) {
+    const full = path.join(context, file);
+    const executable = (statSync(full).mode & 0o100) !== 0;
+    hash.update(JSON.stringify([file, executable, readFileSync(full, "base64")]));
+  }
+  return hash.digest("hex").slice(0, 12);
+}
+
+/** Sources reach the image through `dist` alone, and `.dockerignore` keeps them out of the context. */
+function isSource(file: string): boolean {
+  return /^(src|golden|node_modules)(\/|$)/.test(file);
+}
+
+function exists(file: string): boolean {
+  return statSync(file, { throwIfNoEntry: false }) !== undefined;
+}

@@ -1,0 +1,37 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+
+import { DockerEngine } from "../swarm/engine";
+import type { DockerNode } from "./node";
+
+export interface LocalNodeArgs {
+  /** Docker Engine, for example `unix:///var/run/docker.sock`. */
+  readonly dockerHost: string;
+}
+
+/**
+ * The Docker Engine at hand. Its own containers are all that need to reach it, so its private address is that
+ * of the Docker bridge, which stays when a laptop changes networks.
+ */
+export class LocalNode extends pulumi.ComponentResource implements DockerNode {
+  readonly name: string;
+  readonly address: pulumi.Output<string>;
+  readonly publicAddress: pulumi.Output<string>;
+  readonly host: pulumi.Output<string>;
+  readonly bridgeAddress: pulumi.Output<string>;
+  readonly platform: string;
+  readonly provider: docker.Provider;
+
+  constructor(name: string, args: LocalNodeArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("switchyard:index:LocalNode", name, {}, opts);
+    const engine = new DockerEngine(name, { host: args.dockerHost }, { parent: this });
+    this.name = name;
+    this.host = engine.host;
+    this.bridgeAddress = engine.bridgeAddress;
+    this.address = engine.bridgeAddress;
+    this.publicAddress = pulumi.output("localhost");
+    this.platform = `linux/${process.arch === "x64" ? "amd64" : process.arch}`;
+    this.provider = new docker.Provider(name, { host: this.host }, { parent: this });
+    this.registerOutputs({ address: this.address, publicAddress: this.publicAddress });
+  }
+}

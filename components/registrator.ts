@@ -1,0 +1,43 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+
+import type { DockerNode } from "./nodes/node";
+
+export interface RegistratorArgs {
+  readonly node: DockerNode;
+  /** Ours, or `gliderlabs/registrator`, which takes the same arguments. */
+  readonly image: pulumi.Input<string>;
+  /** `host:port` of Consul's HTTP API. */
+  readonly consul: pulumi.Input<string>;
+}
+
+/** Registrator on one node: what starts on its Docker Engine is a service in Consul as long as it runs. */
+export class Registrator extends pulumi.ComponentResource {
+  constructor(name: string, args: RegistratorArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("switchyard:index:Registrator", name, {}, opts);
+    const { node } = args;
+
+    new docker.Container(
+      name,
+      {
+        name,
+        image: args.image,
+        networkMode: "host",
+        restart: "unless-stopped",
+        command: [
+          pulumi.interpolate`-ip=${node.address}`,
+          "-cleanup",
+          "-resync=5",
+          pulumi.interpolate`consul://${args.consul}`,
+        ],
+        labels: [{ label: "SERVICE_IGNORE", value: "true" }],
+        capabilities: { drops: ["ALL"] },
+        readOnly: true,
+        volumes: [{ hostPath: "/var/run/docker.sock", containerPath: "/tmp/docker.sock" }],
+        logOpts: { "max-size": "10m", "max-file": "3" },
+      },
+      { parent: this, provider: node.provider, deleteBeforeReplace: true },
+    );
+    this.registerOutputs();
+  }
+}

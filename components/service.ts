@@ -1,0 +1,52 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import type { ServiceConfig } from "./service-config";
+import { SwarmService } from "./swarm/service";
+
+export interface ServiceArgs {
+  readonly config: ServiceConfig;
+  /** Docker URL of a manager of the Swarm. */
+  readonly manager: pulumi.Input<string>;
+  readonly swarmId: pulumi.Input<string>;
+  /** The image, on every node that may run the service. */
+  readonly image: pulumi.Input<string>;
+  /** Where the instances ask for names: Consul's DNS. */
+  readonly dns: pulumi.Input<string>;
+}
+
+/** A service: instances that Swarm spreads over the nodes and Registrator makes known to the load balancers. */
+export class Service extends pulumi.ComponentResource {
+  constructor(name: string, args: ServiceArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("switchyard:index:Service", name, {}, opts);
+    const { config } = args;
+    const { command, limits, healthCheck } = config;
+
+    new SwarmService(
+      name,
+      {
+        host: args.manager,
+        swarmId: args.swarmId,
+        owner: pulumi.getStack(),
+        name: config.swarmName,
+        image: args.image,
+        ...(command && { args: [...command] }),
+        replicas: config.replicas,
+        port: { target: config.port },
+        env: config.env,
+        labels: registration(config),
+        dns: [args.dns],
+        ...(limits && { limits }),
+        ...(healthCheck && { healthCheck: { ...healthCheck, test: ["CMD", ...healthCheck.command] } }),
+        stopGracePeriodSeconds: config.stopGracePeriodSeconds,
+      },
+      { parent: this },
+    );
+    this.registerOutputs();
+  }
+}
+
+/** Labels by which Registrator registers the instances; see its conventions. */
+export function registration({ name, type, meta }: ServiceConfig): Record<string, string> {
+  const options = Object.entries(meta).map(([key, value]) => [`SERVICE_${key.toUpperCase()}`, value]);
+  return { ...Object.fromEntries(options), SERVICE_NAME: name, SERVICE_TAGS: type };
+}

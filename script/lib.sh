@@ -1,0 +1,75 @@
+# shellcheck shell=bash
+# What the scripts share. Sourced, not run.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+
+# Ends the script with a sentence that says what is wrong and one that says what to do.
+fail() {
+  printf '\033[1;31merror:\033[0m %s\n       %s\n' "$1" "$2" >&2
+  exit 1
+}
+
+# Prints 32 random hexadecimal digits.
+random_hex() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
+
+# The stack, and where the engines keep their state: a folder here, so that no account is needed.
+stack=${STACK:-dev}
+stack_file=Pulumi.$stack.yaml
+passphrase_file=.switchyard/passphrase
+export PULUMI_SKIP_UPDATE_CHECK=1
+export PULUMI_BACKEND_URL=${PULUMI_BACKEND_URL:-file://$PWD/.switchyard/pulumi}
+if [ -z "${PULUMI_CONFIG_PASSPHRASE:-}" ]; then
+  export PULUMI_CONFIG_PASSPHRASE_FILE=${PULUMI_CONFIG_PASSPHRASE_FILE:-$PWD/$passphrase_file}
+fi
+
+# The engine that runs the program: $ENGINE, or the Pulumi CLI where there is one, or the embedded engine.
+if [ -z "${ENGINE:-}" ]; then
+  if command -v pulumi >/dev/null; then ENGINE=pulumi; else ENGINE=embedded; fi
+fi
+
+# engine up|preview|down|outputs|config … on the stack; further arguments go to the engine.
+engine() {
+  local verb=$1
+  shift
+  case $ENGINE:$verb in
+    embedded:*) node -r ts-node/register/transpile-only engine/main.ts "$verb" --stack "$stack" "$@" ;;
+    pulumi:up) pulumi up --stack "$stack" --yes --skip-preview "$@" ;;
+    pulumi:preview) pulumi preview --stack "$stack" --diff "$@" ;;
+    pulumi:down) pulumi destroy --stack "$stack" --yes --skip-preview "$@" ;;
+    pulumi:outputs) pulumi stack output --stack "$stack" "$@" ;;
+    pulumi:config) pulumi config --stack "$stack" "$@" ;;
+    *) fail "ENGINE is '$ENGINE'." "Use ENGINE=pulumi or ENGINE=embedded, or leave it unset." ;;
+  esac
+}
+
+# Makes the machine and the stack ready for an engine: passphrase, password of the statistics page, base images.
+prepare() {
+  [ -f "$stack_file" ] || fail "There is no $stack_file." "Copy Pulumi.dev.yaml to it and edit it, or set STACK."
+  script/bootstrap
+  if [ -z "${PULUMI_CONFIG_PASSPHRASE:-}" ] && [ ! -f "$PULUMI_CONFIG_PASSPHRASE_FILE" ]; then
+    if grep -q '^encryptionsalt:' "$stack_file"; then
+      fail "$stack_file holds secrets, and their passphrase is not here." \
+        "Put it into $passphrase_file, or set PULUMI_CONFIG_PASSPHRASE."
+    fi
+    (umask 077 && random_hex >"$PULUMI_CONFIG_PASSPHRASE_FILE")
+  fi
+  if [ "$ENGINE" = pulumi ]; then
+    mkdir -p .switchyard/pulumi
+    pulumi stack select --create "$stack" >/dev/null
+  fi
+  set_default statsPassword "$(random_hex)" --secret
+  local key value
+  while read -r key value; do
+    set_default "$key" "$value"
+  done <.switchyard/bases
+}
+
+# set_default KEY VALUE [FLAG]: sets a key of the stack unless it is there.
+set_default() {
+  local key=$1 value=$2
+  shift 2
+  grep -q "^ *switchyard:$key:" "$stack_file" || engine config set "$@" "$key" "$value"
+}

@@ -1,0 +1,236 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { belongings, containers, docker, tasks } from "./docker";
+import { get, startLoad, until } from "./http";
+import { stack, type ServiceEntry } from "./stack";
+
+// The story of one stack, told in order: each part starts from what the part before it left.
+
+/** The example service, which answers with the name it was given. */
+const hello = (name: string, more: Readonly<Record<string, unknown>> = {}): ServiceEntry => ({
+  name,
+  build: "hello",
+  port: 8080,
+  env: { NAME: name },
+  ...more,
+});
+const initial = [hello("hello/v1", { replicas: 3 }), hello("hello/v2", { replicas: 2 }), hello("time")];
+const base = "http://localhost";
+const noFailures = {};
+
+let before: Awaited<ReturnType<typeof belongings>>;
+
+beforeAll(async () => {
+  const taken = await containers("name=^(rest|consul|registrator)$");
+  if (taken.length > 0) {
+    throw new Error("A stack runs on this Docker Engine already; end it with script/down, then test again.");
+  }
+  // Something of the user's own, which must be there afterwards as before.
+  await docker("run", "-d", "--name", "e2e-bystander", await baseImage(), "sleep", "3600");
+  before = await belongings();
+  stack.configure(initial);
+});
+
+afterAll(async () => {
+  await stack.down();
+  stack.forget();
+  await docker("rm", "-f", "e2e-bystander");
+});
+
+describe("first up", () => {
+  test("gives a working runtime and prints its URLs", async () => {
+    const { code, output } = await stack.up();
+    expect(output).toContain("http://localhost/hello/v1");
+    expect(output).toContain("http://localhost:1936");
+    expect(code).toBe(0);
+  });
+
+  test("a second one changes nothing, within 10 s", async () => {
+    const { code, output, seconds } = await stack.up("--expect-no-changes");
+    expect({ code, output }).toMatchObject({ code: 0 });
+    expect(seconds).toBeLessThan(10);
+  });
+});
+
+describe("routing", () => {
+  test.each([
+    ["/hello/v1", "hello/v1"],
+    ["/hello/v1/", "hello/v1"],
+    ["/hello/v1/deep/er?q=1", "hello/v1"],
+    ["/hello/v2", "hello/v2"],
+    ["/hello", "hello/v2"],
+    ["/time", "time"],
+  ])("%s is answered by %s", async (path, service) => {
+    const answer = await get(base + path);
+    expect(answer).toMatchObject({ status: 200 });
+    expect(JSON.parse(answer.body)).toMatchObject({ service });
+  });
+
+  test("the service sees its own paths, and where it is mounted", async () => {
+    const { body } = await get(`${base}/hello/v1/deep/er?q=1`);
+    expect(JSON.parse(body)).toMatchObject({
+      path: "/deep/er",
+      headers: { "x-forwarded-prefix": "/hello/v1" },
+    });
+  });
+
+  test.each(["/", "/nothing", "/hello/v10", "/hello/v3/x", "/hello/v1x", "/hellov1"])(
+    "%s is not found, in JSON",
+    async (path) => {
+      const answer = await get(base + path);
+      expect(answer).toMatchObject({ status: 404, headers: { "content-type": "application/json" } });
+      expect(JSON.parse(answer.body)).toHaveProperty("error");
+    },
+  );
+
+  test("requests go to every instance in turn", async () => {
+    const hosts = new Set<unknown>();
+    for (let i = 0; i < 12; i++) {
+      const answer = JSON.parse((await get(`${base}/hello/v1`)).body) as Record<string, unknown>;
+      expect(answer).toHaveProperty("timestamp");
+      hosts.add(answer["hostname"]);
+    }
+    expect(hosts.size).toBe(3);
+  });
+
+  test("docker logs rest shows each request", async () => {
+    await get(`${base}/hello/v1/seen-in-the-log`);
+    await expect.poll(() => docker("logs", "--tail", "50", "rest")).toContain("/hello/v1/seen-in-the-log");
+  });
+
+  test("the statistics page asks for user and password", async () => {
+    const { user, password } = await credentials();
+    expect((await get("http://localhost:1936")).status).toBe(401);
+    expect((await get("http://localhost:1936", { auth: `${user}:wrong` })).status).toBe(401);
+    const page = await get("http://localhost:1936", { auth: `${user}:${password}` });
+    expect(page.status).toBe(200);
+    expect(page.body).toContain("Statistics Report");
+  });
+
+  test("an instance reaches services by rest.service.consul, and the outside by its names", async () => {
+    const [instance = ""] = await tasks("hello-v1");
+    const inside = (code: string) => docker("exec", instance, "node", "-e", code);
+    const answer = await inside(
+      'fetch("http://rest.service.consul/hello/v2").then((r) => r.text()).then(console.log)',
+    );
+    expect(JSON.parse(answer)).toMatchObject({ service: "hello/v2" });
+    // A name that is sure to exist: where the image's own packages come from.
+    const outside = await inside(`
+      const source = ["/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources"]
+        .map((file) => { try { return fs.readFileSync(file, "utf8"); } catch { return ""; } }).join();
+      const host = /https?:\\/\\/([^/\\s]+)/.exec(source)[1];
+      dns.lookup(host, (error, address) => console.log(error ? error.message : address));
+    `);
+    expect(outside).toMatch(/^[0-9a-f.:]+$/);
+  });
+});
+
+describe("a container that nobody declared", () => {
+  test("answers at once where it starts, and no more where it ends", async () => {
+    const image = await imageOf("hello-v1");
+    const args = ["-e", "SERVICE_NAME=foo/v1", "-e", "SERVICE_TAGS=rest"];
+    const id = await docker("run", "-d", "-P", ...args, image);
+    try {
+      const answer = await until(`${base}/foo/v1`, ({ status }) => status === 200, { seconds: 5 });
+      expect(answer.status).toBe(200);
+    } finally {
+      await docker("rm", "-f", id);
+    }
+    const gone = await until(`${base}/foo/v1`, ({ status }) => status === 404, { seconds: 2 });
+    expect(gone.status).toBe(404);
+  });
+});
+
+describe("under constant requests", () => {
+  test("scaling 3 → 6 → 2 fails none and restarts no instance that stays", async () => {
+    const first = await tasks("hello-v1");
+    const load = startLoad(`${base}/hello/v1`);
+
+    stack.configure([hello("hello/v1", { replicas: 6 }), ...initial.slice(1)]);
+    const preview = await stack.preview();
+    expect(preview.output).toContain("hello/v1");
+    expect(await stack.up()).toMatchObject({ code: 0 });
+    const six = await tasks("hello-v1");
+    expect(six).toHaveLength(6);
+    expect(six).toEqual(expect.arrayContaining(first));
+
+    stack.configure([hello("hello/v1", { replicas: 2 }), ...initial.slice(1)]);
+    expect(await stack.up()).toMatchObject({ code: 0 });
+    await expect.poll(() => tasks("hello-v1"), { timeout: 30_000 }).toHaveLength(2);
+    expect(six).toEqual(expect.arrayContaining(await tasks("hello-v1")));
+
+    const result = await load.stop();
+    expect(result.failures).toEqual(noFailures);
+    expect(result.perSecond).toBeGreaterThanOrEqual(500);
+  });
+
+  test("a rolling change of the image fails none", async () => {
+    const old = await tasks("hello-v1");
+    await docker("tag", await imageOf("hello-v1"), "e2e/hello:old");
+    await buildOnTop("e2e/hello:next", "e2e/hello:old");
+    const load = startLoad(`${base}/hello/v1`);
+
+    stack.configure([
+      { ...hello("hello/v1", { replicas: 3 }), build: undefined, image: "e2e/hello:next" },
+      ...initial.slice(1),
+    ]);
+    expect(await stack.up()).toMatchObject({ code: 0 });
+    const fresh = await tasks("hello-v1");
+    expect(fresh).toHaveLength(3);
+    expect(fresh.filter((id) => old.includes(id))).toEqual([]);
+    expect(await imageOf("hello-v1")).toBe("e2e/hello:next");
+
+    const result = await load.stop();
+    expect(result.failures).toEqual(noFailures);
+    expect(result.perSecond).toBeGreaterThanOrEqual(500);
+  });
+
+  test("Consul restarted, and Consul emptied, fail none", async () => {
+    const load = startLoad(`${base}/hello/v1`);
+    await docker("restart", "-t", "1", "consul");
+    await until("http://localhost:8500/v1/status/leader", ({ body }) => body.length > 4);
+    await sleep(3000);
+
+    await docker("exec", "consul", "sh", "-c", "rm -rf /data/*");
+    await docker("kill", "consul");
+    await docker("start", "consul");
+    await until("http://localhost:8500/v1/catalog/service/time", ({ body }) => body.includes("ServicePort"));
+    await sleep(3000);
+
+    const result = await load.stop();
+    expect(result.failures).toEqual(noFailures);
+    expect((await get(`${base}/time`)).status).toBe(200);
+  });
+});
+
+describe("down", () => {
+  test("leaves nothing behind and spares what was there before", async () => {
+    expect(await stack.down()).toMatchObject({ code: 0 });
+    await expect.poll(belongings, { timeout: 30_000 }).toEqual(before);
+  });
+});
+
+async function credentials(): Promise<{ user: string; password: string }> {
+  const { output } = await stack.outputs("--json", "--show-secrets");
+  const outputs = JSON.parse(output.slice(output.indexOf("{"))) as Record<string, string>;
+  return { user: outputs["statsUser"] ?? "", password: outputs["statsPassword"] ?? "" };
+}
+
+/** An image that is there on every machine that can run the suite. */
+async function baseImage(): Promise<string> {
+  const images = await docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}");
+  return images.split("\n").find((image) => /^(switchyard\/base|debian):/.test(image)) ?? "debian:13.1-slim";
+}
+
+function imageOf(service: string): Promise<string> {
+  return docker("service", "inspect", service, "--format", "{{.Spec.TaskTemplate.ContainerSpec.Image}}");
+}
+
+/** The same image with one more layer, so that it is another. */
+async function buildOnTop(tag: string, from: string): Promise<void> {
+  const container = await docker("create", from);
+  await docker("commit", "--change", "LABEL e2e=next", container, tag);
+  await docker("rm", container);
+}

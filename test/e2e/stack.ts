@@ -1,0 +1,82 @@
+import { spawn } from "node:child_process";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+
+import { parse, stringify } from "yaml";
+
+/** What a script said and how it ended. */
+export interface Outcome {
+  readonly code: number;
+  readonly output: string;
+  readonly seconds: number;
+}
+
+/** A service as it stands in a stack file. */
+export type ServiceEntry = Readonly<Record<string, unknown>> & { readonly name: string };
+
+const name = "e2e";
+const file = `Pulumi.${name}.yaml`;
+
+/** The stack of the end-to-end suite: driven as a user does, by editing its file and running the scripts. */
+export const stack = {
+  /** Writes the stack file anew; the secrets that `script/up` put into it stay. */
+  configure(services: readonly ServiceEntry[], settings: Readonly<Record<string, unknown>> = {}): void {
+    const before = readStackFile();
+    const kept = Object.fromEntries(
+      Object.entries(before.config ?? {}).filter(([key]) =>
+        /:(statsPassword|baseImage|consulImage)$/.test(key),
+      ),
+    );
+    const own = Object.fromEntries(
+      Object.entries(settings).map(([key, value]) => [`switchyard:${key}`, value]),
+    );
+    const config = { ...kept, ...own, "switchyard:services": services };
+    writeFileSync(file, stringify({ ...before, config }));
+  },
+
+  up: (...args: string[]) => script("up", ...args),
+  preview: (...args: string[]) => script("preview", ...args),
+  down: (...args: string[]) => script("down", ...args),
+  outputs: (...args: string[]) => script("outputs", ...args),
+
+  /** Forgets the stack; to be called after `down`. */
+  forget(): void {
+    rmSync(file, { force: true });
+  },
+};
+
+function readStackFile(): { config?: Record<string, unknown> } {
+  try {
+    return parse(readFileSync(file, "utf8")) as { config?: Record<string, unknown> };
+  } catch {
+    return {};
+  }
+}
+
+function script(command: string, ...args: string[]): Promise<Outcome> {
+  return run(`script/${command}`, args, { STACK: name });
+}
+
+/** Runs a program to its end; its output, both streams in order, is kept. */
+export function run(
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Outcome> {
+  const started = performance.now();
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, {
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    const keep = (chunk: Buffer): void => {
+      output += chunk.toString();
+    };
+    child.stdout.on("data", keep);
+    child.stderr.on("data", keep);
+    child.on("error", reject);
+    child.on("close", (code) => {
+      resolve({ code: code ?? 1, output, seconds: (performance.now() - started) / 1000 });
+    });
+  });
+}

@@ -1,0 +1,108 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+
+import { beforeAll, describe, expect, test } from "vitest";
+
+import { password, type Recorded, type Recording } from "./record-stack";
+
+let recording: Recording;
+
+const ofType = (type: string): Recorded[] => recording.resources.filter((resource) => resource.type === type);
+const containers = (): Recorded[] => ofType("docker:index/container:Container");
+const container = (name: string): Recorded["inputs"] =>
+  containers().find((resource) => resource.name === name)?.inputs ?? {};
+
+describe.each([
+  ["up", false],
+  ["preview", true],
+])("the dev stack at %s", (_, preview) => {
+  beforeAll(async () => {
+    const args = [
+      "-r",
+      "ts-node/register/transpile-only",
+      "test/unit/record-stack.ts",
+      preview ? "preview" : "up",
+    ];
+    const { stdout } = await promisify(execFile)(process.execPath, args);
+    recording = JSON.parse(stdout) as Recording;
+  }, 60_000);
+
+  test("is made of these resources", () => {
+    const names = recording.resources
+      .map(({ type, name }) => `${type.replace(/^.*[:/]/, "")} ${name}`)
+      .sort();
+    expect(names).toEqual(
+      [
+        "Consul consul",
+        "Container consul",
+        "Container registrator",
+        "Container rest",
+        "DockerEngine local",
+        "Image local-consul",
+        "Image local-haproxy",
+        "Image local-hello",
+        "Image local-registrator",
+        "LoadBalancer rest",
+        "LocalNode local",
+        "Registrator registrator",
+        "Service hello/v1",
+        "Service hello/v2",
+        "Service time",
+        "Stack switchyard-dev",
+        "Swarm swarm",
+        "SwarmService hello/v1",
+        "SwarmService hello/v2",
+        "SwarmService time",
+        "Volume consul",
+        "Volume rest",
+        "docker local",
+      ].sort(),
+    );
+  });
+
+  test("gives no container more than it needs", () => {
+    for (const { name, inputs } of containers()) {
+      expect(inputs, name).toMatchObject({ capabilities: { drops: ["ALL"] }, restart: "unless-stopped" });
+      expect(inputs, name).not.toHaveProperty("privileged");
+    }
+    expect(container("rest")).toMatchObject({ readOnly: true });
+    expect(container("registrator")).toMatchObject({ readOnly: true });
+    const withSocket = containers().filter(({ inputs }) => JSON.stringify(inputs).includes("docker.sock"));
+    expect(withSocket.map(({ name }) => name)).toEqual(["registrator"]);
+  });
+
+  test("opens the admin port and Consul on the node alone", () => {
+    expect(container("rest")["command"]).toContain("--admin=127.0.0.1:8404");
+    if (preview) return;
+    const [, settings = ""] = container("consul")["command"] as string[];
+    expect(JSON.parse(settings.replace("-hcl=", ""))).toMatchObject({
+      addresses: { http: "127.0.0.1 172.17.0.1", dns: "172.17.0.1" },
+      bind_addr: "172.17.0.1",
+    });
+  });
+
+  test("keeps the password a secret", () => {
+    expect(JSON.stringify(recording.resources.filter(({ name }) => name !== "rest"))).not.toContain(password);
+    expect(container("rest")["command"]).not.toContain(password);
+  });
+
+  test("puts Consul's DNS and the registration into every service", () => {
+    const services = ofType("pulumi-nodejs:dynamic/switchyard:SwarmService");
+    expect(services.find(({ name }) => name === "hello/v1")?.inputs).toMatchObject({
+      name: "hello-v1",
+      owner: "dev",
+      replicas: 3,
+      labels: { SERVICE_NAME: "hello/v1", SERVICE_TAGS: "rest" },
+      ...(preview ? {} : { dns: ["172.17.0.1"], swarmId: "swarm-id" }),
+    });
+  });
+
+  test("says in its outputs what answers where", () => {
+    expect(recording.outputs).toMatchObject({
+      urls: { "hello/v1": "http://localhost/hello/v1", time: "http://localhost/time" },
+      routes: { "/hello": "hello/v2 × 2", "/hello/v1": "hello/v1 × 3", "/time": "time × 1" },
+      statistics: "http://localhost:1936",
+      consulPage: "http://localhost:8500",
+    });
+  });
+});
