@@ -19,6 +19,7 @@ const cases: [string, Partial<ServiceInputs>][] = [
   ["port", { port: { target: 8080, published: 70000 } }],
   ["env", { env: { "A=B": "" } }],
   ["labels", { labels: { "": "x" } }],
+  ["command", { command: ["sleep", 1000 as never] }],
   ["limits", { limits: { memoryBytes: 1024 } }],
 ];
 it.each(cases)("refuses a wrong %s: %j", (property, change) => {

@@ -119,6 +119,13 @@ export function problemsIn(inputs: Partial<ServiceInputs>): { property: string; 
         say(property, `"${key}" is no name for it: it must not contain "="`);
     }
   }
+  for (const property of ["command", "args", "dns", "constraints"] as const) {
+    // From YAML, where 1000 is a number, whatever the types say.
+    const items: readonly unknown[] = Array.isArray(inputs[property]) ? inputs[property] : [];
+    for (const item of items.filter((other) => typeof other !== "string")) {
+      say(property, `${JSON.stringify(item)} is no text: write it in quotes`);
+    }
+  }
   // Docker's own minimum; it says so only when the container starts.
   const memory = typeof limits === "object" ? limits.memoryBytes : undefined;
   if (typeof memory === "number" && memory > 0 && memory < 6 * 1024 * 1024) {
