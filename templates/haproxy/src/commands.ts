@@ -72,7 +72,7 @@ export interface ServerState {
 export function parseServersState(answer: string): ServerState[] {
   return answer.split("\n").flatMap((line) => {
     const field = line.split(" ");
-    const [, backend, , server, , operational, admin, , weight] = field;
+    const [, backend, , server, , operational, admin, weight] = field;
     if (field.length < 15 || line.startsWith("#") || backend === undefined || server === undefined) return [];
     // The lowest bits of the administrative state: forced, inherited and configured maintenance.
     const maintenance = (Number(admin) & 0x27) !== 0;

@@ -1,0 +1,98 @@
+import { describe, expect, test } from "vitest";
+import type { Instance } from "../../../model/routes";
+import { hold, instanceKey, place, type HoldInput, type HoldOutput } from "./hold";
+
+const at = (service: string, port: number, healthy = true): Instance => ({
+  service,
+  id: `${service}:${port}`,
+  node: "n",
+  address: "10.0.0.1",
+  port,
+  tags: ["rest"],
+  meta: {},
+  healthy,
+});
+
+const given = (input: Partial<HoldInput>): HoldOutput =>
+  hold({
+    before: [],
+    held: new Map(),
+    now: [],
+    suspicious: false,
+    gone: new Set(),
+    time: 1_000_000,
+    holdTime: 60_000,
+    ...input,
+  });
+const heldPorts = ({ held }: HoldOutput) => [...held.values()].map(({ instance }) => instance.port);
+const usable = ({ instances }: HoldOutput) =>
+  instances.flatMap(({ healthy, port }) => (healthy ? [port] : [])).sort((a, b) => a - b);
+
+const four = [at("a", 1), at("b", 2), at("c", 3), at("d", 4)];
+
+describe("ordinary changes act at once", () => {
+  test.each<[string, Instance[], Instance[], number[]]>([
+    ["the only container of a service goes", four, four.slice(1), [2, 3, 4]],
+    ["scaling down", [at("a", 1), at("a", 2), at("a", 3)], [at("a", 1)], [1]],
+    ["the only service of all goes", [at("a", 1)], [], []],
+    ["two of two services go", [at("a", 1), at("b", 2)], [], []],
+    ["an instance turns critical", four, [at("a", 1, false), ...four.slice(1)], [2, 3, 4]],
+    ["one of four is replaced", four, [at("a", 9), ...four.slice(1)], [2, 3, 4, 9]],
+    ["two of five services go", [...four, at("e", 5)], four.slice(0, 3), [1, 2, 3]],
+  ])("%s", (_, before, now, expected) => {
+    expect(usable(given({ before, now }))).toEqual(expected);
+  });
+});
+
+describe("suspicious losses are held", () => {
+  test("when everything goes in one step", () => {
+    const result = given({ before: four, now: [] });
+    expect(usable(result)).toEqual([1, 2, 3, 4]);
+    expect(heldPorts(result)).toEqual([1, 2, 3, 4]);
+  });
+
+  test("when half of the services go in one step, and those alone", () => {
+    expect(heldPorts(given({ before: four, now: four.slice(2) }))).toEqual([1, 2]);
+  });
+
+  test("when half of them turn critical, as they do when an agent starts again", () => {
+    const now = four.map((instance) => ({ ...instance, healthy: false }));
+    const result = given({ before: four, now });
+    expect(usable(result)).toEqual([1, 2, 3, 4]);
+    expect(result.instances).toHaveLength(4);
+  });
+
+  test("after Consul was lost, be it one", () => {
+    expect(heldPorts(given({ before: four, now: four.slice(1), suspicious: true }))).toEqual([1]);
+  });
+});
+
+describe("what is held is let go", () => {
+  const first = given({ before: four, now: [] });
+  const next = (input: Partial<HoldInput>) => given({ before: first.instances, held: first.held, ...input });
+
+  test("when it registers again", () => {
+    const result = next({ now: [at("a", 1)] });
+    expect(usable(result)).toEqual([1, 2, 3, 4]);
+    expect(heldPorts(result)).toEqual([2, 3, 4]);
+  });
+
+  test("when nothing listens there", () => {
+    expect(usable(next({ gone: new Set([place(at("b", 2))]) }))).toEqual([1, 3, 4]);
+  });
+
+  test("when its port is another service's", () => {
+    expect(heldPorts(next({ now: [at("x", 3)] }))).toEqual([1, 2, 4]);
+  });
+
+  test("when the time is over, and not before", () => {
+    expect(heldPorts(next({ time: 1_059_999 }))).toHaveLength(4);
+    expect(heldPorts(next({ time: 1_060_000 }))).toEqual([]);
+  });
+
+  test("but time goes on from the first loss, whatever is doubted since", () => {
+    expect(next({ time: 1_030_000, suspicious: true }).held.get(instanceKey(at("a", 1)))?.since).toBe(
+      1_000_000,
+    );
+  });
+});

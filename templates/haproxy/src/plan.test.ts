@@ -1,0 +1,148 @@
+import fc from "fast-check";
+import { describe, expect, test, vi } from "vitest";
+import { buildRouting, type Catalog, type Instance, type Routing } from "../../../model/routes";
+import { assignPlaces } from "./place";
+import { applied, loaded, plan, type Actual } from "./plan";
+import { render, spareNames, type Rendered } from "./render";
+import { catalogs, renderOptions } from "./testing";
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const instance = (service: string, port: number, given: Partial<Instance> = {}): Instance => ({
+  service,
+  id: `${service}:${port}`,
+  node: "n",
+  address: "10.0.0.1",
+  port,
+  tags: ["rest"],
+  meta: {},
+  healthy: true,
+  ...given,
+});
+const routing = (...instances: Instance[]): Routing => buildRouting({ instances, kv: {} });
+const desired = (given: Routing, places: ReadonlyMap<string, string> = new Map()) =>
+  render(given, renderOptions, places);
+const kinds = (actual: Actual, to: Rendered) => {
+  const steps = plan(actual, to);
+  return steps.kind === "operations" ? steps.operations.map(({ kind }) => kind) : steps;
+};
+
+describe("a change", () => {
+  const one = routing(instance("a", 1));
+
+  test("of nothing is nothing", () => {
+    expect(plan(loaded(desired(one)), desired(one))).toEqual({ kind: "nothing" });
+  });
+
+  test("of instances needs no reload", () => {
+    const actual = loaded(desired(one));
+    expect(kinds(actual, desired(routing(instance("a", 1), instance("a", 2))))).toEqual(["add"]);
+    expect(kinds(actual, desired(routing(instance("a", 2))))).toEqual(["add", "leave"]);
+    expect(kinds(actual, desired(routing(instance("a", 1, { meta: { weight: "5" } }))))).toEqual(["weight"]);
+  });
+
+  test("takes the route away before the instances", () => {
+    expect(kinds(loaded(desired(one)), desired(routing()))).toEqual(["unmap", "leave"]);
+  });
+
+  test("of an instance that is still leaving brings it back", () => {
+    const left = applied(loaded(desired(one)), [{ kind: "leave", backend: "svc:a", server: "10.0.0.1:1" }]);
+    expect(kinds(left, desired(one))).toEqual(["return"]);
+  });
+
+  test("a service that comes back finds its backend", () => {
+    const actual = loaded(desired(one));
+    const steps = plan(actual, desired(routing()));
+    const gone = steps.kind === "operations" ? applied(actual, steps.operations) : actual;
+    expect(kinds(gone, desired(one))).toEqual(["return", "map"]);
+  });
+
+  test.each<[string, Routing, string]>([
+    [
+      "options",
+      routing(instance("a", 1, { meta: { balance: "leastconn" } })),
+      "service a has other options (backend svc:a from http -> balance leastconn)".replace(
+        /backend.*?->/,
+        "nothing ->",
+      ),
+    ],
+    [
+      "a TCP port",
+      routing(instance("a", 1), instance("d", 2, { tags: ["tcp"], meta: { tcp_port: "25" } })),
+      "TCP port 25",
+    ],
+    [
+      "settings",
+      buildRouting({ instances: [instance("a", 1)], kv: { "service/haproxy/maxconn": "10" } }),
+      "global settings changed (maxconn 4096 -> maxconn 10)",
+    ],
+    [
+      "a service of another shape",
+      routing(instance("a", 1), instance("b", 2, { meta: { sticky: "true" } })),
+      "service b is new and has options of its own",
+    ],
+  ])("of %s reloads, and says why", (_, to, reason) => {
+    const steps = plan(loaded(desired(one)), desired(to));
+    expect(steps).toMatchObject({ kind: "reload" });
+    if (steps.kind === "reload") expect(steps.reasons.join("\n")).toContain(reason);
+  });
+});
+
+describe("spare backends", () => {
+  test("take new services of the ordinary shape, and are free again when those go", () => {
+    const actual = loaded(desired(routing()));
+    const places = assignPlaces(routing(instance("a", 1)), actual, new Map());
+    expect(places).toEqual(new Map([["svc:a", "spare:0"]]));
+    expect(kinds(actual, desired(routing(instance("a", 1)), places))).toEqual(["add", "map"]);
+    expect(assignPlaces(routing(), actual, places)).toEqual(new Map());
+  });
+
+  test("are not for services that HAProxy has a backend for, or with options of their own", () => {
+    const actual = loaded(desired(routing(instance("a", 1))));
+    const to = routing(instance("a", 1), instance("b", 2, { meta: { health_path: "/h" } }));
+    expect(assignPlaces(to, actual, new Map())).toEqual(new Map());
+  });
+
+  test("run out, which takes a reload", () => {
+    const many = routing(
+      ...Array.from({ length: spareNames.length + 1 }, (_, i) => instance(`s${i}`, i + 1)),
+    );
+    const actual = loaded(desired(routing()));
+    const steps = plan(actual, desired(many, assignPlaces(many, actual, new Map())));
+    expect(steps).toMatchObject({ reasons: [expect.stringContaining("all spare backends are taken")] });
+  });
+});
+
+/** What requests can notice: routes, and the servers that take them. */
+function visible(state: Actual) {
+  const servers = [...state.backends].flatMap(([backend, { servers }]) =>
+    [...servers].filter(([, s]) => !s.leaving).map(([name, { weight }]) => `${backend}/${name} ${weight}`),
+  );
+  const maps = Object.values(state.maps).map((map) => [...map].map((entry) => entry.join(" ")).sort());
+  return { servers: servers.sort(), maps };
+}
+
+test("after any sequence of changes the running state is the desired one", () => {
+  fc.assert(
+    fc.property(fc.array(catalogs, { minLength: 2, maxLength: 6 }), (sequence: Catalog[]) => {
+      const first = desired(buildRouting(sequence[0] ?? { instances: [], kv: {} }));
+      let actual = loaded(first);
+      let places = new Map<string, string>();
+      for (const catalog of sequence) {
+        const to = buildRouting(catalog);
+        places = assignPlaces(to, actual, places);
+        let target = desired(to, places);
+        const steps = plan(actual, target);
+        if (steps.kind === "operations") actual = applied(actual, steps.operations);
+        else if (steps.kind === "reload") {
+          places = new Map();
+          target = desired(to);
+          actual = loaded(target);
+        }
+        expect(visible(actual)).toEqual(visible(loaded(target)));
+        expect(plan(actual, target)).toEqual({ kind: "nothing" });
+      }
+    }),
+    { numRuns: 300 },
+  );
+});

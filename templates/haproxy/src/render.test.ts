@@ -1,0 +1,174 @@
+import fc from "fast-check";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test, vi } from "vitest";
+import { buildRouting, routeKey, type Catalog, type Routing } from "../../../model/routes";
+import { toCommands, toPayloads } from "./commands";
+import { dryRun } from "./controller";
+import { loaded, plan } from "./plan";
+import { render, toConfig, toMapFile, type Rendered } from "./render";
+import { catalogs, renderOptions } from "./testing";
+
+// Properties run hundreds of catalogs; a busy machine takes its time.
+vi.setConfig({ testTimeout: 60_000 });
+
+const golden = join(__dirname, "..", "golden");
+
+/** What services bring about; the rest is in `whole.txt`. */
+function ofServices(catalog: Catalog): string {
+  const routing = buildRouting(catalog);
+  const rendered = render(routing, renderOptions);
+  const tcp = rendered.parts.filter(({ name }) => name.startsWith("TCP")).map(({ text }) => text);
+  const settings = Object.entries(routing.settings).map(([name, value]) => `${name} ${value}\n`);
+  const backends = toConfig({ ...rendered, parts: [], backends: rendered.backends.filter((b) => b.service) });
+  const maps = Object.entries(rendered.maps).map(([name, map]) => `# ${name}\n${toMapFile(map)}`);
+  const problems = routing.problems.map(({ level, message }) => `${level}: ${message}\n`);
+  return [
+    `# settings\n${settings.join("")}`,
+    ...tcp,
+    backends,
+    ...maps,
+    `# problems\n${problems.join("")}`,
+  ].join("\n");
+}
+
+function compareGolden(name: string, text: string): void {
+  const file = join(golden, `${name}.txt`);
+  if (process.env["UPDATE_GOLDEN"] !== undefined) writeFileSync(file, text);
+  expect(text).toBe(readFileSync(file, "utf8"));
+}
+
+const read = (name: string) => JSON.parse(readFileSync(join(golden, `${name}.json`), "utf8")) as Catalog;
+
+describe("golden files (UPDATE_GOLDEN=1 writes them)", () => {
+  const names = readdirSync(golden).flatMap((file) => (file.endsWith(".json") ? [file.slice(0, -5)] : []));
+  test.each(names)("%s", (name) => {
+    compareGolden(name, ofServices(read(name)));
+  });
+  test("whole", () => {
+    compareGolden("whole", dryRun(read("versions"), renderOptions, new Map()));
+  });
+});
+
+test("the same catalog gives the same bytes, in whatever order it comes", () => {
+  fc.assert(
+    fc.property(catalogs, (catalog) => {
+      const reversed = { ...catalog, instances: [...catalog.instances].reverse() };
+      const text = (given: Catalog) => dryRun(given, renderOptions, new Map());
+      fc.pre(new Set(catalog.instances.map(({ id }) => id)).size === catalog.instances.length);
+      expect(text(reversed)).toBe(text(catalog));
+    }),
+  );
+});
+
+/** Every line that services may bring into the configuration. */
+const serviceLine = new RegExp(
+  [
+    "^$",
+    "^frontend tcp:\\d+ from tcp$",
+    "^ {2}bind :\\d+$",
+    "^ {2}default_backend svc:[A-Za-z0-9_.:-]+$",
+    "^backend (svc:[A-Za-z0-9_.:-]+|spare:\\d+) from (http|tcp)$",
+    "^ {2}balance (leastconn|random|source|uri)$",
+    "^ {2}hash-type consistent$",
+    "^ {2}timeout server \\d+$",
+    "^ {2}cookie SWITCHYARD insert indirect nocache httponly attr SameSite=Lax$",
+    "^ {2}http-check send meth (HEAD|GET) uri /[A-Za-z0-9_.~/%=&?:@,+-]* ver HTTP/1.1 hdr Host [a-z0-9.-]+ hdr User-Agent switchyard-health-check$",
+    "^ {2}http-check expect status [0-9,-]+$",
+    "^ {2}# instances: [a-z0-9 -]+$",
+    "^ {2}server [A-Za-z0-9_.:-]+ [0-9a-f.:[\\]]+ weight \\d+ check inter 2s fastinter 500ms downinter 100ms rise 1 fall 3 observe layer4 error-limit 3 on-error mark-down( cookie [0-9a-f]{12})?( proto h2 check-proto h2)?( maxconn \\d+)?$",
+  ].join("|"),
+);
+const mapLine = /^[A-Za-z0-9_.~*/%-]+ [A-Za-z0-9_.~:*/%-]+(\|[A-Za-z0-9_./-]+){1,4}$/;
+const commandLine =
+  /^(add server|enable health|set server|set weight|add map|set map|del map) [A-Za-z0-9_.:/-]+( [A-Za-z0-9_.:*/%|~[\]-]+)*$/;
+
+describe("whatever is registered", () => {
+  const fixed = (rendered: Rendered) => rendered.parts.filter(({ name }) => !name.startsWith("TCP"));
+
+  test("no line, keyword or map entry gets in that was not meant", () => {
+    fc.assert(
+      fc.property(catalogs, (catalog) => {
+        const routing = buildRouting(catalog);
+        const rendered = render(routing, renderOptions);
+        const empty = render(buildRouting({ instances: [], kv: {} }), renderOptions);
+        const pure = (text: string) => text.replace(/(maxconn|timeout \w+) \d+/g, "$1 N");
+        expect(fixed(rendered).map(({ text }) => pure(text))).toEqual(
+          fixed(empty).map(({ text }) => pure(text)),
+        );
+        const variable = { ...rendered, parts: rendered.parts.filter(({ name }) => name.startsWith("TCP")) };
+        expect(
+          toConfig(variable)
+            .split("\n")
+            .filter((line) => !serviceLine.test(line)),
+        ).toEqual([]);
+        const entries = Object.values(rendered.maps).flatMap((map) => toMapFile(map).trimEnd().split("\n"));
+        expect(entries.filter((line) => line !== "" && !mapLine.test(line))).toEqual([]);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test("no runtime command is sent that was not meant", () => {
+    fc.assert(
+      fc.property(catalogs, (catalog) => {
+        const rendered = render(buildRouting(catalog), renderOptions);
+        const empty = {
+          ...rendered,
+          backends: rendered.backends.map((backend) => ({ ...backend, servers: [] })),
+          maps: { "routes.map": new Map<string, string>(), "splits.map": new Map<string, string>() },
+        };
+        const commands = [plan(loaded(empty), rendered), plan(loaded(rendered), empty)].flatMap((steps) =>
+          steps.kind === "operations"
+            ? steps.operations.flatMap((operation) => toCommands(operation, renderOptions.dir))
+            : [],
+        );
+        expect(commands.filter((command) => !commandLine.test(command))).toEqual([]);
+        const payloads = toPayloads(commands);
+        expect(payloads.join(";")).toBe(commands.join(";"));
+        expect(payloads.filter((payload) => payload.length > 12 * 1024)).toEqual([]);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+/** What HAProxy's map_beg does. */
+function mapBeg(map: ReadonlyMap<string, string>, text: string): string | undefined {
+  const keys = [...map.keys()].filter((key) => text.startsWith(key));
+  const longest = keys.sort((a, b) => b.length - a.length)[0];
+  return longest === undefined ? undefined : map.get(longest);
+}
+
+/** What a person would say: the route whose segments are the most of the path's first ones, of that host before any. */
+function oracle(routing: Routing, host: string, path: string): string | undefined {
+  const segments = path.split("/").filter((_, index) => index > 0);
+  const best = (of: string | undefined) =>
+    routing.routes
+      .filter((route) => route.host === of)
+      .map((route) => ({ route, wanted: route.path === "/" ? [] : route.path.slice(1).split("/") }))
+      .filter(({ wanted }) => wanted.every((part, index) => segments[index] === part))
+      .sort((a, b) => b.wanted.length - a.wanted.length)[0]?.route;
+  const found = best(host) ?? best(undefined);
+  return found === undefined ? undefined : routeKey(found);
+}
+
+test("the map finds the longest prefix that ends at a segment", () => {
+  const segment = fc.constantFrom("a", "b", "hello", "v1", "v2", "v10", "v11", "api", "x", "y", "");
+  const paths = fc.array(segment, { minLength: 1, maxLength: 4 }).map((parts) => `/${parts.join("/")}`);
+  fc.assert(
+    fc.property(
+      catalogs,
+      paths,
+      fc.constantFrom("x.org", "api.example.com", "other"),
+      (catalog, path, host) => {
+        const routing = buildRouting(catalog);
+        const map = render(routing, renderOptions).maps["routes.map"];
+        const found = mapBeg(map, `${host}${path}/`) ?? mapBeg(map, `*${path}/`);
+        const key = oracle(routing, host, path);
+        expect(found).toBe(key === undefined ? undefined : map.get(key));
+      },
+    ),
+    { numRuns: 1_000 },
+  );
+});
