@@ -27,7 +27,6 @@ export class Registrator extends pulumi.ComponentResource {
         command: [
           pulumi.interpolate`-ip=${node.address}`,
           "-cleanup",
-          "-resync=5",
           pulumi.interpolate`consul://${args.consul}`,
         ],
         labels: [{ label: "SERVICE_IGNORE", value: "true" }],

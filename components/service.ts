@@ -47,6 +47,8 @@ export class Service extends pulumi.ComponentResource {
 
 /** Labels by which Registrator registers the instances; see its conventions. */
 export function registration({ name, type, meta }: ServiceConfig): Record<string, string> {
-  const options = Object.entries(meta).map(([key, value]) => [`SERVICE_${key.toUpperCase()}`, value]);
+  const options = Object.entries(meta).map(
+    ([key, value]) => [`SERVICE_${key.toUpperCase()}`, value] as const,
+  );
   return { ...Object.fromEntries(options), SERVICE_NAME: name, SERVICE_TAGS: type };
 }

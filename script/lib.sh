@@ -63,7 +63,7 @@ prepare() {
   set_default statsPassword "$(random_hex)" --secret
   local key value
   while read -r key value; do
-    set_default "$key" "$value"
+    grep -q "default: $value\$" Pulumi.yaml || set_default "$key" "$value"
   done <.switchyard/bases
 }
 

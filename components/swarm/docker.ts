@@ -76,16 +76,29 @@ export function connect(host: string): Docker {
 function dialSsh(target: readonly string[]): Duplex {
   const options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-T"];
   const child = spawn("ssh", [...options, ...target, "docker", "system", "dial-stdio"]);
-  const duplex = Duplex.from({ readable: child.stdout, writable: child.stdin });
   let complaint = "";
   child.stderr.on("data", (chunk: Buffer) => {
     complaint = (complaint + chunk.toString()).slice(-500);
   });
-  child.on("error", (error) => duplex.destroy(error));
-  child.on("exit", (code) => {
-    if (code !== 0) duplex.destroy(new Error(`ssh: ${complaint.trim()}`));
+  // A broken pipe is only how it shows here that ssh gave up: "close" tells why.
+  child.stdin.on("error", () => undefined);
+  const duplex = new Duplex({
+    read: () => void child.stdout.resume(),
+    write: (chunk, _encoding, done) => void child.stdin.write(chunk, () => done()),
+    final: (done) => void child.stdin.end(() => done()),
+    destroy: (error, done) => {
+      child.kill();
+      done(error);
+    },
   });
-  duplex.on("close", () => child.kill());
+  child.stdout.on("data", (chunk: Buffer) => {
+    if (!duplex.push(chunk)) child.stdout.pause();
+  });
+  child.on("error", (error) => duplex.destroy(error));
+  child.on("close", (code) => {
+    if (code === 0 || code === null) duplex.push(null);
+    else duplex.destroy(new Error(`ssh: ${complaint.trim() || `exit code ${code}`}`));
+  });
   // node:http treats what an agent hands it as a socket.
   const nothing = () => duplex;
   return Object.assign(duplex, {

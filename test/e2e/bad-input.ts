@@ -47,7 +47,10 @@ export function badInput(services: readonly ServiceEntry[]): void {
   });
 
   test("an engine that does not answer is named", async () => {
-    const { code, output } = await run("script/up", [], { STACK: "e2e", DOCKER_HOST: "unix:///nowhere/docker.sock" });
+    const { code, output } = await run("script/up", [], {
+      STACK: "e2e",
+      DOCKER_HOST: "unix:///nowhere/docker.sock",
+    });
     expect(code).toBe(1);
     expect(output).toContain("unix:///nowhere/docker.sock");
   });

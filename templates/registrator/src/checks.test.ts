@@ -66,7 +66,7 @@ describe("Docker's HEALTHCHECK", () => {
     servicesOf(container({ name: "c", ports: { "80/tcp": "8000" }, health, env }), options).services[0];
 
   it.each([
-    ["starting", "critical"],
+    ["starting", "warning"],
     ["healthy", "passing"],
     ["unhealthy", "critical"],
     ["none", undefined],

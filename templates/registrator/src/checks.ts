@@ -83,7 +83,11 @@ function kindOf(
   return undefined;
 }
 
-/** Docker's own verdict as a Consul check; undefined for a container without HEALTHCHECK. */
+/**
+ * Docker's own verdict as a Consul check; undefined for a container without HEALTHCHECK. A container that is starting
+ * gets a warning: Docker asks it for the first time after a whole interval, 30 s by default, and a load balancer that
+ * makes its own check need not wait for that when there is no other instance.
+ */
 export function dockerHealthOf(
   status: string | undefined,
   meta: ReadonlyMap<string, string>,
@@ -92,7 +96,7 @@ export function dockerHealthOf(
     const value = meta.get(`check_${key}`) ?? "";
     return isHealth(value) ? value : "";
   });
-  const health = healthOf(status, initial || "critical");
+  const health = healthOf(status, initial || "warning");
   return health && { check: { Name: dockerCheckName, TTL: never }, health };
 }
 

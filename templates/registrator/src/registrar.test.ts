@@ -178,7 +178,7 @@ it("follows Docker's HEALTHCHECK with updates, not registrations", async () => {
   const id = world.put({ name: "web", health: "starting" });
   world.start();
   await settled();
-  expect(world.agent.get(web)?.check?.status).toBe("critical");
+  expect(world.agent.get(web)?.check?.status).toBe("warning");
   writes();
   world.put({ name: "web", health: "healthy" });
   world.event(id, "health_status: healthy");

@@ -152,7 +152,7 @@ export class Registrar {
 
   private setHealth(id: string, name: string, state: string): void {
     const known = this.containers.get(id);
-    const health = healthOf(state, "critical");
+    const health = healthOf(state, "warning");
     if (!known || !health || state === "starting") {
       void this.inspections.touch(id, `container ${name} is ${state}`);
       return;
