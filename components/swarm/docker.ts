@@ -84,8 +84,14 @@ function dialSsh(target: readonly string[]): Duplex {
   child.stdin.on("error", () => undefined);
   const duplex = new Duplex({
     read: () => void child.stdout.resume(),
-    write: (chunk, _encoding, done) => void child.stdin.write(chunk, () => done()),
-    final: (done) => void child.stdin.end(() => done()),
+    write: (chunk, _encoding, done) =>
+      void child.stdin.write(chunk, () => {
+        done();
+      }),
+    final: (done) =>
+      void child.stdin.end(() => {
+        done();
+      }),
     destroy: (error, done) => {
       child.kill();
       done(error);

@@ -1,0 +1,55 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { api, connect } from "./docker";
+import { fakeEngine, type FakeEngine } from "./fake-engine";
+
+let engine: FakeEngine;
+let folder: string;
+beforeEach(async () => {
+  engine = await fakeEngine();
+  folder = mkdtempSync(join(tmpdir(), "ssh-"));
+  vi.stubEnv("PATH", `${folder}${delimiter}${process.env["PATH"] ?? ""}`);
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  engine.close();
+  rmSync(folder, { recursive: true });
+});
+
+function fakeSsh(script: string): void {
+  const file = join(folder, "ssh");
+  writeFileSync(file, `#!/usr/bin/env node\n${script}`);
+  chmodSync(file, 0o755);
+}
+
+describe("api", () => {
+  it("sends query and body, and tells Docker's own words and status", async () => {
+    engine.answers["POST /x"] = ({ body }: { body: unknown }) => body;
+    const docker = connect(engine.host);
+    expect(await api(docker, "POST", "/x", { query: { a: { b: ["c"] } }, body: { d: 1 } })).toEqual({ d: 1 });
+    await expect(api(docker, "GET", "/y?z=%7D")).rejects.toMatchObject({
+      message: "fake 404",
+      statusCode: 404,
+    });
+  });
+
+  it("goes through the user's ssh", async () => {
+    engine.answers["GET /info"] = { Name: "far" };
+    fakeSsh(`
+      const { argv, stdin, stdout } = process;
+      if (!argv.join(" ").endsWith("-p 2222 me@node1 docker system dial-stdio")) process.exit(1);
+      const socket = require("net").connect("${engine.host.slice("unix://".length)}");
+      stdin.pipe(socket);
+      socket.pipe(stdout);`);
+    expect(await api(connect("ssh://me@node1:2222"), "GET", "/info")).toEqual({ Name: "far" });
+  });
+
+  it("tells what ssh complained of", async () => {
+    fakeSsh(`console.error("Host key verification failed."); process.exit(255);`);
+    await expect(api(connect("ssh://node1"), "GET", "/info")).rejects.toThrow(
+      "ssh: Host key verification failed.",
+    );
+  });
+});
