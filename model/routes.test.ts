@@ -126,6 +126,18 @@ describe("versions", () => {
     ]);
   });
 
+  test("only once they have been seen to answer, if another one has", () => {
+    const instances = [v(1), instance("hello/v2", { port: 80 })];
+    const chosen = (...proven: string[]) =>
+      alias(buildRouting({ instances, kv: {} }, { proven: new Set(proven) }))
+        .join()
+        .slice(10, 18);
+    const first = `svc:hello:v1/10.0.0.1:${instances[0]?.port ?? 0}`;
+    expect(chosen(first)).toBe("hello/v1");
+    expect(chosen(first, "svc:hello:v2/10.0.0.1:80")).toBe("hello/v2");
+    expect(chosen()).toBe("hello/v2");
+  });
+
   test("give way to a service that has the name", () => {
     expect(alias(route([v(1), instance("hello")]))).toEqual(["/hello -> hello"]);
   });

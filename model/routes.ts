@@ -89,6 +89,8 @@ export interface RoutingOptions {
   readonly lastGood?: Settings;
   /** Ports that no TCP service may take, with who has them. */
   readonly reservedPorts?: ReadonlyMap<number, string>;
+  /** The servers (`backend/server`) that have been seen to answer; all of them where that cannot be known. */
+  readonly proven?: ReadonlySet<string>;
 }
 
 export const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
@@ -129,7 +131,7 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
     else problems.push({ level: "quarantined", subject: service, message: conflict });
   }
 
-  const versions = chooseVersions(backends, routes, catalog.kv);
+  const versions = chooseVersions(backends, routes, catalog.kv, options.proven);
   problems.push(...versions.problems);
   return {
     settings: read.settings,

@@ -30,9 +30,11 @@ export function chooseVersions(
   backends: readonly Backend[],
   taken: ReadonlyMap<string, Route>,
   values: Readonly<Record<string, string>>,
+  proven?: ReadonlySet<string>,
 ): { routes: Route[]; problems: Problem[] } {
   const routes: Route[] = [];
   const problems: Problem[] = [];
+  const ready = readiness(proven);
   for (const { host, base, versions } of families(backends).values()) {
     const key = `${host ?? "*"}/${base}/`;
     // A service that is literally called so, or has asked for this path, comes first.
@@ -46,7 +48,8 @@ export function chooseVersions(
         subject: kvKey,
         message: `The KV value ${show(value)} of ${kvKey} is neither a version (v1) nor shares that add up to 100 (v1=90,v2=10); the newest version answers instead.`,
       });
-    const { targets, choice } = shares === undefined ? newest(versions) : shared(versions, shares);
+    const { targets, choice } =
+      shares === undefined ? newest(versions, ready) : shared(versions, shares, ready);
     for (const number of shares?.keys() ?? [])
       if (!versions.has(number))
         problems.push({
@@ -89,12 +92,31 @@ const target = (backend: Backend, percent: number): Target => ({
   share: percent,
 });
 
-const usable = (backend: Backend | undefined): backend is Backend =>
-  backend !== undefined && backend.servers.length > 0;
+type Readiness = (backend: Backend) => 0 | 1 | 2;
 
-function newest(versions: ReadonlyMap<number, Backend>): { targets: Target[]; choice: string } {
+/**
+ * 2: has an instance that takes requests; 1: has healthy ones that have not been seen to answer yet, as while they
+ * start; 0: has none. Without the first two told apart, a version would get requests before it listens.
+ */
+const readiness =
+  (proven: ReadonlySet<string> | undefined): Readiness =>
+  ({ name, servers }) => {
+    if (servers.length === 0) return 0;
+    return proven === undefined || servers.some((server) => proven.has(`${name}/${server.name}`)) ? 2 : 1;
+  };
+
+/** Those of the candidates that are readiest, if any is ready at all. */
+function readiest<T>(candidates: readonly T[], ready: (candidate: T) => number): T[] {
+  const best = Math.max(0, ...candidates.map(ready));
+  return best === 0 ? [] : candidates.filter((candidate) => ready(candidate) === best);
+}
+
+function newest(
+  versions: ReadonlyMap<number, Backend>,
+  ready: Readiness,
+): { targets: Target[]; choice: string } {
   const byNumber = [...versions].sort(([a], [b]) => b - a).map(([, backend]) => backend);
-  const chosen = byNumber.find(usable) ?? byNumber[0];
+  const chosen = readiest(byNumber, ready)[0] ?? byNumber[0];
   return chosen === undefined
     ? { targets: [], choice: "no version" }
     : { targets: [target(chosen, 100)], choice: "newest version with healthy instances" };
@@ -107,6 +129,7 @@ function newest(versions: ReadonlyMap<number, Backend>): { targets: Target[]; ch
 function shared(
   versions: ReadonlyMap<number, Backend>,
   shares: Shares,
+  ready: Readiness,
 ): { targets: Target[]; choice: string } {
   const named = [...shares].sort(([a], [b]) => a - b);
   const choice = `set by KV: ${named.map(([number, percent]) => `v${number}=${percent}`).join(",")}`;
@@ -114,7 +137,7 @@ function shared(
     const backend = versions.get(number);
     return backend === undefined ? [] : [{ backend, percent }];
   });
-  const healthy = present.filter(({ backend }) => usable(backend));
+  const healthy = readiest(present, ({ backend }) => ready(backend));
   const taking = healthy.length > 0 ? healthy : present.slice(0, 1);
   const total = taking.reduce((sum, { percent }) => sum + percent, 0);
   let sum = 0;

@@ -3,7 +3,7 @@ import { mkdir, rename } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { serverStateFile, type ServerState } from "./commands";
 import { readIfThere, writeWhole } from "./files";
-import { Greeter, newcomers } from "./greet";
+import { Greeter, newcomers, type Newcomer } from "./greet";
 import { Haproxy } from "./haproxy";
 import type { Metrics } from "./metrics";
 import type { Routing } from "../../../model/routes";
@@ -41,6 +41,8 @@ export interface ApplierOptions {
   readonly render: RenderOptions;
   readonly log: (message: string) => void;
   readonly metrics: Metrics;
+  /** A new instance takes requests. */
+  readonly onProven: () => void;
   /** HAProxy ended by itself and is back. */
   readonly onRestart: () => void;
 }
@@ -52,6 +54,8 @@ export class Applier {
   private actual: Actual | undefined;
   private lastGood: Rendered | undefined;
   private places: Places = new Map();
+  /** Servers that have been seen to answer, by the names that backends have in the routing. */
+  readonly proven = new Set<string>();
   private readonly haproxy: Haproxy;
   private readonly runtime: Runtime;
   private readonly greeter: Greeter;
@@ -71,7 +75,11 @@ export class Applier {
       },
     );
     this.runtime = new Runtime(`${runDir}/worker.sock`, dir);
-    this.greeter = new Greeter(({ backend, server }) => this.runtime.healthy(backend, server));
+    this.greeter = new Greeter({
+      answered: (newcomer) => this.answered(newcomer),
+      wanted: ({ backend, server }) =>
+        this.actual?.backends.get(backend)?.servers.get(server)?.leaving === false,
+    });
   }
 
   get running(): boolean {
@@ -83,6 +91,7 @@ export class Applier {
     return this.alone(async () => {
       const done =
         this.actual === undefined ? await this.start(routing) : await this.change(this.actual, routing);
+      this.forget(routing);
       this.reap();
       return done;
     });
@@ -117,6 +126,21 @@ export class Applier {
       await this.writeMaps(this.lastGood);
       await writeWhole(this.path("haproxy.cfg"), toConfig(this.lastGood));
     });
+  }
+
+  private async answered({ backend, server, options }: Newcomer): Promise<void> {
+    // That something listens is not all that HAProxy's check asks of HTTP/2.
+    if (!options.h2c) await this.runtime.healthy(backend, server);
+    const origin = [...this.places].find(([, place]) => place === backend)?.[0] ?? backend;
+    this.proven.add(`${origin}/${server}`);
+    this.options.onProven();
+  }
+
+  private forget(routing: Routing): void {
+    const wanted = new Set(
+      routing.backends.flatMap(({ name, servers }) => servers.map((s) => `${name}/${s.name}`)),
+    );
+    for (const server of this.proven) if (!wanted.has(server)) this.proven.delete(server);
   }
 
   private path(name: string): string {

@@ -210,7 +210,11 @@ export class Controller {
     const { ownPorts } = this.options;
     const lastGood = this.routing === undefined ? {} : { lastGood: this.routing.settings };
     const build = () =>
-      buildRouting(catalog, { ...lastGood, reservedPorts: new Map([...ownPorts, ...this.busyPorts]) });
+      buildRouting(catalog, {
+        ...lastGood,
+        reservedPorts: new Map([...ownPorts, ...this.busyPorts]),
+        proven: this.applier.proven,
+      });
     const routing = build();
     const open = new Set(this.routing?.tcp.map(({ port }) => port));
     let found = false;

@@ -77,6 +77,9 @@ async function serve(options: Options): Promise<void> {
     render: paths,
     log,
     metrics,
+    onProven: () => {
+      controller.changed();
+    },
     onRestart: () => {
       controller.restarted();
     },
