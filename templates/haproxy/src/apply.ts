@@ -222,9 +222,9 @@ export class Applier {
     this.lastGood = desired;
     this.places = new Map();
     for (const reason of new Set(reasons.map(reasonKind))) this.options.metrics.reload(reason);
-    this.greeter.greet(newcomers(desired, up));
     // What the new worker has may differ from the file; see, and put it right at once.
     this.actual = await this.runtime.actual(loaded(desired));
+    this.greeter.greet(newcomers(desired, up));
     const rest = plan(this.actual, desired);
     if (rest.kind === "operations") {
       this.options.metrics.drifted();

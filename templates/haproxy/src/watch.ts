@@ -37,9 +37,9 @@ export class Watch {
   private values: Readonly<Record<string, string>> | undefined;
   private nodesKnown = false;
   private readonly failing = new Set<string>();
-  /** Milliseconds of the last answer of any query, and the highest index seen. */
+  private readonly indexes = new Map<string, number>();
+  /** Milliseconds. */
   lastAnswer = 0;
-  index = 0;
 
   constructor(
     private readonly consul: Consul,
@@ -69,6 +69,11 @@ export class Watch {
     return this.failing.size === 0 && this.lastAnswer > 0;
   }
 
+  /** The highest index of all that is watched. */
+  get index(): number {
+    return Math.max(0, ...this.indexes.values());
+  }
+
   /** Undefined until every part has been answered once. */
   catalog(): Catalog | undefined {
     const { critical, values } = this;
@@ -95,6 +100,7 @@ export class Watch {
       known.stop.abort();
       this.nodes.delete(node);
       this.failing.delete(nodePath(node));
+      this.indexes.delete(nodePath(node));
     }
     for (const [node, address] of found) {
       const known = this.nodes.get(node);
@@ -132,16 +138,15 @@ export class Watch {
         }
         const unchanged = answer.index === index && index > 0;
         index = Math.max(answer.index, 1);
-        this.index = Math.max(this.index, answer.index);
+        this.indexes.set(path, answer.index);
         if (unchanged) continue;
         apply(answer.body);
         this.events.changed();
       } catch (error) {
         if (over()) return;
-        if (!this.failing.has(path)) {
-          this.failing.add(path);
+        if (this.failing.size === 0)
           this.events.doubted(error instanceof Error ? error.message : String(error));
-        }
+        this.failing.add(path);
         // The Consul that comes back may have begun anew; asked for a higher index than it has, it would just wait.
         index = 0;
         await sleep(backoff * (0.5 + Math.random()), undefined, { signal }).catch(() => undefined);
