@@ -2,6 +2,7 @@
  * The embedded engine: runs the Pulumi program of this project on Docker Engines without the Pulumi CLI.
  *   node -r ts-node/register/transpile-only engine/main.ts COMMAND [options]
  */
+import { createRequire } from "node:module";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { messageOf, UserError } from "./errors";
@@ -78,7 +79,10 @@ function failed(run: Run): boolean {
 async function open(command: string): Promise<Session> {
   const project = loadProject(process.cwd());
   const stackFile = loadStackFile(project, flags.stack, flags["config-file"]);
-  const crypter = await crypterOf(stackFile);
+  // The key is derived in another thread while the SDK loads in this one.
+  const opening = crypterOf(stackFile);
+  if (command !== "down") createRequire(__filename)("./program");
+  const crypter = await opening;
   let config: Config = { values: {}, secretKeys: [] };
   try {
     config = mergeConfig(project, flags.stack, stackValues(stackFile), crypter);

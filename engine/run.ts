@@ -83,13 +83,13 @@ export class Run {
     this.running.add(running);
     try {
       const result = await running;
+      this.running.delete(running);
       done?.();
       return result;
     } catch (error) {
-      this.fail(named(error, change));
-      return await forever;
-    } finally {
       this.running.delete(running);
+      this.fail(named(error, change));
+      return forever;
     }
   }
 

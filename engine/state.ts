@@ -88,8 +88,9 @@ export function saveState(file: string, state: StackState, crypter?: Crypter): v
   const resources = state.resources.map((resource) => ({ ...resource, drift: undefined }));
   const sealed = seal({ ...state, resources } as unknown as Wire, crypter);
   mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+  const text = `${JSON.stringify(sealed, null, 2)}\n`;
   const beside = `${file}.${String(process.pid)}.tmp`;
-  writeFileSync(beside, `${JSON.stringify(sealed, null, 2)}\n`, { mode: 0o600, flush: true });
+  writeFileSync(beside, text, { mode: 0o600, flush: true });
   renameSync(beside, file);
 }
 
