@@ -8,7 +8,7 @@ import { createNodes } from "./components/nodes";
 import { Registrator } from "./components/registrator";
 import { describeRoutes, planRouting } from "./components/routing";
 import { Service } from "./components/service";
-import { Swarm } from "./components/swarm/swarm";
+import { Swarm } from "./components/docker/swarm";
 
 // From the configuration to a running stack, in the order in which the parts need each other.
 const config = loadConfig();

@@ -102,14 +102,14 @@ export function checkPassword(value: string): string {
   return text(value, "statsPassword", /^[\x21-\x7e]{12,128}$/, form, { secret: true });
 }
 
+/** The ports by the configuration keys that choose them: `{ httpPort: 80 }`. */
+export function portKeys(ports: Ports): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(ports).map(([name, port]: [string, number]) => [`${name}Port`, port]),
+  );
+}
+
 function parsePorts(config: pulumi.Config): Ports {
-  const keys = {
-    http: "httpPort",
-    stats: "statsPort",
-    admin: "adminPort",
-    consul: "consulPort",
-    dns: "dnsPort",
-  } as const;
   const owner = new Map<number, string>();
   const port = (key: string): number => {
     const value = whole(config.requireNumber(key), key, 1, 65535);
@@ -121,11 +121,11 @@ function parsePorts(config: pulumi.Config): Ports {
     return value;
   };
   return {
-    http: port(keys.http),
-    stats: port(keys.stats),
-    admin: port(keys.admin),
-    consul: port(keys.consul),
-    dns: port(keys.dns),
+    http: port("httpPort"),
+    stats: port("statsPort"),
+    admin: port("adminPort"),
+    consul: port("consulPort"),
+    dns: port("dnsPort"),
   };
 }
 

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import type { ServiceConfig } from "./service-config";
-import { SwarmService } from "./swarm/service";
+import { SwarmService } from "./docker/service";
 
 export interface ServiceArgs {
   readonly config: ServiceConfig;

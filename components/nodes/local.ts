@@ -1,12 +1,15 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
-import { DockerEngine } from "../swarm/engine";
+import { DockerEngine } from "../docker/engine";
+import { FreePorts } from "../docker/free-ports";
 import type { DockerNode } from "./node";
 
 export interface LocalNodeArgs {
   /** Docker Engine, for example `unix:///var/run/docker.sock`. */
   readonly dockerHost: string;
+  /** The ports that its containers take in the host's network, by configuration key; they must be free at first. */
+  readonly ports: Readonly<Record<string, number>>;
 }
 
 /**
@@ -25,8 +28,14 @@ export class LocalNode extends pulumi.ComponentResource implements DockerNode {
   constructor(name: string, args: LocalNodeArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:LocalNode", name, {}, opts);
     const engine = new DockerEngine(name, { host: args.dockerHost }, { parent: this });
+    const ports = new FreePorts(
+      name,
+      { ports: args.ports, addresses: ["127.0.0.1", engine.bridgeAddress] },
+      { parent: this },
+    );
     this.name = name;
-    this.host = engine.host;
+    // Whatever is made on the node waits for its ports.
+    this.host = pulumi.all([engine.host, ports.id]).apply(([host]) => host);
     this.bridgeAddress = engine.bridgeAddress;
     this.address = engine.bridgeAddress;
     this.publicAddress = pulumi.output("localhost");

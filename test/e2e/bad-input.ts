@@ -39,7 +39,8 @@ export function badInput(services: readonly ServiceEntry[]): void {
       stack.configure(services, { httpPort: 8081 });
       const { code, output } = await stack.up();
       expect(code).toBe(1);
-      expect(output).toContain("8081");
+      expect(output).toContain("Port 8081 is taken");
+      expect(output).toContain("pulumi config set httpPort");
       expect(output).not.toMatch(/^\s+at .*:\d+:\d+/m);
     } finally {
       taken.close();

@@ -27,6 +27,7 @@ const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "docker:index/volume:Volume": {},
   "docker:index/container:Container": {},
   "pulumi-nodejs:dynamic/switchyard:DockerEngine": { bridgeAddress: "172.17.0.1", hostname: "host" },
+  "pulumi-nodejs:dynamic/switchyard:FreePorts": {},
   "pulumi-nodejs:dynamic/switchyard:Swarm": { swarmId: "swarm-id", created: true },
   "pulumi-nodejs:dynamic/switchyard:SwarmService": { serviceId: "service-id" },
 };

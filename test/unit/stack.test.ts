@@ -38,6 +38,7 @@ describe.each([
         "Container registrator",
         "Container rest",
         "DockerEngine local",
+        "FreePorts local",
         "Image local-consul",
         "Image local-haproxy",
         "Image local-hello",

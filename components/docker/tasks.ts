@@ -1,6 +1,6 @@
 /** Waiting for what Swarm does in the background, and saying what went wrong in Docker's own words. */
 import type Docker from "dockerode";
-import { api, sleep, unless } from "./docker";
+import { api, sleep, unless } from "./client";
 import { canonical } from "./diff";
 import type { ServiceSpec, TaskSpec } from "./spec";
 

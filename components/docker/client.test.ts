@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { api, connect } from "./docker";
+import { api, connect } from "./client";
 import { fakeEngine, type FakeEngine } from "./fake-engine";
 
 let engine: FakeEngine;
@@ -39,7 +39,7 @@ describe("api", () => {
     engine.answers["GET /info"] = { Name: "far" };
     fakeSsh(`
       const { argv, stdin, stdout } = process;
-      if (!argv.join(" ").endsWith("-p 2222 me@node1 docker system dial-stdio")) process.exit(1);
+      if (!argv.join(" ").endsWith("-p 2222 -- me@node1 docker system dial-stdio")) process.exit(1);
       const socket = require("net").connect("${engine.host.slice("unix://".length)}");
       stdin.pipe(socket);
       socket.pipe(stdout);`);

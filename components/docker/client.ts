@@ -54,7 +54,7 @@ export function connect(host: string): Docker {
     const agent = new Agent({ keepAlive: false });
     const target = url.username === "" ? url.hostname : `${decodeURIComponent(url.username)}@${url.hostname}`;
     const port = url.port === "" ? [] : ["-p", url.port];
-    Object.assign(agent, { createConnection: () => dialSsh([...port, target]) });
+    Object.assign(agent, { createConnection: () => dialSsh([...port, "--", target]) });
     return new Docker({ ...limits, protocol: "http", host: "docker", port: 80, ...{ agent } });
   }
   const port = url.port === "" ? "2376" : url.port;

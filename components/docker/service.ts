@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
-import { api, connect, messageOf, unless, type DockerError } from "./docker";
+import { api, connect, messageOf, unless, type DockerError } from "./client";
 import { changedKeys, nextSpec } from "./diff";
 import {
   problemsIn,

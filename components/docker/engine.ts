@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { api, connect, messageOf, sleep, unless } from "./docker";
+import { api, connect, messageOf, sleep, unless } from "./client";
 
 /** What a {@link DockerEngine} is made from. */
 export interface DockerEngineArgs {

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
-import { api, connect, messageOf, sleep, unless } from "./docker";
+import { api, connect, messageOf, sleep, unless } from "./client";
 
 /** What a {@link Swarm} is made from. */
 export interface SwarmArgs {
