@@ -106,6 +106,11 @@ export class Providers {
     return this.handler(old.type).diff(plainMap(old.inputs), news, autoNamed);
   }
 
+  /** An engine that is away must not pass for one on which nothing has changed. */
+  async reach(goal: Goal): Promise<void> {
+    if (!isDynamic(goal.type)) await this.context(goal.urn, goal.provider);
+  }
+
   async plan(goal: Goal, news: WireMap): Promise<void> {
     if (isDynamic(goal.type)) return;
     const context = await this.context(goal.urn, goal.provider);

@@ -117,6 +117,7 @@ export class Run {
     const raw = plainMap(program);
     if (isProvider(goal.type)) return this.provider(goal, old, raw);
 
+    await this.settings.providers.reach(goal);
     const autoNamed = raw.name === undefined;
     const news = await this.settings.providers.check(goal, old, raw);
     if (!old || old.id === undefined) {

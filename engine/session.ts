@@ -1,6 +1,7 @@
 /** A command's work on one stack: state and lock, a refresh, the plan and the real run. */
 import { rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { Unreachable } from "./docker/client";
 import { DynamicProviders } from "./dynamic";
 import { messageOf, UserError } from "./errors";
 import { doneLine, startLine } from "./print";
@@ -91,6 +92,8 @@ export class Session {
         if (!seen) this.options.say(`"${nameOf(old.urn)}" (${old.type}) is gone, removed by something else.`);
         return seen;
       } catch (error) {
+        // The program may be about to name another host; if not, it will be refused there.
+        if (error instanceof Unreachable) return old;
         throw error instanceof UserError
           ? error
           : new UserError(`"${nameOf(old.urn)}" cannot be read: ${messageOf(error)}`);

@@ -14,46 +14,71 @@ export const PROVIDER_INPUTS = [
 ]; // prettier-ignore
 const DEFAULT_HOST = "unix:///var/run/docker.sock";
 
+export class Unreachable extends UserError {}
+
 export interface Host {
   readonly docker: Docker;
   readonly name: string;
 }
 
-/** Through the user's own ssh, as Docker's CLI does it: their keys, known hosts and ~/.ssh/config apply. */
-function sshAgent(url: URL, options: readonly string[]): http.Agent {
-  const agent = new http.Agent();
-  const target = [...(url.username ? ["-l", url.username] : []), ...(url.port ? ["-p", url.port] : [])];
-  Object.assign(agent, {
-    createConnection: () => {
-      const child = spawn(
-        "ssh",
-        ["-o", "BatchMode=yes", ...options, ...target, "--", url.hostname, "docker", "system", "dial-stdio"],
-        { stdio: ["pipe", "pipe", "pipe"] },
-      );
-      let complaint = "";
-      child.stderr.on("data", (data: Buffer) => {
-        complaint = (complaint + data.toString()).slice(-500);
-      });
-      const connection = Duplex.from({ writable: child.stdin, readable: child.stdout });
-      child.on("error", (error) => connection.destroy(error));
-      child.on("exit", (code) => {
-        if (code)
-          connection.destroy(
-            new Error(`ssh to ${url.hostname}: ${complaint.trim() || `exit ${String(code)}`}`),
-          );
-      });
-      // What http expects of a socket and a pipe does not have.
-      const none = (): Duplex => connection;
-      return Object.assign(connection, {
-        setTimeout: none,
-        setKeepAlive: none,
-        setNoDelay: none,
-        ref: none,
-        unref: none,
+/** A connection to the engine through `docker system dial-stdio` on the other machine. */
+function dial(command: readonly string[], machine: string): Duplex {
+  const child = spawn("ssh", command, { stdio: ["pipe", "pipe", "pipe"] });
+  let complaint = "";
+  child.stderr.on("data", (data: Buffer) => {
+    complaint = (complaint + data.toString()).slice(-500);
+  });
+  child.stdin.on("error", () => undefined); // told better by what ssh says when it ends
+  const connection = new Duplex({
+    read: () => child.stdout.resume(),
+    write: (chunk: Buffer, _encoding, done) => {
+      child.stdin.write(chunk, () => {
+        done();
       });
     },
+    final: (done) => child.stdin.end(done),
+    destroy: (error, done) => {
+      child.kill();
+      done(error);
+    },
   });
-  return agent;
+  child.stdout.on("data", (data: Buffer) => {
+    if (!connection.push(data)) child.stdout.pause();
+  });
+  child.on("error", (error) => connection.destroy(error));
+  child.on("close", (code) => {
+    if (code)
+      connection.destroy(new Error(`ssh to ${machine}: ${complaint.trim() || `exit ${String(code)}`}`));
+    else connection.push(null);
+  });
+  // What http expects of a socket and a pipe does not have.
+  const none = (): Duplex => connection;
+  return Object.assign(connection, {
+    setTimeout: none,
+    setKeepAlive: none,
+    setNoDelay: none,
+    ref: none,
+    unref: none,
+  });
+}
+
+/** Through the user's own ssh, as Docker's CLI does it: their keys, known hosts and ~/.ssh/config apply. */
+function sshAgent(url: URL, options: readonly string[]): http.Agent {
+  // sshd drops connections beyond its MaxStartups, so few are made and kept.
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 4 });
+  const target = [...(url.username ? ["-l", url.username] : []), ...(url.port ? ["-p", url.port] : [])];
+  const command = [
+    "-o",
+    "BatchMode=yes",
+    ...options,
+    ...target,
+    "--",
+    url.hostname,
+    "docker",
+    "system",
+    "dial-stdio",
+  ];
+  return Object.assign(agent, { createConnection: () => dial(command, url.hostname) });
 }
 
 function tls(inputs: WireMap): { ca: string; cert: string; key: string } | undefined {
@@ -66,6 +91,12 @@ function tls(inputs: WireMap): { ca: string; cert: string; key: string } | undef
     (m, i) => m ?? readFileSync(path.join(folder ?? "", files[i] ?? ""), "utf8"),
   );
   return { ca, cert, key };
+}
+
+/** Docker's client fills what is not given from DOCKER_HOST and its kin, which here are one provider's host at most. */
+function client(options: Docker.DockerOptions): Docker {
+  const nothing = { host: "", port: "", ca: undefined, cert: undefined, key: undefined, pathPrefix: "/" };
+  return new Docker({ ...nothing, ...options });
 }
 
 export function connect(inputs: WireMap): Host {
@@ -87,7 +118,7 @@ export function connect(inputs: WireMap): Host {
   const port = url.port === "" ? undefined : Number(url.port);
   switch (url.protocol) {
     case "unix:":
-      return { name, docker: new Docker({ socketPath: url.pathname }) };
+      return { name, docker: client({ socketPath: url.pathname, protocol: "http" }) };
     case "tcp:":
     case "http:":
     case "https:": {
@@ -95,7 +126,7 @@ export function connect(inputs: WireMap): Host {
       const secure = material !== undefined || url.protocol === "https:";
       return {
         name,
-        docker: new Docker({
+        docker: client({
           host: url.hostname,
           port: port ?? (secure ? 2376 : 2375),
           protocol: secure ? "https" : "http",
@@ -108,7 +139,7 @@ export function connect(inputs: WireMap): Host {
       const options = typeof given === "string" ? (JSON.parse(given) as string[]) : texts(given);
       const agent = sshAgent(url, options);
       const settings = { protocol: "http" as const, host: "docker.example.com", port: 80, agent };
-      return { name, docker: new Docker(settings) };
+      return { name, docker: client(settings) };
     }
     default:
       throw new UserError(
@@ -138,7 +169,7 @@ export class Hosts {
     try {
       await host.docker.ping();
     } catch (error) {
-      throw new UserError(
+      throw new Unreachable(
         `No Docker Engine answers at ${host.name} (${messageOf(error)}): start it, or correct the provider's host or DOCKER_HOST.`,
       );
     }
