@@ -1,6 +1,6 @@
 /** What the user reads: the plan, what is being done, the outputs; secrets are masked everywhere. */
 import { shown } from "./diff";
-import type { Change, Operation } from "./run";
+import type { Change, Operation } from "./change";
 import { nameOf } from "./state";
 import { masked, plain, type WireMap } from "./wire";
 

@@ -7,7 +7,8 @@ import { messageOf, UserError } from "./errors";
 import { doneLine, startLine } from "./print";
 import type { Config, Project } from "./project";
 import { isProvider, Providers } from "./providers";
-import { type Change, Run } from "./run";
+import type { Change } from "./change";
+import { Run } from "./run";
 import type { Crypter } from "./secrets";
 import {
   loadState,
