@@ -35,12 +35,18 @@ export interface DockerError extends Error {
   statusCode?: number;
 }
 
-/** A client for a Docker URL: `unix:///path`, `tcp://host:port` or `ssh://[user@]host[:port]`. */
-export function connect(host: string): Docker {
-  // docker-modem's limit on the time until an answer begins; @types/dockerode doesn't know it.
-  const limits = { connectionTimeout: 30_000 };
+/**
+ * A client for a Docker URL: `unix:///path`, `tcp://host:port` or `ssh://[user@]host[:port]`.
+ *
+ * @param connectionTimeout milliseconds until an answer must begin; 0: no limit. Default: 30 000.
+ */
+export function connect(host: string, connectionTimeout = 30_000): Docker {
+  // docker-modem takes what is not given from DOCKER_HOST and its kin, which may be another engine.
+  const none = { host: "", port: "", ca: undefined, cert: undefined, key: undefined, pathPrefix: "/" };
+  // @types/dockerode doesn't know the timeout.
+  const limits = { ...none, ...(connectionTimeout > 0 && { connectionTimeout }) };
   if (host.startsWith("unix://")) {
-    return new Docker({ ...limits, socketPath: host.slice("unix://".length) });
+    return new Docker({ ...limits, protocol: "http", socketPath: host.slice("unix://".length) });
   }
   const match = /^(tcp|ssh):\/\/([^/]+)\/?$/.exec(host);
   if (match === null) {

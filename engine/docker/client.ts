@@ -1,17 +1,12 @@
 /** A client for each Docker host that the program's providers name. */
-import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
-import http from "node:http";
-import path from "node:path";
-import { Duplex } from "node:stream";
-import Docker from "dockerode";
+import type Docker from "dockerode";
+import { connect } from "../../components/docker/client";
 import { messageOf, UserError } from "../errors";
 import { hasUnknown, type WireMap } from "../wire";
-import { text, texts } from "./values";
+import { text } from "./values";
 
-export const PROVIDER_INPUTS = [
-  "host", "sshOpts", "certPath", "caMaterial", "certMaterial", "keyMaterial", "disableDockerDaemonCheck",
-]; // prettier-ignore
+/** What of a docker provider's inputs is understood. */
+export const PROVIDER_INPUTS = ["host"];
 const DEFAULT_HOST = "unix:///var/run/docker.sock";
 
 export class Unreachable extends UserError {}
@@ -21,85 +16,8 @@ export interface Host {
   readonly name: string;
 }
 
-/** A connection to the engine through `docker system dial-stdio` on the other machine. */
-function dial(command: readonly string[], machine: string): Duplex {
-  const child = spawn("ssh", command, { stdio: ["pipe", "pipe", "pipe"] });
-  let complaint = "";
-  child.stderr.on("data", (data: Buffer) => {
-    complaint = (complaint + data.toString()).slice(-500);
-  });
-  child.stdin.on("error", () => undefined); // told better by what ssh says when it ends
-  const connection = new Duplex({
-    read: () => child.stdout.resume(),
-    write: (chunk: Buffer, _encoding, done) => {
-      child.stdin.write(chunk, () => {
-        done();
-      });
-    },
-    final: (done) => child.stdin.end(done),
-    destroy: (error, done) => {
-      child.kill();
-      done(error);
-    },
-  });
-  child.stdout.on("data", (data: Buffer) => {
-    if (!connection.push(data)) child.stdout.pause();
-  });
-  child.on("error", (error) => connection.destroy(error));
-  child.on("close", (code) => {
-    if (code)
-      connection.destroy(new Error(`ssh to ${machine}: ${complaint.trim() || `exit ${String(code)}`}`));
-    else connection.push(null);
-  });
-  // What http expects of a socket and a pipe does not have.
-  const none = (): Duplex => connection;
-  return Object.assign(connection, {
-    setTimeout: none,
-    setKeepAlive: none,
-    setNoDelay: none,
-    ref: none,
-    unref: none,
-  });
-}
-
-/** Through the user's own ssh, as Docker's CLI does it: their keys, known hosts and ~/.ssh/config apply. */
-function sshAgent(url: URL, options: readonly string[]): http.Agent {
-  // sshd drops connections beyond its MaxStartups, so few are made and kept.
-  const agent = new http.Agent({ keepAlive: true, maxSockets: 4 });
-  const target = [...(url.username ? ["-l", url.username] : []), ...(url.port ? ["-p", url.port] : [])];
-  const command = [
-    "-o",
-    "BatchMode=yes",
-    ...options,
-    ...target,
-    "--",
-    url.hostname,
-    "docker",
-    "system",
-    "dial-stdio",
-  ];
-  return Object.assign(agent, { createConnection: () => dial(command, url.hostname) });
-}
-
-function tls(inputs: WireMap): { ca: string; cert: string; key: string } | undefined {
-  const folder =
-    text(inputs.certPath) ?? (process.env.DOCKER_TLS_VERIFY ? process.env.DOCKER_CERT_PATH : undefined);
-  const material = [inputs.caMaterial, inputs.certMaterial, inputs.keyMaterial].map(text);
-  const files = ["ca.pem", "cert.pem", "key.pem"];
-  if (!folder && material.every((m) => m === undefined)) return undefined;
-  const [ca = "", cert = "", key = ""] = material.map(
-    (m, i) => m ?? readFileSync(path.join(folder ?? "", files[i] ?? ""), "utf8"),
-  );
-  return { ca, cert, key };
-}
-
-/** Docker's client fills what is not given from DOCKER_HOST and its kin, which here are one provider's host at most. */
-function client(options: Docker.DockerOptions): Docker {
-  const nothing = { host: "", port: "", ca: undefined, cert: undefined, key: undefined, pathPrefix: "/" };
-  return new Docker({ ...nothing, ...options });
-}
-
-export function connect(inputs: WireMap): Host {
+/** The engine that a provider's inputs name. Building and stopping may take as long as they take: no time limit. */
+function connectTo(inputs: WireMap): Host {
   const unknown = Object.keys(inputs).find((key) => !PROVIDER_INPUTS.includes(key) && key !== "version");
   if (unknown !== undefined) {
     throw new UserError(
@@ -107,44 +25,10 @@ export function connect(inputs: WireMap): Host {
     );
   }
   const name = text(inputs.host) ?? process.env.DOCKER_HOST ?? DEFAULT_HOST;
-  let url: URL;
   try {
-    url = new URL(name);
-  } catch {
-    throw new UserError(
-      `The Docker host "${name}" is not a URL: write unix:///path, tcp://host:port or ssh://user@host.`,
-    );
-  }
-  const port = url.port === "" ? undefined : Number(url.port);
-  switch (url.protocol) {
-    case "unix:":
-      return { name, docker: client({ socketPath: url.pathname, protocol: "http" }) };
-    case "tcp:":
-    case "http:":
-    case "https:": {
-      const material = tls(inputs);
-      const secure = material !== undefined || url.protocol === "https:";
-      return {
-        name,
-        docker: client({
-          host: url.hostname,
-          port: port ?? (secure ? 2376 : 2375),
-          protocol: secure ? "https" : "http",
-          ...material,
-        }),
-      };
-    }
-    case "ssh:": {
-      const given = inputs.sshOpts;
-      const options = typeof given === "string" ? (JSON.parse(given) as string[]) : texts(given);
-      const agent = sshAgent(url, options);
-      const settings = { protocol: "http" as const, host: "docker.example.com", port: 80, agent };
-      return { name, docker: client(settings) };
-    }
-    default:
-      throw new UserError(
-        `The Docker host "${name}": ${url.protocol}// is not supported; use unix, tcp or ssh.`,
-      );
+    return { name, docker: connect(name, 0) };
+  } catch (error) {
+    throw new UserError(messageOf(error));
   }
 }
 
@@ -165,7 +49,7 @@ export class Hosts {
   }
 
   private async reach(inputs: WireMap): Promise<Host> {
-    const host = connect(inputs);
+    const host = connectTo(inputs);
     try {
       await host.docker.ping();
     } catch (error) {
