@@ -12,10 +12,13 @@ export interface HaproxyPaths {
 
 const firstDelay = 200;
 const longestDelay = 10_000;
+const pollWhileStopping = 100;
+/** A worker that is stopping may not answer any more. */
+const patience = 500;
 
 /** Lines that every reload brings, and changes of servers, which are in the log on stdout already. */
 const routine =
-  /\[NOTICE\]|: (config : )?(Server \S+ |'server |backend '\S+' has no server|Proxy \S+ stopped |Former worker \S+ exited with code 0)/;
+  /\[NOTICE\]|: (config : )?(Server \S+ |'server |backend '\S+' has no server|Proxy \S+ stopped |(?:Former|Current) worker \S+ exited with code 0|All workers exited. Exiting... \(0\))/;
 
 export class Haproxy {
   private process: ChildProcess | undefined;
@@ -92,20 +95,39 @@ export class Haproxy {
     return answer.startsWith("Success=1") ? undefined : firstAlerts(answer) || answer.slice(0, 500);
   }
 
-  /** No new connections; those that are open may end within `grace` milliseconds. */
+  /**
+   * No new connections; requests that are under way may end within `grace` milliseconds. HAProxy would also wait for
+   * clients to give up idle connections, so it is ended once no request is left.
+   */
   async stop(grace: number): Promise<void> {
     this.stopping = true;
     const { process } = this;
     if (process === undefined) return;
-    const ended = new Promise<void>((resolve) =>
+    const exit = new Promise<"ended">((resolve) =>
       process.once("exit", () => {
-        resolve();
+        resolve("ended");
       }),
     );
     process.kill("SIGUSR1");
-    const late = setTimeout(() => process.kill("SIGTERM"), grace);
-    await ended;
-    clearTimeout(late);
+    for (const until = Date.now() + grace; Date.now() < until;) {
+      if ((await Promise.race([exit, sleep(pollWhileStopping)])) === "ended") return;
+      if ((await this.requests().catch(() => 1)) === 0) break;
+    }
+    process.kill("SIGTERM");
+    await exit;
+  }
+
+  /** How many requests and TCP connections are open, also in workers that a reload has replaced. */
+  private async requests(): Promise<number> {
+    const workers = (await ask(this.paths.master, "show proc", patience)).matchAll(/^(\d+)\s+worker\s/gm);
+    let open = 0;
+    for (const [, pid] of workers) {
+      const sessions = await ask(this.paths.master, `@!${pid ?? ""} show sess`, patience);
+      open += [...sessions.matchAll(/^0x\S+ .*fe=(\S+)/gm)].filter(
+        ([, frontend]) => frontend !== "GLOBAL",
+      ).length;
+    }
+    return open;
   }
 }
 

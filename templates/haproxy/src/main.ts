@@ -152,6 +152,6 @@ try {
     });
 } catch (error) {
   if (!(error instanceof UsageError)) throw error;
-  log(error.message);
+  process.stderr.write(`switchyard: ${error.message}\n`);
   process.exit(1);
 }

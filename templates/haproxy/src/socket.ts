@@ -5,6 +5,7 @@ const maxAnswer = 64 * 1024 * 1024;
 
 export function ask(path: string, question: string, timeout = 10_000): Promise<string> {
   return new Promise((resolve, reject) => {
+    const line = `${question}\n`;
     const chunks: Buffer[] = [];
     let size = 0;
     const socket = createConnection(path);
@@ -15,7 +16,8 @@ export function ask(path: string, question: string, timeout = 10_000): Promise<s
     const timer = setTimeout(() => {
       fail(`gave no answer within ${timeout} ms`);
     }, timeout);
-    socket.on("connect", () => socket.write(`${question}\n`));
+    // The master's socket closes only after we have: without an end it would wait for the next question.
+    socket.on("connect", () => (path.endsWith("/master.sock") ? socket.end(line) : socket.write(line)));
     socket.on("data", (chunk: Buffer) => {
       size += chunk.length;
       if (size > maxAnswer) fail("answered with more than 64 MiB");
