@@ -70,8 +70,6 @@ export class Controller {
   async start(): Promise<void> {
     this.snapshot = await readSnapshot(this.options.snapshot).catch(() => undefined);
     if (this.snapshot !== undefined) {
-      // What has gone while nobody watched cannot be told from what Consul has lost.
-      this.doubtUntil = Date.now() + this.options.holdTime;
       this.timers.push(
         setTimeout(() => {
           this.bootFromSnapshot();
@@ -180,7 +178,8 @@ export class Controller {
       before: before?.instances ?? [],
       held: this.held,
       now: catalog.instances,
-      suspicious: Date.now() < this.doubtUntil,
+      // What has gone while nobody watched cannot be told from what Consul has lost, so the first answer is doubted too.
+      suspicious: Date.now() < this.doubtUntil || !this.synced,
       gone: this.gone,
       time: Date.now(),
       holdTime: this.options.holdTime,
