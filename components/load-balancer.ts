@@ -50,11 +50,15 @@ export class LoadBalancer extends pulumi.ComponentResource {
           `--stats-port=${ports.stats}`,
           `--admin=127.0.0.1:${ports.admin}`,
         ],
-        envs: [`STATS_USER=${args.statsUser}`, pulumi.interpolate`STATS_PASSWORD=${args.statsPassword}`],
+        envs: [
+          `STATS_USER=${args.statsUser}`,
+          pulumi.interpolate`STATS_PASSWORD=${args.statsPassword}`,
+          // Where the image's own health check asks.
+          `ADMIN_PORT=${ports.admin}`,
+        ],
         labels: [{ label: "SERVICE_NAME", value: name }],
         capabilities: { drops: ["ALL"], adds: ["CAP_NET_BIND_SERVICE"] },
         readOnly: true,
-        tmpfs: { "/run/switchyard": "mode=1777", "/tmp": "mode=1777" },
         volumes: [{ volumeName: state.name, containerPath: "/var/lib/switchyard" }],
         wait: true,
         waitTimeout: 120,

@@ -37,6 +37,18 @@ describe("services", () => {
     expect(routing.backends[0]).toMatchObject({ servers: [], unhealthy: ["x"] });
   });
 
+  test("use instances that Consul warns of only as long as there are no others", () => {
+    const warned = instance("hello", { warning: true, id: "starting", port: 1 });
+    const alone = route([warned]);
+    expect(alone.backends[0]).toMatchObject({ warning: true, servers: [{ ids: ["starting"] }] });
+    const both = route([warned, instance("hello", { id: "passing", port: 2 })]);
+    expect(both.backends[0]).toMatchObject({
+      warning: false,
+      servers: [{ ids: ["passing"] }],
+      unhealthy: ["starting"],
+    });
+  });
+
   test("have host, path and TCP port by meta", () => {
     expect(
       urls(
@@ -119,6 +131,13 @@ describe("quarantine", () => {
 describe("versions", () => {
   const v = (number: number, healthy = true) => instance(`hello/v${number}`, { healthy });
   const alias = (routing: Routing) => urls(routing).filter((url) => url.startsWith("/hello ->"));
+
+  test("not one that Consul still warns of, as while it starts", () => {
+    const starting = instance("hello/v2", { warning: true });
+    expect(alias(route([v(1), starting]))).toEqual([
+      "/hello -> hello/v1 (newest version with healthy instances)",
+    ]);
+  });
 
   test("newest by number, with healthy instances", () => {
     expect(alias(route([v(2), v(10), v(11, false)]))).toEqual([
@@ -206,6 +225,12 @@ test("the program at preview sees the same conflicts", () => {
   expect(messages(route(instances))).toEqual([
     expect.stringContaining("Service b wants /a, which a already has"),
   ]);
+});
+
+test("nobody takes a service's own name from it by asking for its path", () => {
+  const routing = route([instance("a-thief", { meta: { path: "/time" } }), instance("time")]);
+  expect(urls(routing)).toEqual(["/time -> time"]);
+  expect(quarantined(routing).map(({ subject }) => subject)).toEqual(["a-thief"]);
 });
 
 test("the order of registrations does not matter", () => {

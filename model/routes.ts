@@ -17,6 +17,8 @@ export interface Instance {
   readonly tags: readonly string[];
   readonly meta: Readonly<Record<string, string>>;
   readonly healthy: boolean;
+  /** Consul warns of it, as while it starts: it takes requests only as long as no other instance can. */
+  readonly warning?: boolean;
 }
 
 export interface Catalog {
@@ -39,7 +41,9 @@ export interface Backend {
   readonly options: ServiceOptions;
   /** Instances that may take traffic, by name. */
   readonly servers: readonly Server[];
-  /** Instances that Consul calls critical. */
+  /** There are servers, but Consul warns of each. */
+  readonly warning: boolean;
+  /** Instances that Consul calls critical, and those it warns of where others serve. */
   readonly unhealthy: readonly string[];
 }
 
@@ -121,8 +125,9 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
   const backends: Backend[] = [];
   const routes = new Map<string, Route>();
   const tcp = new Map<number, TcpPort>();
-  for (const [service, members] of [...services].sort(([a], [b]) => compare(a, b))) {
-    const backend = toBackend(service, members, problems);
+  const candidates = [...services].map(([service, members]) => toBackend(service, members, problems));
+  for (const backend of candidates.sort(byClaim)) {
+    const { service } = backend;
     const conflict =
       backend.options.kind === "tcp"
         ? claimPort(backend, tcp, options.reservedPorts)
@@ -135,7 +140,7 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
   problems.push(...versions.problems);
   return {
     settings: read.settings,
-    backends,
+    backends: backends.sort((a, b) => compare(a.service, b.service)),
     routes: [...routes.values(), ...versions.routes].sort((a, b) => compare(routeKey(a), routeKey(b))),
     tcp: [...tcp.values()].sort((a, b) => a.port - b.port),
     problems: dedupe(problems),
@@ -180,10 +185,11 @@ function toBackend(service: string, members: readonly Member[], problems: Proble
       subject: service,
       message: `Some instances of ${service} are not tagged ${options.kind} as the others are and get no traffic: give all of them the same SERVICE_TAGS.`,
     });
+  const passing = alike.some(({ instance }) => instance.healthy && instance.warning !== true);
   const servers = new Map<string, Server>();
   const unhealthy: string[] = [];
   for (const { instance, options: own } of [...alike].sort((a, b) => compare(a.instance.id, b.instance.id))) {
-    if (!instance.healthy) {
+    if (!instance.healthy || (passing && instance.warning === true)) {
       unhealthy.push(instance.id);
       continue;
     }
@@ -197,8 +203,16 @@ function toBackend(service: string, members: readonly Member[], problems: Proble
     service,
     options,
     servers: [...servers.values()].sort((a, b) => compare(a.name, b.name)),
+    warning: !passing && servers.size > 0,
     unhealthy,
   };
+}
+
+/** A service comes to its own name before others that ask for that path; apart from that the order of names decides. */
+function byClaim(a: Backend, b: Backend): number {
+  const foreign = ({ service, options }: Backend) =>
+    options.path !== undefined && options.path !== `/${service}`;
+  return Number(foreign(a)) - Number(foreign(b)) || compare(a.service, b.service);
 }
 
 /**

@@ -100,8 +100,9 @@ type Readiness = (backend: Backend) => 0 | 1 | 2;
  */
 const readiness =
   (proven: ReadonlySet<string> | undefined): Readiness =>
-  ({ name, servers }) => {
+  ({ name, servers, warning }) => {
     if (servers.length === 0) return 0;
+    if (warning) return 1;
     return proven === undefined || servers.some((server) => proven.has(`${name}/${server.name}`)) ? 2 : 1;
   };
 

@@ -20,6 +20,7 @@ stack=${STACK:-dev}
 stack_file=Pulumi.$stack.yaml
 passphrase_file=.switchyard/passphrase
 export PULUMI_SKIP_UPDATE_CHECK=1
+export PULUMI_NODEJS_TRANSPILE_ONLY=${PULUMI_NODEJS_TRANSPILE_ONLY:-true} # types are script/test's business
 export PULUMI_BACKEND_URL=${PULUMI_BACKEND_URL:-file://$PWD/.switchyard/pulumi}
 if [ -z "${PULUMI_CONFIG_PASSPHRASE:-}" ]; then
   export PULUMI_CONFIG_PASSPHRASE_FILE=${PULUMI_CONFIG_PASSPHRASE_FILE:-$PWD/$passphrase_file}
@@ -36,7 +37,8 @@ engine() {
   shift
   case $ENGINE:$verb in
     embedded:*) node -r ts-node/register/transpile-only engine/main.ts "$verb" --stack "$stack" "$@" ;;
-    pulumi:up) pulumi up --stack "$stack" --yes --skip-preview "$@" ;;
+    # With a refresh, so that what was removed by hand comes back, as with the embedded engine.
+    pulumi:up) pulumi up --stack "$stack" --yes --skip-preview --refresh "$@" ;;
     pulumi:preview) pulumi preview --stack "$stack" --diff "$@" ;;
     pulumi:down) pulumi destroy --stack "$stack" --yes --skip-preview "$@" ;;
     pulumi:outputs) pulumi stack output --stack "$stack" "$@" ;;

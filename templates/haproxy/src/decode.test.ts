@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { decodeCritical, decodeKv, decodeNodeServices, decodeNodes } from "./decode";
+import { decodeChecks, decodeKv, decodeNodeServices, decodeNodes } from "./decode";
 import { parseArguments, UsageError } from "./options";
 import { parseSnapshot } from "./snapshot";
 
@@ -25,13 +25,15 @@ test("services of a node", () => {
   expect(() => decodeNodeServices([])).toThrow("not an object");
 });
 
-test("checks: passing and warning are healthy, anything else is not", () => {
+test("checks: passing, warning, and anything else", () => {
   const checks = ["passing", "warning", "critical", "maintenance", "", 5].map((Status, index) => ({
     Node: "n",
     ServiceID: `s${index}`,
     Status,
   }));
-  expect([...decodeCritical(checks)]).toEqual(["n\ns2", "n\ns3", "n\ns4", "n\ns5"]);
+  const { critical, warning } = decodeChecks(checks);
+  expect([...warning]).toEqual(["n\ns1"]);
+  expect([...critical]).toEqual(["n\ns2", "n\ns3", "n\ns4", "n\ns5"]);
 });
 
 test("KV values are text, and folders none", () => {
@@ -50,7 +52,7 @@ test("KV values are text, and folders none", () => {
 test("whatever Consul answers, it is read or refused", () => {
   fc.assert(
     fc.property(fc.jsonValue(), (body) => {
-      for (const decode of [decodeNodes, decodeNodeServices, decodeCritical, decodeKv]) {
+      for (const decode of [decodeNodes, decodeNodeServices, decodeChecks, decodeKv]) {
         try {
           decode(body);
         } catch (error) {

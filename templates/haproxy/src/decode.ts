@@ -60,16 +60,23 @@ export function decodeNodeServices(body: unknown): ConsulService[] {
 
 export const checkKey = (node: string, service: string): string => `${node}\n${service}`;
 
-/** The nodes (with an empty service) and services with a check that is neither passing nor a warning. */
-export function decodeCritical(body: unknown): Set<string> {
+/** What checks say against nodes (with an empty service) and services. */
+export interface Checks {
+  /** With a check that is neither passing nor a warning. */
+  readonly critical: ReadonlySet<string>;
+  readonly warning: ReadonlySet<string>;
+}
+
+export function decodeChecks(body: unknown): Checks {
   const critical = new Set<string>();
+  const warning = new Set<string>();
   for (const each of list(body, "the checks")) {
     if (!isFields(each)) continue;
     const status = text(each, "Status");
-    if (status !== "passing" && status !== "warning")
-      critical.add(checkKey(text(each, "Node"), text(each, "ServiceID")));
+    if (status === "passing") continue;
+    (status === "warning" ? warning : critical).add(checkKey(text(each, "Node"), text(each, "ServiceID")));
   }
-  return critical;
+  return { critical, warning };
 }
 
 export function decodeKv(body: unknown): Record<string, string> {

@@ -37,6 +37,7 @@ const isInstance = (value: unknown): value is Instance =>
   ["service", "id", "node", "address"].every((key) => typeof value[key] === "string") &&
   typeof value["port"] === "number" &&
   typeof value["healthy"] === "boolean" &&
+  ["boolean", "undefined"].includes(typeof value["warning"]) &&
   Array.isArray(value["tags"]) &&
   value["tags"].every((tag) => typeof tag === "string") &&
   isTextRecord(value["meta"]);

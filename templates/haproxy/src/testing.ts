@@ -89,6 +89,7 @@ const instance: fc.Arbitrary<Instance> = fc.record({
   ),
   meta,
   healthy: fc.boolean(),
+  warning: fc.boolean(),
 });
 
 const values = fc

@@ -8,7 +8,8 @@ import { kv } from "../../../model/names";
 import type { Consul } from "./consul";
 import {
   checkKey,
-  decodeCritical,
+  decodeChecks,
+  type Checks,
   decodeKv,
   decodeNodeServices,
   decodeNodes,
@@ -33,7 +34,7 @@ export class Watch {
     string,
     { address: string; services?: ConsulService[]; stop: AbortController }
   >();
-  private critical: ReadonlySet<string> | undefined;
+  private checks: Checks | undefined;
   private values: Readonly<Record<string, string>> | undefined;
   private nodesKnown = false;
   private readonly failing = new Set<string>();
@@ -52,7 +53,7 @@ export class Watch {
       this.setNodes(decodeNodes(body));
     });
     void this.follow("health/state/any", signal, (body) => {
-      this.critical = decodeCritical(body);
+      this.checks = decodeChecks(body);
     });
     void this.follow(`kv/${kv.prefix}?recurse`, signal, (body) => {
       this.values = decodeKv(body);
@@ -76,18 +77,20 @@ export class Watch {
 
   /** Undefined until every part has been answered once. */
   catalog(): Catalog | undefined {
-    const { critical, values } = this;
-    if (!this.nodesKnown || critical === undefined || values === undefined) return undefined;
+    const { checks, values } = this;
+    if (!this.nodesKnown || checks === undefined || values === undefined) return undefined;
     const instances: Instance[] = [];
     for (const [node, { address, services }] of this.nodes) {
       if (services === undefined) return undefined;
-      const nodeHealthy = !critical.has(checkKey(node, ""));
+      const said = (set: ReadonlySet<string>, id: string) =>
+        set.has(checkKey(node, "")) || set.has(checkKey(node, id));
       for (const service of services)
         instances.push({
           ...service,
           node,
           address: service.address === "" ? address : service.address,
-          healthy: nodeHealthy && !critical.has(checkKey(node, service.id)),
+          healthy: !said(checks.critical, service.id),
+          ...(said(checks.warning, service.id) && { warning: true }),
         });
     }
     return { instances, kv: values };
