@@ -1,0 +1,223 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import * as http from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { buildSync } from "esbuild";
+
+import { baseImage, consulImage } from "./bases";
+import { docker } from "./docker";
+import { get, until } from "./http";
+
+// The load balancer's image by itself, with a Consul of its own and services that live in the test: what a user has
+// who runs the image without the rest.
+
+const context = join(__dirname, "../../templates/haproxy");
+let built: Promise<string> | undefined;
+
+/** Builds the image from the working tree, once for each test file. */
+export function balancerImage(): Promise<string> {
+  built ??= (async () => {
+    buildSync({
+      entryPoints: [join(context, "src/main.ts")],
+      outfile: join(context, "dist/main.js"),
+      bundle: true,
+      platform: "node",
+      target: "node20",
+      format: "cjs",
+    });
+    await docker(
+      "build",
+      "-q",
+      "--build-arg",
+      `BASE=${baseImage}`,
+      "-t",
+      "switchyard/haproxy:e2e-alone",
+      context,
+    );
+    return "switchyard/haproxy:e2e-alone";
+  })();
+  return built;
+}
+
+export interface ConsulOptions {
+  /** Prefix of container names. */
+  readonly name: string;
+  /** First of five free ports: HTTP, DNS, serf, server, gRPC. */
+  readonly port: number;
+  /** More arguments for `consul agent`. */
+  readonly args?: readonly string[];
+}
+
+/** A Consul server in memory, on the host's network, which holds only what a test writes. */
+export class ConsulAlone {
+  readonly address: string;
+
+  private constructor(
+    readonly container: string,
+    port: number,
+  ) {
+    this.address = `127.0.0.1:${port}`;
+  }
+
+  static async start({ name, port, args = [] }: ConsulOptions): Promise<ConsulAlone> {
+    const container = `${name}-consul`;
+    const ports = [
+      `-http-port=${port}`,
+      `-dns-port=${port + 1}`,
+      `-serf-lan-port=${port + 2}`,
+      `-server-port=${port + 3}`,
+      `-grpc-port=${port + 4}`,
+    ];
+    const agent = [
+      "agent",
+      "-dev",
+      "-bind=127.0.0.1",
+      "-client=127.0.0.1",
+      "-serf-wan-port=-1",
+      `-node=${name}`,
+    ];
+    const own = [
+      "--name",
+      container,
+      "--network",
+      "host",
+      "-l",
+      "SERVICE_IGNORE=true",
+      "--entrypoint",
+      "consul",
+    ];
+    await docker("run", "-d", ...own, consulImage, ...agent, ...ports, ...args);
+    const consul = new ConsulAlone(container, port);
+    await until(`http://${consul.address}/v1/status/leader`, ({ body }) => body.length > 4);
+    return consul;
+  }
+
+  async put(path: string, body: unknown): Promise<void> {
+    const text = typeof body === "string" ? body : JSON.stringify(body);
+    const response = await fetch(`http://${this.address}/v1/${path}`, { method: "PUT", body: text });
+    if (!response.ok) throw new Error(`Consul refuses ${path}: ${await response.text()}`);
+  }
+
+  /** Registers an instance of a service at a port of this machine. */
+  register(name: string, port: number, more: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    return this.put("agent/service/register", {
+      ID: `${name}:${port}`,
+      Name: name,
+      Address: "127.0.0.1",
+      Port: port,
+      Tags: ["rest"],
+      ...more,
+    });
+  }
+
+  deregister(name: string, port: number): Promise<void> {
+    return this.put(`agent/service/deregister/${encodeURIComponent(`${name}:${port}`)}`, "");
+  }
+
+  async stop(): Promise<void> {
+    await docker("rm", "-f", "-v", this.container);
+  }
+}
+
+export interface BalancerOptions {
+  /** Prefix of container names. */
+  readonly name: string;
+  /** First of three free ports: traffic, statistics, admin. */
+  readonly port: number;
+  readonly consul: string;
+  /** More options of the image. */
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** More arguments for `docker run`, such as mounts. */
+  readonly docker?: readonly string[];
+}
+
+/** The load balancer, run as the README says: read-only, without root, without capabilities but one. */
+export class Balancer {
+  readonly url: string;
+  readonly admin: string;
+
+  private constructor(
+    readonly container: string,
+    port: number,
+  ) {
+    this.url = `http://127.0.0.1:${port}`;
+    this.admin = `http://127.0.0.1:${port + 2}`;
+  }
+
+  static async start({
+    name,
+    port,
+    consul,
+    args = [],
+    env = {},
+    docker: more = [],
+  }: BalancerOptions): Promise<Balancer> {
+    const container = `${name}-balancer`;
+    const caps = ["--cap-drop", "ALL", "--cap-add", "NET_BIND_SERVICE", "--read-only"];
+    const state = ["--tmpfs", "/var/lib/switchyard:uid=10001,mode=700"];
+    const own = ["--name", container, "--network", "host", "-l", "SERVICE_IGNORE=true", ...caps, ...state];
+    const variables = Object.entries({ ADMIN_PORT: String(port + 2), ...env }).flatMap(([key, value]) => [
+      "-e",
+      `${key}=${value}`,
+    ]);
+    const options = [
+      `--consul=${consul}`,
+      `--http-port=${port}`,
+      `--stats-port=${port + 1}`,
+      `--admin=127.0.0.1:${port + 2}`,
+    ];
+    const image = await balancerImage();
+    await docker("run", "-d", ...own, ...variables, ...more, image, ...options, ...args);
+    const balancer = new Balancer(container, port);
+    await until(`${balancer.admin}/ready`, ({ status }) => status === 200);
+    return balancer;
+  }
+
+  async routes<T>(): Promise<T> {
+    return JSON.parse((await get(`${this.admin}/routes`)).body) as T;
+  }
+
+  logs(): Promise<string> {
+    return docker("logs", this.container);
+  }
+
+  async stop(): Promise<void> {
+    await docker("rm", "-f", "-v", this.container);
+  }
+}
+
+/** A service that lives in the test: answers with its name, or as told. */
+export class Instance {
+  private constructor(
+    private readonly server: http.Server,
+    readonly port: number,
+  ) {}
+
+  static start(name: string, listener?: http.RequestListener): Promise<Instance> {
+    const server = http.createServer(listener ?? ((_, response) => response.end(name)));
+    return new Promise((resolve) => {
+      server.listen(0, "127.0.0.1", () => {
+        resolve(new Instance(server, (server.address() as AddressInfo).port));
+      });
+    });
+  }
+
+  stop(): void {
+    this.server.closeAllConnections();
+    this.server.close();
+  }
+}
+
+/** A folder for a test's files; `remove` takes it away again. */
+export function scratch(): { readonly path: string; remove(): void } {
+  const path = mkdtempSync(join(tmpdir(), "switchyard-"));
+  return {
+    path,
+    remove: () => {
+      rmSync(path, { recursive: true, force: true });
+    },
+  };
+}
