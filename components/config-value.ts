@@ -76,11 +76,8 @@ export function onlyKeys(
 ): void {
   const unknown = Object.keys(value).find((name) => !known.includes(name));
   if (unknown !== undefined) {
-    throw new ConfigError(
-      `${key}.${unknown}`,
-      "is not known",
-      `remove it, or use one of ${known.join(", ")}`,
-    );
+    const full = key === "" ? unknown : `${key}.${unknown}`;
+    throw new ConfigError(full, "is not known", `remove it, or use one of ${known.join(", ")}`);
   }
 }
 

@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 
-import { checkPassword, loadConfig, type Config } from "./config";
+import { checkPassword, configKeys, loadConfig, type Config } from "./config";
 import { planRouting } from "./routing";
 
 const { config: schema } = parse(readFileSync("Pulumi.yaml", "utf8")) as {
@@ -90,9 +90,14 @@ describe("a configuration", () => {
   });
 });
 
+test("every key of Pulumi.yaml is read", () => {
+  expect(Object.keys(schema)).toEqual(configKeys.map((key) => `switchyard:${key}`));
+});
+
 describe("a mistake is named with its key and its cure", () => {
   test.each<[Record<string, unknown>, string]>([
     [{ target: "moon" }, "switchyard:target"],
+    [{ replicsa: 3 }, "switchyard:replicsa is not known"],
     [{ httpPort: 0 }, "switchyard:httpPort is 0"],
     [{ httpPort: 1936 }, "switchyard:statsPort is 1936, which httpPort has too"],
     [{ statsPassword: undefined }, "script/up generates one"],
@@ -114,6 +119,7 @@ describe("a mistake is named with its key and its cure", () => {
     [withService({ env: { "A B": "x" } }), "switchyard:services[0].env.A B"],
     [withService({ env: { A: "x\ny" } }), "one line of text"],
     [withService({ meta: { "x\ny": "1" } }), "switchyard:services[0].meta"],
+    [withService({ meta: { helth_path: "/" } }), "services[0].meta.helth_path is not known"],
     [withService({ healthCheck: { command: [] } }), "is empty"],
     [withService({ healthCheck: { command: ["x"], every: 1 } }), "healthCheck.every is not known"],
     [{ services: [hello, hello] }, "services[1].name is hello/v1, which another service has too"],

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import { ConfigError, imagePattern, list, mapping, text, whole } from "./config-value";
+import { ConfigError, imagePattern, list, mapping, onlyKeys, text, whole } from "./config-value";
 import { parseService, type ServiceConfig } from "./service-config";
 
 /** Where the nodes come from. */
@@ -38,6 +38,23 @@ export interface Ports {
   readonly dns: number;
 }
 
+/** Every key that is read below; a test holds them against Pulumi.yaml. */
+export const configKeys = [
+  "target",
+  "dockerHost",
+  "services",
+  "statsUser",
+  "statsPassword",
+  "httpPort",
+  "statsPort",
+  "adminPort",
+  "consulPort",
+  "dnsPort",
+  "baseImage",
+  "consulImage",
+  "registratorImage",
+] as const;
+
 /**
  * Reads and validates the stack's configuration; nothing else reads `pulumi.Config`.
  * Types and defaults are those of `Pulumi.yaml`.
@@ -46,6 +63,7 @@ export interface Ports {
  */
 export function loadConfig(): Config {
   const config = new pulumi.Config();
+  refuseUnknownKeys(config.name);
   const image = (key: string) =>
     text(config.require(key), key, imagePattern, 'an image reference such as "debian:13.1-slim"');
   const registratorImage = config.get("registratorImage");
@@ -70,6 +88,13 @@ export function loadConfig(): Config {
     consulImage: image("consulImage"),
     ...(registratorImage ? { registratorImage: image("registratorImage") } : {}),
   };
+}
+
+/** A misspelt key must not be ignored, as the Pulumi CLI would. */
+function refuseUnknownKeys(namespace: string): void {
+  const prefix = `${namespace}:`;
+  const keys = Object.keys(pulumi.runtime.allConfig()).filter((key) => key.startsWith(prefix));
+  onlyKeys(Object.fromEntries(keys.map((key) => [key.slice(prefix.length), true])), "", configKeys);
 }
 
 function parseTarget(value: string): Target {

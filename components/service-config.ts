@@ -1,3 +1,4 @@
+import { metaKeys } from "../model/meta";
 import {
   ConfigError,
   imagePattern,
@@ -102,6 +103,9 @@ export function parseService(value: Readonly<Record<string, unknown>>, key: stri
     pattern: /^[a-z][a-z0-9_]{0,63}$/,
     form: "lower-case letters, digits and underscores",
   });
+  // `check_…` are Registrator's, for Consul's own checks.
+  const options = Object.keys(meta).filter((option) => !option.startsWith("check_"));
+  onlyKeys(Object.fromEntries(options.map((option) => [option, true])), `${key}.meta`, metaKeys);
   const type = oneOf(value["type"] ?? "rest", `${key}.type`, serviceTypes);
   if (type === "tcp" && meta["tcp_port"] === undefined) {
     throw new ConfigError(
