@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { baseImage } from "./bases";
 import { badInput } from "./bad-input";
+import { inBrowser } from "./browser";
 import { emptyConsul } from "./consul";
 import { belongings, containers, docker, tasks } from "./docker";
 import { hostileInput } from "./hostile";
@@ -116,6 +117,21 @@ describe("routing", () => {
     const page = await get("http://localhost:1936", { auth: `${user}:${password}` });
     expect(page.status).toBe(200);
     expect(page.body).toContain("Statistics Report");
+  });
+
+  test("a browser shows the statistics page and Consul's own", async () => {
+    const { user, password } = await credentials();
+    await inBrowser(
+      async (page) => {
+        await page.goto("http://localhost:1936");
+        await page.getByText("hello/v1", { exact: false }).first().waitFor({ state: "attached" });
+      },
+      { username: user, password },
+    );
+    await inBrowser(async (page) => {
+      await page.goto("http://localhost:8500");
+      await page.getByText("hello/v1").first().waitFor();
+    });
   });
 
   test("an instance reaches services by rest.service.consul, and the outside by its names", async () => {
