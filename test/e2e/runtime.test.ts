@@ -124,7 +124,7 @@ describe("routing", () => {
     await inBrowser(
       async (page) => {
         await page.goto("http://localhost:1936");
-        await page.getByText("hello/v1", { exact: false }).first().waitFor({ state: "attached" });
+        await page.getByText("Statistics Report").waitFor();
       },
       { username: user, password },
     );
