@@ -1,15 +1,18 @@
-/** The admin port: /ready, /routes and /metrics. */
+/** The admin port: a page for people, and /ready, /routes and /metrics for programs. It only tells; nothing can be changed. */
 import { createServer, request, type Server } from "node:http";
-import { routeUrl } from "../../../model/routes";
-import { version } from "../../../model/version";
 import type { ServerState } from "./commands";
 import type { Controller } from "./controller";
 import type { Metrics } from "./metrics";
+import { renderPage } from "./page";
+import { pageCss, pageJs } from "./page-assets";
+import { buildView, type View } from "./view";
 
 export interface AdminOptions {
   readonly controller: Controller;
   readonly metrics: Metrics;
   readonly states: () => Promise<ServerState[]>;
+  /** Servers (`backend/server`) that have answered since they came. */
+  readonly proven: () => ReadonlySet<string>;
   readonly running: () => boolean;
   readonly stopping: () => boolean;
   readonly watching: () => {
@@ -33,12 +36,24 @@ const json = (status: number, value: unknown): Reply => ({
   body: `${JSON.stringify(value, null, 2)}\n`,
 });
 
+/**
+ * Foreign names are escaped wherever they are shown; should that ever fail, a browser still runs, loads and sends nothing
+ * that is not from here.
+ */
+const securityHeaders = {
+  "Cache-Control": "no-store",
+  "Content-Security-Policy":
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+  "X-Content-Type-Options": "nosniff",
+  "Referrer-Policy": "no-referrer",
+} as const;
+
 export function startAdmin(address: string, port: number, options: AdminOptions): Promise<Server> {
   const server = createServer((incoming, response) => {
     void answer(incoming.method ?? "GET", incoming.url ?? "/", options)
       .catch((error: unknown) => json(500, { error: error instanceof Error ? error.message : String(error) }))
       .then(({ status, type, body }) => {
-        response.writeHead(status, { "Content-Type": type, "Cache-Control": "no-store" });
+        response.writeHead(status, { "Content-Type": type, ...securityHeaders });
         response.end(incoming.method === "HEAD" ? undefined : body);
       });
   });
@@ -52,74 +67,64 @@ export function startAdmin(address: string, port: number, options: AdminOptions)
 
 async function answer(method: string, url: string, options: AdminOptions): Promise<Reply> {
   if (method !== "GET" && method !== "HEAD") return json(405, { error: "only GET and HEAD" });
-  switch (url.split("?")[0]) {
+  const [path, search = ""] = url.split("?", 2);
+  const parameters = new URLSearchParams(search);
+  switch (path) {
+    case "/":
+      return {
+        status: 200,
+        type: "text/html; charset=utf-8",
+        body: renderPage(await view(options), parameters.get("q") ?? ""),
+      };
+    case "/page.css":
+      return { status: 200, type: "text/css; charset=utf-8", body: pageCss };
+    case "/page.js":
+      return { status: 200, type: "text/javascript; charset=utf-8", body: pageJs };
     case "/ready":
-      return ready(options);
+      return ready(options, parameters.get("index"));
     case "/routes":
-      return json(200, await routes(options));
+      return json(200, await view(options));
     case "/metrics":
       return { status: 200, type: "text/plain; version=0.0.4", body: await metrics(options) };
     default:
-      return json(404, { error: "not here; try /ready, /routes or /metrics" });
+      return json(404, { error: "not here; try /, /ready, /routes or /metrics" });
   }
 }
 
-function ready({ controller, running, stopping }: AdminOptions): Reply {
-  const why = stopping()
-    ? "stopping"
-    : !running()
-      ? "HAProxy is not running yet"
-      : !controller.synced
-        ? "not synchronised with Consul yet"
-        : undefined;
-  return why === undefined
-    ? json(200, { ready: true, index: controller.appliedIndex })
-    : json(503, { ready: false, why });
+function whyNotReady({ controller, running, stopping }: AdminOptions): string | undefined {
+  if (stopping()) return "stopping";
+  if (!running()) return "HAProxy is not running yet";
+  return controller.synced ? undefined : "not synchronised with Consul yet";
 }
 
-async function routes({ controller, states, watching }: AdminOptions): Promise<unknown> {
-  const state = new Map((await states()).map((each) => [`${each.backend}/${each.server}`, each]));
-  const { routing } = controller;
-  const held = [...controller.held.values()].map(({ instance, since }) => ({
-    service: instance.service,
-    id: instance.id,
-    address: `${instance.address}:${instance.port}`,
-    since: new Date(since).toISOString(),
-  }));
-  const heldAt = new Set(held.map(({ service, address }) => `${service} ${address}`));
-  return {
-    version,
-    consul: { connected: watching().connected, index: controller.appliedIndex },
-    ...(controller.lastFailure === undefined ? {} : { failure: controller.lastFailure }),
-    routes: routing?.routes.map((route) => ({
-      url: routeUrl(route),
-      ...(route.choice === undefined ? {} : { versionsOf: route.versionsOf, choice: route.choice }),
-      stripPrefix: route.stripPrefix,
-      targets: route.targets.map(({ service, share }) => ({ service, share })),
-    })),
-    tcp: routing?.tcp.map(({ port, service }) => ({ port, service })),
-    services: routing?.backends.map((backend) => ({
-      name: backend.service,
-      instances: backend.servers.map((server) => {
-        const live = state.get(`${backend.name}/${server.name}`);
-        return {
-          ids: server.ids,
-          address: `${server.address}:${server.port}`,
-          weight: server.weight,
-          state: live === undefined ? "unknown" : live.maintenance ? "leaving" : live.up ? "up" : "down",
-          ...(heldAt.has(`${backend.service} ${server.address}:${server.port}`) ? { held: true } : {}),
-        };
-      }),
-      critical: backend.unhealthy,
-    })),
-    held,
-    quarantined: routing?.problems.filter(({ level }) => level === "quarantined").map(withoutLevel),
-    warnings: routing?.problems.filter(({ level }) => level === "warning").map(withoutLevel),
+/** With an index, whether what Consul had at that index is in force: what a deployment waits for. */
+function ready(options: AdminOptions, wanted: string | null): Reply {
+  const index = options.controller.appliedIndex;
+  if (wanted !== null && !/^[0-9]{1,15}$/.test(wanted))
+    return json(400, { error: "index is not a number: use the X-Consul-Index of an answer of Consul" });
+  const why =
+    whyNotReady(options) ??
+    (index < Number(wanted ?? 0)
+      ? `Consul's index ${Number(wanted)} is not in force yet, ${index} is`
+      : undefined);
+  return why === undefined ? json(200, { ready: true, index }) : json(503, { ready: false, why, index });
+}
+
+async function view(options: AdminOptions): Promise<View> {
+  const { controller, states, proven, watching } = options;
+  const { connected, lastAnswer } = watching();
+  return buildView({
+    notReady: whyNotReady(options),
+    failure: controller.lastFailure,
+    consul: { connected, lastAnswer, index: controller.appliedIndex },
+    routing: controller.routing,
+    // A worker that cannot be asked just now is no reason to show nothing.
+    states: await states().catch(() => []),
+    proven: proven(),
+    held: controller.held.values(),
     changes: controller.changes,
-  };
+  });
 }
-
-const withoutLevel = ({ subject, message }: { subject: string; message: string }) => ({ subject, message });
 
 async function metrics({
   controller,

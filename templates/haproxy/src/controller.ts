@@ -1,6 +1,6 @@
 /** The loop: what Consul says -> what is held -> routing -> configuration -> the running HAProxy. */
 import { buildRouting, type Catalog, type Problem, type Routing } from "../../../model/routes";
-import type { Applier } from "./apply";
+import type { Applied, Applier } from "./apply";
 import { toConfig, toMapFile, render, type RenderOptions } from "./render";
 import { hold, instanceKey, place, type Held } from "./hold";
 import type { Metrics } from "./metrics";
@@ -21,7 +21,7 @@ export interface ControllerOptions {
 
 export interface Change {
   readonly at: string;
-  readonly how: string;
+  readonly how: NonNullable<Applied>["how"];
   readonly what: string;
   readonly milliseconds: number;
 }

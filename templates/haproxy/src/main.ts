@@ -112,6 +112,7 @@ async function serve(options: Options): Promise<void> {
     controller,
     metrics,
     states: () => applier.states(),
+    proven: () => applier.proven,
     running: () => applier.running,
     stopping: () => stopping,
     watching: () => watch,

@@ -1,0 +1,111 @@
+/** The page's style and script. Files of their own, so that the page's policy can forbid everything inline. */
+
+export const pageCss = `:root {
+  color-scheme: light dark;
+  --ground: #f6f7f9; --card: #fff; --line: #dfe3e8; --text: #1b2430; --soft: #5b6776; --link: #0b5cad;
+  --up: #11703c; --up-bg: #dcf3e4; --down: #a61b1b; --down-bg: #fde3e1; --wait: #7a5200; --wait-bg: #fcefcf;
+  --idle: #4c5866; --idle-bg: #e8ebef;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --ground: #12161c; --card: #1a2028; --line: #2c3540; --text: #e4e9ef; --soft: #98a4b3; --link: #7db7f5;
+    --up: #7fdca4; --up-bg: #173a27; --down: #ff9d94; --down-bg: #4a1f1d; --wait: #f0c96a; --wait-bg: #41330f;
+    --idle: #b3bdc9; --idle-bg: #2a323c;
+  }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 76rem; padding: 1rem 1.25rem 3rem; background: var(--ground); color: var(--text);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+a { color: var(--link); text-decoration: none; }
+a:hover { text-decoration: underline; }
+code { font: 0.92em/1.4 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+header { display: flex; flex-wrap: wrap; gap: 0.5rem 1rem; align-items: center; justify-content: space-between; }
+h1 { font-size: 1.4rem; margin: 0.4rem 0; letter-spacing: -0.01em; }
+h1 small, h3 small { color: var(--soft); font-weight: normal; font-size: 0.85rem; letter-spacing: 0; }
+h2 { font-size: 1.05rem; margin: 2rem 0 0.6rem; }
+h3 { font-size: 0.95rem; margin: 0 0 0.5rem; overflow-wrap: anywhere; }
+input { font: inherit; color: inherit; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
+  padding: 0.35rem 0.7rem; width: 16rem; max-width: 100%; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: 0.75rem; margin: 0.75rem 0 0; }
+.tile, article, table, .problems li { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
+.tile { padding: 0.7rem 0.9rem; }
+.tile dt { color: var(--soft); font-size: 0.8rem; }
+.tile dd { margin: 0; font-size: 1.35rem; font-weight: 600; }
+.tile dd .badge { font-size: 0.9rem; }
+.note, .tile dd.note { color: var(--soft); font-size: 0.85rem; font-weight: normal; }
+.empty { color: var(--soft); }
+table { width: 100%; border-collapse: separate; border-spacing: 0; overflow: hidden; }
+th { text-align: left; font-size: 0.8rem; font-weight: normal; color: var(--soft); }
+th, td { padding: 0.5rem 0.9rem; vertical-align: top; }
+td { border-top: 1px solid var(--line); overflow-wrap: anywhere; }
+.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+time { white-space: nowrap; font-variant-numeric: tabular-nums; }
+.host { color: var(--soft); }
+.share { display: inline-block; min-width: 3.2rem; font-variant-numeric: tabular-nums; font-weight: 600; }
+.badge { display: inline-block; padding: 0 0.5rem; border-radius: 99px; font-size: 0.78rem; font-weight: 600;
+  white-space: nowrap; color: var(--idle); background: var(--idle-bg); }
+.badge.up { color: var(--up); background: var(--up-bg); }
+.badge.down { color: var(--down); background: var(--down-bg); }
+.badge.starting { color: var(--wait); background: var(--wait-bg); }
+ul { list-style: none; margin: 0; padding: 0; }
+.problems li { padding: 0.6rem 0.9rem; margin-bottom: 0.5rem; border-left: 4px solid var(--wait); overflow-wrap: anywhere; }
+.problems li.down { border-left-color: var(--down); }
+.problems span:last-child { display: block; color: var(--soft); font-size: 0.9rem; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 0.75rem; align-items: start; }
+article { padding: 0.75rem 0.9rem; }
+article:target { border-color: var(--link); }
+.instances li { display: flex; flex-wrap: wrap; gap: 0.15rem 0.5rem; align-items: baseline; padding: 0.15rem 0; }
+.instances code { flex: 1 1 auto; }
+footer { margin-top: 2rem; display: flex; gap: 1.25rem; font-size: 0.85rem; }
+@media (max-width: 40rem) {
+  body { padding: 0.5rem 0.75rem 2rem; }
+  form, input { width: 100%; }
+  .tiles { grid-template-columns: 1fr 1fr; }
+  table, tbody, tr, td { display: block; }
+  thead { display: none; }
+  tr { padding: 0.5rem 0.9rem; border-top: 1px solid var(--line); }
+  tbody tr:first-child { border-top: 0; }
+  td { display: flex; flex-wrap: wrap; gap: 0 0.6rem; padding: 0.1rem 0; border: 0; text-align: left; }
+  td::before { content: attr(data-label); flex: 0 0 4rem; color: var(--soft); font-size: 0.8rem; }
+  td.number { text-align: left; }
+  .cards { grid-template-columns: 1fr; }
+}
+`;
+
+/** Replaces what changes, so that place and search box stay; a hidden page asks for nothing. */
+export const pageJs = `"use strict";
+const every = 2000;
+function localTimes() {
+  for (const element of document.querySelectorAll("time")) {
+    const at = new Date(element.dateTime);
+    const today = at.toDateString() === new Date().toDateString();
+    element.title = element.dateTime;
+    element.textContent = today ? at.toLocaleTimeString() : at.toLocaleString();
+  }
+}
+async function refresh() {
+  if (document.hidden) return;
+  const main = document.querySelector("main");
+  try {
+    const answer = await fetch(location.pathname + location.search, { signal: AbortSignal.timeout(10000) });
+    if (!answer.ok) throw new Error(answer.statusText);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.querySelector("main");
+    if (fresh.innerHTML !== main.dataset.had) {
+      const had = fresh.innerHTML;
+      main.replaceWith(fresh);
+      fresh.dataset.had = had;
+      localTimes();
+    }
+    document.title = page.title;
+  } catch {
+    document.title = "no answer \\u00b7 Switchyard load balancer";
+  }
+}
+async function loop() {
+  await refresh();
+  setTimeout(loop, every);
+}
+localTimes();
+setTimeout(loop, every);
+`;

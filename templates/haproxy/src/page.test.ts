@@ -1,0 +1,155 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { buildRouting, type Catalog, type Instance } from "../../../model/routes";
+import { renderPage } from "./page";
+import { catalogs } from "./testing";
+import { buildView, type InstanceState, type ViewInput } from "./view";
+
+const instance = (service: string, port: number, given: Partial<Instance> = {}): Instance => ({
+  service,
+  id: `${service}:${port}`,
+  node: "n",
+  address: "10.0.0.1",
+  port,
+  tags: ["rest"],
+  meta: {},
+  healthy: true,
+  ...given,
+});
+
+const input = (catalog: Catalog, given: Partial<ViewInput> = {}): ViewInput => ({
+  notReady: undefined,
+  failure: undefined,
+  consul: { connected: true, index: 7, lastAnswer: 1_000 },
+  routing: buildRouting(catalog),
+  states: [],
+  proven: new Set(),
+  held: [],
+  changes: [],
+  ...given,
+});
+
+const state = (server: string, given: { up?: boolean; maintenance?: boolean } = {}) => ({
+  backend: "svc:a",
+  server,
+  up: false,
+  maintenance: false,
+  weight: 100,
+  ...given,
+});
+
+describe("what is said of an instance", () => {
+  const catalog = { instances: [instance("a", 1)], kv: {} };
+  test.each<[string, Partial<ViewInput>, InstanceState]>([
+    ["HAProxy sends it requests", { states: [state("10.0.0.1:1", { up: true })] }, "up"],
+    ["it has never answered", { states: [state("10.0.0.1:1")] }, "starting"],
+    ["it answered before", { states: [state("10.0.0.1:1")], proven: new Set(["svc:a/10.0.0.1:1"]) }, "down"],
+    ["it is on its way out", { states: [state("10.0.0.1:1", { maintenance: true })] }, "leaving"],
+    ["HAProxy does not run", {}, "unknown"],
+  ])("when %s", (_, given, expected) => {
+    expect(buildView(input(catalog, given)).services[0]?.instances[0]?.state).toBe(expected);
+  });
+
+  test("that has gone from Consul but has connections left: leaving", () => {
+    const view = buildView(input(catalog, { states: [state("10.0.0.1:9", { maintenance: true })] }));
+    expect(view.services[0]?.instances[1]).toMatchObject({ address: "10.0.0.1:9", state: "leaving" });
+  });
+
+  test("whose service has gone as well", () => {
+    const gone = { ...state("10.0.0.1:9", { maintenance: true }), backend: "spare:3" };
+    expect(buildView(input(catalog, { states: [gone] })).leaving).toEqual([
+      { backend: "spare:3", address: "10.0.0.1:9" },
+    ]);
+  });
+
+  test("that Consul dropped in a suspicious way: held", () => {
+    const held = [{ instance: instance("a", 1), since: 0 }];
+    const view = buildView(input(catalog, { held }));
+    expect(view.services[0]?.instances[0]?.held).toBe(true);
+    expect(renderPage(view)).toContain("Consul dropped it in a suspicious way");
+  });
+});
+
+describe("the page", () => {
+  const catalog: Catalog = {
+    instances: [
+      instance("hello/v1", 1),
+      instance("hello/v2", 2, { meta: { weight: "0" } }),
+      instance("db", 3, { tags: ["tcp"], meta: { tcp_port: "5432" } }),
+      instance("sick", 4, { healthy: false }),
+    ],
+    kv: { "service/haproxy/versions/hello": "v1=90,v2=10" },
+  };
+
+  test("says where requests go, by which share and why", () => {
+    const page = renderPage(
+      buildView(
+        input(catalog, {
+          changes: [
+            {
+              at: "2026-01-01T10:00:00.000Z",
+              how: "reload",
+              what: "service x has options of its own",
+              milliseconds: 12.5,
+            },
+          ],
+        }),
+      ),
+    );
+    for (const text of [
+      "90 %",
+      "set by KV: v1=90,v2=10",
+      "5432",
+      "weight 0: no new requests",
+      "sick:4",
+      "not passing",
+      "service x has options of its own",
+      "12.5 ms",
+    ])
+      expect(page).toContain(text);
+  });
+
+  test("says why it is not ready, and what could not be applied", () => {
+    const page = renderPage(
+      buildView(
+        input(catalog, { notReady: "not synchronised with Consul yet", failure: "HAProxy did not want it" }),
+      ),
+    );
+    expect(page).toContain("not synchronised with Consul yet");
+    expect(page).toContain("HAProxy did not want it");
+  });
+
+  test("is cut where there is too much, and narrowed by the search box", () => {
+    const many = { instances: Array.from({ length: 1000 }, (_, i) => instance(`s${i}`, 1 + i)), kv: {} };
+    const view = buildView(input(many));
+    expect(renderPage(view)).toContain("and 800 more");
+    const found = renderPage(view, "S77");
+    expect(found.match(/<article/g)).toHaveLength(11);
+    expect(found).toContain('value="S77"');
+  });
+
+  test("has no element or attribute from outside, whatever is registered or searched for", () => {
+    // With everything foreign made harmless the structure must be that of the page without values.
+    const known =
+      /^<(!doctype|html|head|meta|title|link|noscript|script|body|header|h[1-3]|small|form|input|main|dl|div|dt|dd|span|time|section|ul|li|strong|bdi|p|code|table|thead|tbody|tr|th|td|a|article|footer|\/)/;
+    fc.assert(
+      fc.property(catalogs, fc.string({ unit: "binary" }), (found, query) => {
+        const page = renderPage(buildView(input(found)), query);
+        for (const tag of page.match(/<[^>]*>?/g) ?? []) {
+          expect(tag).toMatch(known);
+          expect(tag).not.toMatch(/\son\w+=|javascript:/i);
+          expect((tag.match(/"/g) ?? []).length % 2).toBe(0);
+        }
+        expect(page.match(/<script/g)).toHaveLength(1);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("does not let a name hide or turn around what stands beside it", () => {
+    const hostile = { instances: [instance("evil\u202e<img src=x onerror=alert(1)>", 1)], kv: {} };
+    const page = renderPage(buildView(input(hostile)));
+    expect(page).not.toContain("\u202e");
+    expect(page).toContain("\\u202e&lt;img");
+  });
+});

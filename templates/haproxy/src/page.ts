@@ -1,0 +1,298 @@
+/** The page at `/` of the admin port, for people: the view as HTML that needs nothing from anywhere else. Pure. */
+import { show } from "../../../model/names";
+import { html, type Html } from "./html";
+import type { InstanceView, RouteView, ServiceView, View } from "./view";
+
+/** A page of thousands of rows helps nobody; the search box narrows it. */
+const mostRows = 200;
+const mostInstances = 60;
+
+/** Seconds between two refreshes by a browser without JavaScript. */
+const refresh = 10;
+
+/** Foreign text without characters that could hide or turn around what stands beside it. */
+const plain = (value: string): string => (/^[\x20-\x7e]{1,120}$/.test(value) ? value : show(value));
+
+const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+
+const badge = (kind: string, text: string): Html => html`<span class="badge ${kind}">${text}</span>`;
+
+/** A time in UTC that a browser may rewrite to its own zone. */
+const time = (iso: string): Html =>
+  html`<time datetime="${iso}">${iso.slice(0, 19).replace("T", " ")}</time>`;
+
+/** `query` is what the search box had: only routes and services that contain it are shown. */
+export function renderPage(view: View, query = ""): string {
+  const wanted = query.trim().toLowerCase();
+  const has = (...texts: readonly string[]) => texts.some((text) => text.toLowerCase().includes(wanted));
+  const services = new Map(view.services.map((service) => [service.name, service]));
+  const routes = view.routes.filter((route) =>
+    has(route.url, ...route.targets.map(({ service }) => service)),
+  );
+  const shown = view.services.filter((service) => has(service.name));
+  const body = html`<!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta name="color-scheme" content="light dark" />
+        <title>${view.ready ? "" : "not ready · "}Switchyard load balancer</title>
+        <link rel="stylesheet" href="/page.css" />
+        <noscript><meta http-equiv="refresh" content="${refresh}" /></noscript>
+        <script src="/page.js" defer></script>
+      </head>
+      <body>
+        <header>
+          <h1>Switchyard <small>load balancer ${view.version}</small></h1>
+          <form method="get" action="/" role="search">
+            <input
+              type="search"
+              name="q"
+              value="${query}"
+              placeholder="URL or service"
+              aria-label="Show only URLs and services that contain"
+            />
+          </form>
+        </header>
+        <main>
+          ${status(view)} ${attention(view)} ${routesSection(routes, services)} ${tcpSection(view, services)}
+          ${servicesSection(shown)} ${changesSection(view)}
+        </main>
+        <footer>
+          <a href="/routes">routes (JSON)</a> <a href="/metrics">metrics</a> <a href="/ready">ready</a>
+        </footer>
+      </body>
+    </html> `;
+  return body.text;
+}
+
+function status(view: View): Html {
+  const instances = view.services.flatMap((service) => service.instances);
+  const count = (state: InstanceView["state"]) => instances.filter((each) => each.state === state).length;
+  const critical = view.services.reduce((sum, service) => sum + service.critical.length, 0);
+  const tile = (label: string, value: Html | string | number, note?: Html | string) =>
+    html`<div class="tile">
+      <dt>${label}</dt>
+      <dd>${value}</dd>
+      ${note === undefined ? undefined : html`<dd class="note">${note}</dd>`}
+    </div>`;
+  const down = count("down");
+  const rest = [
+    ...(down > 0 ? [`${down} down`] : []),
+    ...(count("starting") > 0 ? [`${count("starting")} starting`] : []),
+    ...(count("leaving") + view.leaving.length > 0
+      ? [`${count("leaving") + view.leaving.length} leaving`]
+      : []),
+    ...(critical > 0 ? [`${critical} not passing in Consul`] : []),
+  ];
+  return html`<dl class="tiles">
+    ${tile("Load balancer", view.ready ? badge("up", "ready") : badge("down", "not ready"), view.why)}
+    ${tile(
+      "Consul",
+      view.consul.connected ? badge("up", "connected") : badge("down", "not answering"),
+      html`index ${view.consul.index} in
+      force${view.consul.lastAnswer === null ? undefined : html`, last answer ${time(view.consul.lastAnswer)}`}`,
+    )}
+    ${tile("URLs", view.routes.length, view.tcp.length === 0 ? undefined : `and ${plural(view.tcp.length, "TCP port")}`)}
+    ${tile("Services", view.services.length)}
+    ${tile("Instances up", count("up"), rest.length === 0 ? undefined : rest.join(", "))}
+  </dl>`;
+}
+
+/** Everything that somebody should look at, or nothing. */
+function attention({ failure, quarantined, held, warnings }: View): Html {
+  const item = (kind: string, label: string, subject: string, message: Html | string) =>
+    html`<li class="${kind}">
+      ${badge(kind, label)} <strong><bdi>${plain(subject)}</bdi></strong> <span>${message}</span>
+    </li>`;
+  const items = [
+    ...(failure === undefined ? [] : [item("down", "not applied", "The last good state stays.", failure)]),
+    ...quarantined.slice(0, mostRows).map((each) => item("down", "quarantined", each.subject, each.message)),
+    ...held
+      .slice(0, mostRows)
+      .map((each) =>
+        item(
+          "starting",
+          "held",
+          each.service,
+          html`at ${each.address}: Consul dropped it in a suspicious way on ${time(each.since)}; it keeps its
+          traffic while it listens.`,
+        ),
+      ),
+    ...warnings.slice(0, mostRows).map((each) => item("starting", "warning", each.subject, each.message)),
+  ];
+  if (items.length === 0) return html``;
+  const more =
+    quarantined.length + held.length + warnings.length + Number(failure !== undefined) - items.length;
+  return html`<section id="attention">
+    <h2>Needs attention</h2>
+    <ul class="problems">
+      ${items}
+    </ul>
+    ${cut(more)}
+  </section>`;
+}
+
+function routesSection(routes: readonly RouteView[], services: ReadonlyMap<string, ServiceView>): Html {
+  if (routes.length === 0)
+    return html`<section id="routes">
+      <h2>URLs</h2>
+      <p class="empty">None. Register a service with tag <code>rest</code> in Consul and it appears here.</p>
+    </section>`;
+  const rows = routes.slice(0, mostRows).map((route) => {
+    const links = route.targets.map(({ service, share }) => {
+      const { instances = [] } = services.get(service) ?? {};
+      const up = instances.filter((each) => each.state === "up" && each.weight > 0).length;
+      return html`<div class="target">
+        ${route.targets.length > 1 ? html`<span class="share">${share} %</span> ` : undefined}<a
+          href="#${anchor(service)}"
+          >${service}</a
+        >
+        ${badge(up > 0 ? "up" : "down", `${up} up`)}
+      </div>`;
+    });
+    const [host, path] = [
+      route.url.slice(0, route.url.indexOf("/")),
+      route.url.slice(route.url.indexOf("/")),
+    ];
+    return html`<tr>
+      <td data-label="URL">
+        <code>${host === "" ? undefined : html`<span class="host">${host}</span>`}${path}</code>
+      </td>
+      <td data-label="leads to">${links.length === 0 ? badge("down", "nothing") : links}</td>
+      <td data-label="why" class="note">
+        ${route.choice ?? "its own name or path"}${route.stripPrefix ? undefined : "; prefix kept"}
+      </td>
+    </tr>`;
+  });
+  return html`<section id="routes">
+    <h2>URLs</h2>
+    <table>
+      <thead>
+        <tr>
+          <th>URL</th>
+          <th>leads to</th>
+          <th>why</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${rows}
+      </tbody>
+    </table>
+    ${cut(routes.length - rows.length)}
+  </section>`;
+}
+
+function tcpSection({ tcp }: View, services: ReadonlyMap<string, ServiceView>): Html {
+  if (tcp.length === 0) return html``;
+  const rows = tcp.slice(0, mostRows).map(({ port, service }) => {
+    const up = (services.get(service)?.instances ?? []).filter(({ state }) => state === "up").length;
+    return html`<tr>
+      <td data-label="port"><code>${port}</code></td>
+      <td data-label="leads to">
+        <a href="#${anchor(service)}">${service}</a> ${badge(up > 0 ? "up" : "down", `${up} up`)}
+      </td>
+    </tr>`;
+  });
+  return html`<section id="tcp">
+    <h2>TCP ports</h2>
+    <table>
+      <thead>
+        <tr>
+          <th>port</th>
+          <th>leads to</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${rows}
+      </tbody>
+    </table>
+    ${cut(tcp.length - rows.length)}
+  </section>`;
+}
+
+/** Service names have passed their grammar, so they can be part of an address. */
+const anchor = (service: string): string => `service-${service}`;
+
+function servicesSection(services: readonly ServiceView[]): Html {
+  if (services.length === 0) return html``;
+  const cards = services.slice(0, mostRows).map(
+    ({ name, options, instances, critical }) =>
+      html`<article id="${anchor(name)}">
+        <h3>${name} <small>${traits(options)}</small></h3>
+        <ul class="instances">
+          ${instances.slice(0, mostInstances).map(instance)}${critical.slice(0, mostInstances).map(
+            (id) =>
+              html`<li class="down">
+                <code><bdi>${plain(id)}</bdi></code> ${badge("down", "not passing")}
+              </li>`,
+          )}
+        </ul>
+        ${cut(Math.max(0, instances.length - mostInstances) + Math.max(0, critical.length - mostInstances))}
+      </article>`,
+  );
+  return html`<section id="services">
+    <h2>Services</h2>
+    <div class="cards">${cards}</div>
+    ${cut(services.length - cards.length)}
+  </section>`;
+}
+
+function instance({ ids, address, weight, state, held }: InstanceView): Html {
+  return html`<li class="${state}" title="${ids.map(plain).join(", ")}">
+    <code>${address}</code>
+    ${badge(state, state)}${held === true ? html` ${badge("starting", "held")}` : undefined}${weight === 100 ? undefined : html` <span class="note">weight ${weight}${weight === 0 ? ": no new requests" : undefined}</span>`}
+  </li>`;
+}
+
+/** What differs from an ordinary service. */
+function traits(options: ServiceView["options"]): string {
+  const said = [
+    ...(options.kind === "tcp" ? ["tcp"] : []),
+    ...(options.balance === "roundrobin" ? [] : [options.balance]),
+    ...(options.sticky ? ["sticky"] : []),
+    ...(options.h2c ? ["h2c"] : []),
+    ...(options.maxconn === undefined ? [] : [`maxconn ${options.maxconn}`]),
+    ...(options.timeoutServer === undefined ? [] : [`timeout ${options.timeoutServer} ms`]),
+    ...(options.healthPath === undefined ? [] : [`health ${options.healthPath}`]),
+  ];
+  return said.join(" · ");
+}
+
+const changeWords = { start: "started", operations: "no reload", reload: "reload" } as const;
+
+function changesSection({ changes }: View): Html {
+  if (changes.length === 0) return html``;
+  const rows = changes.map(
+    ({ at, how, what, milliseconds }) =>
+      html`<tr>
+        <td data-label="when">${time(at)}</td>
+        <td data-label="how">${badge(how === "reload" ? "starting" : "up", changeWords[how])}</td>
+        <td data-label="what">${what}</td>
+        <td data-label="took" class="number">${milliseconds} ms</td>
+      </tr>`,
+  );
+  return html`<section id="changes">
+    <h2>Last changes</h2>
+    <table>
+      <thead>
+        <tr>
+          <th>when</th>
+          <th>how</th>
+          <th>what</th>
+          <th class="number">took</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${rows}
+      </tbody>
+    </table>
+  </section>`;
+}
+
+const cut = (left: number): Html =>
+  left > 0
+    ? html`<p class="note">
+        and ${left} more: narrow with the search box, or see <a href="/routes">/routes</a>.
+      </p>`
+    : html``;

@@ -1,0 +1,174 @@
+/**
+ * What the load balancer says about itself: `/routes` is this as JSON and the page is this as HTML. Field names are part of
+ * the image's interface (README.md): add, never rename. Pure.
+ */
+import type { ServiceOptions } from "../../../model/meta";
+import { routeKey, routeUrl, type Backend, type Problem, type Routing } from "../../../model/routes";
+import { version } from "../../../model/version";
+import type { ServerState } from "./commands";
+import type { Change } from "./controller";
+import type { Held } from "./hold";
+
+export interface ViewInput {
+  /** Why requests should not come here yet, or not any more. */
+  readonly notReady: string | undefined;
+  /** Why the last change is not in force. */
+  readonly failure: string | undefined;
+  readonly consul: { readonly connected: boolean; readonly index: number; readonly lastAnswer: number };
+  readonly routing: Routing | undefined;
+  /** What HAProxy says, by the names that backends have in the routing. */
+  readonly states: readonly ServerState[];
+  /** Servers (`backend/server`) that have answered since they came. */
+  readonly proven: ReadonlySet<string>;
+  readonly held: Iterable<Held>;
+  readonly changes: readonly Change[];
+}
+
+/**
+ * `starting`: has not answered yet; `down`: has answered before; `leaving`: takes no new requests and goes when its last
+ * connection ends; `unknown`: HAProxy does not say.
+ */
+export type InstanceState = "up" | "down" | "starting" | "leaving" | "unknown";
+
+export interface InstanceView {
+  readonly ids: readonly string[];
+  readonly address: string;
+  readonly weight: number;
+  readonly state: InstanceState;
+  /** Consul has dropped it in a suspicious way; it keeps its traffic for a while. */
+  readonly held?: true;
+}
+
+export interface ServiceView {
+  readonly name: string;
+  readonly options: ServiceOptions;
+  readonly instances: readonly InstanceView[];
+  /** Ids of instances that Consul calls critical, or warns of while others serve. */
+  readonly critical: readonly string[];
+}
+
+export interface RouteView {
+  readonly url: string;
+  /** What is looked up: host or `*`, path, slash. */
+  readonly key: string;
+  readonly versionsOf?: string;
+  /** Why it leads where it does, where that is a choice. */
+  readonly choice?: string;
+  readonly stripPrefix: boolean;
+  readonly targets: readonly { readonly service: string; readonly share: number }[];
+}
+
+export interface View {
+  readonly version: string;
+  readonly ready: boolean;
+  readonly why?: string;
+  readonly failure?: string;
+  readonly consul: {
+    readonly connected: boolean;
+    /** The index that is in force. */
+    readonly index: number;
+    /** Null before the first answer. */
+    readonly lastAnswer: string | null;
+  };
+  readonly routes: readonly RouteView[];
+  readonly tcp: readonly { readonly port: number; readonly service: string }[];
+  readonly services: readonly ServiceView[];
+  /** Instances of services that are gone, with connections that are not. */
+  readonly leaving: readonly { readonly backend: string; readonly address: string }[];
+  readonly held: readonly {
+    readonly service: string;
+    readonly id: string;
+    readonly address: string;
+    readonly since: string;
+  }[];
+  readonly quarantined: readonly { readonly subject: string; readonly message: string }[];
+  readonly warnings: readonly { readonly subject: string; readonly message: string }[];
+  readonly changes: readonly Change[];
+}
+
+export function buildView(input: ViewInput): View {
+  const { routing, consul, failure, notReady } = input;
+  const held = [...input.held].map(({ instance, since }) => ({
+    service: instance.service,
+    id: instance.id,
+    address: `${instance.address}:${instance.port}`,
+    since: new Date(since).toISOString(),
+  }));
+  const states = new Map<string, ServerState[]>();
+  for (const state of input.states) {
+    const others = states.get(state.backend);
+    if (others === undefined) states.set(state.backend, [state]);
+    else others.push(state);
+  }
+  const heldAt = new Set(held.map(({ service, address }) => `${service} ${address}`));
+  const backends = routing?.backends ?? [];
+  const known = new Set(backends.map(({ name }) => name));
+  const problems = (level: Problem["level"]) =>
+    (routing?.problems ?? [])
+      .filter((problem) => problem.level === level)
+      .map(({ subject, message }) => ({ subject, message }));
+  return {
+    version,
+    ready: notReady === undefined,
+    ...(notReady === undefined ? {} : { why: notReady }),
+    ...(failure === undefined ? {} : { failure }),
+    consul: {
+      connected: consul.connected,
+      index: consul.index,
+      lastAnswer: consul.lastAnswer === 0 ? null : new Date(consul.lastAnswer).toISOString(),
+    },
+    routes: (routing?.routes ?? []).map((route) => ({
+      url: routeUrl(route),
+      key: routeKey(route),
+      ...(route.versionsOf === undefined ? {} : { versionsOf: route.versionsOf }),
+      ...(route.choice === undefined ? {} : { choice: route.choice }),
+      stripPrefix: route.stripPrefix,
+      targets: route.targets.map(({ service, share }) => ({ service, share })),
+    })),
+    tcp: (routing?.tcp ?? []).map(({ port, service }) => ({ port, service })),
+    services: backends.map((backend) => ({
+      name: backend.service,
+      options: backend.options,
+      instances: instances(backend, states.get(backend.name) ?? [], input.proven, heldAt),
+      critical: backend.unhealthy,
+    })),
+    leaving: input.states
+      .filter(({ backend, maintenance }) => maintenance && !known.has(backend))
+      .map(({ backend, server }) => ({ backend, address: server })),
+    held,
+    quarantined: problems("quarantined"),
+    warnings: problems("warning"),
+    changes: input.changes,
+  };
+}
+
+function instances(
+  backend: Backend,
+  states: readonly ServerState[],
+  proven: ReadonlySet<string>,
+  heldAt: ReadonlySet<string>,
+): InstanceView[] {
+  const live = new Map(states.map((state) => [state.server, state]));
+  const wanted = new Set(backend.servers.map(({ name }) => name));
+  const serving = backend.servers.map((server): InstanceView => {
+    const address = `${server.address}:${server.port}`;
+    return {
+      ids: server.ids,
+      address,
+      weight: server.weight,
+      state: stateOf(live.get(server.name), proven.has(`${backend.name}/${server.name}`)),
+      ...(heldAt.has(`${backend.service} ${address}`) && { held: true }),
+    };
+  });
+  const leaving = states
+    .filter(({ server, maintenance }) => maintenance && !wanted.has(server))
+    .map(({ server, weight }): InstanceView => ({ ids: [], address: server, weight, state: "leaving" }));
+  return [...serving, ...leaving];
+}
+
+function stateOf(live: ServerState | undefined, proven: boolean): InstanceState {
+  if (live === undefined) return "unknown";
+  if (live.maintenance) return "leaving";
+  if (live.up) return "up";
+  return proven ? "down" : "starting";
+}
