@@ -104,6 +104,11 @@ interface Member {
   readonly options: InstanceOptions;
 }
 
+interface Candidate {
+  readonly backend: Backend;
+  readonly problems: readonly Problem[];
+}
+
 export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Routing {
   const problems: Problem[] = [];
   const read = readSettings(catalog.kv, options.lastGood);
@@ -111,7 +116,7 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
 
   const services = new Map<string, Member[]>();
   for (const instance of catalog.instances) {
-    const member = admit(instance);
+    const member = admitted(instance);
     if (member === undefined) continue;
     if (typeof member === "string") {
       problems.push({ level: "quarantined", subject: instance.service, message: member });
@@ -125,8 +130,9 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
   const backends: Backend[] = [];
   const routes = new Map<string, Route>();
   const tcp = new Map<number, TcpPort>();
-  const candidates = [...services].map(([service, members]) => toBackend(service, members, problems));
-  for (const backend of candidates.sort(byClaim)) {
+  const candidates = [...services].map(([service, members]) => candidate(service, members));
+  for (const each of candidates) problems.push(...each.problems);
+  for (const backend of candidates.map((each) => each.backend).sort(byClaim)) {
     const { service } = backend;
     const conflict =
       backend.options.kind === "tcp"
@@ -141,7 +147,9 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
   return {
     settings: read.settings,
     backends: backends.sort((a, b) => compare(a.service, b.service)),
-    routes: [...routes.values(), ...versions.routes].sort((a, b) => compare(routeKey(a), routeKey(b))),
+    routes: [...routes, ...versions.routes.map((route): [string, Route] => [routeKey(route), route])]
+      .sort(([a], [b]) => compare(a, b))
+      .map(([, route]) => route),
     tcp: [...tcp.values()].sort((a, b) => a.port - b.port),
     problems: dedupe(problems),
   };
@@ -168,6 +176,48 @@ function admit(instance: Instance): Member | string | undefined {
   if (!Number.isInteger(instance.port) || instance.port < 1 || instance.port > 65_535)
     return `${who} has port ${instance.port}: register it with a published port from 1 to 65535.`;
   return { instance: { ...instance, address: address.value }, options: parsed.value };
+}
+
+/**
+ * One change among thousands of services should cost what it touches. Catalogs are never written to, so what has been
+ * made of an instance, or of the instances of a service, holds for as long as those are the same objects.
+ */
+const admissions = new WeakMap<Instance, { readonly member: Member | string | undefined }>();
+const candidates = new WeakMap<Member, Candidate & { readonly members: readonly Member[] }>();
+const ownRoutes = new WeakMap<Backend, { readonly key: string; readonly route: Route }>();
+
+function admitted(instance: Instance): Member | string | undefined {
+  const known = admissions.get(instance);
+  if (known !== undefined) return known.member;
+  const member = admit(instance);
+  admissions.set(instance, { member });
+  return member;
+}
+
+function candidate(service: string, members: readonly Member[]): Candidate {
+  const [first] = members;
+  const known = first === undefined ? undefined : candidates.get(first);
+  if (known?.members.length === members.length && members.every((each, i) => each === known.members[i]))
+    return known;
+  const problems: Problem[] = [];
+  const made = { backend: toBackend(service, members, problems), problems, members };
+  if (first !== undefined) candidates.set(first, made);
+  return made;
+}
+
+function ownRoute(backend: Backend): { readonly key: string; readonly route: Route } {
+  const known = ownRoutes.get(backend);
+  if (known !== undefined) return known;
+  const { host, path = `/${backend.service}`, stripPrefix } = backend.options;
+  const route: Route = {
+    ...(host === undefined ? {} : { host }),
+    path,
+    stripPrefix,
+    targets: [{ backend: backend.name, service: backend.service, share: 100 }],
+  };
+  const made = { key: routeKey(route), route };
+  ownRoutes.set(backend, made);
+  return made;
 }
 
 function toBackend(service: string, members: readonly Member[], problems: Problem[]): Backend {
@@ -220,6 +270,8 @@ function byClaim(a: Backend, b: Backend): number {
  * cannot move a service by itself; at a tie the answer must only be the same every time.
  */
 function agree(members: readonly Member[]): { options: ServiceOptions; differing: number } {
+  const [only, ...more] = members;
+  if (only !== undefined && more.length === 0) return { options: only.options.service, differing: 0 };
   const votes = new Map<string, { options: ServiceOptions; count: number }>();
   for (const { options } of members) {
     const key = JSON.stringify(Object.entries(options.service).sort(([a], [b]) => compare(a, b)));
@@ -233,14 +285,7 @@ function agree(members: readonly Member[]): { options: ServiceOptions; differing
 }
 
 function claimRoute(backend: Backend, routes: Map<string, Route>): string | undefined {
-  const { host, path = `/${backend.service}`, stripPrefix } = backend.options;
-  const route: Route = {
-    ...(host === undefined ? {} : { host }),
-    path,
-    stripPrefix,
-    targets: [{ backend: backend.name, service: backend.service, share: 100 }],
-  };
-  const key = routeKey(route);
+  const { key, route } = ownRoute(backend);
   const owner = routes.get(key)?.targets[0]?.service;
   if (owner !== undefined)
     return `Service ${backend.service} wants ${routeUrl(route)}, which ${owner} already has: give one of them another SERVICE_PATH, SERVICE_HOST or SERVICE_NAME.`;

@@ -20,11 +20,24 @@ export function parseShares(value: string): Shares | undefined {
   return [...shares.values()].reduce((sum, each) => sum + each, 0) === 100 ? shares : undefined;
 }
 
-interface Family {
+interface Member {
+  /** Of the family, in the map of routes. */
+  readonly key: string;
+  readonly kvKey: string;
   readonly host: string | undefined;
   readonly base: string;
-  readonly versions: Map<number, Backend>;
+  readonly number: number;
+  readonly backend: Backend;
 }
+
+interface Chosen {
+  readonly route: Route;
+  readonly problems: readonly Problem[];
+}
+
+/** As in routes.ts: what has been made of backends holds for as long as they are the same objects. */
+const memberships = new WeakMap<Backend, { readonly member: Member | undefined }>();
+const choices = new WeakMap<Backend, Chosen & { readonly of: readonly unknown[] }>();
 
 export function chooseVersions(
   backends: readonly Backend[],
@@ -35,55 +48,81 @@ export function chooseVersions(
   const routes: Route[] = [];
   const problems: Problem[] = [];
   const ready = readiness(proven);
-  for (const { host, base, versions } of families(backends).values()) {
-    const key = `${host ?? "*"}/${base}/`;
+  for (const [key, members] of families(backends)) {
     // A service that is literally called so, or has asked for this path, comes first.
     if (taken.has(key)) continue;
-    const kvKey = kv.versions + base;
-    const value = Object.hasOwn(values, kvKey) ? values[kvKey] : undefined;
-    const shares = value === undefined ? undefined : parseShares(value);
-    if (value !== undefined && shares === undefined)
-      problems.push({
-        level: "warning",
-        subject: kvKey,
-        message: `The KV value ${show(value)} of ${kvKey} is neither a version (v1) nor shares that add up to 100 (v1=90,v2=10); the newest version answers instead.`,
-      });
-    const { targets, choice } =
-      shares === undefined ? newest(versions, ready) : shared(versions, shares, ready);
-    for (const number of shares?.keys() ?? [])
-      if (!versions.has(number))
-        problems.push({
-          level: "warning",
-          subject: kvKey,
-          message: `${kvKey} names v${number}, but no service ${base}/v${number} is registered: start it, or set another version.`,
-        });
-    const strip = [...versions.values()].every((backend) => backend.options.stripPrefix);
-    routes.push({
-      ...(host === undefined ? {} : { host }),
-      path: `/${base}`,
-      stripPrefix: strip,
-      versionsOf: base,
-      choice,
-      targets,
-    });
+    const [first] = members;
+    if (first === undefined) continue;
+    const value = Object.hasOwn(values, first.kvKey) ? values[first.kvKey] : undefined;
+    // The only version answers whether it is ready or not.
+    const only = members.length === 1 && value === undefined;
+    const of = only ? members : [value, ...members, ...members.map(({ backend }) => ready(backend))];
+    const known = choices.get(first.backend);
+    const same = known?.of.length === of.length && known.of.every((each, index) => each === of[index]);
+    const chosen = same ? known : { ...choose(first, members, value, ready), of };
+    if (!same) choices.set(first.backend, chosen);
+    routes.push(chosen.route);
+    problems.push(...chosen.problems);
   }
   return { routes, problems };
 }
 
+function choose(
+  { host, base, kvKey }: Member,
+  members: readonly Member[],
+  value: string | undefined,
+  ready: Readiness,
+): Chosen {
+  const versions = new Map(members.map(({ number, backend }) => [number, backend]));
+  const problems: Problem[] = [];
+  const shares = value === undefined ? undefined : parseShares(value);
+  if (value !== undefined && shares === undefined)
+    problems.push({
+      level: "warning",
+      subject: kvKey,
+      message: `The KV value ${show(value)} of ${kvKey} is neither a version (v1) nor shares that add up to 100 (v1=90,v2=10); the newest version answers instead.`,
+    });
+  const { targets, choice } =
+    shares === undefined ? newest(versions, ready) : shared(versions, shares, ready);
+  for (const number of shares?.keys() ?? [])
+    if (!versions.has(number))
+      problems.push({
+        level: "warning",
+        subject: kvKey,
+        message: `${kvKey} names v${number}, but no service ${base}/v${number} is registered: start it, or set another version.`,
+      });
+  const route = {
+    ...(host === undefined ? {} : { host }),
+    path: `/${base}`,
+    stripPrefix: members.every(({ backend }) => backend.options.stripPrefix),
+    versionsOf: base,
+    choice,
+    targets,
+  };
+  return { route, problems };
+}
+
 /** Services with a path of their own have left their name, and with it their versions. */
-function families(backends: readonly Backend[]): Map<string, Family> {
-  const found = new Map<string, Family>();
+function families(backends: readonly Backend[]): Map<string, Member[]> {
+  const found = new Map<string, Member[]>();
   for (const backend of backends) {
-    const version = parseVersion(backend.service);
-    if (version === undefined || backend.options.kind !== "http" || backend.options.path !== undefined)
-      continue;
-    const { host } = backend.options;
-    const key = `${host ?? "*"}/${version.base}`;
-    const family = found.get(key) ?? { host, base: version.base, versions: new Map<number, Backend>() };
-    family.versions.set(version.number, backend);
-    found.set(key, family);
+    const known = memberships.get(backend) ?? { member: toMember(backend) };
+    memberships.set(backend, known);
+    const { member } = known;
+    if (member === undefined) continue;
+    const family = found.get(member.key);
+    if (family === undefined) found.set(member.key, [member]);
+    else family.push(member);
   }
   return found;
+}
+
+function toMember(backend: Backend): Member | undefined {
+  const version = parseVersion(backend.service);
+  const { host, path, kind } = backend.options;
+  if (version === undefined || kind !== "http" || path !== undefined) return undefined;
+  const { base, number } = version;
+  return { key: `${host ?? "*"}/${base}/`, kvKey: kv.versions + base, host, base, number, backend };
 }
 
 const target = (backend: Backend, percent: number): Target => ({

@@ -39,9 +39,8 @@ export const instanceKey = (instance: Instance): string =>
   `${instance.service}\n${instance.address} ${instance.port}`;
 
 export function hold(input: HoldInput): HoldOutput {
-  const now = new Map(input.now.map((instance) => [instanceKey(instance), instance]));
-  const usable = (key: string) => now.get(key)?.healthy === true;
-  const lost = input.before.filter((instance) => instance.healthy && !usable(instanceKey(instance)));
+  const lost = findLost(input.before, input.now);
+  if (lost.length === 0) return { instances: input.now, held: new Map() };
   const newlyLost = lost.filter((instance) => !input.held.has(instanceKey(instance)));
   const holdNew = input.suspicious || isLandslide(input.before, newlyLost);
 
@@ -59,6 +58,17 @@ export function hold(input: HoldInput): HoldOutput {
   }
   const others = input.now.filter((instance) => !held.has(instanceKey(instance)));
   return { instances: [...others, ...[...held.values()].map(({ instance }) => instance)], held };
+}
+
+/** What was usable and is not. Of thousands of instances nearly all are the same objects, which costs next to nothing. */
+function findLost(before: readonly Instance[], after: readonly Instance[]): Instance[] {
+  let start = 0;
+  while (start < before.length && before[start] === after[start]) start++;
+  const same = new Set(after.slice(start));
+  const doubtful = before.slice(start).filter((instance) => instance.healthy && !same.has(instance));
+  if (doubtful.length === 0) return [];
+  const usable = new Set(after.filter(({ healthy }) => healthy).map(instanceKey));
+  return doubtful.filter((instance) => !usable.has(instanceKey(instance)));
 }
 
 /** One step that takes away every usable instance of at least half of the services. */

@@ -12,9 +12,10 @@ export function assignPlaces(routing: Routing, actual: Actual, before: Places): 
   const homeless: string[] = [];
   for (const backend of routing.backends) {
     const place = before.get(backend.name);
-    const ordinary = renderBackend(backend, "x").head === spareHead("x");
-    if (place !== undefined && ordinary) places.set(backend.name, place);
-    else if (ordinary && !actual.backends.has(backend.name)) homeless.push(backend.name);
+    if (place === undefined && actual.backends.has(backend.name)) continue;
+    if (renderBackend(backend, "x").head !== spareHead("x")) continue;
+    if (place !== undefined) places.set(backend.name, place);
+    else homeless.push(backend.name);
   }
   const taken = new Set(places.values());
   const busy = (name: string) => actual.backends.get(name)?.servers.size ?? 0;

@@ -52,7 +52,7 @@ export function plan(actual: Actual, desired: Rendered): Plan {
   if (reasons.length > 0) return { kind: "reload", reasons };
   // Servers before the routes that lead to them, and routes away before the servers they led to.
   const operations = [
-    ...desired.backends.flatMap((backend) => arrivals(actual.backends.get(backend.name), backend)),
+    ...arrivals(actual, desired),
     ...mapAdditions("splits.map", actual, desired),
     ...mapAdditions("routes.map", actual, desired),
     ...mapRemovals("routes.map", actual, desired),
@@ -72,14 +72,14 @@ function reloadReasons(actual: Actual, desired: Rendered): string[] {
       return old === text ? [] : [`${name} changed (${difference(old, text)})`];
     }),
     ...[...before.keys()].filter((name) => !after.has(name)).map((name) => `${name} is gone`),
-    ...desired.backends.flatMap(({ name, service, head }) => {
-      const old = actual.backends.get(name);
-      if (service === undefined) return old === undefined ? ["the pool of spare backends is new"] : [];
-      if (old === undefined) return [`service ${service} is new ${why(name, head)}`];
-      return old.head === head
-        ? []
-        : [`service ${service} has other options (${difference(old.head, head)})`];
-    }),
+    ...desired.backends
+      .filter(({ name, head }) => actual.backends.get(name)?.head !== head)
+      .map(({ name, service, head }) => {
+        const old = actual.backends.get(name);
+        if (service === undefined) return "the pool of spare backends is new";
+        if (old === undefined) return `service ${service} is new ${why(name, head)}`;
+        return `service ${service} has other options (${difference(old.head, head)})`;
+      }),
   ];
 }
 
@@ -95,41 +95,53 @@ function difference(old: string, text: string): string {
   return `${gone[0] ?? "nothing"} -> ${come[0] ?? "nothing"}`;
 }
 
-function arrivals(
-  actual: ActualBackend | undefined,
-  { name: backend, servers }: RenderedBackend,
-): Operation[] {
-  return servers.flatMap(({ name: server, weight, definition }): Operation[] => {
-    const known = actual?.servers.get(server);
-    if (known === undefined) return [{ kind: "add", backend, server, weight, definition }];
-    if (known.leaving) return [{ kind: "return", backend, server, weight }];
-    return known.weight === weight ? [] : [{ kind: "weight", backend, server, weight }];
-  });
+// These go through all that there is for each change, so they make nothing for what has not changed.
+
+function arrivals(actual: Actual, desired: Rendered): Operation[] {
+  const operations: Operation[] = [];
+  for (const { name: backend, servers } of desired.backends) {
+    const had = actual.backends.get(backend)?.servers;
+    for (const { name: server, weight, definition } of servers) {
+      const known = had?.get(server);
+      if (known === undefined) operations.push({ kind: "add", backend, server, weight, definition });
+      else if (known.leaving) operations.push({ kind: "return", backend, server, weight });
+      else if (known.weight !== weight) operations.push({ kind: "weight", backend, server, weight });
+    }
+  }
+  return operations;
 }
 
 function departures(actual: Actual, desired: Rendered): Operation[] {
-  const wanted = new Map(
-    desired.backends.map(({ name, servers }) => [name, new Set(servers.map((s) => s.name))]),
-  );
-  return [...actual.backends].flatMap(([backend, { servers }]) =>
-    [...servers]
-      .filter(([server, { leaving }]) => !leaving && wanted.get(backend)?.has(server) !== true)
-      .map(([server]): Operation => ({ kind: "leave", backend, server })),
-  );
+  const wanted = new Map<string, RenderedBackend>();
+  for (const backend of desired.backends) wanted.set(backend.name, backend);
+  const operations: Operation[] = [];
+  for (const [backend, { servers }] of actual.backends) {
+    const wantedServers = wanted.get(backend)?.servers ?? [];
+    if (wantedServers.length === servers.size && wantedServers.every(({ name }) => servers.has(name)))
+      continue;
+    const names = new Set(wantedServers.map(({ name }) => name));
+    for (const [server, { leaving }] of servers)
+      if (!leaving && !names.has(server)) operations.push({ kind: "leave", backend, server });
+  }
+  return operations;
 }
 
 function mapAdditions(map: MapName, actual: Actual, desired: Rendered): Operation[] {
   const before = actual.maps[map];
-  return [...desired.maps[map]].flatMap(([key, value]): Operation[] => {
+  const operations: Operation[] = [];
+  for (const [key, value] of desired.maps[map]) {
     const old = before.get(key);
-    return old === value ? [] : [{ kind: "map", change: old === undefined ? "add" : "set", map, key, value }];
-  });
+    if (old !== value)
+      operations.push({ kind: "map", change: old === undefined ? "add" : "set", map, key, value });
+  }
+  return operations;
 }
 
 function mapRemovals(map: MapName, actual: Actual, desired: Rendered): Operation[] {
-  return [...actual.maps[map].keys()]
-    .filter((key) => !desired.maps[map].has(key))
-    .map((key) => ({ kind: "unmap", map, key }));
+  const operations: Operation[] = [];
+  for (const key of actual.maps[map].keys())
+    if (!desired.maps[map].has(key)) operations.push({ kind: "unmap", map, key });
+  return operations;
 }
 
 /** What HAProxy has right after it has loaded a configuration. */
@@ -148,26 +160,29 @@ export function loaded(rendered: Rendered): Actual {
 
 /** What HAProxy has after operations that all succeeded. */
 export function applied(actual: Actual, operations: readonly Operation[]): Actual {
-  const backends = new Map(
-    [...actual.backends].map(([name, { head, servers }]) => [name, { head, servers: new Map(servers) }]),
-  );
-  const maps = {
-    "routes.map": new Map(actual.maps["routes.map"]),
-    "splits.map": new Map(actual.maps["splits.map"]),
-  };
+  const backends = new Map(actual.backends);
+  const touched = (map: MapName) =>
+    operations.some((operation) => "map" in operation && operation.map === map);
+  const copied = (map: MapName) => (touched(map) ? new Map(actual.maps[map]) : new Map<string, string>());
+  const maps = { "routes.map": copied("routes.map"), "splits.map": copied("splits.map") };
   for (const operation of operations) {
     if (operation.kind === "map") maps[operation.map].set(operation.key, operation.value);
     else if (operation.kind === "unmap") maps[operation.map].delete(operation.key);
     else {
-      const servers = backends.get(operation.backend)?.servers;
-      const known = servers?.get(operation.server);
-      servers?.set(operation.server, {
-        weight: weightAfter(operation, known),
-        leaving: operation.kind === "leave",
-      });
+      const backend = backends.get(operation.backend);
+      if (backend === undefined) continue;
+      const known = backend.servers.get(operation.server);
+      const server = { weight: weightAfter(operation, known), leaving: operation.kind === "leave" };
+      const servers = new Map(backend.servers).set(operation.server, server);
+      backends.set(operation.backend, { head: backend.head, servers });
     }
   }
-  return { parts: actual.parts, backends, maps };
+  const after = (map: MapName) => (touched(map) ? maps[map] : actual.maps[map]);
+  return {
+    parts: actual.parts,
+    backends,
+    maps: { "routes.map": after("routes.map"), "splits.map": after("splits.map") },
+  };
 }
 
 function weightAfter(

@@ -94,7 +94,7 @@ export function render(routing: Routing, options: RenderOptions, places: Places 
       { name: "the backend for nothing", text: lines(`backend ${nowhere} from http`, []) },
     ],
     backends: [
-      ...routing.backends.map((backend) => renderBackend(backend, at(backend.name))),
+      ...routing.backends.map((backend) => rendered(backend, at(backend.name))),
       ...spareNames
         .filter((name) => !taken.has(name))
         .map((name) => ({
@@ -120,6 +120,17 @@ export function toConfig(rendered: Rendered): string {
 
 export const toMapFile = (map: ReadonlyMap<string, string>): string =>
   [...map].map(([key, value]) => `${key} ${value}\n`).join("");
+
+/** A backend that is still the same object looks as it did: a change among thousands costs what it touches. */
+const renderings = new WeakMap<Backend, RenderedBackend>();
+
+function rendered(backend: Backend, name: string): RenderedBackend {
+  const known = renderings.get(backend);
+  if (known?.name === name) return known;
+  const made = renderBackend(backend, name);
+  renderings.set(backend, made);
+  return made;
+}
 
 export function renderBackend(backend: Backend, name: string): RenderedBackend {
   const { options } = backend;
@@ -177,16 +188,33 @@ type At = (backend: string) => string;
 
 /** key -> backend or split | prefix to take off | v when it stands for versions | length of the path | service */
 function routesMap(routes: readonly Route[], at: At): Map<string, string> {
-  return new Map(
-    routes.map((route) => {
-      const [target, ...more] = route.targets;
-      const backend = more.length > 0 ? groupOf(route) : target === undefined ? nowhere : at(target.backend);
-      const prefix = route.stripPrefix && route.path !== "/" ? route.path.length : 0;
-      const versions = route.versionsOf === undefined ? "-" : "v";
-      const service = target?.service ?? route.versionsOf ?? "-";
-      return [routeKey(route), [backend, prefix, versions, route.path.length, service].join("|")];
-    }),
-  );
+  const map = new Map<string, string>();
+  for (const route of routes) {
+    const [target] = route.targets;
+    const backend =
+      route.targets.length > 1 ? groupOf(route) : target === undefined ? nowhere : at(target.backend);
+    const known = entries.get(route);
+    const entry = known?.backend === backend ? known : toEntry(route, backend);
+    if (entry !== known) entries.set(route, entry);
+    map.set(entry.key, entry.value);
+  }
+  return map;
+}
+
+interface Entry {
+  readonly backend: string;
+  readonly key: string;
+  readonly value: string;
+}
+
+const entries = new WeakMap<Route, Entry>();
+
+function toEntry(route: Route, backend: string): Entry {
+  const prefix = route.stripPrefix && route.path !== "/" ? route.path.length : 0;
+  const versions = route.versionsOf === undefined ? "-" : "v";
+  const service = route.targets[0]?.service ?? route.versionsOf ?? "-";
+  const value = [backend, prefix, versions, route.path.length, service].join("|");
+  return { backend, key: routeKey(route), value };
 }
 
 /** HAProxy draws a slot from 0 to 99 and finds the backend and the service of that slot. */
