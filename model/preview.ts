@@ -1,13 +1,15 @@
 /** What the Pulumi program needs at preview: the routing of services that do not run yet. */
 import type { Kind } from "./meta";
-import { routeUrl, type Instance, type Routing } from "./routes";
+import { routeUrl, type Instance, type Routing, type Target } from "./routes";
 
-/** A service of the configuration as an instance of it would be registered. */
-export function plannedInstance(service: {
+export interface PlannedService {
   readonly name: string;
   readonly type: "rest" | Kind;
   readonly meta?: Readonly<Record<string, string>>;
-}): Instance {
+}
+
+/** A service of the configuration as an instance of it would be registered. */
+export function plannedInstance(service: PlannedService): Instance {
   return {
     service: service.name,
     id: "planned",
@@ -21,14 +23,28 @@ export function plannedInstance(service: {
   };
 }
 
+/** All of its instances; a service without any is one instance that does not serve, so that its routes are there. */
+export function plannedInstances(service: PlannedService, replicas: number): Instance[] {
+  const one = plannedInstance(service);
+  if (replicas < 1) return [{ ...one, healthy: false }];
+  return Array.from({ length: Math.min(replicas, 65_535) }, (_, index) => ({
+    ...one,
+    id: `planned ${index + 1}`,
+    port: index + 1,
+  }));
+}
+
+/** Where a route leads: `hello/v2`, or `90% hello/v1, 10% hello/v2`. */
+export function leadsTo(targets: readonly Pick<Target, "service" | "share">[]): string {
+  const shown = targets.map(({ service, share }) => (share === 100 ? service : `${share}% ${service}`));
+  return shown.length === 0 ? "nothing" : shown.join(", ");
+}
+
 /** One line for each URL and port, in a stable order, fit for a diff. */
 export function describeRouting(routing: Routing): string[] {
   const http = routing.routes.map((route) => {
-    const shown = route.targets.map(({ service, share }) =>
-      share === 100 ? service : `${share}% ${service}`,
-    );
     const why = route.choice === undefined ? "" : ` (${route.choice})`;
-    return `${routeUrl(route)} -> ${shown.length === 0 ? "nothing" : shown.join(", ")}${why}`;
+    return `${routeUrl(route)} -> ${leadsTo(route.targets)}${why}`;
   });
   const tcp = routing.tcp.map(({ port, service }) => `tcp port ${port} -> ${service}`);
   return [...http, ...tcp];
