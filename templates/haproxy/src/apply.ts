@@ -29,11 +29,21 @@ const longestReap = 5_000;
 const isArrival = (operation: Operation): operation is Extract<Operation, { kind: "add" | "return" }> =>
   operation.kind === "add" || operation.kind === "return";
 
-/** The service of each backend, of before and after a change. */
-function servicesOf(...configurations: readonly (Rendered | undefined)[]): Map<string, string> {
+const serverOf = ({ backend, server }: { readonly backend: string; readonly server: string }): string =>
+  `${backend}/${server}`;
+
+/** The service of each backend that operations touch, as it is or was called. */
+function servicesOf(
+  operations: readonly Operation[],
+  ...configurations: readonly (Rendered | undefined)[]
+): Map<string, string> {
+  const touched = new Set(
+    operations.flatMap((operation) => ("backend" in operation ? [operation.backend] : [])),
+  );
   const services = new Map<string, string>();
-  for (const { name, service } of configurations.flatMap((each) => each?.backends ?? []))
-    if (service !== undefined) services.set(name, service);
+  for (const configuration of configurations)
+    for (const { name, service } of configuration?.backends ?? [])
+      if (service !== undefined && touched.has(name)) services.set(name, service);
   return services;
 }
 
@@ -77,8 +87,7 @@ export class Applier {
     this.runtime = new Runtime(`${runDir}/worker.sock`, dir);
     this.greeter = new Greeter({
       answered: (newcomer) => this.answered(newcomer),
-      wanted: ({ backend, server }) =>
-        this.actual?.backends.get(backend)?.servers.get(server)?.leaving === false,
+      wanted: (newcomer) => this.serves(newcomer),
     });
   }
 
@@ -91,7 +100,6 @@ export class Applier {
     return this.alone(async () => {
       const done =
         this.actual === undefined ? await this.start(routing) : await this.change(this.actual, routing);
-      this.forget(routing);
       this.reap();
       return done;
     });
@@ -131,16 +139,26 @@ export class Applier {
   private async answered({ backend, server, options }: Newcomer): Promise<void> {
     // That something listens is not all that HAProxy's check asks of HTTP/2.
     if (!options.h2c) await this.runtime.healthy(backend, server);
+    if (!this.serves({ backend, server })) return;
     const origin = [...this.places].find(([, place]) => place === backend)?.[0] ?? backend;
     this.proven.add(`${origin}/${server}`);
     this.options.onProven();
   }
 
-  private forget(routing: Routing): void {
-    const wanted = new Set(
-      routing.backends.flatMap(({ name, servers }) => servers.map((s) => `${name}/${s.name}`)),
-    );
-    for (const server of this.proven) if (!wanted.has(server)) this.proven.delete(server);
+  private serves({ backend, server }: Pick<Newcomer, "backend" | "server">): boolean {
+    return this.actual?.backends.get(backend)?.servers.get(server)?.leaving === false;
+  }
+
+  /** Those that leave have to show again that they answer when they come back. */
+  private forget(operations: readonly Operation[], places: Places): void {
+    const leaving = operations.filter(({ kind }) => kind === "leave");
+    if (leaving.length === 0) return;
+    const origin = new Map([...places].map(([backend, place]) => [place, backend]));
+    for (const operation of leaving)
+      if (operation.kind === "leave") {
+        const { backend, server } = operation;
+        this.proven.delete(serverOf({ backend: origin.get(backend) ?? backend, server }));
+      }
   }
 
   private path(name: string): string {
@@ -164,7 +182,7 @@ export class Applier {
     await this.haproxy.start();
     this.lastGood = desired;
     this.actual = loaded(desired);
-    this.greeter.greet(newcomers(desired, new Set()));
+    this.greeter.greet(newcomers(desired, () => true));
     return { how: "start", what: `${routing.backends.length} services` };
   }
 
@@ -173,9 +191,10 @@ export class Applier {
     const desired = render(routing, this.options.render, places);
     const steps = plan(actual, desired);
     if (steps.kind === "reload") return this.reload(routing, steps.reasons);
-    const services = servicesOf(this.lastGood, desired);
+    const before = this.places;
     this.places = places;
     if (steps.kind === "nothing") return undefined;
+    const services = servicesOf(steps.operations, this.lastGood, desired);
     let complaints = await this.operate(actual, steps.operations);
     if (complaints.length > 0) {
       // Somebody else has changed the worker, or a server was gone already: look, and do what is left to do.
@@ -187,11 +206,14 @@ export class Applier {
     if (complaints.length > 0)
       return this.reload(routing, [`HAProxy refused a change while running (${some(complaints)})`]);
     this.lastGood = desired;
-    const arriving = new Set(
-      steps.operations.filter(isArrival).map(({ backend, server }) => `${backend}/${server}`),
-    );
+    this.forget(steps.operations, before);
+    const arriving = new Set(steps.operations.filter(isArrival).map(({ backend }) => backend));
+    const arrived = new Set(steps.operations.filter(isArrival).map(serverOf));
     this.greeter.greet(
-      newcomers(desired, new Set()).filter(({ backend, server }) => arriving.has(`${backend}/${server}`)),
+      newcomers(
+        desired,
+        (backend, server) => arriving.has(backend) && arrived.has(serverOf({ backend, server })),
+      ),
     );
     return { how: "operations", what: describe(steps.operations, services) };
   }
@@ -224,7 +246,11 @@ export class Applier {
     for (const reason of new Set(reasons.map(reasonKind))) this.options.metrics.reload(reason);
     // What the new worker has may differ from the file; see, and put it right at once.
     this.actual = await this.runtime.actual(loaded(desired));
-    this.greeter.greet(newcomers(desired, up));
+    const wanted = new Set(
+      routing.backends.flatMap(({ name, servers }) => servers.map((s) => `${name}/${s.name}`)),
+    );
+    for (const server of this.proven) if (!wanted.has(server)) this.proven.delete(server);
+    this.greeter.greet(newcomers(desired, (backend, server) => !up.has(serverOf({ backend, server }))));
     const rest = plan(this.actual, desired);
     if (rest.kind === "operations") {
       this.options.metrics.drifted();

@@ -26,14 +26,16 @@ const slowPause = 500;
 const mostAtOnce = 200;
 
 /** The servers of a configuration that HAProxy does not call up. */
-export function newcomers(rendered: Rendered, up: ReadonlySet<string>): Newcomer[] {
-  return rendered.backends.flatMap(({ name: backend, options, servers }) =>
-    options === undefined
-      ? []
-      : servers
-          .filter((server) => !up.has(`${backend}/${server.name}`))
-          .map(({ name: server, address, port }) => ({ backend, server, address, port, options })),
-  );
+export function newcomers(
+  rendered: Rendered,
+  isNew: (backend: string, server: string) => boolean,
+): Newcomer[] {
+  const found: Newcomer[] = [];
+  for (const { name: backend, options, servers } of rendered.backends)
+    for (const { name: server, address, port } of servers)
+      if (options !== undefined && isNew(backend, server))
+        found.push({ backend, server, address, port, options });
+  return found;
 }
 
 export interface GreeterEvents {
