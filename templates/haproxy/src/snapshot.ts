@@ -7,6 +7,10 @@ const format = 1;
 export const writeSnapshot = (path: string, catalog: Catalog): Promise<void> =>
   writeWhole(path, JSON.stringify({ format, ...catalog }));
 
+/** The same for people to read and to keep: one line for each value. */
+export const formatSnapshot = (catalog: Catalog): string =>
+  `${JSON.stringify({ format, ...catalog }, null, 2)}\n`;
+
 /** A snapshot that cannot be read is none: the load balancer then waits for Consul. */
 export async function readSnapshot(path: string): Promise<Catalog | undefined> {
   const content = await readIfThere(path);

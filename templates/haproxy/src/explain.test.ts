@@ -1,0 +1,160 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { buildRouting, type Instance } from "../../../model/routes";
+import { explain, parseAsked, type Explanation } from "./explain";
+import { explainText } from "./explain-text";
+import { render } from "./render";
+import { catalogs, renderOptions } from "./testing";
+
+const instance = (service: string, port: number, given: Partial<Instance> = {}): Instance => ({
+  service,
+  id: `${service}:${port}`,
+  node: "n",
+  address: "10.0.0.1",
+  port,
+  tags: ["rest"],
+  meta: {},
+  healthy: true,
+  ...given,
+});
+
+function ask(url: string, instances: readonly Instance[], kv: Record<string, string> = {}): Explanation {
+  const asked = parseAsked(url);
+  if (!asked.ok) throw new Error(asked.error);
+  return explain(asked.value, { instances, kv }, buildRouting({ instances, kv }));
+}
+
+const hello = [instance("hello/v1", 1), instance("hello/v2", 2), instance("hello/v2", 3)];
+
+test.each<[string, Explanation["asked"] | undefined]>([
+  ["http://x.org/a/b?c=d#e", { host: "x.org", path: "/a/b" }],
+  ["https://X.org:8080", { host: "x.org", path: "/" }],
+  ["/a", { path: "/a" }],
+  ["", undefined],
+  ["x.org/a", undefined],
+  ["ftp://x.org/", undefined],
+  ["/a b", undefined],
+  ["/a\n/b", undefined],
+])("the request of %j", (url, expected) => {
+  const asked = parseAsked(url);
+  expect(asked.ok ? asked.value : undefined).toEqual(expected);
+});
+
+describe("a request is explained", () => {
+  test("by its route, its version and all instances", () => {
+    expect(explainText(ask("http://localhost/hello/x", hello))).toEqual([
+      "http://localhost/hello/x: goes to one of 2 instances of hello/v2.",
+      "route      /hello (looked up as */hello/)",
+      "version    newest version with healthy instances",
+      "           of hello/v1 (1 instance), hello/v2 (2 instances)",
+      "           can be set in Consul's KV: service/haproxy/versions/hello",
+      "path seen  /x, with X-Forwarded-Prefix: /hello",
+      "backend    svc:hello:v2, balance roundrobin",
+      "instance   10.0.0.1:2 of hello/v2, weight 100 (hello/v2:2)",
+      "instance   10.0.0.1:3 of hello/v2, weight 100 (hello/v2:3)",
+    ]);
+  });
+
+  test("by shares", () => {
+    const found = ask("/hello", hello, { "service/haproxy/versions/hello": "v1=90,v2=10" });
+    expect(found.targets.map(({ service, share }) => [service, share])).toEqual([
+      ["hello/v1", 90],
+      ["hello/v2", 10],
+    ]);
+    expect(found.why).toBe("goes to one of 3 instances of hello/v1 or hello/v2");
+  });
+
+  test("by host before length", () => {
+    const found = ask("http://x.org:81/a/b", [
+      instance("a/b", 1),
+      instance("c", 2, { meta: { host: "x.org", path: "/a" } }),
+    ]);
+    expect(found).toMatchObject({
+      answer: "proxied",
+      route: { url: "x.org/a", instead: ["/a/b"], seen: "/b", prefix: "/a" },
+    });
+  });
+
+  test.each<[string, Partial<Instance>, RegExp]>([
+    ["critical", { healthy: false }, /^critical/],
+    ["starting", { warning: true }, /^starting/],
+    ["without a tag for us", { tags: ["other"] }, /none of the tags rest, http, tcp: its tags are "other"/],
+    ["of a bad option", { meta: { weight: "heavy" } }, /^quarantined: .*SERVICE_WEIGHT="heavy"/],
+    ["of a bad address", { address: "localhost" }, /^quarantined: .*is not an IP address/],
+    ["tagged tcp", { tags: ["tcp"], meta: { tcp_port: "25" } }, /^quarantined: is tagged tcp/],
+  ])("an instance that is %s is left out", (_, given, why) => {
+    const found = ask("/a", [instance("a", 1), instance("a", 2), instance("a", 3, given)]);
+    expect(found.targets[0]?.instances).toHaveLength(2);
+    expect(found.targets[0]?.leftOut).toEqual([expect.objectContaining({ id: "a:3", node: "n" })]);
+    expect(found.targets[0]?.leftOut[0]?.why).toMatch(why);
+  });
+
+  test("an instance of weight 0 is among them and gets nothing", () => {
+    const found = ask("/a", [instance("a", 1, { meta: { weight: "0" } })]);
+    expect(found.answer).toBe(503);
+    expect(found.targets[0]?.instances[0]?.but).toContain("weight is 0");
+  });
+});
+
+describe("what is not answered is explained", () => {
+  test("503: nobody is healthy", () => {
+    const found = ask("/a", [instance("a", 1, { healthy: false })]);
+    expect(found).toMatchObject({ answer: 503, why: "no instance of a takes requests" });
+    expect(found.targets[0]?.leftOut[0]?.why).toMatch(/^critical/);
+  });
+
+  test("404: a version that is not there", () => {
+    const found = ask("/hello/v7/x", [...hello, instance("hello/v7", 9, { meta: { balance: "best" } })]);
+    expect(found).toMatchObject({ answer: 404, related: [{ subject: "hello/v7" }] });
+    expect(found.why).toContain("hello has no version v7");
+    expect(found.related[0]?.why).toContain('SERVICE_BALANCE="best"');
+  });
+
+  test.each<[string, Instance, RegExp]>([
+    ["has no tag", instance("a", 1, { tags: [] }), /none of the tags/],
+    ["is UDP", instance("a", 1, { tags: ["rest", "udp"] }), /UDP/],
+    [
+      "answers for another host",
+      instance("a", 1, { meta: { host: "x.org" } }),
+      /answers for host x.org only/,
+    ],
+  ])("404: a service of that name %s", (_, given, why) => {
+    const found = ask("http://localhost/a/b", [given]);
+    expect(found.answer).toBe(404);
+    expect(found.related[0]?.why).toMatch(why);
+  });
+
+  test("404: the path belongs to another service", () => {
+    const found = ask("/b", [instance("a", 1), instance("b", 2, { meta: { path: "/a" } })]);
+    expect(found.related[0]?.why).toContain("which a already has");
+  });
+
+  test("404: nothing is like it; /hello/v1 is not /hello/v10", () => {
+    expect(ask("/hello/v10", [instance("hello/v1", 1)])).toMatchObject({ answer: 404, related: [] });
+  });
+});
+
+test("what is explained is what HAProxy looks up, and is printed inertly", () => {
+  const segments = fc.constantFrom("a", "b", "hello", "v1", "v2", "v10", "x", "y", "api", "v3");
+  fc.assert(
+    fc.property(
+      catalogs,
+      fc.array(segments, { maxLength: 4 }),
+      fc.constantFrom(undefined, "x.org", "localhost"),
+      (catalog, parts, host) => {
+        const routing = buildRouting(catalog);
+        const path = `/${parts.join("/")}`;
+        const explanation = explain({ path, ...(host === undefined ? {} : { host }) }, catalog, routing);
+        // map_beg: the longest key that the looked-up text begins with; first with the host, then with *.
+        const keys = [...render(routing, renderOptions).maps["routes.map"].keys()];
+        const longest = (text: string) =>
+          keys.filter((key) => text.startsWith(key)).sort((a, b) => b.length - a.length)[0];
+        const key = longest(`${host ?? ""}${path}/`) ?? longest(`*${path}/`);
+        expect(explanation.route?.key).toBe(key);
+        for (const line of explainText(explanation))
+          expect(line).toMatch(/^[^\p{Cc}\u2028-\u202e\u2066-\u2069]*$/u);
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
