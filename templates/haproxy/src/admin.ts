@@ -85,7 +85,7 @@ async function answer(method: string, url: string, options: AdminOptions): Promi
     case "/routes":
       return json(200, await view(options));
     case "/metrics":
-      return { status: 200, type: "text/plain; version=0.0.4", body: await metrics(options) };
+      return { status: 200, type: "text/plain; version=0.0.4", body: await metricsText(options, search) };
     default:
       return json(404, { error: "not here; try /, /ready, /routes or /metrics" });
   }
@@ -126,36 +126,17 @@ async function view(options: AdminOptions): Promise<View> {
   });
 }
 
-async function metrics({
-  controller,
-  metrics,
-  watching,
-  metricsSocket,
-  running,
-}: AdminOptions): Promise<string> {
-  const { lastAnswer, connected } = watching();
-  const problems = controller.routing?.problems ?? [];
-  const own = metrics.text({
-    routes: { help: "Routes.", value: controller.routing?.routes.length ?? 0 },
-    services: { help: "Services.", value: controller.routing?.backends.length ?? 0 },
-    quarantined: {
-      help: "Services and instances that are refused.",
-      value: problems.filter(({ level }) => level === "quarantined").length,
-    },
-    held: { help: "Instances kept although Consul has dropped them.", value: controller.held.size },
-    applied_index: { help: "Consul index that is in force.", value: controller.appliedIndex },
-    consul_connected: { help: "Whether Consul answers.", value: connected ? 1 : 0 },
-    last_answer_seconds: {
-      help: "Age of Consul's last answer.",
-      value: lastAnswer === 0 ? -1 : (Date.now() - lastAnswer) / 1000,
-    },
-  });
-  return own + (running() ? await haproxyMetrics(metricsSocket).catch(() => "") : "");
+/** Ours, and HAProxy's own as long as it runs; a query such as `scope=global` is for HAProxy, which may have a lot to say. */
+async function metricsText(options: AdminOptions, search: string): Promise<string> {
+  const own = options.metrics.text(await view(options), Date.now());
+  if (!options.running()) return own;
+  const query = /^[a-z0-9_=&-]{1,200}$/.test(search) ? `?${search}` : "";
+  return own + (await haproxyMetrics(options.metricsSocket, query).catch(() => ""));
 }
 
-function haproxyMetrics(socketPath: string): Promise<string> {
+function haproxyMetrics(socketPath: string, query: string): Promise<string> {
   return new Promise((resolve, reject) => {
-    const sent = request({ socketPath, path: "/metrics", timeout: 5_000 }, (response) => {
+    const sent = request({ socketPath, path: `/metrics${query}`, timeout: 5_000 }, (response) => {
       const chunks: Buffer[] = [];
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
       response.on("error", reject);

@@ -1,13 +1,53 @@
-/** Counters of our own in Prometheus' text format. */
+/** Our own metrics in Prometheus' text format, named by its conventions. Their names are part of the image's interface. */
+import type { Operation } from "./plan";
+import { version } from "../../../model/version";
+import type { InstanceState, View } from "./view";
 
-const convergenceBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+const convergenceBuckets = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10];
+
+const operationKinds: readonly Operation["kind"][] = ["add", "return", "weight", "map", "unmap", "leave"];
+const instanceStates: readonly InstanceState[] = ["up", "down", "starting", "leaving", "unknown"];
+
+interface Sample {
+  /** What comes after the family's name: `_sum`. */
+  readonly suffix?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+interface Family {
+  readonly name: string;
+  readonly type: "counter" | "gauge" | "histogram";
+  readonly help: string;
+  readonly samples: readonly Sample[];
+}
 
 const quote = (value: string): string =>
   value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 
+const number = (value: number): string =>
+  value === Infinity ? "+Inf" : Number.isNaN(value) ? "NaN" : String(value);
+
+function familyText({ name, type, help, samples }: Family): string {
+  const lines = samples.map(({ suffix = "", labels = {}, value }) => {
+    const pairs = Object.entries(labels).map(([key, text]) => `${key}="${quote(text)}"`);
+    return `${name}${suffix}${pairs.length === 0 ? "" : `{${pairs.join(",")}}`} ${number(value)}\n`;
+  });
+  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("")}`;
+}
+
+const labelled = (label: string, values: ReadonlyMap<string, number>): Sample[] =>
+  [...values].map(([key, value]) => ({ labels: { [label]: key }, value }));
+
+/** Every kind is there from the start, at 0: Prometheus does not see the first increase of what appears with it. */
+const zeros = (kinds: readonly string[]): Map<string, number> => new Map(kinds.map((kind) => [kind, 0]));
+
+const increase = (values: Map<string, number>, kind: string): Map<string, number> =>
+  values.set(kind, (values.get(kind) ?? 0) + 1);
+
 export class Metrics {
-  private readonly reloads = new Map<string, number>();
-  private readonly operations = new Map<string, number>();
+  private readonly reloads = zeros(["new service", "service options", "tcp port", "settings", "recovery"]);
+  private readonly operations = zeros(operationKinds);
   private readonly buckets = convergenceBuckets.map(() => 0);
   private convergences = 0;
   private convergenceSum = 0;
@@ -15,11 +55,11 @@ export class Metrics {
   private drift = 0;
 
   reload(reason: string): void {
-    this.reloads.set(reason, (this.reloads.get(reason) ?? 0) + 1);
+    increase(this.reloads, reason);
   }
 
-  operation(kind: string): void {
-    this.operations.set(kind, (this.operations.get(kind) ?? 0) + 1);
+  operation(kind: Operation["kind"]): void {
+    increase(this.operations, kind);
   }
 
   failure(): void {
@@ -38,43 +78,120 @@ export class Metrics {
     });
   }
 
-  /** `gauges` are what is true at the moment of asking, by name without prefix. */
-  text(gauges: Readonly<Record<string, { readonly help: string; readonly value: number }>>): string {
-    const lines: string[] = [];
-    const family = (name: string, type: string, help: string, samples: readonly string[]) => {
-      lines.push(`# HELP switchyard_${name} ${help}`, `# TYPE switchyard_${name} ${type}`);
-      lines.push(...samples.map((sample) => `switchyard_${sample}`));
-    };
-    const counts = (name: string, label: string, values: ReadonlyMap<string, number>) =>
-      [...values].map(([key, value]) => `${name}{${label}="${quote(key)}"} ${value}`);
-    family(
-      "reloads_total",
-      "counter",
-      "Reloads of HAProxy.",
-      counts("reloads_total", "reason", this.reloads),
-    );
-    family(
-      "operations_total",
-      "counter",
-      "Changes made to the running HAProxy without a reload.",
-      counts("operations_total", "kind", this.operations),
-    );
-    family("apply_failures_total", "counter", "Changes that could not be applied.", [
-      `apply_failures_total ${this.failures}`,
-    ]);
-    family("drift_corrections_total", "counter", "Differences found and put right in the running HAProxy.", [
-      `drift_corrections_total ${this.drift}`,
-    ]);
-    family("convergence_seconds", "histogram", "From a change in Consul to HAProxy having it.", [
-      ...convergenceBuckets.map(
-        (bound, index) => `convergence_seconds_bucket{le="${bound}"} ${this.buckets[index] ?? 0}`,
-      ),
-      `convergence_seconds_bucket{le="+Inf"} ${this.convergences}`,
-      `convergence_seconds_sum ${this.convergenceSum}`,
-      `convergence_seconds_count ${this.convergences}`,
-    ]);
-    for (const [name, { help, value }] of Object.entries(gauges))
-      family(name, "gauge", help, [`${name} ${value}`]);
-    return `${lines.join("\n")}\n`;
+  /** `view` is what is so at the moment of asking; `time` in milliseconds. */
+  text(view: View, time: number): string {
+    return [...this.counters(), ...gauges(view, time), ...ownProcess()].map(familyText).join("");
   }
+
+  private counters(): Family[] {
+    const counter = (name: string, help: string, samples: readonly Sample[]): Family => ({
+      name: `switchyard_${name}`,
+      type: "counter",
+      help,
+      samples,
+    });
+    return [
+      counter(
+        "reloads_total",
+        "Reloads of HAProxy, by what made them necessary.",
+        labelled("reason", this.reloads),
+      ),
+      counter(
+        "operations_total",
+        "Changes made to the running HAProxy without a reload.",
+        labelled("kind", this.operations),
+      ),
+      counter("apply_failures_total", "Changes that could not be applied; the last good state stayed.", [
+        { value: this.failures },
+      ]),
+      counter(
+        "drift_corrections_total",
+        "Times that HAProxy was found not to be as it should, and put right.",
+        [{ value: this.drift }],
+      ),
+      {
+        name: "switchyard_convergence_seconds",
+        type: "histogram",
+        help: "Time from hearing of a change to HAProxy having it.",
+        samples: [
+          ...convergenceBuckets.map((bound, index) => ({
+            suffix: "_bucket",
+            labels: { le: String(bound) },
+            value: this.buckets[index] ?? 0,
+          })),
+          { suffix: "_bucket", labels: { le: "+Inf" }, value: this.convergences },
+          { suffix: "_sum", value: this.convergenceSum },
+          { suffix: "_count", value: this.convergences },
+        ],
+      },
+    ];
+  }
+}
+
+function gauges(view: View, time: number): Family[] {
+  const gauge = (name: string, help: string, ...samples: readonly Sample[]): Family => ({
+    name: `switchyard_${name}`,
+    type: "gauge",
+    help,
+    samples,
+  });
+  const states = zeros(instanceStates);
+  for (const { instances } of view.services) for (const { state } of instances) increase(states, state);
+  const critical = view.services.reduce((sum, service) => sum + service.critical.length, 0);
+  const { lastAnswer } = view.consul;
+  return [
+    gauge("build_info", "The release that runs.", { labels: { version }, value: 1 }),
+    gauge("ready", "Whether /ready answers 200.", { value: Number(view.ready) }),
+    gauge("routes", "URLs that are routed.", { value: view.routes.length }),
+    gauge("tcp_ports", "TCP ports that are balanced.", { value: view.tcp.length }),
+    gauge("services", "Services that are routed.", { value: view.services.length }),
+    gauge("instances", "Instances, by what HAProxy says of them.", ...labelled("state", states)),
+    gauge("instances_not_passing", "Instances without traffic because Consul's checks do not pass.", {
+      value: critical,
+    }),
+    gauge("quarantined", "Services and instances that are refused; /routes says why.", {
+      value: view.quarantined.length,
+    }),
+    gauge("warnings", "What else is wrong with what is registered; /routes says it.", {
+      value: view.warnings.length,
+    }),
+    gauge("held_instances", "Instances kept although Consul has dropped them in a suspicious way.", {
+      value: view.held.length,
+    }),
+    gauge("not_applied", "Whether the last change could not be applied.", {
+      value: Number(view.failure !== undefined),
+    }),
+    gauge("consul_connected", "Whether Consul answers.", { value: Number(view.consul.connected) }),
+    gauge("consul_applied_index", "Consul's index that is in force.", { value: view.consul.index }),
+    gauge(
+      "consul_last_answer_age_seconds",
+      "Age of Consul's last answer; NaN before the first. Up to 320 s is normal where nothing changes.",
+      { value: lastAnswer === null ? NaN : Math.max(0, (time - Date.parse(lastAnswer)) / 1000) },
+    ),
+  ];
+}
+
+/** The names that Prometheus' own client libraries use. HAProxy's process is in HAProxy's metrics. */
+function ownProcess(): Family[] {
+  const { user, system } = process.cpuUsage();
+  return [
+    {
+      name: "process_cpu_seconds_total",
+      type: "counter",
+      help: "CPU time of the renderer.",
+      samples: [{ value: (user + system) / 1e6 }],
+    },
+    {
+      name: "process_resident_memory_bytes",
+      type: "gauge",
+      help: "Resident memory of the renderer.",
+      samples: [{ value: process.memoryUsage.rss() }],
+    },
+    {
+      name: "process_start_time_seconds",
+      type: "gauge",
+      help: "Start of the renderer, in seconds since 1970.",
+      samples: [{ value: Math.round(Date.now() / 1000 - process.uptime()) }],
+    },
+  ];
 }

@@ -112,3 +112,43 @@ export const catalogs: fc.Arbitrary<Catalog> = fc.record({
   instances: fc.array(instance, { maxLength: 12 }),
   kv: values,
 });
+
+/** What is wrong with a text in Prometheus' exposition format 0.0.4, line by line. */
+export function expositionProblems(text: string): string[] {
+  const problems: string[] = [];
+  const types = new Map<string, string>();
+  const helped = new Set<string>();
+  const seen = new Set<string>();
+  let current = "";
+  const name = "[a-zA-Z_:][a-zA-Z0-9_:]*";
+  const label = `[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\\\\n]|\\\\[\\\\"n])*"`;
+  const sample = new RegExp(
+    `^(${name})(\\{(?:${label}(?:,${label})*)?\\})? (NaN|[+-]Inf|[+-]?[0-9.]+(?:e[+-]?[0-9]+)?)$`,
+  );
+  if (!text.endsWith("\n")) problems.push("the last line does not end");
+  for (const line of text.split("\n").slice(0, -1)) {
+    const [, kind, family, rest = ""] = new RegExp(`^# (HELP|TYPE) (${name}) (.*)$`).exec(line) ?? [];
+    if (kind === "HELP" && family !== undefined) {
+      if (helped.has(family)) problems.push(`${family} has two HELP lines`);
+      helped.add(family);
+    } else if (kind === "TYPE" && family !== undefined) {
+      if (types.has(family)) problems.push(`${family} appears twice`);
+      if (!/^(counter|gauge|histogram|summary|untyped)$/.test(rest)) problems.push(`${family} is a ${rest}`);
+      if (!helped.has(family)) problems.push(`${family} has no HELP before its TYPE`);
+      types.set(family, rest);
+      current = family;
+    } else {
+      const [, metric = "", labels = ""] = sample.exec(line) ?? [];
+      const suffixes = types.get(current) === "histogram" ? ["_bucket", "_sum", "_count"] : [""];
+      if (metric === "") problems.push(`not a sample: ${line}`);
+      else if (!suffixes.some((suffix) => metric === current + suffix))
+        problems.push(`${metric} stands under ${current}`);
+      if (seen.has(metric + labels)) problems.push(`${metric}${labels} appears twice`);
+      seen.add(metric + labels);
+    }
+  }
+  for (const [family, type] of types)
+    if (type === "counter" && family.startsWith("switchyard_") && !family.endsWith("_total"))
+      problems.push(`the counter ${family} should end in _total`);
+  return problems;
+}
