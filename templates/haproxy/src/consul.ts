@@ -1,82 +1,207 @@
 /** Consul's HTTP API as far as watching needs it: blocking queries, bounded in time and size. */
-import { Agent, request } from "node:http";
+import { readFile } from "node:fs/promises";
+import * as http from "node:http";
+import * as https from "node:https";
+import type { ConsulAddress, ConsulOptions } from "./consul-options";
 
 export interface Answer {
   readonly index: number;
-  /** `undefined`: there is nothing under that path. */
+  /** `null`: there is nothing under that path. */
   readonly body: unknown;
+  /** Milliseconds that reading it took. */
+  readonly parsing: number;
+  /** Consul has left out what our token may not see. Consul says so since 1.11. */
+  readonly filtered: boolean;
+}
+
+/** Consul has answered, and not with what was asked for. */
+class Refusal extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+  ) {
+    super(message);
+  }
 }
 
 const maxBody = 128 * 1024 * 1024;
 /** Consul adds up to a sixteenth to the wait; what takes longer than this is lost. */
 const slack = 10_000;
+/** Consul lets a client have 200. */
+export const maxConnections = 150;
+
+interface Link {
+  readonly address: ConsulAddress;
+  readonly agent: http.Agent;
+}
 
 export class Consul {
-  private readonly agent = new Agent({ keepAlive: true });
+  private link: Promise<Link> | undefined;
+  private next = 0;
 
-  constructor(
-    private readonly host: string,
-    private readonly port: number,
-    private readonly token: string | undefined,
-  ) {}
+  constructor(private readonly options: ConsulOptions) {}
 
   /** Answers at once for index 0, else when something has changed since, or after `wait` seconds. */
-  query(path: string, index: number, wait: number, signal: AbortSignal): Promise<Answer> {
-    const separator = path.includes("?") ? "&" : "?";
-    const blocking = index > 0 ? `${separator}index=${index}&wait=${wait}s` : "";
-    return new Promise((resolve, reject) => {
-      const sent = request(
-        {
-          host: this.host,
-          port: this.port,
-          path: `/v1/${path}${blocking}`,
-          agent: this.agent,
-          signal,
-          headers: this.token === undefined ? {} : { "X-Consul-Token": this.token },
-        },
-        (response) => {
-          const chunks: Buffer[] = [];
-          let size = 0;
-          response.on("data", (chunk: Buffer) => {
-            size += chunk.length;
-            if (size > maxBody) sent.destroy(new Error(`Consul's answer to ${path} is larger than 128 MiB`));
-            else chunks.push(chunk);
-          });
-          response.on("error", reject);
-          response.on("end", () => {
-            const content = Buffer.concat(chunks).toString("utf8");
-            const status = response.statusCode ?? 0;
-            try {
-              resolve(toAnswer(path, status, response.headers, content));
-            } catch (error) {
-              reject(error instanceof Error ? error : new Error(String(error)));
-            }
-          });
-        },
-      );
-      const limit = wait * 1000 + (wait * 1000) / 16 + slack;
-      sent.setTimeout(limit, () => sent.destroy(new Error(`Consul gave no answer to ${path}`)));
-      sent.on("error", reject);
-      sent.end();
-    });
+  async query(path: string, index: number, wait: number, signal: AbortSignal): Promise<Answer> {
+    const opening = (this.link ??= this.open());
+    try {
+      const token = await this.token();
+      return await ask(await opening, path, index, wait, token, signal);
+    } catch (error) {
+      if (!signal.aborted) await this.failed(opening, error);
+      throw error;
+    }
   }
 
   close(): void {
-    this.agent.destroy();
+    void this.link?.then(({ agent }) => {
+      agent.destroy();
+    });
+  }
+
+  /** Files are read when a connection is made anew, so that renewed certificates are found. */
+  private async open(): Promise<Link> {
+    const { addresses, tls } = this.options;
+    const address = addresses[this.next % addresses.length];
+    if (address === undefined) throw new Error("there is no address of Consul to ask");
+    const keep = { keepAlive: true, maxSockets: maxConnections };
+    if (!address.tls) return { address, agent: new http.Agent(keep) };
+    const [ca, cert, key] = await Promise.all([read(tls.ca), read(tls.cert), read(tls.key)]);
+    const agent = new https.Agent({
+      ...keep,
+      ...(ca === undefined ? {} : { ca }),
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key }),
+      ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
+      rejectUnauthorized: tls.verify,
+    });
+    return { address, agent };
+  }
+
+  /**
+   * The first query that fails takes all to the next address: they should see one Consul. A refusal is an answer, but a
+   * Consul that cannot answer, as one without a leader, is left where there is another.
+   */
+  private async failed(opening: Promise<Link>, error: unknown): Promise<void> {
+    if (this.link !== opening || (error instanceof Refusal && error.status < 500)) return;
+    this.link = undefined;
+    if (this.options.addresses.length === 1) return;
+    this.next++;
+    await opening.then(
+      ({ agent }) => {
+        agent.destroy();
+      },
+      () => undefined,
+    );
+  }
+
+  /** Read for every query, since tokens are renewed while we run. */
+  private async token(): Promise<string | undefined> {
+    return (await read(this.options.tokenFile))?.toString("utf8").trim() ?? this.options.token;
   }
 }
 
-function toAnswer(
+async function read(file: string | undefined): Promise<Buffer | undefined> {
+  if (file === undefined) return undefined;
+  return readFile(file).catch((error: unknown) => {
+    throw new Error(
+      `${file} cannot be read (${error instanceof Error ? error.message : String(error)}): mount it so that user 10001 may read it`,
+    );
+  });
+}
+
+function ask(
+  { address, agent }: Link,
   path: string,
-  status: number,
-  headers: Readonly<Record<string, string | string[] | undefined>>,
-  content: string,
-): Answer {
+  index: number,
+  wait: number,
+  token: string | undefined,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const at = `${address.host}:${address.port}`;
+  const separator = path.includes("?") ? "&" : "?";
+  const blocking = index > 0 ? `${separator}index=${index}&wait=${wait}s` : "";
+  const limit = wait * 1000 + (wait * 1000) / 16 + slack;
+  return new Promise((resolve, reject) => {
+    const sent = (address.tls ? https : http).request({
+      host: address.host,
+      port: address.port,
+      path: `/v1/${path}${blocking}`,
+      agent,
+      signal,
+      headers: token === undefined ? {} : { "X-Consul-Token": token },
+    });
+    let timer: NodeJS.Timeout | undefined;
+    const end = (action: () => void) => {
+      clearTimeout(timer);
+      action();
+    };
+    const fail = (error: unknown) => {
+      end(() => {
+        reject(new Error(`Consul at ${at} cannot be asked for ${path}: ${reason(error)}`));
+      });
+    };
+    // With a connection in hand: there may be more nodes than connections, and then queries wait for their turn.
+    sent.on("socket", () => {
+      timer ??= setTimeout(() => sent.destroy(new Error("it gave no whole answer in time")), limit);
+    });
+    sent.on("response", (response) => {
+      const chunks: Buffer[] = [];
+      let size = 0;
+      response.on("data", (chunk: Buffer) => {
+        size += chunk.length;
+        if (size > maxBody) sent.destroy(new Error("its answer is larger than 128 MiB"));
+        else chunks.push(chunk);
+      });
+      response.on("error", fail);
+      response.on("end", () => {
+        end(() => {
+          try {
+            const content = Buffer.concat(chunks).toString("utf8");
+            resolve(toAnswer(path, response.statusCode ?? 0, response.headers, content));
+          } catch (error) {
+            reject(error instanceof Error ? error : new Error(String(error)));
+          }
+        });
+      });
+    });
+    sent.on("error", fail);
+    sent.end();
+  });
+}
+
+/** With what helps, where that is known. */
+function reason(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY/.test(code))
+    return `${message}. Set CONSUL_CACERT to the file with the authority of its certificate, CONSUL_TLS_SERVER_NAME if it is for another name`;
+  if (code === "EPROTO")
+    return `${message}. If this port speaks plain HTTP, write http:// before its address`;
+  return message === "" ? code : message;
+}
+
+function toAnswer(path: string, status: number, headers: http.IncomingHttpHeaders, content: string): Answer {
   // KV answers 404 for an empty prefix; that is an answer, and it has an index.
   if (status !== 200 && !(status === 404 && path.startsWith("kv/")))
-    throw new Error(`Consul answered ${status} to ${path}: ${content.slice(0, 200)}`);
-  if (headers["x-consul-knownleader"] === "false") throw new Error("Consul has no leader");
+    throw new Refusal(`Consul answered ${status} to ${path}: ${refusal(status, content)}`, status);
+  if (headers["x-consul-knownleader"] === "false") throw new Refusal("Consul has no leader", 500);
   const index = Number(headers["x-consul-index"]);
-  if (!Number.isSafeInteger(index) || index < 0) throw new Error(`Consul's answer to ${path} has no index`);
-  return { index, body: status === 404 ? null : (JSON.parse(content) as unknown) };
+  if (!Number.isSafeInteger(index) || index < 0)
+    throw new Refusal(`Consul's answer to ${path} has no index`, 502);
+  const filtered = headers["x-consul-results-filtered-by-acls"] === "true";
+  const start = performance.now();
+  const body = status === 404 ? null : (JSON.parse(content) as unknown);
+  return { index, body, parsing: performance.now() - start, filtered };
 }
+
+function refusal(status: number, content: string): string {
+  const said = content.trim().slice(0, 200);
+  if (status === 403) return `${said}. ${tokenAdvice}`;
+  if (status === 400 && content.includes("HTTPS")) return `${said} Write https:// before its address`;
+  if (status === 429) return `${said}. Raise limits.http_max_conns_per_client of that agent`;
+  return said;
+}
+
+export const tokenAdvice =
+  "Give the load balancer a token with node:read and service:read for everything and key:read for service/haproxy/, in CONSUL_HTTP_TOKEN or CONSUL_HTTP_TOKEN_FILE";

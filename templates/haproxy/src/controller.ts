@@ -110,6 +110,12 @@ export class Controller {
     );
   }
 
+  /** Consul has a higher index, and nothing to do for it. */
+  advanced(): void {
+    if (this.running !== undefined || this.dirtySince !== undefined) this.changed();
+    else if (this.synced) this.appliedIndex = this.watch().index;
+  }
+
   /** HAProxy ended and is back with what its file says. */
   restarted(): void {
     this.options.metrics.reload("HAProxy ended by itself");

@@ -25,15 +25,33 @@ test("services of a node", () => {
   expect(() => decodeNodeServices([])).toThrow("not an object");
 });
 
-test("checks: passing, warning, and anything else", () => {
-  const checks = ["passing", "warning", "critical", "maintenance", "", 5].map((Status, index) => ({
-    Node: "n",
-    ServiceID: `s${index}`,
-    Status,
-  }));
-  const { critical, warning } = decodeChecks(checks);
-  expect([...warning]).toEqual(["n\ns1"]);
-  expect([...critical]).toEqual(["n\ns2", "n\ns3", "n\ns4", "n\ns5"]);
+test("checks: by node, and those of a node itself", () => {
+  const checks = [
+    { Node: "n", ServiceID: "a" },
+    { Node: "n", ServiceID: "" },
+    { Node: "m", ServiceID: "b" },
+    5,
+  ];
+  expect(decodeChecks(checks)).toEqual(
+    new Map([
+      ["n", new Set(["a", ""])],
+      ["m", new Set(["b"])],
+    ]),
+  );
+});
+
+test("a service that has not changed stays the object it was", () => {
+  const service = (port: number) => ({
+    ID: `s${port}`,
+    Service: "s",
+    Port: port,
+    Tags: ["rest"],
+    Meta: { a: "b" },
+  });
+  const first = decodeNodeServices({ Services: [service(1), service(2)] });
+  const second = decodeNodeServices({ Services: [service(1), { ...service(2), Tags: ["tcp"] }] }, first);
+  expect(second[0]).toBe(first[0]);
+  expect(second[1]).toMatchObject({ tags: ["tcp"] });
 });
 
 test("KV values are text, and folders none", () => {
@@ -84,15 +102,13 @@ test("a snapshot is read whole or not at all", () => {
 test("options", () => {
   const parse = (...argv: string[]) => parseArguments(argv, {}, 4);
   expect(parse()).toMatchObject({
-    consulHost: "127.0.0.1",
-    consulPort: 8500,
+    consul: { addresses: [{ host: "127.0.0.1", port: 8500, tls: false }] },
     httpPort: 80,
     threads: 4,
     stats: false,
   });
   expect(parse("--consul=http://10.0.0.1:8501", "--dry", "--once")).toMatchObject({
-    consulHost: "10.0.0.1",
-    consulPort: 8501,
+    consul: { addresses: [{ host: "10.0.0.1", port: 8501, tls: false }] },
     dry: true,
     once: true,
   });

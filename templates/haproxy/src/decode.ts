@@ -34,50 +34,69 @@ export function decodeNodes(body: unknown): Map<string, string> {
   return nodes;
 }
 
-/** A node that has just gone is answered with null or no services. */
-export function decodeNodeServices(body: unknown): ConsulService[] {
+/**
+ * A node that has just gone is answered with null or no services. Services that are `known` stay the objects they were,
+ * so that what has been made of them need not be made again.
+ */
+export function decodeNodeServices(
+  body: unknown,
+  known: readonly ConsulService[] = [],
+): readonly ConsulService[] {
   if (body === null || body === "") return [];
   if (!isFields(body)) throw new Error("Consul's answer for the services of a node is not an object");
+  const before = new Map(known.map((service) => [service.id, service]));
   return list(body["Services"] ?? null, "the services of a node").flatMap((each) => {
     if (!isFields(each)) return [];
-    const meta: Record<string, string> = {};
-    if (isFields(each["Meta"]))
-      for (const [key, value] of Object.entries(each["Meta"]))
-        if (typeof value === "string") meta[key] = value;
-    const tags = Array.isArray(each["Tags"]) ? (each["Tags"] as readonly unknown[]) : [];
-    return [
-      {
-        id: text(each, "ID"),
-        service: text(each, "Service"),
-        address: text(each, "Address"),
-        port: typeof each["Port"] === "number" ? each["Port"] : 0,
-        tags: tags.filter((tag): tag is string => typeof tag === "string"),
-        meta,
-      },
-    ];
+    const service = decodeService(each);
+    const old = before.get(service.id);
+    return [old !== undefined && sameService(old, service) ? old : service];
   });
 }
 
-export const checkKey = (node: string, service: string): string => `${node}\n${service}`;
-
-/** What checks say against nodes (with an empty service) and services. */
-export interface Checks {
-  /** With a check that is neither passing nor a warning. */
-  readonly critical: ReadonlySet<string>;
-  readonly warning: ReadonlySet<string>;
+function decodeService(fields: Fields): ConsulService {
+  const meta: Record<string, string> = {};
+  if (isFields(fields["Meta"]))
+    for (const [key, value] of Object.entries(fields["Meta"]))
+      if (typeof value === "string") meta[key] = value;
+  const tags = Array.isArray(fields["Tags"]) ? (fields["Tags"] as readonly unknown[]) : [];
+  return {
+    id: text(fields, "ID"),
+    service: text(fields, "Service"),
+    address: text(fields, "Address"),
+    port: typeof fields["Port"] === "number" ? fields["Port"] : 0,
+    tags: tags.filter((tag): tag is string => typeof tag === "string"),
+    meta,
+  };
 }
+
+const sameService = (a: ConsulService, b: ConsulService): boolean =>
+  a.id === b.id &&
+  a.service === b.service &&
+  a.address === b.address &&
+  a.port === b.port &&
+  sameList(a.tags, b.tags) &&
+  sameList(Object.entries(a.meta).flat(), Object.entries(b.meta).flat());
+
+/** Whether the same values stand in the same places. */
+export const sameList = (a: readonly unknown[], b: readonly unknown[]): boolean =>
+  a.length === b.length && a.every((each, index) => each === b[index]);
+
+/** The services of each node that have a check in some state; the empty one is the node itself. */
+export type Checks = ReadonlyMap<string, ReadonlySet<string>>;
 
 export function decodeChecks(body: unknown): Checks {
-  const critical = new Set<string>();
-  const warning = new Set<string>();
+  const checks = new Map<string, Set<string>>();
   for (const each of list(body, "the checks")) {
     if (!isFields(each)) continue;
-    const status = text(each, "Status");
-    if (status === "passing") continue;
-    (status === "warning" ? warning : critical).add(checkKey(text(each, "Node"), text(each, "ServiceID")));
+    const node = text(each, "Node");
+    const services = checks.get(node) ?? new Set();
+    checks.set(node, services.add(text(each, "ServiceID")));
   }
-  return { critical, warning };
+  return checks;
 }
+
+export const sameChecks = (a: Checks, b: Checks): boolean =>
+  a.size === b.size && [...a].every(([node, services]) => sameList([...services], [...(b.get(node) ?? [])]));
 
 export function decodeKv(body: unknown): Record<string, string> {
   const values: Record<string, string> = {};

@@ -1,10 +1,13 @@
 /** The container's process: options, wiring, signals. */
 import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import type { Catalog } from "../../../model/routes";
 import { startAdmin } from "./admin";
 import { Applier } from "./apply";
 import { Consul } from "./consul";
+import { showAddresses } from "./consul-options";
 import { Controller, dryRun } from "./controller";
+import { parseCommand, runCommand, type Command } from "./inspect";
 import { Metrics } from "./metrics";
 import { parseArguments, UsageError, type Options } from "./options";
 import type { RenderOptions } from "./render";
@@ -38,17 +41,15 @@ const ownPorts = (options: Options): Map<number, string> =>
     [options.httpPort, "the load balancer's HTTP frontend"],
     [options.statsPort, "the statistics page"],
     [options.adminPort, "the admin port"],
-    [options.consulPort, "Consul"],
+    ...options.consul.addresses.map(({ port }): [number, string] => [port, "Consul"]),
   ]);
 
 function dry(options: Options): void {
-  const consul = new Consul(options.consulHost, options.consulPort, options.consulToken);
+  const consul = new Consul(options.consul);
   let shown = "";
   const patience = setTimeout(() => {
     if (!options.once) return;
-    log(
-      `Consul at ${options.consulHost}:${options.consulPort} gave no full answer within ${dryPatience / 1000} s.`,
-    );
+    log(`Consul at ${showAddresses(options.consul)} gave no full answer within ${dryPatience / 1000} s.`);
     process.exit(1);
   }, dryPatience);
   patience.unref();
@@ -67,6 +68,47 @@ function dry(options: Options): void {
     back: () => undefined,
   });
   watch.start();
+}
+
+/** What Consul has now, for the commands that only look. */
+function catalogOnce(options: Options): Promise<Catalog> {
+  return new Promise((resolve, reject) => {
+    let doubt = "";
+    const finish = (result: Catalog | undefined) => {
+      clearTimeout(patience);
+      watch.stop();
+      if (result !== undefined) resolve(result);
+      else
+        reject(
+          new UsageError(
+            `Consul at ${showAddresses(options.consul)} gave no full answer within ${dryPatience / 1000} s${doubt}. Set --consul, or use --snapshot.`,
+          ),
+        );
+    };
+    const watch = new Watch(new Consul(options.consul), {
+      changed: () => {
+        const catalog = watch.catalog();
+        if (catalog !== undefined) finish(catalog);
+      },
+      doubted: (why) => {
+        doubt = ` (${why})`;
+      },
+      back: () => undefined,
+    });
+    const patience = setTimeout(() => {
+      finish(undefined);
+    }, dryPatience);
+    watch.start();
+  });
+}
+
+async function inspect(command: Command, options: Options): Promise<void> {
+  const printed = await runCommand(command, {
+    routing: { reservedPorts: ownPorts(options) },
+    render: renderOptions(options),
+    catalog: () => catalogOnce(options),
+  });
+  process.stdout.write(printed);
 }
 
 async function serve(options: Options): Promise<void> {
@@ -95,7 +137,7 @@ async function serve(options: Options): Promise<void> {
     applier,
     () => watch,
   );
-  const watch = new Watch(new Consul(options.consulHost, options.consulPort, options.consulToken), {
+  const watch = new Watch(new Consul(options.consul), {
     changed: () => {
       controller.changed();
     },
@@ -105,6 +147,10 @@ async function serve(options: Options): Promise<void> {
     back: () => {
       log("Consul answers again.");
     },
+    advanced: () => {
+      controller.advanced();
+    },
+    noticed: log,
   });
   if (!options.stats) log("No statistics page: set STATS_USER and STATS_PASSWORD to have one.");
 
@@ -140,12 +186,19 @@ async function serve(options: Options): Promise<void> {
 
   await controller.start();
   watch.start();
-  log(`watching Consul at ${options.consulHost}:${options.consulPort}; HTTP on port ${options.httpPort}.`);
+  log(`watching Consul at ${showAddresses(options.consul)}; HTTP on port ${options.httpPort}.`);
 }
 
 try {
-  const options = parseArguments(process.argv.slice(2), process.env, availableParallelism());
-  if (options.dry) dry(options);
+  const argv = process.argv.slice(2);
+  const command = parseCommand(argv);
+  const options = parseArguments(command?.options ?? argv, process.env, availableParallelism());
+  if (command !== undefined)
+    inspect(command, options).catch((error: unknown) => {
+      log(error instanceof UsageError ? error.message : String(error));
+      process.exitCode = 1;
+    });
+  else if (options.dry) dry(options);
   else
     serve(options).catch((error: unknown) => {
       log(error instanceof Error ? error.message : String(error));

@@ -1,10 +1,9 @@
 /** The command line and environment, read once, refused with a sentence. */
 import { parseDuration, parseInteger, show, type Parsed } from "../../../model/names";
+import { readConsulOptions, type ConsulOptions } from "./consul-options";
 
 export interface Options {
-  readonly consulHost: string;
-  readonly consulPort: number;
-  readonly consulToken?: string;
+  readonly consul: ConsulOptions;
   readonly httpPort: number;
   readonly statsPort: number;
   readonly adminAddress: string;
@@ -25,8 +24,16 @@ export class UsageError extends Error {}
 
 export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-port=80] [--stats-port=1936]
   [--admin=ADDRESS:PORT] [--state-dir=DIR] [--threads=N] [--hold=60s] [--stop-grace=8s] [--dry [--once]]
+       switchyard-haproxy explain URL [--consul=HOST:PORT | --snapshot=FILE] [--json]
+       switchyard-haproxy snapshot [--consul=HOST:PORT]
+       switchyard-haproxy diff FILE FILE [--json]
 
-  --consul      Consul's HTTP address (CONSUL_HTTP_ADDR; 127.0.0.1:8500). CONSUL_HTTP_TOKEN gives a token.
+  explain       says what happens to a request, by which route, and why an instance is not among those that get it.
+  snapshot      prints what Consul has, for --snapshot and diff. A FILE of - is the standard input.
+  diff          says what changes between two snapshots, and what it takes: operations at run time, or a reload.
+  --consul      Consul's HTTP address (CONSUL_HTTP_ADDR; 127.0.0.1:8500), with https:// for TLS; several with commas are
+                tried in turn. CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE, CONSUL_CACERT, CONSUL_CLIENT_CERT,
+                CONSUL_CLIENT_KEY, CONSUL_TLS_SERVER_NAME and CONSUL_HTTP_SSL_VERIFY are as for Consul itself.
   --dry         prints the configuration and the maps on every change and starts nothing; with --once, once.
   --hold        how long instances that Consul dropped in a suspicious way keep their traffic while they listen.
   --stop-grace  how long open requests may take when the container is stopped.
@@ -64,13 +71,11 @@ export function parseArguments(
     return parsed.value;
   };
   const port = (value: string) => parseInteger(value, 1, 65_535);
-  const consul = take("consul", env["CONSUL_HTTP_ADDR"] ?? "127.0.0.1:8500", parseHostPort);
+  const consul = readConsulOptions(given.get("consul"), env);
+  if (!consul.ok) throw new UsageError(consul.error);
   const admin = take("admin", `0.0.0.0:${env["ADMIN_PORT"] ?? "8404"}`, parseHostPort);
-  const token = env["CONSUL_HTTP_TOKEN"];
   return {
-    consulHost: consul.host,
-    consulPort: consul.port,
-    ...(token === undefined || token === "" ? {} : { consulToken: token }),
+    consul: consul.value,
     httpPort: take("http-port", "80", port),
     statsPort: take("stats-port", "1936", port),
     adminAddress: admin.host,
@@ -98,12 +103,12 @@ function hasCredentials(env: Readonly<Record<string, string | undefined>>): bool
 }
 
 function parseHostPort(value: string): Parsed<{ host: string; port: number }> {
-  const match = /^(?:http:\/\/)?(?:\[([0-9a-fA-F:]+)\]|([A-Za-z0-9_.-]+)):(\d{1,5})\/?$/.exec(value);
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([A-Za-z0-9_.-]+)):(\d{1,5})$/.exec(value);
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
   return host !== undefined && port >= 1 && port <= 65_535
     ? { ok: true, value: { host, port } }
-    : { ok: false, error: "is not HOST:PORT, as in 127.0.0.1:8500" };
+    : { ok: false, error: "is not ADDRESS:PORT, as in 127.0.0.1:8404" };
 }
 
 /** Its paths go into HAProxy's configuration and its sockets into addresses of at most about 100 bytes. */

@@ -1,62 +1,97 @@
 /**
- * The catalog kept up to date with one blocking query per node and three more: what it costs grows with nodes and
- * changes, not with services (consul-template #1065 is what one per service leads to).
+ * The catalog kept up to date with one blocking query per node and four more: what it costs grows with nodes and
+ * changes, not with services (consul-template #1065 is what one per service leads to). Of checks only those are asked
+ * for that are not passing: the answer to health/state/any has 450 bytes for every service, at every change of a check.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Catalog, Instance } from "../../../model/routes";
 import { kv } from "../../../model/names";
-import type { Consul } from "./consul";
+import { maxConnections, tokenAdvice, type Answer } from "./consul";
 import {
-  checkKey,
   decodeChecks,
-  type Checks,
   decodeKv,
   decodeNodeServices,
   decodeNodes,
+  sameChecks,
+  sameList,
+  type Checks,
   type ConsulService,
 } from "./decode";
 
-const wait = 300;
+/** Seconds. A Consul that has vanished without a word is noticed after these and a few more. */
+const wait = 60;
+/** When there are more nodes than connections, queries take turns. */
+const shortWait = 5;
 const firstBackoff = 100;
 const longestBackoff = 5_000;
+/** Of the time, in changes that come one on the heels of the other, reading answers takes at most one part in this. */
+const restingParts = 3;
+const longestRest = 1_000;
 
 export interface WatchEvents {
   readonly changed: () => void;
+  /** Consul has a higher index, and nothing of what is watched is different. */
+  readonly advanced?: () => void;
   /** Consul cannot be asked, or has gone back in time; what it says next is to be doubted. */
   readonly doubted: (why: string) => void;
   /** Consul answers again. */
-  readonly back: () => void;
+  readonly back?: () => void;
+  /** Something that the operator should know, said once. */
+  readonly noticed?: (what: string) => void;
+}
+
+/** What is asked of Consul. */
+export interface Source {
+  query(path: string, index: number, wait: number, signal: AbortSignal): Promise<Answer>;
+  close(): void;
+}
+
+interface WatchedNode {
+  address: string;
+  services?: readonly ConsulService[];
+  instances?: readonly Instance[];
+  readonly stop: AbortController;
 }
 
 export class Watch {
   private readonly stopped = new AbortController();
-  private readonly nodes = new Map<
-    string,
-    { address: string; services?: ConsulService[]; stop: AbortController }
-  >();
-  private checks: Checks | undefined;
+  private readonly nodes = new Map<string, WatchedNode>();
+  private critical: Checks | undefined;
+  private warning: Checks | undefined;
   private values: Readonly<Record<string, string>> | undefined;
   private nodesKnown = false;
   private readonly failing = new Set<string>();
   private readonly indexes = new Map<string, number>();
+  private filtered = false;
+  /** What a service was made into, for as long as it is the same one. */
+  private readonly made = new WeakMap<ConsulService, Instance>();
   /** Milliseconds. */
   lastAnswer = 0;
 
   constructor(
-    private readonly consul: Consul,
+    private readonly consul: Source,
     private readonly events: WatchEvents,
   ) {}
 
   start(): void {
     const { signal } = this.stopped;
-    void this.follow("catalog/nodes", signal, (body) => {
-      this.setNodes(decodeNodes(body));
+    void this.follow("catalog/nodes", signal, (body) => this.setNodes(decodeNodes(body)));
+    void this.follow("health/state/critical", signal, (body) => {
+      const before = this.critical;
+      this.critical = decodeChecks(body);
+      return this.checked(before, this.critical);
     });
-    void this.follow("health/state/any", signal, (body) => {
-      this.checks = decodeChecks(body);
+    void this.follow("health/state/warning", signal, (body) => {
+      const before = this.warning;
+      this.warning = decodeChecks(body);
+      return this.checked(before, this.warning);
     });
     void this.follow(`kv/${kv.prefix}?recurse`, signal, (body) => {
+      const before = this.values;
       this.values = decodeKv(body);
+      return (
+        before === undefined || !sameList(Object.entries(before).flat(), Object.entries(this.values).flat())
+      );
     });
   }
 
@@ -75,28 +110,53 @@ export class Watch {
     return Math.max(0, ...this.indexes.values());
   }
 
-  /** Undefined until every part has been answered once. */
+  /** Undefined until every part has been answered once. Instances that have not changed are the same objects. */
   catalog(): Catalog | undefined {
-    const { checks, values } = this;
-    if (!this.nodesKnown || checks === undefined || values === undefined) return undefined;
-    const instances: Instance[] = [];
-    for (const [node, { address, services }] of this.nodes) {
-      if (services === undefined) return undefined;
-      const said = (set: ReadonlySet<string>, id: string) =>
-        set.has(checkKey(node, "")) || set.has(checkKey(node, id));
-      for (const service of services)
-        instances.push({
-          ...service,
-          node,
-          address: service.address === "" ? address : service.address,
-          healthy: !said(checks.critical, service.id),
-          ...(said(checks.warning, service.id) && { warning: true }),
-        });
+    const { critical, warning, values } = this;
+    if (!this.nodesKnown || critical === undefined || warning === undefined || values === undefined)
+      return undefined;
+    const parts: (readonly Instance[])[] = [];
+    for (const [name, node] of this.nodes) {
+      if (node.services === undefined) return undefined;
+      node.instances ??= this.instances(name, node.address, node.services, critical, warning);
+      parts.push(node.instances);
     }
-    return { instances, kv: values };
+    return { instances: parts.flat(), kv: values };
   }
 
-  private setNodes(found: ReadonlyMap<string, string>): void {
+  private instances(
+    node: string,
+    nodeAddress: string,
+    services: readonly ConsulService[],
+    critical: Checks,
+    warning: Checks,
+  ): Instance[] {
+    const said = (checks: Checks, id: string) => {
+      const found = checks.get(node);
+      return found !== undefined && (found.has("") || found.has(id));
+    };
+    return services.map((service) => {
+      const healthy = !said(critical, service.id);
+      const warned = said(warning, service.id);
+      const address = service.address === "" ? nodeAddress : service.address;
+      const known = this.made.get(service);
+      if (known?.healthy === healthy && (known.warning ?? false) === warned && known.address === address)
+        return known;
+      const made = { ...service, node, address, healthy, ...(warned && { warning: true }) };
+      this.made.set(service, made);
+      return made;
+    });
+  }
+
+  /** Whether checks say something else than before. */
+  private checked(before: Checks | undefined, after: Checks): boolean {
+    if (before !== undefined && sameChecks(before, after)) return false;
+    for (const node of this.nodes.values()) delete node.instances;
+    return true;
+  }
+
+  private setNodes(found: ReadonlyMap<string, string>): boolean {
+    let changed = !this.nodesKnown;
     this.nodesKnown = true;
     for (const [node, known] of this.nodes) {
       if (found.has(node)) continue;
@@ -104,34 +164,44 @@ export class Watch {
       this.nodes.delete(node);
       this.failing.delete(nodePath(node));
       this.indexes.delete(nodePath(node));
+      changed = true;
     }
     for (const [node, address] of found) {
       const known = this.nodes.get(node);
-      if (known !== undefined) {
+      if (known === undefined) this.followNode(node, address);
+      else if (known.address !== address) {
         known.address = address;
-        continue;
-      }
-      const entry: { address: string; services?: ConsulService[]; stop: AbortController } = {
-        address,
-        stop: new AbortController(),
-      };
-      this.nodes.set(node, entry);
-      void this.follow(nodePath(node), entry.stop.signal, (body) => {
-        entry.services = decodeNodeServices(body);
-      });
+        delete known.instances;
+      } else continue;
+      changed = true;
     }
+    return changed;
   }
 
-  /** One blocking query, for as long as it is wanted. */
-  private async follow(path: string, signal: AbortSignal, apply: (body: unknown) => void): Promise<void> {
+  private followNode(node: string, address: string): void {
+    const entry: WatchedNode = { address, stop: new AbortController() };
+    this.nodes.set(node, entry);
+    void this.follow(nodePath(node), entry.stop.signal, (body) => {
+      const before = entry.services;
+      entry.services = decodeNodeServices(body, before);
+      if (before !== undefined && sameList(before, entry.services)) return false;
+      delete entry.instances;
+      return true;
+    });
+  }
+
+  /** One blocking query, for as long as it is wanted. `apply` tells whether anything is different. */
+  private async follow(path: string, signal: AbortSignal, apply: (body: unknown) => boolean): Promise<void> {
     let index = 0;
     let backoff = firstBackoff;
+    let lastChange = -Infinity;
     const over = () => signal.aborted;
     while (!over()) {
       try {
-        const answer = await this.consul.query(path, index, wait, signal);
+        const turns = this.nodes.size + 4 > maxConnections;
+        const answer = await this.consul.query(path, index, turns ? shortWait : wait, signal);
         if (over()) return;
-        this.answered(path);
+        this.answered(path, answer);
         backoff = firstBackoff;
         // Consul asks for exactly this: an index that goes back means another history, so start from the beginning.
         if (answer.index < index) {
@@ -143,8 +213,13 @@ export class Watch {
         index = Math.max(answer.index, 1);
         this.indexes.set(path, answer.index);
         if (unchanged) continue;
-        apply(answer.body);
-        this.events.changed();
+        const start = performance.now();
+        if (apply(answer.body)) this.events.changed();
+        else this.events.advanced?.();
+        const busy = answer.parsing + performance.now() - start;
+        const hurried = start - lastChange < longestRest;
+        lastChange = start;
+        if (hurried) await sleep(Math.min(busy * restingParts, longestRest), undefined, { signal });
       } catch (error) {
         if (over()) return;
         if (this.failing.size === 0)
@@ -158,9 +233,13 @@ export class Watch {
     }
   }
 
-  private answered(path: string): void {
+  private answered(path: string, { filtered }: Answer): void {
     this.lastAnswer = Date.now();
-    if (this.failing.delete(path) && this.failing.size === 0) this.events.back();
+    if (filtered && !this.filtered) {
+      this.filtered = true;
+      this.events.noticed?.(`Consul leaves out what this token may not see. ${tokenAdvice}.`);
+    }
+    if (this.failing.delete(path) && this.failing.size === 0) this.events.back?.();
   }
 }
 
