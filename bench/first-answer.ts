@@ -1,5 +1,6 @@
 import { docker } from "../test/e2e/docker";
 import { get } from "../test/e2e/http";
+import { quantile, short, table, writeSection } from "./lib";
 
 // From the start of a container to its first answer through the load balancer, beyond the time that the container
 // itself takes until it answers. Needs a running stack with the service hello/v1; see bench/README.md.
@@ -25,7 +26,7 @@ async function firstAnswer(url: string): Promise<number> {
 
 async function measure(service: string, image: string): Promise<Round> {
   const name = ["-e", `SERVICE_NAME=${service}`, "-e", "SERVICE_TAGS=rest"];
-  const id = await docker("create", "-p", `${port}:8080`, "--no-healthcheck", ...name, image);
+  const id = await docker("create", "-p", `${port}:8080`, ...name, image);
   try {
     const started = performance.now();
     const start = docker("start", id);
@@ -40,25 +41,10 @@ async function measure(service: string, image: string): Promise<Round> {
   }
 }
 
-function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? NaN;
-}
-
-function row(what: string, rounds: readonly Round[]): string {
-  const cells = [
-    quantile(
-      rounds.map(({ own }) => own),
-      0.5,
-    ),
-    ...[0.5, 0.95].map((q) =>
-      quantile(
-        rounds.map(({ beyond }) => beyond),
-        q,
-      ),
-    ),
-  ];
-  return `| ${what} | ${cells.map((cell) => cell.toFixed(0)).join(" | ")} |`;
+function row(what: string, rounds: readonly Round[]): string[] {
+  const own = rounds.map((round) => round.own);
+  const beyond = rounds.map((round) => round.beyond);
+  return [what, ...[quantile(own, 0.5), quantile(beyond, 0.5), quantile(beyond, 0.95)].map(short)];
 }
 
 async function main(): Promise<void> {
@@ -75,12 +61,19 @@ async function main(): Promise<void> {
     fresh.push(await measure(`bench${round}/v1`, image));
     known.push(await measure("bench/v1", image));
   }
-  console.log(
-    `| ${rounds} starts each | container's own start, p50 ms | beyond it, p50 ms | beyond it, p95 ms |`,
+  writeSection(
+    "From a container's start to its first answer",
+    `${rounds} starts each, in turns, through the whole of a running stack: Docker, Registrator, Consul, the load balancer.
+Milliseconds; “beyond” is what comes on top of the time that the container itself takes until it answers.
+
+${table(
+  ["", "container's own start, p50", "beyond it, p50", "beyond it, p95"],
+  [row("a service that never was there", fresh), row("a service that was there before", known)],
+)}`,
   );
-  console.log("| --- | --- | --- | --- |");
-  console.log(row("a service that never was there", fresh));
-  console.log(row("a service that was there before", known));
 }
 
-void main();
+main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : String(error));
+  process.exitCode = 1;
+});

@@ -1,0 +1,176 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { Container, files, versionInImage } from "./containers";
+import { onPath, versionOf } from "./lib";
+import { ports } from "./ports";
+
+// Those that follow Consul by themselves, each as its documentation says, with access logs, on the traffic port.
+
+export interface Balancer {
+  readonly name: string;
+  readonly version: string;
+  start(consul: string): Promise<Container>;
+}
+
+/** Those that can be measured here, ours first, and the names of the programs that are not on PATH. */
+export async function balancers(): Promise<{ readonly here: Balancer[]; readonly missing: string[] }> {
+  const haproxy = await versionInImage("haproxy");
+  const peers: readonly [string, (program: string) => Balancer][] = [
+    ["consul-template", (program) => consulTemplate(program, haproxy)],
+    ["fabio", fabio],
+    ["traefik", traefik],
+  ];
+  const found = peers.map(([program, make]) => ({ program, make, file: onPath(program) }));
+  return {
+    here: [
+      switchyard(haproxy),
+      ...found.flatMap(({ make, file }) => (file === undefined ? [] : [make(file)])),
+    ],
+    missing: found.filter(({ file }) => file === undefined).map(({ program }) => program),
+  };
+}
+
+export interface SwitchyardOptions {
+  /** First of three ports: traffic, statistics, admin. */
+  readonly port?: number;
+  readonly core?: number;
+  readonly args?: readonly string[];
+}
+
+export function runSwitchyard(
+  consul: string,
+  { port = ports.traffic, args = [], ...options }: SwitchyardOptions = {},
+): Promise<Container> {
+  const caps = ["--cap-drop", "ALL", "--cap-add", "NET_BIND_SERVICE", "--read-only"];
+  const state = ["--tmpfs", "/var/lib/switchyard:uid=10001,mode=700", "-e", `ADMIN_PORT=${port + 2}`];
+  const own = [
+    `--consul=${consul}`,
+    `--http-port=${port}`,
+    `--stats-port=${port + 1}`,
+    `--admin=127.0.0.1:${port + 2}`,
+    ...args,
+  ];
+  return Container.run("switchyard", own, {
+    docker: [...caps, ...state],
+    ...(options.core === undefined ? {} : { core: options.core }),
+  });
+}
+
+const switchyard = (haproxy: string): Balancer => ({
+  name: "Switchyard",
+  version: `HAProxy ${haproxy}`,
+  start: (consul) => runSwitchyard(consul),
+});
+
+/** A map for the routes and a backend for each service, rendered on every change and reloaded without loss. */
+const template = `global
+  log stdout format raw local0
+  stats socket /run/ct/stats.sock level admin expose-fd listeners
+defaults
+  mode http
+  log global
+  option httplog
+  option forwardfor
+  timeout connect 5s
+  timeout client 50s
+  timeout server 50s
+frontend http
+  bind 127.0.0.1:${ports.traffic}
+  http-request set-var(txn.path) path,concat(/)
+  http-request set-var(txn.be) var(txn.path),map_beg(/run/ct/routes.map)
+  http-request return status 404 unless { var(txn.be) -m found }
+  http-request set-var(txn.prefix) var(txn.path),map_beg_key(/run/ct/routes.map),length
+  http-request set-path /%[path,bytes(txn.prefix)]
+  use_backend %[var(txn.be)]
+{{range services}}{{if .Tags | contains "rest"}}
+backend {{.Name}}{{range service .Name}}
+  server {{.ID}} {{.Address}}:{{.Port}} check{{end}}
+{{end}}{{end}}`;
+
+const map = `{{range services}}{{if .Tags | contains "rest"}}/{{.Name}}/ {{.Name}}
+{{end}}{{end}}`;
+
+function consulTemplate(program: string, haproxy: string): Balancer {
+  return {
+    name: "consul-template + HAProxy",
+    version: `consul-template ${versionOf(program, "-v")}, HAProxy ${haproxy}`,
+    start: (consul) => {
+      const folder = join(files, "consul-template");
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(folder, "haproxy.ctmpl"), template);
+      writeFileSync(join(folder, "routes.ctmpl"), map);
+      writeFileSync(join(folder, "start"), startHaproxyWith(consul));
+      const mounts = ["-v", `${folder}:/ct:ro`, "-v", `${program}:/usr/local/bin/consul-template:ro`];
+      return Container.run("consul-template", ["/ct/start"], { program: "bash", docker: mounts });
+    },
+  };
+}
+
+/** Reloads go to the master's socket, which hands the listeners over. */
+const startHaproxyWith = (consul: string): string => `set -e
+mkdir -p /run/ct
+printf 'defaults\\n mode http\\n timeout connect 5s\\n timeout client 50s\\n timeout server 50s\\nfrontend http\\n bind 127.0.0.1:${ports.traffic}\\n http-request return status 503\\n' >/run/ct/haproxy.cfg
+cat >/run/ct/reload <<'END'
+exec 3<>/dev/tcp/127.0.0.1/${ports.master}
+echo reload >&3
+timeout 20 head -n 1 <&3
+END
+haproxy -W -S 127.0.0.1:${ports.master} -f /run/ct/haproxy.cfg &
+sleep 1
+exec consul-template -consul-addr=${consul} -log-level=err \\
+  -template=/ct/routes.ctmpl:/run/ct/routes.map \\
+  '-template=/ct/haproxy.ctmpl:/run/ct/haproxy.cfg:bash /run/ct/reload'
+`;
+
+function fabio(program: string): Balancer {
+  return {
+    name: "fabio",
+    version: `fabio ${versionOf(program, "-v")}`,
+    start: (consul) =>
+      Container.run(
+        "fabio",
+        [
+          `-registry.consul.addr=${consul}`,
+          "-registry.consul.register.enabled=false",
+          ...fabioListens(ports.traffic),
+        ],
+        { program: "/usr/local/bin/fabio", docker: ["-v", `${program}:/usr/local/bin/fabio:ro`] },
+      ),
+  };
+}
+
+export const fabioListens = (port: number): string[] => [
+  `-proxy.addr=127.0.0.1:${port}`,
+  `-ui.addr=127.0.0.1:${port + 1}`,
+  "-log.access.target=stdout",
+  "-log.level=ERROR",
+];
+
+export const traefikListens = (port: number): string[] => [
+  `--entrypoints.web.address=127.0.0.1:${port}`,
+  "--accesslog=true",
+  "--log.level=ERROR",
+  "--global.checknewversion=false",
+  "--global.sendanonymoususage=false",
+];
+
+function traefik(program: string): Balancer {
+  const catalog = "--providers.consulcatalog";
+  return {
+    name: "Traefik, watching",
+    version: `Traefik ${versionOf(program, "version")}`,
+    start: (consul) =>
+      Container.run(
+        "traefik",
+        [
+          ...traefikListens(ports.traffic),
+          catalog,
+          `${catalog}.endpoint.address=${consul}`,
+          `${catalog}.watch=true`,
+          `${catalog}.exposedbydefault=false`,
+        ],
+        { program: "/usr/local/bin/traefik", docker: ["-v", `${program}:/usr/local/bin/traefik:ro`] },
+      ),
+  };
+}

@@ -1,0 +1,121 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { balancers, type Balancer } from "./balancers";
+import { cleanUp, type Container } from "./containers";
+import { benchmark, listOption, numberOption, quantile, short, table, writeSection } from "./lib";
+import { startOrigin } from "./origin";
+import { ports } from "./ports";
+import { untilStatus } from "./probe";
+import { addressOf, fillers, Registry, type Registration } from "./registry";
+
+// (a) From the moment that Consul is told of a new service until it answers through the load balancer, and from the
+// moment that it is told that the service has gone until its path is 404.
+
+const sizes = listOption("sizes", ["0", "1000", "5000"]).map(Number);
+const rounds = numberOption("rounds", 25);
+const only = listOption("only", []);
+/** How long a balancer may take to get ready, in seconds; one that takes longer has no numbers. */
+const patience = 120;
+
+interface Cell {
+  readonly came: number[];
+  readonly went: number[];
+  /** Seconds from the start of the container until it routed all that was there. */
+  ready: number;
+}
+
+const empty = (): Cell => ({ came: [], went: [], ready: NaN });
+
+async function measure(balancer: Balancer, registry: Registry, size: number): Promise<Cell> {
+  const cell = empty();
+  const started = performance.now();
+  let container: Container | undefined;
+  try {
+    container = await balancer.start(registry.address);
+    const last = size === 0 ? "/always-there" : `/fill-s${size - 1}`;
+    const ready = await untilStatus(ports.traffic, last, 200, patience);
+    if (ready === undefined) return cell;
+    cell.ready = (ready - started) / 1000;
+    await sleep(2_000 + size);
+    for (let round = 0; round < rounds; round++) await once(registry, `new-s${size}-${round}`, round, cell);
+  } finally {
+    await container?.stop();
+  }
+  return cell;
+}
+
+async function once(registry: Registry, name: string, round: number, cell: Cell): Promise<void> {
+  const registration: Registration = {
+    name,
+    address: addressOf(10_000 + round),
+    port: ports.origin,
+    node: "node-0",
+  };
+  // Changes come when they come, not in step with anything that repeats.
+  await sleep(50 + Math.random() * 150);
+  const told = performance.now();
+  const [came] = await Promise.all([
+    untilStatus(ports.traffic, `/${name}`, 200),
+    registry.register(registration),
+  ]);
+  cell.came.push((came ?? Infinity) - told);
+  await sleep(50 + Math.random() * 150);
+  const toldAgain = performance.now();
+  const [went] = await Promise.all([
+    untilStatus(ports.traffic, `/${name}`, 404),
+    registry.deregister(registration),
+  ]);
+  cell.went.push((went ?? Infinity) - toldAgain);
+}
+
+async function main(): Promise<void> {
+  const { here, missing } = await balancers();
+  const registry = await Registry.start();
+  await startOrigin();
+  await registry.register({
+    name: "always-there",
+    address: addressOf(9_999),
+    port: ports.origin,
+    node: "node-0",
+  });
+  const rows: string[][] = [];
+  let filled = 0;
+  for (const size of sizes) {
+    await registry.registerAll(fillers(filled, size));
+    filled = Math.max(filled, size);
+    for (const balancer of here.filter(({ name }) => only.length === 0 || only.includes(name))) {
+      const cell = await measure(balancer, registry, size);
+      const times = [cell.came, cell.went].flatMap((values) => [
+        short(quantile(values, 0.5)),
+        short(quantile(values, 0.95)),
+        short(quantile(values, 1)),
+      ]);
+      rows.push([size.toLocaleString("en-US"), balancer.name, ...times, short(cell.ready)]);
+      console.log(rows.at(-1)?.join(" | "));
+    }
+  }
+  const head = [
+    "other services",
+    "",
+    "to first 200: p50",
+    "p95",
+    "max",
+    "to 404: p50",
+    "p95",
+    "max",
+    "ready after, s",
+  ];
+  writeSection(
+    "(a) From a change in Consul to the first answer",
+    `${rounds} new services each, every one with a name that was never there; milliseconds from the moment that the request
+to Consul is sent. Every balancer had its start and its rest in each cell. Consul allowed 12,000 connections for each
+client, because consul-template does not work within the 200 of the default. “–”: not ready within ${patience} s or not
+there within 20 s.
+
+${table(head, rows)}
+
+${[...here.map(({ version }) => version)].join("; ")}.${missing.length > 0 ? ` Not on PATH, so not measured: ${missing.join(", ")}.` : ""}`,
+  );
+}
+
+benchmark(main, cleanUp);

@@ -1,0 +1,40 @@
+import { createConnection } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** The status of one request on a connection of its own; 0 where there was no answer. */
+export function status(port: number, path: string): Promise<number> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host: "127.0.0.1", port, noDelay: true });
+    let head = "";
+    const end = () => {
+      socket.destroy();
+      resolve(Number(/^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1] ?? 0));
+    };
+    socket.setTimeout(2_000, end);
+    socket.on("error", end);
+    socket.on("close", end);
+    socket.on("data", (chunk: Buffer) => {
+      head += chunk.toString("latin1");
+      if (head.length >= 12) end();
+    });
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
+  });
+}
+
+/** Asks every millisecond or so until the status is as wished; answers with the moment at which that answer came. */
+export async function untilStatus(
+  port: number,
+  path: string,
+  wished: number,
+  seconds = 20,
+): Promise<number | undefined> {
+  const started = performance.now();
+  for (;;) {
+    const found = await status(port, path);
+    const now = performance.now();
+    if (found === wished) return now;
+    if (now - started > seconds * 1000) return undefined;
+    // A contender that takes long is asked less often: what it needs is the processor.
+    await sleep(now - started < 100 ? 1 : 4);
+  }
+}

@@ -1,0 +1,218 @@
+import { readFileSync } from "node:fs";
+import * as http from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { buildRouting, type Catalog } from "../model/routes";
+import { render, toConfig, toMapFile } from "../templates/haproxy/src/render";
+import { runSwitchyard } from "./balancers";
+import { cleanUp } from "./containers";
+import { benchmark, numberOption, percent, quantile, short, table, writeSection } from "./lib";
+import { startOrigin } from "./origin";
+import { ports } from "./ports";
+import { untilStatus } from "./probe";
+import { addressOf, fillers, Registry } from "./registry";
+
+// (d) What the renderer costs: a full render, and its memory, processor time and requests to Consul at rest and in churn.
+
+const services = numberOption("services", 1_000);
+const restSeconds = numberOption("rest", 20);
+const churnSeconds = numberOption("churn", 20);
+const perSecond = 10;
+/** The kernel counts processor time in hundredths of a second. */
+const tick = 100;
+
+interface Timing {
+  readonly what: string;
+  readonly milliseconds: readonly number[];
+}
+
+/** The pure part, in this process. */
+function renderTimes(count: number, instances: number): { timings: Timing[]; bytes: number } {
+  const catalog: Catalog = {
+    kv: {},
+    instances: Array.from({ length: count * instances }, (_, index) => {
+      const service = `team${Math.floor(index / instances / 100)}/service${Math.floor(index / instances)}`;
+      return {
+        service,
+        id: `${service}:${index}`,
+        node: `node-${index % 50}`,
+        address: `10.${(index >> 16) & 255}.${(index >> 8) & 255}.${index & 255}`,
+        port: 30_000,
+        tags: ["rest"],
+        meta: {},
+        healthy: true,
+      };
+    }),
+  };
+  const options = { httpPort: 80, threads: 2, dir: "/var/lib/switchyard", runDir: "/run", ipv6: false };
+  const build: number[] = [];
+  const rendered: number[] = [];
+  const all: number[] = [];
+  let bytes = 0;
+  for (let round = 0; round < 7; round++) {
+    const started = performance.now();
+    const routing = buildRouting(catalog);
+    const built = performance.now();
+    const configuration = render(routing, options);
+    const text = [toConfig(configuration), ...Object.values(configuration.maps).map(toMapFile)];
+    const ended = performance.now();
+    bytes = text.reduce((sum, { length }) => sum + length, 0);
+    build.push(built - started);
+    rendered.push(ended - built);
+    all.push(ended - started);
+  }
+  return {
+    bytes,
+    timings: [
+      { what: "catalog to routing", milliseconds: build },
+      { what: "routing to configuration and maps, as text", milliseconds: rendered },
+      { what: "both", milliseconds: all },
+    ],
+  };
+}
+
+/** Passes everything on to Consul and counts. */
+function countingProxy(): Promise<{ requests(): number; bytes(): number; stop(): void }> {
+  let requests = 0;
+  let bytes = 0;
+  const agent = new http.Agent({ keepAlive: true });
+  const server = http.createServer((incoming, response) => {
+    requests++;
+    const { method, url: path, headers } = incoming;
+    const target = { host: "127.0.0.1", port: ports.consul, agent, method, path, headers };
+    const passed = http.request(target, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.on("data", (chunk: Buffer) => (bytes += chunk.length));
+      answer.pipe(response);
+    });
+    passed.on("error", () => response.destroy());
+    response.on("close", () => passed.destroy());
+    incoming.pipe(passed);
+  });
+  return new Promise((resolve) => {
+    server.listen(ports.consulProxy, "127.0.0.1", () => {
+      resolve({
+        requests: () => requests,
+        bytes: () => bytes,
+        stop: () => {
+          server.closeAllConnections();
+          server.close();
+          agent.destroy();
+        },
+      });
+    });
+  });
+}
+
+/** Processor seconds and memory of one process. */
+function usage(pid: number): { cpu: number; mebibytes: number } {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+    .replace(/^.*\) /, "")
+    .split(" ");
+  const resident = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  return { cpu: (Number(fields[11]) + Number(fields[12])) / tick, mebibytes: Number(resident) / 1024 };
+}
+
+async function main(): Promise<void> {
+  const { timings, bytes } = renderTimes(10_000, 5);
+  const registry = await Registry.start();
+  await startOrigin();
+  await registry.registerAll(fillers(0, services));
+  const proxy = await countingProxy();
+  const balancer = await runSwitchyard(`127.0.0.1:${ports.consulProxy}`);
+  const last = `/fill-s${services - 1}`;
+  if ((await untilStatus(ports.traffic, last, 200, 60)) === undefined)
+    throw new Error(`The load balancer is not ready: ${await balancer.logs()}`);
+  // What a start leaves behind is not rest yet.
+  await sleep(15_000);
+  const pid = await balancer.pid();
+  const rows: string[][] = [];
+  const watch = async (what: string, seconds: number, work: () => Promise<number>): Promise<void> => {
+    const before = {
+      ...usage(pid),
+      all: await balancer.cpuSeconds(),
+      sent: proxy.requests(),
+      got: proxy.bytes(),
+    };
+    const started = performance.now();
+    let changes = 0;
+    let highest = before.mebibytes;
+    while (performance.now() - started < seconds * 1000) {
+      changes += await work();
+      highest = Math.max(highest, usage(pid).mebibytes);
+    }
+    const lasted = (performance.now() - started) / 1000;
+    const after = {
+      ...usage(pid),
+      all: await balancer.cpuSeconds(),
+      sent: proxy.requests(),
+      got: proxy.bytes(),
+    };
+    const sent = after.sent - before.sent;
+    rows.push([
+      what,
+      short(highest),
+      percent((after.cpu - before.cpu) / lasted),
+      percent((after.all - before.all - (after.cpu - before.cpu)) / lasted),
+      String(sent),
+      changes === 0 ? "–" : short(sent / changes),
+      changes === 0 ? "–" : short((after.got - before.got) / changes / 1024),
+    ]);
+    console.log(rows.at(-1)?.join(" | "));
+  };
+  await watch("at rest", restSeconds, async () => {
+    await sleep(500);
+    return 0;
+  });
+  let round = 0;
+  await watch(`in churn, ${perSecond} changes/s`, churnSeconds, async () => {
+    const registration = {
+      // One instance more or less of a service that is there, on any node.
+      ...(fillers(0, services)[(round * 37) % services] ?? { name: "x", node: "node-0" }),
+      address: addressOf(20_000 + round),
+      port: ports.origin,
+    };
+    round++;
+    const until = performance.now() + 2_000 / perSecond;
+    await registry.register(registration);
+    await sleep(1_000 / perSecond);
+    await registry.deregister(registration);
+    await sleep(Math.max(0, until - performance.now()));
+    return 2;
+  });
+  await balancer.stop();
+  proxy.stop();
+  await registry.stop();
+  writeSection(
+    "(d) What the renderer costs",
+    `A full render of 10,000 services with 5 instances each (${(bytes / 2 ** 20).toFixed(1)} MiB of text), in this process, milliseconds:
+
+${table(
+  ["", "first", "p50 of 7"],
+  timings.map(({ what, milliseconds }) => [
+    what,
+    short(milliseconds[0] ?? NaN),
+    short(quantile(milliseconds, 0.5)),
+  ]),
+)}
+
+The renderer's process beside a running HAProxy, ${services.toLocaleString("en-US")} services on ${Math.ceil(services / 100)} nodes; CPU is of one core:
+
+${table(
+  [
+    "",
+    "memory, MiB, highest",
+    "CPU, renderer",
+    "CPU, HAProxy",
+    "Consul requests",
+    "for each change",
+    "KiB from Consul for each",
+  ],
+  rows,
+)}
+
+HAProxy's share is mostly its health checks: one of each instance every 2 s.`,
+  );
+}
+
+benchmark(main, cleanUp);

@@ -1,0 +1,78 @@
+/**
+ * The same routes for those that are configured by hand: `/r<n>` goes to the one instance of service `r<n>`, without the
+ * prefix. What a person would write who knows each of them well.
+ */
+import type { Registration } from "./registry";
+
+export const routeMap = (routes: readonly Registration[]): string =>
+  routes.map(({ name }) => `/${name}/ ${name}\n`).join("");
+
+const backends = (routes: readonly Registration[]): string =>
+  routes
+    .map(({ name, address, port }) => `backend ${name}\n  server ${name} ${address}:${port} check\n`)
+    .join("");
+
+const common = `global
+  log stdout format raw local0
+  nbthread 1
+  maxconn 4096
+defaults
+  mode http
+  log global
+  option httplog
+  option forwardfor
+  timeout connect 5s
+  timeout client 50s
+  timeout server 50s
+`;
+
+/** A map, since there are many routes; the headers and the request id that services expect. */
+export const byMap = (routes: readonly Registration[], port: number): string => `${common}
+frontend http
+  bind 127.0.0.1:${port}
+  unique-id-format %[uuid()]
+  unique-id-header X-Request-ID
+  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Host %[req.hdr(host)]
+  http-request set-var(txn.path) path,concat(/)
+  http-request set-var(txn.be) var(txn.path),map_beg(/files/routes.map)
+  http-request return status 404 unless { var(txn.be) -m found }
+  http-request set-var(txn.length) var(txn.path),map_beg_key(/files/routes.map),length
+  http-request set-path /%[path,bytes(txn.length)]
+  use_backend %[var(txn.be)]
+${backends(routes)}`;
+
+/** What the templates of 2015 gave: an ACL for each service, tried one after the other. */
+export const byAcls = (routes: readonly Registration[], port: number): string => `${common}
+frontend http
+  bind 127.0.0.1:${port}
+${routes.map(({ name }) => `  acl ${name} path_beg /${name}\n`).join("")}${routes
+  .map(({ name }) => `  use_backend ${name} if ${name}\n`)
+  .join("")}${backends(routes)}`;
+
+export const forFabio = (routes: readonly Registration[]): string =>
+  routes
+    .map(
+      ({ name, address, port }) =>
+        `route add ${name} /${name} http://${address}:${port}/ opts "strip=/${name}"\n`,
+    )
+    .join("");
+
+/** Traefik's file provider; JSON is YAML. */
+export function forTraefik(routes: readonly Registration[]): string {
+  const entries = <T>(make: (route: Registration) => T) =>
+    Object.fromEntries(routes.map((route) => [route.name, make(route)]));
+  return JSON.stringify({
+    http: {
+      routers: entries(({ name }) => ({
+        rule: `PathPrefix(\`/${name}\`)`,
+        service: name,
+        middlewares: [name],
+      })),
+      middlewares: entries(({ name }) => ({ stripPrefix: { prefixes: [`/${name}`] } })),
+      services: entries(({ address, port }) => ({
+        loadBalancer: { servers: [{ url: `http://${address}:${port}` }] },
+      })),
+    },
+  });
+}

@@ -1,0 +1,213 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { fabioListens, runSwitchyard, traefikListens } from "./balancers";
+import { cleanUp, Container, files, versionInImage } from "./containers";
+import {
+  benchmark,
+  listOption,
+  median,
+  numberOption,
+  onPath,
+  percent,
+  short,
+  table,
+  versionOf,
+  writeSection,
+} from "./lib";
+import { startOrigin } from "./origin";
+import { ports } from "./ports";
+import { untilStatus } from "./probe";
+import { addressOf, Registry, type Registration } from "./registry";
+import { byAcls, byMap, forFabio, forTraefik, routeMap } from "./routing";
+import { randomRoutes, wrk, wrkVersion, type Burst } from "./wrk";
+
+// (b) What routing costs, and how that grows with the number of routes. The balancer has a core for itself, on one
+// thread, and the load and the instances share the other, so that the balancer is what limits the rate.
+
+const sizes = listOption("sizes", ["10", "1000", "10000"]).map(Number);
+const rounds = numberOption("rounds", 3);
+const only = listOption("only", []);
+const seconds = numberOption("seconds", 4);
+const balancerCore = 0;
+const loadCore = 1;
+const patience = 90;
+const byHand = "HAProxy by hand, with a map";
+
+interface Contender {
+  readonly name: string;
+  readonly container: Container;
+  readonly port: number;
+  readonly bursts: Measured[];
+}
+
+interface Measured extends Burst {
+  /** Microseconds of processor time of the balancer for each request. */
+  readonly cost: number;
+}
+
+const routesOf = (count: number): Registration[] =>
+  Array.from({ length: count }, (_, index) => ({
+    name: `r${index}`,
+    address: addressOf(index),
+    port: ports.origin,
+    node: `node-${Math.floor(index / 100)}`,
+  }));
+
+type Start = (routes: readonly Registration[], port: number) => Promise<Container>;
+
+/** In the order in which they take turns. */
+function starts(registry: Registry): Map<string, Start> {
+  const core = balancerCore;
+  const file = (name: string, content: string): string[] => {
+    const path = join(files, name);
+    writeFileSync(path, content);
+    return ["-v", `${path}:/files/${name}:ro`];
+  };
+  const haproxy = (name: string, config: typeof byMap): Start => {
+    return (routes, port) => {
+      const mounts = [...file(`${name}.cfg`, config(routes, port)), ...file("routes.map", routeMap(routes))];
+      return Container.run(name, ["-W", "-f", `/files/${name}.cfg`], {
+        core,
+        program: "haproxy",
+        docker: mounts,
+      });
+    };
+  };
+  const peer = (name: string, path: string, args: readonly string[], mounts: readonly string[]) =>
+    Container.run(name, args, {
+      core,
+      program: "/usr/local/bin/peer",
+      docker: ["-v", `${path}:/usr/local/bin/peer:ro`, ...mounts],
+    });
+  const found = new Map<string, Start>([
+    [
+      "Switchyard",
+      async (routes, port) => {
+        await registry.registerAll(routes);
+        return runSwitchyard(registry.address, { core, port, args: ["--threads=1"] });
+      },
+    ],
+    [byHand, haproxy("by-map", byMap)],
+    ["HAProxy as in 2015, an ACL each", haproxy("by-acls", byAcls)],
+  ]);
+  const fabio = onPath("fabio");
+  if (fabio !== undefined)
+    found.set("fabio", (routes, port) => {
+      const args = [
+        ...fabioListens(port),
+        "-registry.backend=file",
+        "-registry.file.path=/files/fabio.routes",
+      ];
+      return peer("fabio", fabio, args, file("fabio.routes", forFabio(routes)));
+    });
+  const traefik = onPath("traefik");
+  if (traefik !== undefined)
+    found.set("Traefik", (routes, port) => {
+      const args = [...traefikListens(port), "--providers.file.filename=/files/traefik.yaml"];
+      return peer("traefik", traefik, args, file("traefik.yaml", forTraefik(routes)));
+    });
+  for (const name of found.keys()) if (only.length > 0 && !only.includes(name)) found.delete(name);
+  return found;
+}
+
+/** Starts them one after the other, each until it routes, and stills each until its turn. */
+async function startAll(registry: Registry, routes: readonly Registration[]): Promise<Contender[]> {
+  const contenders: Contender[] = [];
+  for (const [index, [name, start]] of [...starts(registry)].entries()) {
+    const port = ports.traffic + 10 * index;
+    const container = await start(routes, port);
+    const last = routes.at(-1)?.name ?? "";
+    if ((await untilStatus(port, `/${last}`, 200, patience)) === undefined) {
+      console.log(`${name} does not route within ${patience} s: ${await container.logs()}`);
+      await container.stop();
+      continue;
+    }
+    await sleep(2_000);
+    await container.pause();
+    contenders.push({ name, container, port, bursts: [] });
+  }
+  return contenders;
+}
+
+async function turn({ container, port, bursts }: Contender, script: string): Promise<void> {
+  await container.resume();
+  try {
+    const url = `http://127.0.0.1:${port}`;
+    await sleep(500);
+    await wrk(url, script, { core: loadCore, seconds: 1 });
+    const before = await container.cpuSeconds();
+    const burst = await wrk(url, script, { core: loadCore, seconds });
+    const used = (await container.cpuSeconds()) - before;
+    bursts.push({ ...burst, cost: (used * 1e6) / burst.requests });
+  } finally {
+    await container.pause();
+  }
+}
+
+/** The median of what the rounds gave, each against the same round of another. */
+const ratio = (a: readonly Measured[], b: readonly Measured[] | undefined): number =>
+  b === undefined ? NaN : median(a.map(({ perSecond }, round) => perSecond / (b[round]?.perSecond ?? NaN)));
+
+async function main(): Promise<void> {
+  const registry = await Registry.start();
+  await startOrigin(loadCore);
+  const rows: string[][] = [];
+  const atFewest = new Map<string, readonly Measured[]>();
+  for (const size of sizes) {
+    const routes = routesOf(size);
+    const script = join(files, `routes-${size}.lua`);
+    writeFileSync(script, randomRoutes(size));
+    const contenders = await startAll(registry, routes);
+    for (let round = 0; round < rounds; round++) for (const each of contenders) await turn(each, script);
+    const hand = contenders.find(({ name }) => name === byHand)?.bursts;
+    for (const { name, container, bursts } of contenders) {
+      await container.stop();
+      if (!atFewest.has(name)) atFewest.set(name, bursts);
+      rows.push([
+        size.toLocaleString("en-US"),
+        name,
+        short(median(bursts.map(({ perSecond }) => perSecond))),
+        short(median(bursts.map(({ p99 }) => p99))),
+        short(median(bursts.map(({ cost }) => cost))),
+        percent(ratio(bursts, hand)),
+        percent(ratio(bursts, atFewest.get(name))),
+        String(bursts.reduce((sum, { failed }) => sum + failed, 0)),
+      ]);
+      console.log(rows.at(-1)?.join(" | "));
+    }
+  }
+  const head = [
+    "routes",
+    "",
+    "requests/s",
+    "p99, ms",
+    "CPU, µs each",
+    "of HAProxy by hand",
+    `of its own at ${sizes[0] ?? ""}`,
+    "failed",
+  ];
+  const peers = [
+    `HAProxy ${await versionInImage("haproxy")}`,
+    ...["fabio", "traefik"].map((name) => {
+      const path = onPath(name);
+      if (path === undefined) return `${name} not on PATH, so not measured`;
+      return `${name} ${versionOf(path, name === "fabio" ? "-v" : "version")}`;
+    }),
+    `wrk ${wrkVersion()}`,
+  ];
+  writeSection(
+    "(b) What routing costs",
+    `Medians of ${rounds} rounds in turns, ${seconds} s each, 32 connections that are kept alive, each request to a route chosen
+by chance, one instance for each route. The balancer has one core and one thread; load and instances have the other.
+All of them log every request and set X-Forwarded-For; the first two also set a request id, and the HAProxys check every
+instance. A p99 at full load says how evenly requests wait, not how long an idle balancer takes.
+
+${table(head, rows)}
+
+${peers.join("; ")}.`,
+  );
+}
+
+benchmark(main, cleanUp);

@@ -1,0 +1,54 @@
+import { spawnSync } from "node:child_process";
+
+import { run } from "../test/e2e/stack";
+
+/** What one burst of wrk saw. */
+export interface Burst {
+  readonly perSecond: number;
+  readonly requests: number;
+  /** Milliseconds. */
+  readonly p99: number;
+  readonly failed: number;
+}
+
+const milliseconds: Readonly<Record<string, number>> = { us: 0.001, ms: 1, s: 1_000, m: 60_000 };
+
+/** Loads the address for some seconds, with all of one core. */
+export async function wrk(
+  url: string,
+  script: string,
+  { core, seconds = 4, connections = 32 }: { core: number; seconds?: number; connections?: number },
+): Promise<Burst> {
+  const load = ["-t1", `-c${connections}`, `-d${seconds}s`, "--latency", "-s", script, url];
+  const { code, output } = await run("taskset", ["-c", String(core), "wrk", ...load]);
+  if (code !== 0) throw new Error(`wrk: ${output}`);
+  return parse(output);
+}
+
+/** wrk says its version and then fails, as if that were a mistake. */
+export const wrkVersion = (): string =>
+  /\d+\.\d+\.\d+/.exec(spawnSync("wrk", ["-v"], { encoding: "utf8" }).stdout)?.[0] ?? "unknown";
+
+function parse(output: string): Burst {
+  const number = (pattern: RegExp): number => Number(pattern.exec(output)?.[1] ?? 0);
+  const [, p99, unit] = /^\s+99%\s+([\d.]+)(us|ms|s|m)$/m.exec(output) ?? [];
+  const sockets = /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(output);
+  return {
+    perSecond: number(/Requests\/sec:\s+([\d.]+)/),
+    requests: number(/(\d+) requests in/),
+    p99: Number(p99) * (milliseconds[unit ?? ""] ?? NaN),
+    failed:
+      number(/Non-2xx or 3xx responses: (\d+)/) +
+      (sockets?.slice(1).reduce((sum, each) => sum + Number(each), 0) ?? 0),
+  };
+}
+
+/** Requests to all routes, each as likely as any other. */
+export const randomRoutes = (count: number): string => `
+local requests = {}
+init = function(args)
+  math.randomseed(1)
+  for i = 0, ${count - 1} do requests[i] = wrk.format("GET", "/r" .. i) end
+end
+request = function() return requests[math.random(0, ${count - 1})] end
+`;
