@@ -1,0 +1,172 @@
+import { chmodSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import type { Page } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { expositionProblems } from "../../templates/haproxy/src/testing";
+import { Balancer, balancerImage, ConsulAlone, Instance, scratch } from "./balancer";
+import { inBrowser } from "./browser";
+import { docker } from "./docker";
+import { get, until } from "./http";
+
+// What the load balancer shows to people and programs, and its commands that only look.
+
+let consul: ConsulAlone;
+let balancer: Balancer;
+let one: Instance;
+let two: Instance;
+const files = scratch();
+
+/** Runs the image as its README says. */
+const run = async (...args: string[]): Promise<string> =>
+  docker("run", "--rm", "--network", "host", "-v", `${files.path}:/s:ro`, await balancerImage(), ...args);
+
+const routed = (path: string): Promise<unknown> =>
+  until(`${balancer.url}${path}`, ({ status }) => status === 200);
+
+beforeAll(async () => {
+  // The image's user is nobody here, and a temporary folder is its owner's alone.
+  chmodSync(files.path, 0o755);
+  consul = await ConsulAlone.start({ name: "pg-t", port: 25_000 });
+  balancer = await Balancer.start({ name: "pg-t", port: 25_010, consul: consul.address });
+  one = await Instance.start("one");
+  two = await Instance.start("two");
+  await consul.register("shop/v1", one.port);
+  await consul.register("shop/v1", two.port, { Meta: { weight: "50" } });
+  await routed("/shop");
+});
+afterAll(async () => {
+  one.stop();
+  two.stop();
+  await balancer.stop();
+  await consul.stop();
+  files.remove();
+});
+
+const instances = (page: Page) => page.locator('[id="service-shop/v1"] .instances');
+
+test("the page shows URLs, why they lead where they do, and instances; it follows without being loaded again", async () => {
+  const seen = await inBrowser(async (page) => {
+    const errors: string[] = [];
+    page.on("pageerror", (error) => errors.push(error.message));
+    page.on("console", (message) => errors.push(message.text()));
+    await page.goto(balancer.admin);
+    await page.evaluate("window.stayed = true");
+    await page.locator("#routes tr", { hasText: "/shop/v1" }).getByText("2 up").waitFor();
+    const routes = await page.locator("#routes").innerText();
+    expect(await instances(page).innerText()).toContain("weight 50");
+    await consul.register("late", one.port);
+    await page.locator("#routes tr", { hasText: "/late" }).getByText("1 up").waitFor();
+    await page.locator("#changes tr", { hasText: "late" }).first().waitFor();
+    const change = await page.locator("#changes tbody tr").first().innerText();
+    expect(await page.evaluate("window.stayed")).toBe(true);
+    return { routes, change, errors };
+  });
+  expect(seen.routes).toContain("newest version with healthy instances");
+  expect(seen.change).toMatch(/late.*\d ms/s);
+  expect(seen.errors).toEqual([]);
+  await consul.deregister("late", one.port);
+});
+
+test("an instance that dies without a word is seen to be down", async () => {
+  const stray = await Instance.start("stray");
+  await consul.register("shop/v1", stray.port);
+  await inBrowser(async (page) => {
+    await page.goto(balancer.admin);
+    const line = instances(page).locator("li", { hasText: `:${stray.port}` });
+    await line.getByText("up", { exact: true }).waitFor();
+    stray.stop();
+    await line.getByText("down", { exact: true }).waitFor();
+    expect(await page.locator("dl.tiles").innerText()).toContain("1 down");
+  });
+  await consul.deregister("shop/v1", stray.port);
+});
+
+test("what is registered by somebody hostile is shown as text and does nothing", async () => {
+  const script = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>";
+  await consul.register(`"'>${script}`, 1);
+  await consul.register("evil", 2, { Meta: { path: `/${script}` } });
+  await consul.register("evil/tag", 3, { Meta: { weight: "</code></li>" + script } });
+  await consul.put("kv/service/haproxy/versions/shop", script);
+  await inBrowser(async (page) => {
+    const dialogs: string[] = [];
+    page.on("dialog", (dialog) => {
+      dialogs.push(dialog.message());
+      void dialog.dismiss();
+    });
+    await page.goto(`${balancer.admin}/?q=${encodeURIComponent(`shop"><script>window.hacked=1</script>`)}`);
+    await page.goto(balancer.admin);
+    await page.locator("#attention li", { hasText: "SERVICE_WEIGHT" }).waitFor();
+    await page.locator("#attention li", { hasText: "service/haproxy/versions/shop" }).waitFor();
+    const text = await page.locator("#attention").innerText();
+    expect(text).toContain("<script>window.hacked=1</script>");
+    expect(text).toContain("quarantined");
+    expect(await page.evaluate("window.hacked")).toBeUndefined();
+    expect(await page.locator("img").count()).toBe(0);
+    expect(await page.locator("script").count()).toBe(1);
+    expect(dialogs).toEqual([]);
+  });
+  await consul.put("agent/service/deregister/" + encodeURIComponent(`"'>${script}:1`), "");
+  await consul.deregister("evil", 2);
+  await consul.deregister("evil/tag", 3);
+  await fetch(`http://${consul.address}/v1/kv/service/haproxy/versions/shop`, { method: "DELETE" });
+});
+
+test("the page's policy forbids what is not its own, and it refreshes without scripts", async () => {
+  const { headers, body } = await get(`${balancer.admin}/`);
+  expect(headers["content-security-policy"]).toMatch(
+    /^default-src 'none'; style-src 'self'; script-src 'self';/,
+  );
+  expect(body).toContain('<noscript><meta http-equiv="refresh"');
+  expect(body).not.toMatch(/<[^>]+\s(style|on\w+)=/);
+});
+
+test("/ready waits for an index of Consul", async () => {
+  const { index } = JSON.parse((await get(`${balancer.admin}/ready`)).body) as { index: number };
+  expect((await get(`${balancer.admin}/ready?index=${index}`)).status).toBe(200);
+  const later = await get(`${balancer.admin}/ready?index=${index + 100_000}`);
+  expect(later.status).toBe(503);
+  expect(later.body).toContain("is not in force yet");
+  for (const bad of ["-1", "x", "", "1e3"])
+    expect((await get(`${balancer.admin}/ready?index=${bad}`)).status).toBe(400);
+  await consul.register("next", one.port);
+  const written = await get(`http://${consul.address}/v1/catalog/service/next`);
+  const wanted = Number(written.headers["x-consul-index"]);
+  const then = await until(`${balancer.admin}/ready?index=${wanted}`, ({ status }) => status === 200);
+  expect(then.status).toBe(200);
+  await consul.deregister("next", one.port);
+});
+
+test("/metrics is valid: ours and HAProxy's own", async () => {
+  const { body } = await get(`${balancer.admin}/metrics`);
+  expect(expositionProblems(body)).toEqual([]);
+  for (const line of [
+    /^switchyard_ready 1$/m,
+    /^switchyard_consul_connected 1$/m,
+    /^switchyard_consul_applied_index [1-9]/m,
+    /^switchyard_convergence_seconds_count [1-9]/m,
+    /^switchyard_operations_total\{kind="add"\} [1-9]/m,
+    /^haproxy_backend_http_responses_total\{/m,
+    /^haproxy_process_nbthread /m,
+  ])
+    expect(body).toMatch(line);
+});
+
+test("explain, snapshot and diff say what happens, was and would be", async () => {
+  const before = await run("snapshot", `--consul=${consul.address}`);
+  writeFileSync(join(files.path, "before.json"), before);
+  const explained = await run("explain", "http://localhost/shop/x", `--consul=${consul.address}`);
+  expect(explained).toContain("goes to one of 2 instances of shop/v1");
+  expect(explained).toContain(`127.0.0.1:${two.port} of shop/v1, weight 50`);
+  await consul.register("shop/v2", one.port, { Check: { TTL: "1h", Status: "passing" } });
+  writeFileSync(join(files.path, "after.json"), await run("snapshot", `--consul=${consul.address}`));
+  await consul.deregister("shop/v2", one.port);
+  const changes = await run("diff", "/s/before.json", "/s/after.json");
+  expect(changes).toContain("~ /shop -> shop/v2, was shop/v1\n+ /shop/v2 -> shop/v2\n");
+  expect(changes).toContain("At run time: 3 operations, no reload");
+  expect(JSON.parse(await run("diff", "/s/after.json", "/s/before.json", "--json"))).toMatchObject({
+    summary: "1 URL goes, 1 moves, 1 service changed",
+  });
+  await expect(run("explain", "/shop", "--snapshot=/s/none")).rejects.toThrow("cannot be read");
+});
