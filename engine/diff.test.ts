@@ -3,8 +3,8 @@ import { changedKeys, diffByRules, shown, withoutIgnored } from "./diff";
 import { container } from "./docker/container";
 import { image } from "./docker/image";
 import { nanoseconds, withName } from "./docker/values";
-import { outputLines, planJson, planLines } from "./print";
-import { secret, UNKNOWN, type WireMap } from "./wire";
+import { outputChangeLine, outputChanges, outputLines, planJson, planLines } from "./print";
+import { secret, UNKNOWN, type WireMap, UNKNOWN } from "./wire";
 
 describe("changed properties", () => {
   it.each<[string, WireMap, WireMap, string[]]>([
@@ -94,8 +94,18 @@ describe("what is shown", () => {
       `        envs: ["A=1","[secret]"] => ["A=2","[secret]"]`,
       "        memory: 1 => 2",
     ]);
-    expect(JSON.stringify(planJson("dev", [change]))).not.toContain("hush");
+    expect(JSON.stringify(planJson("dev", [change], []))).not.toContain("hush");
     expect(outputLines({ deep: { er: [secret({ a: "hush" })] } }).join()).not.toContain("hush");
     expect(shown(secret("hush"))).toBe('"[secret]"');
+  });
+
+  it("tells what changes in the outputs, and not what is merely unknown", () => {
+    const before = { routes: { "/a": "a × 1", "/b": "b × 1" }, url: "http://x", password: secret("old") };
+    const after = { routes: { "/a": "a × 2", "/c": "c × 1" }, url: UNKNOWN, password: secret("new") };
+    expect(outputChanges(before, after).map(outputChangeLine)).toEqual([
+      '  ~ routes./a: "a × 1" => "a × 2"',
+      '  - routes./b: "b × 1"',
+      '  + routes./c: "c × 1"',
+    ]);
   });
 });

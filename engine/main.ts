@@ -6,7 +6,17 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { messageOf, UserError } from "./errors";
-import { counted, isChange, outputLines, outputsJson, planJson, planLines, summary } from "./print";
+import {
+  counted,
+  isChange,
+  outputChangeLine,
+  outputChanges,
+  outputLines,
+  outputsJson,
+  planJson,
+  planLines,
+  summary,
+} from "./print";
 import { type Config, crypterOf, getConfig, loadProject, loadStackFile, mergeConfig, setConfig, stackValues } from "./project"; // prettier-ignore
 import type { Run } from "./run";
 import { Session } from "./session";
@@ -119,11 +129,12 @@ async function preview(session: Session): Promise<boolean> {
   await session.refresh();
   const { run, planned } = await session.plan();
   if (failed(run)) return false;
-  if (flags.json) process.stdout.write(`${JSON.stringify(planJson(flags.stack, run.changes), null, 2)}\n`);
-  else {
+  const outputs = outputChanges(session.state.outputs, planned.outputs);
+  if (flags.json) {
+    process.stdout.write(`${JSON.stringify(planJson(flags.stack, run.changes, outputs), null, 2)}\n`);
+  } else {
     counted(run.changes).filter(isChange).flatMap(planLines).forEach(say);
-    if (Object.keys(planned.outputs).length > 0)
-      say(["Outputs:", ...outputLines(planned.outputs)].join("\n"));
+    if (outputs.length > 0) say(["Outputs:", ...outputs.map(outputChangeLine)].join("\n"));
     say(`Resources: ${summary(run.changes, true)}`);
   }
   return expectation(run);

@@ -2,7 +2,7 @@
 import { shown } from "./diff";
 import type { Change, Operation } from "./change";
 import { nameOf } from "./state";
-import { masked, plain, type WireMap } from "./wire";
+import { masked, plain, type Wire, type WireMap } from "./wire";
 
 const SIGNS: Record<Operation, string> = {
   create: "+ ",
@@ -67,13 +67,53 @@ export function outputLines(outputs: WireMap): string[] {
   );
 }
 
+/** What changes in the outputs, an entry a line, with routes and URLs among them: the part of a plan that users see. */
+export function outputChanges(before: WireMap, after: WireMap): OutputChange[] {
+  const olds = leaves(before);
+  const news = leaves(after);
+  return [...new Set([...olds.keys(), ...news.keys()])].sort().flatMap((path) => {
+    const [old, now] = [olds.get(path), news.get(path)];
+    // What is not known before it is made has not changed as far as anybody can tell.
+    if (old === now || (old !== undefined && now === UNKNOWN_SHOWN)) return [];
+    return [{ path, ...(old !== undefined && { old }), ...(now !== undefined && { new: now }) }];
+  });
+}
+
+export interface OutputChange {
+  readonly path: string;
+  readonly old?: string;
+  readonly new?: string;
+}
+
+export function outputChangeLine({ path, old, new: now }: OutputChange): string {
+  if (old === undefined) return `  + ${path}: ${now ?? ""}`;
+  return now === undefined ? `  - ${path}: ${old}` : `  ~ ${path}: ${old} => ${now}`;
+}
+
+const UNKNOWN_SHOWN = JSON.stringify("[unknown]");
+
+/** `{ routes: { "/hello": … } }` as `routes./hello`, each value as it may be shown. */
+function leaves(value: Wire, path = "", found = new Map<string, string>()): Map<string, string> {
+  const shown = masked(value);
+  if (typeof shown === "object" && shown !== null && Object.keys(shown).length > 0) {
+    for (const [key, inner] of Object.entries(shown))
+      leaves(inner, path === "" ? key : `${path}.${key}`, found);
+  } else found.set(path, JSON.stringify(shown));
+  return found;
+}
+
 export function outputsJson(outputs: WireMap, showSecrets: boolean): WireMap {
   return (showSecrets ? plain(outputs) : masked(outputs)) as WireMap;
 }
 
-export function planJson(stack: string, changes: readonly Change[]): object {
+export function planJson(
+  stack: string,
+  changes: readonly Change[],
+  outputs: readonly OutputChange[],
+): object {
   return {
     stack,
+    outputs,
     steps: changes.filter(isChange).map(({ operation, urn, type, changed, olds, news }) => ({
       operation,
       urn,

@@ -179,7 +179,7 @@ describe("under constant requests", () => {
 
     stack.configure([hello("hello/v1", { replicas: 6 }), ...initial.slice(1)]);
     const preview = await stack.preview();
-    expect(preview.output).toContain("hello/v1");
+    expect(preview.output).toMatch(/"hello\/v1 × 3" => "hello\/v1 × 6"/);
     expect(await stack.up()).toMatchObject({ code: 0 });
     const six = await tasks("hello-v1");
     expect(six).toHaveLength(6);
