@@ -97,6 +97,9 @@ export interface RoutingOptions {
   readonly proven?: ReadonlySet<string>;
 }
 
+/** A bad name can have any length. */
+const longestSubject = 200;
+
 export const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 interface Member {
@@ -119,7 +122,8 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
     const member = admitted(instance);
     if (member === undefined) continue;
     if (typeof member === "string") {
-      problems.push({ level: "quarantined", subject: instance.service, message: member });
+      const subject = instance.service.slice(0, longestSubject);
+      problems.push({ level: "quarantined", subject, message: member });
       continue;
     }
     const members = services.get(instance.service);

@@ -2,10 +2,11 @@
 import { buildRouting, type Catalog, type Problem, type Routing } from "../../../model/routes";
 import type { Applied, Applier } from "./apply";
 import { toConfig, toMapFile, render, type RenderOptions } from "./render";
-import { hold, instanceKey, place, type Held } from "./hold";
+import type { Held } from "./hold";
+import { Holder } from "./holder";
 import type { Metrics } from "./metrics";
-import { isTaken, listens } from "./probe";
-import { problemChanges, some } from "./report";
+import { isTaken } from "./probe";
+import { ProblemLog } from "./report";
 import { readSnapshot, writeSnapshot } from "./snapshot";
 import type { Watch } from "./watch";
 
@@ -14,6 +15,8 @@ export interface ControllerOptions {
   readonly ownPorts: ReadonlyMap<number, string>;
   /** Milliseconds. */
   readonly holdTime: number;
+  /** From 0 to 1. */
+  readonly holdShare: number;
   readonly snapshot: string;
   readonly log: (message: string) => void;
   readonly metrics: Metrics;
@@ -30,8 +33,9 @@ export interface Change {
 const quiet = 5;
 const longestWait = 50;
 const persistAfter = 500;
+/** Keeping the state on disk takes at most one part in this of the time, however much there is to keep. */
+const persistParts = 20;
 const bootPatience = 2_000;
-const probeEvery = 1_000;
 const compareEvery = 30_000;
 const firstRetry = 500;
 const longestRetry = 30_000;
@@ -41,22 +45,22 @@ const message = (error: unknown): string => (error instanceof Error ? error.mess
 
 export class Controller {
   routing: Routing | undefined;
-  held: ReadonlyMap<string, Held> = new Map();
+  readonly holder: Holder;
   readonly changes: Change[] = [];
   /** Whether what Consul says has been applied at least once. */
   synced = false;
   appliedIndex = 0;
   lastFailure: string | undefined;
 
+  private readonly problemLog: ProblemLog;
   private snapshot: Catalog | undefined;
   private before: Catalog | undefined;
-  private doubtUntil = 0;
-  private readonly gone = new Set<string>();
   private readonly busyPorts = new Map<number, string>();
   private dirtySince: number | undefined;
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> | undefined;
   private persisting: NodeJS.Timeout | undefined;
+  private persistCost = 0;
   private retry = firstRetry;
   private stopped = false;
   private readonly timers: NodeJS.Timeout[] = [];
@@ -65,7 +69,22 @@ export class Controller {
     private readonly options: ControllerOptions,
     private readonly applier: Applier,
     private readonly watch: () => Watch,
-  ) {}
+  ) {
+    const { holdTime, holdShare, log } = options;
+    this.problemLog = new ProblemLog(log);
+    this.holder = new Holder({
+      holdTime,
+      holdShare,
+      log,
+      changed: () => {
+        this.changed();
+      },
+    });
+  }
+
+  get held(): ReadonlyMap<string, Held> {
+    return this.holder.held;
+  }
 
   async start(): Promise<void> {
     this.snapshot = await readSnapshot(this.options.snapshot).catch(() => undefined);
@@ -76,23 +95,17 @@ export class Controller {
         }, bootPatience),
       );
     }
-    this.timers.push(setInterval(() => void this.probeHeld(), probeEvery));
+    this.holder.start();
     this.timers.push(setInterval(() => void this.compare(), compareEvery));
   }
 
   async stop(): Promise<void> {
     this.stopped = true;
     clearTimeout(this.timer);
+    this.holder.stop();
     for (const timer of this.timers) clearInterval(timer);
     await this.running;
     if (this.persisting !== undefined) await this.persist();
-  }
-
-  doubt(why: string): void {
-    this.doubtUntil = Date.now() + this.options.holdTime;
-    this.options.log(
-      `Consul: ${why}. What is routed stays, until Consul or the instances themselves say otherwise.`,
-    );
   }
 
   /** Consul, time or HAProxy has changed something: look soon. */
@@ -150,14 +163,16 @@ export class Controller {
   }
 
   private async cycle(since: number): Promise<void> {
-    const { index } = this.watch();
+    const { index, connected } = this.watch();
     const fromConsul = this.watch().catalog();
-    const catalog = fromConsul === undefined ? this.before : this.withHeld(fromConsul);
+    const before = this.before ?? this.snapshot;
+    const { synced } = this;
+    const catalog =
+      fromConsul === undefined ? this.before : this.holder.filter(fromConsul, before, { connected, synced });
     if (catalog === undefined) return;
     const routing = await this.route(catalog);
     const done = await this.applier.apply(routing);
-    for (const change of problemChanges(this.routing?.problems ?? [], routing.problems))
-      this.options.log(change);
+    this.problemLog.announce(this.routing?.problems ?? [], routing.problems);
     this.routing = routing;
     this.before = catalog;
     if (fromConsul !== undefined) {
@@ -176,39 +191,6 @@ export class Controller {
     };
     this.options.log(`${words[done.how]} ${done.what} (${milliseconds} ms)`);
     this.persistSoon();
-  }
-
-  private withHeld(catalog: Catalog): Catalog {
-    const before = this.before ?? this.snapshot;
-    const result = hold({
-      before: before?.instances ?? [],
-      held: this.held,
-      now: catalog.instances,
-      // What has gone while nobody watched cannot be told from what Consul has lost, so the first answer is doubted too.
-      suspicious: Date.now() < this.doubtUntil || !this.synced,
-      gone: this.gone,
-      time: Date.now(),
-      holdTime: this.options.holdTime,
-    });
-    const fresh = [...result.held.values()].filter(({ instance }) => !this.held.has(instanceKey(instance)));
-    const released = [...this.held.values()].filter(
-      ({ instance }) => !result.held.has(instanceKey(instance)),
-    );
-    this.held = result.held;
-    if (fresh.length > 0) {
-      const names = some(
-        fresh.map(({ instance }) => `${instance.service} at ${instance.address}:${instance.port}`),
-      );
-      this.options.log(
-        `held: Consul has dropped ${names} in a suspicious way; they keep their traffic for up to ${this.options.holdTime / 1000} s while they listen.`,
-      );
-      void this.probeHeld();
-    }
-    if (released.length > 0)
-      this.options.log(`no longer held: ${some(released.map(({ instance }) => instance.service))}`);
-    // A place is only known to be gone for as long as it is asked about.
-    if (result.held.size === 0) this.gone.clear();
-    return { instances: result.instances, kv: catalog.kv };
   }
 
   private async route(catalog: Catalog): Promise<Routing> {
@@ -240,16 +222,6 @@ export class Controller {
     this.changed();
   }
 
-  private async probeHeld(): Promise<void> {
-    if (this.held.size === 0) return;
-    const tries = [...this.held.values()].map(async ({ instance }) => {
-      if (await listens(instance.address, instance.port)) this.gone.delete(place(instance));
-      else this.gone.add(place(instance));
-    });
-    await Promise.all(tries);
-    this.changed();
-  }
-
   private async compare(): Promise<void> {
     await this.applier.compare().catch((error: unknown) => {
       this.options.log(`HAProxy cannot be compared: ${message(error)}`);
@@ -260,18 +232,21 @@ export class Controller {
   }
 
   private persistSoon(): void {
-    this.persisting ??= setTimeout(() => void this.persist(), persistAfter);
+    const pause = Math.max(persistAfter, this.persistCost * persistParts);
+    this.persisting ??= setTimeout(() => void this.persist(), pause);
   }
 
   private async persist(): Promise<void> {
     clearTimeout(this.persisting);
     this.persisting = undefined;
+    const start = performance.now();
     try {
       await this.applier.persist();
       if (this.before !== undefined) await writeSnapshot(this.options.snapshot, this.before);
     } catch (error) {
       this.options.log(`The state cannot be kept on disk: ${message(error)}`);
     }
+    this.persistCost = performance.now() - start;
   }
 }
 

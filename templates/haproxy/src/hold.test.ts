@@ -18,7 +18,7 @@ const given = (input: Partial<HoldInput>): HoldOutput =>
     before: [],
     held: new Map(),
     now: [],
-    suspicious: false,
+    share: 0.5,
     gone: new Set(),
     time: 1_000_000,
     holdTime: 60_000,
@@ -62,8 +62,16 @@ describe("suspicious losses are held", () => {
     expect(result.instances).toHaveLength(4);
   });
 
+  test("when a share that the operator has set goes", () => {
+    expect(heldPorts(given({ before: four, now: four.slice(1), share: 0.25 }))).toEqual([1]);
+    expect(heldPorts(given({ before: four, now: four.slice(2), share: 0.75 }))).toEqual([]);
+    expect(given({ before: four, now: [] }).held.get(instanceKey(at("a", 1)))?.why).toBe(
+      "4 of 4 services were gone in one step",
+    );
+  });
+
   test("after Consul was lost, be it one", () => {
-    expect(heldPorts(given({ before: four, now: four.slice(1), suspicious: true }))).toEqual([1]);
+    expect(heldPorts(given({ before: four, now: four.slice(1), doubt: "Consul was lost" }))).toEqual([1]);
   });
 });
 
@@ -91,7 +99,7 @@ describe("what is held is let go", () => {
   });
 
   test("but time goes on from the first loss, whatever is doubted since", () => {
-    expect(next({ time: 1_030_000, suspicious: true }).held.get(instanceKey(at("a", 1)))?.since).toBe(
+    expect(next({ time: 1_030_000, doubt: "Consul was lost" }).held.get(instanceKey(at("a", 1)))?.since).toBe(
       1_000_000,
     );
   });

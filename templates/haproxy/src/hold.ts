@@ -10,6 +10,8 @@ export interface Held {
   readonly instance: Instance;
   /** Milliseconds. */
   readonly since: number;
+  /** What was suspicious, as the end of a sentence. */
+  readonly why: string;
 }
 
 export interface HoldInput {
@@ -18,8 +20,10 @@ export interface HoldInput {
   readonly held: ReadonlyMap<string, Held>;
   /** What Consul says now. */
   readonly now: readonly Instance[];
-  /** Consul was lost or went back in time a short while ago. */
-  readonly suspicious: boolean;
+  /** Why whatever is missing now is suspicious, if it is: Consul was lost or went back in time a short while ago. */
+  readonly doubt?: string;
+  /** The part of all services, from 0 to 1, whose loss in one step is suspicious in itself. */
+  readonly share: number;
   /** Places (`address:port`) where nothing listens, as far as has been tried. */
   readonly gone: ReadonlySet<string>;
   readonly time: number;
@@ -42,7 +46,7 @@ export function hold(input: HoldInput): HoldOutput {
   const lost = findLost(input.before, input.now);
   if (lost.length === 0) return { instances: input.now, held: new Map() };
   const newlyLost = lost.filter((instance) => !input.held.has(instanceKey(instance)));
-  const holdNew = input.suspicious || isLandslide(input.before, newlyLost);
+  const why = input.doubt ?? landslide(input.before, newlyLost, input.share);
 
   // A port that has been given to another service is that service's.
   const taken = new Map(input.now.map((instance) => [place(instance), instance.service]));
@@ -50,11 +54,11 @@ export function hold(input: HoldInput): HoldOutput {
   for (const instance of lost) {
     const key = instanceKey(instance);
     const earlier = input.held.get(key);
-    if (earlier === undefined && !holdNew) continue;
-    const since = earlier?.since ?? input.time;
-    if (input.time - since >= input.holdTime || input.gone.has(place(instance))) continue;
+    const entry = earlier ?? (why === undefined ? undefined : { instance, since: input.time, why });
+    if (entry === undefined) continue;
+    if (input.time - entry.since >= input.holdTime || input.gone.has(place(instance))) continue;
     if ((taken.get(place(instance)) ?? instance.service) !== instance.service) continue;
-    held.set(key, { instance, since });
+    held.set(key, entry);
   }
   const others = input.now.filter((instance) => !held.has(instanceKey(instance)));
   return { instances: [...others, ...[...held.values()].map(({ instance }) => instance)], held };
@@ -71,8 +75,12 @@ function findLost(before: readonly Instance[], after: readonly Instance[]): Inst
   return doubtful.filter((instance) => !usable.has(instanceKey(instance)));
 }
 
-/** One step that takes away every usable instance of at least half of the services. */
-function isLandslide(before: readonly Instance[], lost: readonly Instance[]): boolean {
+/** One step that takes away every usable instance of so many of the services. */
+function landslide(
+  before: readonly Instance[],
+  lost: readonly Instance[],
+  share: number,
+): string | undefined {
   const count = (instances: readonly Instance[]) => {
     const counts = new Map<string, number>();
     for (const { service } of instances) counts.set(service, (counts.get(service) ?? 0) + 1);
@@ -81,5 +89,7 @@ function isLandslide(before: readonly Instance[], lost: readonly Instance[]): bo
   const had = count(before.filter(({ healthy }) => healthy));
   const losing = count(lost);
   const emptied = [...losing].filter(([service, number]) => had.get(service) === number).length;
-  return had.size >= fewestServices && emptied * 2 >= had.size;
+  return had.size >= fewestServices && emptied >= had.size * share
+    ? `${emptied} of ${had.size} services were gone in one step`
+    : undefined;
 }

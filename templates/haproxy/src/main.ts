@@ -130,6 +130,7 @@ async function serve(options: Options): Promise<void> {
     {
       ownPorts: ownPorts(options),
       holdTime: options.holdTime,
+      holdShare: options.holdShare,
       snapshot: `${options.stateDir}/snapshot.json`,
       log,
       metrics,
@@ -142,10 +143,10 @@ async function serve(options: Options): Promise<void> {
       controller.changed();
     },
     doubted: (why) => {
-      controller.doubt(why);
+      controller.holder.doubt(why);
     },
     back: () => {
-      log("Consul answers again.");
+      controller.holder.back();
     },
     advanced: () => {
       controller.advanced();
@@ -176,6 +177,9 @@ async function serve(options: Options): Promise<void> {
   };
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
+  process.on("SIGUSR2", () => {
+    controller.holder.release();
+  });
   // A mistake in handling one change must not take the traffic of all services with it.
   process.on("uncaughtException", (error) => {
     log(`Unexpected: ${error.stack ?? error.message}`);

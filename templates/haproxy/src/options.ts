@@ -12,6 +12,8 @@ export interface Options {
   readonly threads: number;
   /** Milliseconds. */
   readonly holdTime: number;
+  /** From 0 to 1. */
+  readonly holdShare: number;
   /** Milliseconds that open requests get when we are stopped. */
   readonly stopGrace: number;
   readonly dry: boolean;
@@ -23,7 +25,8 @@ export interface Options {
 export class UsageError extends Error {}
 
 export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-port=80] [--stats-port=1936]
-  [--admin=ADDRESS:PORT] [--state-dir=DIR] [--threads=N] [--hold=60s] [--stop-grace=8s] [--dry [--once]]
+  [--admin=ADDRESS:PORT] [--state-dir=DIR] [--threads=N] [--hold=60s] [--hold-share=50]
+  [--stop-grace=8s] [--dry [--once]]
        switchyard-haproxy explain URL [--consul=HOST:PORT | --snapshot=FILE] [--json]
        switchyard-haproxy snapshot [--consul=HOST:PORT]
        switchyard-haproxy diff FILE FILE [--json]
@@ -36,6 +39,8 @@ export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-por
                 CONSUL_CLIENT_KEY, CONSUL_TLS_SERVER_NAME and CONSUL_HTTP_SSL_VERIFY are as for Consul itself.
   --dry         prints the configuration and the maps on every change and starts nothing; with --once, once.
   --hold        how long instances that Consul dropped in a suspicious way keep their traffic while they listen.
+                The signal USR2 (docker kill -s USR2 rest) lets all of them go at once.
+  --hold-share  how many per cent of the services have to vanish in one step to be suspicious.
   --stop-grace  how long open requests may take when the container is stopped.
   STATS_USER and STATS_PASSWORD open the statistics page; without both there is none.`;
 
@@ -47,6 +52,7 @@ const known = [
   "state-dir",
   "threads",
   "hold",
+  "hold-share",
   "stop-grace",
   "dry",
   "once",
@@ -85,6 +91,7 @@ export function parseArguments(
       parseInteger(value, 1, 64),
     ),
     holdTime: take("hold", "60s", parseDuration),
+    holdShare: take("hold-share", "50", (value) => parseInteger(value, 1, 100)) / 100,
     stopGrace: take("stop-grace", "8s", parseDuration),
     dry: given.has("dry"),
     once: given.has("once"),

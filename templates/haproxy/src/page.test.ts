@@ -63,7 +63,7 @@ describe("what is said of an instance", () => {
   });
 
   test("that Consul dropped in a suspicious way: held", () => {
-    const held = [{ instance: instance("a", 1), since: 0 }];
+    const held = [{ instance: instance("a", 1), since: 0, why: "Consul was lost" }];
     const view = buildView(input(catalog, { held }));
     expect(view.services[0]?.instances[0]?.held).toBe(true);
     expect(renderPage(view)).toContain("Consul dropped it in a suspicious way");

@@ -49,6 +49,37 @@ export function problemChanges(before: readonly Problem[], after: readonly Probl
   ];
 }
 
+/** Lines about what is refused that the log gets in a minute; somebody may register thousands of bad services. */
+const linesAMinute = 60;
+const minute = 60_000;
+
+/** Says what is newly wrong and what no longer is, within bounds. */
+export class ProblemLog {
+  private windowEnd = 0;
+  private left = linesAMinute;
+
+  constructor(
+    private readonly log: (message: string) => void,
+    private readonly now: () => number = Date.now,
+  ) {}
+
+  announce(before: readonly Problem[], after: readonly Problem[]): void {
+    if (this.now() >= this.windowEnd) {
+      this.windowEnd = this.now() + minute;
+      this.left = linesAMinute;
+    }
+    for (const change of problemChanges(before, after)) {
+      if (this.left === 0) return;
+      this.left--;
+      this.log(change);
+      if (this.left === 0)
+        this.log(
+          "There are more changes of what is refused than the log should hold; for a minute only /routes on the admin port has them.",
+        );
+    }
+  }
+}
+
 /** Reasons differ in their details; a metric's label must not. */
 export function reasonKind(reason: string): string {
   if (/^service \S+ is new/.test(reason)) return "new service";
