@@ -4,7 +4,7 @@ import { container } from "./docker/container";
 import { image } from "./docker/image";
 import { nanoseconds, withName } from "./docker/values";
 import { outputChangeLine, outputChanges, outputLines, planJson, planLines } from "./print";
-import { secret, UNKNOWN, type WireMap, UNKNOWN } from "./wire";
+import { secret, UNKNOWN, type WireMap } from "./wire";
 
 describe("changed properties", () => {
   it.each<[string, WireMap, WireMap, string[]]>([
