@@ -27,6 +27,8 @@ export class LoadBalancer extends pulumi.ComponentResource {
   private readonly address: pulumi.Output<string>;
   /** The statistics page. */
   readonly statsUrl: pulumi.Output<string>;
+  /** The page of routes, instances and refusals; only on the node itself. */
+  readonly adminUrl: string;
 
   constructor(name: string, args: LoadBalancerArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:LoadBalancer", name, {}, opts);
@@ -71,7 +73,8 @@ export class LoadBalancer extends pulumi.ComponentResource {
     this.address = pulumi.all([node.publicAddress, container.id]).apply(([address]) => address);
     this.url = pulumi.interpolate`http://${this.address}${ports.http === 80 ? "" : `:${ports.http}`}`;
     this.statsUrl = pulumi.interpolate`http://${this.address}:${ports.stats}`;
-    this.registerOutputs({ url: this.url, statsUrl: this.statsUrl });
+    this.adminUrl = `http://localhost:${ports.admin}`;
+    this.registerOutputs({ url: this.url, statsUrl: this.statsUrl, adminUrl: this.adminUrl });
   }
 
   /** Where each service answers: on the node, or on the host name that it is for. */

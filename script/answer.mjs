@@ -16,6 +16,7 @@ if (silent.length > 0) {
 }
 const pages = {
   ...outputs.urls,
+  routes: `${outputs.admin}  (on the node)`,
   statistics: `${outputs.statistics}  (user and password: script/outputs --show-secrets)`,
   consul: outputs.consulPage,
 };

@@ -102,6 +102,7 @@ describe.each([
     expect(recording.outputs).toMatchObject({
       urls: { "hello/v1": "http://localhost/hello/v1", time: "http://localhost/time" },
       routes: { "/hello": "hello/v2 × 2", "/hello/v1": "hello/v1 × 3", "/time": "time × 1" },
+      admin: "http://localhost:8404",
       statistics: "http://localhost:1936",
       consulPage: "http://localhost:8500",
     });
