@@ -1,10 +1,13 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { catalogs } from "../templates/haproxy/src/testing";
 import { compareRoutings, emptyRouting } from "./diff";
 import { summarise, toMarkdown, toText } from "./diff-text";
 import { plannedInstances } from "./preview";
 import { buildRouting, type Instance, type Routing } from "./routes";
+
+// Thousands of cases take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const service = (
   name: string,

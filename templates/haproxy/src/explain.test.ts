@@ -1,10 +1,13 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { buildRouting, type Instance } from "../../../model/routes";
 import { explain, parseAsked, type Explanation } from "./explain";
 import { explainText } from "./explain-text";
 import { render } from "./render";
 import { catalogs, renderOptions } from "./testing";
+
+// Thousands of cases take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const instance = (service: string, port: number, given: Partial<Instance> = {}): Instance => ({
   service,

@@ -65,9 +65,11 @@ footer { margin-top: 2rem; display: flex; gap: 1.25rem; font-size: 0.85rem; }
   thead { display: none; }
   tr { padding: 0.5rem 0.9rem; border-top: 1px solid var(--line); }
   tbody tr:first-child { border-top: 0; }
-  td { display: flex; flex-wrap: wrap; gap: 0 0.6rem; padding: 0.1rem 0; border: 0; text-align: left; }
-  td::before { content: attr(data-label); flex: 0 0 4rem; color: var(--soft); font-size: 0.8rem; }
-  td.number { text-align: left; }
+  td { position: relative; padding: 0.1rem 0 0.1rem 4.2rem; border: 0; text-align: left; }
+  td::before { content: attr(data-label); position: absolute; left: 0; color: var(--soft); font-size: 0.8rem; }
+  #changes td { display: inline; padding: 0 0.5rem 0 0; }
+  #changes td::before { content: none; }
+  #changes td[data-label="what"] { display: block; }
   .cards { grid-template-columns: 1fr; }
 }
 `;

@@ -1,9 +1,12 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { buildRouting, type Catalog, type Instance } from "../../../model/routes";
 import { renderPage } from "./page";
 import { catalogs } from "./testing";
 import { buildView, type InstanceState, type ViewInput } from "./view";
+
+// Thousands of cases take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const instance = (service: string, port: number, given: Partial<Instance> = {}): Instance => ({
   service,

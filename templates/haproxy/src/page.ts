@@ -6,6 +6,7 @@ import type { InstanceView, RouteView, ServiceView, View } from "./view";
 /** A page of thousands of rows helps nobody; the search box narrows it. */
 const mostRows = 200;
 const mostInstances = 60;
+const mostChanges = 20;
 
 /** Seconds between two refreshes by a browser without JavaScript. */
 const refresh = 10;
@@ -263,7 +264,7 @@ const changeWords = { start: "started", operations: "no reload", reload: "reload
 
 function changesSection({ changes }: View): Html {
   if (changes.length === 0) return html``;
-  const rows = changes.map(
+  const rows = changes.slice(0, mostChanges).map(
     ({ at, how, what, milliseconds }) =>
       html`<tr>
         <td data-label="when">${time(at)}</td>
@@ -287,6 +288,7 @@ function changesSection({ changes }: View): Html {
         ${rows}
       </tbody>
     </table>
+    ${changes.length > rows.length ? html`<p class="note">Older ones: <a href="/routes">/routes</a>.</p>` : undefined}
   </section>`;
 }
 
