@@ -95,6 +95,8 @@ export interface RoutingOptions {
   readonly reservedPorts?: ReadonlyMap<number, string>;
   /** The servers (`backend/server`) that have been seen to answer; all of them where that cannot be known. */
   readonly proven?: ReadonlySet<string>;
+  /** Services that HAProxy does not take, with what it says. */
+  readonly refused?: ReadonlyMap<string, string>;
 }
 
 /** A bad name can have any length. */
@@ -138,10 +140,13 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
   for (const each of candidates) problems.push(...each.problems);
   for (const backend of candidates.map((each) => each.backend).sort(byClaim)) {
     const { service } = backend;
+    const refused = options.refused?.get(service);
     const conflict =
-      backend.options.kind === "tcp"
-        ? claimPort(backend, tcp, options.reservedPorts)
-        : claimRoute(backend, routes);
+      refused !== undefined
+        ? `Service ${service} is refused by HAProxy: ${refused}. It is tried again when its registration changes.`
+        : backend.options.kind === "tcp"
+          ? claimPort(backend, tcp, options.reservedPorts)
+          : claimRoute(backend, routes);
     if (conflict === undefined) backends.push(backend);
     else problems.push({ level: "quarantined", subject: service, message: conflict });
   }

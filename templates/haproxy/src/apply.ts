@@ -1,14 +1,15 @@
 /** Makes the running HAProxy what it should be, with the last good state kept whatever happens. */
 import { mkdir, rename } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
 import { serverStateFile, type ServerState } from "./commands";
 import { readIfThere, writeWhole } from "./files";
 import { Greeter, newcomers, type Newcomer } from "./greet";
+import { checkServices, ServicesRefused, servicesNamed } from "./refused";
 import { Haproxy } from "./haproxy";
 import type { Metrics } from "./metrics";
 import type { Routing } from "../../../model/routes";
-import { applied, loaded, plan, type Actual, type Operation } from "./plan";
+import { applied, loaded, plan, postponed, type Actual, type Operation } from "./plan";
 import { assignPlaces } from "./place";
+import { Reaper, withoutLeft } from "./reap";
 import {
   render,
   toConfig,
@@ -21,10 +22,11 @@ import {
 import { describe, reasonKind, some } from "./report";
 import { Runtime } from "./runtime";
 import { errorPage, errorPageName, errorPages } from "./sections";
+import type { CertificateChange } from "./tls";
 
 const mapNames: readonly MapName[] = ["routes.map", "splits.map"];
-const firstReap = 100;
-const longestReap = 5_000;
+/** Each reload leaves a worker behind until its last connection has ended, so many wishes have to share one. */
+const reloadInterval = 2_000;
 
 const isArrival = (operation: Operation): operation is Extract<Operation, { kind: "add" | "return" }> =>
   operation.kind === "add" || operation.kind === "return";
@@ -49,10 +51,14 @@ function servicesOf(
 
 export interface ApplierOptions {
   readonly render: RenderOptions;
+  /** How HTTPS is offered at the moment. */
+  readonly https: () => RenderOptions["https"];
   readonly log: (message: string) => void;
   readonly metrics: Metrics;
   /** A new instance takes requests. */
   readonly onProven: () => void;
+  /** A reload had to wait; it can be had now. */
+  readonly onReloadable: () => void;
   /** HAProxy ended by itself and is back. */
   readonly onRestart: () => void;
 }
@@ -71,7 +77,13 @@ export class Applier {
   private readonly greeter: Greeter;
   /** Serialises everything that talks to the worker. */
   private last: Promise<unknown> = Promise.resolve();
-  private reaping = false;
+  private readonly reaper = new Reaper(() => this.alone(() => this.reapOnce()));
+  /** Why the next `apply` has to reload, apart from what it is given. */
+  private reasons: string[] = [];
+  /** Whether the worker has been told to offer HTTPS. */
+  private https = false;
+  private reloadedAt = -Infinity;
+  private waiting: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: ApplierOptions) {
     const { dir, runDir } = options.render;
@@ -100,7 +112,7 @@ export class Applier {
     return this.alone(async () => {
       const done =
         this.actual === undefined ? await this.start(routing) : await this.change(this.actual, routing);
-      this.reap();
+      this.reaper.reap();
       return done;
     });
   }
@@ -121,6 +133,25 @@ export class Applier {
       ...state,
       backend: origin.get(state.backend) ?? state.backend,
     }));
+  }
+
+  validate(config: string): Promise<string | undefined> {
+    return this.haproxy.validate(config);
+  }
+
+  /** `write` puts the files in place; a worker that does not take the changes is reloaded with the next `apply`. */
+  useCertificates(write: () => Promise<void>, changes: readonly CertificateChange[]): Promise<void> {
+    return this.alone(async () => {
+      await write();
+      // A worker that offers no HTTPS yet reads the files when it does.
+      if (!this.https) return;
+      for (const change of changes) {
+        const complaints = await this.runtime.certificate(change);
+        if (complaints.length === 0) this.options.metrics.operation("certificate");
+        else
+          this.reasons.push(`certificate ${change.file} cannot change while running (${some(complaints)})`);
+      }
+    });
   }
 
   stop(grace: number): Promise<void> {
@@ -172,15 +203,18 @@ export class Applier {
   }
 
   private async start(routing: Routing): Promise<Applied> {
-    const desired = render(routing, this.options.render);
+    const desired = this.render(routing);
     const { dir, runDir } = this.options.render;
     await mkdir(dir, { recursive: true, mode: 0o700 });
     await mkdir(runDir, { recursive: true, mode: 0o700 });
     for (const [status, message] of Object.entries(errorPages))
       await writeWhole(this.path(errorPageName(status)), errorPage(Number(status), message));
-    await this.writeAll(desired, new Set());
-    await this.haproxy.start();
+    await this.writeAll(routing, desired, new Set());
+    await this.haproxy.start().catch((error: unknown) => {
+      throw servicesNamed(routing, error) ?? error;
+    });
     this.lastGood = desired;
+    this.https = this.options.https() !== undefined;
     this.actual = loaded(desired);
     this.greeter.greet(newcomers(desired, () => true));
     return { how: "start", what: `${routing.backends.length} services` };
@@ -188,9 +222,15 @@ export class Applier {
 
   private async change(actual: Actual, routing: Routing): Promise<Applied> {
     const places = assignPlaces(routing, actual, this.places);
-    const desired = render(routing, this.options.render, places);
-    const steps = plan(actual, desired);
-    if (steps.kind === "reload") return this.reload(routing, steps.reasons);
+    let desired = this.render(routing, places);
+    let steps = plan(actual, desired);
+    const reasons = [...this.reasons, ...(steps.kind === "reload" ? steps.reasons : [])];
+    if (reasons.length > 0) {
+      if (this.reloadable()) return this.reload(routing, reasons);
+      desired = postponed(actual, desired, this.lastGood ?? desired);
+      steps = plan(actual, desired);
+    }
+    if (steps.kind === "reload") throw new Error(`a reload cannot be put off (${some(steps.reasons)})`);
     const before = this.places;
     this.places = places;
     if (steps.kind === "nothing") return undefined;
@@ -226,22 +266,41 @@ export class Applier {
     return [];
   }
 
+  private render(routing: Routing, places?: Places): Rendered {
+    const https = this.options.https();
+    return render(routing, { ...this.options.render, ...(https === undefined ? {} : { https }) }, places);
+  }
+
+  /** If not, it is said later when it is. */
+  private reloadable(): boolean {
+    const left = this.reloadedAt + reloadInterval - performance.now();
+    if (left <= 0) return true;
+    this.waiting ??= setTimeout(() => {
+      this.waiting = undefined;
+      this.options.onReloadable();
+    }, left);
+    return false;
+  }
+
   /** Every service gets a backend of its own name again, and the spare ones are free for the next. */
   private async reload(routing: Routing, reasons: readonly string[]): Promise<Applied> {
-    const desired = render(routing, this.options.render);
+    const desired = this.render(routing);
     const states = await this.states().catch(() => []);
     const up = new Set(
       states.filter((state) => state.up).map(({ backend, server }) => `${backend}/${server}`),
     );
     try {
-      await this.writeAll(desired, up);
+      await this.writeAll(routing, desired, up);
+      this.reloadedAt = performance.now();
       const failure = await this.haproxy.reload();
       if (failure !== undefined) throw new Error(`HAProxy did not take the new configuration: ${failure}`);
     } catch (error) {
       if (this.lastGood !== undefined) await this.writeFiles(this.lastGood);
-      throw error;
+      throw servicesNamed(routing, error) ?? error;
     }
     this.lastGood = desired;
+    this.https = this.options.https() !== undefined;
+    this.reasons = [];
     this.places = new Map();
     for (const reason of new Set(reasons.map(reasonKind))) this.options.metrics.reload(reason);
     // What the new worker has may differ from the file; see, and put it right at once.
@@ -259,13 +318,21 @@ export class Applier {
     return { how: "reload", what: some(reasons) };
   }
 
-  private async writeAll(desired: Rendered, up: ReadonlySet<string>): Promise<void> {
+  private async writeAll(routing: Routing, desired: Rendered, up: ReadonlySet<string>): Promise<void> {
     await writeWhole(this.path("server.state"), serverStateFile(desired.backends, up));
     for (const name of mapNames)
       if ((await readIfThere(this.path(name))) === undefined) await writeWhole(this.path(name), "");
-    await writeWhole(this.path("haproxy.candidate.cfg"), toConfig(desired));
-    const failure = await this.haproxy.validate(this.path("haproxy.candidate.cfg"));
-    if (failure !== undefined) throw new Error(`HAProxy would not load the new configuration: ${failure}`);
+    const candidate = this.path("haproxy.candidate.cfg");
+    const check = async (some: Routing): Promise<string | undefined> => {
+      await writeWhole(candidate, toConfig(some === routing ? desired : this.render(some)));
+      return this.haproxy.validate(candidate);
+    };
+    const failure = await check(routing);
+    if (failure !== undefined) {
+      const refused = await checkServices(routing, check);
+      if (refused.size > 0) throw new ServicesRefused(refused);
+      throw new Error(`HAProxy would not load the new configuration: ${failure}`);
+    }
     await this.writeMaps(desired);
     await rename(this.path("haproxy.candidate.cfg"), this.path("haproxy.cfg"));
   }
@@ -279,38 +346,10 @@ export class Applier {
     for (const name of mapNames) await writeWhole(this.path(name), toMapFile(rendered.maps[name]));
   }
 
-  /** Deletes leaving servers as soon as HAProxy lets them go, which is when their last connection has ended. */
-  private reap(): void {
-    if (this.reaping) return;
-    this.reaping = true;
-    void this.reapAll().finally(() => {
-      this.reaping = false;
-    });
-  }
-
-  private async reapAll(): Promise<void> {
-    for (let delay = firstReap; ; delay = Math.min(delay * 2, longestReap)) {
-      await sleep(delay, undefined, { ref: false });
-      const left = await this.alone(() => this.reapOnce()).catch(() => 0);
-      if (left === 0) return;
-    }
-  }
-
   private async reapOnce(): Promise<number> {
     if (this.actual === undefined) return 0;
-    let left = 0;
-    const backends = new Map(this.actual.backends);
-    for (const [name, backend] of backends) {
-      const leaving = [...backend.servers].filter(([, server]) => server.leaving);
-      if (leaving.length === 0) continue;
-      const servers = new Map(backend.servers);
-      for (const [server] of leaving) {
-        if (await this.runtime.remove(name, server)) servers.delete(server);
-        else left++;
-      }
-      backends.set(name, { head: backend.head, servers });
-    }
-    this.actual = { ...this.actual, backends };
+    const { actual, left } = await withoutLeft(this.actual, this.runtime);
+    this.actual = actual;
     return left;
   }
 }

@@ -6,6 +6,7 @@ import type { Held } from "./hold";
 import { Holder } from "./holder";
 import type { Metrics } from "./metrics";
 import { isTaken } from "./probe";
+import { ServicesRefused } from "./refused";
 import { ProblemLog } from "./report";
 import { readSnapshot, writeSnapshot } from "./snapshot";
 import type { Watch } from "./watch";
@@ -56,6 +57,8 @@ export class Controller {
   private snapshot: Catalog | undefined;
   private before: Catalog | undefined;
   private readonly busyPorts = new Map<number, string>();
+  /** Services that HAProxy has refused, with the registrations that it was about. */
+  private readonly refused = new Map<string, { readonly why: string; readonly what: string }>();
   private dirtySince: number | undefined;
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> | undefined;
@@ -171,7 +174,16 @@ export class Controller {
       fromConsul === undefined ? this.before : this.holder.filter(fromConsul, before, { connected, synced });
     if (catalog === undefined) return;
     const routing = await this.route(catalog);
-    const done = await this.applier.apply(routing);
+    const done = await this.applier.apply(routing).catch((error: unknown) => {
+      if (!(error instanceof ServicesRefused)) throw error;
+      for (const [service, why] of error.services)
+        this.refused.set(service, { why, what: registrations(catalog, service) });
+      return "refused" as const;
+    });
+    if (done === "refused") {
+      await this.cycle(since);
+      return;
+    }
     this.problemLog.announce(this.routing?.problems ?? [], routing.problems);
     this.routing = routing;
     this.before = catalog;
@@ -195,12 +207,15 @@ export class Controller {
 
   private async route(catalog: Catalog): Promise<Routing> {
     const { ownPorts } = this.options;
+    for (const [service, { what }] of this.refused)
+      if (registrations(catalog, service) !== what) this.refused.delete(service);
     const lastGood = this.routing === undefined ? {} : { lastGood: this.routing.settings };
     const build = () =>
       buildRouting(catalog, {
         ...lastGood,
         reservedPorts: new Map([...ownPorts, ...this.busyPorts]),
         proven: this.applier.proven,
+        refused: new Map([...this.refused].map(([service, { why }]) => [service, why])),
       });
     const routing = build();
     const open = new Set(this.routing?.tcp.map(({ port }) => port));
@@ -249,6 +264,9 @@ export class Controller {
     this.persistCost = performance.now() - start;
   }
 }
+
+const registrations = ({ instances }: Catalog, service: string): string =>
+  JSON.stringify(instances.filter((instance) => instance.service === service));
 
 /** What `--dry` prints: the configuration, the maps and everything that was refused. */
 export function dryRun(

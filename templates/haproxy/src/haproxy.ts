@@ -16,6 +16,13 @@ const pollWhileStopping = 100;
 /** A worker that is stopping may not answer any more. */
 const patience = 500;
 
+/**
+ * HAProxy never waits for whoever reads its log: a line that does not fit the pipe is dropped, and 64 KiB are some 100 ms
+ * of 2,500 requests/s, which Docker does not always keep up with. So the pipe is made as large as a process without
+ * privileges may (F_SETPIPE_SZ, 1 MiB). Node has no fcntl; Perl is part of every Debian, and HAProxy takes its place.
+ */
+const withRoomForLog = ["-e", "fcntl(STDOUT, 1031, 1 << 20); exec @ARGV or exit 127", "haproxy"];
+
 /** Lines that every reload brings, and changes of servers, which are in the log on stdout already. */
 const routine =
   /\[NOTICE\]|: (config : )?(Server \S+ |'server |backend '\S+' has no server|Proxy \S+ stopped |(?:Former|Current) worker \S+ exited with code 0|All workers exited. Exiting... \(0\))/;
@@ -23,6 +30,7 @@ const routine =
 export class Haproxy {
   private process: ChildProcess | undefined;
   private stopping = false;
+  private starting = false;
   private delay = firstDelay;
 
   constructor(
@@ -38,26 +46,41 @@ export class Haproxy {
 
   /** Starts HAProxy and waits until its worker answers. */
   async start(): Promise<void> {
-    const process = spawn("haproxy", ["-W", "-S", `${this.paths.master},mode,600`, "-f", this.paths.config], {
+    this.starting = true;
+    await this.launch().finally(() => {
+      this.starting = false;
+    });
+  }
+
+  private async launch(): Promise<void> {
+    const { master, config } = this.paths;
+    const process = spawn("perl", [...withRoomForLog, "-W", "-S", `${master},mode,600`, "-f", config], {
       stdio: ["ignore", "inherit", "pipe"],
     });
     this.process = process;
     let failure: string | undefined;
+    const said: string[] = [];
     process.on("error", (error) => {
       failure = error.message;
     });
     createInterface({ input: process.stderr }).on("line", (line) => {
       if (!routine.test(line)) this.log(`haproxy: ${line}`);
+      if (this.starting) said.push(line);
     });
     process.on("exit", (code, signal) => {
       failure = `it ended with ${signal ?? `exit code ${code ?? 0}`}`;
       if (this.process !== process) return;
       this.process = undefined;
-      if (!this.stopping) void this.restart(failure);
+      // Whoever starts it is told, and says when to try again.
+      if (!this.stopping && !this.starting) void this.restart(failure);
     });
     for (let waited = 0; waited < 10_000; waited += 20) {
       await sleep(20);
-      if (failure !== undefined) throw new Error(`HAProxy did not start: ${failure}`);
+      if (failure !== undefined) {
+        // What it said last may still be on its way.
+        await sleep(50);
+        throw new Error(`HAProxy did not start: ${firstAlerts(said.join("\n")) || failure}`);
+      }
       if ((await ask(this.paths.worker, "show version").catch(() => "")) !== "") {
         this.delay = firstDelay;
         return;
@@ -75,14 +98,14 @@ export class Haproxy {
       await this.start();
       this.onRestart();
     } catch (error) {
-      this.log(error instanceof Error ? error.message : String(error));
+      void this.restart(error instanceof Error ? error.message : String(error));
     }
   }
 
   /** What HAProxy says against a configuration file; nothing when it would load it. */
   validate(config: string): Promise<string | undefined> {
     return new Promise((resolve) => {
-      execFile("haproxy", ["-c", "-q", "-f", config], { timeout: 30_000 }, (error, stdout, stderr) => {
+      execFile("haproxy", ["-c", "-f", config], { timeout: 30_000 }, (error, stdout, stderr) => {
         if (error === null) resolve(undefined);
         else resolve(firstAlerts(`${stdout}\n${stderr}`) || error.message);
       });

@@ -11,6 +11,7 @@ import { parseCommand, runCommand, type Command } from "./inspect";
 import { Metrics } from "./metrics";
 import { parseArguments, UsageError, type Options } from "./options";
 import type { RenderOptions } from "./render";
+import { Certificates } from "./tls";
 import { Watch } from "./watch";
 
 const log = (message: string): void => {
@@ -28,6 +29,7 @@ function renderOptions(options: Options): RenderOptions {
     dir: options.stateDir,
     runDir: `${options.stateDir}/run`,
     ipv6: hasIpv6(),
+    ...(options.trusted.length === 0 ? {} : { trusted: options.trusted }),
   };
 }
 
@@ -42,6 +44,9 @@ const ownPorts = (options: Options): Map<number, string> =>
     [options.statsPort, "the statistics page"],
     [options.adminPort, "the admin port"],
     ...options.consul.addresses.map(({ port }): [number, string] => [port, "Consul"]),
+    ...(options.certs === undefined
+      ? []
+      : [[options.httpsPort, "the load balancer's HTTPS frontend"] as const]),
   ]);
 
 function dry(options: Options): void {
@@ -57,7 +62,9 @@ function dry(options: Options): void {
     changed: () => {
       const catalog = watch.catalog();
       if (catalog === undefined) return;
-      const text = dryRun(catalog, renderOptions(options), ownPorts(options));
+      const https = { port: options.httpsPort, redirect: options.redirectHttps };
+      const how = { ...renderOptions(options), ...(options.certs === undefined ? {} : { https }) };
+      const text = dryRun(catalog, how, ownPorts(options));
       if (text !== shown) process.stdout.write(text);
       shown = text;
       if (options.once) watch.stop();
@@ -117,15 +124,34 @@ async function serve(options: Options): Promise<void> {
   let stopping = false;
   const applier: Applier = new Applier({
     render: paths,
+    https: () => certificates?.https,
     log,
     metrics,
     onProven: () => {
+      controller.changed();
+    },
+    onReloadable: () => {
       controller.changed();
     },
     onRestart: () => {
       controller.restarted();
     },
   });
+  const certificates =
+    options.certs === undefined
+      ? undefined
+      : new Certificates({
+          source: options.certs,
+          dir: paths.dir,
+          port: options.httpsPort,
+          redirect: options.redirectHttps,
+          log,
+          validate: (config) => applier.validate(config),
+          apply: async (write, changes) => {
+            await applier.useCertificates(write, changes);
+            controller.changed();
+          },
+        });
   const controller: Controller = new Controller(
     {
       ownPorts: ownPorts(options),
@@ -163,6 +189,7 @@ async function serve(options: Options): Promise<void> {
     running: () => applier.running,
     stopping: () => stopping,
     watching: () => watch,
+    ...(certificates === undefined ? {} : { certificates }),
     metricsSocket: `${paths.runDir}/metrics.sock`,
   });
   const stop = (signal: string) => {
@@ -188,6 +215,7 @@ async function serve(options: Options): Promise<void> {
     log(`Unexpected: ${String(reason)}`);
   });
 
+  await certificates?.start();
   await controller.start();
   watch.start();
   log(`watching Consul at ${showAddresses(options.consul)}; HTTP on port ${options.httpPort}.`);

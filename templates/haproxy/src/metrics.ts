@@ -5,7 +5,17 @@ import type { InstanceState, View } from "./view";
 
 const convergenceBuckets = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10];
 
-const operationKinds: readonly Operation["kind"][] = ["add", "return", "weight", "map", "unmap", "leave"];
+type OperationKind = Operation["kind"] | "certificate";
+
+const operationKinds: readonly OperationKind[] = [
+  "add",
+  "return",
+  "weight",
+  "map",
+  "unmap",
+  "leave",
+  "certificate",
+];
 const instanceStates: readonly InstanceState[] = ["up", "down", "starting", "leaving", "unknown"];
 
 interface Sample {
@@ -46,7 +56,14 @@ const increase = (values: Map<string, number>, kind: string): Map<string, number
   values.set(kind, (values.get(kind) ?? 0) + 1);
 
 export class Metrics {
-  private readonly reloads = zeros(["new service", "service options", "tcp port", "settings", "recovery"]);
+  private readonly reloads = zeros([
+    "new service",
+    "service options",
+    "tcp port",
+    "certificate",
+    "settings",
+    "recovery",
+  ]);
   private readonly operations = zeros(operationKinds);
   private readonly buckets = convergenceBuckets.map(() => 0);
   private convergences = 0;
@@ -58,7 +75,7 @@ export class Metrics {
     increase(this.reloads, reason);
   }
 
-  operation(kind: Operation["kind"]): void {
+  operation(kind: OperationKind): void {
     increase(this.operations, kind);
   }
 

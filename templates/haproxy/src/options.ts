@@ -1,10 +1,19 @@
 /** The command line and environment, read once, refused with a sentence. */
-import { parseDuration, parseInteger, show, type Parsed } from "../../../model/names";
+import { isIP } from "node:net";
+import { parseBoolean, parseDuration, parseInteger, show, type Parsed } from "../../../model/names";
 import { readConsulOptions, type ConsulOptions } from "./consul-options";
 
 export interface Options {
   readonly consul: ConsulOptions;
   readonly httpPort: number;
+  /** Used when there are certificates. */
+  readonly httpsPort: number;
+  /** The folder of certificates. */
+  readonly certs?: string;
+  /** Whether HTTP only leads to HTTPS. */
+  readonly redirectHttps: boolean;
+  /** The peers whose X-Forwarded-* and X-Request-ID are believed. */
+  readonly trusted: readonly string[];
   readonly statsPort: number;
   readonly adminAddress: string;
   readonly adminPort: number;
@@ -27,6 +36,7 @@ export class UsageError extends Error {}
 export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-port=80] [--stats-port=1936]
   [--admin=ADDRESS:PORT] [--state-dir=DIR] [--threads=N] [--hold=60s] [--hold-share=50]
   [--stop-grace=8s] [--dry [--once]]
+  [--certs=DIR [--https-port=443] [--redirect-https]] [--trust-forwarded=NETWORK,...]
        switchyard-haproxy explain URL [--consul=HOST:PORT | --snapshot=FILE] [--json]
        switchyard-haproxy snapshot [--consul=HOST:PORT]
        switchyard-haproxy diff FILE FILE [--json]
@@ -42,6 +52,9 @@ export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-por
                 The signal USR2 (docker kill -s USR2 rest) lets all of them go at once.
   --hold-share  how many per cent of the services have to vanish in one step to be suspicious.
   --stop-grace  how long open requests may take when the container is stopped.
+  --certs       a folder of NAME.pem files with certificate, chain and key, read again whenever they change.
+  --redirect-https    HTTP only leads to HTTPS (308).
+  --trust-forwarded   peers whose X-Forwarded-* and X-Request-ID are believed, as in 10.0.0.0/8,192.0.2.7.
   STATS_USER and STATS_PASSWORD open the statistics page; without both there is none.`;
 
 const known = [
@@ -56,6 +69,10 @@ const known = [
   "stop-grace",
   "dry",
   "once",
+  "https-port",
+  "certs",
+  "redirect-https",
+  "trust-forwarded",
 ];
 
 export function parseArguments(
@@ -80,9 +97,15 @@ export function parseArguments(
   const consul = readConsulOptions(given.get("consul"), env);
   if (!consul.ok) throw new UsageError(consul.error);
   const admin = take("admin", `0.0.0.0:${env["ADMIN_PORT"] ?? "8404"}`, parseHostPort);
+  if (given.has("redirect-https") && !given.has("certs"))
+    throw new UsageError("--redirect-https needs --certs=DIR, the folder of certificates.");
   return {
     consul: consul.value,
     httpPort: take("http-port", "80", port),
+    httpsPort: take("https-port", "443", port),
+    ...(given.has("certs") ? { certs: take("certs", "", parseDirectory) } : {}),
+    redirectHttps: take("redirect-https", "false", parseBoolean),
+    trusted: given.has("trust-forwarded") ? take("trust-forwarded", "", parseNetworks) : [],
     statsPort: take("stats-port", "1936", port),
     adminAddress: admin.host,
     adminPort: admin.port,
@@ -123,4 +146,23 @@ function parseDirectory(value: string): Parsed<string> {
   return /^(?:\/[A-Za-z0-9_.-]+){1,}$/.test(value) && value.length <= 64
     ? { ok: true, value }
     : { ok: false, error: "is not an absolute path of at most 64 letters, digits, '.', '_', '-' and '/'" };
+}
+
+/** Addresses and networks, separated by commas. */
+function parseNetworks(value: string): Parsed<string[]> {
+  const networks = value.split(",");
+  const good = networks.every((network) => {
+    const [address = "", bits, ...more] = network.split("/");
+    const family = isIP(address);
+    const most = family === 4 ? 32 : 128;
+    return (
+      family !== 0 &&
+      !address.includes("%") &&
+      more.length === 0 &&
+      (bits === undefined || parseInteger(bits, 0, most).ok)
+    );
+  });
+  return good
+    ? { ok: true, value: networks }
+    : { ok: false, error: "is not a list of addresses and networks, as in 10.0.0.0/8,192.0.2.7" };
 }

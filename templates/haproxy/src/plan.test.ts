@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { buildRouting, type Catalog, type Instance, type Routing } from "../../../model/routes";
 import { assignPlaces } from "./place";
-import { applied, loaded, plan, type Actual } from "./plan";
+import { applied, loaded, plan, postponed, type Actual } from "./plan";
 import { render, spareNames, type Rendered } from "./render";
 import { catalogs, renderOptions } from "./testing";
 
@@ -121,6 +121,36 @@ function visible(state: Actual) {
   const maps = Object.values(state.maps).map((map) => [...map].map((entry) => entry.join(" ")).sort());
   return { servers: servers.sort(), maps };
 }
+
+describe("while a reload has to wait", () => {
+  const least = { meta: { balance: "leastconn" } };
+  const put = (before: Rendered, to: Rendered) => {
+    const actual = loaded(before);
+    expect(plan(actual, to).kind).toBe("reload");
+    return plan(actual, postponed(actual, to, before));
+  };
+
+  test("everything that needs none is done, and new services stay out", () => {
+    const steps = put(
+      desired(routing(instance("a", 1))),
+      desired(routing(instance("a", 1), instance("a", 2), instance("odd", 3, least))),
+    );
+    expect(steps).toMatchObject({ kind: "operations", operations: [{ kind: "add", backend: "svc:a" }] });
+  });
+
+  test("a service with other options keeps the old ones and gets its new instances", () => {
+    const steps = put(
+      desired(routing(instance("a", 1))),
+      desired(routing(instance("a", 1, least), instance("a", 2, least))),
+    );
+    expect(steps).toMatchObject({ kind: "operations", operations: [{ kind: "add", backend: "svc:a" }] });
+  });
+
+  test("a service that leaves a spare backend for one of its own keeps answering from there", () => {
+    const before = desired(routing(instance("a", 1)), new Map([["svc:a", "spare:0"]]));
+    expect(put(before, desired(routing(instance("a", 1, least))))).toEqual({ kind: "nothing" });
+  });
+});
 
 test("after any sequence of changes the running state is the desired one", () => {
   fc.assert(

@@ -3,7 +3,7 @@
  * exists, a reload with its reasons. A backend that has lost its service stays, empty and without a route, until the next
  * reload, so that a service that comes back needs none.
  */
-import { spareHead, type MapName, type Part, type Rendered, type RenderedBackend } from "./render";
+import { nowhere, spareHead, type MapName, type Part, type Rendered, type RenderedBackend } from "./render";
 
 export interface ActualServer {
   readonly weight: number;
@@ -143,6 +143,38 @@ function mapRemovals(map: MapName, actual: Actual, desired: Rendered): Operation
     if (!desired.maps[map].has(key)) operations.push({ kind: "unmap", map, key });
   return operations;
 }
+
+/**
+ * As much of `desired` as the running HAProxy can have without the reload that it needs: new services stay out, those
+ * with other options keep the old ones, and one that moves stays where it was, as `before` has it.
+ */
+export function postponed(actual: Actual, desired: Rendered, before: Rendered): Rendered {
+  const staying = new Set<string>();
+  const kept = (map: MapName) => {
+    const entries = [...desired.maps[map]].flatMap(([key, value]): [string, string][] => {
+      const backend = backendOf(value);
+      if (backend.startsWith("%") || backend === nowhere || actual.backends.has(backend))
+        return [[key, value]];
+      const old = actual.maps[map].get(key);
+      if (old === undefined) return [];
+      staying.add(backendOf(old));
+      return [[key, old]];
+    });
+    return new Map(entries);
+  };
+  const maps = { "routes.map": kept("routes.map"), "splits.map": kept("splits.map") };
+  const possible = new Map(
+    before.backends.filter(({ name }) => staying.has(name)).map((each) => [each.name, each]),
+  );
+  for (const backend of desired.backends) {
+    const old = actual.backends.get(backend.name);
+    if (old !== undefined && !possible.has(backend.name))
+      possible.set(backend.name, { ...backend, head: old.head });
+  }
+  return { settings: desired.settings, parts: actual.parts, backends: [...possible.values()], maps };
+}
+
+const backendOf = (value: string): string => value.split("|")[0] ?? "";
 
 /** What HAProxy has right after it has loaded a configuration. */
 export function loaded(rendered: Rendered): Actual {

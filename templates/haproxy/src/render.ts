@@ -9,7 +9,8 @@ import type { Backend, Route, Routing, Server } from "../../../model/routes";
 import { compare, routeKey } from "../../../model/routes";
 import type { Settings } from "../../../model/settings";
 import { binds, lines } from "./text";
-import { checkLines, defaultsSections, globalSection, httpFrontend, statsFrontend } from "./sections";
+import { httpFrontend } from "./frontend";
+import { checkLines, defaultsSections, globalSection, statsFrontend } from "./sections";
 
 export interface RenderOptions {
   readonly httpPort: number;
@@ -22,6 +23,16 @@ export interface RenderOptions {
   readonly runDir: string;
   /** Whether to listen on IPv6 as well. */
   readonly ipv6: boolean;
+  /** Without it there is no TLS. */
+  readonly https?: HttpsOptions;
+  /** The peers, as addresses or networks, whose X-Forwarded-* and X-Request-ID are believed. */
+  readonly trusted?: readonly string[];
+}
+
+export interface HttpsOptions {
+  readonly port: number;
+  /** Whether HTTP only leads to HTTPS. */
+  readonly redirect: boolean;
 }
 
 /** A part of the configuration that only a reload can change. */

@@ -84,6 +84,7 @@ export class ProblemLog {
 export function reasonKind(reason: string): string {
   if (/^service \S+ is new/.test(reason)) return "new service";
   if (reason.startsWith("service ")) return "service options";
+  if (reason.startsWith("certificate ")) return "certificate";
   if (reason.startsWith("TCP port")) return "tcp port";
   if (reason.startsWith("HAProxy ")) return "recovery";
   return "settings";

@@ -7,6 +7,8 @@ import {
   toPayloads,
   type ServerState,
 } from "./commands";
+import { certificateCommands } from "./tls-commands";
+import type { CertificateChange } from "./tls";
 import type { Actual, ActualServer, Operation } from "./plan";
 import type { MapName } from "./render";
 import { ask } from "./socket";
@@ -71,6 +73,15 @@ export class Runtime {
       ),
       maps: { "routes.map": routes, "splits.map": splits },
     };
+  }
+
+  /** What HAProxy has against having a certificate put in, replaced or taken away. */
+  async certificate(change: CertificateChange): Promise<string[]> {
+    for (const command of certificateCommands(change, this.dir)) {
+      const found = complaints(await this.command(command));
+      if (found.length > 0) return found;
+    }
+    return [];
   }
 
   private command(line: string): Promise<string> {

@@ -103,51 +103,6 @@ export function checkLines({ healthPath, host }: ServiceOptions): string[] {
   ];
 }
 
-const notFound = (error: string) =>
-  `http-request return status 404 content-type application/json string '${JSON.stringify({ status: 404, error })}' hdr Cache-Control no-store`;
-
-export function httpFrontend(options: RenderOptions): string {
-  const map = (name: string, method: string) => `${method}(${options.dir}/${name})`;
-  return lines("frontend http from http", [
-    ...binds(options.httpPort, options),
-    "unique-id-format %[uuid()]",
-    "unique-id-header X-Request-ID",
-    'log-format "%ci:%cp [%tr] %ft %[var(txn.service)]/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %ID %{+Q}r"',
-    // What only the load balancer can know is never taken from outside.
-    "http-request del-header X-Forwarded- -m beg",
-    "http-request del-header X-Request-ID",
-    "http-request del-header X-Real-IP",
-    "http-request del-header Forwarded",
-    "http-request deny deny_status 400 if { req.hdr(host) -m sub / * }",
-    "http-request set-header X-Forwarded-For %[src]",
-    "http-request set-header X-Forwarded-Proto http",
-    "http-request set-header X-Forwarded-Host %[req.hdr(host)] if { req.hdr(host) -m found }",
-    // One look-up in a tree finds the longest prefix that ends at a segment, among any number of routes.
-    "http-request set-var(txn.host) req.hdr(host),field(1,:),lower",
-    "http-request set-var(txn.path) path,concat(/)",
-    `http-request set-var(txn.route) var(txn.host),concat(,txn.path),${map("routes.map", "map_beg")}`,
-    `http-request set-var(txn.route) str(*),concat(,txn.path),${map("routes.map", "map_beg")} if !{ var(txn.route) -m found }`,
-    `${notFound("No service has this path.")} if !{ var(txn.route) -m found }`,
-    "http-request set-var(txn.be) var(txn.route),field(1,|)",
-    "http-request set-var(txn.prefix) var(txn.route),field(2,|)",
-    "http-request set-var(txn.length) var(txn.route),field(4,|)",
-    // A version that is not there must not be answered by another one.
-    `${notFound("This version of the service does not exist.")} if { var(txn.route),field(3,|) -m str v } { path,bytes(txn.length) -m reg ^/v[0-9]+(/|$) }`,
-    // Versions that share requests: a slot from 0 to 99 leads to one of them.
-    "http-request set-var(txn.service) var(txn.route),field(5,|)",
-    "http-request set-var(txn.slot) rand(100) if { var(txn.be) -m beg % }",
-    `http-request set-var(txn.split) var(txn.be),concat(/,txn.slot),${map("splits.map", "map_str")} if { var(txn.be) -m beg % }`,
-    "http-request set-var(txn.be) var(txn.split),field(1,|) if { var(txn.split) -m found }",
-    "http-request set-var(txn.service) var(txn.split),field(2,|) if { var(txn.split) -m found }",
-    "http-request set-var(txn.from) var(txn.prefix),add(1)",
-    "http-request set-header X-Forwarded-Prefix %[path,bytes(0,txn.prefix)] if { var(txn.prefix) -m int gt 0 }",
-    "http-request set-path /%[path,bytes(txn.from)]",
-    // Only a request that may be repeated is sent again after an instance has seen it.
-    "http-request disable-l7-retry unless { method GET HEAD OPTIONS PUT DELETE TRACE }",
-    "use_backend %[var(txn.be)]",
-  ]);
-}
-
 /** The credentials stay in HAProxy's environment; the file only names them. */
 export function statsFrontend(port: number, options: RenderOptions): string {
   return lines("frontend stats from http", [

@@ -4,5 +4,6 @@
 export const lines = (head: string, body: readonly string[]): string =>
   [head, ...body.map((line) => `  ${line}`), ""].join("\n");
 
-export const binds = (port: number, { ipv6 }: { readonly ipv6: boolean }): string[] =>
-  ipv6 ? [`bind :${port}`, `bind :::${port} v6only`] : [`bind :${port}`];
+/** `more` is what follows the address. */
+export const binds = (port: number, { ipv6 }: { readonly ipv6: boolean }, more = ""): string[] =>
+  [`bind :${port}`, ...(ipv6 ? [`bind :::${port} v6only`] : [])].map((bind) => `${bind}${more}`);
