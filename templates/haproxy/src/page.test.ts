@@ -73,6 +73,67 @@ describe("what is said of an instance", () => {
   });
 });
 
+test("/routes keeps its fields: programs read them", () => {
+  const view = buildView(
+    input(
+      { instances: [instance("hello/v1", 1), instance("?", 2)], kv: { "service/haproxy/maxconn": "many" } },
+      {
+        failure: "no",
+        held: [{ instance: instance("hello/v1", 1), since: 0, why: "Consul was lost" }],
+        changes: [{ at: "2026-01-01T10:00:00.000Z", how: "start", what: "1 service", milliseconds: 1 }],
+      },
+    ),
+  );
+  expect(JSON.parse(JSON.stringify(view))).toEqual({
+    version: expect.any(String) as string,
+    ready: true,
+    failure: "no",
+    consul: { connected: true, index: 7, lastAnswer: "1970-01-01T00:00:01.000Z" },
+    routes: [
+      {
+        url: "/hello",
+        key: "*/hello/",
+        versionsOf: "hello",
+        choice: "newest version with healthy instances",
+        stripPrefix: true,
+        targets: [{ service: "hello/v1", share: 100 }],
+      },
+      {
+        url: "/hello/v1",
+        key: "*/hello/v1/",
+        stripPrefix: true,
+        targets: [{ service: "hello/v1", share: 100 }],
+      },
+    ],
+    tcp: [],
+    services: [
+      {
+        name: "hello/v1",
+        options: { kind: "http", stripPrefix: true, balance: "roundrobin", sticky: false, h2c: false },
+        instances: [
+          { ids: ["hello/v1:1"], address: "10.0.0.1:1", weight: 100, state: "unknown", held: true },
+        ],
+        critical: [],
+      },
+    ],
+    leaving: [],
+    held: [
+      {
+        service: "hello/v1",
+        id: "hello/v1:1",
+        address: "10.0.0.1:1",
+        since: "1970-01-01T00:00:00.000Z",
+        why: "Consul was lost",
+      },
+    ],
+    quarantined: [{ subject: "?", message: expect.stringContaining("is not a service name") as string }],
+    warnings: [
+      { subject: "service/haproxy/maxconn", message: expect.stringContaining("whole number") as string },
+    ],
+    changes: [{ at: "2026-01-01T10:00:00.000Z", how: "start", what: "1 service", milliseconds: 1 }],
+  });
+});
+
 describe("the page", () => {
   const catalog: Catalog = {
     instances: [

@@ -116,8 +116,8 @@ function attention({ failure, quarantined, held, warnings }: View): Html {
           "starting",
           "held",
           each.service,
-          html`at ${each.address}: Consul dropped it in a suspicious way on ${time(each.since)}; it keeps its
-          traffic while it listens.`,
+          html`at ${each.address}: Consul dropped it in a suspicious way on ${time(each.since)} (${each.why});
+          it keeps its traffic while it listens.`,
         ),
       ),
     ...warnings.slice(0, mostRows).map((each) => item("starting", "warning", each.subject, each.message)),

@@ -80,6 +80,8 @@ export interface View {
     readonly id: string;
     readonly address: string;
     readonly since: string;
+    /** What was suspicious. */
+    readonly why: string;
   }[];
   readonly quarantined: readonly { readonly subject: string; readonly message: string }[];
   readonly warnings: readonly { readonly subject: string; readonly message: string }[];
@@ -88,11 +90,12 @@ export interface View {
 
 export function buildView(input: ViewInput): View {
   const { routing, consul, failure, notReady } = input;
-  const held = [...input.held].map(({ instance, since }) => ({
+  const held = [...input.held].map(({ instance, since, why }) => ({
     service: instance.service,
     id: instance.id,
     address: `${instance.address}:${instance.port}`,
     since: new Date(since).toISOString(),
+    why,
   }));
   const states = new Map<string, ServerState[]>();
   for (const state of input.states) {
