@@ -99,6 +99,29 @@ describe("a request is explained", () => {
   });
 });
 
+describe("the header X-Version", () => {
+  const withVersion = (version: string, url = "/hello/x") => {
+    const asked = parseAsked(url);
+    if (!asked.ok) throw new Error(asked.error);
+    const catalog = { instances: hello, kv: {} };
+    return explain({ ...asked.value, version }, catalog, buildRouting(catalog));
+  };
+  test("chooses a version, with the prefix of the route that was found", () => {
+    expect(withVersion("v1")).toMatchObject({
+      answer: "proxied",
+      why: "goes to the instance of hello/v1",
+      route: { url: "/hello", seen: "/x", prefix: "/hello" },
+      targets: [{ service: "hello/v1" }],
+    });
+  });
+  test.each(["v7", "latest", "v1\n"])("%j is no version: 404", (version) => {
+    expect(withVersion(version).answer).toBe(404);
+  });
+  test("means nothing where the path names the version", () => {
+    expect(withVersion("v1", "/hello/v2").targets[0]?.service).toBe("hello/v2");
+  });
+});
+
 describe("what is not answered is explained", () => {
   test("503: nobody is healthy", () => {
     const found = ask("/a", [instance("a", 1, { healthy: false })]);
@@ -109,7 +132,7 @@ describe("what is not answered is explained", () => {
   test("404: a version that is not there", () => {
     const found = ask("/hello/v7/x", [...hello, instance("hello/v7", 9, { meta: { balance: "best" } })]);
     expect(found).toMatchObject({ answer: 404, related: [{ subject: "hello/v7" }] });
-    expect(found.why).toContain("hello has no version v7");
+    expect(found.why).toContain('hello has no version "v7"');
     expect(found.related[0]?.why).toContain('SERVICE_BALANCE="best"');
   });
 

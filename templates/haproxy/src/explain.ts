@@ -15,6 +15,8 @@ export interface Asked {
   /** As the browser sends it; undefined: one that no route asks for. */
   readonly host?: string;
   readonly path: string;
+  /** The header X-Version. */
+  readonly version?: string;
 }
 
 export interface LeftOut {
@@ -101,20 +103,23 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing): Expla
     seen: prefix === undefined ? asked.path : `/${asked.path.slice(route.path.length + 1)}`,
     ...(prefix === undefined ? {} : { prefix }),
   };
-  const missing = /^\/v[0-9]+(?=\/|$)/.exec(asked.path.slice(route.path.length))?.[0];
-  if (route.versionsOf !== undefined && missing !== undefined)
+  const named = /^\/(v[0-9]+)(?=\/|$)/.exec(asked.path.slice(route.path.length))?.[1] ?? asked.version;
+  // A version in the path has a route of its own, were it there; one in the header leads to that route.
+  const chosen =
+    route.versionsOf === undefined || named === undefined ? route : versionRoute(asked, route, routing);
+  if (chosen === undefined)
     return {
       asked,
       answer: 404,
-      why: `${route.versionsOf} has no version ${missing.slice(1)} with a route, and another never answers for it`,
+      why: `${route.versionsOf ?? ""} has no version ${show(named ?? "")} with a route, and another never answers for it`,
       route: explained,
       targets: [],
       related: related(asked, catalog, routing),
     };
-  const targets = route.targets.map((target) => explainTarget(target, catalog, routing));
+  const targets = chosen.targets.map((target) => explainTarget(target, catalog, routing));
   const serving = (target: TargetExplained) => target.instances.filter(({ but }) => but === undefined).length;
   const count = targets.reduce((sum, target) => sum + serving(target), 0);
-  const names = route.targets.map(({ service }) => service).join(" or ");
+  const names = chosen.targets.map(({ service }) => service).join(" or ");
   return {
     asked,
     answer: count > 0 ? "proxied" : 503,
@@ -126,6 +131,13 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing): Expla
     targets,
     related: [],
   };
+}
+
+/** The own route of the version that the header asks for; the version in a path that found none is not there. */
+function versionRoute({ path, version }: Asked, route: Route, routing: Routing): Route | undefined {
+  if (version === undefined || /^\/v[0-9]+(\/|$)/.test(path.slice(route.path.length))) return undefined;
+  if (!/^v[0-9]{1,9}$/.test(version)) return undefined;
+  return routing.routes.find((each) => each.host === route.host && each.path === `${route.path}/${version}`);
 }
 
 /** Every route that the request fits, the one that is taken first: that of its host, then the longest. */

@@ -19,6 +19,8 @@ export interface Command {
   readonly json: boolean;
   /** A file to use in place of Consul. */
   readonly snapshot?: string;
+  /** The header X-Version. */
+  readonly version?: string;
   /** The other options, which are those of the load balancer. */
   readonly options: readonly string[];
 }
@@ -34,17 +36,22 @@ export function parseCommand(argv: readonly string[]): Command | undefined {
   const words = rest.filter((argument) => !argument.startsWith("--"));
   if (words.length !== wordCounts[name])
     throw new UsageError(`${name} takes ${wordCounts[name]} arguments, not ${words.length}.\n${usage}`);
-  const snapshot = rest.find((argument) => argument.startsWith("--snapshot="))?.slice("--snapshot=".length);
+  const own = (option: string): string | undefined =>
+    name === "explain"
+      ? rest.find((argument) => argument.startsWith(`--${option}=`))?.slice(option.length + 3)
+      : undefined;
+  const [snapshot, version] = [own("snapshot"), own("version")];
   return {
     name,
     words,
     json: rest.includes("--json"),
-    ...(name === "explain" && snapshot !== undefined ? { snapshot } : {}),
+    ...(snapshot === undefined ? {} : { snapshot }),
+    ...(version === undefined ? {} : { version }),
     options: rest.filter(
       (argument) =>
         argument.startsWith("--") &&
         argument !== "--json" &&
-        !(name === "explain" && argument.startsWith("--snapshot=")),
+        !(name === "explain" && /^--(snapshot|version)=/.test(argument)),
     ),
   };
 }
@@ -68,12 +75,14 @@ export async function runCommand(command: Command, around: Surroundings): Promis
   }
 }
 
-async function explainCommand({ words, json, snapshot }: Command, around: Surroundings): Promise<string> {
+async function explainCommand(command: Command, around: Surroundings): Promise<string> {
+  const { words, json, snapshot, version } = command;
   const [url = ""] = words;
   const asked = parseAsked(url);
   if (!asked.ok) throw new UsageError(`${show(url)} ${asked.error}.`);
   const catalog = snapshot === undefined ? await around.catalog() : await readCatalog(snapshot);
-  const explanation = explain(asked.value, catalog, buildRouting(catalog, around.routing));
+  const request = { ...asked.value, ...(version === undefined ? {} : { version }) };
+  const explanation = explain(request, catalog, buildRouting(catalog, around.routing));
   return json ? toJson(explanation) : toLines(explainText(explanation));
 }
 

@@ -9,7 +9,7 @@ import { showAddresses } from "./consul-options";
 import { Controller, dryRun } from "./controller";
 import { parseCommand, runCommand, type Command } from "./inspect";
 import { Metrics } from "./metrics";
-import { parseArguments, UsageError, type Options } from "./options";
+import { parseArguments, usage, UsageError, type Options } from "./options";
 import type { RenderOptions } from "./render";
 import { Certificates } from "./tls";
 import { Watch } from "./watch";
@@ -223,9 +223,11 @@ async function serve(options: Options): Promise<void> {
 
 try {
   const argv = process.argv.slice(2);
-  const command = parseCommand(argv);
-  const options = parseArguments(command?.options ?? argv, process.env, availableParallelism());
-  if (command !== undefined)
+  const help = argv.includes("--help");
+  const command = help ? undefined : parseCommand(argv);
+  const options = parseArguments(help ? [] : (command?.options ?? argv), process.env, availableParallelism());
+  if (help) process.stdout.write(`${usage}\n`);
+  else if (command !== undefined)
     inspect(command, options).catch((error: unknown) => {
       log(error instanceof UsageError ? error.message : String(error));
       process.exitCode = 1;

@@ -1,0 +1,44 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { Metrics } from "./metrics";
+import { usage } from "./options";
+import { spareNames } from "./render";
+import { buildView } from "./view";
+
+const readme = readFileSync(join(__dirname, "../README.md"), "utf8");
+const view = buildView({
+  notReady: "why",
+  failure: "failure",
+  consul: { connected: true, index: 1, lastAnswer: 1 },
+  routing: undefined,
+  states: [],
+  proven: new Set(),
+  held: [],
+  changes: [],
+});
+
+const matches = (text: string, pattern: RegExp): string[] =>
+  [...new Set([...text.matchAll(pattern)].map((match) => match[1] ?? ""))].sort();
+
+test("the README lists every metric with its type", () => {
+  const types = matches(new Metrics().text(view, 0), /^# TYPE (\w+ \w+)$/gm);
+  const listed = [...readme.matchAll(/^\| `((?:switchyard|process)_\w+)`\s*\| (\w+)/gm)];
+  expect(listed.map(([, name, type]) => `${name ?? ""} ${type ?? ""}`).sort()).toEqual(types);
+});
+
+test("the README lists every option", () => {
+  const section = readme.split("## Options")[1]?.split("\n## ")[0] ?? "";
+  const commands = ["--snapshot", "--json", "--version"];
+  const options = matches(usage, /(--[a-z-]+)/g).filter((option) => !commands.includes(option));
+  expect(matches(section, /`(--[a-z-]+)`/g)).toEqual(options);
+});
+
+test("the README lists every field of /routes", () => {
+  const section = readme.split("`/routes` is an object")[1]?.split("\n### ")[0] ?? "";
+  for (const field of Object.keys(view)) expect(section).toContain(`\`${field}\``);
+});
+
+test("the README knows how many new services fit", () => {
+  expect(readme).toContain(`the ${spareNames.length + 1}rd new service`);
+});
