@@ -90,7 +90,10 @@ export class ConsulAlone {
     ];
     await docker("run", "-d", ...own, consulImage, ...agent, ...ports, ...args);
     const consul = new ConsulAlone(container, port);
-    await until(`http://${consul.address}/v1/status/leader`, ({ body }) => body.length > 4);
+    await until(
+      `http://${consul.address}/v1/status/leader`,
+      ({ status, body }) => status === 200 && body.length > 4,
+    );
     return consul;
   }
 

@@ -205,6 +205,14 @@ test("an answer that cannot be read is a failure of its own, and the rest goes o
   expect(watch.catalog()?.instances).toHaveLength(2);
 });
 
+test("a list without any node is not believed", async () => {
+  const { consul, events, watch } = await started();
+  consul.set("catalog/nodes", 9, []);
+  await settle();
+  expect(events.doubted.mock.calls[0]?.[0]).toMatch(/no node.*CONSUL_HTTP_TOKEN/);
+  expect(watch.catalog()?.instances).toHaveLength(2);
+});
+
 test("a token that may not see everything is said once", async () => {
   const { events } = await started((consul) => {
     consul.filtered = true;

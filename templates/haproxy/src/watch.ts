@@ -75,7 +75,12 @@ export class Watch {
 
   start(): void {
     const { signal } = this.stopped;
-    void this.follow("catalog/nodes", signal, (body) => this.setNodes(decodeNodes(body)));
+    void this.follow("catalog/nodes", signal, (body) => {
+      const found = decodeNodes(body);
+      // Consul's servers are nodes themselves; before 1.11 this is all that tells of a token that may see nothing.
+      if (found.size === 0) throw new Error(`Consul shows no node, not even its own. ${tokenAdvice}`);
+      return this.setNodes(found);
+    });
     void this.follow("health/state/critical", signal, (body) => {
       const before = this.critical;
       this.critical = decodeChecks(body);

@@ -1,0 +1,407 @@
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, readFileSync } from "node:fs";
+import * as http from "node:http";
+import * as https from "node:https";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+
+import { Consul } from "../../templates/haproxy/src/consul";
+import { Watch } from "../../templates/haproxy/src/watch";
+import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
+import { docker } from "./docker";
+import { get, until } from "./http";
+
+const prefix = "cs-t";
+const nodes = ["n0", "n1", "n2", "n3", "n4"];
+
+/** Passes everything on to Consul and remembers what was asked and how much was answered. */
+class Proxy {
+  readonly asked: { readonly url: string; readonly token: string | undefined; bytes: number }[] = [];
+  sockets = 0;
+
+  private constructor(readonly server: http.Server) {}
+
+  static async start(consul: string, tls?: https.ServerOptions): Promise<Proxy> {
+    const listener: http.RequestListener = (request, response) => {
+      const entry = {
+        url: request.url ?? "",
+        token: request.headers["x-consul-token"]?.toString(),
+        bytes: 0,
+      };
+      proxy.asked.push(entry);
+      const { url, method, headers } = request;
+      const forward = http.request(`http://${consul}${url ?? ""}`, { method, headers }, (answer) => {
+        response.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.on("data", (chunk: Buffer) => (entry.bytes += chunk.length));
+        answer.pipe(response);
+      });
+      forward.on("error", () => response.destroy());
+      response.on("close", () => forward.destroy());
+      request.pipe(forward);
+    };
+    const proxy = new Proxy(
+      tls === undefined ? http.createServer(listener) : https.createServer(tls, listener),
+    );
+    proxy.server.on("connection", () => proxy.sockets++);
+    proxy.server.listen(0, "127.0.0.1");
+    await once(proxy.server, "listening");
+    return proxy;
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port;
+  }
+
+  stop(): void {
+    this.server.close();
+    this.server.closeAllConnections();
+  }
+}
+
+/** What `count` services on five nodes need, in transactions of as many operations as Consul takes. */
+async function fill(consul: ConsulAlone, count: number): Promise<void> {
+  await consul.put(
+    "txn",
+    nodes.map((Node, index) => ({
+      Node: { Verb: "set", Node: { Node, Address: `10.0.0.${index + 1}` } },
+    })),
+  );
+  const operations = Array.from({ length: count }, (_, index) => ({
+    Service: {
+      Verb: "set",
+      Node: nodes[index % nodes.length],
+      Service: {
+        ID: `s${index}`,
+        Service: `s${index}/v1`,
+        Address: `10.1.${index >> 8}.${index & 255}`,
+        Port: 80,
+        Tags: ["rest"],
+      },
+    },
+  }));
+  for (let from = 0; from < operations.length; from += 60)
+    await consul.put("txn", operations.slice(from, from + 60));
+}
+
+describe("watching 5,000 services", () => {
+  let consul: ConsulAlone;
+  let proxy: Proxy;
+  let watch: Watch;
+  let changes = 0;
+  const doubts: string[] = [];
+
+  beforeAll(async () => {
+    consul = await ConsulAlone.start({ name: `${prefix}-scale`, port: 27_020 });
+    await fill(consul, 5_000);
+    proxy = await Proxy.start(consul.address);
+    const addresses = [{ host: "127.0.0.1", port: proxy.port, tls: false }];
+    watch = new Watch(new Consul({ addresses, tls: { verify: true } }), {
+      changed: () => changes++,
+      doubted: (why) => doubts.push(why),
+    });
+    watch.start();
+    await vi.waitFor(
+      () => {
+        expect(watch.catalog()?.instances.length).toBeGreaterThan(4_999);
+      },
+      { timeout: 30_000 },
+    );
+    await sleep(1_500);
+  });
+  afterAll(async () => {
+    watch.stop();
+    proxy.stop();
+    await consul.stop();
+  });
+
+  const since = async (action: () => Promise<void>) => {
+    const before = proxy.asked.length;
+    await action();
+    return proxy.asked.slice(before).map(({ url }) => url.replace(/^\/v1\/|[?&].*$/g, ""));
+  };
+
+  test("costs one request that waits for each node, and four; far from Consul's 200 connections", () => {
+    // Consul has a node of its own besides the five.
+    expect(proxy.sockets).toBeLessThanOrEqual(nodes.length + 1 + 4);
+  });
+
+  test("an unchanged catalog costs nothing", async () => {
+    const before = changes;
+    expect(await since(() => sleep(5_000))).toEqual([]);
+    expect(changes).toBe(before);
+  });
+
+  test("one change costs one answer, about the services of one node", async () => {
+    const before = watch.catalog()?.instances ?? [];
+    const asked = await since(async () => {
+      await consul.put("catalog/register", {
+        Node: "n3",
+        Address: "10.0.0.4",
+        SkipNodeUpdate: true,
+        Service: { ID: "new", Service: "new", Address: "10.2.0.1", Port: 80, Tags: ["rest"] },
+      });
+      await expect.poll(() => watch.catalog()?.instances.length).toBe(before.length + 1);
+      await sleep(500);
+    });
+    expect(asked).toEqual(["catalog/node-services/n3"]);
+    const kept = new Set(before);
+    expect(watch.catalog()?.instances.filter((instance) => !kept.has(instance))).toMatchObject([
+      { id: "new" },
+    ]);
+  });
+
+  test("a check that changes costs answers of a few bytes, and none about services", async () => {
+    const check = (Status: string) =>
+      consul.put("catalog/register", {
+        Node: "n1",
+        Address: "10.0.0.2",
+        SkipNodeUpdate: true,
+        Check: { Node: "n1", CheckID: "c", Name: "c", Status, ServiceID: "s1" },
+      });
+    const unhealthy = () => watch.catalog()?.instances.filter(({ healthy }) => !healthy).length;
+    const from = proxy.asked.length;
+    await check("critical");
+    await expect.poll(unhealthy).toBe(1);
+    await check("passing");
+    await expect.poll(unhealthy).toBe(0);
+    await sleep(500);
+    const asked = proxy.asked.slice(from);
+    expect(asked.filter(({ url }) => !url.includes("health/state/"))).toEqual([]);
+    expect(asked.length).toBeLessThanOrEqual(6);
+    expect(asked.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThan(5_000);
+    expect(doubts).toEqual([]);
+  });
+});
+
+describe("a Consul with access control, behind TLS that asks for a certificate", () => {
+  const folder = scratch();
+  const file = (name: string) => join(folder.path, name);
+  const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: folder.path, stdio: "pipe" });
+  let consul: ConsulAlone;
+  let proxy: Proxy;
+  let token = "";
+
+  const asRoot = async (method: string, path: string, body: unknown): Promise<Record<string, string>> => {
+    const response = await fetch(`http://${consul.address}/v1/${path}`, {
+      method,
+      headers: { "X-Consul-Token": "root" },
+      body: JSON.stringify(body),
+    });
+    if (!response.ok) throw new Error(await response.text());
+    return (await response.json()) as Record<string, string>;
+  };
+
+  beforeAll(async () => {
+    const subject = (name: string) => ["-subj", `/CN=${name}`, "-days", "2", "-nodes", "-newkey", "rsa:2048"];
+    openssl("req", "-x509", ...subject("authority"), "-keyout", "ca.key", "-out", "ca.pem");
+    for (const name of ["consul.example", "client"]) {
+      openssl(
+        "req",
+        ...subject(name).filter((each) => !/^(-days|2)$/.test(each)),
+        "-keyout",
+        `${name}.key`,
+        "-out",
+        `${name}.csr`,
+      );
+      openssl(
+        "x509",
+        "-req",
+        "-in",
+        `${name}.csr`,
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-days",
+        "2",
+        "-out",
+        `${name}.pem`,
+      );
+    }
+    const acl = 'acl { enabled = true default_policy = "deny" tokens { master = "root" agent = "root" } }';
+    consul = await ConsulAlone.start({ name: `${prefix}-acl`, port: 27_030, args: ["-hcl", acl] });
+    const rules =
+      'node_prefix "" { policy = "read" } service_prefix "" { policy = "read" } key_prefix "service/haproxy/" { policy = "read" }';
+    await vi.waitFor(() => asRoot("PUT", "acl/policy", { Name: "balancer", Rules: rules }), {
+      timeout: 20_000,
+      interval: 200,
+    });
+    token = (await asRoot("PUT", "acl/token", { Policies: [{ Name: "balancer" }] }))["SecretID"] ?? "";
+    await fetch(`http://${consul.address}/v1/catalog/register`, {
+      method: "PUT",
+      headers: { "X-Consul-Token": "root" },
+      body: JSON.stringify({
+        Node: "n",
+        Address: "10.0.0.1",
+        Service: { Service: "secret", Port: 80, Tags: ["rest"] },
+      }),
+    });
+    const read = (name: string) => readFileSync(file(name));
+    proxy = await Proxy.start(consul.address, {
+      cert: read("consul.example.pem"),
+      key: read("consul.example.key"),
+      ca: read("ca.pem"),
+      requestCert: true,
+      rejectUnauthorized: true,
+    });
+  });
+  afterAll(async () => {
+    proxy.stop();
+    await consul.stop();
+    folder.remove();
+  });
+
+  /** What a watch with these options finds, or why it finds nothing. */
+  async function watched(options: Partial<ConstructorParameters<typeof Consul>[0]>): Promise<string> {
+    const doubts: string[] = [];
+    const addresses = [{ host: "127.0.0.1", port: proxy.port, tls: true }];
+    const watch = new Watch(new Consul({ addresses, tls: { verify: true }, ...options }), {
+      changed: () => undefined,
+      doubted: (why) => doubts.push(why),
+    });
+    watch.start();
+    const found = () => watch.catalog()?.instances.find(({ service }) => service === "secret")?.service;
+    try {
+      await expect.poll(() => found() ?? doubts[0], { timeout: 10_000 }).toBeDefined();
+      return found() ?? doubts[0] ?? "";
+    } finally {
+      watch.stop();
+    }
+  }
+  const tls = () => ({
+    ca: file("ca.pem"),
+    cert: file("client.pem"),
+    key: file("client.key"),
+    serverName: "consul.example",
+    verify: true,
+  });
+
+  test("is watched with token, authority, certificate and server name", async () => {
+    expect(await watched({ token, tls: tls() })).toBe("secret");
+    expect(proxy.asked.every((each) => each.token === token)).toBe(true);
+  });
+
+  test("without what it asks for, the reason says what to set", async () => {
+    expect(await watched({ tls: tls() })).toContain("CONSUL_HTTP_TOKEN");
+    expect(await watched({ token, tls: { verify: true } })).toContain("CONSUL_CACERT");
+    expect(await watched({ token, tls: { ca: file("ca.pem"), verify: true } })).toContain("cannot be asked");
+  });
+});
+
+describe("when the registry is lost", () => {
+  const services = ["one", "two", "three"];
+  const name = `${prefix}-loss`;
+  let consul: ConsulAlone;
+  let balancer: Balancer;
+  let instances: Instance[] = [];
+
+  interface Routes {
+    readonly held: readonly { readonly service: string }[];
+  }
+  const held = async () => (await balancer.routes<Routes>()).held.map(({ service }) => service).sort();
+  const statuses = () =>
+    Promise.all(services.map(async (service) => (await get(`${balancer.url}/${service}`)).status));
+  // On a node without an agent, which would put back what somebody else takes away.
+  const Node = "elsewhere";
+  const Address = "127.0.0.1";
+  const register = () =>
+    Promise.all(
+      services.map((service, index) =>
+        consul.put("catalog/register", {
+          Node,
+          Address,
+          Service: { ID: service, Service: service, Address, Port: instances[index]?.port, Tags: ["rest"] },
+        }),
+      ),
+    );
+
+  beforeAll(async () => {
+    consul = await ConsulAlone.start({ name, port: 27_040 });
+    instances = await Promise.all(services.map((service) => Instance.start(service)));
+    balancer = await Balancer.start({ name, port: 27_050, consul: consul.address });
+    await register();
+    for (const service of services) await until(`${balancer.url}/${service}`, ({ status }) => status === 200);
+  });
+  afterAll(async () => {
+    for (const instance of instances) instance.stop();
+    await balancer.stop();
+    await consul.stop();
+  });
+
+  test("an empty Consul that comes back takes nothing away; registered again, nothing is held", async () => {
+    await docker("restart", "-t", "1", consul.container);
+    await until(
+      `http://${consul.address}/v1/status/leader`,
+      ({ status, body }) => status === 200 && body.length > 4,
+    );
+    await expect.poll(held, { timeout: 20_000 }).toEqual([...services].sort());
+    expect(await statuses()).toEqual([200, 200, 200]);
+    expect(await balancer.logs()).toContain("docker kill -s USR2");
+    await register();
+    await expect.poll(held, { timeout: 10_000 }).toEqual([]);
+    expect(await statuses()).toEqual([200, 200, 200]);
+  });
+
+  test("an instance that is stopped in the middle of it goes at once", async () => {
+    const last = services.at(-1) ?? "";
+    instances.at(-1)?.stop();
+    await consul.put("catalog/deregister", { Node, ServiceID: last });
+    const gone = await until(`${balancer.url}/${last}`, ({ status }) => status === 404, { seconds: 5 });
+    expect(gone.status).toBe(404);
+    instances[instances.length - 1] = await Instance.start(last);
+    await register();
+    await until(`${balancer.url}/${last}`, ({ status }) => status === 200);
+  });
+
+  test("what is held is let go by hand", async () => {
+    await sleep(500);
+    await consul.put(
+      "txn",
+      services.map((service) => ({
+        Service: { Verb: "delete", Node, Service: { ID: service, Service: service } },
+      })),
+    );
+    await expect.poll(held, { timeout: 10_000 }).toEqual([...services].sort());
+    expect(await statuses()).toEqual([200, 200, 200]);
+    await docker("kill", "-s", "USR2", balancer.container);
+    await expect.poll(statuses, { timeout: 5_000 }).toEqual([404, 404, 404]);
+    expect(await held()).toEqual([]);
+  });
+});
+
+test("without any Consul it serves from the last good state; of several addresses it finds the one that answers", async () => {
+  const name = `${prefix}-boot`;
+  const state = scratch();
+  chmodSync(state.path, 0o777);
+  const instance = await Instance.start("kept");
+  const consul = await ConsulAlone.start({ name, port: 27_060 });
+  const balancer = await Balancer.start({
+    name,
+    port: 27_070,
+    // Nobody listens at the first.
+    consul: `127.0.0.1:27069,${consul.address}`,
+    args: ["--state-dir=/state"],
+    docker: ["-v", `${state.path}:/state`],
+  });
+  try {
+    await consul.register("kept", instance.port);
+    await until(`${balancer.url}/kept`, ({ status }) => status === 200);
+    await consul.stop();
+    await docker("restart", "-t", "5", balancer.container);
+    const answer = await until(`${balancer.url}/kept`, ({ status }) => status === 200);
+    expect(answer).toMatchObject({ status: 200, body: "kept" });
+    expect((await get(`${balancer.admin}/ready`)).status).toBe(503);
+  } finally {
+    instance.stop();
+    // Its files are those of the container's user.
+    await docker("exec", balancer.container, "sh", "-c", "rm -rf /state/*").catch(() => undefined);
+    await balancer.stop();
+    await consul.stop().catch(() => undefined);
+    state.remove();
+  }
+});
