@@ -7,7 +7,7 @@ import { checkServices, ServicesRefused, servicesNamed } from "./refused";
 import { Haproxy } from "./haproxy";
 import type { Metrics } from "./metrics";
 import type { Routing } from "../../../model/routes";
-import { applied, loaded, plan, postponed, type Actual, type Operation } from "./plan";
+import { applied, isSame, loaded, plan, postponed, type Actual, type Operation } from "./plan";
 import { assignPlaces } from "./place";
 import { Reaper, withoutLeft } from "./reap";
 import {
@@ -120,8 +120,10 @@ export class Applier {
   /** Looks at what the worker really has, so that the next `apply` puts differences right. */
   compare(): Promise<void> {
     return this.alone(async () => {
-      if (this.actual !== undefined && this.haproxy.running)
-        this.actual = await this.runtime.actual(this.actual);
+      if (this.actual === undefined || !this.haproxy.running) return;
+      const found = await this.runtime.actual(this.actual);
+      if (!isSame(this.actual, found)) this.options.metrics.drifted();
+      this.actual = found;
     });
   }
 

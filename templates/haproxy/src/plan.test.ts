@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { buildRouting, type Catalog, type Instance, type Routing } from "../../../model/routes";
 import { assignPlaces } from "./place";
-import { applied, loaded, plan, postponed, type Actual } from "./plan";
+import { applied, isSame, loaded, plan, postponed, type Actual } from "./plan";
 import { render, spareNames, type Rendered } from "./render";
 import { catalogs, renderOptions } from "./testing";
 
@@ -26,6 +26,28 @@ const kinds = (actual: Actual, to: Rendered) => {
   const steps = plan(actual, to);
   return steps.kind === "operations" ? steps.operations.map(({ kind }) => kind) : steps;
 };
+
+describe("the running HAProxy", () => {
+  const actual = loaded(desired(routing(instance("a", 1), instance("a", 2))));
+  const change = (operation: Parameters<typeof applied>[1][number]) =>
+    isSame(actual, applied(actual, [operation]));
+
+  test("is the same in another order", () => {
+    const backends = new Map(
+      [...actual.backends].map(([name, { head, servers }]) => [
+        name,
+        { head, servers: new Map([...servers].reverse()) },
+      ]),
+    );
+    expect(isSame(actual, { ...actual, backends })).toBe(true);
+  });
+
+  test("is not once somebody else has changed it", () => {
+    expect(change({ kind: "leave", backend: "svc:a", server: "10.0.0.1:1" })).toBe(false);
+    expect(change({ kind: "weight", backend: "svc:a", server: "10.0.0.1:1", weight: 5 })).toBe(false);
+    expect(change({ kind: "unmap", map: "routes.map", key: "*/a/" })).toBe(false);
+  });
+});
 
 describe("a change", () => {
   const one = routing(instance("a", 1));

@@ -223,3 +223,17 @@ function weightAfter(
 ): number {
   return operation.kind === "leave" ? (known?.weight ?? 0) : operation.weight;
 }
+
+/** Whether servers and routes are the same, which they are unless somebody else has changed the running HAProxy. */
+export function isSame(a: Actual, b: Actual): boolean {
+  const text = ({ backends, maps }: Actual): string =>
+    JSON.stringify([
+      ...[...backends].flatMap(([backend, { servers }]) =>
+        [...servers]
+          .map(([server, { weight, leaving }]) => `${backend}/${server} ${leaving ? "-" : weight}`)
+          .sort(),
+      ),
+      ...Object.values(maps).map((map) => [...map].map(([key, value]) => `${key} ${value}`).sort()),
+    ]);
+  return text(a) === text(b);
+}
