@@ -60,7 +60,7 @@ for (const service of config.services) {
 }
 
 export const urls = loadBalancer.urlsOf(routing);
-export const routes = describeRoutes(routing, config.services);
+export const routes = describeRoutes(routing);
 export const admin = loadBalancer.adminUrl;
 export const statistics = loadBalancer.statsUrl;
 export const statsUser = config.statsUser;

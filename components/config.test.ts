@@ -157,7 +157,7 @@ describe("routing is planned as the load balancer will route", () => {
       /services\[1\].*\/hello\/v1/s,
     ],
     [withService({ meta: { balance: "fastest" } }), /services\[0\].*SERVICE_BALANCE/s],
-    [withService({ type: "tcp", meta: { tcp_port: 80 } }), /services\[0\].*the http port/s],
+    [withService({ type: "tcp", meta: { tcp_port: 80 } }), /services\[0\].*httpPort/s],
   ])("%j is refused", (values, message) => {
     expect(plan(values)).toThrow(message);
   });

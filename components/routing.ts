@@ -1,6 +1,6 @@
-import { plannedInstance } from "../model/preview";
+import { leadsTo, plannedInstances } from "../model/preview";
 import { buildRouting, routeUrl, type Routing } from "../model/routes";
-import type { Ports } from "./config";
+import { portKeys, type Ports } from "./config";
 import { ConfigError } from "./config-value";
 import type { ServiceConfig } from "./service-config";
 
@@ -12,11 +12,8 @@ import type { ServiceConfig } from "./service-config";
  */
 export function planRouting(services: readonly ServiceConfig[], ports: Ports): Routing {
   const routing = buildRouting(
-    {
-      instances: services.map((service) => ({ ...plannedInstance(service), healthy: service.replicas > 0 })),
-      kv: {},
-    },
-    { reservedPorts: new Map(Object.entries(ports).map(([name, port]) => [port, `the ${name} port`])) },
+    { instances: services.flatMap((service) => plannedInstances(service, service.replicas)), kv: {} },
+    { reservedPorts: new Map(Object.entries(portKeys(ports)).map(([key, port]) => [port, key])) },
   );
   for (const { level, subject, message } of routing.problems) {
     if (level !== "quarantined") continue;
@@ -27,13 +24,15 @@ export function planRouting(services: readonly ServiceConfig[], ports: Ports): R
 }
 
 /** What answers at each URL and port, as a preview shows it: `{ "/hello/v1": "hello/v1 × 3" }`. */
-export function describeRoutes(routing: Routing, services: readonly ServiceConfig[]): Record<string, string> {
-  const described = (name: string): string =>
-    `${name} × ${services.find((service) => service.name === name)?.replicas ?? 0}`;
-  const http = routing.routes.map((route) => [
-    routeUrl(route),
-    route.targets.map(({ service }) => described(service)).join(", ") || "nothing",
+export function describeRoutes({ routes, tcp, backends }: Routing): Record<string, string> {
+  const counts = new Map(backends.map(({ service, servers }) => [service, servers.length]));
+  const counted = (service: string): string => `${service} × ${counts.get(service) ?? 0}`;
+  const http = routes.map((route) => {
+    const targets = route.targets.map((target) => ({ ...target, service: counted(target.service) }));
+    return [routeUrl(route), leadsTo(targets)] as const;
+  });
+  return Object.fromEntries([
+    ...http,
+    ...tcp.map(({ port, service }) => [`tcp port ${port}`, counted(service)] as const),
   ]);
-  const tcp = routing.tcp.map(({ port, service }) => [`tcp port ${port}`, described(service)]);
-  return Object.fromEntries([...http, ...tcp]) as Record<string, string>;
 }
