@@ -1,5 +1,6 @@
 /** The HAProxy process: started, kept running, checked, reloaded and stopped. */
 import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { env as environment } from "node:process";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ask } from "./socket";
@@ -54,7 +55,10 @@ export class Haproxy {
 
   private async launch(): Promise<void> {
     const { master, config } = this.paths;
+    // A single arena saves memory where one thread works; HAProxy has several.
+    const env = { ...environment, MALLOC_ARENA_MAX: undefined };
     const process = spawn("perl", [...withRoomForLog, "-W", "-S", `${master},mode,600`, "-f", config], {
+      env,
       stdio: ["ignore", "inherit", "pipe"],
     });
     this.process = process;
