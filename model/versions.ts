@@ -48,12 +48,13 @@ export function chooseVersions(
   const routes: Route[] = [];
   const problems: Problem[] = [];
   const ready = readiness(proven);
+  const pinned = Object.keys(values).some((key) => key.startsWith(kv.versions));
   for (const [key, members] of families(backends)) {
     // A service that is literally called so, or has asked for this path, comes first.
     if (taken.has(key)) continue;
     const [first] = members;
     if (first === undefined) continue;
-    const value = Object.hasOwn(values, first.kvKey) ? values[first.kvKey] : undefined;
+    const value = pinned && Object.hasOwn(values, first.kvKey) ? values[first.kvKey] : undefined;
     // The only version answers whether it is ready or not.
     const only = members.length === 1 && value === undefined;
     const of = only ? members : [value, ...members, ...members.map(({ backend }) => ready(backend))];

@@ -55,7 +55,7 @@ export interface ApplierOptions {
   readonly https: () => RenderOptions["https"];
   readonly log: (message: string) => void;
   readonly metrics: Metrics;
-  /** A new instance takes requests. */
+  /** A new instance of a version of a service takes requests. */
   readonly onProven: () => void;
   /** A reload had to wait; it can be had now. */
   readonly onReloadable: () => void;
@@ -175,7 +175,8 @@ export class Applier {
     if (!this.serves({ backend, server })) return;
     const origin = [...this.places].find(([, place]) => place === backend)?.[0] ?? backend;
     this.proven.add(`${origin}/${server}`);
-    this.options.onProven();
+    // Only between versions does it decide who gets the requests.
+    if (/:v\d+$/.test(origin)) this.options.onProven();
   }
 
   private serves({ backend, server }: Pick<Newcomer, "backend" | "server">): boolean {

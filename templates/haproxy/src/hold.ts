@@ -49,7 +49,9 @@ export function hold(input: HoldInput): HoldOutput {
   const why = input.doubt ?? landslide(input.before, newlyLost, input.share);
 
   // A port that has been given to another service is that service's.
-  const taken = new Map(input.now.map((instance) => [place(instance), instance.service]));
+  const ports = new Set(lost.map(({ port }) => port));
+  const there = input.now.filter(({ port }) => ports.has(port));
+  const taken = new Map(there.map((instance) => [place(instance), instance.service]));
   const held = new Map<string, Held>();
   for (const instance of lost) {
     const key = instanceKey(instance);
@@ -71,7 +73,10 @@ function findLost(before: readonly Instance[], after: readonly Instance[]): Inst
   const same = new Set(after.slice(start));
   const doubtful = before.slice(start).filter((instance) => instance.healthy && !same.has(instance));
   if (doubtful.length === 0) return [];
-  const usable = new Set(after.filter(({ healthy }) => healthy).map(instanceKey));
+  const services = new Set(doubtful.map(({ service }) => service));
+  const usable = new Set(
+    after.filter(({ healthy, service }) => healthy && services.has(service)).map(instanceKey),
+  );
   return doubtful.filter((instance) => !usable.has(instanceKey(instance)));
 }
 
