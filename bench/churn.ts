@@ -4,7 +4,7 @@ import { get, startLoad, type LoadResult } from "../test/e2e/http";
 import { balancers, type Balancer } from "./balancers";
 import { cleanUp, type Container } from "./containers";
 import { ChurnInstance, OpenWebsocket } from "./instances";
-import { benchmark, listOption, numberOption, table, writeSection } from "./lib";
+import { benchmark, roomForConnections, listOption, numberOption, table, writeSection } from "./lib";
 import { ports } from "./ports";
 import { untilStatus } from "./probe";
 import { Registry } from "./registry";
@@ -119,6 +119,7 @@ async function churn(fleet: Fleet, names: readonly string[]): Promise<number> {
 }
 
 async function measure(balancer: Balancer, registry: Registry): Promise<Outcome> {
+  await roomForConnections();
   const fleet = new Fleet(registry);
   const names = Array.from({ length: services }, (_, index) => `busy-${index}`);
   let container: Container | undefined;
@@ -175,7 +176,9 @@ async function openWebsockets(
 async function reloads(balancer: Balancer, container: Container): Promise<string> {
   if (balancer.name === "Switchyard") {
     const { body } = await get(`http://127.0.0.1:${ports.traffic + 2}/metrics`);
-    const counts = [...body.matchAll(/^switchyard_reloads_total\{reason="([^"]*)"\} (\d+)/gm)];
+    const counts = [...body.matchAll(/^switchyard_reloads_total\{reason="([^"]*)"\} (\d+)/gm)].filter(
+      ([, , count]) => count !== "0",
+    );
     const total = counts.reduce((sum, [, , count]) => sum + Number(count), 0);
     return counts.length === 0
       ? "0"

@@ -2,7 +2,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { balancers, type Balancer } from "./balancers";
 import { cleanUp, type Container } from "./containers";
-import { benchmark, listOption, numberOption, quantile, short, table, writeSection } from "./lib";
+import {
+  benchmark,
+  roomForConnections,
+  listOption,
+  numberOption,
+  quantile,
+  short,
+  table,
+  writeSection,
+} from "./lib";
 import { startOrigin } from "./origin";
 import { ports } from "./ports";
 import { untilStatus } from "./probe";
@@ -16,6 +25,8 @@ const rounds = numberOption("rounds", 25);
 const only = listOption("only", []);
 /** How long a balancer may take to get ready, in seconds; one that takes longer has no numbers. */
 const patience = 120;
+/** Seconds after which a cell begins no further round: the slowest would need an hour for all. */
+const enough = numberOption("enough", 150);
 
 interface Cell {
   readonly came: number[];
@@ -28,6 +39,7 @@ const empty = (): Cell => ({ came: [], went: [], ready: NaN });
 
 async function measure(balancer: Balancer, registry: Registry, size: number): Promise<Cell> {
   const cell = empty();
+  await roomForConnections();
   const started = performance.now();
   let container: Container | undefined;
   try {
@@ -37,7 +49,9 @@ async function measure(balancer: Balancer, registry: Registry, size: number): Pr
     if (ready === undefined) return cell;
     cell.ready = (ready - started) / 1000;
     await sleep(2_000 + size);
-    for (let round = 0; round < rounds; round++) await once(registry, `new-s${size}-${round}`, round, cell);
+    const until = performance.now() + enough * 1000;
+    for (let round = 0; round < rounds && performance.now() < until; round++)
+      await once(registry, `new-s${size}-${round}`, round, cell);
   } finally {
     await container?.stop();
   }
@@ -90,13 +104,20 @@ async function main(): Promise<void> {
         short(quantile(values, 0.95)),
         short(quantile(values, 1)),
       ]);
-      rows.push([size.toLocaleString("en-US"), balancer.name, ...times, short(cell.ready)]);
+      rows.push([
+        size.toLocaleString("en-US"),
+        balancer.name,
+        String(cell.came.length),
+        ...times,
+        short(cell.ready),
+      ]);
       console.log(rows.at(-1)?.join(" | "));
     }
   }
   const head = [
     "other services",
     "",
+    "rounds",
     "to first 200: p50",
     "p95",
     "max",

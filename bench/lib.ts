@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, release, totalmem } from "node:os";
 import { delimiter, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 // What every benchmark shares: numbers, tables, and the file that they go to.
 
@@ -93,6 +94,18 @@ export function numberOption(name: string, fallback: number): number {
 export function listOption(name: string, fallback: readonly string[]): readonly string[] {
   const given = process.argv.find((argument) => argument.startsWith(`--${name}=`));
   return given === undefined ? fallback : given.slice(name.length + 3).split(",");
+}
+
+/** Waits while the kernel still remembers so many closed connections that it would drop new ones. */
+export async function roomForConnections(): Promise<void> {
+  const read = (what: string): number => {
+    const file = `/proc/sys/net/netfilter/nf_conntrack_${what}`;
+    return existsSync(file) ? Number(readFileSync(file, "utf8")) : 0;
+  };
+  for (let waited = 0; waited < 150 && read("count") > read("max") * 0.75; waited++) {
+    if (waited === 0) console.log("waiting until the kernel has forgotten old connections");
+    await sleep(1_000);
+  }
 }
 
 /** Runs a benchmark, and what is left to clean up however it ends. */

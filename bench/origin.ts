@@ -14,6 +14,8 @@ export function startOrigin(core?: number): Promise<Container> {
     "  nbthread 1",
     "defaults",
     "  mode http",
+    // A health check every 2 s of thousands of instances would leave the kernel full of connections that are over.
+    "  option nolinger",
     "  timeout connect 5s",
     "  timeout client 120s",
     "  timeout server 5s",

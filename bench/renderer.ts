@@ -6,7 +6,16 @@ import { buildRouting, type Catalog } from "../model/routes";
 import { render, toConfig, toMapFile } from "../templates/haproxy/src/render";
 import { runSwitchyard } from "./balancers";
 import { cleanUp } from "./containers";
-import { benchmark, numberOption, percent, quantile, short, table, writeSection } from "./lib";
+import {
+  benchmark,
+  roomForConnections,
+  numberOption,
+  percent,
+  quantile,
+  short,
+  table,
+  writeSection,
+} from "./lib";
 import { startOrigin } from "./origin";
 import { ports } from "./ports";
 import { untilStatus } from "./probe";
@@ -15,7 +24,7 @@ import { addressOf, fillers, Registry } from "./registry";
 // (d) What the renderer costs: a full render, and its memory, processor time and requests to Consul at rest and in churn.
 
 const services = numberOption("services", 1_000);
-const restSeconds = numberOption("rest", 20);
+const restSeconds = numberOption("rest", 60);
 const churnSeconds = numberOption("churn", 20);
 const perSecond = 10;
 /** The kernel counts processor time in hundredths of a second. */
@@ -115,6 +124,7 @@ function usage(pid: number): { cpu: number; mebibytes: number } {
 
 async function main(): Promise<void> {
   const { timings, bytes } = renderTimes(10_000, 5);
+  await roomForConnections();
   const registry = await Registry.start();
   await startOrigin();
   await registry.registerAll(fillers(0, services));

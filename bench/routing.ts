@@ -50,13 +50,14 @@ ${routes.map(({ name }) => `  acl ${name} path_beg /${name}\n`).join("")}${route
   .map(({ name }) => `  use_backend ${name} if ${name}\n`)
   .join("")}${backends(routes)}`;
 
+/** One long line of properties, since the command line would be too long for thousands. */
 export const forFabio = (routes: readonly Registration[]): string =>
-  routes
+  `registry.backend = static\nregistry.static.routes = ${routes
     .map(
       ({ name, address, port }) =>
-        `route add ${name} /${name} http://${address}:${port}/ opts "strip=/${name}"\n`,
+        `route add ${name} /${name} http://${address}:${port}/ opts "strip=/${name}"`,
     )
-    .join("");
+    .join("\\n")}\n`;
 
 /** Traefik's file provider; JSON is YAML. */
 export function forTraefik(routes: readonly Registration[]): string {

@@ -6,6 +6,7 @@ import { fabioListens, runSwitchyard, traefikListens } from "./balancers";
 import { cleanUp, Container, files, versionInImage } from "./containers";
 import {
   benchmark,
+  roomForConnections,
   listOption,
   median,
   numberOption,
@@ -29,6 +30,8 @@ import { randomRoutes, wrk, wrkVersion, type Burst } from "./wrk";
 const sizes = listOption("sizes", ["10", "1000", "10000"]).map(Number);
 const rounds = numberOption("rounds", 3);
 const only = listOption("only", []);
+/** How many of the routes are in use. */
+const hot = numberOption("hot", 10);
 const seconds = numberOption("seconds", 4);
 const balancerCore = 0;
 const loadCore = 1;
@@ -95,12 +98,8 @@ function starts(registry: Registry): Map<string, Start> {
   const fabio = onPath("fabio");
   if (fabio !== undefined)
     found.set("fabio", (routes, port) => {
-      const args = [
-        ...fabioListens(port),
-        "-registry.backend=file",
-        "-registry.file.path=/files/fabio.routes",
-      ];
-      return peer("fabio", fabio, args, file("fabio.routes", forFabio(routes)));
+      const args = ["-cfg", "/files/fabio.properties", ...fabioListens(port)];
+      return peer("fabio", fabio, args, file("fabio.properties", forFabio(routes)));
     });
   const traefik = onPath("traefik");
   if (traefik !== undefined)
@@ -146,9 +145,16 @@ async function turn({ container, port, bursts }: Contender, script: string): Pro
   }
 }
 
-/** The median of what the rounds gave, each against the same round of another. */
-const ratio = (a: readonly Measured[], b: readonly Measured[] | undefined): number =>
-  b === undefined ? NaN : median(a.map(({ perSecond }, round) => perSecond / (b[round]?.perSecond ?? NaN)));
+/** The median over the rounds of what one got for what another got in the same round. */
+const ratio = (
+  a: readonly Measured[],
+  b: readonly Measured[] | undefined,
+  of: (burst: Measured) => number,
+): number => (b === undefined ? NaN : median(a.map((burst, round) => of(burst) / of(b[round] ?? burst))));
+
+const rate = ({ perSecond }: Measured): number => perSecond;
+/** Requests for each second of processor time. */
+const economy = ({ cost }: Measured): number => 1e6 / cost;
 
 async function main(): Promise<void> {
   const registry = await Registry.start();
@@ -158,7 +164,8 @@ async function main(): Promise<void> {
   for (const size of sizes) {
     const routes = routesOf(size);
     const script = join(files, `routes-${size}.lua`);
-    writeFileSync(script, randomRoutes(size));
+    writeFileSync(script, randomRoutes(size, hot));
+    await roomForConnections();
     const contenders = await startAll(registry, routes);
     for (let round = 0; round < rounds; round++) for (const each of contenders) await turn(each, script);
     const hand = contenders.find(({ name }) => name === byHand)?.bursts;
@@ -171,8 +178,9 @@ async function main(): Promise<void> {
         short(median(bursts.map(({ perSecond }) => perSecond))),
         short(median(bursts.map(({ p99 }) => p99))),
         short(median(bursts.map(({ cost }) => cost))),
-        percent(ratio(bursts, hand)),
-        percent(ratio(bursts, atFewest.get(name))),
+        percent(ratio(bursts, hand, rate)),
+        percent(ratio(bursts, hand, economy)),
+        percent(ratio(bursts, atFewest.get(name), economy)),
         String(bursts.reduce((sum, { failed }) => sum + failed, 0)),
       ]);
       console.log(rows.at(-1)?.join(" | "));
@@ -184,8 +192,9 @@ async function main(): Promise<void> {
     "requests/s",
     "p99, ms",
     "CPU, µs each",
-    "of HAProxy by hand",
-    `of its own at ${sizes[0] ?? ""}`,
+    "rate, of HAProxy by hand",
+    "per CPU second, of HAProxy by hand",
+    `per CPU second, of its own at ${sizes[0] ?? ""}`,
     "failed",
   ];
   const peers = [
@@ -199,8 +208,8 @@ async function main(): Promise<void> {
   ];
   writeSection(
     "(b) What routing costs",
-    `Medians of ${rounds} rounds in turns, ${seconds} s each, 32 connections that are kept alive, each request to a route chosen
-by chance, one instance for each route. The balancer has one core and one thread; load and instances have the other.
+    `Medians of ${rounds} rounds in turns, ${seconds} s each, 32 connections that are kept alive, each request to one of ${hot} routes
+that lie evenly among all; every route has an instance of its own. The balancer has one core and one thread; load and instances have the other.
 All of them log every request and set X-Forwarded-For; the first two also set a request id, and the HAProxys check every
 instance. A p99 at full load says how evenly requests wait, not how long an idle balancer takes.
 

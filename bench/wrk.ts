@@ -43,12 +43,17 @@ function parse(output: string): Burst {
   };
 }
 
-/** Requests to all routes, each as likely as any other. */
-export const randomRoutes = (count: number): string => `
+/**
+ * Requests to `hot` routes that lie evenly among all, each as likely as any other. As many are in use whatever the number
+ * of routes, so that what grows is the routing and not the number of connections to instances.
+ */
+export const randomRoutes = (count: number, hot: number): string => `
 local requests = {}
 init = function(args)
   math.randomseed(1)
-  for i = 0, ${count - 1} do requests[i] = wrk.format("GET", "/r" .. i) end
+  for i = 0, ${Math.min(count, hot) - 1} do
+    requests[i] = wrk.format("GET", "/r" .. math.floor((i + 0.5) * ${count / Math.min(count, hot)}))
+  end
 end
-request = function() return requests[math.random(0, ${count - 1})] end
+request = function() return requests[math.random(0, ${Math.min(count, hot) - 1})] end
 `;
