@@ -1,0 +1,238 @@
+import { once } from "node:events";
+import { chmodSync, writeFileSync } from "node:fs";
+import * as http2 from "node:http2";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
+import { makeCertificate } from "./certificates";
+import { get, until } from "./http";
+
+// What a request can meet: versions by header, peers that are believed, options of services, gRPC.
+
+const port = 26_030;
+const httpsPort = 26_035;
+const certs = scratch();
+const instances: Instance[] = [];
+let consul: ConsulAlone;
+let balancer: Balancer;
+let grpc: http2.Http2Server;
+
+interface Service {
+  readonly name: string;
+  readonly meta?: Readonly<Record<string, string>>;
+  /** What its instances answer with. */
+  readonly answers: readonly Parameters<typeof Instance.start>[1][];
+}
+
+async function register({ name, meta = {}, answers }: Service): Promise<void> {
+  for (const [index, answer] of answers.entries()) {
+    const instance = await Instance.start(`${name} ${index}`, answer);
+    instances.push(instance);
+    await consul.register(name, instance.port, { Meta: meta });
+  }
+}
+
+const named = undefined;
+const headers: Parameters<typeof Instance.start>[1] = (request, response) => {
+  response.end(JSON.stringify({ url: request.url, ...request.headers }));
+};
+
+beforeAll(async () => {
+  consul = await ConsulAlone.start({ name: "tr-t-traffic", port: 26_020 });
+  let busy = 0;
+  await register({ name: "hello/v1", answers: [named] });
+  await register({ name: "hello/v2", answers: [named] });
+  await register({ name: "headers", answers: [headers] });
+  await register({ name: "sticky", meta: { sticky: "true" }, answers: [named, named, named] });
+  await register({ name: "by-uri", meta: { balance: "uri" }, answers: [named, named, named] });
+  await register({
+    name: "slow",
+    meta: { timeout_server: "300ms" },
+    answers: [(request, response) => request.method === "HEAD" && response.end()],
+  });
+  await register({ name: "hosted", meta: { host: "shop.test", path: "/" }, answers: [named] });
+  await register({ name: "whole", meta: { strip_prefix: "false" }, answers: [headers] });
+  await register({
+    name: "one",
+    meta: { maxconn: "1" },
+    answers: [
+      (request, response) => {
+        if (request.method === "HEAD") return response.end();
+        const most = ++busy;
+        return setTimeout(() => {
+          busy--;
+          response.end(String(most));
+        }, 100);
+      },
+    ],
+  });
+  grpc = http2.createServer();
+  grpc.on("stream", (stream: http2.ServerHttp2Stream) => {
+    stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+    stream.on("wantTrailers", () => {
+      stream.sendTrailers({ "grpc-status": "0" });
+    });
+    stream.on("data", (chunk: Buffer) => stream.write(chunk));
+    stream.on("end", () => stream.end());
+    stream.on("error", () => undefined);
+  });
+  grpc.listen(0, "127.0.0.1");
+  await once(grpc, "listening");
+  await consul.register("shop.Greeter", (grpc.address() as AddressInfo).port, {
+    Meta: { proto: "h2c", strip_prefix: "false" },
+  });
+  chmodSync(certs.path, 0o755);
+  const certificate = makeCertificate("localhost");
+  writeFileSync(join(certs.path, "default.pem"), certificate.pem + certificate.key, { mode: 0o644 });
+  balancer = await Balancer.start({
+    name: "tr-t-traffic",
+    port,
+    consul: consul.address,
+    args: ["--trust-forwarded=127.0.0.2,10.0.0.0/8", "--certs=/certs", `--https-port=${httpsPort}`],
+    docker: ["-v", `${certs.path}:/certs:ro`],
+  });
+  for (const name of ["hello/v1", "hello/v2", "headers", "sticky", "by-uri", "one", "whole"])
+    await until(`${balancer.url}/${name}`, ({ status }) => status === 200);
+});
+afterAll(async () => {
+  for (const instance of instances) instance.stop();
+  grpc.close();
+  await balancer.stop();
+  await consul.stop();
+  certs.remove();
+});
+
+const ask = (path: string, given: Record<string, string> = {}, more: { localAddress?: string } = {}) =>
+  get(balancer.url + path, { headers: given, ...more });
+const seen = async (...args: Parameters<typeof ask>) =>
+  JSON.parse((await ask(...args)).body) as Record<string, string>;
+
+describe("X-Version", () => {
+  test.each([
+    ["/hello", "v1", "hello/v1 0"],
+    ["/hello/x/y", "v1", "hello/v1 0"],
+    ["/hello", "v2", "hello/v2 0"],
+    ["/hello/v2", "v1", "hello/v2 0"],
+    ["/headers", "v1", expect.stringContaining('"x-version":"v1"')],
+  ])("%s with %s", async (path, version, body) => {
+    expect(await ask(path, { "X-Version": version })).toMatchObject({ status: 200, body: body as string });
+  });
+
+  test.each(["v3", "v11", "1", "v1/", "v1/../v2", "", "*"])("%j is no version of hello", async (version) => {
+    expect((await ask("/hello", { "X-Version": version })).status).toBe(404);
+  });
+});
+
+describe("X-Forwarded-* and X-Request-ID", () => {
+  const said = {
+    "X-Forwarded-For": "192.0.2.7",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "shop.test",
+    "X-Forwarded-Prefix": "/outer",
+    "X-Request-ID": "abc-1",
+  };
+
+  test("of a peer that is trusted are kept, and ours added", async () => {
+    expect(await seen("/headers/x", said, { localAddress: "127.0.0.2" })).toMatchObject({
+      url: "/x",
+      "x-forwarded-for": "192.0.2.7, 127.0.0.2",
+      "x-forwarded-proto": "https",
+      "x-forwarded-host": "shop.test",
+      "x-forwarded-prefix": "/outer/headers",
+      "x-request-id": "abc-1",
+    });
+    expect(await balancer.logs()).toContain(" abc-1 ");
+  });
+
+  test("of anybody else are replaced", async () => {
+    const found = await seen("/headers/x", said);
+    expect(found).toMatchObject({
+      "x-forwarded-for": "127.0.0.1",
+      "x-forwarded-proto": "http",
+      "x-forwarded-host": `127.0.0.1:${port}`,
+      "x-forwarded-prefix": "/headers",
+    });
+    expect(found["x-request-id"]).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  test("a request id that could not be one is replaced", async () => {
+    const found = await seen("/headers", { "X-Request-ID": "a b" }, { localAddress: "127.0.0.2" });
+    expect(found["x-request-id"]).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  test("an IPv6 client is named by its address", async () => {
+    const { body } = await get(`http://[::1]:${port}/headers`);
+    expect(JSON.parse(body)).toMatchObject({ "x-forwarded-for": "::1" });
+  });
+});
+
+describe("options of a service", () => {
+  test("sticky keeps a client on its instance", async () => {
+    const first = await ask("/sticky");
+    const cookie = first.headers["set-cookie"]?.[0]?.split(";")[0] ?? "";
+    expect(cookie).toMatch(/^SWITCHYARD=[0-9a-f]{12}$/);
+    const bodies = await Promise.all(Array.from({ length: 9 }, () => ask("/sticky", { Cookie: cookie })));
+    expect(new Set(bodies.map(({ body }) => body))).toEqual(new Set([first.body]));
+    const without = await Promise.all(Array.from({ length: 9 }, () => ask("/sticky")));
+    expect(new Set(without.map(({ body }) => body)).size).toBe(3);
+  });
+
+  test("balance=uri sends a path to the same instance", async () => {
+    const paths = Array.from({ length: 12 }, (_, index) => `/by-uri/${index}`);
+    const bodies = async () => (await Promise.all(paths.map((path) => ask(path)))).map(({ body }) => body);
+    const first = await bodies();
+    expect(new Set(first).size).toBeGreaterThan(1);
+    expect(await bodies()).toEqual(first);
+  });
+
+  test("maxconn lets requests wait for each other", async () => {
+    const bodies = await Promise.all(Array.from({ length: 4 }, () => ask("/one")));
+    expect(bodies.map(({ status, body }) => [status, body])).toEqual(Array(4).fill([200, "1"]));
+  });
+
+  test("timeout_server ends what takes too long", async () => {
+    expect(await ask("/slow")).toMatchObject({
+      status: 504,
+      body: expect.stringContaining("too long") as string,
+    });
+  });
+
+  test("host answers for that host only", async () => {
+    expect(await ask("/", { Host: "shop.test" })).toMatchObject({ status: 200, body: "hosted 0" });
+    expect(await ask("/any/path", { Host: "SHOP.test:80" })).toMatchObject({ status: 200, body: "hosted 0" });
+    expect((await ask("/", { Host: "other.test" })).status).toBe(404);
+    expect((await ask("/hosted")).status).toBe(404);
+    expect(await ask("/hello/v1", { Host: "other.test" })).toMatchObject({ body: "hello/v1 0" });
+  });
+
+  test("strip_prefix=false leaves the path as it is", async () => {
+    expect(await seen("/whole/x?y=1")).toMatchObject({ url: "/whole/x?y=1" });
+  });
+});
+
+describe("gRPC", () => {
+  test.each([
+    ["over TLS", `https://localhost:${httpsPort}`],
+    ["without TLS, by prior knowledge", `http://localhost:${port}`],
+  ])("%s: both sides stream, and the trailers arrive", async (_, url) => {
+    const client = http2.connect(url, { rejectUnauthorized: false });
+    const stream = client.request({
+      ":method": "POST",
+      ":path": "/shop.Greeter/SayHello",
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    const trailers = once(stream, "trailers") as Promise<[http2.IncomingHttpHeaders]>;
+    for (const message of ["one", "two"]) {
+      stream.write(message);
+      const [echo] = (await once(stream, "data")) as [Buffer];
+      expect(echo.toString()).toBe(message);
+    }
+    stream.end();
+    expect((await trailers)[0]["grpc-status"]).toBe("0");
+    client.close();
+  });
+});

@@ -1,0 +1,90 @@
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import * as http from "node:http";
+import { connect, type AddressInfo, type Socket } from "node:net";
+
+// As much of RFC 6455 as it takes to see that a connection stays open: short text frames, echoed with the name in front.
+
+const accept = (key: string) =>
+  createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
+
+function frame(text: string, mask?: Buffer): Buffer {
+  const body = Buffer.from(text);
+  const head = Buffer.from([0x81, body.length | (mask === undefined ? 0 : 0x80)]);
+  if (mask === undefined) return Buffer.concat([head, body]);
+  return Buffer.concat([head, mask, body.map((byte, index) => byte ^ (mask[index % 4] ?? 0))]);
+}
+
+function unframe(data: Buffer): string {
+  const length = (data[1] ?? 0) & 0x7f;
+  if (((data[1] ?? 0) & 0x80) === 0) return data.subarray(2, 2 + length).toString();
+  const mask = data.subarray(2, 6);
+  return Buffer.from(
+    data.subarray(6, 6 + length).map((byte, index) => byte ^ (mask[index % 4] ?? 0)),
+  ).toString();
+}
+
+/** A service that answers requests with its name and echoes on websockets. */
+export class WebSocketService {
+  private readonly sockets = new Set<Socket>();
+
+  private constructor(
+    private readonly server: http.Server,
+    readonly port: number,
+  ) {}
+
+  static async start(name: string): Promise<WebSocketService> {
+    const server = http.createServer((_, response) => response.end(name));
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const service = new WebSocketService(server, (server.address() as AddressInfo).port);
+    server.on("upgrade", (request, socket: Socket) => {
+      service.sockets.add(socket);
+      const key = accept(request.headers["sec-websocket-key"] ?? "");
+      socket.write(
+        `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${key}\r\n\r\n`,
+      );
+      socket.on("data", (data: Buffer) => socket.write(frame(`${name}: ${unframe(data)}`)));
+      socket.on("error", () => undefined);
+    });
+    return service;
+  }
+
+  stop(): void {
+    for (const socket of this.sockets) socket.destroy();
+    this.server.closeAllConnections();
+    this.server.close();
+  }
+}
+
+export class WebSocketClient {
+  private constructor(private readonly socket: Socket) {}
+
+  static async open(port: number, path: string): Promise<WebSocketClient> {
+    const socket = connect(port, "127.0.0.1");
+    const key = randomBytes(16).toString("base64");
+    socket.write(
+      `GET ${path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ${key}\r\nSec-WebSocket-Version: 13\r\n\r\n`,
+    );
+    const [answer] = (await once(socket, "data")) as [Buffer];
+    const head = answer.toString();
+    if (!head.startsWith("HTTP/1.1 101 ") || !head.includes(accept(key)))
+      throw new Error(`not upgraded: ${head}`);
+    return new WebSocketClient(socket);
+  }
+
+  /** What comes back, or why nothing does. */
+  async echo(text: string): Promise<string> {
+    if (this.socket.destroyed || this.socket.readableEnded) return "closed";
+    const answer = Promise.race([
+      once(this.socket, "data").then(([data]) => unframe(data as Buffer)),
+      once(this.socket, "end").then(() => "closed"),
+    ]).catch((error: unknown) => String(error));
+    this.socket.write(frame(text, randomBytes(4)));
+    return answer;
+  }
+
+  close(): void {
+    this.socket.destroy();
+  }
+}
