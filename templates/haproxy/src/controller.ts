@@ -70,8 +70,8 @@ export class Controller {
 
   constructor(
     private readonly options: ControllerOptions,
-    private readonly applier: Applier,
-    private readonly watch: () => Watch,
+    private readonly applier: Pick<Applier, "apply" | "compare" | "persist" | "proven">,
+    private readonly watch: () => Pick<Watch, "catalog" | "index" | "connected">,
   ) {
     const { holdTime, holdShare, log } = options;
     this.problemLog = new ProblemLog(log);
@@ -128,8 +128,8 @@ export class Controller {
 
   /** Consul has a higher index, and nothing to do for it. */
   advanced(): void {
-    if (this.running !== undefined || this.dirtySince !== undefined) this.changed();
-    else if (this.synced) this.appliedIndex = this.watch().index;
+    if (this.running === undefined && this.dirtySince === undefined && this.synced)
+      this.appliedIndex = this.watch().index;
   }
 
   /** HAProxy ended and is back with what its file says. */
@@ -189,7 +189,8 @@ export class Controller {
     this.before = catalog;
     if (fromConsul !== undefined) {
       this.synced = true;
-      this.appliedIndex = index;
+      // What has come meanwhile without making anything different is in force as well.
+      this.appliedIndex = this.dirtySince === undefined ? this.watch().index : index;
     }
     if (done === undefined) return;
     const milliseconds = Math.round((performance.now() - since) * 10) / 10;

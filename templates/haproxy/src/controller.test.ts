@@ -1,0 +1,149 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { Catalog, Routing } from "../../../model/routes";
+import type { Applied } from "./apply";
+import { Controller } from "./controller";
+import { Metrics } from "./metrics";
+import { readSnapshot, writeSnapshot } from "./snapshot";
+
+const catalog = (...services: string[]): Catalog => ({
+  instances: services.map((service, index) => ({
+    service,
+    id: service,
+    node: "n",
+    address: "10.0.0.1",
+    port: index + 1,
+    tags: ["rest"],
+    meta: {},
+    healthy: true,
+  })),
+  kv: {},
+});
+
+let folder: string;
+let consul: { catalog: Catalog | undefined; index: number };
+let log: string[];
+let apply: ReturnType<typeof vi.fn<(routing: Routing) => Promise<Applied>>>;
+let controller: Controller;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "switchyard-"));
+  consul = { catalog: catalog("a"), index: 1 };
+  log = [];
+  apply = vi.fn((routing: Routing) =>
+    Promise.resolve({ how: "operations", what: `${routing.backends.length}` }),
+  );
+  controller = new Controller(
+    {
+      ownPorts: new Map(),
+      holdTime: 60_000,
+      holdShare: 0.5,
+      snapshot: join(folder, "snapshot.json"),
+      log: (message) => log.push(message),
+      metrics: new Metrics(),
+    },
+    { apply, compare: () => Promise.resolve(), persist: () => Promise.resolve(), proven: new Set<string>() },
+    () => ({ catalog: () => consul.catalog, index: consul.index, connected: true }),
+  );
+});
+afterEach(async () => {
+  await controller.stop();
+  rmSync(folder, { recursive: true });
+});
+
+const applied = () =>
+  apply.mock.calls.map(([routing]) => routing.backends.map(({ service }) => service).join());
+
+test("a burst of changes is applied once", async () => {
+  for (let i = 0; i < 10; i++) controller.changed();
+  await sleep(60);
+  expect(applied()).toEqual(["a"]);
+  expect(controller).toMatchObject({ synced: true, appliedIndex: 1 });
+});
+
+test("what comes while a change is being applied is applied after it, never beside it", async () => {
+  let finish: () => void = () => undefined;
+  apply.mockImplementationOnce(
+    () =>
+      new Promise(
+        (resolve) =>
+          (finish = () => {
+            resolve({ how: "start", what: "1" });
+          }),
+      ),
+  );
+  controller.changed();
+  await sleep(30);
+  consul = { catalog: catalog("a", "b"), index: 2 };
+  controller.changed();
+  await sleep(80);
+  expect(applied()).toEqual(["a"]);
+  finish();
+  await vi.waitFor(() => {
+    expect(applied()).toEqual(["a", "a,b"]);
+  });
+  await vi.waitFor(() => {
+    expect(controller.appliedIndex).toBe(2);
+  });
+});
+
+test("an index is in force only when what came with it is", async () => {
+  controller.changed();
+  await sleep(30);
+  consul = { catalog: catalog("a", "b"), index: 5 };
+  controller.changed();
+  controller.advanced();
+  expect(controller.appliedIndex).toBe(1);
+  await sleep(60);
+  expect(controller.appliedIndex).toBe(5);
+  consul.index = 9;
+  controller.advanced();
+  expect(controller.appliedIndex).toBe(9);
+  expect(apply).toHaveBeenCalledTimes(2);
+});
+
+test("what cannot be applied is said once and tried again; the last good state stays", async () => {
+  controller.changed();
+  await sleep(30);
+  apply.mockRejectedValue(new Error("HAProxy would not"));
+  consul = { catalog: catalog("a", "b"), index: 2 };
+  controller.changed();
+  await vi.waitFor(
+    () => {
+      expect(apply.mock.calls.length).toBeGreaterThanOrEqual(3);
+    },
+    { timeout: 3_000 },
+  );
+  expect(log.filter((line) => line.includes("HAProxy would not"))).toHaveLength(1);
+  expect(controller.routing?.backends).toHaveLength(1);
+  expect(controller.lastFailure).toBe("HAProxy would not");
+  apply.mockResolvedValue({ how: "operations", what: "2" });
+  controller.changed();
+  await vi.waitFor(() => {
+    expect(controller.routing?.backends).toHaveLength(2);
+  });
+  expect(controller.lastFailure).toBeUndefined();
+});
+
+test("the last good state is kept, and served from where Consul does not answer", async () => {
+  controller.changed();
+  await sleep(30);
+  await controller.stop();
+  expect(await readSnapshot(join(folder, "snapshot.json"))).toEqual(catalog("a"));
+});
+
+test("before Consul answers, what was there last is routed, and not called synchronised", async () => {
+  await writeSnapshot(join(folder, "snapshot.json"), catalog("kept"));
+  consul.catalog = undefined;
+  await controller.start();
+  await vi.waitFor(
+    () => {
+      expect(applied()).toEqual(["kept"]);
+    },
+    { timeout: 4_000 },
+  );
+  expect(controller.synced).toBe(false);
+});
