@@ -34,6 +34,7 @@ const loadBalancer = new LoadBalancer("rest", {
   image: images.build("haproxy"),
   consul: consul.httpAddress,
   ports: config.ports,
+  https: config.https,
   statsUser: config.statsUser,
   statsPassword: config.statsPassword,
 });

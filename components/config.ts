@@ -16,6 +16,8 @@ export interface Config {
   readonly statsUser: string;
   readonly statsPassword: pulumi.Output<string>;
   readonly ports: Ports;
+  /** HTTPS, where there are certificates. */
+  readonly https?: Https;
   /** Base of the images that we build. */
   readonly baseImage: string;
   /** Base of the Consul image. */
@@ -36,6 +38,15 @@ export interface Ports {
   readonly consul: number;
   /** Consul's DNS; on the Docker bridge only. */
   readonly dns: number;
+  /** HTTPS, where there are certificates. */
+  readonly https?: number;
+}
+
+export interface Https {
+  /** Folder on each node with a `NAME.pem` (certificate, chain, key) for each site. */
+  readonly certificates: string;
+  /** Whether HTTP only leads to HTTPS. */
+  readonly redirect: boolean;
 }
 
 /** Every key that is read below; a test holds them against Pulumi.yaml. */
@@ -46,6 +57,9 @@ export const configKeys = [
   "statsUser",
   "statsPassword",
   "httpPort",
+  "certificates",
+  "httpsPort",
+  "redirectHttps",
   "statsPort",
   "adminPort",
   "consulPort",
@@ -67,6 +81,8 @@ export function loadConfig(): Config {
   const image = (key: string) =>
     text(config.require(key), key, imagePattern, 'an image reference such as "debian:13.1-slim"');
   const registratorImage = config.get("registratorImage");
+  const ports = parsePorts(config);
+  const https = parseHttps(config);
   return {
     target: parseTarget(config.require("target")),
     dockerHost: text(
@@ -83,7 +99,8 @@ export function loadConfig(): Config {
       "1 to 64 letters, digits, dots, dashes or underscores",
     ),
     statsPassword: requirePassword(config),
-    ports: parsePorts(config),
+    ports,
+    ...(https && { https }),
     baseImage: image("baseImage"),
     consulImage: image("consulImage"),
     ...(registratorImage ? { registratorImage: image("registratorImage") } : {}),
@@ -151,6 +168,25 @@ function parsePorts(config: pulumi.Config): Ports {
     admin: port("adminPort"),
     consul: port("consulPort"),
     dns: port("dnsPort"),
+    ...(config.get("certificates") && { https: port("httpsPort") }),
+  };
+}
+
+function parseHttps(config: pulumi.Config): Https | undefined {
+  const certificates = config.get("certificates");
+  const redirect = config.requireBoolean("redirectHttps");
+  if (!certificates) {
+    if (!redirect) return undefined;
+    throw new ConfigError(
+      "redirectHttps",
+      "is true, but there is no HTTPS",
+      "set certificates, or set it to false",
+    );
+  }
+  const form = 'an absolute path such as "/etc/switchyard/certificates"';
+  return {
+    certificates: text(certificates, "certificates", /^(\/[A-Za-z0-9._-]+)+$/, form),
+    redirect,
   };
 }
 

@@ -2,7 +2,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { Routing } from "../model/routes";
-import type { Ports } from "./config";
+import type { Https, Ports } from "./config";
 import type { DockerNode } from "./nodes/node";
 
 export interface LoadBalancerArgs {
@@ -11,6 +11,8 @@ export interface LoadBalancerArgs {
   /** `host:port` of Consul's HTTP API. */
   readonly consul: pulumi.Input<string>;
   readonly ports: Ports;
+  /** Default: HTTP only. */
+  readonly https?: Https | undefined;
   readonly statsUser: string;
   readonly statsPassword: pulumi.Input<string>;
 }
@@ -32,7 +34,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
 
   constructor(name: string, args: LoadBalancerArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:LoadBalancer", name, {}, opts);
-    const { node, ports } = args;
+    const { node, ports, https } = args;
 
     const state = new docker.Volume(
       name,
@@ -51,6 +53,8 @@ export class LoadBalancer extends pulumi.ComponentResource {
           `--http-port=${ports.http}`,
           `--stats-port=${ports.stats}`,
           `--admin=127.0.0.1:${ports.admin}`,
+          ...(https && ports.https ? ["--certs=/certs", `--https-port=${ports.https}`] : []),
+          ...(https?.redirect ? ["--redirect-https"] : []),
         ],
         envs: [
           `STATS_USER=${args.statsUser}`,
@@ -61,7 +65,10 @@ export class LoadBalancer extends pulumi.ComponentResource {
         labels: [{ label: "SERVICE_NAME", value: name }],
         capabilities: { drops: ["ALL"], adds: ["CAP_NET_BIND_SERVICE"] },
         readOnly: true,
-        volumes: [{ volumeName: state.name, containerPath: "/var/lib/switchyard" }],
+        volumes: [
+          { volumeName: state.name, containerPath: "/var/lib/switchyard" },
+          ...(https ? [{ hostPath: https.certificates, containerPath: "/certs", readOnly: true }] : []),
+        ],
         wait: true,
         waitTimeout: 120,
         // Connections in flight get this long when the container is replaced.
