@@ -1,70 +1,75 @@
-import * as pulumi from "@pulumi/pulumi";
-
 import { loadConfig } from "./components/config";
 import { Consul } from "./components/consul";
 import { Images } from "./components/image";
 import { LoadBalancer } from "./components/load-balancer";
 import { createNodes } from "./components/nodes";
+import { bridgeAddressOf, quorum, type DockerNode } from "./components/nodes/node";
+import { RandomKey } from "./components/random-key";
 import { Registrator } from "./components/registrator";
 import { describeRoutes, planRouting } from "./components/routing";
 import { Service } from "./components/service";
-import { Swarm } from "./components/docker/swarm";
+import { SwarmCluster } from "./components/swarm-cluster";
 
 // From the configuration to a running stack, in the order in which the parts need each other.
 const config = loadConfig();
 const routing = planRouting(config.services, config.ports);
-const [node] = createNodes(config);
-const images = new Images(node, { base: config.baseImage });
+const dockerNodes = createNodes(config);
+const images = new Images(dockerNodes, { base: config.baseImage });
+const gossipKey = new RandomKey("gossip", { bytes: 32 }).key;
 
-const consul = new Consul("consul", {
-  node,
-  image: images.build("consul", { base: config.consulImage }),
-  httpPort: config.ports.consul,
-  dnsPort: config.ports.dns,
-});
+// What every node has: Consul, and beside it what makes the node's containers known and reachable.
+function partsOf(node: DockerNode) {
+  const consul = new Consul(`consul-${node.name}`, {
+    node,
+    servers: quorum(dockerNodes),
+    gossipKey,
+    image: images.build("consul", { base: config.consulImage }),
+    httpPort: config.ports.consul,
+    dnsPort: config.ports.dns,
+  });
+  const registrator = new Registrator(`registrator-${node.name}`, {
+    node,
+    image: config.registratorImage ?? images.build("registrator"),
+    consul: consul.httpAddress,
+  });
+  const loadBalancer = new LoadBalancer(`rest-${node.name}`, {
+    node,
+    image: images.build("haproxy"),
+    consul: consul.httpAddress,
+    ports: config.ports,
+    https: config.https,
+    statsUser: config.statsUser,
+    statsPassword: config.statsPassword,
+  });
+  return { node, loadBalancer, after: [registrator, loadBalancer] };
+}
+const [first, ...others] = dockerNodes;
+const parts = [partsOf(first), ...others.map(partsOf)] as const;
 
-const registrator = new Registrator("registrator", {
-  node,
-  image: config.registratorImage ?? images.build("registrator"),
-  consul: consul.httpAddress,
-});
-
-const loadBalancer = new LoadBalancer("rest", {
-  node,
-  image: images.build("haproxy"),
-  consul: consul.httpAddress,
-  ports: config.ports,
-  https: config.https,
-  statsUser: config.statsUser,
-  statsPassword: config.statsPassword,
-});
-
-const swarm = new Swarm("swarm", {
-  host: node.host,
-  advertiseAddr: node.address,
-  owner: pulumi.getStack(),
-});
+// Across the nodes: the Swarm, and the services in it.
+const swarm = new SwarmCluster("swarm", { members: parts });
 
 for (const service of config.services) {
   const { source } = service;
-  new Service(
-    service.name,
-    {
-      config: service,
-      manager: node.host,
-      swarmId: swarm.swarmId,
-      image: "image" in source ? source.image : images.build(source.build),
-      dns: node.bridgeAddress,
-    },
-    { dependsOn: [registrator, loadBalancer] },
-  );
+  new Service(service.name, {
+    config: service,
+    swarm,
+    image: "image" in source ? source.image : images.build(source.build),
+    dns: bridgeAddressOf(dockerNodes),
+  });
 }
 
+const [{ loadBalancer }] = parts;
 export const urls = loadBalancer.urlsOf(routing);
 export const routes = describeRoutes(routing);
 export const admin = loadBalancer.adminUrl;
 export const statistics = loadBalancer.statsUrl;
 export const statsUser = config.statsUser;
 export const statsPassword = config.statsPassword;
-export const consulPage = pulumi.interpolate`http://${node.publicAddress}:${config.ports.consul}`;
-export const nodes = [{ name: node.name, address: node.address, publicAddress: node.publicAddress }];
+export const consulPage = `http://localhost:${config.ports.consul}`;
+export const nodes = parts.map(({ node, loadBalancer }) => ({
+  name: node.name,
+  address: node.address,
+  publicAddress: node.publicAddress,
+  url: loadBalancer.url,
+}));

@@ -1,10 +1,15 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { DockerNode } from "./nodes/node";
+import { ConsulMember } from "./docker/consul-member";
+import { livesOn, type DockerNode } from "./nodes/node";
 
 export interface ConsulArgs {
   readonly node: DockerNode;
+  /** The nodes whose agents are the servers; on any other the agent is a client of theirs. */
+  readonly servers: readonly DockerNode[];
+  /** Encrypts what the agents say to each other: 32 bytes in base64, the same for all. */
+  readonly gossipKey: pulumi.Input<string>;
   readonly image: pulumi.Input<string>;
   /** Port of the HTTP API and page. */
   readonly httpPort: number;
@@ -12,9 +17,12 @@ export interface ConsulArgs {
   readonly dnsPort: number;
 }
 
+/** What the container is called; as names are in the whole runtime: `docker exec consul consul members`. */
+const CONTAINER = "consul";
+
 /**
- * Consul on one node, as a server. Its HTTP API listens on the node itself and on the node's Docker bridge
- * only; DNS on the bridge, for the node's containers.
+ * Consul on one node, as a server or as a client of the servers. Its HTTP API listens on the node itself and on the
+ * node's Docker bridge only; DNS on the bridge, for the node's containers.
  */
 export class Consul extends pulumi.ComponentResource {
   /** Where the node's own containers of the host network reach the HTTP API: `127.0.0.1:8500`. */
@@ -22,20 +30,36 @@ export class Consul extends pulumi.ComponentResource {
 
   constructor(name: string, args: ConsulArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:Consul", name, {}, opts);
-    const { node } = args;
+    const { node, servers } = args;
+    const livesHere = { parent: this, ...livesOn(node) };
 
-    const data = new docker.Volume(name, { name: `${name}-data` }, { parent: this, provider: node.provider });
+    const data = new docker.Volume(name, { name: `${CONTAINER}-data` }, livesHere);
+    const member = new ConsulMember(
+      name,
+      {
+        node: node.name,
+        servers: servers.map(({ host }) => host),
+        container: CONTAINER,
+        httpPort: args.httpPort,
+      },
+      { parent: this },
+    );
     const container = new docker.Container(
       name,
       {
-        name,
+        name: CONTAINER,
         image: args.image,
         networkMode: "host",
         restart: "unless-stopped",
         command: pulumi
-          .all([node.address, node.bridgeAddress])
-          .apply(([address, bridge]) => agentArguments({ ...args, name: node.name, address, bridge })),
-        envs: [pulumi.interpolate`NOT_RECURSOR=${node.bridgeAddress}`],
+          .all([node.address, node.bridgeAddress, servers.map(({ address }) => address)])
+          .apply(([address, bridge, serverAddresses]) =>
+            agentArguments({ ...args, name: node.name, address, bridge, servers: serverAddresses }),
+          ),
+        envs: [
+          pulumi.interpolate`NOT_RECURSOR=${node.bridgeAddress}`,
+          pulumi.interpolate`GOSSIP_KEY=${args.gossipKey}`,
+        ],
         labels: [{ label: "SERVICE_IGNORE", value: "true" }],
         capabilities: { drops: ["ALL"], adds: ["CAP_NET_BIND_SERVICE"] },
         volumes: [{ volumeName: data.name, containerPath: "/data" }],
@@ -50,7 +74,7 @@ export class Consul extends pulumi.ComponentResource {
         waitTimeout: 120,
         logOpts: { "max-size": "10m", "max-file": "3" },
       },
-      { parent: this, provider: node.provider, deleteBeforeReplace: true },
+      { ...livesHere, deleteBeforeReplace: true, dependsOn: member },
     );
     this.httpAddress = container.id.apply(() => `127.0.0.1:${args.httpPort}`);
     this.registerOutputs({ httpAddress: this.httpAddress });
@@ -61,22 +85,30 @@ interface Agent {
   readonly name: string;
   readonly address: string;
   readonly bridge: string;
+  /** Addresses of the servers; one that is not among them is a client. */
+  readonly servers: readonly string[];
   readonly httpPort: number;
   readonly dnsPort: number;
 }
 
-/** The arguments of `consul agent` for a single server. */
-export function agentArguments({ name, address, bridge, httpPort, dnsPort }: Agent): string[] {
+/** The arguments of `consul agent` on a node. */
+export function agentArguments({ name, address, bridge, servers, httpPort, dnsPort }: Agent): string[] {
+  const server = servers.includes(address);
   const settings = {
     node_name: name,
-    server: true,
-    bootstrap_expect: 1,
+    server,
+    ...(server && { bootstrap_expect: servers.length }),
+    retry_join: servers.filter((other) => other !== address),
+    // An agent that restarts comes back with its services: they are not to be taken away for that.
+    leave_on_terminate: false,
     data_dir: "/data",
     bind_addr: address,
     addresses: { http: `127.0.0.1 ${bridge}`, dns: bridge },
     ports: { http: httpPort, dns: dnsPort },
-    // One server on a LAN need not wait for slow links before it elects itself.
+    // Servers on a LAN need not wait for slow links before they elect one.
     performance: { raft_multiplier: 1 },
+    // A dead node is known as such after about 3 s instead of 6 (suspicion_mult × probe_interval, and a probe before it).
+    gossip_lan: { probe_interval: "500ms", probe_timeout: "300ms" },
     // Answers come from any server, so that DNS goes on during an election.
     dns_config: { allow_stale: true, only_passing: true },
     disable_update_check: true,

@@ -3,27 +3,27 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSy
 import * as path from "node:path";
 
 import * as docker from "@pulumi/docker";
-import type * as pulumi from "@pulumi/pulumi";
+import * as pulumi from "@pulumi/pulumi";
 import * as esbuild from "esbuild";
 
 import { ConfigError } from "./config-value";
-import type { DockerNode } from "./nodes/node";
+import { livesOn, type DockerNode } from "./nodes/node";
 
 /**
- * The images of `templates/` on one node: each is built once, when it is first asked for. Its tag is a hash of all
+ * The images of `templates/`: each is built once on every node, when it is first asked for. Its tag is a hash of all
  * that goes into it, so that a preview shows a change of content as a change of image, and an unchanged one as none.
  */
 export class Images {
   private readonly built = new Map<string, pulumi.Output<string>>();
 
   constructor(
-    private readonly node: DockerNode,
+    private readonly nodes: readonly DockerNode[],
     private readonly defaults: { readonly base: string },
   ) {}
 
   /**
-   * Builds a folder of `templates/` on the node; its `src/main.ts`, where there is one, is bundled to `dist/main.js`
-   * first. What it was built as, `switchyard/<template>:<hash>`, is known once the image is there.
+   * Builds a folder of `templates/` on every node; its `src/main.ts`, where there is one, is bundled to `dist/main.js`
+   * first. What it was built as, `switchyard/<template>:<hash>`, is known once the image is on all of them.
    *
    * @param base the image to build upon, instead of the default
    * @throws ConfigError where there is no such template
@@ -41,19 +41,19 @@ export class Images {
       );
     }
     bundle(context);
-    const { platform, provider, name } = this.node;
     const args = { BASE: base };
-    const image = new docker.Image(
-      `${name}-${template}`,
-      {
-        imageName: `switchyard/${template}:${contentHash(context, { ...args, platform })}`,
-        build: { context, args, platform },
-        skipPush: true,
-      },
-      { provider },
-    );
-    this.built.set(template, image.imageName);
-    return image.imageName;
+    const imageName = `switchyard/${template}:${contentHash(context, args)}`;
+    const images = this.nodes.map(({ name, platform, provider, machine }) => {
+      const build = { context, args, platform };
+      return new docker.Image(
+        `${name}-${template}`,
+        { imageName, build, skipPush: true },
+        livesOn({ provider, machine }),
+      );
+    });
+    const everywhere = pulumi.all(images.map((image) => image.imageName)).apply(() => imageName);
+    this.built.set(template, everywhere);
+    return everywhere;
   }
 }
 

@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import type { Routing } from "../model/routes";
 import type { Https, Ports } from "./config";
-import type { DockerNode } from "./nodes/node";
+import { livesOn, type DockerNode } from "./nodes/node";
 
 export interface LoadBalancerArgs {
   readonly node: DockerNode;
@@ -17,10 +17,15 @@ export interface LoadBalancerArgs {
   readonly statsPassword: pulumi.Input<string>;
 }
 
+/** What the container is called, and the service in Consul. */
+const CONTAINER = "rest";
+
+/** The load balancer's name for services: `http://rest.service.consul` is that of their own node. */
+export const loadBalancerHost = `${CONTAINER}.service.consul`;
+
 /**
- * The load balancer of one node: HAProxy and the renderer that follows Consul. Its container is called after
- * the component and registered in Consul under that name, so that `docker logs rest` and
- * `http://rest.service.consul` mean the same thing.
+ * The load balancer of one node: HAProxy and the renderer that follows Consul. Its container is called `rest` and
+ * registered in Consul under that name, so that `docker logs rest` and `http://rest.service.consul` mean the same.
  */
 export class LoadBalancer extends pulumi.ComponentResource {
   /** `http://<node>`, with the port unless it is 80. */
@@ -36,15 +41,11 @@ export class LoadBalancer extends pulumi.ComponentResource {
     super("switchyard:index:LoadBalancer", name, {}, opts);
     const { node, ports, https } = args;
 
-    const state = new docker.Volume(
-      name,
-      { name: `${name}-state` },
-      { parent: this, provider: node.provider },
-    );
+    const state = new docker.Volume(name, { name: `${CONTAINER}-state` }, { parent: this, ...livesOn(node) });
     const container = new docker.Container(
       name,
       {
-        name,
+        name: CONTAINER,
         image: args.image,
         networkMode: "host",
         restart: "unless-stopped",
@@ -62,7 +63,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
           // Where the image's own health check asks.
           `ADMIN_PORT=${ports.admin}`,
         ],
-        labels: [{ label: "SERVICE_NAME", value: name }],
+        labels: [{ label: "SERVICE_NAME", value: CONTAINER }],
         capabilities: { drops: ["ALL"], adds: ["CAP_NET_BIND_SERVICE"] },
         readOnly: true,
         volumes: [
@@ -75,7 +76,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
         destroyGraceSeconds: 15,
         logOpts: { "max-size": "50m", "max-file": "3" },
       },
-      { parent: this, provider: node.provider, deleteBeforeReplace: true },
+      { parent: this, ...livesOn(node), deleteBeforeReplace: true },
     );
     this.address = pulumi.all([node.publicAddress, container.id]).apply(([address]) => address);
     this.url = pulumi.interpolate`http://${this.address}${ports.http === 80 ? "" : `:${ports.http}`}`;

@@ -1,7 +1,7 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { DockerNode } from "./nodes/node";
+import { livesOn, type DockerNode } from "./nodes/node";
 
 export interface RegistratorArgs {
   readonly node: DockerNode;
@@ -10,6 +10,9 @@ export interface RegistratorArgs {
   /** `host:port` of Consul's HTTP API. */
   readonly consul: pulumi.Input<string>;
 }
+
+/** What the container is called. */
+const CONTAINER = "registrator";
 
 /** Registrator on one node: what starts on its Docker Engine is a service in Consul as long as it runs. */
 export class Registrator extends pulumi.ComponentResource {
@@ -20,7 +23,7 @@ export class Registrator extends pulumi.ComponentResource {
     new docker.Container(
       name,
       {
-        name,
+        name: CONTAINER,
         image: args.image,
         networkMode: "host",
         restart: "unless-stopped",
@@ -35,7 +38,7 @@ export class Registrator extends pulumi.ComponentResource {
         volumes: [{ hostPath: "/var/run/docker.sock", containerPath: "/tmp/docker.sock" }],
         logOpts: { "max-size": "10m", "max-file": "3" },
       },
-      { parent: this, provider: node.provider, deleteBeforeReplace: true },
+      { parent: this, ...livesOn(node), deleteBeforeReplace: true },
     );
     this.registerOutputs();
   }

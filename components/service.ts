@@ -1,16 +1,16 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { loadBalancerHost } from "./load-balancer";
 import type { ServiceConfig } from "./service-config";
 import { SwarmService } from "./docker/service";
+import type { SwarmCluster } from "./swarm-cluster";
 
 export interface ServiceArgs {
   readonly config: ServiceConfig;
-  /** Docker URL of a manager of the Swarm. */
-  readonly manager: pulumi.Input<string>;
-  readonly swarmId: pulumi.Input<string>;
+  readonly swarm: SwarmCluster;
   /** The image, on every node that may run the service. */
   readonly image: pulumi.Input<string>;
-  /** Where the instances ask for names: Consul's DNS. */
+  /** Where the instances ask for names: Consul's DNS, at the address that every node has on its own Docker bridge. */
   readonly dns: pulumi.Input<string>;
 }
 
@@ -24,8 +24,8 @@ export class Service extends pulumi.ComponentResource {
     new SwarmService(
       name,
       {
-        host: args.manager,
-        swarmId: args.swarmId,
+        host: args.swarm.manager,
+        swarmId: args.swarm.swarmId,
         owner: pulumi.getStack(),
         name: config.swarmName,
         image: args.image,
@@ -35,6 +35,8 @@ export class Service extends pulumi.ComponentResource {
         env: config.env,
         labels: registration(config),
         dns: [args.dns],
+        // Every node has a load balancer; of them all DNS would name any, this is the one next door.
+        hosts: { [loadBalancerHost]: args.dns },
         ...(limits && { limits }),
         ...(healthCheck && { healthCheck: { ...healthCheck, test: ["CMD", ...healthCheck.command] } }),
         stopGracePeriodSeconds: config.stopGracePeriodSeconds,

@@ -61,6 +61,8 @@ export interface ServiceInputs {
   readonly healthCheck?: HealthCheckInputs;
   readonly limits?: LimitInputs;
   readonly dns?: readonly string[];
+  /** Addresses by name, which the containers know without asking a name server. */
+  readonly hosts?: Readonly<Record<string, string>>;
   readonly stopGracePeriodSeconds?: number;
   readonly constraints?: readonly string[];
   readonly updateConfig?: UpdateInputs;
@@ -80,6 +82,7 @@ export const INPUT_KEYS = [
   "healthCheck",
   "limits",
   "dns",
+  "hosts",
   "stopGracePeriodSeconds",
   "constraints",
   "updateConfig",

@@ -45,6 +45,8 @@ export interface SwarmServiceArgs {
   readonly limits?: pulumi.Input<LimitInputs> | undefined;
   /** Name servers of the containers. Default: the engine's. */
   readonly dns?: pulumi.Input<pulumi.Input<string>[]> | undefined;
+  /** Addresses by name, which the containers know without asking a name server. Default: none. */
+  readonly hosts?: pulumi.Input<Record<string, pulumi.Input<string>>> | undefined;
   /** From the stop signal until an instance is killed. Default: 10. */
   readonly stopGracePeriodSeconds?: pulumi.Input<number> | undefined;
   /** Placement, e.g. `node.role==worker`. */
@@ -157,10 +159,13 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     return Promise.resolve({ inputs: news, failures: problemsIn(news) });
   },
   diff(_id, olds, news): Promise<ServiceDiff> {
-    const replaces = (["host", "swarmId"] as const).filter((key) => (olds[key] ?? "") !== (news[key] ?? ""));
+    const differ = (key: "host" | "swarmId") => (olds[key] ?? "") !== (news[key] ?? "");
+    // Another manager of the same Swarm knows the same services.
+    const elsewhere = differ("swarmId") || ((news.swarmId ?? "") === "" && differ("host"));
+    const replaces = (["host", "swarmId"] as const).filter((key) => elsewhere && differ(key));
     const keys = changedKeys(olds, news);
     const all: ServiceDiff["changedKeys"] = [
-      ...replaces,
+      ...(["host", "swarmId"] as const).filter(differ),
       ...(ownerOf(olds) === ownerOf(news) ? [] : (["owner"] as const)),
       ...keys,
     ];

@@ -20,6 +20,8 @@ export interface TaskSpec {
     readonly StopGracePeriod?: number;
     readonly Healthcheck?: HealthConfig;
     readonly DNSConfig?: { readonly Nameservers?: readonly string[] };
+    /** Each `address name`. */
+    readonly Hosts?: readonly string[];
   };
   readonly Resources?: { readonly Limits?: { readonly NanoCPUs?: number; readonly MemoryBytes?: number } };
   readonly RestartPolicy?: {
@@ -99,6 +101,9 @@ export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, 
         StopGracePeriod: nanoseconds(inputs.stopGracePeriodSeconds ?? 10),
         ...(healthCheck === undefined ? {} : { Healthcheck: healthConfig(healthCheck) }),
         DNSConfig: { Nameservers: inputs.dns ?? [] },
+        Hosts: Object.entries(inputs.hosts ?? {})
+          .map(([name, address]) => `${address} ${name}`)
+          .sort(),
       },
       Resources: {
         Limits: {
@@ -181,6 +186,11 @@ export function inputsOf(spec: ServiceSpec): Required<ServiceInputs> | Omit<Requ
       memoryBytes: Resources?.Limits?.MemoryBytes ?? 0,
     },
     dns: container.DNSConfig?.Nameservers ?? [],
+    hosts: Object.fromEntries(
+      (container.Hosts ?? [])
+        .map((line) => line.split(" "))
+        .map(([address = "", name = ""]) => [name, address]),
+    ),
     stopGracePeriodSeconds: seconds(container.StopGracePeriod),
     constraints: Placement?.Constraints ?? [],
     updateConfig: {

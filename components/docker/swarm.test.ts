@@ -111,6 +111,15 @@ describe("Swarm", () => {
     expect((await swarmProvider.diff?.("s1", state(false), moved))?.replaces).toEqual(["host"]);
     expect((await swarmProvider.diff?.("s1", state(true), inputs()))?.changes).toBe(false);
   });
+
+  it("stays where another manager of it takes over", async () => {
+    engine.answers["GET /swarm"] = swarmOf({ "switchyard.owner": "stack" });
+    engine.answers["GET /info"] = MANAGER;
+    const old = { ...state(true), host: "unix:///gone" };
+    expect(await swarmProvider.diff?.("s1", old, inputs())).toEqual({ changes: true, replaces: [] });
+    const { outs } = (await swarmProvider.update?.("s1", old, inputs())) ?? {};
+    expect(outs).toMatchObject({ host: engine.host, created: true });
+  });
 });
 
 describe("DockerEngine", () => {

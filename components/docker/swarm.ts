@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
-import { api, connect, messageOf, sleep, unless } from "./client";
+import { api, connect, messageOf, sleep } from "./client";
+import { hasGatewayNetwork, localSwarm, removeGatewayNetwork } from "./swarm-engine";
 
 /** What a {@link Swarm} is made from. */
 export interface SwarmArgs {
@@ -26,33 +27,15 @@ interface SwarmState extends SwarmInputs {
   readonly joinTokens: { readonly manager: string; readonly worker: string };
 }
 
-interface LocalSwarm {
-  readonly NodeID: string;
-  readonly LocalNodeState: string;
-  readonly ControlAvailable: boolean;
-  readonly Error: string;
-}
-
 interface SwarmDetails {
   readonly ID: string;
   readonly Spec: { readonly Labels: Record<string, string> | null };
   readonly JoinTokens: { readonly Manager: string; readonly Worker: string };
 }
 
-/** What `docker swarm init` makes beside the Swarm, and `leave` forgets. */
-const GATEWAY_NETWORK = "docker_gwbridge";
-
 const OWNER_LABEL = "switchyard.owner";
 /** Set when the gateway network was there before us: kept on the Swarm, so that even an interrupted `up` knows. */
 const GATEWAY_LABEL = "switchyard.gateway-network";
-
-async function localSwarm(docker: Docker): Promise<LocalSwarm> {
-  return (await api<{ Swarm: LocalSwarm }>(docker, "GET", "/info")).Swarm;
-}
-
-async function hasGatewayNetwork(docker: Docker): Promise<boolean> {
-  return (await unless([404], api(docker, "GET", `/networks/${GATEWAY_NETWORK}`))) !== undefined;
-}
 
 /** The Swarm that this engine manages; undefined when it is in none; an error with its cure for anything between. */
 async function managedSwarm(docker: Docker, host: string): Promise<SwarmDetails | undefined> {
@@ -137,22 +120,11 @@ async function refuseWhileInUse(docker: Docker, host: string): Promise<void> {
   }
 }
 
-async function removeGatewayNetwork(docker: Docker, host: string): Promise<void> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      await unless([404], api(docker, "DELETE", `/networks/${GATEWAY_NETWORK}`));
-      return;
-    } catch (error) {
-      // The ingress sandbox lets go of it a moment after the engine has left.
-      if (attempt >= 40) {
-        throw new Error(
-          `The network ${GATEWAY_NETWORK} on ${host} is still in use (${messageOf(error)}). ` +
-            `When it is not: docker -H ${host} network rm ${GATEWAY_NETWORK}`,
-          { cause: error },
-        );
-      }
-      await sleep(250);
-    }
+async function manages(host: string, swarmId: string): Promise<boolean> {
+  try {
+    return (await api<SwarmDetails>(connect(host), "GET", "/swarm")).ID === swarmId;
+  } catch {
+    return false;
   }
 }
 
@@ -172,11 +144,20 @@ export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmSt
     if (swarm?.ID !== id) return { id: "", props };
     return { id, props: await stateOf(docker, props, swarm) };
   },
-  diff(_id, olds, news) {
-    const replaces = olds.host === news.host ? [] : ["host"];
+  async diff(id, olds, news) {
+    const moved = olds.host !== news.host;
+    // Another manager of the same Swarm takes over where the first one goes.
+    if (moved && (await manages(news.host, id))) return { changes: true, replaces: [] };
+    const replaces = moved ? ["host"] : [];
     // One that we adopted is the business of whoever made it.
     if (olds.created && olds.advertiseAddr !== news.advertiseAddr) replaces.push("advertiseAddr");
-    return Promise.resolve({ changes: replaces.length > 0, replaces, deleteBeforeReplace: true });
+    return { changes: replaces.length > 0, replaces, deleteBeforeReplace: true };
+  },
+  async update(id, _olds, news) {
+    const docker = connect(news.host);
+    const swarm = await api<SwarmDetails>(docker, "GET", "/swarm");
+    if (swarm.ID !== id) throw new Error(`The Docker Engine at ${news.host} has left the Swarm meanwhile`);
+    return { outs: await stateOf(docker, news, swarm) };
   },
   async delete(id, props) {
     if (!props.created) return;
@@ -192,8 +173,8 @@ export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmSt
 };
 
 /**
- * The Swarm of a node: made where there is none, and left again on delete; one that was there before is used as it is
- * and never left. Further nodes join with `joinTokens` as resources of their own.
+ * The Swarm, seen from its first manager: made where there is none, and left again on delete; one that was there before
+ * is used as it is and never left. Nodes join it as {@link SwarmMember}.
  */
 export class Swarm extends pulumi.dynamic.Resource {
   declare readonly host: pulumi.Output<string>;

@@ -1,5 +1,5 @@
 import type * as docker from "@pulumi/docker";
-import type * as pulumi from "@pulumi/pulumi";
+import * as pulumi from "@pulumi/pulumi";
 
 /** A machine with a Docker Engine, wherever it comes from. Everything else in the program sees nodes as this. */
 export interface DockerNode {
@@ -20,4 +20,44 @@ export interface DockerNode {
   /** Platform of its containers, for example `linux/amd64`. */
   readonly platform: string;
   readonly provider: docker.Provider;
+}
+
+/**
+ * The options of a resource that lives on a node: through the node's own provider; and where the program made the
+ * machine itself, gone and replaced with it, since there is nobody left to ask for its removal.
+ */
+export function livesOn({
+  provider,
+  machine,
+}: Pick<DockerNode, "provider"> & {
+  readonly machine?: pulumi.Resource | undefined;
+}): pulumi.CustomResourceOptions {
+  return { provider, ...(machine && { deletedWith: machine, replaceWith: [machine] }) };
+}
+
+/**
+ * The nodes that hold what the others depend on, Consul's servers and Swarm's managers: the first 1, 3 or 5. An even
+ * number would not survive the loss of any more of them.
+ */
+export function quorum<Node>(nodes: readonly Node[]): Node[] {
+  return nodes.slice(0, nodes.length < 3 ? 1 : nodes.length < 5 ? 3 : 5);
+}
+
+/** An address that is the same on all nodes, because Swarm gives the same to every instance wherever it runs. */
+function common(nodes: readonly { readonly name: string; readonly bridge: string }[]): string {
+  const [first, ...others] = nodes;
+  const other = others.find(({ bridge }) => bridge !== first?.bridge);
+  if (first === undefined || other === undefined) return first?.bridge ?? "";
+  throw new Error(
+    `Docker's default bridge has the address ${first.bridge} on node ${first.name}, but ${other.bridge} on ` +
+      `${other.name}. Instances ask for names at one address wherever they run: write "bip": "${first.bridge}/16" ` +
+      `into /etc/docker/daemon.json on ${other.name} and restart Docker there`,
+  );
+}
+
+/** Where instances on any node find the node's own services: the address of Docker's default bridge. */
+export function bridgeAddressOf(nodes: readonly DockerNode[]): pulumi.Output<string> {
+  return pulumi
+    .all(nodes.map(({ name, bridgeAddress }) => bridgeAddress.apply((bridge) => ({ name, bridge }))))
+    .apply(common);
 }

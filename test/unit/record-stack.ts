@@ -19,6 +19,7 @@ export interface Recording {
 }
 
 export const password = "password-of-the-test";
+export const gossipKey = "gossip-key-of-the-test";
 
 /** What the real resources would answer with, beside their inputs. */
 const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
@@ -28,6 +29,9 @@ const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "docker:index/container:Container": {},
   "pulumi-nodejs:dynamic/switchyard:DockerEngine": { bridgeAddress: "172.17.0.1", hostname: "host" },
   "pulumi-nodejs:dynamic/switchyard:FreePorts": {},
+  "pulumi-nodejs:dynamic/switchyard:RandomKey": { key: gossipKey },
+  "pulumi-nodejs:dynamic/switchyard:ConsulMember": {},
+  "pulumi-nodejs:dynamic/switchyard:SwarmMember": { nodeId: "node-id" },
   "pulumi-nodejs:dynamic/switchyard:Swarm": { swarmId: "swarm-id", created: true },
   "pulumi-nodejs:dynamic/switchyard:SwarmService": { serviceId: "service-id" },
 };

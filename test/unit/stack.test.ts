@@ -3,7 +3,7 @@ import { promisify } from "node:util";
 
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { password, type Recorded, type Recording } from "./record-stack";
+import { gossipKey, password, type Recorded, type Recording } from "./record-stack";
 
 let recording: Recording;
 
@@ -33,29 +33,33 @@ describe.each([
       .sort();
     expect(names).toEqual(
       [
-        "Consul consul",
-        "Container consul",
-        "Container registrator",
-        "Container rest",
+        "Consul consul-local",
+        "ConsulMember consul-local",
+        "Container consul-local",
+        "Container registrator-local",
+        "Container rest-local",
         "DockerEngine local",
         "FreePorts local",
         "Image local-consul",
         "Image local-haproxy",
         "Image local-hello",
         "Image local-registrator",
-        "LoadBalancer rest",
+        "LoadBalancer rest-local",
         "LocalNode local",
-        "Registrator registrator",
+        "RandomKey gossip",
+        "Registrator registrator-local",
         "Service hello/v1",
         "Service hello/v2",
         "Service time",
         "Stack switchyard-dev",
         "Swarm swarm",
+        "SwarmCluster swarm",
+        "SwarmMember swarm-local",
         "SwarmService hello/v1",
         "SwarmService hello/v2",
         "SwarmService time",
-        "Volume consul",
-        "Volume rest",
+        "Volume consul-local",
+        "Volume rest-local",
         "docker local",
       ].sort(),
     );
@@ -66,25 +70,30 @@ describe.each([
       expect(inputs, name).toMatchObject({ capabilities: { drops: ["ALL"] }, restart: "unless-stopped" });
       expect(inputs, name).not.toHaveProperty("privileged");
     }
-    expect(container("rest")).toMatchObject({ readOnly: true });
-    expect(container("registrator")).toMatchObject({ readOnly: true });
+    expect(container("rest-local")).toMatchObject({ readOnly: true });
+    expect(container("registrator-local")).toMatchObject({ readOnly: true });
     const withSocket = containers().filter(({ inputs }) => JSON.stringify(inputs).includes("docker.sock"));
-    expect(withSocket.map(({ name }) => name)).toEqual(["registrator"]);
+    expect(withSocket.map(({ name }) => name)).toEqual(["registrator-local"]);
   });
 
   test("opens the admin port and Consul on the node alone", () => {
-    expect(container("rest")["command"]).toContain("--admin=127.0.0.1:8404");
+    expect(container("rest-local")["command"]).toContain("--admin=127.0.0.1:8404");
     if (preview) return;
-    const [, settings = ""] = container("consul")["command"] as string[];
+    const [, settings = ""] = container("consul-local")["command"] as string[];
     expect(JSON.parse(settings.replace("-hcl=", ""))).toMatchObject({
       addresses: { http: "127.0.0.1 172.17.0.1", dns: "172.17.0.1" },
       bind_addr: "172.17.0.1",
+      server: true,
+      bootstrap_expect: 1,
     });
+    expect(settings).not.toContain(gossipKey);
   });
 
   test("keeps the password a secret", () => {
-    expect(JSON.stringify(recording.resources.filter(({ name }) => name !== "rest"))).not.toContain(password);
-    expect(container("rest")["command"]).not.toContain(password);
+    expect(JSON.stringify(recording.resources.filter(({ name }) => name !== "rest-local"))).not.toContain(
+      password,
+    );
+    expect(container("rest-local")["command"]).not.toContain(password);
   });
 
   test("puts Consul's DNS and the registration into every service", () => {
@@ -94,7 +103,13 @@ describe.each([
       owner: "dev",
       replicas: 3,
       labels: { SERVICE_NAME: "hello/v1", SERVICE_TAGS: "rest" },
-      ...(preview ? {} : { dns: ["172.17.0.1"], swarmId: "swarm-id" }),
+      ...(preview
+        ? {}
+        : {
+            dns: ["172.17.0.1"],
+            hosts: { "rest.service.consul": "172.17.0.1" },
+            swarmId: "swarm-id",
+          }),
     });
   });
 
@@ -105,6 +120,7 @@ describe.each([
       admin: "http://localhost:8404",
       statistics: "http://localhost:1936",
       consulPage: "http://localhost:8500",
+      nodes: [{ name: "local", publicAddress: "localhost", url: "http://localhost" }],
     });
   });
 });

@@ -1,0 +1,37 @@
+import { randomBytes } from "node:crypto";
+import * as pulumi from "@pulumi/pulumi";
+
+interface Key {
+  readonly bytes: number;
+}
+
+interface KeyState extends Key {
+  readonly key: string;
+}
+
+export const randomKeyProvider: pulumi.dynamic.ResourceProvider<Key, KeyState> = {
+  create({ bytes }) {
+    return Promise.resolve({ id: "key", outs: { bytes, key: randomBytes(bytes).toString("base64") } });
+  },
+  diff(_id, olds, news) {
+    return Promise.resolve({ changes: olds.bytes !== news.bytes, replaces: ["bytes"] });
+  },
+};
+
+/** A key that is drawn once and kept, as a secret, in the stack's state. */
+export class RandomKey extends pulumi.dynamic.Resource {
+  /** In base64. */
+  declare readonly key: pulumi.Output<string>;
+
+  constructor(name: string, { bytes }: { readonly bytes: number }, opts?: pulumi.CustomResourceOptions) {
+    const secret = { additionalSecretOutputs: ["key"] };
+    super(
+      randomKeyProvider,
+      name,
+      { bytes, key: undefined },
+      pulumi.mergeOptions(opts, secret),
+      "switchyard",
+      "RandomKey",
+    );
+  }
+}
