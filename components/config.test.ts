@@ -104,6 +104,8 @@ describe("a mistake is named with its key and its cure", () => {
     [{ certificates: "certs" }, "switchyard:certificates"],
     [{ certificates: "/certs", httpsPort: 80 }, "switchyard:httpsPort is 80, which httpPort has too"],
     [{ statsPassword: undefined }, "script/up generates one"],
+    [{ nodes: 0 }, "switchyard:nodes is 0"],
+    [{ sshKey: "-oProxyCommand=x" }, "switchyard:sshKey"],
     [{ dockerHost: "http://x" }, "switchyard:dockerHost"],
     [{ baseImage: "-v /:/x" }, "switchyard:baseImage"],
     [{ services: {} }, "it must be a list"],

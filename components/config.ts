@@ -1,17 +1,21 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { ConfigError, imagePattern, list, mapping, onlyKeys, text, whole } from "./config-value";
+import { targets, type Target } from "./nodes/targets";
 import { parseService, type ServiceConfig } from "./service-config";
-
-/** Where the nodes come from. */
-export const targets = ["local"] as const;
-export type Target = (typeof targets)[number];
 
 /** The stack's configuration: validated, with every default filled in. */
 export interface Config {
+  /** Where the nodes come from. */
   readonly target: Target;
+  /** Number of nodes, for targets that make them. */
+  readonly nodes: number;
   /** Docker Engine of target `local`. */
   readonly dockerHost: string;
+  /** Machines of target `hosts`, which reads them. */
+  readonly hosts: unknown;
+  /** Private key for ssh to the nodes: a file. */
+  readonly sshKey?: string;
   readonly services: readonly ServiceConfig[];
   readonly statsUser: string;
   readonly statsPassword: pulumi.Output<string>;
@@ -52,7 +56,10 @@ export interface Https {
 /** Every key that is read below; a test holds them against Pulumi.yaml. */
 export const configKeys = [
   "target",
+  "nodes",
   "dockerHost",
+  "hosts",
+  "sshKey",
   "services",
   "statsUser",
   "statsPassword",
@@ -81,16 +88,20 @@ export function loadConfig(): Config {
   const image = (key: string) =>
     text(config.require(key), key, imagePattern, 'an image reference such as "debian:13.1-slim"');
   const registratorImage = config.get("registratorImage");
+  const sshKey = config.get("sshKey");
   const ports = parsePorts(config);
   const https = parseHttps(config);
   return {
     target: parseTarget(config.require("target")),
+    nodes: whole(config.requireNumber("nodes"), "nodes", 1, 100),
     dockerHost: text(
       config.require("dockerHost"),
       "dockerHost",
       /^(unix:\/\/\/|tcp:\/\/|ssh:\/\/)[\w.@:/[\]-]+$/,
       '"unix:///path", "tcp://host:port" or "ssh://user@host"',
     ),
+    hosts: config.requireObject("hosts"),
+    ...(sshKey && { sshKey: text(sshKey, "sshKey", filePattern, 'a path such as "~/.ssh/id_ed25519"') }),
     services: parseServices(config.requireObject("services")),
     statsUser: text(
       config.require("statsUser"),
@@ -106,6 +117,9 @@ export function loadConfig(): Config {
     ...(registratorImage ? { registratorImage: image("registratorImage") } : {}),
   };
 }
+
+/** A path to a file; never an option of a command. */
+const filePattern = /^[A-Za-z0-9~./_][A-Za-z0-9~./_ -]*$/;
 
 /** A misspelt key must not be ignored, as the Pulumi CLI would. */
 function refuseUnknownKeys(namespace: string): void {

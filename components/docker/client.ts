@@ -35,12 +35,17 @@ export interface DockerError extends Error {
   statusCode?: number;
 }
 
-/**
- * A client for a Docker URL: `unix:///path`, `tcp://host:port` or `ssh://[user@]host[:port]`.
- *
- * @param connectionTimeout milliseconds until an answer must begin; 0: no limit. Default: 30 000.
- */
-export function connect(host: string, connectionTimeout = 30_000): Docker {
+/** How to reach an engine, beyond its URL. */
+export interface ConnectOptions {
+  /** Milliseconds until an answer must begin; 0: no limit. Default: 30 000. */
+  readonly connectionTimeout?: number;
+  /** Options of `ssh`, for URLs that begin with `ssh://`. Default: the user's own configuration. */
+  readonly sshOpts?: readonly string[] | undefined;
+}
+
+/** A client for a Docker URL: `unix:///path`, `tcp://host:port` or `ssh://[user@]host[:port]`. */
+export function connect(host: string, options: ConnectOptions = {}): Docker {
+  const { connectionTimeout = 30_000, sshOpts } = options;
   // docker-modem takes what is not given from DOCKER_HOST and its kin, which may be another engine.
   const none = { host: "", port: "", ca: undefined, cert: undefined, key: undefined, pathPrefix: "/" };
   // @types/dockerode doesn't know the timeout.
@@ -58,9 +63,7 @@ export function connect(host: string, connectionTimeout = 30_000): Docker {
   if (url.protocol === "ssh:") {
     // `docker` itself goes through the ssh command: the user's ~/.ssh/config, agent and known hosts all count.
     const agent = new Agent({ keepAlive: false });
-    const target = url.username === "" ? url.hostname : `${decodeURIComponent(url.username)}@${url.hostname}`;
-    const port = url.port === "" ? [] : ["-p", url.port];
-    Object.assign(agent, { createConnection: () => dialSsh([...port, "--", target]) });
+    Object.assign(agent, { createConnection: () => dialSsh(sshArguments(host, sshOpts)) });
     return new Docker({ ...limits, protocol: "http", host: "docker", port: 80, ...{ agent } });
   }
   const port = url.port === "" ? "2376" : url.port;
@@ -79,9 +82,39 @@ export function connect(host: string, connectionTimeout = 30_000): Docker {
   });
 }
 
+/** The arguments of `ssh` up to the command; what the options say first counts, as ssh has it. */
+export function sshArguments(host: string, sshOpts: readonly string[] = []): string[] {
+  const url = new URL(host);
+  const target = url.username === "" ? url.hostname : `${decodeURIComponent(url.username)}@${url.hostname}`;
+  const port = url.port === "" ? [] : ["-p", url.port];
+  return [...sshOpts, "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-T", ...port, "--", target];
+}
+
+/** What a command prints on the machine of an `ssh://` URL; an error says what ssh or the command complained of. */
+export function runBySsh(
+  host: string,
+  sshOpts: readonly string[] | undefined,
+  command: readonly string[],
+): Promise<string> {
+  const child = spawn("ssh", [...sshArguments(host, sshOpts), ...command], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  let complaint = "";
+  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-500)));
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => {
+      if (code === 0) resolve(output);
+      else
+        reject(new Error(`ssh: ${complaint.trim() || `${command.join(" ")}: exit code ${code ?? "none"}`}`));
+    });
+  });
+}
+
 function dialSsh(target: readonly string[]): Duplex {
-  const options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-T"];
-  const child = spawn("ssh", [...options, ...target, "docker", "system", "dial-stdio"]);
+  const child = spawn("ssh", [...target, "docker", "system", "dial-stdio"]);
   let complaint = "";
   child.stderr.on("data", (chunk: Buffer) => {
     complaint = (complaint + chunk.toString()).slice(-500);

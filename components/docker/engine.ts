@@ -1,16 +1,25 @@
 import * as pulumi from "@pulumi/pulumi";
-import { api, connect, messageOf, sleep, unless } from "./client";
+import { api, connect, messageOf, runBySsh, sleep, unless } from "./client";
 
 /** What a {@link DockerEngine} is made from. */
 export interface DockerEngineArgs {
   /** The Docker URL: `unix:///…`, `tcp://…` or `ssh://…`. Another one makes another resource. */
   readonly host: pulumi.Input<string>;
+  /** Options of `ssh`, for a URL that begins with `ssh://`. Default: the user's own configuration. */
+  readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
+  /**
+   * A file on the machine of an `ssh://` URL that is there once the machine is set up. Until then nothing that ssh
+   * complains of is final; without it a refused key is. Default: none.
+   */
+  readonly readyFile?: pulumi.Input<string> | undefined;
   /** How long to wait until Docker answers. Default: 60. */
   readonly timeoutSeconds?: pulumi.Input<number> | undefined;
 }
 
 interface EngineInputs {
   readonly host: string;
+  readonly sshOpts?: readonly string[];
+  readonly readyFile?: string;
   readonly timeoutSeconds?: number;
 }
 
@@ -39,7 +48,8 @@ export function bridgeAddressOf(network: BridgeNetwork): string | undefined {
 }
 
 async function lookAtEngine(inputs: EngineInputs): Promise<EngineState> {
-  const docker = connect(inputs.host);
+  const docker = connect(inputs.host, { sshOpts: inputs.sshOpts });
+  if (inputs.readyFile !== undefined) await runBySsh(inputs.host, inputs.sshOpts, ["ls", inputs.readyFile]);
   const info = await api<{ Name: string }>(docker, "GET", "/info");
   const version = await api<{ ApiVersion: string; Version: string }>(docker, "GET", "/version");
   const network = await unless([404], api<BridgeNetwork>(docker, "GET", "/networks/bridge"));
@@ -62,6 +72,17 @@ async function lookAtEngine(inputs: EngineInputs): Promise<EngineState> {
   };
 }
 
+/** What to run to see what is wrong: for ssh its own command, as `docker` hides half of what ssh says. */
+export function commandToTry({ host, sshOpts = [], readyFile }: EngineInputs): string {
+  if (!host.startsWith("ssh://")) return `docker -H ${host} info`;
+  const command = readyFile === undefined ? "docker info" : "cloud-init status --long";
+  return ["ssh", ...sshOpts, host, command].join(" ");
+}
+
+/** What will not mend itself by waiting: a key that one of the two sides refuses. */
+const REFUSED =
+  /Permission denied|Host key verification failed|not accessible|UNPROTECTED PRIVATE KEY|dial unix .*permission denied/;
+
 async function waitForEngine(inputs: EngineInputs): Promise<EngineState> {
   const seconds = inputs.timeoutSeconds ?? 60;
   const deadline = Date.now() + seconds * 1000;
@@ -71,10 +92,11 @@ async function waitForEngine(inputs: EngineInputs): Promise<EngineState> {
       return await lookAtEngine(inputs);
     } catch (error) {
       if ((error as { final?: boolean }).final === true) throw error;
-      if (Date.now() + pause > deadline) {
+      const refused = inputs.readyFile === undefined && REFUSED.test(messageOf(error));
+      if (refused || Date.now() + pause > deadline) {
         throw new Error(
-          `Docker at ${inputs.host} did not answer within ${seconds} s (${messageOf(error)}). ` +
-            `See what this says: docker -H ${inputs.host} info`,
+          `Docker at ${inputs.host} ${refused ? "cannot be reached" : `did not answer within ${seconds} s`} ` +
+            `(${messageOf(error)}). See what this says: ${commandToTry(inputs)}`,
           { cause: error },
         );
       }
@@ -93,7 +115,11 @@ export const engineProvider: pulumi.dynamic.ResourceProvider<EngineInputs, Engin
   },
   diff(_id, olds, news) {
     const moved = olds.host !== news.host;
-    return Promise.resolve({ changes: moved, replaces: moved ? ["host"] : [] });
+    const changes = moved || (olds.sshOpts ?? []).join("\n") !== (news.sshOpts ?? []).join("\n");
+    return Promise.resolve({ changes, replaces: moved ? ["host"] : [] });
+  },
+  async update(_id, _olds, news) {
+    return { outs: await waitForEngine(news) };
   },
 };
 

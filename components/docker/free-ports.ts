@@ -1,17 +1,24 @@
 import { connect as dial } from "node:net";
 import * as pulumi from "@pulumi/pulumi";
+import { runBySsh } from "./client";
 
 /** What a {@link FreePorts} is made from. */
 export interface FreePortsArgs {
   /** The ports that are going to be taken, by the configuration key that chooses each: `{ httpPort: 80 }`. */
   readonly ports: Readonly<Record<string, number>>;
-  /** Addresses of this machine on which nothing may listen on them. */
+  /** Addresses on which nothing may listen on them. */
   readonly addresses: readonly pulumi.Input<string>[];
+  /** The machine whose ports they are; one of an `ssh://` URL is asked there. Default: this one. */
+  readonly host?: pulumi.Input<string> | undefined;
+  /** Options of `ssh`. Default: the user's own configuration. */
+  readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
 }
 
 interface FreePortsInputs {
   readonly ports: Readonly<Record<string, number>>;
   readonly addresses: readonly string[];
+  readonly host?: string;
+  readonly sshOpts?: readonly string[];
 }
 
 function listens(address: string, port: number): Promise<boolean> {
@@ -27,13 +34,38 @@ function listens(address: string, port: number): Promise<boolean> {
   });
 }
 
-async function refuseTaken({ ports, addresses }: FreePortsInputs, ours: readonly number[]): Promise<void> {
-  for (const [key, port] of Object.entries(ports)) {
+/** `address:port` of all that listens, from the kernel's own table: /proc/net/tcp and tcp6. */
+export function listenersIn(table: string): Set<string> {
+  const found = new Set<string>();
+  for (const [, address = "", port = ""] of table.matchAll(
+    /^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F]+:0000 0A /gm,
+  )) {
+    // The last word of an address is IPv4, also of one that is mapped into IPv6; its bytes are the wrong way round.
+    const mapped = address.length === 8 || address.startsWith("0000000000000000FFFF0000");
+    const bytes = address.slice(-8).match(/../g)?.reverse() ?? [];
+    const text = mapped ? bytes.map((byte) => parseInt(byte, 16)).join(".") : address;
+    found.add(`${/^0+$/.test(address) ? "0.0.0.0" : text}:${parseInt(port, 16)}`);
+  }
+  return found;
+}
+
+/** Whether something listens there: asked of the machine itself where there is ssh, else by trying. */
+async function prober({ host, sshOpts }: FreePortsInputs): Promise<typeof listens> {
+  if (host?.startsWith("ssh://") !== true) return listens;
+  const table = await runBySsh(host, sshOpts, ["cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true"]);
+  const taken = listenersIn(table);
+  return (address, port) => Promise.resolve(taken.has(`${address}:${port}`) || taken.has(`0.0.0.0:${port}`));
+}
+
+async function refuseTaken(inputs: FreePortsInputs, ours: readonly number[]): Promise<void> {
+  const isTaken = await prober(inputs);
+  const where = inputs.host?.startsWith("ssh://") === true ? ` at ${inputs.host}` : "";
+  for (const [key, port] of Object.entries(inputs.ports)) {
     if (ours.includes(port)) continue;
-    for (const address of addresses) {
-      if (!(await listens(address, port))) continue;
+    for (const address of inputs.addresses) {
+      if (!(await isTaken(address, port))) continue;
       throw new Error(
-        `Port ${port} is taken: something listens on ${address}:${port}. Stop it (this shows it: ss -ltnp "sport = :${port}"), ` +
+        `Port ${port}${where} is taken: something listens on ${address}:${port}. Stop it (this shows it: ss -ltnp "sport = :${port}"), ` +
           `or choose another port: pulumi config set ${key} …`,
       );
     }
@@ -55,7 +87,7 @@ export const freePortsProvider: pulumi.dynamic.ResourceProvider<FreePortsInputs,
 };
 
 /**
- * The claim on ports of this machine: refuses, before anything is made, those on which somebody else listens. Without
+ * The claim on ports of a machine: refuses, before anything is made, those on which somebody else listens. Without
  * it the first to notice is a container of the host's network, which fails where nobody looks.
  */
 export class FreePorts extends pulumi.dynamic.Resource {

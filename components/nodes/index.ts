@@ -1,15 +1,22 @@
-import { portKeys, type Config, type Target } from "../config";
-import { LocalNode } from "./local";
+import type { Config } from "../config";
 import type { DockerNode } from "./node";
 
-/** What each target gives; the one place where targets are listed. */
-const makers: Record<Target, (config: Config) => readonly [DockerNode, ...DockerNode[]]> = {
-  local: (config) => [
-    new LocalNode("local", { dockerHost: config.dockerHost, ports: portKeys(config.ports) }),
-  ],
-};
+/** At least one. */
+export type Nodes = readonly [DockerNode, ...DockerNode[]];
 
-/** The nodes of the stack's target; at least one. */
-export function createNodes(config: Config): readonly [DockerNode, ...DockerNode[]] {
-  return makers[config.target](config);
+/** What the file of a target exports. */
+export interface TargetModule {
+  /**
+   * Makes the nodes.
+   *
+   * @throws ConfigError where the configuration is not what the target needs, before anything is made
+   */
+  readonly createNodes: (config: Config) => Nodes;
+}
+
+/** The nodes of the stack's target. */
+export function createNodes(config: Config): Nodes {
+  // Only this target's file, and whatever SDK of a cloud it needs, is loaded.
+  const target = module.require(`./${config.target}`) as TargetModule;
+  return target.createNodes(config);
 }

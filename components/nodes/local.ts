@@ -1,9 +1,24 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
+import { portKeys, type Config } from "../config";
+import { ConfigError } from "../config-value";
 import { DockerEngine } from "../docker/engine";
 import { FreePorts } from "../docker/free-ports";
+import type { Nodes } from "./index";
 import type { DockerNode } from "./node";
+
+/** Target `local`: the Docker Engine at hand. */
+export function createNodes({ dockerHost, nodes, ports }: Config): Nodes {
+  if (nodes !== 1) {
+    throw new ConfigError(
+      "nodes",
+      `is ${nodes}, but target local is one node`,
+      "set it to 1, or choose another target",
+    );
+  }
+  return [new LocalNode("local", { dockerHost, ports: portKeys(ports) })];
+}
 
 export interface LocalNodeArgs {
   /** Docker Engine, for example `unix:///var/run/docker.sock`. */

@@ -2,11 +2,11 @@
 import type Docker from "dockerode";
 import { connect } from "../../components/docker/client";
 import { messageOf, UserError } from "../errors";
-import { hasUnknown, type WireMap } from "../wire";
-import { text } from "./values";
+import { hasUnknown, type Wire, type WireMap } from "../wire";
+import { text, texts } from "./values";
 
-/** What of a docker provider's inputs is understood. */
-export const PROVIDER_INPUTS = ["host"];
+/** What of a docker provider's inputs is understood; certificates are those of the environment, as `connect` has it. */
+export const PROVIDER_INPUTS = ["host", "sshOpts", "certPath"];
 const DEFAULT_HOST = "unix:///var/run/docker.sock";
 
 export class Unreachable extends UserError {}
@@ -26,10 +26,16 @@ function connectTo(inputs: WireMap): Host {
   }
   const name = text(inputs.host) ?? process.env.DOCKER_HOST ?? DEFAULT_HOST;
   try {
-    return { name, docker: connect(name, 0) };
+    return { name, docker: connect(name, { connectionTimeout: 0, sshOpts: sshOptsOf(inputs) }) };
   } catch (error) {
     throw new UserError(messageOf(error));
   }
+}
+
+/** Pulumi hands lists over to providers as JSON. */
+function sshOptsOf({ sshOpts }: WireMap): string[] | undefined {
+  if (sshOpts === undefined || sshOpts === null) return undefined;
+  return texts(typeof sshOpts === "string" ? (JSON.parse(sshOpts) as Wire) : sshOpts);
 }
 
 /** Clients by the inputs of their provider; each host is asked once whether it answers. */
