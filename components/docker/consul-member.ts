@@ -22,7 +22,7 @@ interface ConsulMemberInputs {
 
 /** Runs a command in a running container of the engine at `host`; an error where it fails. */
 async function exec(host: string, container: string, command: readonly string[]): Promise<void> {
-  const docker = connect(host, 10_000);
+  const docker = connect(host, { connectionTimeout: 10_000 });
   const { Id } = await api<{ Id: string }>(docker, "POST", `/containers/${container}/exec`, {
     body: { Cmd: command, AttachStdout: true, AttachStderr: true },
   });

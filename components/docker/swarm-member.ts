@@ -56,7 +56,7 @@ async function otherManager({ managers, host, swarmId }: MemberInputs): Promise<
   for (const manager of managers) {
     if (manager === host) continue;
     try {
-      const docker = connect(manager, 5000);
+      const docker = connect(manager, { connectionTimeout: 5000 });
       if ((await api<{ ID: string }>(docker, "GET", "/swarm")).ID === swarmId) return docker;
     } catch {
       // Away, or in this Swarm no longer: another one may know.
