@@ -1,4 +1,4 @@
-import { loadConfig } from "./components/config";
+import { loadConfig, portKeys } from "./components/config";
 import { Consul } from "./components/consul";
 import { Images } from "./components/image";
 import { LoadBalancer } from "./components/load-balancer";
@@ -6,7 +6,7 @@ import { createNodes } from "./components/nodes";
 import { bridgeAddressOf, quorum, type DockerNode } from "./components/nodes/node";
 import { RandomKey } from "./components/random-key";
 import { Registrator } from "./components/registrator";
-import { describeRoutes, planRouting } from "./components/routing";
+import { describeRoutes, describeServices, planRouting } from "./components/routing";
 import { Service } from "./components/service";
 import { SwarmCluster } from "./components/swarm-cluster";
 
@@ -62,6 +62,8 @@ for (const service of config.services) {
 const [{ loadBalancer }] = parts;
 export const urls = loadBalancer.urlsOf(routing);
 export const routes = describeRoutes(routing);
+export const services = describeServices(config.services);
+export const ports = portKeys(config.ports);
 export const admin = loadBalancer.adminUrl;
 export const statistics = loadBalancer.statsUrl;
 export const statsUser = config.statsUser;

@@ -1,8 +1,8 @@
-import { leadsTo, plannedInstances } from "../model/preview";
-import { buildRouting, routeUrl, type Routing } from "../model/routes";
+import { leadsTo, plannedRouting, type PlannedStack, type StackService } from "../model/preview";
+import { routeUrl, type Routing } from "../model/routes";
 import { portKeys, type Ports } from "./config";
 import { ConfigError } from "./config-value";
-import type { ServiceConfig } from "./service-config";
+import { serviceTypes, type ServiceConfig } from "./service-config";
 
 /**
  * The routing that the services will have once they run, by the very code that the load balancer routes with.
@@ -11,16 +11,37 @@ import type { ServiceConfig } from "./service-config";
  *   does not take
  */
 export function planRouting(services: readonly ServiceConfig[], ports: Ports): Routing {
-  const routing = buildRouting(
-    { instances: services.flatMap((service) => plannedInstances(service, service.replicas)), kv: {} },
-    { reservedPorts: new Map(Object.entries(portKeys(ports)).map(([key, port]) => [port, key])) },
-  );
+  const routing = plannedRouting(planStack(services, ports));
   for (const { level, subject, message } of routing.problems) {
     if (level !== "quarantined") continue;
     const index = services.findIndex(({ name }) => name === subject);
     throw new ConfigError(`services[${index}]`, "cannot be routed", message);
   }
   return routing;
+}
+
+/** What of a configuration decides the routing, as a preview compares it with what is deployed. */
+export function planStack(services: readonly ServiceConfig[], ports: Ports): PlannedStack {
+  return { services: services.map(toStackService), ports: portKeys(ports) };
+}
+
+function toStackService({ name, type, replicas, meta, source, limits }: ServiceConfig): StackService {
+  return {
+    name,
+    type,
+    replicas,
+    meta,
+    runs: "image" in source ? source.image : `build ${source.build}`,
+    ...(limits?.cpus === undefined ? {} : { cpus: limits.cpus }),
+    ...(limits?.memoryBytes === undefined ? {} : { memory: size(limits.memoryBytes) }),
+  };
+}
+
+/** As Docker writes it, in the largest unit that leaves a whole number. */
+function size(bytes: number): string {
+  const units = ["", "k", "m", "g"];
+  const power = [3, 2, 1].find((exponent) => bytes % 1024 ** exponent === 0) ?? 0;
+  return `${bytes / 1024 ** power}${units[power] ?? ""}`;
 }
 
 /** What answers at each URL and port, as a preview shows it: `{ "/hello/v1": "hello/v1 × 3" }`. */
@@ -36,3 +57,45 @@ export function describeRoutes({ routes, tcp, backends }: Routing): Record<strin
     ...tcp.map(({ port, service }) => [`tcp port ${port}`, counted(service)] as const),
   ]);
 }
+
+/** The services as a stack output, by name: what the next preview compares with (see `readOutputs`). */
+export function describeServices(services: readonly ServiceConfig[]): Record<string, object> {
+  return Object.fromEntries(
+    services.map((service) => {
+      const { name, ...rest } = toStackService(service);
+      return [name, rest];
+    }),
+  );
+}
+
+/** What {@link describeServices} and `portKeys` wrote into a stack's outputs; undefined where they are not there. */
+export function readOutputs(outputs: unknown): PlannedStack | undefined {
+  if (!isMapping(outputs) || !isMapping(outputs["services"]) || !isMapping(outputs["ports"]))
+    return undefined;
+  const services = Object.entries(outputs["services"]).map(([name, value]) => readService(name, value));
+  const ports = Object.entries(outputs["ports"]).filter(isNumber);
+  return services.every((service) => service !== undefined)
+    ? { services, ports: Object.fromEntries(ports) }
+    : undefined;
+}
+
+function readService(name: string, value: unknown): StackService | undefined {
+  if (!isMapping(value)) return undefined;
+  const { type, replicas, meta, runs, cpus, memory } = value;
+  if (!serviceTypes.some((known) => known === type) || typeof replicas !== "number" || !isMapping(meta))
+    return undefined;
+  return {
+    name,
+    type: type as ServiceConfig["type"],
+    replicas,
+    meta: Object.fromEntries(Object.entries(meta).map(([key, option]) => [key, String(option)])),
+    runs: String(runs),
+    ...(typeof cpus === "number" ? { cpus } : {}),
+    ...(typeof memory === "string" ? { memory } : {}),
+  };
+}
+
+const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const isNumber = (entry: [string, unknown]): entry is [string, number] => typeof entry[1] === "number";

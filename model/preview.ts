@@ -1,11 +1,45 @@
 /** What the Pulumi program needs at preview: the routing of services that do not run yet. */
 import type { Kind } from "./meta";
-import { routeUrl, type Instance, type Routing, type Target } from "./routes";
+import { buildRouting, routeUrl, type Instance, type Routing, type Target } from "./routes";
 
 export interface PlannedService {
   readonly name: string;
   readonly type: "rest" | Kind;
   readonly meta?: Readonly<Record<string, string>>;
+}
+
+/** A service as a stack has it: what a preview compares. */
+export interface StackService extends PlannedService {
+  readonly replicas: number;
+  /** The image, or `build hello` where it is built from a folder of templates. */
+  readonly runs: string;
+  /** Limits of an instance, as their owner writes them: `0.5`, `64m`. */
+  readonly cpus?: number;
+  readonly memory?: string;
+}
+
+/** What of a stack decides its routing. */
+export interface PlannedStack {
+  readonly services: readonly StackService[];
+  /** The load balancer's ports and those that its services cannot have, by configuration key: `{ httpPort: 80 }`. */
+  readonly ports: Readonly<Record<string, number>>;
+}
+
+export const emptyStack: PlannedStack = { services: [], ports: {} };
+
+/**
+ * The routing that the services of a stack will have once they run.
+ *
+ * @param kv Consul's KV, where pins and shares of versions are
+ */
+export function plannedRouting(
+  { services, ports }: PlannedStack,
+  kv: Readonly<Record<string, string>> = {},
+): Routing {
+  return buildRouting(
+    { instances: services.flatMap((service) => plannedInstances(service, service.replicas)), kv },
+    { reservedPorts: new Map(Object.entries(ports).map(([key, port]) => [port, key])) },
+  );
 }
 
 /** A service of the configuration as an instance of it would be registered. */
