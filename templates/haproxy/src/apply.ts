@@ -75,6 +75,9 @@ export class Applier {
   private readonly haproxy: Haproxy;
   private readonly runtime: Runtime;
   private readonly greeter: Greeter;
+  /** Servers on their way into HAProxy: they are greeted meanwhile. */
+  private arriving: ReadonlySet<string> = new Set();
+  private applying: Promise<unknown> = Promise.resolve();
   /** Serialises everything that talks to the worker. */
   private last: Promise<unknown> = Promise.resolve();
   private readonly reaper = new Reaper(() => this.alone(() => this.reapOnce()));
@@ -99,7 +102,7 @@ export class Applier {
     this.runtime = new Runtime(`${runDir}/worker.sock`, dir);
     this.greeter = new Greeter({
       answered: (newcomer) => this.answered(newcomer),
-      wanted: (newcomer) => this.serves(newcomer),
+      wanted: (newcomer) => this.arriving.has(serverOf(newcomer)) || this.serves(newcomer),
     });
   }
 
@@ -109,12 +112,16 @@ export class Applier {
 
   /** Throws with a sentence when the change cannot be made; HAProxy then goes on with what it has. */
   apply(routing: Routing): Promise<Applied> {
-    return this.alone(async () => {
+    const result = this.alone(async () => {
       const done =
         this.actual === undefined ? await this.start(routing) : await this.change(this.actual, routing);
       this.reaper.reap();
       return done;
+    }).finally(() => {
+      this.arriving = new Set();
     });
+    this.applying = result.catch(() => undefined);
+    return result;
   }
 
   /** Looks at what the worker really has, so that the next `apply` puts differences right. */
@@ -170,6 +177,8 @@ export class Applier {
   }
 
   private async answered({ backend, server, options }: Newcomer): Promise<void> {
+    await this.applying;
+    if (!this.serves({ backend, server })) return;
     // That something listens is not all that HAProxy's check asks of HTTP/2.
     if (!options.h2c) await this.runtime.healthy(backend, server);
     if (!this.serves({ backend, server })) return;
@@ -238,6 +247,10 @@ export class Applier {
     this.places = places;
     if (steps.kind === "nothing") return undefined;
     const services = servicesOf(steps.operations, this.lastGood, desired);
+    const arrivals = steps.operations.filter(isArrival);
+    const touched = new Set(arrivals.map(({ backend }) => backend));
+    const arriving = (this.arriving = new Set(arrivals.map(serverOf)));
+    this.greeter.greet(newcomers(desired, (b, s) => touched.has(b) && arriving.has(`${b}/${s}`)));
     let complaints = await this.operate(actual, steps.operations);
     if (complaints.length > 0) {
       // Somebody else has changed the worker, or a server was gone already: look, and do what is left to do.
@@ -250,14 +263,6 @@ export class Applier {
       return this.reload(routing, [`HAProxy refused a change while running (${some(complaints)})`]);
     this.lastGood = desired;
     this.forget(steps.operations, before);
-    const arriving = new Set(steps.operations.filter(isArrival).map(({ backend }) => backend));
-    const arrived = new Set(steps.operations.filter(isArrival).map(serverOf));
-    this.greeter.greet(
-      newcomers(
-        desired,
-        (backend, server) => arriving.has(backend) && arrived.has(serverOf({ backend, server })),
-      ),
-    );
     return { how: "operations", what: describe(steps.operations, services) };
   }
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Catalog, Routing } from "../../../model/routes";
 import type { Applied } from "./apply";
@@ -24,14 +24,14 @@ const catalog = (...services: string[]): Catalog => ({
 });
 
 let folder: string;
-let consul: { catalog: Catalog | undefined; index: number };
+let consul: { catalog: Catalog | undefined; index: number; settled: boolean };
 let log: string[];
 let apply: ReturnType<typeof vi.fn<(routing: Routing) => Promise<Applied>>>;
 let controller: Controller;
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "switchyard-"));
-  consul = { catalog: catalog("a"), index: 1 };
+  consul = { catalog: catalog("a"), index: 1, settled: false };
   log = [];
   apply = vi.fn((routing: Routing) =>
     Promise.resolve({ how: "operations", what: `${routing.backends.length}` }),
@@ -46,7 +46,12 @@ beforeEach(() => {
       metrics: new Metrics(),
     },
     { apply, compare: () => Promise.resolve(), persist: () => Promise.resolve(), proven: new Set<string>() },
-    () => ({ catalog: () => consul.catalog, index: consul.index, connected: true }),
+    () => ({
+      catalog: () => consul.catalog,
+      index: consul.index,
+      connected: true,
+      settled: consul.settled,
+    }),
   );
 });
 afterEach(async () => {
@@ -64,6 +69,23 @@ test("a burst of changes is applied once", async () => {
   expect(controller).toMatchObject({ synced: true, appliedIndex: 1 });
 });
 
+test("a change by itself that all of Consul has told of is not kept waiting", async () => {
+  controller.changed();
+  await immediate();
+  expect(applied()).toEqual([]);
+  consul.settled = true;
+  controller.advanced();
+  await immediate();
+  expect(applied()).toEqual(["a"]);
+  // In a flurry it is.
+  controller.changed();
+  await immediate();
+  expect(applied()).toEqual(["a"]);
+  await vi.waitFor(() => {
+    expect(applied()).toEqual(["a", "a"]);
+  });
+});
+
 test("what comes while a change is being applied is applied after it, never beside it", async () => {
   let finish: () => void = () => undefined;
   apply.mockImplementationOnce(
@@ -77,7 +99,7 @@ test("what comes while a change is being applied is applied after it, never besi
   );
   controller.changed();
   await sleep(30);
-  consul = { catalog: catalog("a", "b"), index: 2 };
+  consul = { catalog: catalog("a", "b"), index: 2, settled: false };
   controller.changed();
   await sleep(80);
   expect(applied()).toEqual(["a"]);
@@ -93,7 +115,7 @@ test("what comes while a change is being applied is applied after it, never besi
 test("an index is in force only when what came with it is", async () => {
   controller.changed();
   await sleep(30);
-  consul = { catalog: catalog("a", "b"), index: 5 };
+  consul = { catalog: catalog("a", "b"), index: 5, settled: false };
   controller.changed();
   controller.advanced();
   expect(controller.appliedIndex).toBe(1);
@@ -109,7 +131,7 @@ test("what cannot be applied is said once and tried again; the last good state s
   controller.changed();
   await sleep(30);
   apply.mockRejectedValue(new Error("HAProxy would not"));
-  consul = { catalog: catalog("a", "b"), index: 2 };
+  consul = { catalog: catalog("a", "b"), index: 2, settled: false };
   controller.changed();
   await vi.waitFor(
     () => {

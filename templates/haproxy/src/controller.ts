@@ -30,7 +30,7 @@ export interface Change {
   readonly milliseconds: number;
 }
 
-/** Changes that come in a burst, as those of one container do, are applied together. */
+/** Changes that come in a burst, as those of one container do, are applied together; one by itself is not kept waiting. */
 const quiet = 5;
 const longestWait = 50;
 const persistAfter = 500;
@@ -61,6 +61,8 @@ export class Controller {
   private readonly refused = new Map<string, { readonly why: string; readonly what: string }>();
   private dirtySince: number | undefined;
   private timer: NodeJS.Timeout | undefined;
+  private atOnce: NodeJS.Immediate | undefined;
+  private lastRun = -Infinity;
   private running: Promise<void> | undefined;
   private persisting: NodeJS.Timeout | undefined;
   private persistCost = 0;
@@ -71,7 +73,7 @@ export class Controller {
   constructor(
     private readonly options: ControllerOptions,
     private readonly applier: Pick<Applier, "apply" | "compare" | "persist" | "proven">,
-    private readonly watch: () => Pick<Watch, "catalog" | "index" | "connected">,
+    private readonly watch: () => Pick<Watch, "catalog" | "index" | "connected" | "settled">,
   ) {
     const { holdTime, holdShare, log } = options;
     this.problemLog = new ProblemLog(log);
@@ -104,7 +106,7 @@ export class Controller {
 
   async stop(): Promise<void> {
     this.stopped = true;
-    clearTimeout(this.timer);
+    this.cancel();
     this.holder.stop();
     for (const timer of this.timers) clearInterval(timer);
     await this.running;
@@ -116,18 +118,22 @@ export class Controller {
     if (this.stopped) return;
     const now = performance.now();
     this.dirtySince ??= now;
+    this.cancel();
+    const run = () => {
+      this.run();
+    };
+    if (now - this.lastRun > longestWait && this.watch().settled) this.atOnce = setImmediate(run);
+    else this.timer = setTimeout(run, Math.min(quiet, Math.max(0, this.dirtySince + longestWait - now)));
+  }
+
+  private cancel(): void {
     clearTimeout(this.timer);
-    const left = Math.max(0, this.dirtySince + longestWait - now);
-    this.timer = setTimeout(
-      () => {
-        this.run();
-      },
-      Math.min(quiet, left),
-    );
+    clearImmediate(this.atOnce);
   }
 
   /** Consul has a higher index, and nothing to do for it. */
   advanced(): void {
+    if (this.dirtySince !== undefined && this.watch().settled) this.changed();
     if (this.running === undefined && this.dirtySince === undefined && this.synced)
       this.appliedIndex = this.watch().index;
   }
@@ -161,6 +167,7 @@ export class Controller {
       })
       .finally(() => {
         this.running = undefined;
+        this.lastRun = performance.now();
         if (this.dirtySince !== undefined) this.changed();
       });
   }

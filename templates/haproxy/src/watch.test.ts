@@ -234,3 +234,18 @@ test("changes on each other's heels are read with rests between", async () => {
   slow.mockRestore();
   expect(count() - before).toBeLessThan(5);
 });
+
+test("services and checks of one index are settled, whichever is told of first", async () => {
+  const { consul, watch } = await started();
+  consul.set(services("n"), 9, { Services: [service("a")] });
+  await settle();
+  expect(watch.settled).toBe(false);
+  consul.set("health/state/critical", 9, []);
+  consul.set("health/state/warning", 9, []);
+  await settle();
+  expect(watch.settled).toBe(true);
+  consul.set("health/state/critical", 12, []);
+  consul.set("health/state/warning", 12, []);
+  await settle();
+  expect(watch.settled).toBe(false);
+});

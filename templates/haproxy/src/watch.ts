@@ -28,6 +28,8 @@ const longestBackoff = 5_000;
 const restingParts = 3;
 const longestRest = 1_000;
 
+const checkPaths = ["health/state/critical", "health/state/warning"] as const;
+
 export interface WatchEvents {
   readonly changed: () => void;
   /** Consul has a higher index, and nothing of what is watched is different. */
@@ -81,12 +83,13 @@ export class Watch {
       if (found.size === 0) throw new Error(`Consul shows no node, not even its own. ${tokenAdvice}`);
       return this.setNodes(found);
     });
-    void this.follow("health/state/critical", signal, (body) => {
+    const [critical, warning] = checkPaths;
+    void this.follow(critical, signal, (body) => {
       const before = this.critical;
       this.critical = decodeChecks(body);
       return this.checked(before, this.critical);
     });
-    void this.follow("health/state/warning", signal, (body) => {
+    void this.follow(warning, signal, (body) => {
       const before = this.warning;
       this.warning = decodeChecks(body);
       return this.checked(before, this.warning);
@@ -113,6 +116,16 @@ export class Watch {
   /** The highest index of all that is watched. */
   get index(): number {
     return Math.max(0, ...this.indexes.values());
+  }
+
+  /**
+   * Whether services and checks are of the same index, so that nothing more of one change is to come. A service and its
+   * checks come in one write and are told of by several queries; a check that is not passing may come a little later.
+   */
+  get settled(): boolean {
+    const newest = this.index;
+    const nodes = Math.max(0, ...[...this.nodes.keys()].map((node) => this.indexes.get(nodePath(node)) ?? 0));
+    return nodes === newest && checkPaths.every((path) => this.indexes.get(path) === newest);
   }
 
   /** Undefined until every part has been answered once. Instances that have not changed are the same objects. */
