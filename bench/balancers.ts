@@ -133,6 +133,8 @@ function fabio(program: string): Balancer {
         [
           `-registry.consul.addr=${consul}`,
           "-registry.consul.register.enabled=false",
+          // Its one knob for many services: how many of them it asks Consul about at a time.
+          "-registry.consul.serviceMonitors=16",
           ...fabioListens(ports.traffic),
         ],
         { program: "/usr/local/bin/fabio", docker: ["-v", `${program}:/usr/local/bin/fabio:ro`] },
@@ -158,13 +160,15 @@ export const traefikListens = (port: number): string[] => [
 function traefik(program: string): Balancer {
   const catalog = "--providers.consulcatalog";
   return {
-    name: "Traefik, watching",
+    name: "Traefik, watching, unthrottled",
     version: `Traefik ${versionOf(program, "version")}`,
     start: (consul) =>
       Container.run(
         "traefik",
         [
           ...traefikListens(ports.traffic),
+          // It holds changes back for two seconds by default.
+          "--providers.providersThrottleDuration=0s",
           catalog,
           `${catalog}.endpoint.address=${consul}`,
           `${catalog}.watch=true`,

@@ -78,10 +78,10 @@ export function onPath(program: string): string | undefined {
     });
 }
 
-/** The first version number that a program prints. */
+/** The first version that a program prints, with what follows the numbers. */
 export function versionOf(program: string, ...args: string[]): string {
   const output = execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
-  return /\d+\.\d+(?:\.\d+)?/.exec(output)?.[0] ?? "unknown";
+  return /\d+\.\d+(?:\.\d+)?(?:[-+][\w.]+)?/.exec(output)?.[0] ?? "unknown";
 }
 
 /** An argument `--name=value` of the benchmark, as a number. */
