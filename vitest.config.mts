@@ -3,7 +3,12 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["{model,components,engine,templates,test/unit}/**/*.test.ts"] } },
+      {
+        test: {
+          name: "unit",
+          include: ["{model,components,engine,preview,templates,test/unit}/**/*.test.ts"],
+        },
+      },
       {
         test: {
           name: "e2e",

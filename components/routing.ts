@@ -4,13 +4,25 @@ import { portKeys, type Ports } from "./config";
 import { ConfigError } from "./config-value";
 import { serviceTypes, type ServiceConfig } from "./service-config";
 
+/** Names by which services find the infrastructure: `rest.service.consul` must not be anything else. */
+const reservedNames: ReadonlyMap<string, string> = new Map([
+  ["rest", "the load balancer"],
+  ["consul", "Consul itself"],
+]);
+
 /**
  * The routing that the services will have once they run, by the very code that the load balancer routes with.
  *
- * @throws ConfigError where the load balancer would refuse a service: a route or a port taken twice, an option it
- *   does not take
+ * @throws ConfigError where the load balancer would refuse a service: a reserved name, a route or a port taken twice,
+ *   an option it does not take
  */
 export function planRouting(services: readonly ServiceConfig[], ports: Ports): Routing {
+  for (const [index, { name }] of services.entries()) {
+    const owner = reservedNames.get(name);
+    if (owner === undefined) continue;
+    const cure = `rename it, and set meta.path where it is to answer at /${name} all the same`;
+    throw new ConfigError(`services[${index}].name`, `is ${name}, the name of ${owner} in Consul`, cure);
+  }
   const routing = plannedRouting(planStack(services, ports));
   for (const { level, subject, message } of routing.problems) {
     if (level !== "quarantined") continue;
@@ -30,7 +42,7 @@ function toStackService({ name, type, replicas, meta, source, limits }: ServiceC
     name,
     type,
     replicas,
-    meta,
+    ...(Object.keys(meta).length === 0 ? {} : { meta }),
     runs: "image" in source ? source.image : `build ${source.build}`,
     ...(limits?.cpus === undefined ? {} : { cpus: limits.cpus }),
     ...(limits?.memoryBytes === undefined ? {} : { memory: size(limits.memoryBytes) }),
@@ -81,7 +93,7 @@ export function readOutputs(outputs: unknown): PlannedStack | undefined {
 
 function readService(name: string, value: unknown): StackService | undefined {
   if (!isMapping(value)) return undefined;
-  const { type, replicas, meta, runs, cpus, memory } = value;
+  const { type, replicas, meta = {}, runs, cpus, memory } = value;
   if (!serviceTypes.some((known) => known === type) || typeof replicas !== "number" || !isMapping(meta))
     return undefined;
   return {

@@ -95,7 +95,7 @@ const UNKNOWN_SHOWN = JSON.stringify("[unknown]");
 /** `{ routes: { "/hello": … } }` as `routes./hello`, each value as it may be shown. */
 function leaves(value: Wire, path = "", found = new Map<string, string>()): Map<string, string> {
   const shown = masked(value);
-  if (typeof shown === "object" && shown !== null && Object.keys(shown).length > 0) {
+  if (typeof shown === "object" && shown !== null && (path === "" || Object.keys(shown).length > 0)) {
     for (const [key, inner] of Object.entries(shown))
       leaves(inner, path === "" ? key : `${path}.${key}`, found);
   } else found.set(path, JSON.stringify(shown));

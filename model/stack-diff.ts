@@ -27,8 +27,9 @@ export function compareStacks(
 
 /** The services whose instances are replaced, because something about each of them changes. */
 export function replacedServices(before: PlannedStack, after: PlannedStack): readonly StackService[] {
-  const shape = ({ replicas: _, meta = {}, ...rest }: StackService): string =>
-    JSON.stringify([Object.entries({ ...rest }).sort(), Object.entries(meta).sort()]);
+  const sorted = (value: object): unknown => Object.entries(value).sort();
+  const shape = (service: StackService): string =>
+    JSON.stringify(sorted({ ...service, replicas: 0, meta: sorted(service.meta ?? {}) }));
   return common(before, after).flatMap(([old, now]) => (shape(old) === shape(now) ? [] : [now]));
 }
 

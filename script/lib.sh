@@ -21,7 +21,9 @@ stack_file=Pulumi.$stack.yaml
 passphrase_file=.switchyard/passphrase
 export PULUMI_SKIP_UPDATE_CHECK=1
 export PULUMI_NODEJS_TRANSPILE_ONLY=${PULUMI_NODEJS_TRANSPILE_ONLY:-true} # types are script/test's business
-export PULUMI_BACKEND_URL=${PULUMI_BACKEND_URL:-file://$PWD/.switchyard/pulumi}
+if [ -z "${PULUMI_ACCESS_TOKEN:-}" ]; then
+  export PULUMI_BACKEND_URL=${PULUMI_BACKEND_URL:-file://$PWD/.switchyard/pulumi}
+fi
 if [ -z "${PULUMI_CONFIG_PASSPHRASE:-}" ]; then
   export PULUMI_CONFIG_PASSPHRASE_FILE=${PULUMI_CONFIG_PASSPHRASE_FILE:-$PWD/$passphrase_file}
 fi
@@ -31,7 +33,7 @@ if [ -z "${ENGINE:-}" ]; then
   if command -v pulumi >/dev/null; then ENGINE=pulumi; else ENGINE=embedded; fi
 fi
 
-# engine up|preview|down|outputs|config … on the stack; further arguments go to the engine.
+# engine up|down|outputs|config … on the stack; further arguments go to the engine.
 engine() {
   local verb=$1
   shift
@@ -39,7 +41,6 @@ engine() {
     embedded:*) node -r ts-node/register/transpile-only engine/main.ts "$verb" --stack "$stack" "$@" ;;
     # With a refresh, so that what was removed by hand comes back, as with the embedded engine.
     pulumi:up) pulumi up --stack "$stack" --yes --skip-preview --refresh "$@" ;;
-    pulumi:preview) pulumi preview --stack "$stack" --diff "$@" ;;
     pulumi:down) pulumi destroy --stack "$stack" --yes --skip-preview "$@" ;;
     pulumi:outputs) pulumi stack output --stack "$stack" "$@" ;;
     pulumi:config) pulumi config --stack "$stack" "$@" ;;
@@ -47,17 +48,21 @@ engine() {
   esac
 }
 
+# Makes a passphrase unless there is one; fails where the stack's secrets have another that is not here.
+make_passphrase() {
+  if [ -n "${PULUMI_CONFIG_PASSPHRASE:-}" ] || [ -f "$PULUMI_CONFIG_PASSPHRASE_FILE" ]; then return; fi
+  ! grep -qs '^encryptionsalt:' "$stack_file" || return 1
+  mkdir -p .switchyard
+  (umask 077 && random_hex >"$PULUMI_CONFIG_PASSPHRASE_FILE")
+}
+
 # Makes the machine and the stack ready for an engine: passphrase, password of the statistics page, base images.
 prepare() {
   [ -f "$stack_file" ] || fail "There is no $stack_file." "Copy Pulumi.dev.yaml to it and edit it, or set STACK."
   script/bootstrap
-  if [ -z "${PULUMI_CONFIG_PASSPHRASE:-}" ] && [ ! -f "$PULUMI_CONFIG_PASSPHRASE_FILE" ]; then
-    if grep -q '^encryptionsalt:' "$stack_file"; then
-      fail "$stack_file holds secrets, and their passphrase is not here." \
-        "Put it into $passphrase_file, or set PULUMI_CONFIG_PASSPHRASE."
-    fi
-    (umask 077 && random_hex >"$PULUMI_CONFIG_PASSPHRASE_FILE")
-  fi
+  make_passphrase ||
+    fail "$stack_file holds secrets, and their passphrase is not here." \
+      "Put it into $passphrase_file, or set PULUMI_CONFIG_PASSPHRASE."
   if [ "$ENGINE" = pulumi ]; then
     mkdir -p .switchyard/pulumi
     pulumi stack select --create "$stack" >/dev/null

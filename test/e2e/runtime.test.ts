@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -45,6 +46,25 @@ afterAll(async () => {
 
 describe("a mistake", () => {
   badInput(initial);
+});
+
+describe("a preview", () => {
+  test("shows the routes without a Docker Engine, says that there is none, and leaves the stack's file alone", async () => {
+    stack.configure(initial, { dockerHost: "unix:///nowhere/docker.sock" });
+    const file = await readFile("Pulumi.e2e.yaml", "utf8");
+    const { code, output } = await stack.preview();
+    expect(output).toContain("a Docker Engine at unix:///nowhere/docker.sock: start it");
+    expect(output).toContain("+ /hello/v1 -> hello/v1");
+    expect(code).toBe(0);
+    expect(await readFile("Pulumi.e2e.yaml", "utf8")).toBe(file);
+  });
+
+  test("fails by what cannot be routed, before an engine is asked", async () => {
+    stack.configure([...initial, hello("other", { meta: { path: "/time" } })]);
+    const { code, output } = await stack.preview("--json");
+    expect(output).toMatch(/^error: Configuration switchyard:services\[3\] cannot be routed: .*\/time/m);
+    expect(code).toBe(1);
+  });
 });
 
 describe("first up", () => {
@@ -180,6 +200,8 @@ describe("under constant requests", () => {
     stack.configure([hello("hello/v1", { replicas: 6 }), ...initial.slice(1)]);
     const preview = await stack.preview();
     expect(preview.output).toMatch(/"hello\/v1 × 3" => "hello\/v1 × 6"/);
+    expect(preview.output).toContain("~ hello/v1: 6 instances, was 3 instances");
+    expect(preview.output).toContain("At run time: 3 operations, no reload: hello/v1 +3 instances.");
     expect(await stack.up()).toMatchObject({ code: 0 });
     const six = await tasks("hello-v1");
     expect(six).toHaveLength(6);

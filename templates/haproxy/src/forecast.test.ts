@@ -36,7 +36,7 @@ test.each<[string, PlannedStack, PlannedStack, string, string]>([
     one,
     stack([service("a"), service("b")]),
     "operations",
-    "2 operations, no reload: b +1 instance, route */b/ -> b",
+    "2 operations, no reload: b +1 instance, route /b -> b",
   ],
   [
     "a new service with options of its own",
@@ -78,7 +78,7 @@ test.each<[string, PlannedStack, PlannedStack, string, string]>([
     emptyStack,
     one,
     "operations",
-    "2 operations, no reload: a +1 instance, route */a/ -> a",
+    "2 operations, no reload: a +1 instance, route /a -> a",
   ],
 ])("%s", (_, before, after, kind, sentence) => {
   expect(forecastStack(before, after)).toMatchObject({ kind, sentence });

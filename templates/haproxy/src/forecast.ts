@@ -113,10 +113,10 @@ function sentence(steps: Plan, tell: (operations: readonly Operation[]) => strin
 /** Servers counted by service, routes by name. */
 function tally(operations: readonly Operation[], services: ReadonlyMap<string, string>): string {
   const counts = new Map<string, number>();
-  const routes: Operation[] = [];
+  const routes: string[] = [];
   for (const operation of operations) {
     if ("map" in operation) {
-      routes.push(operation);
+      if (operation.map === "routes.map") routes.push(routeSentence(operation));
       continue;
     }
     const what = { add: "+", return: "+", leave: "-", weight: "weigh" }[operation.kind];
@@ -129,5 +129,13 @@ function tally(operations: readonly Operation[], services: ReadonlyMap<string, s
       ? `${what.slice(0, -" weigh".length)}: ${instances} with another weight`
       : `${what}${instances}`;
   });
-  return some([...servers, ...(routes.length === 0 ? [] : [describe(routes, services)])]);
+  return some([...servers, ...routes]) || "shares of versions";
+}
+
+function routeSentence(operation: Extract<Operation, { map: unknown }>): string {
+  const [host = "", ...path] = operation.key.split("/");
+  const url = `${host === "*" ? "" : host}/${path.slice(0, -1).join("/")}`;
+  return operation.kind === "unmap"
+    ? `route ${url} gone`
+    : `route ${url} -> ${operation.value.split("|").at(-1) ?? ""}`;
 }

@@ -1,0 +1,167 @@
+/** The engine's own preview: run as it is, or found to be impossible here and why. */
+import { randomBytes } from "node:crypto";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+
+import { loadProject, loadStackFile, qualified, setConfig, stackValues } from "../engine/project";
+import { isOwnBackend, missingAfter, missingBefore, type Situation } from "./missing";
+import type { Options } from "./options";
+import { run, type Ended } from "./run";
+
+/** A resource that would change; of its properties only the names, since values can be secret. */
+export interface Step {
+  readonly operation: string;
+  readonly urn: string;
+  readonly type: string;
+  readonly name: string;
+  readonly properties: readonly string[];
+}
+
+export type Infrastructure =
+  | { readonly status: "skipped" }
+  | { readonly status: "missing"; readonly missing: readonly string[] }
+  | { readonly status: "failed"; readonly output: string }
+  /** `text` is what the engine printed, unless it went to the user as it came; `steps` where JSON was asked for. */
+  | { readonly status: "previewed"; readonly text?: string; readonly plan?: JsonPlan };
+
+export interface JsonPlan {
+  readonly changes: Readonly<Record<string, number>>;
+  readonly steps: readonly Step[];
+}
+
+export async function previewInfrastructure(options: Options, situation: Situation): Promise<Infrastructure> {
+  if (options.routesOnly) return { status: "skipped" };
+  const missing = await missingBefore(situation);
+  if (missing.length > 0) return { status: "missing", missing };
+  if (options.engine === "pulumi") await createOwnStack(situation);
+  const { format } = options;
+  const ended = await runEngine(options, await completed(options.stack));
+  const plan = format === "json" ? readPlan(ended.stdout) : undefined;
+  if (ended.code !== 0) {
+    const explained = missingAfter(situation);
+    if (explained.length > 0) return { status: "missing", missing: explained };
+    return { status: "failed", output: plan?.problem ?? `${ended.stderr}${ended.stdout}`.trim() };
+  }
+  if (format === "text") return { status: "previewed" };
+  return format === "json" && plan !== undefined
+    ? { status: "previewed", plan: { changes: plan.changes, steps: plan.steps } }
+    : { status: "previewed", text: ended.stdout.trimEnd() };
+}
+
+function runEngine({ engine, stack, format, rest }: Options, configFile: string | undefined): Promise<Ended> {
+  const common = ["--stack", stack, ...(configFile === undefined ? [] : ["--config-file", configFile])];
+  const json = format === "json" ? ["--json"] : [];
+  const show = format === "text";
+  if (engine === "embedded") {
+    const program = ["-r", "ts-node/register/transpile-only", "engine/main.ts"];
+    return run(process.execPath, [...program, "preview", ...common, ...json, ...rest], { show });
+  }
+  const how = json.length > 0 ? json : ["--diff", ...(show ? [] : ["--color", "never"])];
+  return run("pulumi", ["preview", "--non-interactive", ...common, ...how, ...rest], { show });
+}
+
+/** The CLI previews no stack that its backend does not have; in ours an empty one does no harm. */
+async function createOwnStack({ deployed, options, env }: Situation): Promise<void> {
+  if (deployed.kind !== "never" || deployed.inBackend || !isOwnBackend(env)) return;
+  const file = `Pulumi.${options.stack}.yaml`;
+  const before = readFileSync(file);
+  await run("pulumi", ["stack", "init", options.stack, "--no-select", "--non-interactive"]);
+  // It notes its salt there, which is for `up` to do.
+  writeFileSync(file, before);
+}
+
+/**
+ * A copy of the stack's file with what `script/up` would add to it, so that a preview leaves the file itself alone.
+ * Undefined where there is nothing to add.
+ */
+async function completed(stack: string): Promise<string | undefined> {
+  const project = loadProject(path.resolve());
+  const own = loadStackFile(project, stack);
+  const given = new Set(Object.keys(stackValues(own)).map((key) => qualified(key, project.name)));
+  const absent = (key: string) => !given.has(qualified(key, project.name));
+  const additions: (readonly [key: string, value: string, secret: boolean])[] = [
+    ...(absent("statsPassword") && !own.document.has("secretsprovider")
+      ? [["statsPassword", randomBytes(16).toString("hex"), true] as const]
+      : []),
+    ...bases()
+      .filter(
+        ([key, value]) => absent(key) && project.config.get(qualified(key, project.name))?.default !== value,
+      )
+      .map(([key, value]) => [key, value, false] as const),
+  ];
+  if (additions.length === 0) return undefined;
+  const file = path.resolve(".switchyard", `preview.${stack}.yaml`);
+  mkdirSync(path.dirname(file), { recursive: true });
+  copyFileSync(own.path, file);
+  for (const [key, value, secret] of additions)
+    await setConfig(project, loadStackFile(project, stack, file), key, value, secret);
+  return file;
+}
+
+/** The base images that `script/bootstrap` found on this machine. */
+function bases(): (readonly [string, string])[] {
+  const file = ".switchyard/bases";
+  if (!existsSync(file)) return [];
+  return readFileSync(file, "utf8")
+    .split("\n")
+    .flatMap((line) => {
+      const [key, value] = line.split(" ");
+      return key === undefined || value === undefined ? [] : [[key, value] as const];
+    });
+}
+
+interface RawStep {
+  readonly op?: string;
+  readonly operation?: string;
+  readonly urn?: string;
+  readonly diffReasons?: readonly string[] | null;
+  readonly diff?: Readonly<Record<string, unknown>>;
+  readonly oldState?: { readonly inputs?: Inputs };
+  readonly newState?: { readonly inputs?: Inputs };
+}
+
+type Inputs = Readonly<Record<string, unknown>>;
+
+interface RawPlan {
+  readonly steps?: readonly RawStep[];
+  readonly changeSummary?: Readonly<Record<string, number>>;
+  readonly diagnostics?: readonly { readonly severity?: string; readonly message?: string }[];
+}
+
+/** What either engine prints with `--json`; undefined where it is no JSON. */
+export function readPlan(text: string): (JsonPlan & { readonly problem?: string }) | undefined {
+  let raw: RawPlan;
+  try {
+    raw = JSON.parse(text) as RawPlan;
+  } catch {
+    return undefined;
+  }
+  const problems = (raw.diagnostics ?? []).filter(({ severity }) => severity === "error");
+  return {
+    changes: raw.changeSummary ?? {},
+    steps: (raw.steps ?? []).filter(({ op }) => op !== "same").map(toStep),
+    ...(problems.length === 0
+      ? {}
+      : { problem: problems.map(({ message }) => (message ?? "").trim()).join("\n") }),
+  };
+}
+
+function toStep({ op, operation, urn = "", diffReasons, diff, oldState, newState }: RawStep): Step {
+  const [, , type = "", ...name] = urn.split("::");
+  return {
+    operation: op ?? operation ?? "",
+    urn,
+    type: type.split("$").at(-1) ?? "",
+    name: name.join("::"),
+    properties: diffReasons ?? (diff ? Object.keys(diff) : changedInputs(oldState?.inputs, newState?.inputs)),
+  };
+}
+
+/** Dynamic providers do not say what changes. */
+function changedInputs(old: Inputs | undefined, now: Inputs | undefined): string[] {
+  if (old === undefined || now === undefined) return [];
+  const differs = (key: string) => JSON.stringify(old[key]) !== JSON.stringify(now[key]);
+  return [...new Set([...Object.keys(old), ...Object.keys(now)])]
+    .filter((key) => key !== "__provider" && differs(key))
+    .sort();
+}

@@ -1,0 +1,70 @@
+/** The command line of `script/preview`. Pure. */
+import { UserError } from "../engine/errors";
+
+export interface Options {
+  readonly stack: string;
+  readonly engine: "pulumi" | "embedded";
+  readonly format: "text" | "json" | "markdown";
+  /** A git ref whose stack file is what the routes are compared with; without it, what is deployed. */
+  readonly base?: string;
+  /** Consul's address, whose KV has pins and shares of versions. */
+  readonly consul?: string;
+  /** Whether the engine is left out of it. */
+  readonly routesOnly: boolean;
+  /** Whatever else there is goes to the engine. */
+  readonly rest: readonly string[];
+}
+
+export const usage = `Usage: script/preview [STACK] [--json | --markdown] [--base REF] [--consul URL] [--routes-only]
+  Shows what script/up would change, in the infrastructure and in the routes, and changes nothing.
+  STACK          the stack; default: $STACK, or dev
+  --json         for programs
+  --markdown     for a comment on a pull request
+  --base REF     compare the routes with the stack's file at a git ref; default: with what is deployed
+  --consul URL   take pins and shares of versions from this Consul's KV
+  --routes-only  only the routes, for which no engine and no credentials are needed
+  Other arguments go to the engine.`;
+
+export function parseOptions(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Options | "help" {
+  const left = [...argv];
+  const rest: string[] = [];
+  const values = new Map<string, string>();
+  const flags = new Set<string>();
+  let stack: string | undefined;
+  for (let argument = left.shift(); argument !== undefined; argument = left.shift()) {
+    const [name = "", ...given] = argument.split("=");
+    if (name === "--base" || name === "--consul") {
+      const value = given.length > 0 ? given.join("=") : left.shift();
+      if (value === undefined || value === "" || value.startsWith("-"))
+        throw new UserError(
+          `${name} needs a value, as in ${name} ${name === "--base" ? "main" : "http://localhost:8500"}.`,
+        );
+      values.set(name, value);
+    } else if (["--json", "--markdown", "--routes-only", "--help", "-h"].includes(argument))
+      flags.add(argument);
+    else if (stack === undefined && rest.length === 0 && !argument.startsWith("-")) stack = argument;
+    else rest.push(argument);
+  }
+  if (flags.has("--help") || flags.has("-h")) return "help";
+  if (flags.has("--json") && flags.has("--markdown"))
+    throw new UserError("--json and --markdown exclude each other: use one.");
+  const engine = env["ENGINE"] ?? "embedded";
+  if (engine !== "pulumi" && engine !== "embedded")
+    throw new UserError(`ENGINE is "${engine}": use ENGINE=pulumi or ENGINE=embedded, or leave it unset.`);
+  const name = stack ?? env["STACK"] ?? "dev";
+  if (!/^[\w.-]+$/.test(name))
+    throw new UserError(`"${name}" is not a stack name: use letters, digits, - _ and dots.`);
+  const [base, consul] = [values.get("--base"), values.get("--consul")];
+  return {
+    stack: name,
+    engine,
+    format: flags.has("--json") ? "json" : flags.has("--markdown") ? "markdown" : "text",
+    ...(base === undefined ? {} : { base }),
+    ...(consul === undefined ? {} : { consul }),
+    routesOnly: flags.has("--routes-only"),
+    rest,
+  };
+}

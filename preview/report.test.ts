@@ -1,0 +1,123 @@
+import { readFileSync } from "node:fs";
+
+import { beforeAll, describe, expect, test } from "vitest";
+import { parse, stringify } from "yaml";
+
+import { describeRoutes, describeServices, planRouting, planStack, readOutputs } from "../components/routing";
+import { portKeys } from "../components/config";
+import { compareStacks } from "../model/stack-diff";
+import { forecastStack } from "../templates/haproxy/src/forecast";
+import { configure, withoutEngine } from "./configured";
+import { readExport } from "./deployed";
+import type { Infrastructure } from "./infrastructure";
+import { toJsonReport, toMarkdownReport, toTextReport, type Report } from "./report";
+
+beforeAll(withoutEngine);
+
+const project = readFileSync("Pulumi.yaml", "utf8");
+const dev = readFileSync("Pulumi.dev.yaml", "utf8");
+
+interface StackFile {
+  readonly config: Record<string, unknown> & { "switchyard:services": Record<string, unknown>[] };
+}
+
+/** The dev stack with the change of a pull request: more of v2 with less memory, a v3, and another name. */
+function changed(): string {
+  const { config } = parse(dev) as StackFile;
+  const [v1, v2, time] = config["switchyard:services"];
+  const v3 = { ...v1, name: "hello/v3", replicas: 1, env: { NAME: "hello", VERSION: "v3" } };
+  const services = [v1, { ...v2, replicas: 4, memory: "64m" }, v3, { ...time, name: "clock" }];
+  return stringify({ config: { ...config, "switchyard:services": services } });
+}
+
+function report(before: string, after: string, infrastructure: Infrastructure): Report {
+  const old = configure("dev", { project, stack: before });
+  const now = configure("dev", { project, stack: after });
+  const [was, is] = [old, now].map(({ services, ports }) => planStack(services, ports));
+  if (was === undefined || is === undefined) throw new Error("two stacks were read");
+  return {
+    stack: "dev",
+    infrastructure,
+    routing: {
+      comparedWith: "what is deployed",
+      notes: [],
+      differences: compareStacks(was, is),
+      runtime: forecastStack(was, is),
+      routes: describeRoutes(planRouting(now.services, now.ports)),
+    },
+  };
+}
+
+/** What the Pulumi CLI said of this very change. */
+const text = readFileSync("test/golden/preview-engine.txt", "utf8").trimEnd();
+
+describe("a pull request's change of the dev stack", () => {
+  test("as a comment", async () => {
+    const comment = toMarkdownReport(report(dev, changed(), { status: "previewed", text }));
+    await expect(`${comment}\n`).toMatchFileSnapshot("../test/golden/preview-comment.md");
+  });
+
+  test("as a comment where the secrets are missing", async () => {
+    const missing = ["a login to the Pulumi backend: pulumi login, or set PULUMI_ACCESS_TOKEN"];
+    const comment = toMarkdownReport(report(dev, changed(), { status: "missing", missing }));
+    await expect(`${comment}\n`).toMatchFileSnapshot("../test/golden/preview-comment-fork.md");
+  });
+
+  test("on a terminal", async () => {
+    const lines = toTextReport(report(dev, changed(), { status: "previewed" }));
+    await expect(`${lines}\n`).toMatchFileSnapshot("../test/golden/preview-terminal.txt");
+  });
+
+  test("for programs", () => {
+    const plan = { changes: { create: 1 }, steps: [] };
+    const json = JSON.parse(toJsonReport(report(dev, changed(), { status: "previewed", plan }))) as unknown;
+    expect(json).toMatchObject({
+      stack: "dev",
+      infrastructure: { status: "previewed", plan },
+      routing: {
+        comparedWith: "what is deployed",
+        runtime: { kind: "operations", rolled: ["hello/v2"], reasons: [] },
+        routes: { "/hello": "hello/v3 × 1", "/clock": "clock × 1" },
+      },
+    });
+  });
+});
+
+test("no change is said in a line", () => {
+  const same = toTextReport(report(dev, dev, { status: "previewed" }));
+  expect(same).toBe("Routes, compared with what is deployed: nothing changes\nAt run time: nothing to do.");
+});
+
+test("a comment fits GitHub's limit and its fence holds, whatever the engine says", () => {
+  const long = "+ ```` a line\n".repeat(10_000);
+  const comment = toMarkdownReport(report(dev, dev, { status: "previewed", text: long }));
+  expect(comment.length).toBeLessThan(65_536);
+  expect(comment).toMatch(/^`{5}diff$/m);
+  expect(comment).toMatch(/and \d+ more lines/);
+});
+
+test("what a stack says in its outputs is what it was planned from", () => {
+  const { services, ports } = configure("dev", { project, stack: changed() });
+  const outputs = { services: describeServices(services), ports: portKeys(ports) };
+  const plain = JSON.parse(JSON.stringify(outputs)) as unknown;
+  expect(
+    compareStacks(planStack(services, ports), readOutputs(plain) ?? { services: [], ports: {} }),
+  ).toEqual([]);
+  expect(readOutputs({ urls: {} })).toBeUndefined();
+});
+
+test("a state is read as the CLI exports it", () => {
+  const stack = (...resources: object[]) => JSON.stringify({ version: 3, deployment: { resources } });
+  const outputs = { services: { a: { type: "rest", replicas: 2, runs: "a:1" } }, ports: { httpPort: 80 } };
+  const secret = { "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", ciphertext: "x" };
+  const root = { type: "pulumi:pulumi:Stack", outputs: { ...outputs, statsPassword: secret } };
+  expect(readExport(stack(root))).toEqual({
+    kind: "deployed",
+    stack: {
+      services: [{ name: "a", type: "rest", replicas: 2, meta: {}, runs: "a:1" }],
+      ports: { httpPort: 80 },
+    },
+  });
+  expect(readExport(stack())).toEqual({ kind: "never", inBackend: true });
+  expect(readExport(stack({ type: "pulumi:pulumi:Stack" }))).toMatchObject({ kind: "unknown" });
+});
