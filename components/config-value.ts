@@ -45,6 +45,13 @@ export function positive(value: unknown, key: string, max: number): number {
   return value;
 }
 
+export function flag(value: unknown, key: string): boolean {
+  if (typeof value !== "boolean") {
+    throw new ConfigError(key, `is ${show(value)}`, "it must be true or false");
+  }
+  return value;
+}
+
 /** One of a few words. */
 export function oneOf<T extends string>(value: unknown, key: string, words: readonly T[]): T {
   const word = words.find((known) => known === value);

@@ -14,6 +14,10 @@ export interface Config {
   readonly dockerHost: string;
   /** Machines of target `hosts`, which reads them. */
   readonly hosts: unknown;
+  /** Settings of the machines that a target makes, which reads them. */
+  readonly machine: unknown;
+  /** Networks from which machines in the open may be administered; their target reads them. */
+  readonly adminCidrs: unknown;
   /** Private key for ssh to the nodes: a file. */
   readonly sshKey?: string;
   readonly services: readonly ServiceConfig[];
@@ -59,6 +63,8 @@ export const configKeys = [
   "nodes",
   "dockerHost",
   "hosts",
+  "machine",
+  "adminCidrs",
   "sshKey",
   "services",
   "statsUser",
@@ -101,6 +107,8 @@ export function loadConfig(): Config {
       '"unix:///path", "tcp://host:port" or "ssh://user@host"',
     ),
     hosts: config.requireObject("hosts"),
+    machine: config.requireObject("machine"),
+    adminCidrs: config.requireObject("adminCidrs"),
     ...(sshKey && { sshKey: text(sshKey, "sshKey", filePattern, 'a path such as "~/.ssh/id_ed25519"') }),
     services: parseServices(config.requireObject("services")),
     statsUser: text(

@@ -3,19 +3,32 @@ import { readFileSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
 
-// Runs the program of the committed dev stack against mocks that record every resource and know no other, and prints
-// what it recorded as JSON. A process of its own: Pulumi serialises the dynamic providers' functions, which only works
-// on code that is loaded as Pulumi itself loads it.
+import { cloudAnswer } from "./cloud-answers";
+
+// Runs the program of a committed stack against mocks that record every resource and know no other, and prints what it
+// recorded as JSON. A process of its own: Pulumi serialises the dynamic providers' functions, which only works on code
+// that is loaded as Pulumi itself loads it.
+//
+// Arguments: up|preview, the stack (default: dev), and configuration as JSON that goes over that of the stack's file.
 
 export interface Recorded {
   readonly type: string;
   readonly name: string;
   readonly inputs: Readonly<Record<string, unknown>>;
+  /** Options that say what becomes of it: names of resources where it has them. */
+  readonly options: {
+    readonly protect?: boolean;
+    readonly deletedWith?: string;
+    readonly replaceWith?: readonly string[];
+    readonly deleteBeforeReplace?: boolean;
+  };
 }
 
 export interface Recording {
   readonly resources: readonly Recorded[];
   readonly outputs: Readonly<Record<string, unknown>>;
+  /** The clouds whose SDK was loaded. */
+  readonly sdks: readonly string[];
 }
 
 export const password = "password-of-the-test";
@@ -36,46 +49,98 @@ const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "pulumi-nodejs:dynamic/switchyard:SwarmService": { serviceId: "service-id" },
 };
 
-async function record(preview: boolean): Promise<Recording> {
+/** Not a stack that anybody has: what the program writes for it is nobody's. */
+export const stackName = (stack: string): string => (stack === "dev" ? stack : `test-${stack}`);
+
+async function record(
+  preview: boolean,
+  stack = "dev",
+  config: Readonly<Record<string, unknown>> = {},
+): Promise<Recording> {
   const resources: Recorded[] = [];
   await pulumi.runtime.setMocks(
     {
-      call: ({ token }) => Promise.reject(new Error(`no invoke is expected: ${token}`)),
+      call: ({ token, inputs }) => {
+        const answer = cloudAnswer(token, "");
+        if (answer === undefined) throw new Error(`no invoke is expected: ${token}`);
+        resources.push({ type: token, name: "", inputs: inputs as Record<string, unknown>, options: {} });
+        return answer;
+      },
       newResource: ({ type, name, inputs, custom }) => {
         const recorded = inputs as Record<string, unknown>;
-        resources.push({ type, name, inputs: recorded });
+        resources.push({ type, name, inputs: recorded, options: options.get(`${type} ${name}`) ?? {} });
         if (custom !== true) return { id: undefined, state: recorded };
-        const answer = answers[type];
+        const answer = answers[type] ?? cloudAnswer(type, name);
         if (answer === undefined) throw new Error(`no resource of type ${type} is expected`);
         return { id: `${name}-id`, state: { ...recorded, ...answer } };
       },
     },
     "switchyard",
-    "dev",
+    stackName(stack),
     preview,
   );
-  pulumi.runtime.setAllConfig(devConfig(), ["switchyard:statsPassword"]);
+  const options = recordOptions();
+  pulumi.runtime.setAllConfig(configOf(stack, config), ["switchyard:statsPassword"]);
   const outputs = await pulumi.runtime.runInPulumiStack(() => Promise.resolve(module.require("../../index")));
   await pulumi.runtime.disconnect();
   const resolved = await new Promise((resolve) => pulumi.output(outputs).apply(resolve));
-  return { resources, outputs: resolved as Record<string, unknown> };
+  const files = Object.keys(require.cache);
+  const sdks = ["aws", "gcp"].filter((sdk) => files.some((file) => file.includes(`/@pulumi/${sdk}/`)));
+  return { resources, outputs: resolved as Record<string, unknown>, sdks };
 }
 
-/** The dev stack's configuration as an engine passes it on: defaults of Pulumi.yaml beneath, all values as text. */
-function devConfig(): Record<string, string> {
+interface Request {
+  getType(): string;
+  getName(): string;
+  getProtect(): boolean | undefined;
+  getDeletedwith(): string;
+  getReplaceWithList(): string[];
+  getDeletebeforereplace(): boolean;
+}
+
+/** Mocks see nothing of a resource's options: these are taken from the requests that they are made from. */
+function recordOptions(): Map<string, Recorded["options"]> {
+  const options = new Map<string, Recorded["options"]>();
+  const monitor = pulumi.runtime.getMonitor() as unknown as {
+    registerResource: (request: Request, answer: unknown) => unknown;
+  };
+  const original = monitor.registerResource.bind(monitor);
+  const nameOf = (urn: string): string => urn.split("::").slice(2).join(" ").replace(/^.*\$/, "");
+  monitor.registerResource = (request, answer) => {
+    const replaceWith = request.getReplaceWithList().map(nameOf);
+    options.set(`${request.getType()} ${request.getName()}`, {
+      ...(request.getProtect() === true && { protect: true }),
+      ...(request.getDeletedwith() !== "" && { deletedWith: nameOf(request.getDeletedwith()) }),
+      ...(replaceWith.length > 0 && { replaceWith }),
+      ...(request.getDeletebeforereplace() && { deleteBeforeReplace: true }),
+    });
+    return original(request, answer);
+  };
+  return options;
+}
+
+/** A stack's configuration as an engine passes it on: defaults of Pulumi.yaml beneath, all values as text. */
+function configOf(stack: string, over: Readonly<Record<string, unknown>>): Record<string, string> {
   const read = (file: string) => parse(readFileSync(file, "utf8")) as { config: Record<string, unknown> };
   const defaults = Object.entries(read("Pulumi.yaml").config).map(
     ([key, schema]) => [key, (schema as { default?: unknown }).default] as const,
   );
-  const own = Object.entries(read("Pulumi.dev.yaml").config);
-  const values = new Map<string, unknown>([...defaults, ...own, ["switchyard:statsPassword", password]]);
+  const own = Object.entries(read(`Pulumi.${stack}.yaml`).config);
+  const more = Object.entries(over).map(([key, value]) => [`switchyard:${key}`, value] as const);
+  const values = new Map<string, unknown>([
+    ...defaults,
+    ...own,
+    ["switchyard:statsPassword", password],
+    ...more,
+  ]);
   return Object.fromEntries(
     [...values].map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]),
   );
 }
 
 if (require.main === module) {
-  void record(process.argv[2] === "preview").then((recording) => {
+  const [, , verb, stack, config = "{}"] = process.argv;
+  void record(verb === "preview", stack, JSON.parse(config) as Record<string, unknown>).then((recording) => {
     console.log(JSON.stringify(recording));
   });
 }

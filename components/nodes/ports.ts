@@ -1,0 +1,25 @@
+import type { Config } from "../config";
+import { parseAdminCidrs } from "./cidr";
+
+/** Who may reach which TCP ports of the machines; everything between the nodes is open, all else is closed. */
+export interface OpenPorts {
+  /** For everybody: 80 and 443, as far as the load balancer takes traffic there. */
+  readonly world: readonly number[];
+  /** For the administrators' networks alone. */
+  readonly admin: readonly number[];
+  readonly adminCidrs: readonly string[];
+}
+
+/** The ports to open on machines that stand in the open. Consul and the load balancer's admin port never are. */
+export function openPorts(config: Config): OpenPorts {
+  const { http, https, stats } = config.ports;
+  const tcp = config.services.flatMap(({ type, meta }) => (type === "tcp" ? [Number(meta["tcp_port"])] : []));
+  const traffic = [http, ...(https === undefined ? [] : [https])];
+  const isPublic = (port: number): boolean => port === 80 || port === 443;
+  const admin = new Set([22, stats, ...traffic.filter((port) => !isPublic(port)), ...tcp]);
+  return {
+    world: traffic.filter(isPublic),
+    admin: [...admin].sort((a, b) => a - b),
+    adminCidrs: parseAdminCidrs(config.adminCidrs),
+  };
+}

@@ -1,0 +1,33 @@
+/** What clouds and machines would answer with, beside the inputs: addresses by the number of the node. */
+type Answer = Readonly<Record<string, unknown>>;
+
+const answers: Readonly<Record<string, (node: number) => Answer>> = {
+  "aws:ec2/getAmi:getAmi": () => ({ id: "ami-0123456789abcdef0" }),
+  "aws:ec2/vpc:Vpc": () => ({}),
+  "aws:ec2/internetGateway:InternetGateway": () => ({}),
+  "aws:ec2/subnet:Subnet": () => ({}),
+  "aws:ec2/routeTable:RouteTable": () => ({}),
+  "aws:ec2/routeTableAssociation:RouteTableAssociation": () => ({}),
+  "aws:ec2/securityGroup:SecurityGroup": () => ({}),
+  "aws:ec2/networkInterface:NetworkInterface": (node) => ({ privateIp: `10.77.0.${node}` }),
+  "aws:ec2/eip:Eip": (node) => ({ publicIp: `198.51.100.${node}` }),
+  "aws:ec2/instance:Instance": () => ({}),
+  "gcp:compute/network:Network": () => ({}),
+  "gcp:compute/subnetwork:Subnetwork": () => ({}),
+  "gcp:compute/firewall:Firewall": () => ({}),
+  "gcp:compute/address:Address": (node) => ({ address: `198.51.100.${node}` }),
+  "gcp:compute/instance:Instance": (node) => ({
+    networkInterfaces: [{ networkIp: `10.77.0.${node}` }],
+  }),
+  "pulumi-nodejs:dynamic/switchyard:VirtualBoxVm": () => ({}),
+  "pulumi-nodejs:dynamic/switchyard:SshKey": () => ({
+    privateKey:
+      "-----BEGIN OPENSSH PRIVATE KEY-----\nprivate-key-of-the-test\n-----END OPENSSH PRIVATE KEY-----\n",
+    publicKey: "ssh-ed25519 AAAA test",
+  }),
+};
+
+/** Undefined for a type or function that no stack should use. */
+export function cloudAnswer(type: string, name: string): Answer | undefined {
+  return answers[type]?.(Number(/\d+$/.exec(name)?.[0] ?? 0));
+}

@@ -1,0 +1,282 @@
+import { execFile } from "node:child_process";
+import { rmSync } from "node:fs";
+import { promisify } from "node:util";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { stringify } from "yaml";
+
+import { targets } from "../../components/nodes/targets";
+import { stackName, type Recorded, type Recording } from "./record-stack";
+
+// The committed stacks of the targets that no test can make for real, against mocks that know what each may ask for.
+
+type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+const run = promisify(execFile);
+
+async function record(stack: string, verb: string, config: object = {}): Promise<Recording> {
+  const program = ["-r", "ts-node/register/transpile-only", "test/unit/record-stack.ts"];
+  const args = [...program, verb, stack, JSON.stringify(config)];
+  const { stdout } = await run(process.execPath, args, { maxBuffer: 100 * 1024 * 1024 });
+  return JSON.parse(stdout) as Recording;
+}
+
+/** What the program says when it refuses a configuration. */
+async function refusal(stack: string, config: object): Promise<string> {
+  const failure = await record(stack, "preview", config).then(
+    () => new Error("it was taken"),
+    (error: unknown) => error as Error,
+  );
+  return failure.message;
+}
+
+const secretMark = "4dabf18193072939515e22adb298388d";
+
+/** The inputs as a person reads them: keys in order, secrets closed, providers' own code left out. */
+function readable(value: Json): Json {
+  if (Array.isArray(value)) return value.map(readable);
+  if (typeof value !== "object" || value === null) return value;
+  if (secretMark in value) return "[secret]";
+  const keys = Object.keys(value).filter((key) => !key.startsWith("__"));
+  return Object.fromEntries(keys.sort().map((key) => [key, readable(value[key] ?? null)]));
+}
+
+/** The inputs with secrets opened: a secret in a mapping makes the whole of it one. */
+function opened(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(opened);
+  if (typeof value !== "object" || value === null) return value;
+  if (secretMark in value) return opened((value as { value?: unknown }).value);
+  const entries = Object.entries(value).filter(([key]) => !key.startsWith("__"));
+  return Object.fromEntries(entries.map(([key, item]) => [key, opened(item)]));
+}
+
+const ofNodes = /^(?:aws|gcp):|providers:docker$|:(?:SshKey|VirtualBoxVm|DockerEngine|FreePorts)$/;
+
+function golden({ resources }: Recording): string {
+  const shown = resources
+    .filter(({ type }) => ofNodes.test(type))
+    .map(({ type, name, inputs, options }) => ({
+      [`${type} ${name}`.trim()]: {
+        ...(readable(inputs as Json) as object),
+        ...(Object.keys(options).length > 0 && { $options: options }),
+      },
+    }))
+    .sort((a, b) => (Object.keys(a).join() < Object.keys(b).join() ? -1 : 1));
+  return stringify(Object.assign({}, ...shown), { lineWidth: 0, aliasDuplicateObjects: false });
+}
+
+const stacks = targets.filter((target) => target !== "local");
+const kept = new Map<string, Recording>();
+
+beforeAll(async () => {
+  for (const stack of stacks) {
+    const [up, preview] = await Promise.all([record(stack, "up"), record(stack, "preview")]);
+    kept.set(`${stack} up`, up);
+    kept.set(`${stack} preview`, preview);
+  }
+}, 240_000);
+
+afterAll(() => {
+  for (const stack of stacks) rmSync(`.switchyard/ssh/${stackName(stack)}`, { recursive: true, force: true });
+});
+
+const recording = (stack: string, verb = "up"): Recording => {
+  const found = kept.get(`${stack} ${verb}`);
+  if (found === undefined) throw new Error(`${stack} was not recorded`);
+  return found;
+};
+const ofType = (stack: string, type: string): Recorded[] =>
+  recording(stack).resources.filter((resource) => resource.type.endsWith(`:${type}`));
+
+test.each(stacks)("the nodes of stack %s are made of what they were", async (stack) => {
+  await expect(golden(recording(stack))).toMatchFileSnapshot(`../golden/nodes-${stack}.yaml`);
+});
+
+test.each(stacks)("a preview of stack %s asks for the same", (stack) => {
+  const names = ({ resources }: Recording) => resources.map(({ type, name }) => `${type} ${name}`).sort();
+  expect(names(recording(stack, "preview"))).toEqual(names(recording(stack)));
+});
+
+test.each(stacks)("the Docker Engines of stack %s are reached by ssh alone", (stack) => {
+  const providers = ofType(stack, "docker").filter(({ type }) => type.startsWith("pulumi:providers:"));
+  expect(providers).toHaveLength(3);
+  for (const { inputs } of providers) expect(inputs["host"]).toMatch(/^ssh:\/\//);
+});
+
+const made = stacks.filter((stack) => stack !== "hosts");
+
+test.each(made)("stack %s trusts no host key but its own, and keeps what is private secret", (stack) => {
+  for (const { inputs } of ofType(stack, "DockerEngine")) {
+    const options = (inputs["sshOpts"] as string[]).join(" ");
+    expect(options).toContain("StrictHostKeyChecking=yes");
+    expect(options).toContain("UserKnownHostsFile=.switchyard/ssh/");
+    expect(inputs).toMatchObject({ readyFile: "/var/lib/switchyard/ready" });
+  }
+  const open = golden(recording(stack));
+  expect(open).not.toContain("private-key-of-the-test");
+  expect(open).not.toContain("#cloud-config");
+});
+
+test.each(made)("what lives on a machine of stack %s goes and is replaced with it", (stack) => {
+  for (const { name, options } of ofType(stack, "DockerEngine")) {
+    expect(options.deletedWith).toMatch(new RegExp(` ${name}$`));
+    expect(options.replaceWith).toEqual([options.deletedWith]);
+  }
+});
+
+test.each(made)(
+  "another number of nodes touches none of the others in stack %s",
+  async (stack) => {
+    const more = await record(stack, "up", { nodes: 4 });
+    const without = (recorded: Recording): string =>
+      golden({
+        ...recorded,
+        resources: recorded.resources.filter(({ name }) => !name.includes("node-4")),
+      });
+    expect(without(more)).toBe(golden(recording(stack)));
+  },
+  60_000,
+);
+
+interface Rule {
+  readonly protocol: string;
+  readonly fromPort: number;
+  readonly toPort: number;
+  readonly cidrBlocks?: readonly string[];
+  readonly ipv6CidrBlocks?: readonly string[];
+  readonly self?: boolean;
+}
+interface Firewall {
+  readonly sourceRanges?: readonly string[];
+  readonly sourceTags?: readonly string[];
+  readonly allows: readonly { readonly protocol: string; readonly ports?: readonly string[] }[];
+}
+const isWorld = (cidr: string): boolean => cidr.endsWith("/0");
+
+describe("what must never be", () => {
+  const more = {
+    httpPort: 8080,
+    certificates: "/etc/certificates",
+    services: [{ name: "db", image: "db", port: 5432, type: "tcp", meta: { tcp_port: 5432 } }],
+  };
+
+  test("a port open to the world but 80 and 443, on aws", async () => {
+    for (const { resources } of [recording("aws"), await record("aws", "up", more)]) {
+      const groups = resources.filter(({ type }) => type === "aws:ec2/securityGroup:SecurityGroup");
+      const rules = groups.flatMap(({ inputs }) => inputs["ingress"] as Rule[]);
+      const open = rules.filter((rule) =>
+        [...(rule.cidrBlocks ?? []), ...(rule.ipv6CidrBlocks ?? [])].some(isWorld),
+      );
+      expect(rules.length).toBeGreaterThan(open.length);
+      for (const { protocol, fromPort, toPort } of open) {
+        expect(protocol).toBe("tcp");
+        expect([80, 443]).toContain(fromPort);
+        expect(toPort).toBe(fromPort);
+      }
+      // No other way in: no rule outside the group, no group that is not ours.
+      expect(resources.filter(({ type }) => /Rule:|defaultSecurityGroup|NetworkAcl/i.test(type))).toEqual([]);
+      for (const { inputs } of resources.filter(({ type }) => type.endsWith("NetworkInterface"))) {
+        expect(inputs["securityGroups"]).toEqual(["switchyard-id"]);
+      }
+    }
+  }, 60_000);
+
+  test("a port open to the world but 80 and 443, on gce", async () => {
+    for (const { resources } of [recording("gce"), await record("gce", "up", more)]) {
+      const rules = resources
+        .filter(({ type }) => type === "gcp:compute/firewall:Firewall")
+        .map(({ inputs }) => inputs as unknown as Firewall);
+      const open = rules.filter(
+        ({ sourceRanges, sourceTags }) => sourceTags === undefined || sourceRanges?.some(isWorld),
+      );
+      const world = open.filter(({ sourceRanges }) => sourceRanges?.some(isWorld) ?? true);
+      expect(rules.length).toBeGreaterThan(world.length);
+      for (const { allows } of world) {
+        for (const { protocol, ports } of allows) {
+          expect(protocol).toBe("tcp");
+          expect(["80", "443"]).toEqual(expect.arrayContaining([...(ports ?? ["none"])]));
+        }
+      }
+    }
+  }, 60_000);
+
+  test("ssh for nobody in particular", async () => {
+    for (const stack of ["aws", "gce"]) {
+      expect(await refusal(stack, { adminCidrs: [] })).toContain("switchyard:adminCidrs is empty");
+      for (const cidr of ["0.0.0.0/0", "::/0", "128.0.0.0/1"]) {
+        expect(await refusal(stack, { adminCidrs: ["203.0.113.7/32", cidr] })).toContain(
+          "switchyard:adminCidrs[1]",
+        );
+      }
+    }
+  }, 120_000);
+
+  test("a disk that is not encrypted", () => {
+    const instances = ofType("aws", "Instance");
+    expect(instances).toHaveLength(3);
+    for (const { inputs } of instances) {
+      expect(inputs).toMatchObject({ rootBlockDevice: { encrypted: true } });
+      expect(inputs).not.toHaveProperty("ebsBlockDevices");
+    }
+  });
+
+  test("the instance metadata service's first version, or containers that reach it", () => {
+    for (const { inputs } of ofType("aws", "Instance")) {
+      expect(inputs).toMatchObject({
+        metadataOptions: { httpTokens: "required", httpPutResponseHopLimit: 1 },
+      });
+    }
+  });
+
+  test("a machine that has a say in the cloud's account", () => {
+    for (const { inputs } of ofType("aws", "Instance"))
+      expect(inputs).not.toHaveProperty("iamInstanceProfile");
+    const instances = recording("gce").resources.filter(
+      ({ type }) => type === "gcp:compute/instance:Instance",
+    );
+    expect(instances).toHaveLength(3);
+    for (const { inputs } of instances) {
+      expect(inputs).not.toHaveProperty("serviceAccount");
+      expect(opened(inputs)).toMatchObject({
+        shieldedInstanceConfig: { enableSecureBoot: true, enableVtpm: true, enableIntegrityMonitoring: true },
+        metadata: { "block-project-ssh-keys": "TRUE", "serial-port-enable": "FALSE" },
+      });
+    }
+  });
+
+  test("Docker on plain TCP", () => {
+    for (const stack of stacks) {
+      const inputs = recording(stack).resources.map((resource) => opened(resource.inputs));
+      // Neither reached so, nor told to listen so.
+      expect(/tcp:\/\/|:237[56]\b|\\"hosts\\":|dockerd -H/.exec(JSON.stringify(inputs))?.[0]).toBeUndefined();
+    }
+  });
+});
+
+test("termination protection, spot and a network of one's own are a matter of configuration", async () => {
+  const protect = await record("aws", "up", {
+    machine: { protect: true, vpcId: "vpc-1a", subnetId: "subnet-1b" },
+  });
+  const instances = protect.resources.filter(({ type }) => type.endsWith(":Instance"));
+  expect(instances.map(({ options }) => options.protect)).toEqual([true, true, true]);
+  expect(instances[0]?.inputs).toMatchObject({ disableApiTermination: true });
+  expect(protect.resources.filter(({ type }) => type.endsWith(":Vpc"))).toEqual([]);
+  expect(await refusal("aws", { machine: { protect: true, spot: true } })).toContain(
+    "switchyard:machine.protect",
+  );
+
+  const spot = await record("gce", "up", { machine: { spot: true, osLogin: true, type: "t2a-standard-1" } });
+  const [instance] = spot.resources.filter(({ type }) => type === "gcp:compute/instance:Instance");
+  expect(opened(instance?.inputs)).toMatchObject({
+    scheduling: { provisioningModel: "SPOT" },
+    metadata: { "enable-oslogin": "TRUE" },
+    bootDisk: { initializeParams: { image: "debian-cloud/debian-13-arm64" } },
+  });
+}, 60_000);
+
+test("a target loads no cloud's SDK but its own", async () => {
+  expect((await record("dev", "preview")).sdks).toEqual([]);
+  expect(recording("hosts").sdks).toEqual([]);
+  expect(recording("aws").sdks).toEqual(["aws"]);
+  expect(recording("gce").sdks).toEqual(["gcp"]);
+}, 30_000);
