@@ -10,6 +10,8 @@ import { ports } from "./ports";
 export interface Balancer {
   readonly name: string;
   readonly version: string;
+  /** How it is set up where that is not its default, and why, as a clause. */
+  readonly settings: string;
   start(consul: string): Promise<Container>;
 }
 
@@ -30,6 +32,13 @@ export async function balancers(): Promise<{ readonly here: Balancer[]; readonly
     missing: found.filter(({ file }) => file === undefined).map(({ program }) => program),
   };
 }
+
+/** Versions and settings of those that were measured, and who was not. */
+export const footnote = (here: readonly Balancer[], missing: readonly string[]): string =>
+  [
+    ...here.map(({ name, version, settings }) => `- ${name}: ${version}; ${settings}.`),
+    ...(missing.length > 0 ? [`- Not on PATH, so not measured: ${missing.join(", ")}.`] : []),
+  ].join("\n");
 
 export interface SwitchyardOptions {
   /** First of three ports: traffic, statistics, admin. */
@@ -60,6 +69,7 @@ export function runSwitchyard(
 const switchyard = (haproxy: string): Balancer => ({
   name: "Switchyard",
   version: `HAProxy ${haproxy}`,
+  settings: "its defaults; every instance is checked every 2 s",
   start: (consul) => runSwitchyard(consul),
 });
 
@@ -72,6 +82,8 @@ defaults
   log global
   option httplog
   option forwardfor
+  option redispatch 1
+  option idle-close-on-response
   timeout connect 5s
   timeout client 50s
   timeout server 50s
@@ -95,6 +107,8 @@ function consulTemplate(program: string, haproxy: string): Balancer {
   return {
     name: "consul-template + HAProxy",
     version: `consul-template ${versionOf(program, "-v")}, HAProxy ${haproxy}`,
+    settings:
+      "no `wait`; a map and a backend for each service; HAProxy reloads over the master's socket, hands its listeners over and keeps idle connections for one more answer; every instance is checked every 2 s",
     start: (consul) => {
       const folder = join(files, "consul-template");
       mkdirSync(folder, { recursive: true });
@@ -127,6 +141,8 @@ function fabio(program: string): Balancer {
   return {
     name: "fabio",
     version: `fabio ${versionOf(program, "-v")}`,
+    settings:
+      "blocking queries, as by default; `registry.consul.serviceMonitors=16`; believes Consul's checks alone",
     start: (consul) =>
       Container.run(
         "fabio",
@@ -162,6 +178,8 @@ function traefik(program: string): Balancer {
   return {
     name: "Traefik, watching, unthrottled",
     version: `Traefik ${versionOf(program, "version")}`,
+    settings:
+      "`watch=true`, and `providersThrottleDuration=0s` in place of its default of two seconds; believes Consul's checks alone",
     start: (consul) =>
       Container.run(
         "traefik",

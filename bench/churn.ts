@@ -1,10 +1,19 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { get, startLoad, type LoadResult } from "../test/e2e/http";
-import { balancers, type Balancer } from "./balancers";
+import { balancers, footnote, type Balancer } from "./balancers";
 import { cleanUp, type Container } from "./containers";
 import { ChurnInstance, OpenWebsocket } from "./instances";
-import { benchmark, roomForConnections, listOption, numberOption, table, writeSection } from "./lib";
+import {
+  benchmark,
+  roomForConnections,
+  listOption,
+  numberOption,
+  table,
+  verdicts,
+  writeSection,
+  type Verdict,
+} from "./lib";
 import { ports } from "./ports";
 import { untilStatus } from "./probe";
 import { Registry } from "./registry";
@@ -193,6 +202,7 @@ async function main(): Promise<void> {
   const { here, missing } = await balancers();
   const registry = await Registry.start();
   const rows: string[][] = [];
+  const judged: Verdict[] = [];
   for (const balancer of here.filter(({ name }) => only.length === 0 || only.includes(name))) {
     const outcome = await measure(balancer, registry);
     const failures = Object.entries(outcome.load.failures);
@@ -207,6 +217,16 @@ async function main(): Promise<void> {
       `${outcome.newAnswered} of ${newServices}`,
       outcome.seconds.toFixed(0),
     ]);
+    if (balancer.name === "Switchyard")
+      judged.push(
+        { target: "0 failed requests", measured: String(failed), met: failed === 0 },
+        { target: "0 reloads", measured: outcome.reloads, met: outcome.reloads === "0" },
+        {
+          target: "0 broken websockets",
+          measured: String(outcome.broken.length),
+          met: outcome.broken.length === 0,
+        },
+      );
     console.log(rows.at(-1)?.join(" | "));
   }
   writeSection(
@@ -217,7 +237,9 @@ Each websocket says something five times a second and counts as broken when it i
 
 ${table(["", "requests", "per second", "failed", "reloads", "websockets broken", "new services that answered within 5 s", "seconds"], rows)}
 
-${here.map(({ version }) => version).join("; ")}.${missing.length > 0 ? ` Not on PATH, so not measured: ${missing.join(", ")}.` : ""}`,
+${verdicts(judged)}
+
+${footnote(here, missing)}`,
   );
 }
 

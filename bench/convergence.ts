@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { balancers, type Balancer } from "./balancers";
+import { balancers, footnote, type Balancer } from "./balancers";
 import { cleanUp, type Container } from "./containers";
 import {
   benchmark,
@@ -10,7 +10,9 @@ import {
   quantile,
   short,
   table,
+  verdicts,
   writeSection,
+  type Verdict,
 } from "./lib";
 import { startOrigin } from "./origin";
 import { ports } from "./ports";
@@ -82,6 +84,45 @@ async function once(registry: Registry, name: string, round: number, cell: Cell)
   cell.went.push((went ?? Infinity) - toldAgain);
 }
 
+const targets: readonly { size: number; p50?: number; p95?: number }[] = [
+  { size: 0, p50: 10 },
+  { size: 1_000, p50: 25, p95: 100 },
+  { size: 5_000, p95: 200 },
+];
+
+function judged(
+  cells: readonly {
+    readonly size: number;
+    readonly name: string;
+    readonly p50: number;
+    readonly p95: number;
+  }[],
+): string {
+  const found: Verdict[] = [];
+  for (const { size, ...wished } of targets) {
+    const here = cells.filter((cell) => cell.size === size);
+    const own = here.find(({ name }) => name === "Switchyard");
+    if (own === undefined) continue;
+    for (const quantile of ["p50", "p95"] as const) {
+      const most = wished[quantile];
+      if (most === undefined) continue;
+      found.push({
+        target: `${quantile} to 200 at ${size.toLocaleString("en-US")}: at most ${most} ms`,
+        measured: `${short(own[quantile])} ms`,
+        met: own[quantile] <= most,
+      });
+    }
+    const [best] = here.filter((cell) => cell !== own).sort((a, b) => a.p50 - b.p50);
+    if (best !== undefined)
+      found.push({
+        target: `p50 to 200 at ${size.toLocaleString("en-US")}: below every peer`,
+        measured: `${short(own.p50)} ms, ${best.name} ${short(best.p50)} ms`,
+        met: own.p50 < best.p50,
+      });
+  }
+  return verdicts(found);
+}
+
 async function main(): Promise<void> {
   const { here, missing } = await balancers();
   const registry = await Registry.start();
@@ -93,6 +134,12 @@ async function main(): Promise<void> {
     node: "node-0",
   });
   const rows: string[][] = [];
+  const cells: {
+    readonly size: number;
+    readonly name: string;
+    readonly p50: number;
+    readonly p95: number;
+  }[] = [];
   let filled = 0;
   for (const size of sizes) {
     await registry.registerAll(fillers(filled, size));
@@ -104,11 +151,15 @@ async function main(): Promise<void> {
         short(quantile(values, 0.95)),
         short(quantile(values, 1)),
       ]);
+      const own = cells.find((each) => each.size === size && each.name === "Switchyard");
+      const p50 = quantile(cell.came, 0.5);
+      cells.push({ size, name: balancer.name, p50, p95: quantile(cell.came, 0.95) });
       rows.push([
         size.toLocaleString("en-US"),
         balancer.name,
         String(cell.came.length),
         ...times,
+        own === undefined ? "1" : short(p50 / own.p50),
         short(cell.ready),
       ]);
       console.log(rows.at(-1)?.join(" | "));
@@ -124,6 +175,7 @@ async function main(): Promise<void> {
     "to 404: p50",
     "p95",
     "max",
+    "p50 to 200, Switchyard = 1",
     "ready after, s",
   ];
   writeSection(
@@ -135,7 +187,9 @@ there within 20 s.
 
 ${table(head, rows)}
 
-${[...here.map(({ version }) => version)].join("; ")}.${missing.length > 0 ? ` Not on PATH, so not measured: ${missing.join(", ")}.` : ""}`,
+${judged(cells)}
+
+${footnote(here, missing)}`,
   );
 }
 

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "node:fs";
-import { cpus, release, totalmem } from "node:os";
-import { delimiter, join } from "node:path";
+import { cpus, loadavg, release, totalmem } from "node:os";
+import { basename, delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 // What every benchmark shares: numbers, tables, and the file that they go to.
@@ -49,12 +49,43 @@ export function machine(): string {
   return `${cpus().length} cores (${cpu?.model.trim() ?? "unknown"}), ${gibibytes} GiB of memory, Linux ${release().split("-")[0] ?? ""}`;
 }
 
+/** A target, what was measured, and whether that is enough. */
+export interface Verdict {
+  readonly target: string;
+  readonly measured: string;
+  readonly met: boolean;
+}
+
+/** The targets with what was measured, missed ones as plain as met ones. */
+export const verdicts = (found: readonly Verdict[]): string =>
+  table(
+    ["to reach", "measured", ""],
+    found.map(({ target, measured, met }) => [target, measured, met ? "met" : "**missed**"]),
+  );
+
+const [loadBefore = NaN] = loadavg();
+
+/** Which command made a section, with its options, and how busy the machine was with other things. */
+function circumstances(): string {
+  const name = commandOf[basename(process.argv[1] ?? "", ".ts")] ?? "";
+  const command = ["script/bench", name, ...process.argv.slice(2)].join(" ").trim();
+  return `\`${command}\`, ${new Date().toISOString().slice(0, 10)}; ${machine()}; load average before it began ${loadBefore.toFixed(1)}.`;
+}
+
+const commandOf: Readonly<Record<string, string>> = {
+  convergence: "a",
+  throughput: "b",
+  churn: "c",
+  renderer: "d",
+  "first-answer": "first-answer",
+  deploy: "deploy",
+};
+
 /** Puts a section in the place of its predecessor and shows it. */
 export function writeSection(title: string, body: string): void {
   const old = existsSync(results) ? readFileSync(results, "utf8") : preamble;
   const [intro = preamble, ...sections] = old.split(/^(?=## )/m);
-  const date = new Date().toISOString().slice(0, 10);
-  const section = `## ${title}\n\n${date}; ${machine()}.\n\n${body.trim()}\n\n`;
+  const section = `## ${title}\n\n${circumstances()}\n\n${body.trim()}\n\n`;
   const others = sections
     .filter((each) => !each.startsWith(`## ${title}\n`))
     .map((each) => `${each.trim()}\n\n`);
