@@ -1,22 +1,24 @@
 import { docker } from "../test/e2e/docker";
 import { run } from "../test/e2e/stack";
-import { short, table, writeSection } from "./lib";
+import { short, table, verdicts, writeSection } from "./lib";
 
 // How long the scripts take for the stack `dev`, which must not be running.
 
-async function timed(what: string, script: string, ...args: string[]): Promise<string[]> {
+async function timed(what: string, script: string, ...args: string[]): Promise<[string, number]> {
   const { code, output, seconds } = await run(`script/${script}`, args);
   if (code !== 0) throw new Error(`script/${script}: ${output}`);
-  return [what, short(seconds)];
+  return [what, seconds];
 }
 
 async function main(): Promise<void> {
   // So that the images are there.
   await timed("", "up");
   await timed("", "down");
+  const first = await timed("`script/up`, images present", "up");
+  const unchanged = await timed("`script/up`, nothing changed", "up", "--expect-no-changes");
   const rows = [
-    await timed("`script/up`, images present", "up"),
-    await timed("`script/up`, nothing changed", "up", "--expect-no-changes"),
+    first,
+    unchanged,
     await timed("`script/preview`, nothing changed", "preview"),
     await timed("`script/down`", "down"),
   ];
@@ -30,7 +32,19 @@ async function main(): Promise<void> {
     "Deploying a stack",
     `The stack \`dev\`, with the embedded engine unless ENGINE says otherwise.
 
-${table(["step", "seconds"], rows)}
+${table(
+  ["step", "seconds"],
+  rows.map(([what, seconds]) => [what, short(seconds)]),
+)}
+
+${verdicts([
+  {
+    target: "from images present to running at most 60 s",
+    measured: `${short(first[1])} s`,
+    met: first[1] <= 60,
+  },
+  { target: "nothing changed at most 10 s", measured: `${short(unchanged[1])} s`, met: unchanged[1] <= 10 },
+])}
 
 ${table(["image", "size"], newest)}`,
   );

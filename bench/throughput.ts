@@ -14,8 +14,10 @@ import {
   percent,
   short,
   table,
+  verdicts,
   versionOf,
   writeSection,
+  type Verdict,
 } from "./lib";
 import { startOrigin } from "./origin";
 import { ports } from "./ports";
@@ -156,11 +158,38 @@ const rate = ({ perSecond }: Measured): number => perSecond;
 /** Requests for each second of processor time. */
 const economy = ({ cost }: Measured): number => 1e6 / cost;
 
+function judge(
+  size: number,
+  own: readonly Measured[],
+  hand: readonly Measured[] | undefined,
+  fewest: readonly Measured[] | undefined,
+): Verdict[] {
+  const routes = `${size.toLocaleString("en-US")} routes`;
+  const verdict = (what: string, least: number, other: readonly Measured[] | undefined): Verdict[] => {
+    if (other === undefined || other === own) return [];
+    const rates = ratio(own, other, rate);
+    const economies = ratio(own, other, economy);
+    return [
+      {
+        target: `${routes}: at least ${percent(least)} of ${what}`,
+        measured: `rate ${percent(rates)}, per CPU second ${percent(economies)}`,
+        met: rates >= least && economies >= least,
+      },
+    ];
+  };
+  return [
+    ...verdict(`its own at ${sizes[0] ?? ""}`, 0.95, fewest),
+    ...verdict("HAProxy configured by hand", 0.97, hand),
+  ];
+}
+
 async function main(): Promise<void> {
   const registry = await Registry.start();
   await startOrigin(loadCore);
   const rows: string[][] = [];
   const atFewest = new Map<string, readonly Measured[]>();
+  const judged: Verdict[] = [];
+  const spreads: number[] = [];
   for (const size of sizes) {
     const routes = routesOf(size);
     const script = join(files, `routes-${size}.lua`);
@@ -172,6 +201,9 @@ async function main(): Promise<void> {
     for (const { name, container, bursts } of contenders) {
       await container.stop();
       if (!atFewest.has(name)) atFewest.set(name, bursts);
+      const costs = bursts.map(({ cost }) => cost);
+      spreads.push((Math.max(...costs) - Math.min(...costs)) / median(costs));
+      if (name === "Switchyard") judged.push(...judge(size, bursts, hand, atFewest.get(name)));
       rows.push([
         size.toLocaleString("en-US"),
         name,
@@ -197,12 +229,13 @@ async function main(): Promise<void> {
     `per CPU second, of its own at ${sizes[0] ?? ""}`,
     "failed",
   ];
+  const settings = { fabio: "static routes", traefik: "routes from a file" };
   const peers = [
-    `HAProxy ${await versionInImage("haproxy")}`,
-    ...["fabio", "traefik"].map((name) => {
+    `HAProxy ${await versionInImage("haproxy")} in all three, with one thread`,
+    ...(["fabio", "traefik"] as const).map((name) => {
       const path = onPath(name);
-      if (path === undefined) return `${name} not on PATH, so not measured`;
-      return `${name} ${versionOf(path, name === "fabio" ? "-v" : "version")}`;
+      if (path === undefined) return `${name}: not on PATH, so not measured`;
+      return `${name} ${versionOf(path, name === "fabio" ? "-v" : "version")}: ${settings[name]}, no health checks`;
     }),
     `wrk ${wrkVersion()}`,
   ];
@@ -211,11 +244,16 @@ async function main(): Promise<void> {
     `Medians of ${rounds} rounds in turns, ${seconds} s each, 32 connections that are kept alive, each request to one of ${hot} routes
 that lie evenly among all; every route has an instance of its own. The balancer has one core and one thread; load and instances have the other.
 All of them log every request and set X-Forwarded-For; the first two also set a request id, and the HAProxys check every
-instance. A p99 at full load says how evenly requests wait, not how long an idle balancer takes.
+instance. Switchyard's processor time is that of its whole container, with the renderer and its own health check. A p99 at full load says how evenly requests wait, not how long an idle balancer takes.
 
 ${table(head, rows)}
 
-${peers.join("; ")}.`,
+${verdicts(judged)}
+
+Noise: processor time for each request differed between the rounds of one cell by ${percent(median(spreads))} of itself (median of all cells),
+so that smaller differences say nothing.
+
+${peers.map((peer) => `- ${peer}.`).join("\n")}`,
   );
 }
 
