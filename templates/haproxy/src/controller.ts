@@ -35,7 +35,7 @@ const quiet = 5;
 const longestWait = 50;
 const persistAfter = 500;
 /** Keeping the state on disk takes at most one part in this of the time, however much there is to keep. */
-const persistParts = 20;
+const persistParts = 50;
 const bootPatience = 2_000;
 const compareEvery = 30_000;
 const firstRetry = 500;
