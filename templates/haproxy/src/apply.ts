@@ -8,23 +8,22 @@ import { Haproxy } from "./haproxy";
 import type { Metrics } from "./metrics";
 import type { Routing } from "../../../model/routes";
 import { applied, isSame, loaded, plan, postponed, type Actual, type Operation } from "./plan";
-import { assignPlaces } from "./place";
+import { assignPlaces, originOf } from "./place";
 import { Reaper, withoutLeft } from "./reap";
 import {
+  mapNames,
   render,
   toConfig,
   toMapFile,
-  type MapName,
   type Places,
   type Rendered,
   type RenderOptions,
 } from "./render";
-import { describe, reasonKind, some } from "./report";
+import { describe, isOption, reasonKind, some } from "./report";
 import { Runtime } from "./runtime";
 import { errorPage, errorPageName, errorPages } from "./sections";
 import type { CertificateChange } from "./tls";
 
-const mapNames: readonly MapName[] = ["routes.map", "splits.map"];
 /** Each reload leaves a worker behind until its last connection has ended, so many wishes have to share one. */
 const reloadInterval = 2_000;
 
@@ -40,7 +39,9 @@ function servicesOf(
   ...configurations: readonly (Rendered | undefined)[]
 ): Map<string, string> {
   const touched = new Set(
-    operations.flatMap((operation) => ("backend" in operation ? [operation.backend] : [])),
+    operations.flatMap((operation) =>
+      "backend" in operation ? [operation.backend] : isOption(operation) ? [operation.key] : [],
+    ),
   );
   const services = new Map<string, string>();
   for (const configuration of configurations)
@@ -70,6 +71,8 @@ export class Applier {
   private actual: Actual | undefined;
   private lastGood: Rendered | undefined;
   private places: Places = new Map();
+  /** Whether HAProxy makes backends while it runs, found by asking it. */
+  private native = false;
   /** Servers that have been seen to answer, by the names that backends have in the routing. */
   readonly proven = new Set<string>();
   private readonly haproxy: Haproxy;
@@ -137,11 +140,7 @@ export class Applier {
   /** States by the names that backends have in the routing, wherever they live. */
   async states(): Promise<ServerState[]> {
     if (!this.running) return [];
-    const origin = new Map([...this.places].map(([backend, place]) => [place, backend]));
-    return (await this.runtime.states()).map((state) => ({
-      ...state,
-      backend: origin.get(state.backend) ?? state.backend,
-    }));
+    return (await this.runtime.states()).map((state) => ({ ...state, ...originOf(state) }));
   }
 
   validate(config: string): Promise<string | undefined> {
@@ -182,10 +181,10 @@ export class Applier {
     // That something listens is not all that HAProxy's check asks of HTTP/2.
     if (!options.h2c) await this.runtime.healthy(backend, server);
     if (!this.serves({ backend, server })) return;
-    const origin = [...this.places].find(([, place]) => place === backend)?.[0] ?? backend;
-    this.proven.add(`${origin}/${server}`);
+    const origin = originOf({ backend, server });
+    this.proven.add(serverOf(origin));
     // Only between versions does it decide who gets the requests.
-    if (/:v\d+$/.test(origin)) this.options.onProven();
+    if (/:v\d+$/.test(origin.backend)) this.options.onProven();
   }
 
   private serves({ backend, server }: Pick<Newcomer, "backend" | "server">): boolean {
@@ -193,15 +192,9 @@ export class Applier {
   }
 
   /** Those that leave have to show again that they answer when they come back. */
-  private forget(operations: readonly Operation[], places: Places): void {
-    const leaving = operations.filter(({ kind }) => kind === "leave");
-    if (leaving.length === 0) return;
-    const origin = new Map([...places].map(([backend, place]) => [place, backend]));
-    for (const operation of leaving)
-      if (operation.kind === "leave") {
-        const { backend, server } = operation;
-        this.proven.delete(serverOf({ backend: origin.get(backend) ?? backend, server }));
-      }
+  private forget(operations: readonly Operation[]): void {
+    for (const operation of operations)
+      if (operation.kind === "leave") this.proven.delete(serverOf(originOf(operation)));
   }
 
   private path(name: string): string {
@@ -225,6 +218,7 @@ export class Applier {
     await this.haproxy.start().catch((error: unknown) => {
       throw servicesNamed(routing, error) ?? error;
     });
+    this.native = await this.runtime.makesBackends();
     this.lastGood = desired;
     this.https = this.options.https() !== undefined;
     this.actual = loaded(desired);
@@ -233,7 +227,7 @@ export class Applier {
   }
 
   private async change(actual: Actual, routing: Routing): Promise<Applied> {
-    const places = assignPlaces(routing, actual, this.places);
+    const places = this.native ? new Map<string, string>() : assignPlaces(routing, actual, this.places);
     let desired = this.render(routing, places);
     let steps = plan(actual, desired);
     const reasons = [...this.reasons, ...(steps.kind === "reload" ? steps.reasons : [])];
@@ -243,7 +237,6 @@ export class Applier {
       steps = plan(actual, desired);
     }
     if (steps.kind === "reload") throw new Error(`a reload cannot be put off (${some(steps.reasons)})`);
-    const before = this.places;
     this.places = places;
     if (steps.kind === "nothing") return undefined;
     const services = servicesOf(steps.operations, this.lastGood, desired);
@@ -262,7 +255,7 @@ export class Applier {
     if (complaints.length > 0)
       return this.reload(routing, [`HAProxy refused a change while running (${some(complaints)})`]);
     this.lastGood = desired;
-    this.forget(steps.operations, before);
+    this.forget(steps.operations);
     return { how: "operations", what: describe(steps.operations, services) };
   }
 
@@ -276,7 +269,8 @@ export class Applier {
 
   private render(routing: Routing, places?: Places): Rendered {
     const https = this.options.https();
-    return render(routing, { ...this.options.render, ...(https === undefined ? {} : { https }) }, places);
+    const options = { ...this.options.render, native: this.native };
+    return render(routing, { ...options, ...(https === undefined ? {} : { https }) }, places);
   }
 
   /** If not, it is said later when it is. */
@@ -356,7 +350,9 @@ export class Applier {
 
   private async reapOnce(): Promise<number> {
     if (this.actual === undefined) return 0;
-    const { actual, left } = await withoutLeft(this.actual, this.runtime);
+    const wanted = new Set(this.lastGood?.backends.map(({ name }) => name));
+    const isWanted = (backend: string) => !this.native || wanted.has(backend);
+    const { actual, left } = await withoutLeft(this.actual, this.runtime, isWanted);
     this.actual = actual;
     return left;
   }

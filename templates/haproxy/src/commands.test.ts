@@ -8,11 +8,17 @@ test("a new server is down until a check has seen it", () => {
       "/d",
     ),
   ).toEqual([
-    "add server svc:a/10.0.0.1:1 10.0.0.1:1 check",
+    "add server svc:a/10.0.0.1:1 10.0.0.1:1 check weight 100",
     "enable health svc:a/10.0.0.1:1",
     "set server svc:a/10.0.0.1:1 state drain",
     "set server svc:a/10.0.0.1:1 health down",
     "set server svc:a/10.0.0.1:1 state ready",
+  ]);
+});
+
+test("a new backend is one command line, since experimental mode ends with its connection", () => {
+  expect(toCommands({ kind: "create", backend: "svc:a", shape: "http:uri" }, "/d")).toEqual([
+    "experimental-mode on;add backend svc:a from http:uri;publish backend svc:a",
   ]);
 });
 

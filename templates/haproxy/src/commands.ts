@@ -18,9 +18,15 @@ const bringUp = (server: string): string[] => [
 
 export function toCommands(operation: Operation, dir: string): string[] {
   switch (operation.kind) {
+    case "create": {
+      const { backend, shape } = operation;
+      // One command line, because the first only holds for its own connection.
+      return [`experimental-mode on;add backend ${backend} from ${shape};publish backend ${backend}`];
+    }
     case "add": {
       const server = `${operation.backend}/${operation.server}`;
-      return [`add server ${server} ${operation.definition}`, ...bringUp(server)];
+      const { definition, weight } = operation;
+      return [`add server ${server} ${definition} weight ${weight}`, ...bringUp(server)];
     }
     case "return": {
       const server = `${operation.backend}/${operation.server}`;
@@ -79,6 +85,10 @@ export function parseServersState(answer: string): ServerState[] {
     return [{ backend, server, up: operational === "2", maintenance, weight: Number(weight) }];
   });
 }
+
+/** The answer to `show backend`: a name a line. */
+export const parseBackends = (answer: string): Set<string> =>
+  new Set(answer.split("\n").filter((line) => line !== "" && !line.startsWith("#")));
 
 /** The answer to `show map`: one "address key value" a line. */
 export function parseMap(answer: string): Map<string, string> {

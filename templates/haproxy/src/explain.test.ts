@@ -4,22 +4,10 @@ import { buildRouting, type Instance } from "../../../model/routes";
 import { explain, parseAsked, type Explanation } from "./explain";
 import { explainText } from "./explain-text";
 import { render } from "./render";
-import { catalogs, renderOptions } from "./testing";
+import { catalogs, instance, renderOptions } from "./testing";
 
 // Thousands of cases take their time on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
-
-const instance = (service: string, port: number, given: Partial<Instance> = {}): Instance => ({
-  service,
-  id: `${service}:${port}`,
-  node: "n",
-  address: "10.0.0.1",
-  port,
-  tags: ["rest"],
-  meta: {},
-  healthy: true,
-  ...given,
-});
 
 function ask(url: string, instances: readonly Instance[], kv: Record<string, string> = {}): Explanation {
   const asked = parseAsked(url);

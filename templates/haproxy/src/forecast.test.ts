@@ -41,7 +41,7 @@ test.each<[string, PlannedStack, PlannedStack, string, string]>([
   [
     "a new service with options of its own",
     one,
-    stack([service("a"), service("b", { meta: { timeout_server: "30s" } })]),
+    stack([service("a"), service("b", { meta: { balance: "leastconn" } })]),
     "reload",
     "a reload, because service b is new and has options of its own",
   ],

@@ -5,7 +5,7 @@ import { replacedServices } from "../../../model/stack-diff";
 import { assignPlaces } from "./place";
 import { loaded, plan, type Operation, type Plan } from "./plan";
 import { render, type Rendered, type RenderOptions } from "./render";
-import { describe, some } from "./report";
+import { describe, isOption, some } from "./report";
 
 export interface Forecast {
   readonly plan: Plan;
@@ -115,8 +115,10 @@ function tally(operations: readonly Operation[], services: ReadonlyMap<string, s
   const counts = new Map<string, number>();
   const routes: string[] = [];
   for (const operation of operations) {
+    if (operation.kind === "create") continue;
     if ("map" in operation) {
       if (operation.map === "routes.map") routes.push(routeSentence(operation));
+      else if (isOption(operation)) routes.push(describe([operation], services));
       continue;
     }
     const what = { add: "+", return: "+", leave: "-", weight: "weigh" }[operation.kind];

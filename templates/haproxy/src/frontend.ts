@@ -13,9 +13,11 @@ const noVersion = notFound("This version of the service does not exist.");
 export function httpFrontend(options: RenderOptions): string {
   const map = (name: string, method: string) => `${method}(${options.dir}/${name})`;
   const { https, trusted = [] } = options;
-  return lines("frontend http from http", [
+  return lines("frontend http from http:common", [
     ...binds(options.httpPort, options),
     ...(https === undefined ? [] : binds(https.port, options, tls(options.dir))),
+    // Here they hold for backends as well. In their own sections, HAProxy 3.4.0 would crash when it makes a backend.
+    "errorfiles json",
     "unique-id-format %[uuid()]",
     ...(trusted.length === 0 ? ["unique-id-header X-Request-ID"] : []),
     `log-format "%ci:%cp [%tr] %ft %[var(txn.service)]/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq ${trusted.length === 0 ? "%ID" : "%[var(txn.id)]"} %{+Q}r"`,

@@ -100,7 +100,7 @@ export class Greeter {
       : this.healthy(address, port, options);
   }
 
-  /** Must agree with the `http-check` lines of sections.ts. */
+  /** Must agree with the `http-check` lines of shapes.ts. */
   private healthy(address: string, port: number, { healthPath, host }: ServiceOptions): Promise<boolean> {
     return new Promise((resolve) => {
       const sent = request(

@@ -1,17 +1,9 @@
 import { describe, expect, test } from "vitest";
 import type { Instance } from "../../../model/routes";
 import { hold, instanceKey, place, type HoldInput, type HoldOutput } from "./hold";
+import { instance } from "./testing";
 
-const at = (service: string, port: number, healthy = true): Instance => ({
-  service,
-  id: `${service}:${port}`,
-  node: "n",
-  address: "10.0.0.1",
-  port,
-  tags: ["rest"],
-  meta: {},
-  healthy,
-});
+const at = (service: string, port: number, healthy = true) => instance(service, port, { healthy });
 
 const given = (input: Partial<HoldInput>): HoldOutput =>
   hold({

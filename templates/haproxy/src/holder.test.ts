@@ -1,17 +1,8 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Catalog, Instance } from "../../../model/routes";
 import { Holder, type Circumstances } from "./holder";
+import { instance } from "./testing";
 
-const instance = (service: string, port: number): Instance => ({
-  service,
-  id: `${service}:${port}`,
-  node: "n",
-  address: "10.0.0.1",
-  port,
-  tags: ["rest"],
-  meta: {},
-  healthy: true,
-});
 const catalog = (...instances: Instance[]): Catalog => ({ instances, kv: {} });
 const four = catalog(instance("a", 1), instance("b", 2), instance("c", 3), instance("d", 4));
 const without = (port: number) => catalog(...four.instances.filter((each) => each.port !== port));

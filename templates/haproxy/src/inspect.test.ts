@@ -5,24 +5,13 @@ import { afterAll, describe, expect, test } from "vitest";
 import type { Catalog, Instance } from "../../../model/routes";
 import { parseCommand, runCommand, type Surroundings } from "./inspect";
 import { formatSnapshot, parseSnapshot } from "./snapshot";
-import { renderOptions } from "./testing";
+import { instance, renderOptions } from "./testing";
 
 const folder = mkdtempSync(join(tmpdir(), "switchyard-"));
 afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-const instance = (service: string, port: number, given: Partial<Instance> = {}): Instance => ({
-  service,
-  id: `${service}:${port}`,
-  node: "n",
-  address: "10.0.0.1",
-  port,
-  tags: ["rest"],
-  meta: {},
-  healthy: true,
-  ...given,
-});
 const catalog = (...instances: Instance[]): Catalog => ({ instances, kv: {} });
 
 function file(name: string, content: Catalog | string): string {

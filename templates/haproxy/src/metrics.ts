@@ -8,6 +8,7 @@ const convergenceBuckets = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 
 type OperationKind = Operation["kind"] | "certificate";
 
 const operationKinds: readonly OperationKind[] = [
+  "create",
   "add",
   "return",
   "weight",

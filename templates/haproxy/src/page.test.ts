@@ -1,24 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
-import { buildRouting, type Catalog, type Instance } from "../../../model/routes";
+import { buildRouting, type Catalog } from "../../../model/routes";
 import { renderPage } from "./page";
-import { catalogs } from "./testing";
+import { catalogs, instance } from "./testing";
 import { buildView, type InstanceState, type ViewInput } from "./view";
 
 // Thousands of cases take their time on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
-
-const instance = (service: string, port: number, given: Partial<Instance> = {}): Instance => ({
-  service,
-  id: `${service}:${port}`,
-  node: "n",
-  address: "10.0.0.1",
-  port,
-  tags: ["rest"],
-  meta: {},
-  healthy: true,
-  ...given,
-});
 
 const input = (catalog: Catalog, given: Partial<ViewInput> = {}): ViewInput => ({
   notReady: undefined,

@@ -1,24 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { buildRouting, type Catalog, type Instance, type Routing } from "../../../model/routes";
-import { assignPlaces } from "./place";
+import { assignPlaces, originOf } from "./place";
 import { applied, isSame, loaded, plan, postponed, type Actual } from "./plan";
-import { render, spareNames, type Rendered } from "./render";
-import { catalogs, renderOptions } from "./testing";
+import { render, type Rendered } from "./render";
+import { spareBackends } from "./shapes";
+import { catalogs, instance, renderOptions } from "./testing";
 
 vi.setConfig({ testTimeout: 60_000 });
 
-const instance = (service: string, port: number, given: Partial<Instance> = {}): Instance => ({
-  service,
-  id: `${service}:${port}`,
-  node: "n",
-  address: "10.0.0.1",
-  port,
-  tags: ["rest"],
-  meta: {},
-  healthy: true,
-  ...given,
-});
 const routing = (...instances: Instance[]): Routing => buildRouting({ instances, kv: {} });
 const desired = (given: Routing, places: ReadonlyMap<string, string> = new Map()) =>
   render(given, renderOptions, places);
@@ -83,10 +73,12 @@ describe("a change", () => {
     [
       "options",
       routing(instance("a", 1, { meta: { balance: "leastconn" } })),
-      "service a has other options (backend svc:a from http -> balance leastconn)".replace(
-        /backend.*?->/,
-        "nothing ->",
-      ),
+      "service a has other options (backend svc:a from http:roundrobin -> backend svc:a from http:leastconn)",
+    ],
+    [
+      "limits",
+      routing(instance("a", 1, { meta: { maxconn: "7" } })),
+      "service a has other options (nothing -> maxconn)",
     ],
     [
       "a TCP port",
@@ -119,19 +111,91 @@ describe("spare backends", () => {
     expect(assignPlaces(routing(), actual, places)).toEqual(new Map());
   });
 
-  test("are not for services that HAProxy has a backend for, or with options of their own", () => {
+  test("are not for services that HAProxy has a backend for, or of a shape that there are none of", () => {
     const actual = loaded(desired(routing(instance("a", 1))));
-    const to = routing(instance("a", 1), instance("b", 2, { meta: { health_path: "/h" } }));
+    const to = routing(instance("a", 1), instance("b", 2, { meta: { balance: "leastconn" } }));
     expect(assignPlaces(to, actual, new Map())).toEqual(new Map());
   });
 
+  test("take services with a host, timeout, limit, protocol or health path of their own as well", () => {
+    const meta = { host: "x.org", timeout_server: "5", maxconn: "7", proto: "h2c", health_path: "/h" };
+    const actual = loaded(desired(routing()));
+    const to = routing(instance("a", 1, { meta }));
+    const places = assignPlaces(to, actual, new Map());
+    expect(places).toEqual(new Map([["svc:a", "spare:health:0"]]));
+    const steps = plan(actual, desired(to, places));
+    expect(steps).toMatchObject({
+      kind: "operations",
+      operations: [
+        { map: "hosts.map", key: "spare:health:0", value: "x.org" },
+        { map: "health.map", key: "spare:health:0", value: "/h" },
+        { map: "timeouts.map", key: "spare:health:0", value: "5" },
+        { kind: "add", server: "a::10.0.0.1:1" },
+        { map: "routes.map", key: "x.org/a/" },
+      ],
+    });
+  });
+
+  test("name their servers so that it can be told whose they are", () => {
+    const to = routing(instance("a/b", 1, { address: "2001:db8::1" }));
+    const [server] = desired(to, new Map([["svc:a:b", "spare:0"]])).backends[0]?.servers ?? [];
+    expect(server?.name).toBe("a:b::ip6.2001:db8::1.1");
+    expect(originOf({ backend: "spare:0", server: server?.name ?? "" })).toEqual({
+      backend: "svc:a:b",
+      server: "ip6.2001:db8::1.1",
+    });
+    const own = { backend: "svc:a:b", server: "ip6.2001:db8::1.1" };
+    expect(originOf(own)).toEqual(own);
+  });
+
   test("run out, which takes a reload", () => {
-    const many = routing(
-      ...Array.from({ length: spareNames.length + 1 }, (_, i) => instance(`s${i}`, i + 1)),
-    );
+    const ordinary = spareBackends.filter(({ shape }) => shape === "http:roundrobin").length;
+    const many = routing(...Array.from({ length: ordinary + 1 }, (_, i) => instance(`s${i}`, i + 1)));
     const actual = loaded(desired(routing()));
     const steps = plan(actual, desired(many, assignPlaces(many, actual, new Map())));
     expect(steps).toMatchObject({ reasons: [expect.stringContaining("all spare backends are taken")] });
+  });
+});
+
+describe("a HAProxy that makes backends while it runs", () => {
+  const native = (...instances: Instance[]) =>
+    render(routing(...instances), { ...renderOptions, native: true });
+  const meta = { balance: "leastconn", sticky: "true", health_path: "/h", timeout_server: "5" };
+
+  test("has no spare ones", () => {
+    expect(native(instance("a", 1)).backends.map(({ name }) => name)).toEqual(["svc:a"]);
+  });
+
+  test("takes a new service of any shape without a reload", () => {
+    const steps = plan(loaded(native()), native(instance("a", 1, { meta })));
+    expect(steps).toMatchObject({
+      kind: "operations",
+      operations: [
+        { kind: "create", backend: "svc:a", shape: "http:leastconn:sticky:health" },
+        { map: "health.map" },
+        { map: "timeouts.map" },
+        { kind: "add", backend: "svc:a" },
+        { map: "routes.map" },
+      ],
+    });
+    if (steps.kind !== "operations") return;
+    expect(plan(applied(loaded(native()), steps.operations), native(instance("a", 1, { meta })))).toEqual({
+      kind: "nothing",
+    });
+  });
+
+  test("needs a reload for a TCP port and for other options all the same, and new services do not wait for it", () => {
+    const before = native(instance("b", 2));
+    const to = native(
+      instance("a", 1, { meta }),
+      instance("b", 2, { meta }),
+      instance("d", 3, { tags: ["tcp"], meta: { tcp_port: "25" } }),
+    );
+    const steps = plan(loaded(before), to);
+    expect(steps.kind).toBe("reload");
+    if (steps.kind === "reload") expect(steps.reasons.join()).toMatch(/TCP port 25.*service b has other/);
+    const meanwhile = plan(loaded(before), postponed(loaded(before), to, before));
+    expect(meanwhile).toMatchObject({ operations: [{ kind: "create", backend: "svc:a" }, {}, {}, {}, {}] });
   });
 });
 
@@ -168,33 +232,46 @@ describe("while a reload has to wait", () => {
     expect(steps).toMatchObject({ kind: "operations", operations: [{ kind: "add", backend: "svc:a" }] });
   });
 
+  test("a service that loses its health path is asked for it as long as it has the old shape", () => {
+    const health = { meta: { health_path: "/h" } };
+    const steps = put(desired(routing(instance("a", 1, health))), desired(routing(instance("a", 1))));
+    expect(steps).toEqual({ kind: "nothing" });
+  });
+
   test("a service that leaves a spare backend for one of its own keeps answering from there", () => {
     const before = desired(routing(instance("a", 1)), new Map([["svc:a", "spare:0"]]));
     expect(put(before, desired(routing(instance("a", 1, least))))).toEqual({ kind: "nothing" });
   });
 });
 
-test("after any sequence of changes the running state is the desired one", () => {
-  fc.assert(
-    fc.property(fc.array(catalogs, { minLength: 2, maxLength: 6 }), (sequence: Catalog[]) => {
-      const first = desired(buildRouting(sequence[0] ?? { instances: [], kv: {} }));
-      let actual = loaded(first);
-      let places = new Map<string, string>();
-      for (const catalog of sequence) {
-        const to = buildRouting(catalog);
-        places = assignPlaces(to, actual, places);
-        let target = desired(to, places);
-        const steps = plan(actual, target);
-        if (steps.kind === "operations") actual = applied(actual, steps.operations);
-        else if (steps.kind === "reload") {
-          places = new Map();
-          target = desired(to);
-          actual = loaded(target);
+test.each([false, true])(
+  "after any sequence of changes the running state is the desired one, native: %s",
+  (native) => {
+    const to = (given: Routing, places: ReadonlyMap<string, string> = new Map()) =>
+      render(given, { ...renderOptions, native }, places);
+    fc.assert(
+      fc.property(fc.array(catalogs, { minLength: 2, maxLength: 6 }), (sequence: Catalog[]) => {
+        let before = to(buildRouting(sequence[0] ?? { instances: [], kv: {} }));
+        let actual = loaded(before);
+        let places = new Map<string, string>();
+        for (const catalog of sequence) {
+          const wanted = buildRouting(catalog);
+          if (!native) places = assignPlaces(wanted, actual, places);
+          let target = to(wanted, places);
+          const steps = plan(actual, target);
+          if (steps.kind === "operations") actual = applied(actual, steps.operations);
+          else if (steps.kind === "reload") {
+            expect(plan(actual, postponed(actual, target, before)).kind).not.toBe("reload");
+            places = new Map();
+            target = to(wanted);
+            actual = loaded(target);
+          }
+          before = target;
+          expect(visible(actual)).toEqual(visible(loaded(target)));
+          expect(plan(actual, target)).toEqual({ kind: "nothing" });
         }
-        expect(visible(actual)).toEqual(visible(loaded(target)));
-        expect(plan(actual, target)).toEqual({ kind: "nothing" });
-      }
-    }),
-    { numRuns: 300 },
-  );
-});
+      }),
+      { numRuns: 300 },
+    );
+  },
+);

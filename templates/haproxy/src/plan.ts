@@ -1,14 +1,26 @@
 /**
  * From what the running HAProxy has to what it should have: operations that it takes while running, or, where none
  * exists, a reload with its reasons. A backend that has lost its service stays, empty and without a route, until the next
- * reload, so that a service that comes back needs none.
+ * reload, so that a service that comes back needs none; where HAProxy makes backends while it runs, it is removed.
  */
-import { nowhere, spareHead, type MapName, type Part, type Rendered, type RenderedBackend } from "./render";
+import {
+  eachMap,
+  nowhere,
+  shapedHead,
+  type MapName,
+  type Maps,
+  type Part,
+  type Rendered,
+  type RenderedBackend,
+} from "./render";
+import { optionMaps, spareBackends } from "./shapes";
 
 export interface ActualServer {
   readonly weight: number;
   /** It takes no more requests and goes when its last connection has. */
   readonly leaving: boolean;
+  /** Undefined for one that somebody else has added. */
+  readonly definition: string | undefined;
 }
 
 export interface ActualBackend {
@@ -19,10 +31,11 @@ export interface ActualBackend {
 export interface Actual {
   readonly parts: readonly Part[];
   readonly backends: ReadonlyMap<string, ActualBackend>;
-  readonly maps: Readonly<Record<MapName, ReadonlyMap<string, string>>>;
+  readonly maps: Maps;
 }
 
 export type Operation =
+  | { readonly kind: "create"; readonly backend: string; readonly shape: string }
   | {
       readonly kind: "add";
       readonly backend: string;
@@ -50,14 +63,18 @@ export type Plan =
 export function plan(actual: Actual, desired: Rendered): Plan {
   const reasons = reloadReasons(actual, desired);
   if (reasons.length > 0) return { kind: "reload", reasons };
-  // Servers before the routes that lead to them, and routes away before the servers they led to.
+  // Backends and what is looked up about them before their servers, servers before the routes that lead to them, and
+  // routes away before the servers they led to.
   const operations = [
+    ...creations(actual, desired),
+    ...optionMaps.flatMap((map) => mapAdditions(map, actual, desired)),
     ...arrivals(actual, desired),
     ...mapAdditions("splits.map", actual, desired),
     ...mapAdditions("routes.map", actual, desired),
     ...mapRemovals("routes.map", actual, desired),
     ...mapRemovals("splits.map", actual, desired),
     ...departures(actual, desired),
+    ...optionMaps.flatMap((map) => mapRemovals(map, actual, desired)),
   ];
   return operations.length === 0 ? { kind: "nothing" } : { kind: "operations", operations };
 }
@@ -72,30 +89,51 @@ function reloadReasons(actual: Actual, desired: Rendered): string[] {
       return old === text ? [] : [`${name} changed (${difference(old, text)})`];
     }),
     ...[...before.keys()].filter((name) => !after.has(name)).map((name) => `${name} is gone`),
-    ...desired.backends
-      .filter(({ name, head }) => actual.backends.get(name)?.head !== head)
-      .map(({ name, service, head }) => {
-        const old = actual.backends.get(name);
-        if (service === undefined) return "the pool of spare backends is new";
-        if (old === undefined) return `service ${service} is new ${why(name, head)}`;
-        return `service ${service} has other options (${difference(old.head, head)})`;
-      }),
+    ...desired.backends.flatMap((backend) => {
+      const reason = reasonFor(backend, actual.backends.get(backend.name), desired.native);
+      return reason === undefined ? [] : [reason];
+    }),
   ];
 }
 
-const why = (name: string, head: string): string =>
-  head === spareHead(name) ? "and all spare backends are taken" : "and has options of its own";
+function reasonFor(
+  { service, head, shape, servers }: RenderedBackend,
+  old: ActualBackend | undefined,
+  native: boolean,
+): string | undefined {
+  if (old === undefined) {
+    if (native && shape !== undefined) return undefined;
+    if (service === undefined) return "the pool of spare backends is new";
+    const spare = spareBackends.some((each) => each.shape === shape);
+    return `service ${service} is new and ${spare ? "all spare backends are taken" : "has options of its own"}`;
+  }
+  if (old.head !== head) return `service ${service ?? ""} has other options (${difference(old.head, head)})`;
+  for (const { name, definition } of servers) {
+    const had = old.servers.get(name)?.definition;
+    if (had !== undefined && had !== definition)
+      return `service ${service ?? ""} has other options (${difference(had, definition, " ")})`;
+  }
+  return undefined;
+}
 
-/** The first lines that differ, which is all that a person needs to recognise the change. */
-function difference(old: string, text: string): string {
-  const before = new Set(old.split("\n"));
-  const after = new Set(text.split("\n"));
+/** The first lines or words that differ, which is all that a person needs to recognise the change. */
+function difference(old: string, text: string, separator = "\n"): string {
+  const before = new Set(old.split(separator));
+  const after = new Set(text.split(separator));
   const gone = [...before].filter((line) => !after.has(line)).map((line) => line.trim());
   const come = [...after].filter((line) => !before.has(line)).map((line) => line.trim());
   return `${gone[0] ?? "nothing"} -> ${come[0] ?? "nothing"}`;
 }
 
 // These go through all that there is for each change, so they make nothing for what has not changed.
+
+function creations(actual: Actual, desired: Rendered): Operation[] {
+  const operations: Operation[] = [];
+  for (const { name: backend, shape } of desired.backends)
+    if (shape !== undefined && !actual.backends.has(backend))
+      operations.push({ kind: "create", backend, shape });
+  return operations;
+}
 
 function arrivals(actual: Actual, desired: Rendered): Operation[] {
   const operations: Operation[] = [];
@@ -150,10 +188,18 @@ function mapRemovals(map: MapName, actual: Actual, desired: Rendered): Operation
  */
 export function postponed(actual: Actual, desired: Rendered, before: Rendered): Rendered {
   const staying = new Set<string>();
-  const kept = (map: MapName) => {
+  const makable = new Set(
+    desired.native ? desired.backends.flatMap(({ name, shape }) => (shape === undefined ? [] : [name])) : [],
+  );
+  const kept = (map: "routes.map" | "splits.map") => {
     const entries = [...desired.maps[map]].flatMap(([key, value]): [string, string][] => {
       const backend = backendOf(value);
-      if (backend.startsWith("%") || backend === nowhere || actual.backends.has(backend))
+      if (
+        backend.startsWith("%") ||
+        backend === nowhere ||
+        actual.backends.has(backend) ||
+        makable.has(backend)
+      )
         return [[key, value]];
       const old = actual.maps[map].get(key);
       if (old === undefined) return [];
@@ -162,17 +208,44 @@ export function postponed(actual: Actual, desired: Rendered, before: Rendered): 
     });
     return new Map(entries);
   };
-  const maps = { "routes.map": kept("routes.map"), "splits.map": kept("splits.map") };
+  const routes = { "routes.map": kept("routes.map"), "splits.map": kept("splits.map") };
   const possible = new Map(
     before.backends.filter(({ name }) => staying.has(name)).map((each) => [each.name, each]),
   );
   for (const backend of desired.backends) {
     const old = actual.backends.get(backend.name);
-    if (old !== undefined && !possible.has(backend.name))
-      possible.set(backend.name, { ...backend, head: old.head });
+    if (possible.has(backend.name)) continue;
+    if (old !== undefined)
+      possible.set(backend.name, { ...backend, head: old.head, servers: asTheyAre(backend.servers, old) });
+    else if (makable.has(backend.name)) possible.set(backend.name, backend);
   }
-  return { settings: desired.settings, parts: actual.parts, backends: [...possible.values()], maps };
+  // What the old shape of a backend looks up has to be there as long as it has it.
+  const old = new Set([...staying, ...reshaped(actual, desired)]);
+  const looked = (map: MapName) =>
+    new Map([
+      ...[...desired.maps[map]].filter(([backend]) => !old.has(backend)),
+      ...[...actual.maps[map]].filter(([backend]) => old.has(backend)),
+    ]);
+  return {
+    settings: desired.settings,
+    native: desired.native,
+    parts: actual.parts,
+    backends: [...possible.values()],
+    maps: { ...eachMap(looked), ...routes },
+  };
 }
+
+const asTheyAre = (
+  servers: RenderedBackend["servers"],
+  { servers: had }: ActualBackend,
+): RenderedBackend["servers"] =>
+  servers.map((server) => ({ ...server, definition: had.get(server.name)?.definition ?? server.definition }));
+
+const reshaped = (actual: Actual, desired: Rendered): string[] =>
+  desired.backends.flatMap(({ name, head }) => {
+    const old = actual.backends.get(name)?.head;
+    return old === undefined || old === head ? [] : [name];
+  });
 
 const backendOf = (value: string): string => value.split("|")[0] ?? "";
 
@@ -184,7 +257,12 @@ export function loaded(rendered: Rendered): Actual {
     backends: new Map(
       rendered.backends.map(({ name, head, servers }) => [
         name,
-        { head, servers: new Map(servers.map((s) => [s.name, { weight: s.weight, leaving: false }])) },
+        {
+          head,
+          servers: new Map(
+            servers.map((s) => [s.name, { weight: s.weight, leaving: false, definition: s.definition }]),
+          ),
+        },
       ]),
     ),
   };
@@ -193,35 +271,45 @@ export function loaded(rendered: Rendered): Actual {
 /** What HAProxy has after operations that all succeeded. */
 export function applied(actual: Actual, operations: readonly Operation[]): Actual {
   const backends = new Map(actual.backends);
-  const touched = (map: MapName) =>
-    operations.some((operation) => "map" in operation && operation.map === map);
-  const copied = (map: MapName) => (touched(map) ? new Map(actual.maps[map]) : new Map<string, string>());
-  const maps = { "routes.map": copied("routes.map"), "splits.map": copied("splits.map") };
+  const maps = new Map<MapName, Map<string, string>>();
+  const changed = (name: MapName) => {
+    const copy = maps.get(name) ?? new Map(actual.maps[name]);
+    maps.set(name, copy);
+    return copy;
+  };
   for (const operation of operations) {
-    if (operation.kind === "map") maps[operation.map].set(operation.key, operation.value);
-    else if (operation.kind === "unmap") maps[operation.map].delete(operation.key);
+    if (operation.kind === "map") changed(operation.map).set(operation.key, operation.value);
+    else if (operation.kind === "unmap") changed(operation.map).delete(operation.key);
+    else if (operation.kind === "create")
+      backends.set(operation.backend, {
+        head: shapedHead(operation.backend, operation.shape),
+        servers: new Map(),
+      });
     else {
       const backend = backends.get(operation.backend);
       if (backend === undefined) continue;
-      const known = backend.servers.get(operation.server);
-      const server = { weight: weightAfter(operation, known), leaving: operation.kind === "leave" };
-      const servers = new Map(backend.servers).set(operation.server, server);
+      const servers = new Map(backend.servers);
+      servers.set(operation.server, after(operation, servers.get(operation.server)));
       backends.set(operation.backend, { head: backend.head, servers });
     }
   }
-  const after = (map: MapName) => (touched(map) ? maps[map] : actual.maps[map]);
   return {
     parts: actual.parts,
     backends,
-    maps: { "routes.map": after("routes.map"), "splits.map": after("splits.map") },
+    maps: eachMap((name) => maps.get(name) ?? actual.maps[name]),
   };
 }
 
-function weightAfter(
-  operation: Exclude<Operation, { map: MapName }>,
+function after(
+  operation: Extract<Operation, { server: string }>,
   known: ActualServer | undefined,
-): number {
-  return operation.kind === "leave" ? (known?.weight ?? 0) : operation.weight;
+): ActualServer {
+  const { kind } = operation;
+  return {
+    weight: kind === "leave" ? (known?.weight ?? 0) : operation.weight,
+    leaving: kind === "leave",
+    definition: kind === "add" ? operation.definition : known?.definition,
+  };
 }
 
 /** Whether servers and routes are the same, which they are unless somebody else has changed the running HAProxy. */

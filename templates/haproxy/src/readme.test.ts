@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { Metrics } from "./metrics";
 import { usage } from "./options";
-import { spareNames } from "./render";
+import { spareBackends } from "./shapes";
 import { buildView } from "./view";
 
 const readme = readFileSync(join(__dirname, "../README.md"), "utf8");
@@ -40,5 +40,7 @@ test("the README lists every field of /routes", () => {
 });
 
 test("the README knows how many new services fit", () => {
-  expect(readme).toContain(`the ${spareNames.length + 1}rd new service`);
+  const ordinary = spareBackends.filter(({ shape }) => shape === "http:roundrobin").length;
+  const checked = spareBackends.length - ordinary;
+  expect(readme).toContain(`more than ${ordinary} (${checked} with \`health_path\`) since the last one`);
 });

@@ -1,21 +1,11 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { buildRouting, type Instance, type Routing } from "../../../model/routes";
+import { buildRouting, type Routing } from "../../../model/routes";
 import { checkServices, servicesNamed } from "./refused";
+import { instance } from "./testing";
 
-const instance = (service: string, given: Partial<Instance> = {}): Instance => ({
-  service,
-  id: service,
-  node: "n",
-  address: "10.0.0.1",
-  port: 1,
-  tags: ["rest"],
-  meta: {},
-  healthy: true,
-  ...given,
-});
 const names = Array.from({ length: 40 }, (_, index) => `s${index}`);
-const routing = buildRouting({ instances: names.map((name) => instance(name)), kv: {} });
+const routing = buildRouting({ instances: names.map((name) => instance(name, 1)), kv: {} });
 
 test("whichever services are refused, exactly those are found, in few tries", async () => {
   await fc.assert(
@@ -39,7 +29,7 @@ test("no service is blamed for the settings", async () => {
 test("a port that cannot be had leads to its service", () => {
   const tcp = buildRouting({
     instances: [2500, 25].map((port) =>
-      instance(`mail${port}`, { tags: ["tcp"], meta: { tcp_port: String(port) } }),
+      instance(`mail${port}`, 1, { tags: ["tcp"], meta: { tcp_port: String(port) } }),
     ),
     kv: {},
   });
@@ -52,7 +42,7 @@ test("a port that cannot be had leads to its service", () => {
 
 test("a refused service is quarantined with the sentence, and a version of it leaves its share to the others", () => {
   const result = buildRouting(
-    { instances: [instance("a/v1"), instance("a/v2")], kv: {} },
+    { instances: [instance("a/v1", 1), instance("a/v2", 1)], kv: {} },
     { refused: new Map([["a/v2", "no"]]) },
   );
   expect(result.routes.map(({ path, targets }) => [path, targets[0]?.service])).toEqual([

@@ -10,7 +10,9 @@ import { compare, routeKey } from "../../../model/routes";
 import type { Settings } from "../../../model/settings";
 import { binds, lines } from "./text";
 import { httpFrontend } from "./frontend";
-import { checkLines, defaultsSections, globalSection, statsFrontend } from "./sections";
+import { serverAt } from "./place";
+import { defaultsSections, globalSection, statsFrontend } from "./sections";
+import { balanceLines, optionMaps, shapeOf, spareBackends } from "./shapes";
 
 export interface RenderOptions {
   readonly httpPort: number;
@@ -27,6 +29,8 @@ export interface RenderOptions {
   readonly https?: HttpsOptions;
   /** The peers, as addresses or networks, whose X-Forwarded-* and X-Request-ID are believed. */
   readonly trusted?: readonly string[];
+  /** Whether HAProxy makes backends while it runs (3.4 and later do), so that there need be no spare ones. */
+  readonly native?: boolean;
 }
 
 export interface HttpsOptions {
@@ -46,7 +50,7 @@ export interface RenderedServer {
   readonly address: string;
   readonly port: number;
   readonly weight: number;
-  /** Everything after the name, as both `server` and `add server` take it. */
+  /** Everything after the name but the weight, as both `server` and `add server` take it. */
   readonly definition: string;
 }
 
@@ -58,16 +62,30 @@ export interface RenderedBackend {
   readonly options: ServiceOptions | undefined;
   /** The section without its servers. */
   readonly head: string;
+  /** The `defaults` section that is all of the head, if it is. */
+  readonly shape: string | undefined;
   readonly servers: readonly RenderedServer[];
 }
 
-export type MapName = "routes.map" | "splits.map";
+export const mapNames = ["routes.map", "splits.map", ...optionMaps] as const;
+export type MapName = (typeof mapNames)[number];
+export type Maps = Readonly<Record<MapName, ReadonlyMap<string, string>>>;
+
+export const eachMap = (make: (name: MapName) => ReadonlyMap<string, string>): Maps => ({
+  "routes.map": make("routes.map"),
+  "splits.map": make("splits.map"),
+  "hosts.map": make("hosts.map"),
+  "health.map": make("health.map"),
+  "timeouts.map": make("timeouts.map"),
+});
 
 export interface Rendered {
   readonly settings: Settings;
   readonly parts: readonly Part[];
   readonly backends: readonly RenderedBackend[];
-  readonly maps: Readonly<Record<MapName, ReadonlyMap<string, string>>>;
+  readonly maps: Maps;
+  /** Whether HAProxy makes backends while it runs. */
+  readonly native: boolean;
 }
 
 /** Where requests go whose version has nothing left to answer them. */
@@ -76,21 +94,21 @@ export const nowhere = "none";
 const splitSlots = 100;
 
 /**
- * Which backend a service has that came while HAProxy was running: HAProxy 3.0 cannot make one, so it takes over one of
- * the spare ones. By the name of the backend that it would have otherwise.
+ * Which backend a service has that came while HAProxy was running and could not make one: it takes over one of the spare
+ * ones. By the name of the backend that it would have otherwise.
  */
 export type Places = ReadonlyMap<string, string>;
 
-/** Enough for a burst of new services; a spare backend costs a few kB. */
-export const spareNames: readonly string[] = Array.from({ length: 32 }, (_, index) => `spare:${index}`);
-
-export const spareHead = (name: string): string => lines(`backend ${name} from http`, []);
+/** A backend that is nothing but its shape. */
+export const shapedHead = (name: string, shape: string): string => lines(`backend ${name} from ${shape}`, []);
 
 export function render(routing: Routing, options: RenderOptions, places: Places = new Map()): Rendered {
   const at = (backend: string) => places.get(backend) ?? backend;
   const taken = new Set(places.values());
+  const { native = false } = options;
   return {
     settings: routing.settings,
+    native,
     parts: [
       { name: "global settings", text: globalSection(routing.settings, options) },
       { name: "timeouts and defaults", text: defaultsSections(routing.settings, options) },
@@ -102,21 +120,28 @@ export function render(routing: Routing, options: RenderOptions, places: Places 
         name: `TCP port ${port} of service ${service}`,
         text: lines(`frontend tcp:${port} from tcp`, [...binds(port, options), `default_backend ${backend}`]),
       })),
-      { name: "the backend for nothing", text: lines(`backend ${nowhere} from http`, []) },
+      { name: "the backend for nothing", text: lines(`backend ${nowhere} from http:common`, []) },
     ],
     backends: [
       ...routing.backends.map((backend) => rendered(backend, at(backend.name))),
-      ...spareNames
-        .filter((name) => !taken.has(name))
-        .map((name) => ({
+      ...(native ? [] : spareBackends)
+        .filter(({ name }) => !taken.has(name))
+        .map(({ name, shape }) => ({
           name,
           service: undefined,
           options: undefined,
-          head: spareHead(name),
+          head: shapedHead(name, shape),
+          shape,
           servers: [],
         })),
     ],
-    maps: { "routes.map": routesMap(routing.routes, at), "splits.map": splitsMap(routing.routes, at) },
+    maps: {
+      "routes.map": routesMap(routing.routes, at),
+      "splits.map": splitsMap(routing.routes, at),
+      "hosts.map": optionMap(routing.backends, at, ({ host }) => host),
+      "health.map": optionMap(routing.backends, at, ({ healthPath }) => healthPath),
+      "timeouts.map": optionMap(routing.backends, at, ({ timeoutServer }) => timeoutServer),
+    },
   };
 }
 
@@ -124,7 +149,10 @@ export function render(routing: Routing, options: RenderOptions, places: Places 
 export function toConfig(rendered: Rendered): string {
   const backends = rendered.backends.map(
     ({ head, servers }) =>
-      head + servers.map(({ name, definition }) => `  server ${name} ${definition}\n`).join(""),
+      head +
+      servers
+        .map(({ name, definition, weight }) => `  server ${name} ${definition} weight ${weight}\n`)
+        .join(""),
   );
   return [...rendered.parts.map(({ text }) => text), ...backends].join("\n");
 }
@@ -143,24 +171,17 @@ function rendered(backend: Backend, name: string): RenderedBackend {
   return made;
 }
 
-export function renderBackend(backend: Backend, name: string): RenderedBackend {
+function renderBackend(backend: Backend, name: string): RenderedBackend {
   const { options } = backend;
-  const hash = options.balance === "source" || options.balance === "uri";
+  const shape = options.kind === "http" ? shapeOf(options) : undefined;
   return {
     name,
     service: backend.service,
     options,
-    head: lines(`backend ${name} from ${options.kind}`, [
-      ...(options.balance === "roundrobin" ? [] : [`balance ${options.balance}`]),
-      // Without this, an instance more or less would move nearly every client.
-      ...(hash ? ["hash-type consistent"] : []),
-      ...(options.timeoutServer === undefined ? [] : [`timeout server ${options.timeoutServer}`]),
-      ...(options.sticky ? ["cookie SWITCHYARD insert indirect nocache httponly attr SameSite=Lax"] : []),
-      ...(options.kind === "http" ? checkLines(options) : []),
-      ...(options.maxconn === undefined && !options.h2c ? [] : [`# instances: ${limits(backend)}`.trimEnd()]),
-    ]),
+    head: shape === undefined ? tcpHead(name, options) : shapedHead(name, shape),
+    shape,
     servers: backend.servers.map((server) => ({
-      name: server.name,
+      name: serverAt(backend.name, name, server.name),
       address: server.address,
       port: server.port,
       weight: server.weight,
@@ -169,11 +190,12 @@ export function renderBackend(backend: Backend, name: string): RenderedBackend {
   };
 }
 
-const limits = ({ options }: Backend): string =>
-  [
-    ...(options.h2c ? ["proto h2 check-proto h2"] : []),
-    ...(options.maxconn === undefined ? [] : [`maxconn ${options.maxconn}`]),
-  ].join(" ");
+/** The port of a TCP service is a reload in any case, so its backend may have lines of its own. */
+const tcpHead = (name: string, { balance, timeoutServer }: ServiceOptions): string =>
+  lines(`backend ${name} from tcp`, [
+    ...(balance === "roundrobin" ? [] : balanceLines[balance]),
+    ...(timeoutServer === undefined ? [] : [`timeout server ${timeoutServer}`]),
+  ]);
 
 /**
  * Spelled out for each server, because one that is added at run time takes nothing from `default-server`.
@@ -181,12 +203,14 @@ const limits = ({ options }: Backend): string =>
  */
 function definition(backend: Backend, server: Server): string {
   const address = server.address.includes(":") ? `[${server.address}]` : server.address;
+  const { sticky, h2c, maxconn } = backend.options;
   return [
-    `${address}:${server.port} weight ${server.weight}`,
+    `${address}:${server.port}`,
     "check inter 2s fastinter 500ms downinter 100ms rise 1 fall 3",
     "observe layer4 error-limit 3 on-error mark-down",
-    ...(backend.options.sticky ? [`cookie ${cookie(server.name)}`] : []),
-    ...(limits(backend) === "" ? [] : [limits(backend)]),
+    ...(sticky ? [`cookie ${cookie(server.name)}`] : []),
+    ...(h2c ? ["proto h2 check-proto h2"] : []),
+    ...(maxconn === undefined ? [] : [`maxconn ${maxconn}`]),
   ].join(" ");
 }
 
@@ -239,4 +263,18 @@ function splitsMap(routes: readonly Route[], at: At): Map<string, string> {
       entries.push([`${groupOf(route)}/${slot}`, slots[slot] ?? `${nowhere}|-`]);
   }
   return new Map(entries.sort(([a], [b]) => compare(a, b)));
+}
+
+/** What HTTP services say in one of their options, by backend. */
+function optionMap(
+  backends: readonly Backend[],
+  at: At,
+  option: (options: ServiceOptions) => string | number | undefined,
+): Map<string, string> {
+  const map = new Map<string, string>();
+  for (const { name, options } of backends) {
+    const value = options.kind === "http" ? option(options) : undefined;
+    if (value !== undefined) map.set(at(name), String(value));
+  }
+  return map;
 }

@@ -1,6 +1,8 @@
 /** Changes as sentences for the log. Pure. */
 import type { Problem } from "../../../model/routes";
+import { originOf } from "./place";
 import type { Operation } from "./plan";
+import { optionMaps, type OptionMap } from "./shapes";
 
 const shown = 6;
 
@@ -21,21 +23,36 @@ export function describe(operations: readonly Operation[], services: ReadonlyMap
 
 const isSplit = (operation: Operation): boolean => "map" in operation && operation.map === "splits.map";
 
+type MapOperation = Extract<Operation, { map: string }>;
+
+/** Whether it is about what a service says in its options. */
+export const isOption = (operation: Operation): operation is MapOperation & { readonly map: OptionMap } =>
+  "map" in operation && optionMaps.some((map) => map === operation.map);
+
+const optionNames: Readonly<Record<OptionMap, string>> = {
+  "hosts.map": "host",
+  "health.map": "health_path",
+  "timeouts.map": "timeout_server",
+};
+
 function sentence(operation: Operation, services: ReadonlyMap<string, string>): string {
-  const service = "backend" in operation ? (services.get(operation.backend) ?? operation.backend) : "";
+  const named = (backend: string) => services.get(backend) ?? backend;
+  if (isOption(operation))
+    return `${named(operation.key)} ${optionNames[operation.map]} ${operation.kind === "map" ? operation.value : "as usual"}`;
+  if (operation.kind === "map") return `route ${operation.key} -> ${operation.value.split("|").at(-1) ?? ""}`;
+  if (operation.kind === "unmap") return `route ${operation.key} gone`;
+  const service = named(operation.backend);
+  if (operation.kind === "create") return `${service} is new`;
+  const { server } = originOf(operation);
   switch (operation.kind) {
     case "add":
-      return `${service} + ${operation.server}`;
+      return `${service} + ${server}`;
     case "return":
-      return `${service} + ${operation.server} (back)`;
+      return `${service} + ${server} (back)`;
     case "leave":
-      return `${service} - ${operation.server}`;
+      return `${service} - ${server}`;
     case "weight":
-      return `${service} ${operation.server} weighs ${operation.weight}`;
-    case "map":
-      return `route ${operation.key} -> ${operation.value.split("|").at(-1) ?? ""}`;
-    case "unmap":
-      return `route ${operation.key} gone`;
+      return `${service} ${server} weighs ${operation.weight}`;
   }
 }
 

@@ -1,6 +1,7 @@
 /** The running worker: changed, asked, and rid of servers whose last connection has ended. */
 import {
   complaints,
+  parseBackends,
   parseMap,
   parseServersState,
   toCommands,
@@ -10,7 +11,7 @@ import {
 import { certificateCommands } from "./tls-commands";
 import type { CertificateChange } from "./tls";
 import type { Actual, ActualServer, Operation } from "./plan";
-import type { MapName } from "./render";
+import { mapNames, type MapName } from "./render";
 import { ask } from "./socket";
 
 export class Runtime {
@@ -48,30 +49,47 @@ export class Runtime {
     return /Server deleted|No such server|No such backend/i.test(answer);
   }
 
+  /** Whether HAProxy makes backends while it runs; one that does not knows no such command. */
+  async makesBackends(): Promise<boolean> {
+    return /Require backend name/i.test(await this.command("experimental-mode on;add backend"));
+  }
+
   /**
-   * `known`, with servers and maps as the worker really has them. Sections cannot be asked for; they are those of the
-   * configuration that it has loaded.
+   * Whether the backend, which has no servers any more, is gone. HAProxy refuses while a request is in it; then it is
+   * as it was, since its service may come back.
+   */
+  async removeBackend(backend: string): Promise<boolean> {
+    const answer = await this.command(
+      `experimental-mode on;unpublish backend ${backend};del backend ${backend}`,
+    );
+    if (/Backend deleted|No such backend/i.test(answer)) return true;
+    await this.command(`publish backend ${backend}`);
+    return false;
+  }
+
+  /**
+   * `known`, with servers and maps as the worker really has them. What is in sections cannot be asked for; it is what
+   * they were given.
    */
   async actual(known: Actual): Promise<Actual> {
-    const [states, routes, splits] = [
-      await this.states(),
-      await this.map("routes.map"),
-      await this.map("splits.map"),
-    ];
+    const states = await this.states();
+    const there = parseBackends(await ask(this.socket, "show backend"));
+    const maps: Partial<Record<MapName, Map<string, string>>> = {};
+    for (const name of mapNames) maps[name] = await this.map(name);
     const servers = new Map<string, Map<string, ActualServer>>();
     for (const { backend, server, weight, maintenance } of states) {
       const found = servers.get(backend) ?? new Map<string, ActualServer>();
-      servers.set(backend, found.set(server, { weight, leaving: maintenance }));
+      const definition = known.backends.get(backend)?.servers.get(server)?.definition;
+      servers.set(backend, found.set(server, { weight, leaving: maintenance, definition }));
     }
     return {
       parts: known.parts,
       backends: new Map(
-        [...known.backends].map(([name, { head }]) => [
-          name,
-          { head, servers: servers.get(name) ?? new Map() },
-        ]),
+        [...known.backends]
+          .filter(([name]) => there.has(name))
+          .map(([name, { head }]) => [name, { head, servers: servers.get(name) ?? new Map() }]),
       ),
-      maps: { "routes.map": routes, "splits.map": splits },
+      maps: { ...known.maps, ...maps },
     };
   }
 

@@ -1,7 +1,7 @@
 /** The sections of the configuration that do not depend on services. */
-import type { ServiceOptions } from "../../../model/meta";
 import type { Settings } from "../../../model/settings";
 import type { RenderOptions } from "./render";
+import { shapeSections } from "./shapes";
 import { binds, lines } from "./text";
 
 /** How long connections of before a reload or a stop may go on: long enough for a download, and bounded. */
@@ -66,26 +66,24 @@ export function defaultsSections(settings: Settings, options: RenderOptions): st
     "load-server-state-from-file global",
   ];
   return (
-    lines("defaults http", [
+    lines("defaults http:common", [
       "mode http",
       ...common,
       "timeout http-request 10s",
       "timeout http-keep-alive 60s",
       "retry-on conn-failure empty-response",
-      "errorfiles json",
       // A worker that hands over after a reload answers one more request on each idle connection before it closes it;
       // closed at once, a request that is on its way would fail.
       "option idle-close-on-response",
       "option httpchk",
-      "http-check send meth HEAD uri / ver HTTP/1.1 hdr Host localhost hdr User-Agent switchyard-health-check",
-      // Any service that speaks HTTP is up, also one that has nothing at / (404) or no HEAD (405, 501).
-      "http-check expect status 200-499,501",
     ]) +
+    "\n" +
+    shapeSections(options.dir) +
     "\n" +
     lines("defaults tcp", ["mode tcp", ...common, "option tcplog"]) +
     "\n" +
     // HAProxy's own metrics, for the admin port to pass on.
-    lines("frontend metrics from http", [
+    lines("frontend metrics from http:common", [
       `bind unix@${options.runDir}/metrics.sock mode 600`,
       "no log",
       "http-request use-service prometheus-exporter",
@@ -93,19 +91,9 @@ export function defaultsSections(settings: Settings, options: RenderOptions): st
   );
 }
 
-/** A service that names a path for its health means it: only 2xx and 3xx will do. */
-export function checkLines({ healthPath, host }: ServiceOptions): string[] {
-  if (healthPath === undefined && host === undefined) return [];
-  const what = healthPath === undefined ? "meth HEAD uri /" : `meth GET uri ${healthPath}`;
-  return [
-    `http-check send ${what} ver HTTP/1.1 hdr Host ${host ?? "localhost"} hdr User-Agent switchyard-health-check`,
-    `http-check expect status ${healthPath === undefined ? "200-499,501" : "200-399"}`,
-  ];
-}
-
 /** The credentials stay in HAProxy's environment; the file only names them. */
 export function statsFrontend(port: number, options: RenderOptions): string {
-  return lines("frontend stats from http", [
+  return lines("frontend stats from http:common", [
     ...binds(port, options),
     "no log",
     "stats enable",

@@ -12,6 +12,19 @@ export const renderOptions: RenderOptions = {
   ipv6: false,
 };
 
+/** A healthy instance of a service with tag `rest`. */
+export const instance = (service: string, port: number, given: Partial<Instance> = {}): Instance => ({
+  service,
+  id: `${service}:${port}`,
+  node: "n",
+  address: "10.0.0.1",
+  port,
+  tags: ["rest"],
+  meta: {},
+  healthy: true,
+  ...given,
+});
+
 const hostileText = fc.oneof(
   fc.string(),
   fc.string({ unit: "binary" }),
@@ -71,7 +84,7 @@ const meta = fc
   )
   .map((entries) => Object.fromEntries(entries));
 
-const instance: fc.Arbitrary<Instance> = fc.record({
+const anyInstance: fc.Arbitrary<Instance> = fc.record({
   service: name,
   id: hostileText,
   node: hostileText,
@@ -109,7 +122,7 @@ const values = fc
 
 /** Catalogs with much that is right and something that is not. */
 export const catalogs: fc.Arbitrary<Catalog> = fc.record({
-  instances: fc.array(instance, { maxLength: 12 }),
+  instances: fc.array(anyInstance, { maxLength: 12 }),
   kv: values,
 });
 
