@@ -11,6 +11,8 @@ export interface HaproxyPaths {
   readonly worker: string;
 }
 
+/** HAProxy warns of every server that is not up yet, 200 bytes each; more than this ends the check as a failure. */
+const maxWarnings = 256 * 1024 * 1024;
 const firstDelay = 200;
 const longestDelay = 10_000;
 const pollWhileStopping = 100;
@@ -109,7 +111,8 @@ export class Haproxy {
   /** What HAProxy says against a configuration file; nothing when it would load it. */
   validate(config: string): Promise<string | undefined> {
     return new Promise((resolve) => {
-      execFile("haproxy", ["-c", "-f", config], { timeout: 30_000 }, (error, stdout, stderr) => {
+      const limits = { timeout: 30_000, maxBuffer: maxWarnings };
+      execFile("haproxy", ["-c", "-f", config], limits, (error, stdout, stderr) => {
         if (error === null) resolve(undefined);
         else resolve(firstAlerts(`${stdout}\n${stderr}`) || error.message);
       });
