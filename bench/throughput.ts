@@ -24,7 +24,7 @@ import { ports } from "./ports";
 import { untilStatus } from "./probe";
 import { addressOf, Registry, type Registration } from "./registry";
 import { byAcls, byMap, forFabio, forTraefik, routeMap } from "./routing";
-import { randomRoutes, wrk, wrkVersion, type Burst } from "./wrk";
+import { randomRoutes, routeName, wrk, wrkVersion, type Burst } from "./wrk";
 
 // (b) What routing costs, and how that grows with the number of routes. The balancer has a core for itself, on one
 // thread, and the load and the instances share the other, so that the balancer is what limits the rate.
@@ -54,7 +54,7 @@ interface Measured extends Burst {
 
 const routesOf = (count: number): Registration[] =>
   Array.from({ length: count }, (_, index) => ({
-    name: `r${index}`,
+    name: routeName(index),
     address: addressOf(index),
     port: ports.origin,
     node: `node-${Math.floor(index / 100)}`,
