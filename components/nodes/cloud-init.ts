@@ -83,7 +83,6 @@ export function userData({ name, authorizedKey, hostKey }: UserDataArgs): string
         },
       ],
       ssh_deletekeys: true,
-      ssh_genkeytypes: [],
       ssh_keys: { ed25519_private: hostKey.privateKey, ed25519_public: hostKey.publicKey },
       write_files: Object.entries(files).map(([path, content]) => ({ path, permissions: "0644", content })),
       package_update: true,
