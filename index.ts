@@ -4,6 +4,7 @@ import { Images } from "./components/image";
 import { LoadBalancer } from "./components/load-balancer";
 import { createNodes } from "./components/nodes";
 import { bridgeAddressOf, quorum, type DockerNode } from "./components/nodes/node";
+import { enforcePolicy } from "./components/policy";
 import { RandomKey } from "./components/random-key";
 import { Registrator } from "./components/registrator";
 import { describeRoutes, describeServices, planRouting } from "./components/routing";
@@ -13,6 +14,7 @@ import { SwarmCluster } from "./components/swarm-cluster";
 // From the configuration to a running stack, in the order in which the parts need each other.
 const config = loadConfig();
 const routing = planRouting(config.services, config.ports);
+enforcePolicy();
 const dockerNodes = createNodes(config);
 const images = new Images(dockerNodes, { base: config.baseImage });
 const gossipKey = new RandomKey("gossip", { bytes: 32 }).key;

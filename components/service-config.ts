@@ -37,8 +37,8 @@ export interface ServiceConfig {
   readonly env: Readonly<Record<string, string>>;
   /** Routing options, as `SERVICE_<KEY>` labels: `health_path`, `weight`, `host`, `path`, `tcp_port`, … */
   readonly meta: Readonly<Record<string, string>>;
-  /** Docker health check instead of the image's own. */
-  readonly healthCheck?: HealthCheckConfig;
+  /** Docker health check instead of the image's own; `image` says that the image has one, which nobody can see here. */
+  readonly healthCheck?: HealthCheckConfig | "image";
   /** Time that an instance has for ending its work, in seconds. Default 10. */
   readonly stopGracePeriodSeconds: number;
 }
@@ -158,7 +158,8 @@ function parseSource(
   return { build: text(build, `${key}.build`, /^[a-z0-9]+(-[a-z0-9]+)*$/, form) };
 }
 
-function parseHealthCheck(value: unknown, key: string): HealthCheckConfig {
+function parseHealthCheck(value: unknown, key: string): HealthCheckConfig | "image" {
+  if (value === "image") return value;
   const fields = mapping(value, key);
   onlyKeys(fields, key, healthCheckKeys);
   return {

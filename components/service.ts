@@ -38,7 +38,9 @@ export class Service extends pulumi.ComponentResource {
         // Every node has a load balancer; of them all DNS would name any, this is the one next door.
         hosts: { [loadBalancerHost]: args.dns },
         ...(limits && { limits }),
-        ...(healthCheck && { healthCheck: { ...healthCheck, test: ["CMD", ...healthCheck.command] } }),
+        ...(typeof healthCheck === "object" && {
+          healthCheck: { ...healthCheck, test: ["CMD", ...healthCheck.command] },
+        }),
         stopGracePeriodSeconds: config.stopGracePeriodSeconds,
       },
       { parent: this },
@@ -48,9 +50,15 @@ export class Service extends pulumi.ComponentResource {
 }
 
 /** Labels by which Registrator registers the instances; see its conventions. */
-export function registration({ name, type, meta }: ServiceConfig): Record<string, string> {
+export function registration({ name, type, meta, healthCheck }: ServiceConfig): Record<string, string> {
   const options = Object.entries(meta).map(
     ([key, value]) => [`SERVICE_${key.toUpperCase()}`, value] as const,
   );
-  return { ...Object.fromEntries(options), SERVICE_NAME: name, SERVICE_TAGS: type };
+  return {
+    ...Object.fromEntries(options),
+    SERVICE_NAME: name,
+    SERVICE_TAGS: type,
+    // For the policy, which cannot see into an image.
+    ...(healthCheck === "image" && { "switchyard.healthcheck": "image" }),
+  };
 }

@@ -224,7 +224,12 @@ describe("under constant requests", () => {
     const load = startLoad(`${base}/hello/v1`);
 
     stack.configure([
-      { ...hello("hello/v1", { replicas: 3 }), build: undefined, image: "e2e/hello:next" },
+      {
+        ...hello("hello/v1", { replicas: 3 }),
+        build: undefined,
+        image: "e2e/hello:next",
+        healthCheck: "image",
+      },
       ...initial.slice(1),
     ]);
     expect(await stack.up()).toMatchObject({ code: 0 });

@@ -1,0 +1,158 @@
+/**
+ * What no resource of a stack may be, whatever made it: each rule looks at some inputs of some types and says in a
+ * sentence what is wrong and how to put it right. Pure.
+ */
+import { worldwide } from "./world";
+
+/** A resource as it is registered; of its inputs those that the rule asked for, as far as they are known. */
+export interface Registration {
+  readonly type: string;
+  readonly name: string;
+  /** The type of the component that it belongs to. */
+  readonly parentType?: string | undefined;
+  readonly inputs: Readonly<Record<string, unknown>>;
+}
+
+/** What is known of the images that the program itself builds. */
+export interface BuiltImages {
+  /** Whether the image, by its name without tag or digest, was built from a Dockerfile with a HEALTHCHECK. */
+  readonly hasHealthCheck: (repository: string) => boolean;
+}
+
+export interface Rule {
+  readonly name: string;
+  readonly types: readonly string[];
+  /** The inputs it looks at; nothing of the resource is made before they have been seen. */
+  readonly inputs: readonly [guard: string, ...others: string[]];
+  readonly check: (registration: Registration, images: BuiltImages) => string | undefined;
+}
+
+export const container = "docker:index/container:Container";
+export const swarmService = "pulumi-nodejs:dynamic/switchyard:SwarmService";
+const image = "docker:index/image:Image";
+const remoteImage = "docker:index/remoteImage:RemoteImage";
+const registrator = "switchyard:index:Registrator";
+
+export const rules: readonly Rule[] = [
+  worldwide,
+  {
+    name: "no :latest",
+    types: [container, swarmService, remoteImage, image],
+    inputs: ["image", "name", "build"],
+    check: ({ type, inputs }) => {
+      const used = type === image ? baseOf(inputs["build"]) : inputs[type === remoteImage ? "name" : "image"];
+      if (typeof used !== "string" || !isLatest(used)) return undefined;
+      return `uses the image ${used}, which is whatever it is today: name a version or a digest, as in ${parseImage(used).repository}:1.2.3`;
+    },
+  },
+  {
+    name: "a health check on every service",
+    types: [container, swarmService],
+    inputs: ["image", "healthCheck", "healthcheck", "labels"],
+    check: ({ type, inputs }, images) => {
+      const labels = labelsOf(inputs["labels"]);
+      if (type === container && labels.get("SERVICE_IGNORE") !== undefined) return undefined;
+      const used = inputs["image"];
+      const checked =
+        given(inputs["healthCheck"]) ||
+        given(inputs["healthcheck"]) ||
+        [...labels.keys()].some(isCheckLabel) ||
+        typeof used !== "string" ||
+        images.hasHealthCheck(parseImage(used).repository);
+      return checked
+        ? undefined
+        : "has no health check, so that nobody would know when it fails: give it a healthCheck (a command, or the word image where the image has one of its own), meta.health_path, or one of Registrator's, such as meta.check_tcp";
+    },
+  },
+  {
+    name: "the Docker socket only in Registrator",
+    types: [container],
+    inputs: ["volumes"],
+    check: ({ parentType, inputs }) =>
+      parentType !== registrator && mounts(inputs["volumes"], "hostPath").some(holdsSocket)
+        ? "mounts the Docker socket, and with it whoever gets into the container gets the node: only Registrator may"
+        : undefined,
+  },
+  {
+    name: "the Docker socket only in Registrator",
+    types: [container],
+    inputs: ["mounts"],
+    check: ({ parentType, inputs }) =>
+      parentType !== registrator && mounts(inputs["mounts"], "source").some(holdsSocket)
+        ? "mounts the Docker socket, and with it whoever gets into the container gets the node: only Registrator may"
+        : undefined,
+  },
+];
+
+/** What is wrong with a resource, by the first rule that it breaks. */
+export function violation(registration: Registration, images: BuiltImages): string | undefined {
+  for (const rule of rules.filter(({ types }) => types.includes(registration.type))) {
+    const found = rule.check(registration, images);
+    if (found !== undefined) return describe(registration, found);
+  }
+  return undefined;
+}
+
+export const describe = ({ type, name }: Registration, found: string): string =>
+  `${type.split(":").at(-1) ?? type} "${name}" ${found}.`;
+
+export interface Image {
+  readonly repository: string;
+  readonly tag?: string;
+  readonly digest?: string;
+}
+
+/** `registry:5000/team/shop:1.2@sha256:…` in its parts. */
+export function parseImage(reference: string): Image {
+  const [named = "", digest] = reference.split("@");
+  const colon = named.lastIndexOf(":");
+  const tagged = colon > named.lastIndexOf("/");
+  return {
+    repository: tagged ? named.slice(0, colon) : named,
+    ...(tagged ? { tag: named.slice(colon + 1) } : {}),
+    ...(digest === undefined ? {} : { digest }),
+  };
+}
+
+/** An image without tag or digest, as an id or a digest alone is not, is `:latest` as well. */
+function isLatest(reference: string): boolean {
+  if (/^(sha256:)?[0-9a-f]{64}$/.test(reference)) return false;
+  const { tag = "latest", digest } = parseImage(reference);
+  return digest === undefined && tag === "latest";
+}
+
+/** The base that an image is built upon. */
+function baseOf(build: unknown): unknown {
+  const args = isMapping(build) ? build["args"] : undefined;
+  return isMapping(args) ? args["BASE"] : undefined;
+}
+
+/** A check by Consul, by the load balancer, or by Docker as the image has it. */
+const isCheckLabel = (label: string): boolean =>
+  /^SERVICE_(\d+_)?(CHECK_(HTTP|HTTPS|SCRIPT|TTL|TCP|GRPC)|HEALTH_PATH)$/.test(label) ||
+  label === "switchyard.healthcheck";
+
+/** Labels of a container (a list) or of a service (a mapping). */
+function labelsOf(labels: unknown): ReadonlyMap<string, unknown> {
+  if (Array.isArray(labels))
+    return new Map(labels.filter(isMapping).map(({ label, value }) => [String(label), value]));
+  return new Map(isMapping(labels) ? Object.entries(labels) : []);
+}
+
+const mounts = (list: unknown, key: string): string[] =>
+  Array.isArray(list) ? list.filter(isMapping).flatMap(({ [key]: path }) => (typeof path === "string" ? [path] : [])) : []; // prettier-ignore
+
+/** The socket itself, or a folder that it is in. */
+function holdsSocket(hostPath: string): boolean {
+  const path = hostPath.replace(/\/+/g, "/").replace(/(.)\/$/, "$1");
+  return path.endsWith("docker.sock") || ["/", "/run", "/var", "/var/run"].includes(path);
+}
+
+function given(check: unknown): boolean {
+  if (!isMapping(check)) return false;
+  const test = check["test"] ?? check["tests"];
+  return !(Array.isArray(test) && test[0] === "NONE");
+}
+
+const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);

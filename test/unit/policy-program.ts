@@ -1,0 +1,45 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+
+import { enforcePolicy } from "../../components/policy";
+
+// A program that breaks the policy in the way that its argument says, run against mocks; prints what was registered.
+
+const broken: Readonly<Record<string, () => void>> = {
+  "at once": () => new docker.Container("it", { name: "it", image: "nginx:latest" }),
+  "by an output": () => new docker.Container("it", { name: "it", image: pulumi.output("nginx").apply((name) => `${name}:latest`) }), // prettier-ignore
+  "in a list": () =>
+    new docker.Container("it", {
+      image: "nginx:1.29",
+      labels: [{ label: "SERVICE_IGNORE", value: "true" }],
+      volumes: [{ hostPath: pulumi.output("/run/docker.sock"), containerPath: "/socket" }],
+    }),
+  "in no way": () =>
+    new docker.Container("it", {
+      image: pulumi.secret("nginx:1.29"),
+      labels: [{ label: "SERVICE_IGNORE", value: "true" }],
+    }),
+};
+
+async function main(how: string): Promise<void> {
+  await pulumi.runtime.setMocks({
+    call: ({ token }) => Promise.reject(new Error(token)),
+    newResource: ({ name, inputs }) => {
+      console.log(`registered ${name}`);
+      return { id: name, state: inputs as object };
+    },
+  });
+  await pulumi.runtime.runInPulumiStack(() => {
+    enforcePolicy();
+    broken[how]?.();
+    return Promise.resolve();
+  });
+  await pulumi.runtime.disconnect();
+}
+
+const fail = (error: unknown): void => {
+  console.error(error instanceof Error ? error.message : String(error));
+  process.exit(1);
+};
+process.on("unhandledRejection", fail);
+void main(process.argv[2] ?? "").catch(fail);

@@ -1,0 +1,26 @@
+import { expect, test } from "vitest";
+
+import { run } from "../../preview/run";
+
+/** A process of its own: a resource whose inputs fail is an unhandled rejection, as it is in Pulumi. */
+const program = (how: string) =>
+  run(process.execPath, ["-r", "ts-node/register/transpile-only", "test/unit/policy-program.ts", how]);
+
+test.each([
+  ["at once", /Container "it" uses the image nginx:latest.*\(Policy: no :latest\)/],
+  ["by an output", /Container "it" uses the image nginx:latest/],
+  ["in a list", /Container "it" mounts the Docker socket/],
+])(
+  "a resource that breaks the policy %s fails the program and is not made",
+  async (how, message) => {
+    const { code, stdout, stderr } = await program(how);
+    expect(stderr).toMatch(message);
+    expect(stdout).not.toContain("registered it");
+    expect(code).toBe(1);
+  },
+  60_000,
+);
+
+test("a resource that keeps to it is made", async () => {
+  expect(await program("in no way")).toMatchObject({ code: 0, stdout: expect.stringContaining("registered it") as string }); // prettier-ignore
+}, 60_000);
