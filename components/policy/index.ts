@@ -16,6 +16,13 @@ export class PolicyError extends pulumi.RunError {}
 export function enforcePolicy(): void {
   const healthChecked = new Set<string>();
   const images = { hasHealthCheck: (repository: string) => healthChecked.has(repository) };
+  // Nothing is registered before the program has been read to its end, so that a run that is refused has touched nothing.
+  let refused = false;
+  const read = new Promise<pulumi.Resource[]>((resolve) => {
+    setImmediate(() => {
+      if (!refused) resolve([]);
+    });
+  });
 
   pulumi.runtime.registerStackTransformation(({ type, name, props, opts }) => {
     if (type === "docker:index/image:Image") noteHealthCheck(props, healthChecked);
@@ -25,12 +32,13 @@ export function enforcePolicy(): void {
       const check = (known: Registration["inputs"]): void => {
         const registration = { type, name, parentType, inputs: known };
         const found = rule.check(registration, images);
-        if (found !== undefined)
-          throw new PolicyError(`${describe(registration, found)} (Policy: ${rule.name})`);
+        if (found === undefined) return;
+        refused = true;
+        throw new PolicyError(`${describe(registration, found)} (Policy: ${rule.name})`);
       };
       guard(rule, inputs, check);
     }
-    return { props: inputs, opts };
+    return { props: inputs, opts: pulumi.mergeOptions(opts, { dependsOn: read }) };
   });
 }
 

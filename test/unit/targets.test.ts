@@ -157,7 +157,9 @@ describe("what must never be", () => {
   const more = {
     httpPort: 8080,
     certificates: "/etc/certificates",
-    services: [{ name: "db", image: "db", port: 5432, type: "tcp", meta: { tcp_port: 5432 } }],
+    services: [
+      { name: "db", image: "db:1", port: 5432, type: "tcp", meta: { tcp_port: 5432, check_tcp: "true" } },
+    ],
   };
 
   test("a port open to the world but 80 and 443, on aws", async () => {
