@@ -21,6 +21,10 @@ stack_file=Pulumi.$stack.yaml
 passphrase_file=.switchyard/passphrase
 export PULUMI_SKIP_UPDATE_CHECK=1
 export PULUMI_NODEJS_TRANSPILE_ONLY=${PULUMI_NODEJS_TRANSPILE_ONLY:-true} # types are script/test's business
+# A secret that a CI system does not have is an empty variable, which is not the same as none for the CLI.
+for variable in PULUMI_ACCESS_TOKEN PULUMI_BACKEND_URL PULUMI_CONFIG_PASSPHRASE; do
+  [ -n "${!variable:-}" ] || unset "$variable"
+done
 if [ -z "${PULUMI_ACCESS_TOKEN:-}" ]; then
   export PULUMI_BACKEND_URL=${PULUMI_BACKEND_URL:-file://$PWD/.switchyard/pulumi}
 fi
