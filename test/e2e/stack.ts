@@ -13,14 +13,17 @@ export interface Outcome {
 /** A service as it stands in a stack file. */
 export type ServiceEntry = Readonly<Record<string, unknown>> & { readonly name: string };
 
-const name = "e2e";
-const file = `Pulumi.${name}.yaml`;
+/** A stack of the end-to-end suite: driven as a user does, by editing its file and running the scripts. */
+export class TestStack {
+  private readonly file: string;
 
-/** The stack of the end-to-end suite: driven as a user does, by editing its file and running the scripts. */
-export const stack = {
+  constructor(private readonly name: string) {
+    this.file = `Pulumi.${name}.yaml`;
+  }
+
   /** Writes the stack file anew; the secrets that `script/up` put into it stay. */
   configure(services: readonly ServiceEntry[], settings: Readonly<Record<string, unknown>> = {}): void {
-    const before = readStackFile();
+    const before = this.read();
     const kept = Object.fromEntries(
       Object.entries(before.config ?? {}).filter(([key]) =>
         /:(statsPassword|baseImage|consulImage)$/.test(key),
@@ -30,31 +33,34 @@ export const stack = {
       Object.entries(settings).map(([key, value]) => [`switchyard:${key}`, value]),
     );
     const config = { ...kept, ...own, "switchyard:services": services };
-    writeFileSync(file, stringify({ ...before, config }));
-  },
+    writeFileSync(this.file, stringify({ ...before, config }));
+  }
 
-  up: (...args: string[]) => script("up", ...args),
-  preview: (...args: string[]) => script("preview", ...args),
-  down: (...args: string[]) => script("down", ...args),
-  outputs: (...args: string[]) => script("outputs", ...args),
+  up = (...args: string[]) => this.script("up", ...args);
+  preview = (...args: string[]) => this.script("preview", ...args);
+  down = (...args: string[]) => this.script("down", ...args);
+  outputs = (...args: string[]) => this.script("outputs", ...args);
 
   /** Forgets the stack; to be called after `down`. */
   forget(): void {
-    rmSync(file, { force: true });
-  },
-};
+    rmSync(this.file, { force: true });
+  }
 
-function readStackFile(): { config?: Record<string, unknown> } {
-  try {
-    return parse(readFileSync(file, "utf8")) as { config?: Record<string, unknown> };
-  } catch {
-    return {};
+  private read(): { config?: Record<string, unknown> } {
+    try {
+      return parse(readFileSync(this.file, "utf8")) as { config?: Record<string, unknown> };
+    } catch {
+      return {};
+    }
+  }
+
+  private script(command: string, ...args: string[]): Promise<Outcome> {
+    return run(`script/${command}`, args, { STACK: this.name });
   }
 }
 
-function script(command: string, ...args: string[]): Promise<Outcome> {
-  return run(`script/${command}`, args, { STACK: name });
-}
+/** The one that most of the suite shares. */
+export const stack = new TestStack("e2e");
 
 /** Runs a program to its end; its output, both streams in order, is kept. */
 export function run(

@@ -1,0 +1,220 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { get, startLoad, until, type Answer, type LoadResult } from "./http";
+import { makeMachines, removeMachines, type Machine } from "./machines";
+import { TestStack, type ServiceEntry } from "./stack";
+
+// The story of a stack on three machines, told in order: each part starts from what the part before it left.
+
+const stack = new TestStack("cluster");
+const hello = (replicas: number): ServiceEntry => ({
+  name: "hello/v1",
+  build: "hello",
+  port: 8080,
+  replicas,
+  env: { NAME: "hello/v1" },
+});
+
+let machines: Machine[];
+let before: string[];
+const machine = (name: string): Machine => {
+  const found = machines.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`there is no machine ${name}`);
+  return found;
+};
+const urlOf = ({ address }: Machine): string => `http://${address}/hello/v1`;
+const configure = (replicas: number, ...names: string[]): void => {
+  const hosts = names
+    .map(machine)
+    .map(({ name, address, dockerHost }) => ({ name, address, docker: dockerHost }));
+  stack.configure([hello(replicas)], { target: "hosts", hosts });
+};
+
+beforeAll(async () => {
+  machines = await makeMachines("one", "two", "three");
+  before = await Promise.all(machines.map(belongings));
+});
+
+afterAll(async () => {
+  await stack.down();
+  stack.forget();
+  await removeMachines(machines);
+});
+
+describe("a stack of two machines", () => {
+  test("answers at both, from instances on both", async () => {
+    configure(4, "one", "two");
+    expect(await stack.up()).toMatchObject({ code: 0 });
+    for (const name of ["one", "two"]) expect((await answering(machine(name))).size, name).toBe(4);
+    expect(await instancesOn(machine("one"))).not.toHaveLength(0);
+    expect(await instancesOn(machine("two"))).not.toHaveLength(0);
+  });
+
+  test("is left alone by a second up", async () => {
+    expect(await stack.up("--expect-no-changes")).toMatchObject({ code: 0 });
+  });
+
+  test("takes a third one in, and no request fails", async () => {
+    const loads = ["one", "two"].map((name) => startLoad(urlOf(machine(name)), { perSecond: 100 }));
+    const running = await instancesOn(machine("one"));
+    configure(6, "one", "two", "three");
+    expect(await stack.up()).toMatchObject({ code: 0 });
+    expect(await instancesOn(machine("three"))).not.toHaveLength(0);
+    expect(await instancesOn(machine("one"))).toEqual(expect.arrayContaining(running));
+    for (const name of ["one", "two", "three"]) expect((await answering(machine(name))).size, name).toBe(6);
+    for (const load of loads) expect((await load.stop()).failures).toEqual({});
+    expect(await servers()).toEqual(["one", "three", "two"]);
+  });
+
+  test("an instance reaches the load balancer next door by its name", async () => {
+    for (const name of ["one", "three"]) {
+      const [instance = ""] = await instancesOn(machine(name));
+      const code = 'fetch("http://rest.service.consul/hello/v1")';
+      await machine(name).docker("exec", instance, "node", "-e", code);
+      const log = await machine(name).docker("logs", "--tail", "100", "rest");
+      expect(log, name).toContain("rest.service.consul");
+    }
+  });
+});
+
+describe("a machine that dies", () => {
+  test("costs the others no request but those it had, and its instances start elsewhere", async () => {
+    const loads = ["one", "two"].map((name) => startLoad(urlOf(machine(name)), { perSecond: 100 }));
+    await sleep(1000);
+    const started = Date.now();
+    await machine("three").kill();
+    const gone = Promise.all(
+      ["one", "two"].map((name) => withoutInstancesOf(machine(name), machine("three"))),
+    );
+    await gone;
+    const seconds = (Date.now() - started) / 1000;
+    console.log(`a dead machine's routes were gone everywhere after ${seconds.toFixed(1)} s`);
+    expect(seconds).toBeLessThan(5);
+    for (const name of ["one", "two"]) await answering(machine(name), 6);
+    const results = await Promise.all(loads.map((load) => load.stop()));
+    console.log("requests while it died:", JSON.stringify(results));
+    for (const result of results) expect(failuresOf(result)).toBe(0);
+  });
+
+  test("is one of them again when it comes back", async () => {
+    const load = startLoad(urlOf(machine("one")), { perSecond: 100 });
+    await machine("three").start();
+    expect((await until(urlOf(machine("three")), is200, { seconds: 60 })).status).toBe(200);
+    await expect.poll(servers, { timeout: 30_000 }).toEqual(["one", "three", "two"]);
+    await expect.poll(readyNodes, { timeout: 60_000 }).toBe(3);
+    expect((await load.stop()).failures).toEqual({});
+    expect(await stack.up("--expect-no-changes")).toMatchObject({ code: 0 });
+  });
+});
+
+describe("a cut link", () => {
+  test("costs no request at the machines on either side once they know, and none when it is back", async () => {
+    const load = startLoad(urlOf(machine("one")), { perSecond: 100 });
+    await machine("two").connected(false);
+    await withoutInstancesOf(machine("one"), machine("two"));
+    await sleep(5000);
+    await machine("two").connected(true);
+    expect((await until(urlOf(machine("two")), is200, { seconds: 60 })).status).toBe(200);
+    await expect.poll(servers, { timeout: 30_000 }).toEqual(["one", "three", "two"]);
+    await expect.poll(readyNodes, { timeout: 60_000 }).toBe(3);
+    const result = await load.stop();
+    console.log("requests while a link was cut:", JSON.stringify(result));
+    expect(result.failures).toEqual({});
+  });
+});
+
+describe("a machine that is taken out", () => {
+  test("is left by its instances first, and forgotten", async () => {
+    const loads = ["one", "two"].map((name) => startLoad(urlOf(machine(name)), { perSecond: 100 }));
+    configure(4, "one", "two");
+    expect(await stack.up()).toMatchObject({ code: 0 });
+    for (const load of loads) expect((await load.stop()).failures).toEqual({});
+    expect(await belongings(machine("three"))).toBe(before[2]);
+    const members = await machine("one").docker("exec", "consul", "consul", "members");
+    expect(members).not.toContain("three");
+    expect(await readyNodes()).toBe(2);
+    for (const name of ["one", "two"]) expect((await answering(machine(name))).size, name).toBe(4);
+  });
+
+  test("so can be the first one, and the stack lives on", async () => {
+    const load = startLoad(urlOf(machine("two")), { perSecond: 100 });
+    configure(2, "two");
+    expect(await stack.up()).toMatchObject({ code: 0 });
+    expect((await load.stop()).failures).toEqual({});
+    expect(await belongings(machine("one"))).toBe(before[0]);
+    expect((await answering(machine("two"), 2)).size).toBe(2);
+  });
+});
+
+describe("down", () => {
+  test("leaves nothing on any machine", async () => {
+    expect(await stack.down()).toMatchObject({ code: 0 });
+    expect(await Promise.all(machines.map(belongings))).toEqual(before);
+  });
+});
+
+const is200 = ({ status }: Answer): boolean => status === 200;
+const failuresOf = ({ failures }: LoadResult): number =>
+  Object.values(failures).reduce((sum, count) => sum + count, 0);
+
+/** The instances that answer at a machine's load balancer; waits until there are as many as wished. */
+async function answering(at: Machine, wished = 0): Promise<Set<string>> {
+  const deadline = Date.now() + 90_000;
+  for (;;) {
+    const names = new Set<string>();
+    for (let i = 0; i < 40; i++) {
+      const { status, body } = await get(urlOf(at));
+      if (status === 200) names.add(String((JSON.parse(body) as Record<string, unknown>)["hostname"]));
+    }
+    if (names.size >= wished || Date.now() > deadline) return names;
+  }
+}
+
+/** Ids of the service's running containers on a machine. */
+async function instancesOn(of: Machine): Promise<string[]> {
+  const ids = await of.docker("ps", "-q", "--filter", "label=com.docker.swarm.service.name=hello-v1");
+  return ids.split("\n").filter((id) => id !== "");
+}
+
+interface Routes {
+  readonly services: readonly { readonly instances: readonly { address: string; state: string }[] }[];
+}
+
+/** Waits until a machine's load balancer sends nothing to another one. */
+async function withoutInstancesOf(at: Machine, other: Machine): Promise<void> {
+  const deadline = Date.now() + 30_000;
+  while (Date.now() < deadline) {
+    await sleep(100);
+    const page = await at.docker("exec", "rest", "node", "-e", fetchRoutes);
+    const { services } = JSON.parse(page) as Routes;
+    const used = services.flatMap(({ instances }) => instances).filter(({ state }) => state === "up");
+    if (!used.some(({ address }) => address.startsWith(`${other.address}:`))) return;
+  }
+  throw new Error(`the load balancer of ${at.name} still sends requests to ${other.name}`);
+}
+const fetchRoutes = `fetch("http://127.0.0.1:8404/routes").then((r) => r.text()).then((t) => { console.log(t); })`;
+
+/** Names of Consul's servers that are alive. */
+async function servers(): Promise<string[]> {
+  const members = await machine("one").docker("exec", "consul", "consul", "members");
+  const alive = members.split("\n").filter((line) => /\balive\b.*\bserver\b/.test(line));
+  return alive.map((line) => line.split(/\s+/)[0] ?? "").sort();
+}
+
+async function readyNodes(): Promise<number> {
+  const nodes = await machine("one").docker("node", "ls", "--format", "{{.Status}}");
+  return nodes.split("\n").filter((status) => status === "Ready").length;
+}
+
+/** All that a stack could leave on a machine. */
+async function belongings(of: Machine): Promise<string> {
+  const parts = await Promise.all([
+    of.docker("ps", "-aq"),
+    of.docker("network", "ls", "-q", "--no-trunc"),
+    of.docker("volume", "ls", "-q"),
+    of.docker("info", "--format", "{{.Swarm.LocalNodeState}}"),
+  ]);
+  return parts.join("\n");
+}

@@ -1,0 +1,160 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { baseImage, consulImage } from "./bases";
+import { run } from "./stack";
+
+// Several machines on one: each has its own network, host name, mounts and processes, and a Docker Engine of its own
+// with which nothing is shared. Killing its first process is pulling the plug.
+
+const bridge = "sw-e2e";
+const subnet = "10.97.0";
+
+/** A machine on the test's network. */
+export class Machine {
+  readonly address: string;
+  /** Docker URL of its engine. */
+  readonly dockerHost: string;
+  private readonly namespace: string;
+  private readonly link: string;
+  private readonly folder: string;
+  private pid = 0;
+
+  constructor(
+    readonly name: string,
+    number: number,
+  ) {
+    this.address = `${subnet}.${10 + number}`;
+    this.namespace = `sw-e2e-${name}`;
+    this.link = `sw-e2e-${number}`;
+    this.folder = mkdtempSync(join(tmpdir(), `machine-${name}-`));
+    this.dockerHost = `unix://${this.folder}/docker.sock`;
+  }
+
+  /** Lays its cable and switches it on. */
+  async create(): Promise<void> {
+    await sudo("ip", "netns", "add", this.namespace);
+    await sudo(
+      "ip",
+      "link",
+      "add",
+      this.link,
+      "type",
+      "veth",
+      "peer",
+      "name",
+      "eth0",
+      "netns",
+      this.namespace,
+    );
+    await sudo("ip", "link", "set", this.link, "master", bridge, "up");
+    const inside = (...args: string[]) => sudo("ip", "-n", this.namespace, ...args);
+    await inside("addr", "add", `${this.address}/24`, "dev", "eth0");
+    await inside("link", "set", "eth0", "up");
+    await inside("link", "set", "lo", "up");
+    await inside("route", "add", "default", "via", `${subnet}.1`);
+    await this.start();
+    await pipe(["docker", "save", baseImage, consulImage], ["docker", "-H", this.dockerHost, "load", "-q"]);
+  }
+
+  /** Boots: with all that was on its disk. */
+  async start(): Promise<void> {
+    mkdirSync(join(this.folder, "data"), { recursive: true });
+    const boot = `
+      mount --make-rprivate / && mount -t tmpfs tmpfs /run && hostname ${this.name}
+      exec dockerd --data-root ${this.folder}/data -H unix:///run/docker.sock -H ${this.dockerHost} \
+        >>${this.folder}/dockerd.log 2>&1`;
+    const unshare = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    const child = spawn("nsenter", [`--net=/run/netns/${this.namespace}`, ...unshare, "sh", "-c", boot], {
+      detached: true,
+      stdio: "ignore",
+    });
+    this.pid = child.pid ?? 0;
+    for (let patience = 150; !(await this.answers()); patience--) {
+      if (patience === 0) throw new Error(readFileSync(`${this.folder}/dockerd.log`, "utf8").slice(-2000));
+      await sleep(200);
+    }
+  }
+
+  private async answers(): Promise<boolean> {
+    return (await run("docker", ["-H", this.dockerHost, "info"])).code === 0;
+  }
+
+  /** Power off, in the middle of whatever it does. */
+  async kill(): Promise<void> {
+    process.kill(this.pid, "SIGKILL");
+    while (existsSync(`/proc/${this.pid}`)) await sleep(20);
+  }
+
+  /** Pulls the network cable, or plugs it in again. */
+  async connected(on: boolean): Promise<void> {
+    await sudo("ip", "link", "set", this.link, on ? "up" : "down");
+  }
+
+  /** `docker` on its engine. */
+  async docker(...args: string[]): Promise<string> {
+    return sudo("docker", "-H", this.dockerHost, ...args);
+  }
+
+  async destroy(): Promise<void> {
+    if (this.pid !== 0 && existsSync(`/proc/${this.pid}`)) await this.kill();
+    await run("ip", ["netns", "del", this.namespace]);
+    await run("ip", ["link", "del", this.link]);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+const masquerade = ["POSTROUTING", "-s", `${subnet}.0/24`, "!", "-d", `${subnet}.0/24`, "-j", "MASQUERADE"];
+const forwards = [
+  ["FORWARD", "-i", bridge, "-j", "ACCEPT"],
+  ["FORWARD", "-o", bridge, "-j", "ACCEPT"],
+];
+
+/** Makes machines on a network of their own, which reaches the outside as this machine does. */
+export async function makeMachines(...names: string[]): Promise<Machine[]> {
+  await removeNetwork();
+  await sudo("sysctl", "-qw", "net.ipv4.ip_forward=1");
+  await sudo("ip", "link", "add", bridge, "type", "bridge");
+  await sudo("ip", "addr", "add", `${subnet}.1/24`, "dev", bridge);
+  await sudo("ip", "link", "set", bridge, "up");
+  await sudo("iptables", "-t", "nat", "-A", ...masquerade);
+  for (const rule of forwards) await sudo("iptables", "-I", ...rule);
+  const machines = names.map((name, index) => new Machine(name, index + 1));
+  await Promise.all(machines.map((machine) => machine.create()));
+  return machines;
+}
+
+/** Takes the machines away, their network too. */
+export async function removeMachines(machines: readonly Machine[]): Promise<void> {
+  await Promise.all(machines.map((machine) => machine.destroy()));
+  await removeNetwork();
+}
+
+async function removeNetwork(): Promise<void> {
+  await run("ip", ["link", "del", bridge]);
+  await run("iptables", ["-t", "nat", "-D", ...masquerade]);
+  for (const rule of forwards) await run("iptables", ["-D", ...rule]);
+}
+
+/** Runs what only root may; its output, trimmed. */
+async function sudo(program: string, ...args: string[]): Promise<string> {
+  const { code, output } = await run(program, args);
+  if (code !== 0) throw new Error(`${program} ${args.join(" ")}: ${output}`);
+  return output.trim();
+}
+
+/** What the first program writes, the second one reads. */
+function pipe([from = "", ...fromArgs]: string[], [to = "", ...toArgs]: string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const source = spawn(from, fromArgs, { stdio: ["ignore", "pipe", "inherit"] });
+    const target = spawn(to, toArgs, { stdio: [source.stdout, "ignore", "inherit"] });
+    target.on("error", reject);
+    target.on("close", (code) => {
+      if (code === 0) resolve();
+      else reject(new Error(`${to} ${toArgs.join(" ")} ended with ${code}`));
+    });
+  });
+}
