@@ -6,8 +6,9 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import * as esbuild from "esbuild";
 
+import { ImageCopy } from "./docker/image-copy";
 import { ConfigError } from "./config-value";
-import { livesOn, type DockerNode } from "./nodes/node";
+import { goesWith, livesOn, type DockerNode } from "./nodes/node";
 
 /**
  * The images of `templates/`: each is built once on every node, when it is first asked for. Its tag is a hash of all
@@ -15,10 +16,12 @@ import { livesOn, type DockerNode } from "./nodes/node";
  */
 export class Images {
   private readonly built = new Map<string, pulumi.Output<string>>();
+  private readonly brought = new Map<string, ImageCopy>();
 
   constructor(
     private readonly nodes: readonly DockerNode[],
-    private readonly defaults: { readonly base: string },
+    /** `source`: Docker URL of the engine that has the base images which no registry has. */
+    private readonly defaults: { readonly base: string; readonly source: string },
   ) {}
 
   /**
@@ -28,7 +31,7 @@ export class Images {
    * @param base the image to build upon, instead of the default
    * @throws ConfigError where there is no such template
    */
-  build(template: string, { base }: { readonly base: string } = this.defaults): pulumi.Output<string> {
+  build(template: string, { base } = { base: this.defaults.base }): pulumi.Output<string> {
     const before = this.built.get(template);
     if (before !== undefined) return before;
 
@@ -43,17 +46,30 @@ export class Images {
     bundle(context);
     const args = { BASE: base };
     const imageName = `switchyard/${template}:${contentHash(context, args)}`;
-    const images = this.nodes.map(({ name, platform, provider, machine }) => {
-      const build = { context, args, platform };
+    const images = this.nodes.map((node) => {
+      const build = { context, args, platform: node.platform };
+      const dependsOn = this.bring(base, node);
       return new docker.Image(
-        `${name}-${template}`,
+        `${node.name}-${template}`,
         { imageName, build, skipPush: true },
-        livesOn({ provider, machine }),
+        { ...livesOn(node), dependsOn },
       );
     });
     const everywhere = pulumi.all(images.map((image) => image.imageName)).apply(() => imageName);
     this.built.set(template, everywhere);
     return everywhere;
+  }
+
+  /** Brings a base image that `script/bootstrap` has made to a node; any other is pulled where it is built upon. */
+  private bring(image: string, node: DockerNode): pulumi.Resource[] {
+    if (!image.startsWith("switchyard/")) return [];
+    const name = `${node.name}-${image.replace(/\W+/g, "-")}`;
+    const before = this.brought.get(name);
+    if (before !== undefined) return [before];
+    const args = { image, from: this.defaults.source, host: node.host };
+    const copy = new ImageCopy(name, args, goesWith(node));
+    this.brought.set(name, copy);
+    return [copy];
   }
 }
 

@@ -44,7 +44,11 @@ export class SwarmCluster extends pulumi.ComponentResource {
           managers: managers.map(({ host }) => host),
         },
         // The first one goes last: it is the manager through which the others leave.
-        { parent: this, dependsOn: [...after, ...joined.slice(0, 1)] },
+        {
+          parent: this,
+          dependsOn: [...after, ...joined.slice(0, 1)],
+          ...(node.machine && { replaceWith: [node.machine] }),
+        },
       );
       joined.push(member);
     }

@@ -23,16 +23,16 @@ export interface DockerNode {
 }
 
 /**
- * The options of a resource that lives on a node: through the node's own provider; and where the program made the
- * machine itself, gone and replaced with it, since there is nobody left to ask for its removal.
+ * The options of a resource that lives on a machine which the program may have made itself: replaced with it, and gone
+ * with it, since there is nobody left to ask for its removal.
  */
-export function livesOn({
-  provider,
-  machine,
-}: Pick<DockerNode, "provider"> & {
-  readonly machine?: pulumi.Resource | undefined;
-}): pulumi.CustomResourceOptions {
-  return { provider, ...(machine && { deletedWith: machine, replaceWith: [machine] }) };
+export function goesWith({ machine }: Pick<DockerNode, "machine">): pulumi.CustomResourceOptions {
+  return machine === undefined ? {} : { deletedWith: machine, replaceWith: [machine] };
+}
+
+/** The options of a resource that the node's own provider makes. */
+export function livesOn(node: DockerNode): pulumi.CustomResourceOptions {
+  return { provider: node.provider, ...goesWith(node) };
 }
 
 /**

@@ -1,0 +1,69 @@
+import * as pulumi from "@pulumi/pulumi";
+import { api, connect, unless } from "./client";
+
+/** What an {@link ImageCopy} is made from. */
+export interface ImageCopyArgs {
+  /** The image, by a name that means the same content everywhere. */
+  readonly image: pulumi.Input<string>;
+  /** The Docker URL of the engine that has it. */
+  readonly from: pulumi.Input<string>;
+  /** The Docker URL of the engine that is to have it. */
+  readonly host: pulumi.Input<string>;
+}
+
+interface ImageCopyInputs {
+  readonly image: string;
+  readonly from: string;
+  readonly host: string;
+}
+
+interface ImageCopyState extends ImageCopyInputs {
+  /** It was not there before. */
+  readonly sent: boolean;
+}
+
+/** The image's id on an engine; undefined where it does not have it. */
+async function imageId(host: string, image: string): Promise<string | undefined> {
+  const found = await unless([404], api<{ Id: string }>(connect(host), "GET", `/images/${image}/json`));
+  return found?.Id;
+}
+
+export const imageCopyProvider: pulumi.dynamic.ResourceProvider<ImageCopyInputs, ImageCopyState> = {
+  async create(inputs) {
+    const { image, from, host } = inputs;
+    if ((await imageId(host, image)) !== undefined) return { id: image, outs: { ...inputs, sent: false } };
+    if ((await imageId(from, image)) === undefined) {
+      throw new Error(
+        `The image ${image}, which the node at ${host} needs, is not at ${from}: run script/bootstrap`,
+      );
+    }
+    const stream = await connect(from, 0).getImage(image).get();
+    const answer = await connect(host, 0).loadImage(stream, { quiet: true });
+    await new Promise((resolve, reject) => {
+      answer.once("end", resolve).once("error", reject).resume();
+    });
+    if ((await imageId(host, image)) === undefined) {
+      throw new Error(`The image ${image} did not arrive at ${host}: look at the disk space there`);
+    }
+    return { id: image, outs: { ...inputs, sent: true } };
+  },
+  async read(id, props) {
+    if (props === undefined) throw new Error(`import of an ImageCopy (${id}) is not supported`);
+    return { id: (await imageId(props.host, props.image)) === undefined ? "" : id, props };
+  },
+  diff(_id, olds, news) {
+    const replaces = (["image", "host"] as const).filter((key) => olds[key] !== news[key]);
+    return Promise.resolve({ changes: replaces.length > 0, replaces });
+  },
+  async delete(_id, { image, host, sent }) {
+    // 409: something on the node still uses it.
+    if (sent) await unless([404, 409], api(connect(host), "DELETE", `/images/${image}`));
+  },
+};
+
+/** An image that goes from one engine to another without a registry. */
+export class ImageCopy extends pulumi.dynamic.Resource {
+  constructor(name: string, args: ImageCopyArgs, opts?: pulumi.CustomResourceOptions) {
+    super(imageCopyProvider, name, { ...args, sent: undefined }, opts, "switchyard", "ImageCopy");
+  }
+}
