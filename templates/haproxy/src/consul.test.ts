@@ -47,7 +47,7 @@ test("an answer is its index and body; the first question does not wait, later o
   const consul = client([port]);
   expect(await ask(consul)).toMatchObject({ index: 7, body: [], filtered: false });
   await consul.query("kv/a/?recurse", 7, 60, signal);
-  expect(asked).toEqual(["/v1/catalog/nodes", "/v1/kv/a/?recurse&index=7&wait=60s"]);
+  expect(asked).toEqual(["/v1/catalog/nodes?stale", "/v1/kv/a/?recurse&stale&index=7&wait=60s"]);
 });
 
 test.each<[string, number, string, RegExp]>([

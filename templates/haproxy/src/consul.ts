@@ -119,14 +119,16 @@ function ask(
   signal: AbortSignal,
 ): Promise<Answer> {
   const at = `${address.host}:${address.port}`;
-  const separator = path.includes("?") ? "&" : "?";
-  const blocking = index > 0 ? `${separator}index=${index}&wait=${wait}s` : "";
+  // Answered by the server that is asked: one that passed it on to a leader on a node that has just died would wait
+  // for that one's answer much longer than the servers take to elect another.
+  const query = `${path.includes("?") ? "&" : "?"}stale`;
+  const blocking = index > 0 ? `&index=${index}&wait=${wait}s` : "";
   const limit = wait * 1000 + (wait * 1000) / 16 + slack;
   return new Promise((resolve, reject) => {
     const sent = (address.tls ? https : http).request({
       host: address.host,
       port: address.port,
-      path: `/v1/${path}${blocking}`,
+      path: `/v1/${path}${query}${blocking}`,
       agent,
       signal,
       headers: token === undefined ? {} : { "X-Consul-Token": token },
