@@ -29,20 +29,28 @@ function partsOf(node: DockerNode) {
     httpPort: config.ports.consul,
     dnsPort: config.ports.dns,
   });
-  const registrator = new Registrator(`registrator-${node.name}`, {
-    node,
-    image: config.registratorImage ?? images.build("registrator"),
-    consul: consul.httpAddress,
-  });
-  const loadBalancer = new LoadBalancer(`rest-${node.name}`, {
-    node,
-    image: images.build("haproxy"),
-    consul: consul.httpAddress,
-    ports: config.ports,
-    https: config.https,
-    statsUser: config.statsUser,
-    statsPassword: config.statsPassword,
-  });
+  const registrator = new Registrator(
+    `registrator-${node.name}`,
+    {
+      node,
+      image: config.registratorImage ?? images.build("registrator"),
+      consul: consul.httpAddress,
+    },
+    { dependsOn: consul },
+  );
+  const loadBalancer = new LoadBalancer(
+    `rest-${node.name}`,
+    {
+      node,
+      image: images.build("haproxy"),
+      consul: consul.httpAddress,
+      ports: config.ports,
+      https: config.https,
+      statsUser: config.statsUser,
+      statsPassword: config.statsPassword,
+    },
+    { dependsOn: consul },
+  );
   return { node, loadBalancer, after: [registrator, loadBalancer] };
 }
 const [first, ...others] = dockerNodes;

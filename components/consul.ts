@@ -25,8 +25,11 @@ const CONTAINER = "consul";
  * node's Docker bridge only; DNS on the bridge, for the node's containers.
  */
 export class Consul extends pulumi.ComponentResource {
-  /** Where the node's own containers of the host network reach the HTTP API: `127.0.0.1:8500`. */
-  readonly httpAddress: pulumi.Output<string>;
+  /**
+   * Where the node's own containers of the host network reach the HTTP API: `127.0.0.1:8500`. Known from the start, so
+   * that who uses it is not replaced with the agent.
+   */
+  readonly httpAddress: string;
 
   constructor(name: string, args: ConsulArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:Consul", name, {}, opts);
@@ -44,7 +47,7 @@ export class Consul extends pulumi.ComponentResource {
       },
       { parent: this },
     );
-    const container = new docker.Container(
+    new docker.Container(
       name,
       {
         name: CONTAINER,
@@ -76,7 +79,7 @@ export class Consul extends pulumi.ComponentResource {
       },
       { ...livesHere, deleteBeforeReplace: true, dependsOn: member },
     );
-    this.httpAddress = container.id.apply(() => `127.0.0.1:${args.httpPort}`);
+    this.httpAddress = `127.0.0.1:${args.httpPort}`;
     this.registerOutputs({ httpAddress: this.httpAddress });
   }
 }

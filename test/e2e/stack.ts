@@ -62,6 +62,12 @@ export class TestStack {
 /** The one that most of the suite shares. */
 export const stack = new TestStack("e2e");
 
+/** The outcome of what is to succeed; where it did not, an error with all that it said. */
+export function succeeded(outcome: Outcome): Outcome {
+  if (outcome.code !== 0) throw new Error(`it ended with ${outcome.code}:\n${outcome.output}`);
+  return outcome;
+}
+
 /** Runs a program to its end; its output, both streams in order, is kept. */
 export function run(
   program: string,
