@@ -42,6 +42,7 @@ export class Consul extends pulumi.ComponentResource {
       {
         node: node.name,
         servers: servers.map(({ host }) => host),
+        sshOpts: node.sshOpts,
         container: CONTAINER,
         httpPort: args.httpPort,
       },
@@ -110,6 +111,9 @@ export function agentArguments({ name, address, bridge, servers, httpPort, dnsPo
     ports: { http: httpPort, dns: dnsPort },
     // Servers on a LAN need not wait for slow links before they elect one.
     performance: { raft_multiplier: 1 },
+    // Who is a server is the program's business. A dead one that comes back votes at once, as if it had never been
+    // away: were it struck off meanwhile, the loss of another one would leave nobody to elect a leader.
+    autopilot: { cleanup_dead_servers: false },
     // A dead node is known as such after about 3 s instead of 6 (suspicion_mult × probe_interval, and a probe before it).
     gossip_lan: { probe_interval: "500ms", probe_timeout: "300ms" },
     // Answers come from any server, so that DNS goes on during an election.

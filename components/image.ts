@@ -66,7 +66,7 @@ export class Images {
     const name = `${node.name}-${image.replace(/\W+/g, "-")}`;
     const before = this.brought.get(name);
     if (before !== undefined) return [before];
-    const args = { image, from: this.defaults.source, host: node.host };
+    const args = { image, from: this.defaults.source, host: node.host, sshOpts: node.sshOpts };
     const copy = new ImageCopy(name, args, goesWith(node));
     this.brought.set(name, copy);
     return [copy];

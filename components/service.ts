@@ -25,6 +25,7 @@ export class Service extends pulumi.ComponentResource {
       name,
       {
         host: args.swarm.manager,
+        sshOpts: args.swarm.sshOpts,
         swarmId: args.swarm.swarmId,
         owner: pulumi.getStack(),
         name: config.swarmName,

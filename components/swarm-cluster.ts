@@ -19,6 +19,7 @@ interface Member {
 export class SwarmCluster extends pulumi.ComponentResource {
   /** Docker URL of a manager. */
   readonly manager: pulumi.Output<string>;
+  readonly sshOpts: pulumi.Output<readonly string[]> | undefined;
   /** Known once every node is a member, so that the first instances are spread over all of them. */
   readonly swarmId: pulumi.Output<string>;
 
@@ -29,7 +30,12 @@ export class SwarmCluster extends pulumi.ComponentResource {
 
     const swarm = new Swarm(
       name,
-      { host: first.host, advertiseAddr: first.address, owner: pulumi.getStack() },
+      {
+        host: first.host,
+        sshOpts: first.sshOpts,
+        advertiseAddr: first.address,
+        owner: pulumi.getStack(),
+      },
       { parent: this },
     );
     const joined: SwarmMember[] = [];
@@ -38,6 +44,7 @@ export class SwarmCluster extends pulumi.ComponentResource {
         `${name}-${node.name}`,
         {
           host: node.host,
+          sshOpts: node.sshOpts,
           advertiseAddr: node.address,
           swarmId: swarm.swarmId,
           role: managers.includes(node) ? "manager" : "worker",
@@ -53,6 +60,7 @@ export class SwarmCluster extends pulumi.ComponentResource {
       joined.push(member);
     }
     this.manager = first.host;
+    this.sshOpts = first.sshOpts;
     const nodeIds = pulumi.all(joined.map(({ nodeId }) => nodeId));
     this.swarmId = pulumi.all([swarm.swarmId, nodeIds]).apply(([id]) => id);
     this.registerOutputs({ swarmId: this.swarmId });

@@ -47,7 +47,13 @@ async function crypterFor(phrase: string, salt: Buffer): Promise<Omit<Crypter, "
       const bytes = Buffer.from(data, "base64");
       const decipher = createDecipheriv("aes-256-gcm", key, Buffer.from(nonce, "base64"));
       decipher.setAuthTag(bytes.subarray(-16));
-      return Buffer.concat([decipher.update(bytes.subarray(0, -16)), decipher.final()]).toString("utf8");
+      try {
+        return Buffer.concat([decipher.update(bytes.subarray(0, -16)), decipher.final()]).toString("utf8");
+      } catch {
+        throw new UserError(
+          "A secret was encrypted with another passphrase, or under another `encryptionsalt`: restore the stack file's from git.",
+        );
+      }
     },
   };
 }

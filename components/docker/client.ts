@@ -43,6 +43,11 @@ export interface ConnectOptions {
   readonly sshOpts?: readonly string[] | undefined;
 }
 
+/** Whether two resources reach their engines with the same options of `ssh`. */
+export function sameSsh(one: ConnectOptions, other: ConnectOptions): boolean {
+  return (one.sshOpts ?? []).join("\n") === (other.sshOpts ?? []).join("\n");
+}
+
 /** A client for a Docker URL: `unix:///path`, `tcp://host:port` or `ssh://[user@]host[:port]`. */
 export function connect(host: string, options: ConnectOptions = {}): Docker {
   const { connectionTimeout = 30_000, sshOpts } = options;

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
-import { api, connect, unless } from "./client";
+import type Docker from "dockerode";
+import { api, connect, sameSsh, unless } from "./client";
 
 /** What an {@link ImageCopy} is made from. */
 export interface ImageCopyArgs {
@@ -9,12 +10,15 @@ export interface ImageCopyArgs {
   readonly from: pulumi.Input<string>;
   /** The Docker URL of the engine that is to have it. */
   readonly host: pulumi.Input<string>;
+  /** Options of `ssh`, for URLs that begin with `ssh://`. Default: the user's own configuration. */
+  readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
 }
 
 interface ImageCopyInputs {
   readonly image: string;
   readonly from: string;
   readonly host: string;
+  readonly sshOpts?: readonly string[];
 }
 
 interface ImageCopyState extends ImageCopyInputs {
@@ -23,41 +27,47 @@ interface ImageCopyState extends ImageCopyInputs {
 }
 
 /** The image's id on an engine; undefined where it does not have it. */
-async function imageId(host: string, image: string): Promise<string | undefined> {
-  const found = await unless([404], api<{ Id: string }>(connect(host), "GET", `/images/${image}/json`));
+async function imageId(docker: Docker, image: string): Promise<string | undefined> {
+  const found = await unless([404], api<{ Id: string }>(docker, "GET", `/images/${image}/json`));
   return found?.Id;
 }
 
 export const imageCopyProvider: pulumi.dynamic.ResourceProvider<ImageCopyInputs, ImageCopyState> = {
   async create(inputs) {
-    const { image, from, host } = inputs;
-    if ((await imageId(host, image)) !== undefined) return { id: image, outs: { ...inputs, sent: false } };
-    if ((await imageId(from, image)) === undefined) {
+    const { image, from, host, sshOpts } = inputs;
+    // Many megabytes take their time.
+    const options = { connectionTimeout: 0, sshOpts };
+    const [source, target] = [connect(from, options), connect(host, options)];
+    if ((await imageId(target, image)) !== undefined) return { id: image, outs: { ...inputs, sent: false } };
+    if ((await imageId(source, image)) === undefined) {
       throw new Error(
         `The image ${image}, which the node at ${host} needs, is not at ${from}: run script/bootstrap`,
       );
     }
-    const stream = await connect(from, 0).getImage(image).get();
-    const answer = await connect(host, 0).loadImage(stream, { quiet: true });
+    const stream = await source.getImage(image).get();
+    const answer = await target.loadImage(stream, { quiet: true });
     await new Promise((resolve, reject) => {
       answer.once("end", resolve).once("error", reject).resume();
     });
-    if ((await imageId(host, image)) === undefined) {
+    if ((await imageId(target, image)) === undefined) {
       throw new Error(`The image ${image} did not arrive at ${host}: look at the disk space there`);
     }
     return { id: image, outs: { ...inputs, sent: true } };
   },
   async read(id, props) {
     if (props === undefined) throw new Error(`import of an ImageCopy (${id}) is not supported`);
-    return { id: (await imageId(props.host, props.image)) === undefined ? "" : id, props };
+    return { id: (await imageId(connect(props.host, props), props.image)) === undefined ? "" : id, props };
   },
   diff(_id, olds, news) {
     const replaces = (["image", "host"] as const).filter((key) => olds[key] !== news[key]);
-    return Promise.resolve({ changes: replaces.length > 0, replaces });
+    return Promise.resolve({ changes: replaces.length > 0 || !sameSsh(olds, news), replaces });
   },
-  async delete(_id, { image, host, sent }) {
+  update(_id, olds, news) {
+    return Promise.resolve({ outs: { ...olds, ...news } });
+  },
+  async delete(_id, { image, host, sshOpts, sent }) {
     // 409: something on the node still uses it.
-    if (sent) await unless([404, 409], api(connect(host), "DELETE", `/images/${image}`));
+    if (sent) await unless([404, 409], api(connect(host, { sshOpts }), "DELETE", `/images/${image}`));
   },
 };
 

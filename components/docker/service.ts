@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
-import { api, connect, messageOf, unless, type DockerError } from "./client";
+import { api, connect, messageOf, sameSsh, unless, type DockerError } from "./client";
 import { changedKeys, nextSpec } from "./diff";
 import {
   problemsIn,
@@ -20,6 +20,8 @@ import { findService, settle, tasksOf, vanish, type ServiceDetails } from "./tas
 export interface SwarmServiceArgs {
   /** The Docker URL of a manager of the Swarm. */
   readonly host: pulumi.Input<string>;
+  /** Options of `ssh`, for hosts that begin with `ssh://`. Default: the user's own configuration. */
+  readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
   /** The Swarm's id; a service goes with its Swarm. */
   readonly swarmId?: pulumi.Input<string> | undefined;
   /** Whose service it is: one of the same name and owner is taken over, any other is an error. Default: "switchyard". */
@@ -59,6 +61,7 @@ export interface SwarmServiceArgs {
 
 export interface SwarmServiceInputs extends ServiceInputs {
   readonly host: string;
+  readonly sshOpts?: readonly string[];
   readonly swarmId?: string;
   readonly owner?: string;
   readonly readyTimeoutSeconds?: number;
@@ -170,13 +173,13 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
       ...keys,
     ];
     return Promise.resolve({
-      changes: all.length > 0,
+      changes: all.length > 0 || !sameSsh(olds, news),
       replaces: keys.includes("name") ? [...replaces, "name"] : replaces,
       changedKeys: all,
     });
   },
   async create(inputs) {
-    const docker = connect(inputs.host);
+    const docker = connect(inputs.host, inputs);
     const claim = randomBytes(8).toString("hex");
     const present = await findService(docker, inputs.name);
     if (present !== undefined && present.Spec.Labels?.[OWNER_LABEL] !== ownerOf(inputs)) {
@@ -193,7 +196,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
   },
   async read(id, props): Promise<pulumi.dynamic.ReadResult> {
     if (props === undefined) throw new Error(`import of a SwarmService (${id}) is not supported`);
-    const service = await findService(connect(props.host), props.name);
+    const service = await findService(connect(props.host, props), props.name);
     if (service === undefined) return { id: "", props };
     const found: Record<string, unknown> = { ...inputsOf(service.Spec) };
     const inputs = inputsFrom(props);
@@ -208,7 +211,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     return { id, inputs: fresh, props: { ...fresh, serviceId: service.ID, claim: props.claim } };
   },
   async update(_id, olds, news) {
-    const docker = connect(news.host);
+    const docker = connect(news.host, news);
     const current = await findService(docker, news.name);
     const serviceId =
       current === undefined
@@ -217,7 +220,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     return { outs: { ...news, serviceId, claim: olds.claim } };
   },
   async delete(_id, props) {
-    const docker = connect(props.host);
+    const docker = connect(props.host, props);
     const service = await findService(docker, props.serviceId);
     if (service !== undefined && service.Spec.Labels?.[CLAIM_LABEL] !== props.claim) return;
     await remove(docker, props.serviceId, props.stopGracePeriodSeconds);

@@ -1,12 +1,14 @@
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
-import { api, connect, messageOf, sleep, unless } from "./client";
+import { api, connect, messageOf, sameSsh, sleep, unless } from "./client";
 import { hasGatewayNetwork, localSwarm, removeGatewayNetwork } from "./swarm-engine";
 
 /** What a {@link SwarmMember} is made from. */
 export interface SwarmMemberArgs {
   /** The Docker URL of the node's engine. */
   readonly host: pulumi.Input<string>;
+  /** Options of `ssh`, for it and for managers that begin with `ssh://`. Default: the user's own configuration. */
+  readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
   /** The address that other nodes reach it by; it listens there only. */
   readonly advertiseAddr: pulumi.Input<string>;
   /** The Swarm to be in. */
@@ -20,6 +22,7 @@ export type SwarmRole = "manager" | "worker";
 
 interface MemberInputs {
   readonly host: string;
+  readonly sshOpts?: readonly string[];
   readonly advertiseAddr: string;
   readonly swarmId: string;
   readonly role: SwarmRole;
@@ -52,11 +55,11 @@ async function until(what: string, condition: () => Promise<boolean>): Promise<v
 }
 
 /** A manager of the Swarm other than the node itself; undefined where none answers. */
-async function otherManager({ managers, host, swarmId }: MemberInputs): Promise<Docker | undefined> {
+async function otherManager({ managers, host, swarmId, sshOpts }: MemberInputs): Promise<Docker | undefined> {
   for (const manager of managers) {
     if (manager === host) continue;
     try {
-      const docker = connect(manager, { connectionTimeout: 5000 });
+      const docker = connect(manager, { connectionTimeout: 5000, sshOpts });
       if ((await api<{ ID: string }>(docker, "GET", "/swarm")).ID === swarmId) return docker;
     } catch {
       // Away, or in this Swarm no longer: another one may know.
@@ -67,7 +70,7 @@ async function otherManager({ managers, host, swarmId }: MemberInputs): Promise<
 
 /** The manager through which the node is changed: another one, since it may lose that role itself. */
 async function managerFor(inputs: MemberInputs): Promise<Docker> {
-  return (await otherManager(inputs)) ?? connect(inputs.host);
+  return (await otherManager(inputs)) ?? connect(inputs.host, inputs);
 }
 
 function nodeOf(manager: Docker, nodeId: string): Promise<NodeDetails | undefined> {
@@ -153,7 +156,7 @@ async function drain(manager: Docker, nodeId: string): Promise<void> {
 
 export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, MemberState> = {
   async create(inputs) {
-    const docker = connect(inputs.host);
+    const docker = connect(inputs.host, inputs);
     let local = await localSwarm(docker);
     let gatewayMade = false;
     if (local.LocalNodeState === "inactive") {
@@ -170,12 +173,15 @@ export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, Membe
   },
   async read(id, props) {
     if (props === undefined) throw new Error(`import of a SwarmMember (${id}) is not supported`);
-    const local = await localSwarm(connect(props.host));
+    const local = await localSwarm(connect(props.host, props));
     return { id: local.LocalNodeState === "active" && local.NodeID === id ? id : "", props };
   },
   diff(_id, olds, news) {
     const replaces = (["host", "advertiseAddr", "swarmId"] as const).filter((key) => olds[key] !== news[key]);
-    const same = olds.role === news.role && JSON.stringify(olds.managers) === JSON.stringify(news.managers);
+    const same =
+      olds.role === news.role &&
+      JSON.stringify(olds.managers) === JSON.stringify(news.managers) &&
+      sameSsh(olds, news);
     return Promise.resolve({ changes: replaces.length > 0 || !same, replaces, deleteBeforeReplace: true });
   },
   async update(id, olds, news) {
@@ -188,7 +194,7 @@ export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, Membe
     if (manager === undefined) return;
     await drain(manager, id);
     await changeNode(manager, id, { Role: "worker" });
-    const docker = connect(props.host);
+    const docker = connect(props.host, props);
     try {
       await until("demotion", async () => !(await localSwarm(docker)).ControlAvailable);
       await unless([503], api(docker, "POST", "/swarm/leave", { query: { force: true } }));

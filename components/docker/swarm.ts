@@ -1,12 +1,14 @@
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
-import { api, connect, messageOf, sleep } from "./client";
+import { api, connect, messageOf, sameSsh, sleep } from "./client";
 import { hasGatewayNetwork, localSwarm, removeGatewayNetwork } from "./swarm-engine";
 
 /** What a {@link Swarm} is made from. */
 export interface SwarmArgs {
   /** The Docker URL of the engine that becomes (or is) the first manager. */
   readonly host: pulumi.Input<string>;
+  /** Options of `ssh`, for hosts that begin with `ssh://`. Default: the user's own configuration. */
+  readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
   /** The address that other nodes reach this one by; the Swarm listens there only, not on every interface. */
   readonly advertiseAddr: pulumi.Input<string>;
   /** Whose Swarm it is, e.g. the stack: a Swarm made by another owner is used, but never left. Default: "switchyard". */
@@ -15,6 +17,7 @@ export interface SwarmArgs {
 
 interface SwarmInputs {
   readonly host: string;
+  readonly sshOpts?: readonly string[];
   readonly advertiseAddr: string;
   readonly owner?: string;
 }
@@ -120,9 +123,9 @@ async function refuseWhileInUse(docker: Docker, host: string): Promise<void> {
   }
 }
 
-async function manages(host: string, swarmId: string): Promise<boolean> {
+async function manages(inputs: SwarmInputs, swarmId: string): Promise<boolean> {
   try {
-    return (await api<SwarmDetails>(connect(host), "GET", "/swarm")).ID === swarmId;
+    return (await api<SwarmDetails>(connect(inputs.host, inputs), "GET", "/swarm")).ID === swarmId;
   } catch {
     return false;
   }
@@ -130,7 +133,7 @@ async function manages(host: string, swarmId: string): Promise<boolean> {
 
 export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmState> = {
   async create(inputs) {
-    const docker = connect(inputs.host);
+    const docker = connect(inputs.host, inputs);
     const swarm =
       (await managedSwarm(docker, inputs.host)) ??
       (await initSwarm(docker, inputs, inputs.owner ?? "switchyard"));
@@ -138,7 +141,7 @@ export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmSt
   },
   async read(id, props) {
     if (props === undefined) throw new Error(`import of a Swarm (${id}) is not supported`);
-    const docker = connect(props.host);
+    const docker = connect(props.host, props);
     const local = await localSwarm(docker);
     const swarm = local.ControlAvailable ? await api<SwarmDetails>(docker, "GET", "/swarm") : undefined;
     if (swarm?.ID !== id) return { id: "", props };
@@ -147,21 +150,25 @@ export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmSt
   async diff(id, olds, news) {
     const moved = olds.host !== news.host;
     // Another manager of the same Swarm takes over where the first one goes.
-    if (moved && (await manages(news.host, id))) return { changes: true, replaces: [] };
+    if (moved && (await manages(news, id))) return { changes: true, replaces: [] };
     const replaces = moved ? ["host"] : [];
     // One that we adopted is the business of whoever made it.
     if (olds.created && olds.advertiseAddr !== news.advertiseAddr) replaces.push("advertiseAddr");
-    return { changes: replaces.length > 0, replaces, deleteBeforeReplace: true };
+    return {
+      changes: replaces.length > 0 || !sameSsh(olds, news),
+      replaces,
+      deleteBeforeReplace: true,
+    };
   },
   async update(id, _olds, news) {
-    const docker = connect(news.host);
+    const docker = connect(news.host, news);
     const swarm = await api<SwarmDetails>(docker, "GET", "/swarm");
     if (swarm.ID !== id) throw new Error(`The Docker Engine at ${news.host} has left the Swarm meanwhile`);
     return { outs: await stateOf(docker, news, swarm) };
   },
   async delete(id, props) {
     if (!props.created) return;
-    const docker = connect(props.host);
+    const docker = connect(props.host, props);
     const local = await localSwarm(docker);
     if (!local.ControlAvailable) return;
     const swarm = await api<SwarmDetails>(docker, "GET", "/swarm");

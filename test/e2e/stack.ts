@@ -41,9 +41,11 @@ export class TestStack {
   down = (...args: string[]) => this.script("down", ...args);
   outputs = (...args: string[]) => this.script("outputs", ...args);
 
-  /** Forgets the stack; to be called after `down`. */
+  /** Forgets the stack, whatever is left of it; to be called after `down`. */
   forget(): void {
     rmSync(this.file, { force: true });
+    rmSync(`.switchyard/state/${this.name}.json`, { force: true });
+    rmSync(`.switchyard/pulumi/.pulumi/stacks/switchyard/${this.name}.json`, { force: true });
   }
 
   private read(): { config?: Record<string, unknown> } {
