@@ -38,6 +38,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  for (const one of machines) await one.connected(true);
   await stack.down();
   stack.forget();
   await removeMachines(machines);
@@ -65,7 +66,7 @@ describe("a stack of two machines", () => {
     expect(await instancesOn(machine("one"))).toEqual(expect.arrayContaining(running));
     for (const name of ["one", "two", "three"]) expect((await answering(machine(name))).size, name).toBe(6);
     for (const load of loads) expect((await load.stop()).failures).toEqual({});
-    expect(await servers()).toEqual(["one", "three", "two"]);
+    await expect.poll(servers, { timeout: 30_000 }).toEqual(["one", "three", "two"]);
   });
 
   test("an instance reaches the load balancer next door by its name", async () => {
@@ -203,11 +204,11 @@ async function withoutInstancesOf(at: Machine, other: Machine): Promise<void> {
 }
 const fetchRoutes = `fetch("http://127.0.0.1:8404/routes").then((r) => r.text()).then((t) => { console.log(t); })`;
 
-/** Names of Consul's servers that are alive. */
+/** Names of Consul's servers that have a vote: one that has just joined gets it when it has been well for 10 s. */
 async function servers(): Promise<string[]> {
-  const members = await machine("one").docker("exec", "consul", "consul", "members");
-  const alive = members.split("\n").filter((line) => /\balive\b.*\bserver\b/.test(line));
-  return alive.map((line) => line.split(/\s+/)[0] ?? "").sort();
+  const peers = await machine("one").docker("exec", "consul", "consul", "operator", "raft", "list-peers");
+  const voters = peers.split("\n").filter((line) => /\btrue\b/.test(line));
+  return voters.map((line) => line.split(/\s+/)[0] ?? "").sort();
 }
 
 async function readyNodes(): Promise<number> {
@@ -219,7 +220,7 @@ async function readyNodes(): Promise<number> {
 async function belongings(of: Machine): Promise<string> {
   const parts = await Promise.all([
     of.docker("ps", "-aq"),
-    of.docker("network", "ls", "-q", "--no-trunc"),
+    of.docker("network", "ls", "--format", "{{.Name}}"),
     of.docker("volume", "ls", "-q"),
     of.docker("info", "--format", "{{.Swarm.LocalNodeState}}"),
   ]);
