@@ -19,6 +19,7 @@ const answers: Readonly<Record<string, (node: number) => Answer>> = {
   "gcp:compute/instance:Instance": (node) => ({
     networkInterfaces: [{ networkIp: `10.77.0.${node}` }],
   }),
+  "pulumi-nodejs:dynamic/switchyard:VirtualBoxImage": () => ({ disk: ".switchyard/images/debian.vdi" }),
   "pulumi-nodejs:dynamic/switchyard:VirtualBoxVm": () => ({}),
   "pulumi-nodejs:dynamic/switchyard:SshKey": () => ({
     privateKey:

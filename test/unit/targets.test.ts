@@ -50,7 +50,7 @@ function opened(value: unknown): unknown {
   return Object.fromEntries(entries.map(([key, item]) => [key, opened(item)]));
 }
 
-const ofNodes = /^(?:aws|gcp):|providers:docker$|:(?:SshKey|VirtualBoxVm|DockerEngine|FreePorts)$/;
+const ofNodes = /^(?:aws|gcp):|providers:docker$|:(?:SshKey|VirtualBox\w+|DockerEngine|FreePorts)$/;
 
 function golden({ resources }: Recording): string {
   const shown = resources
