@@ -35,7 +35,8 @@ export class Images {
     const before = this.built.get(template);
     if (before !== undefined) return before;
 
-    const context = path.join("templates", template);
+    // Relative, as docker.Image wants it, but to wherever the program runs that uses this.
+    const context = path.relative("", path.join(__dirname, "..", "templates", template));
     if (!exists(path.join(context, "Dockerfile"))) {
       throw new ConfigError(
         "services",

@@ -1,0 +1,66 @@
+import * as pulumi from "@pulumi/pulumi";
+import {
+  Consul,
+  enforcePolicy,
+  Images,
+  LoadBalancer,
+  LocalNode,
+  parseService,
+  planRouting,
+  RandomKey,
+  Registrator,
+  Service,
+  SwarmCluster,
+} from "switchyard/components";
+
+// A program of somebody else's that has the components and none of this project's configuration: the Docker Engine at
+// hand becomes a node on which every container that starts is routed, on port 8000, and one service of its own runs.
+const config = new pulumi.Config();
+const dockerHost = "unix:///var/run/docker.sock";
+const ports = { http: 8000, stats: 8001, admin: 8002, consul: 8500, dns: 53 };
+const shop = parseService(
+  { name: "shop/v1", build: "hello", port: 8080, replicas: 2, env: { NAME: "shop" } },
+  "shop",
+);
+const routing = planRouting([shop], ports);
+enforcePolicy();
+
+const node = new LocalNode("here", {
+  dockerHost,
+  ports: { http: ports.http, stats: ports.stats, admin: ports.admin, consul: ports.consul, dns: ports.dns },
+});
+const images = new Images([node], { base: config.require("baseImage"), source: dockerHost });
+
+const consul = new Consul("consul", {
+  node,
+  servers: [node],
+  gossipKey: new RandomKey("gossip", { bytes: 32 }).key,
+  image: images.build("consul", { base: config.require("consulImage") }),
+  httpPort: ports.consul,
+  dnsPort: ports.dns,
+});
+const registrator = new Registrator("registrator", {
+  node,
+  image: images.build("registrator"),
+  consul: consul.httpAddress,
+});
+const password = new RandomKey("statistics", { bytes: 16 }).key;
+const loadBalancer = new LoadBalancer("rest", {
+  node,
+  image: images.build("haproxy"),
+  consul: consul.httpAddress,
+  ports,
+  statsUser: "admin",
+  statsPassword: password,
+});
+
+const swarm = new SwarmCluster("swarm", { members: [{ node, after: [registrator, loadBalancer] }] });
+new Service(shop.name, {
+  config: shop,
+  swarm,
+  image: images.build("hello"),
+  dns: node.bridgeAddress,
+});
+
+export const urls = loadBalancer.urlsOf(routing);
+export const statsPassword = password;
