@@ -1,0 +1,128 @@
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+
+import { engineProvider } from "../../components/docker/engine";
+import { readyFile } from "../../components/nodes/cloud-init";
+import { writeKey, writeKnownHost } from "../../components/nodes/ssh-files";
+import { generateKey } from "../../components/nodes/ssh-key";
+import { baseImage, consulImage } from "./bases";
+import { get } from "./http";
+import { configuredSsh, startMachine, type TestMachine } from "./machine";
+import { stack } from "./stack";
+
+// A fresh Debian becomes a node by nothing but the user-data that VirtualBox, AWS and Compute Engine give to theirs,
+// and then runs a stack as a machine of target `hosts`.
+
+let machine: TestMachine;
+
+beforeAll(async () => {
+  machine = await startMachine();
+}, 180_000);
+
+afterAll(async () => {
+  await machine.stop();
+});
+
+describe("a fresh machine", () => {
+  test("sets itself up by its user-data, and is waited for", async () => {
+    const { host, sshOpts } = machine;
+    const { outs } = await engineProvider.create({ host, sshOpts, readyFile, timeoutSeconds: 170 });
+    expect(outs).toMatchObject({
+      hostname: "e2e-machine",
+      bridgeAddress: expect.stringMatching(/^172\./) as string,
+    });
+  }, 180_000);
+
+  test("has user-data that cloud-init finds nothing wrong with", async () => {
+    const file = "/var/lib/cloud/seed/nocloud/user-data";
+    expect(await machine.exec("cloud-init", "schema", "--config-file", file)).toMatch(/^Valid/);
+    expect(await machine.exec("cloud-init", "status", "--wait", "--long")).toContain(
+      "recoverable_errors: {}",
+    );
+  });
+
+  test("lets nobody in by password or as root, and rotates its logs", async () => {
+    const settings = await machine.exec("/usr/sbin/sshd", "-T");
+    expect(settings).toMatch(/^permitrootlogin no$/m);
+    expect(settings).toMatch(/^passwordauthentication no$/m);
+    expect(settings).toMatch(/^maxstartups 100:30:300$/m);
+    expect(await machine.exec("docker", "info", "-f", "{{.LoggingDriver}}")).toBe("json-file");
+    expect(await machine.exec("apt-config", "dump")).toContain('APT::Periodic::Unattended-Upgrade "1"');
+    expect(await machine.exec("id", "-nG", "switchyard")).toBe("switchyard docker");
+    await expect(machine.exec("su", "switchyard", "-c", "sudo -n true")).rejects.toThrow();
+  });
+
+  test("keeps its containers from the cloud's metadata", async () => {
+    const rules = await machine.exec("iptables", "-S", "DOCKER-USER");
+    expect(rules).toMatch(/-d 169\.254\.169\.254\/32 -p tcp .*--dport 80 -j DROP/);
+  });
+});
+
+describe("what ssh refuses is told at once, with the host and the command to try", () => {
+  const failure = async (sshOpts: readonly string[]): Promise<string> => {
+    const started = Date.now();
+    const error = await engineProvider.create({ host: machine.host, sshOpts }).then(
+      () => new Error("it was let in"),
+      (reason: unknown) => reason as Error,
+    );
+    expect(Date.now() - started).toBeLessThan(10_000);
+    return error.message;
+  };
+  const known = (folder: string) => ["-o", `UserKnownHostsFile=${join(folder, "known_hosts.%h")}`];
+
+  test("a key that the machine does not know", async () => {
+    const other = writeKey(join(machine.folder, "other"), generateKey("stranger").privateKey);
+    const opts = ["-F", "none", "-i", other, "-o", "IdentitiesOnly=yes", ...known(machine.folder)];
+    const message = await failure(opts);
+    expect(message).toContain(`Docker at ${machine.host} cannot be reached (ssh: `);
+    expect(message).toContain("Permission denied");
+    expect(message).toContain(`See what this says: ssh ${opts.join(" ")} ${machine.host} docker info`);
+  });
+
+  test.each([
+    ["a host key that nobody has vouched for", undefined],
+    ["another host key than the known one", "stranger"],
+  ])("%s", async (_, comment) => {
+    const folder = join(machine.folder, comment ?? "nobody");
+    if (comment !== undefined) writeKnownHost(folder, machine.address, generateKey(comment).publicKey);
+    const message = await failure(["-F", "none", "-i", machine.key, ...known(folder)]);
+    expect(message).toContain(`Docker at ${machine.host} cannot be reached`);
+    expect(message).toContain("Host key verification failed");
+  });
+
+  test("a machine that is not there", async () => {
+    const host = "ssh://switchyard@127.0.0.1:9";
+    await expect(engineProvider.create({ host, timeoutSeconds: 1 })).rejects.toThrow(
+      /Docker at ssh:\/\/switchyard@127.0.0.1:9 did not answer within 1 s .*Connection refused.*: ssh .*docker info/,
+    );
+  });
+});
+
+test("a stack runs on it as on any host", async () => {
+  vi.stubEnv("PATH", `${configuredSsh(machine)}:${process.env["PATH"] ?? ""}`);
+  for (const image of [baseImage, consulImage]) {
+    execFileSync("sh", ["-c", `docker save ${image} | docker -H ${machine.host} load`]);
+  }
+  const { address, host } = machine;
+  const service = { name: "hello/v1", build: "hello", port: 8080, replicas: 2, env: { NAME: "hello/v1" } };
+  stack.configure([service], {
+    target: "hosts",
+    hosts: [{ name: "machine", address, docker: host }],
+  });
+  try {
+    const { code, output } = await stack.up();
+    expect({ code, output }).toMatchObject({ code: 0 });
+    const answer = await get(`http://${address}/hello/v1`);
+    expect(answer).toMatchObject({ status: 200 });
+    expect(JSON.parse(answer.body)).toMatchObject({ service: "hello/v1" });
+    const again = await stack.up("--expect-no-changes");
+    expect({ code: again.code, output: again.output }).toMatchObject({ code: 0 });
+  } finally {
+    expect(await stack.down()).toMatchObject({ code: 0 });
+    stack.forget();
+    vi.unstubAllEnvs();
+  }
+  expect(await machine.exec("docker", "ps", "-aq")).toBe("");
+}, 240_000);

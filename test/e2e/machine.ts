@@ -1,0 +1,110 @@
+import { execFileSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { metaData, user, userData } from "../../components/nodes/cloud-init";
+import { writeKey, writeKnownHost } from "../../components/nodes/ssh-files";
+import { generateKey } from "../../components/nodes/ssh-key";
+import { baseImage } from "./bases";
+import { docker } from "./docker";
+
+const name = "e2e-machine";
+
+/**
+ * What a cloud image is: Debian with systemd, sshd and cloud-init, and nothing of ours. It runs as a container, which
+ * systemd of Debian 13 takes for a machine where the kernel has cgroups of the first version only if it is told so.
+ */
+const dockerfile = `
+FROM ${baseImage}
+RUN apt-get update \\
+ && apt-get install -y --no-install-recommends systemd systemd-sysv dbus openssh-server cloud-init iproute2 ca-certificates \\
+ && rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_* && : >/etc/machine-id
+STOPSIGNAL SIGRTMIN+3
+CMD ["/sbin/init", "systemd.unified_cgroup_hierarchy=0", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"]
+`;
+
+/** What systemd and a Docker Engine inside need; not --privileged, which asks for all that there is. */
+const rights = [
+  ...[
+    "SYS_ADMIN",
+    "NET_ADMIN",
+    "SYS_PTRACE",
+    "DAC_READ_SEARCH",
+    "AUDIT_CONTROL",
+    "IPC_LOCK",
+    "SYS_NICE",
+  ].flatMap((capability) => ["--cap-add", capability]),
+  ...["seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined"].flatMap((option) => [
+    "--security-opt",
+    option,
+  ]),
+  ...["--device-cgroup-rule", "a *:* rwm", "-v", "/sys/fs/cgroup:/sys/fs/cgroup:rw"],
+  ...["--tmpfs", "/run", "--tmpfs", "/tmp", "-v", "/var/lib/docker"],
+];
+
+/** A machine that gets our user-data at its first boot, and all that is needed to reach it. */
+export interface TestMachine {
+  readonly host: string;
+  readonly address: string;
+  readonly folder: string;
+  /** File of the key that it lets in. */
+  readonly key: string;
+  /** Options of `ssh` that trust its host key and no other. */
+  readonly sshOpts: readonly string[];
+  /** Runs a command in it, as root and not by ssh. */
+  readonly exec: (...command: string[]) => Promise<string>;
+  readonly stop: () => Promise<void>;
+}
+
+export async function startMachine(): Promise<TestMachine> {
+  const folder = mkdtempSync(join(tmpdir(), "machine-"));
+  const login = generateKey("e2e");
+  const hostKey = generateKey("e2e-host");
+  const seed = join(folder, "seed");
+  const context = join(folder, "context");
+  for (const path of [seed, context]) mkdirSync(path);
+  writeFileSync(join(seed, "meta-data"), metaData(name));
+  writeFileSync(join(seed, "user-data"), userData({ name, authorizedKey: login.publicKey, hostKey }));
+  writeFileSync(join(context, "Dockerfile"), dockerfile);
+  await docker("build", "-q", "-t", "switchyard-e2e/machine", context);
+  const noCloud = ["-v", `${seed}:/var/lib/cloud/seed/nocloud:ro`];
+  await docker(
+    "run",
+    "-d",
+    "--name",
+    name,
+    "--hostname",
+    name,
+    ...rights,
+    ...noCloud,
+    "switchyard-e2e/machine",
+  );
+
+  const address = await docker("inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", name);
+  const key = writeKey(folder, login.privateKey);
+  writeKnownHost(folder, address, hostKey.publicKey);
+  const sshOpts = ["-F", "none", "-i", key, "-o", `UserKnownHostsFile=${join(folder, "known_hosts.%h")}`];
+  return {
+    host: `ssh://${user}@${address}`,
+    address,
+    folder,
+    key,
+    sshOpts,
+    exec: (...command) => docker("exec", name, ...command),
+    stop: async () => {
+      await docker("rm", "-fv", name);
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+/** A folder for PATH with an `ssh` that stands for one that its user has configured for the machine. */
+export function configuredSsh({ folder, sshOpts }: TestMachine): string {
+  const bin = join(folder, "bin");
+  mkdirSync(bin);
+  const ssh = execFileSync("sh", ["-c", "command -v ssh"]).toString().trim();
+  writeFileSync(join(bin, "ssh"), `#!/bin/sh\nexec ${ssh} ${sshOpts.join(" ")} "$@"\n`);
+  chmodSync(join(bin, "ssh"), 0o755);
+  return bin;
+}
