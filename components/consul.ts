@@ -37,18 +37,7 @@ export class Consul extends pulumi.ComponentResource {
     const livesHere = { parent: this, ...livesOn(node) };
 
     const data = new docker.Volume(name, { name: `${CONTAINER}-data` }, livesHere);
-    const member = new ConsulMember(
-      name,
-      {
-        node: node.name,
-        servers: servers.map(({ host }) => host),
-        sshOpts: node.sshOpts,
-        container: CONTAINER,
-        httpPort: args.httpPort,
-      },
-      { parent: this },
-    );
-    new docker.Container(
+    const container = new docker.Container(
       name,
       {
         name: CONTAINER,
@@ -78,7 +67,20 @@ export class Consul extends pulumi.ComponentResource {
         waitTimeout: 120,
         logOpts: { "max-size": "10m", "max-file": "3" },
       },
-      { ...livesHere, deleteBeforeReplace: true, dependsOn: member },
+      { ...livesHere, deleteBeforeReplace: true },
+    );
+    new ConsulMember(
+      name,
+      {
+        node: node.name,
+        address: node.address,
+        host: node.host,
+        servers: servers.map(({ host }) => host),
+        sshOpts: node.sshOpts,
+        container: CONTAINER,
+        httpPort: args.httpPort,
+      },
+      { parent: this, dependsOn: container },
     );
     this.httpAddress = `127.0.0.1:${args.httpPort}`;
     this.registerOutputs({ httpAddress: this.httpAddress });
@@ -109,11 +111,11 @@ export function agentArguments({ name, address, bridge, servers, httpPort, dnsPo
     bind_addr: address,
     addresses: { http: `127.0.0.1 ${bridge}`, dns: bridge },
     ports: { http: httpPort, dns: dnsPort },
-    // Servers on a LAN need not wait for slow links before they elect one.
-    performance: { raft_multiplier: 1 },
     // Who is a server is the program's business. A dead one that comes back votes at once, as if it had never been
     // away: were it struck off meanwhile, the loss of another one would leave nobody to elect a leader.
     autopilot: { cleanup_dead_servers: false },
+    // Servers on a LAN need not wait for slow links before they elect one.
+    performance: { raft_multiplier: 1, leave_drain_time: "1s" },
     // A dead node is known as such after about 3 s instead of 6 (suspicion_mult × probe_interval, and a probe before it).
     gossip_lan: { probe_interval: "500ms", probe_timeout: "300ms" },
     // Answers come from any server, so that DNS goes on during an election.

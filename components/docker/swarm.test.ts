@@ -112,6 +112,13 @@ describe("Swarm", () => {
     expect((await swarmProvider.diff?.("s1", state(true), inputs()))?.changes).toBe(false);
   });
 
+  it("does not move to a node that is only a worker of it", async () => {
+    engine.answers["GET /swarm"] = 503;
+    engine.answers["GET /info"] = WORKER;
+    const old = { ...state(true), host: "unix:///gone" };
+    await expect(swarmProvider.diff?.("s1", old, inputs())).rejects.toThrow("Add a third node");
+  });
+
   it("stays where another manager of it takes over", async () => {
     engine.answers["GET /swarm"] = swarmOf({ "switchyard.owner": "stack" });
     engine.answers["GET /info"] = MANAGER;

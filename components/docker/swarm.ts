@@ -131,6 +131,15 @@ async function manages(inputs: SwarmInputs, swarmId: string): Promise<boolean> {
   }
 }
 
+async function isWorker(inputs: SwarmInputs): Promise<boolean> {
+  try {
+    const local = await localSwarm(connect(inputs.host, inputs));
+    return local.LocalNodeState === "active" && !local.ControlAvailable;
+  } catch {
+    return false;
+  }
+}
+
 export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmState> = {
   async create(inputs) {
     const docker = connect(inputs.host, inputs);
@@ -151,6 +160,12 @@ export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmSt
     const moved = olds.host !== news.host;
     // Another manager of the same Swarm takes over where the first one goes.
     if (moved && (await manages(news, id))) return { changes: true, replaces: [] };
+    if (moved && (await isWorker(news))) {
+      throw new Error(
+        `The node at ${news.host} cannot take over from ${olds.host} as the first one: it manages nothing in their Swarm, ` +
+          `because two nodes have one manager. Add a third node (up), then take out the first (up again)`,
+      );
+    }
     const replaces = moved ? ["host"] : [];
     // One that we adopted is the business of whoever made it.
     if (olds.created && olds.advertiseAddr !== news.advertiseAddr) replaces.push("advertiseAddr");
