@@ -16,7 +16,11 @@ const config = loadConfig();
 const routing = planRouting(config.services, config.ports);
 enforcePolicy();
 const dockerNodes = createNodes(config);
-const images = new Images(dockerNodes, { base: config.baseImage, source: config.dockerHost });
+const images = new Images(dockerNodes, {
+  base: config.baseImage,
+  source: config.dockerHost,
+  registry: config.registry,
+});
 const gossipKey = new RandomKey("gossip", { bytes: 32 }).key;
 
 // What every node has: Consul, and beside it what makes the node's containers known and reachable.

@@ -101,6 +101,8 @@ describe("a mistake is named with its key and its cure", () => {
     [{ httpPort: 0 }, "switchyard:httpPort is 0"],
     [{ httpPort: 1936 }, "switchyard:statsPort is 1936, which httpPort has too"],
     [{ redirectHttps: true }, "switchyard:redirectHttps is true, but there is no HTTPS"],
+    [{ registry: "https://ghcr.io/acme" }, 'switchyard:registry is "https://ghcr.io/acme"'],
+    [{ registry: "acme/images" }, "switchyard:registry"],
     [{ certificates: "certs" }, "switchyard:certificates"],
     [{ certificates: "/certs", httpsPort: 80 }, "switchyard:httpsPort is 80, which httpPort has too"],
     [{ statsPassword: undefined }, "script/up generates one"],

@@ -32,6 +32,8 @@ export interface Config {
   readonly consulImage: string;
   /** Registrator to run in place of ours. */
   readonly registratorImage?: string;
+  /** Where our images are pushed to and pulled from; otherwise every node builds them. */
+  readonly registry?: string;
 }
 
 /** The ports that the infrastructure takes on every node. */
@@ -79,6 +81,7 @@ export const configKeys = [
   "dnsPort",
   "baseImage",
   "consulImage",
+  "registry",
   "registratorImage",
 ] as const;
 
@@ -94,6 +97,7 @@ export function loadConfig(): Config {
   const image = (key: string) =>
     text(config.require(key), key, imagePattern, 'an image reference such as "debian:13.1-slim"');
   const registratorImage = config.get("registratorImage");
+  const registry = config.get("registry");
   const sshKey = config.get("sshKey");
   const ports = parsePorts(config);
   const https = parseHttps(config);
@@ -122,12 +126,18 @@ export function loadConfig(): Config {
     ...(https && { https }),
     baseImage: image("baseImage"),
     consulImage: image("consulImage"),
+    ...(registry ? { registry: text(registry, "registry", registryPattern, registryForm) } : {}),
     ...(registratorImage ? { registratorImage: image("registratorImage") } : {}),
   };
 }
 
 /** A path to a file; never an option of a command. */
 const filePattern = /^[A-Za-z0-9~./_][A-Za-z0-9~./_ -]*$/;
+
+/** With a host that Docker takes for one, which a path may follow. */
+const registryPattern =
+  /^(?:localhost|[a-z0-9-]+(?:\.[a-z0-9-]+)+|[a-z0-9.-]+(?=:))(?::\d{1,5})?(?:\/[a-z0-9]+(?:[._-][a-z0-9]+)*)*$/;
+const registryForm = 'a host, which a path may follow, such as "ghcr.io/acme" or "10.0.0.5:5000"';
 
 /** A misspelt key must not be ignored, as the Pulumi CLI would. */
 function refuseUnknownKeys(namespace: string): void {

@@ -10,9 +10,19 @@ import { ImageCopy } from "./docker/image-copy";
 import { ConfigError } from "./config-value";
 import { goesWith, livesOn, type DockerNode } from "./nodes/node";
 
+export interface ImagesArgs {
+  /** The image to build upon. */
+  readonly base: string;
+  /** Docker URL of the engine that has the base images which no registry has. */
+  readonly source: string;
+  /** Where to push images to, such as `ghcr.io/acme`. Default: nowhere. */
+  readonly registry?: string | undefined;
+}
+
 /**
- * The images of `templates/`: each is built once on every node, when it is first asked for. Its tag is a hash of all
- * that goes into it, so that a preview shows a change of content as a change of image, and an unchanged one as none.
+ * The images of `templates/`, each built when it is first asked for: on every node, or, where there is a registry, once,
+ * on the first one, from where all nodes get it by its digest. Its tag is a hash of all that goes into it, so that a
+ * preview shows a change of content as a change of image, and an unchanged one as none.
  */
 export class Images {
   private readonly built = new Map<string, pulumi.Output<string>>();
@@ -20,13 +30,21 @@ export class Images {
 
   constructor(
     private readonly nodes: readonly DockerNode[],
-    /** `source`: Docker URL of the engine that has the base images which no registry has. */
-    private readonly defaults: { readonly base: string; readonly source: string },
-  ) {}
+    private readonly defaults: ImagesArgs,
+  ) {
+    const [first, ...others] = nodes;
+    const other = others.find(({ platform }) => platform !== first?.platform);
+    if (defaults.registry === undefined || first === undefined || other === undefined) return;
+    throw new ConfigError(
+      "registry",
+      `is set, but node ${first.name} is ${first.platform} and ${other.name} ${other.platform}`,
+      "an image in it is for one platform: leave it unset, and every node builds its own",
+    );
+  }
 
   /**
-   * Builds a folder of `templates/` on every node; its `src/main.ts`, where there is one, is bundled to `dist/main.js`
-   * first. What it was built as, `switchyard/<template>:<hash>`, is known once the image is on all of them.
+   * Builds a folder of `templates/`; its `src/main.ts`, where there is one, is bundled to `dist/main.js` first. What it is
+   * called, `switchyard/<template>:<hash>` or its digest in the registry, is known once it is on all nodes.
    *
    * @param base the image to build upon, instead of the default
    * @throws ConfigError where there is no such template
@@ -46,19 +64,36 @@ export class Images {
     }
     bundle(context);
     const args = { BASE: base };
-    const imageName = `switchyard/${template}:${contentHash(context, args)}`;
-    const images = this.nodes.map((node) => {
-      const build = { context, args, platform: node.platform };
-      const dependsOn = this.bring(base, node);
-      return new docker.Image(
+    const { registry } = this.defaults;
+    const imageName = `${registry ?? "switchyard"}/${template}:${contentHash(context, args)}`;
+    const make = (node: DockerNode) =>
+      new docker.Image(
         `${node.name}-${template}`,
-        { imageName, build, skipPush: true },
-        { ...livesOn(node), dependsOn },
+        { imageName, build: { context, args, platform: node.platform }, skipPush: registry === undefined },
+        { ...livesOn(node), dependsOn: this.bring(base, node) },
       );
-    });
-    const everywhere = pulumi.all(images.map((image) => image.imageName)).apply(() => imageName);
+    const everywhere =
+      registry === undefined ? this.onEach(imageName, make) : this.fromRegistry(template, make);
     this.built.set(template, everywhere);
     return everywhere;
+  }
+
+  private onEach(imageName: string, make: (node: DockerNode) => docker.Image): pulumi.Output<string> {
+    return pulumi.all(this.nodes.map((node) => make(node).imageName)).apply(() => imageName);
+  }
+
+  private fromRegistry(template: string, make: (node: DockerNode) => docker.Image): pulumi.Output<string> {
+    const [first] = this.nodes.slice(0, 1).map(make);
+    if (first === undefined) throw new Error("an image needs a node to be built on");
+    const pulled = this.nodes.map(
+      (node) =>
+        new docker.RemoteImage(
+          `${node.name}-${template}`,
+          { name: first.repoDigest, keepLocally: true },
+          livesOn(node),
+        ).imageId,
+    );
+    return pulumi.all([first.repoDigest, pulumi.all(pulled)]).apply(([digest]) => digest);
   }
 
   /** Brings a base image that `script/bootstrap` has made to a node; any other is pulled where it is built upon. */

@@ -12,6 +12,9 @@ export interface LocalSwarm {
 /** What joining or starting a Swarm makes beside it, and leaving it forgets. */
 const GATEWAY_NETWORK = "docker_gwbridge";
 
+/** Whether the gateway network of the first manager was "made" or "kept"; on the Swarm, so that even an interrupted `up` knows. */
+export const GATEWAY_LABEL = "switchyard.gateway-network";
+
 export async function localSwarm(docker: Docker): Promise<LocalSwarm> {
   return (await api<{ Swarm: LocalSwarm }>(docker, "GET", "/info")).Swarm;
 }

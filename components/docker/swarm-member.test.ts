@@ -66,6 +66,17 @@ describe("SwarmMember", () => {
     );
   });
 
+  it.each([
+    ["made", true],
+    ["kept", false],
+  ])("takes away what starting the Swarm has %s beside it: %s", async (gateway, gatewayMade) => {
+    own.answers["GET /info"] = info("active", true);
+    own.answers["GET /swarm"] = { ID: "s1", Spec: { Labels: { "switchyard.gateway-network": gateway } } };
+    own.answers["GET /nodes/n2"] = node("manager");
+    const first = { ...inputs("manager"), managers: [own.host] };
+    expect((await memberProvider.create(first)).outs).toMatchObject({ gatewayMade });
+  });
+
   it("says which managers do not answer", async () => {
     own.answers["GET /info"] = info("inactive");
     manager.answers["GET /swarm"] = 503;

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
 import { api, connect, messageOf, sameSsh, sleep, unless } from "./client";
-import { hasGatewayNetwork, localSwarm, removeGatewayNetwork } from "./swarm-engine";
+import { GATEWAY_LABEL, hasGatewayNetwork, localSwarm, removeGatewayNetwork } from "./swarm-engine";
 
 /** What a {@link SwarmMember} is made from. */
 export interface SwarmMemberArgs {
@@ -167,6 +167,14 @@ export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, Membe
       throw new Error(
         `The Docker Engine at ${inputs.host} is in another Swarm. Take it out: docker -H ${inputs.host} swarm leave --force`,
       );
+    } else if (inputs.host === inputs.managers[0]) {
+      // The first manager did not join: what starting the Swarm has made beside it is for this one to take away.
+      const { Spec } = await api<{ Spec: { Labels: Record<string, string> | null } }>(
+        docker,
+        "GET",
+        "/swarm",
+      );
+      gatewayMade = Spec.Labels?.[GATEWAY_LABEL] === "made";
     }
     await settleMember(inputs, local.NodeID);
     return { id: local.NodeID, outs: { ...inputs, nodeId: local.NodeID, gatewayMade } };

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
 import { api, connect, messageOf, sameSsh, sleep } from "./client";
-import { hasGatewayNetwork, localSwarm, removeGatewayNetwork } from "./swarm-engine";
+import { GATEWAY_LABEL, hasGatewayNetwork, localSwarm, removeGatewayNetwork } from "./swarm-engine";
 
 /** What a {@link Swarm} is made from. */
 export interface SwarmArgs {
@@ -37,8 +37,6 @@ interface SwarmDetails {
 }
 
 const OWNER_LABEL = "switchyard.owner";
-/** Set when the gateway network was there before us: kept on the Swarm, so that even an interrupted `up` knows. */
-const GATEWAY_LABEL = "switchyard.gateway-network";
 
 /** The Swarm that this engine manages; undefined when it is in none; an error with its cure for anything between. */
 async function managedSwarm(docker: Docker, host: string): Promise<SwarmDetails | undefined> {

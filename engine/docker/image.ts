@@ -1,3 +1,5 @@
+import { existsSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
 import path from "node:path";
 import type Docker from "dockerode";
 import { changedKeys } from "../diff";
@@ -76,7 +78,10 @@ async function build({ docker, say, host }: Context, news: WireMap): Promise<Mad
   } catch (error) {
     throw error instanceof UserError ? error : new Error(`Building ${name} on ${host}: ${messageOf(error)}`);
   }
+  if (flag(news.skipPush) !== true) await push(docker, name);
   const info = await docker.getImage(name).inspect();
+  const repository = name.replace(/:[^:/]*$/, "");
+  const digest = (info.RepoDigests as string[] | null)?.find((known) => known.startsWith(`${repository}@`));
   return {
     id: name,
     outputs: {
@@ -86,9 +91,38 @@ async function build({ docker, say, host }: Context, news: WireMap): Promise<Mad
       context: text(options.context) ?? ".",
       dockerfile,
       platform: asked ?? `${info.Os}/${info.Architecture}`,
-      repoDigest: info.Id,
+      repoDigest: digest ?? info.Id,
     },
   };
+}
+
+async function push(docker: Docker, name: string): Promise<void> {
+  const server = name.slice(0, name.indexOf("/"));
+  try {
+    const stream = await docker.getImage(name).push({ authconfig: credentials(server) });
+    await new Promise<void>((resolve, reject) => {
+      docker.modem.followProgress(stream, (error: Error | null, output: Progress[]) => {
+        const failed = error?.message ?? output.find((line) => line.error)?.error;
+        if (failed === undefined) resolve();
+        else reject(new Error(failed));
+      });
+    });
+  } catch (error) {
+    throw new UserError(
+      `The image ${name} cannot be pushed (${messageOf(error).trim()}): log in with \`docker login ${server}\`, or correct \`registry\`.`,
+    );
+  }
+}
+
+/** What `docker login` has written down; nothing for a registry that asks for nothing. */
+function credentials(server: string): Docker.AuthConfig | Record<string, never> {
+  const file = path.join(process.env.DOCKER_CONFIG ?? path.join(homedir(), ".docker"), "config.json");
+  if (!existsSync(file)) return {};
+  const { auths } = JSON.parse(readFileSync(file, "utf8")) as { auths?: Record<string, { auth?: string }> };
+  const auth = auths?.[server]?.auth;
+  if (auth === undefined) return {};
+  const [username = "", ...password] = Buffer.from(auth, "base64").toString().split(":");
+  return { username, password: password.join(":"), serveraddress: server };
 }
 
 export const image: Handler = {
@@ -99,11 +133,6 @@ export const image: Handler = {
     if (unknown !== undefined) {
       throw new UserError(
         `\`build.${unknown}\` of image "${name}" is not supported by the embedded engine: remove it.`,
-      );
-    }
-    if (flag(news.skipPush) !== true) {
-      throw new UserError(
-        `Image "${name}": the embedded engine does not push images: set \`skipPush: true\`.`,
       );
     }
     if (hasUnknown(options.context) || hasUnknown(options.dockerfile)) return { ...news, build: options };

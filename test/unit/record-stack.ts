@@ -38,6 +38,7 @@ export const gossipKey = "gossip-key-of-the-test";
 const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "pulumi:providers:docker": {},
   "docker:index/image:Image": {},
+  "docker:index/remoteImage:RemoteImage": { imageId: "sha256:0" },
   "docker:index/volume:Volume": {},
   "docker:index/container:Container": {},
   "pulumi-nodejs:dynamic/switchyard:DockerEngine": { bridgeAddress: "172.17.0.1", hostname: "host" },
@@ -72,7 +73,7 @@ async function record(
         if (custom !== true) return { id: undefined, state: recorded };
         const answer = answers[type] ?? cloudAnswer(type, name);
         if (answer === undefined) throw new Error(`no resource of type ${type} is expected`);
-        return { id: `${name}-id`, state: { ...recorded, ...answer } };
+        return { id: `${name}-id`, state: { ...recorded, ...answer, ...digestOf(recorded["imageName"]) } };
       },
     },
     "switchyard",
@@ -87,6 +88,12 @@ async function record(
   const files = Object.keys(require.cache);
   const sdks = ["aws", "gcp"].filter((sdk) => files.some((file) => file.includes(`/@pulumi/${sdk}/`)));
   return { resources, outputs: resolved as Record<string, unknown>, sdks };
+}
+
+/** What an image is called in its registry. */
+function digestOf(imageName: unknown): { repoDigest?: string } {
+  if (typeof imageName !== "string") return {};
+  return { repoDigest: imageName.replace(/:[^:]*$/, `@sha256:${"0".repeat(64)}`) };
 }
 
 interface Request {

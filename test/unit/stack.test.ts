@@ -124,3 +124,47 @@ describe.each([
     });
   });
 });
+
+describe("with a registry", () => {
+  const record = async (config: object): Promise<Recording> => {
+    const program = ["-r", "ts-node/register/transpile-only", "test/unit/record-stack.ts"];
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      ...program,
+      "up",
+      "hosts",
+      JSON.stringify(config),
+    ]);
+    return JSON.parse(stdout) as Recording;
+  };
+
+  test("images are built and pushed on the first node, and all nodes get them by their digest", async () => {
+    recording = await record({ registry: "registry.example.com/acme" });
+    const built = ofType("docker:index/image:Image");
+    expect(built.map(({ name }) => name.replace(/-.*/, ""))).toEqual(built.map(() => "alpha"));
+    for (const { inputs } of built) {
+      expect(inputs).toMatchObject({ skipPush: false });
+      expect(inputs["imageName"]).toMatch(/^registry\.example\.com\/acme\/[a-z]+:[0-9a-f]{12}$/);
+    }
+    const pulled = ofType("docker:index/remoteImage:RemoteImage");
+    expect(pulled).toHaveLength(built.length * 3);
+    const used = [
+      ...pulled.map(({ inputs }) => inputs["name"]),
+      ...containers().map(({ inputs }) => inputs["image"]),
+    ];
+    for (const image of used) {
+      expect(image).toMatch(/^registry\.example\.com\/acme\/[a-z]+@sha256:[0-9a-f]{64}$/);
+    }
+  }, 60_000);
+
+  test("nodes of different kinds are refused", async () => {
+    const hosts = ["amd64", "arm64"].map((arch, index) => ({
+      name: arch,
+      address: `192.0.2.${index + 1}`,
+      docker: `ssh://root@192.0.2.${index + 1}`,
+      platform: `linux/${arch}`,
+    }));
+    await expect(record({ registry: "registry.example.com/acme", hosts })).rejects.toThrow(
+      /switchyard:registry is set, but node amd64 is linux\/amd64 and arm64 linux\/arm64/,
+    );
+  }, 60_000);
+});
