@@ -20,7 +20,7 @@ export function httpFrontend(options: RenderOptions): string {
     "errorfiles json",
     "unique-id-format %[uuid()]",
     ...(trusted.length === 0 ? ["unique-id-header X-Request-ID"] : []),
-    `log-format "%ci:%cp [%tr] %ft %[var(txn.service)]/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq ${trusted.length === 0 ? "%ID" : "%[var(txn.id)]"} %{+Q}r"`,
+    `log-format "%ci:%cp [%tr] %ft %[var(txn.service)]/%si:%sp %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq ${trusted.length === 0 ? "%ID" : "%[var(txn.id)]"} %{+Q}r"`,
     ...(trusted.length === 0 ? untrustedHeaders(https) : trustedHeaders(trusted, https)),
     ...(https?.redirect === true ? redirect(https.port) : []),
     // One look-up in a tree finds the longest prefix that ends at a segment, among any number of routes.
