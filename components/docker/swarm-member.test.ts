@@ -106,11 +106,25 @@ describe("SwarmMember", () => {
     own.answers["DELETE /networks/docker_gwbridge"] = {};
     manager.answers["GET /nodes/n2"] = node();
     manager.answers["POST /nodes/n2/update"] = {};
-    manager.answers["GET /tasks"] = () => [{ Status: { State: left-- > 0 ? "running" : "shutdown" } }];
-    let left = 1;
+    const task = (ServiceID: string, NodeID: string) => ({ ServiceID, NodeID, Status: { State: "running" } });
+    manager.answers["GET /tasks"] = () => {
+      const here = left-- > 0 ? [task("alone", "n2"), task("both", "n2")] : [];
+      return [...here, task("both", "n1")];
+    };
+    let left = 3;
+    manager.answers["GET /services/alone"] = {
+      Version: { Index: 3 },
+      Spec: { TaskTemplate: { ForceUpdate: 1 } },
+    };
+    manager.answers["POST /services/alone/update"] = {};
     manager.answers["DELETE /nodes/n2"] = {};
     await memberProvider.delete?.("n2", state());
-    expect(bodyOf(manager, "POST /nodes/n2/update")).toMatchObject({ Availability: "drain" });
+    const [paused, drained] = manager.calls.filter(({ what }) => what === "POST /nodes/n2/update");
+    expect(paused?.body).toMatchObject({ Availability: "pause" });
+    expect(drained?.body).toMatchObject({ Availability: "drain" });
+    // What has instances elsewhere, too, is not restarted for that.
+    expect(bodyOf(manager, "POST /services/alone/update")).toEqual({ TaskTemplate: { ForceUpdate: 2 } });
+    expect(whats(manager)).not.toContain("POST /services/both/update");
     expect(left).toBeLessThan(0);
     expect(whats(own)).toEqual(
       expect.arrayContaining(["POST /swarm/leave", "DELETE /networks/docker_gwbridge"]),

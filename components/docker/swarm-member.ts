@@ -80,7 +80,7 @@ function nodeOf(manager: Docker, nodeId: string): Promise<NodeDetails | undefine
 async function changeNode(
   manager: Docker,
   nodeId: string,
-  change: { Role?: SwarmRole; Availability?: "active" | "drain" },
+  change: { Role?: SwarmRole; Availability?: "active" | "pause" | "drain" },
 ): Promise<void> {
   for (;;) {
     const node = await nodeOf(manager, nodeId);
@@ -144,14 +144,52 @@ async function settleMember(inputs: MemberInputs, nodeId: string): Promise<void>
   });
 }
 
+interface TaskDetails {
+  readonly ServiceID: string;
+  readonly NodeID?: string;
+  readonly Status: { readonly State: string };
+}
+
+interface ServiceDetails {
+  readonly Version: { readonly Index: number };
+  readonly Spec: { readonly TaskTemplate: { readonly ForceUpdate?: number } };
+}
+
+async function running(manager: Docker): Promise<TaskDetails[]> {
+  const query = { filters: { "desired-state": ["running"] } };
+  const tasks = await api<TaskDetails[]>(manager, "GET", "/tasks", { query });
+  return tasks.filter(({ Status }) => Status.State === "running");
+}
+
 /** Lets the instances on the node go elsewhere, as far as there is an elsewhere. */
 async function drain(manager: Docker, nodeId: string): Promise<void> {
+  if ((await nodeOf(manager, nodeId))?.Status.State === "ready") {
+    // Draining stops instances while it starts others, so what runs here alone is rolled over first, start-first.
+    await changeNode(manager, nodeId, { Availability: "pause" });
+    const tasks = await running(manager);
+    const elsewhere = new Set(tasks.filter((task) => task.NodeID !== nodeId).map((task) => task.ServiceID));
+    const alone = new Set(tasks.map(({ ServiceID }) => ServiceID).filter((id) => !elsewhere.has(id)));
+    for (const id of alone) await roll(manager, id);
+    await until(
+      "moving",
+      async () =>
+        !(await running(manager)).some((task) => alone.has(task.ServiceID) && task.NodeID === nodeId),
+    ).catch(() => undefined);
+  }
   await changeNode(manager, nodeId, { Availability: "drain" });
-  const query = { filters: { node: [nodeId] } };
-  await until("draining", async () => {
-    const tasks = await api<{ Status: { State: string } }[]>(manager, "GET", "/tasks", { query });
-    return !tasks.some(({ Status }) => Status.State === "running");
-  }).catch(() => undefined);
+  await until("draining", async () => !(await running(manager)).some((task) => task.NodeID === nodeId)).catch(
+    () => undefined,
+  );
+}
+
+/** Replaces a service's instances by new ones, as a change of the service would. */
+async function roll(manager: Docker, serviceId: string): Promise<void> {
+  const { Spec, Version } = await api<ServiceDetails>(manager, "GET", `/services/${serviceId}`);
+  const TaskTemplate = { ...Spec.TaskTemplate, ForceUpdate: (Spec.TaskTemplate.ForceUpdate ?? 0) + 1 };
+  await api(manager, "POST", `/services/${serviceId}/update`, {
+    query: { version: Version.Index },
+    body: { ...Spec, TaskTemplate },
+  });
 }
 
 export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, MemberState> = {
