@@ -136,9 +136,10 @@ test("no accepted name has a character that means anything to HAProxy", () => {
 });
 
 test("no two services share a backend", () => {
+  const name = fc.stringMatching(/^[a-z/._-]{1,8}$/).filter((value) => parseServiceName(value).ok);
   fc.assert(
-    fc.property(anything, anything, (a, b) => {
-      fc.pre(a !== b && parseServiceName(a).ok && parseServiceName(b).ok);
+    fc.property(name, name, (a, b) => {
+      fc.pre(a !== b);
       expect(backendName(a)).not.toBe(backendName(b));
     }),
   );
