@@ -41,3 +41,8 @@ export async function removeGatewayNetwork(docker: Docker, host: string): Promis
     }
   }
 }
+
+/** Where a manager at an address listens: an IPv6 address takes brackets. */
+export function managerEndpoint(address: string): string {
+  return `${address.includes(":") ? `[${address}]` : address}:2377`;
+}

@@ -1,7 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
 import { api, connect, messageOf, sameSsh, sleep, unless } from "./client";
-import { GATEWAY_LABEL, hasGatewayNetwork, localSwarm, removeGatewayNetwork } from "./swarm-engine";
+import {
+  GATEWAY_LABEL,
+  hasGatewayNetwork,
+  localSwarm,
+  managerEndpoint,
+  removeGatewayNetwork,
+} from "./swarm-engine";
 
 /** What a {@link SwarmMember} is made from. */
 export interface SwarmMemberArgs {
@@ -113,13 +119,12 @@ async function join(docker: Docker, inputs: MemberInputs): Promise<void> {
     "/swarm",
   );
   const { Swarm } = await api<{ Swarm: { NodeAddr: string } }>(manager, "GET", "/info");
-  const bracketed = (address: string) => (address.includes(":") ? `[${address}]` : address);
   try {
     await api(docker, "POST", "/swarm/join", {
       body: {
-        ListenAddr: `${bracketed(inputs.advertiseAddr)}:2377`,
+        ListenAddr: managerEndpoint(inputs.advertiseAddr),
         AdvertiseAddr: inputs.advertiseAddr,
-        RemoteAddrs: [`${bracketed(Swarm.NodeAddr)}:2377`],
+        RemoteAddrs: [managerEndpoint(Swarm.NodeAddr)],
         JoinToken: inputs.role === "manager" ? JoinTokens.Manager : JoinTokens.Worker,
       },
     });

@@ -1,7 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
 import { api, connect, messageOf, sameSsh, sleep } from "./client";
-import { GATEWAY_LABEL, hasGatewayNetwork, localSwarm, removeGatewayNetwork } from "./swarm-engine";
+import {
+  GATEWAY_LABEL,
+  hasGatewayNetwork,
+  localSwarm,
+  managerEndpoint,
+  removeGatewayNetwork,
+} from "./swarm-engine";
 
 /** What a {@link Swarm} is made from. */
 export interface SwarmArgs {
@@ -63,11 +69,10 @@ async function managedSwarm(docker: Docker, host: string): Promise<SwarmDetails 
 
 async function initSwarm(docker: Docker, inputs: SwarmInputs, owner: string): Promise<SwarmDetails> {
   const gateway = (await hasGatewayNetwork(docker)) ? "kept" : "made";
-  const bracketed = inputs.advertiseAddr.includes(":") ? `[${inputs.advertiseAddr}]` : inputs.advertiseAddr;
   try {
     await api(docker, "POST", "/swarm/init", {
       body: {
-        ListenAddr: `${bracketed}:2377`,
+        ListenAddr: managerEndpoint(inputs.advertiseAddr),
         AdvertiseAddr: inputs.advertiseAddr,
         Spec: {
           Labels: { [OWNER_LABEL]: owner, [GATEWAY_LABEL]: gateway },

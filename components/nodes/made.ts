@@ -5,7 +5,7 @@ import type { Config } from "../config";
 import { DockerEngine } from "../docker/engine";
 import { readyFile, user, userData } from "./cloud-init";
 import type { Nodes } from "./index";
-import type { DockerNode } from "./node";
+import { goesWith, type DockerNode } from "./node";
 import { publicKeyOf, sshFolder, sshOptions, writeKey, writeKnownHost } from "./ssh-files";
 import { SshKey } from "./ssh-key";
 
@@ -110,7 +110,7 @@ export class MadeNode extends pulumi.ComponentResource implements DockerNode {
         readyFile,
         timeoutSeconds: 900,
       },
-      { parent: this, deletedWith: machine.resource, replaceWith: [machine.resource] },
+      { parent: this, ...goesWith(this) },
     );
     this.name = name;
     this.host = engine.host;
