@@ -3,12 +3,13 @@ import { chmodSync, writeFileSync } from "node:fs";
 import * as http2 from "node:http2";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
 import { makeCertificate } from "./certificates";
-import { get, until } from "./http";
+import { get, startLoad, until } from "./http";
 
 // What a request can meet: versions by header, peers that are believed, options of services, gRPC.
 
@@ -235,4 +236,16 @@ describe("gRPC", () => {
     expect((await trailers)[0]["grpc-status"]).toBe("0");
     client.close();
   });
+});
+
+test("every request is in the log, also where thousands come in a second", async () => {
+  const path = "/hello/v1/counted";
+  const load = startLoad(balancer.url + path, { perSecond: 5_000, connections: 64 });
+  await sleep(3_000);
+  const { requests, failures } = await load.stop();
+  expect(failures).toEqual({});
+  expect(requests).toBeGreaterThan(3_000);
+  await sleep(500);
+  const lines = (await balancer.logs()).split("\n").filter((line) => line.includes(`GET ${path} `));
+  expect(lines).toHaveLength(requests);
 });

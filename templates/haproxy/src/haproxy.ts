@@ -3,6 +3,7 @@ import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { env as environment } from "node:process";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import { logPipe } from "./log-pipe";
 import { ask } from "./socket";
 
 export interface HaproxyPaths {
@@ -18,13 +19,6 @@ const longestDelay = 10_000;
 const pollWhileStopping = 100;
 /** A worker that is stopping may not answer any more. */
 const patience = 500;
-
-/**
- * HAProxy never waits for whoever reads its log: a line that does not fit the pipe is dropped, and 64 KiB are some 100 ms
- * of 2,500 requests/s, which Docker does not always keep up with. So the pipe is made as large as a process without
- * privileges may (F_SETPIPE_SZ, 1 MiB). Node has no fcntl; Perl is part of every Debian, and HAProxy takes its place.
- */
-const withRoomForLog = ["-e", "fcntl(STDOUT, 1031, 1 << 20); exec @ARGV or exit 127", "haproxy"];
 
 /** Lines that every reload brings, and changes of servers, which are in the log on stdout already. */
 const routine =
@@ -59,7 +53,8 @@ export class Haproxy {
     const { master, config } = this.paths;
     // A single arena saves memory where one thread works; HAProxy has several.
     const env = { ...environment, MALLOC_ARENA_MAX: undefined };
-    const process = spawn("perl", [...withRoomForLog, "-W", "-S", `${master},mode,600`, "-f", config], {
+    const command = ["haproxy", "-W", "-S", `${master},mode,600`, "-f", config];
+    const process = spawn("perl", logPipe(command), {
       env,
       stdio: ["ignore", "inherit", "pipe"],
     });
