@@ -2,6 +2,7 @@
 import { mkdir, rename } from "node:fs/promises";
 import { serverStateFile, type ServerState } from "./commands";
 import { readIfThere, writeWhole } from "./files";
+import { atHome, countersFile } from "./counters";
 import { Greeter, newcomers, type Newcomer } from "./greet";
 import { checkServices, ServicesRefused, servicesNamed } from "./refused";
 import { Haproxy } from "./haproxy";
@@ -215,6 +216,7 @@ export class Applier {
     for (const [status, message] of Object.entries(errorPages))
       await writeWhole(this.path(errorPageName(status)), errorPage(Number(status), message));
     await this.writeAll(routing, desired, new Set());
+    await writeWhole(countersFile(dir), "");
     await this.haproxy.start().catch((error: unknown) => {
       throw servicesNamed(routing, error) ?? error;
     });
@@ -294,6 +296,7 @@ export class Applier {
     try {
       await this.writeAll(routing, desired, up);
       this.reloadedAt = performance.now();
+      await this.keepCounters();
       const failure = await this.haproxy.reload();
       if (failure !== undefined) throw new Error(`HAProxy did not take the new configuration: ${failure}`);
     } catch (error) {
@@ -318,6 +321,13 @@ export class Applier {
       await this.operate(this.actual, rest.operations);
     }
     return { how: "reload", what: some(reasons) };
+  }
+
+  /** As late as can be; a reload that is needed is not given up for them. */
+  private async keepCounters(): Promise<void> {
+    const dump = await this.runtime.counters().catch(() => "");
+    const kept = this.lastGood === undefined ? dump : atHome(dump, this.lastGood, this.places);
+    await writeWhole(countersFile(this.options.render.dir), kept);
   }
 
   private async writeAll(routing: Routing, desired: Rendered, up: ReadonlySet<string>): Promise<void> {

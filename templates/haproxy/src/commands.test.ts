@@ -4,11 +4,18 @@ import { complaints, parseMap, parseServersState, serverStateFile, toCommands, t
 test("a new server is down until a check has seen it", () => {
   expect(
     toCommands(
-      { kind: "add", backend: "svc:a", server: "10.0.0.1:1", weight: 100, definition: "10.0.0.1:1 check" },
+      {
+        kind: "add",
+        backend: "svc:a",
+        server: "10.0.0.1:1",
+        weight: 100,
+        definition: "10.0.0.1:1 check",
+        pace: "inter 2000ms",
+      },
       "/d",
     ),
   ).toEqual([
-    "add server svc:a/10.0.0.1:1 10.0.0.1:1 check weight 100",
+    "add server svc:a/10.0.0.1:1 10.0.0.1:1 check inter 2000ms weight 100",
     "enable health svc:a/10.0.0.1:1",
     "set server svc:a/10.0.0.1:1 state drain",
     "set server svc:a/10.0.0.1:1 health down",
@@ -18,7 +25,7 @@ test("a new server is down until a check has seen it", () => {
 
 test("a new backend is one command line, since experimental mode ends with its connection", () => {
   expect(toCommands({ kind: "create", backend: "svc:a", shape: "http:uri" }, "/d")).toEqual([
-    "experimental-mode on;add backend svc:a from http:uri;publish backend svc:a",
+    "experimental-mode on;add backend svc:a from http:uri guid svc:a;publish backend svc:a",
   ]);
 });
 

@@ -1,4 +1,5 @@
 /** Operations as HAProxy's runtime commands, and its answers read. Pure. */
+import { backendGuid } from "./counters";
 import type { Operation } from "./plan";
 import type { RenderedBackend } from "./render";
 
@@ -21,12 +22,14 @@ export function toCommands(operation: Operation, dir: string): string[] {
     case "create": {
       const { backend, shape } = operation;
       // One command line, because the first only holds for its own connection.
-      return [`experimental-mode on;add backend ${backend} from ${shape};publish backend ${backend}`];
+      return [
+        `experimental-mode on;add backend ${backend} from ${shape} guid ${backendGuid(backend)};publish backend ${backend}`,
+      ];
     }
     case "add": {
       const server = `${operation.backend}/${operation.server}`;
-      const { definition, weight } = operation;
-      return [`add server ${server} ${definition} weight ${weight}`, ...bringUp(server)];
+      const { definition, pace, weight } = operation;
+      return [`add server ${server} ${definition} ${pace} weight ${weight}`, ...bringUp(server)];
     }
     case "return": {
       const server = `${operation.backend}/${operation.server}`;

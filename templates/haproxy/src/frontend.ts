@@ -1,4 +1,5 @@
 /** The frontend that all HTTP traffic comes through. */
+import { frontendGuid } from "./counters";
 import type { RenderOptions } from "./render";
 import { binds, lines } from "./text";
 
@@ -14,6 +15,7 @@ export function httpFrontend(options: RenderOptions): string {
   const map = (name: string, method: string) => `${method}(${options.dir}/${name})`;
   const { https, trusted = [] } = options;
   return lines("frontend http from http:common", [
+    `guid ${frontendGuid("http")}`,
     ...binds(options.httpPort, options),
     ...(https === undefined ? [] : binds(https.port, options, tls(options.dir))),
     // Here they hold for backends as well. In their own sections, HAProxy 3.4.0 would crash when it makes a backend.

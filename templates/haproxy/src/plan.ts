@@ -42,6 +42,7 @@ export type Operation =
       readonly server: string;
       readonly weight: number;
       readonly definition: string;
+      readonly pace: string;
     }
   | { readonly kind: "return"; readonly backend: string; readonly server: string; readonly weight: number }
   | { readonly kind: "weight"; readonly backend: string; readonly server: string; readonly weight: number }
@@ -137,11 +138,12 @@ function creations(actual: Actual, desired: Rendered): Operation[] {
 
 function arrivals(actual: Actual, desired: Rendered): Operation[] {
   const operations: Operation[] = [];
+  const { pace } = desired;
   for (const { name: backend, servers } of desired.backends) {
     const had = actual.backends.get(backend)?.servers;
     for (const { name: server, weight, definition } of servers) {
       const known = had?.get(server);
-      if (known === undefined) operations.push({ kind: "add", backend, server, weight, definition });
+      if (known === undefined) operations.push({ kind: "add", backend, server, weight, definition, pace });
       else if (known.leaving) operations.push({ kind: "return", backend, server, weight });
       else if (known.weight !== weight) operations.push({ kind: "weight", backend, server, weight });
     }
@@ -228,6 +230,7 @@ export function postponed(actual: Actual, desired: Rendered, before: Rendered): 
     ]);
   return {
     settings: desired.settings,
+    pace: desired.pace,
     native: desired.native,
     parts: actual.parts,
     backends: [...possible.values()],

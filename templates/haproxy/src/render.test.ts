@@ -65,6 +65,7 @@ test("the same catalog gives the same bytes, in whatever order it comes", () => 
 const serviceLine = new RegExp(
   [
     "^$",
+    "^ {2}guid (fe:tcp:\\d+|svc:[A-Za-z0-9_.:-]+|spare:(health:)?\\d+|long:[0-9a-f]{64})$",
     "^frontend tcp:\\d+ from tcp$",
     "^ {2}bind :\\d+$",
     "^ {2}default_backend svc:[A-Za-z0-9_.:-]+$",
@@ -72,7 +73,7 @@ const serviceLine = new RegExp(
     "^ {2}balance (leastconn|random|source|uri)$",
     "^ {2}hash-type consistent$",
     "^ {2}timeout server \\d+$",
-    "^ {2}server [A-Za-z0-9_.:-]+ [0-9a-f.:[\\]]+ check inter 2s fastinter 500ms downinter 100ms rise 1 fall 3 observe layer4 error-limit 3 on-error mark-down( cookie [0-9a-f]{12})?( proto h2 check-proto h2)?( maxconn \\d+)? weight \\d+$",
+    "^ {2}server [A-Za-z0-9_.:-]+ [0-9a-f.:[\\]]+ check rise 1 fall 3 observe layer4 error-limit 3 on-error mark-down( cookie [0-9a-f]{12})?( proto h2 check-proto h2)?( maxconn \\d+)? guid (srv:[A-Za-z0-9_.:-]+|long:[0-9a-f]{64}) inter \\d+ms fastinter 500ms downinter \\d+ms weight \\d+$",
   ].join("|"),
 );
 const routeLine = /^[A-Za-z0-9_.~*/%-]+ [A-Za-z0-9_.~:*/%-]+(\|[A-Za-z0-9_./-]+){1,4}$/;

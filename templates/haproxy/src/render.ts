@@ -8,6 +8,7 @@ import type { ServiceOptions } from "../../../model/meta";
 import type { Backend, Route, Routing, Server } from "../../../model/routes";
 import { compare, routeKey } from "../../../model/routes";
 import type { Settings } from "../../../model/settings";
+import { backendGuid, frontendGuid, serverGuid } from "./counters";
 import { binds, lines } from "./text";
 import { httpFrontend } from "./frontend";
 import { serverAt } from "./place";
@@ -81,6 +82,11 @@ export const eachMap = (make: (name: MapName) => ReadonlyMap<string, string>): M
 
 export interface Rendered {
   readonly settings: Settings;
+  /**
+   * How often health is checked, as `server` and `add server` take it. Not part of a server's definition: those that are
+   * there keep the pace that they came with until the next reload.
+   */
+  readonly pace: string;
   readonly parts: readonly Part[];
   readonly backends: readonly RenderedBackend[];
   readonly maps: Maps;
@@ -100,7 +106,8 @@ const splitSlots = 100;
 export type Places = ReadonlyMap<string, string>;
 
 /** A backend that is nothing but its shape. */
-export const shapedHead = (name: string, shape: string): string => lines(`backend ${name} from ${shape}`, []);
+export const shapedHead = (name: string, shape: string): string =>
+  lines(`backend ${name} from ${shape}`, [`guid ${backendGuid(name)}`]);
 
 export function render(routing: Routing, options: RenderOptions, places: Places = new Map()): Rendered {
   const at = (backend: string) => places.get(backend) ?? backend;
@@ -108,6 +115,7 @@ export function render(routing: Routing, options: RenderOptions, places: Places 
   const { native = false } = options;
   return {
     settings: routing.settings,
+    pace: paceOf(routing.backends.reduce((sum, { servers }) => sum + servers.length, 0)),
     native,
     parts: [
       { name: "global settings", text: globalSection(routing.settings, options) },
@@ -118,7 +126,11 @@ export function render(routing: Routing, options: RenderOptions, places: Places 
         : [{ name: "the statistics page", text: statsFrontend(options.statsPort, options) }]),
       ...routing.tcp.map(({ port, backend, service }) => ({
         name: `TCP port ${port} of service ${service}`,
-        text: lines(`frontend tcp:${port} from tcp`, [...binds(port, options), `default_backend ${backend}`]),
+        text: lines(`frontend tcp:${port} from tcp`, [
+          `guid ${frontendGuid(`tcp:${port}`)}`,
+          ...binds(port, options),
+          `default_backend ${backend}`,
+        ]),
       })),
       { name: "the backend for nothing", text: lines(`backend ${nowhere} from http:common`, []) },
     ],
@@ -151,7 +163,10 @@ export function toConfig(rendered: Rendered): string {
     ({ head, servers }) =>
       head +
       servers
-        .map(({ name, definition, weight }) => `  server ${name} ${definition} weight ${weight}\n`)
+        .map(
+          ({ name, definition, weight }) =>
+            `  server ${name} ${definition} ${rendered.pace} weight ${weight}\n`,
+        )
         .join(""),
   );
   return [...rendered.parts.map(({ text }) => text), ...backends].join("\n");
@@ -180,37 +195,53 @@ function renderBackend(backend: Backend, name: string): RenderedBackend {
     options,
     head: shape === undefined ? tcpHead(name, options) : shapedHead(name, shape),
     shape,
-    servers: backend.servers.map((server) => ({
-      name: serverAt(backend.name, name, server.name),
-      address: server.address,
-      port: server.port,
-      weight: server.weight,
-      definition: definition(backend, server),
-    })),
+    servers: backend.servers.map((server) => {
+      const { address, port, weight } = server;
+      const at = serverAt(backend.name, name, server.name);
+      return {
+        name: at,
+        address,
+        port,
+        weight,
+        definition: definition(backend, server, serverGuid(name, at)),
+      };
+    }),
   };
 }
 
 /** The port of a TCP service is a reload in any case, so its backend may have lines of its own. */
 const tcpHead = (name: string, { balance, timeoutServer }: ServiceOptions): string =>
   lines(`backend ${name} from tcp`, [
+    `guid ${backendGuid(name)}`,
     ...(balance === "roundrobin" ? [] : balanceLines[balance]),
     ...(timeoutServer === undefined ? [] : [`timeout server ${timeoutServer}`]),
   ]);
 
-/**
- * Spelled out for each server, because one that is added at run time takes nothing from `default-server`.
- * A server that is down is asked every 100 ms: that is how soon a new instance gets traffic once it listens.
- */
-function definition(backend: Backend, server: Server): string {
+/** So that all checks together cost at most some per cent of a processor: 500 a second. */
+const checkEvery = 2;
+const shortestInterval = 2_000;
+const longestInterval = 30_000;
+/** A server that is down is asked so many times as often: that is how soon it gets traffic once it listens again. */
+const downParts = 20;
+
+/** The pace of health checks among so many instances. A failed request or check has the next one follow in 500 ms. */
+function paceOf(instances: number): string {
+  const interval = Math.min(Math.max(instances * checkEvery, shortestInterval), longestInterval);
+  return `inter ${interval}ms fastinter 500ms downinter ${Math.round(interval / downParts)}ms`;
+}
+
+/** Spelled out for each server, because one that is added at run time takes nothing from `default-server`. */
+function definition(backend: Backend, server: Server, guid: string): string {
   const address = server.address.includes(":") ? `[${server.address}]` : server.address;
   const { sticky, h2c, maxconn } = backend.options;
   return [
     `${address}:${server.port}`,
-    "check inter 2s fastinter 500ms downinter 100ms rise 1 fall 3",
+    "check rise 1 fall 3",
     "observe layer4 error-limit 3 on-error mark-down",
     ...(sticky ? [`cookie ${cookie(server.name)}`] : []),
     ...(h2c ? ["proto h2 check-proto h2"] : []),
     ...(maxconn === undefined ? [] : [`maxconn ${maxconn}`]),
+    `guid ${guid}`,
   ].join(" ");
 }
 

@@ -38,6 +38,11 @@ export class Runtime {
     return parseMap(await ask(this.socket, `show map ${this.dir}/${name}`));
   }
 
+  /** The counters of everything that has a GUID, as the next worker reads them. */
+  counters(): Promise<string> {
+    return ask(this.socket, "dump stats-file");
+  }
+
   /** Has been seen to answer; HAProxy's own check goes on from there. */
   async healthy(backend: string, server: string): Promise<void> {
     await this.command(`set server ${backend}/${server} health up`);

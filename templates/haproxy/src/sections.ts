@@ -1,6 +1,7 @@
 /** The sections of the configuration that do not depend on services. */
 import type { Settings } from "../../../model/settings";
 import type { RenderOptions } from "./render";
+import { countersFile } from "./counters";
 import { shapeSections } from "./shapes";
 import { binds, lines } from "./text";
 
@@ -39,6 +40,7 @@ export function globalSection(settings: Settings, options: RenderOptions): strin
       `stats socket ${options.runDir}/worker.sock mode 600 level admin`,
       "stats timeout 1m",
       `server-state-file ${options.dir}/server.state`,
+      `stats-file ${countersFile(options.dir)}`,
     ]) +
     "\n" +
     lines(
