@@ -5,7 +5,6 @@
  */
 import {
   eachMap,
-  nowhere,
   shapedHead,
   type MapName,
   type Maps,
@@ -13,7 +12,7 @@ import {
   type Rendered,
   type RenderedBackend,
 } from "./render";
-import { optionMaps, spareBackends } from "./shapes";
+import { nowhere, optionMaps, spareBackends } from "./shapes";
 
 export interface ActualServer {
   readonly weight: number;
@@ -250,7 +249,7 @@ const reshaped = (actual: Actual, desired: Rendered): string[] =>
     return old === undefined || old === head ? [] : [name];
   });
 
-const backendOf = (value: string): string => value.split("|")[0] ?? "";
+const backendOf = (value: string): string => value.split("|")[3] ?? "";
 
 /** What HAProxy has right after it has loaded a configuration. */
 export function loaded(rendered: Rendered): Actual {

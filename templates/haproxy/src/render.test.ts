@@ -72,11 +72,12 @@ const serviceLine = new RegExp(
     "^backend (svc:[A-Za-z0-9_.:-]+|spare:(health:)?\\d+) from (tcp|http:(roundrobin|leastconn|random|source|uri)(:sticky)?(:health)?)$",
     "^ {2}balance (leastconn|random|source|uri)$",
     "^ {2}hash-type consistent$",
-    "^ {2}timeout server \\d+$",
+    "^ {2}timeout (server|tunnel) \\d+$",
     "^ {2}server [A-Za-z0-9_.:-]+ [0-9a-f.:[\\]]+ check rise 1 fall 3 observe layer4 error-limit 3 on-error mark-down( cookie [0-9a-f]{12})?( proto h2 check-proto h2)?( maxconn \\d+)? guid (srv:[A-Za-z0-9_.:-]+|long:[0-9a-f]{64}) inter \\d+ms fastinter 500ms downinter \\d+ms weight \\d+$",
   ].join("|"),
 );
-const routeLine = /^[A-Za-z0-9_.~*/%-]+ [A-Za-z0-9_.~:*/%-]+(\|[A-Za-z0-9_./-]+){1,4}$/;
+const routeLine =
+  /^[A-Za-z0-9_.~*/%-]+ [v-]\|[1-9]\d*\|\/[A-Za-z0-9_.~/-]*\|(svc:[A-Za-z0-9_.:-]+|%[A-Za-z0-9_.~*/-]+|none)\|[A-Za-z0-9_./-]+$/;
 const mapLines: Readonly<Record<MapName, RegExp>> = {
   "routes.map": routeLine,
   "splits.map": routeLine,

@@ -13,7 +13,7 @@ import { binds, lines } from "./text";
 import { httpFrontend } from "./frontend";
 import { serverAt } from "./place";
 import { defaultsSections, globalSection, statsFrontend } from "./sections";
-import { balanceLines, optionMaps, shapeOf, spareBackends } from "./shapes";
+import { balanceLines, nowhere, optionMaps, shapeOf, spareBackends } from "./shapes";
 
 export interface RenderOptions {
   readonly httpPort: number;
@@ -94,11 +94,6 @@ export interface Rendered {
   readonly native: boolean;
 }
 
-/** Where requests go whose version has nothing left to answer them. */
-export const nowhere = "none";
-
-const splitSlots = 100;
-
 /**
  * Which backend a service has that came while HAProxy was running and could not make one: it takes over one of the spare
  * ones. By the name of the backend that it would have otherwise.
@@ -148,8 +143,8 @@ export function render(routing: Routing, options: RenderOptions, places: Places 
         })),
     ],
     maps: {
-      "routes.map": routesMap(routing.routes, at),
-      "splits.map": splitsMap(routing.routes, at),
+      "routes.map": routesMap(routing, at),
+      "splits.map": splitsMap(routing, at),
       "hosts.map": optionMap(routing.backends, at, ({ host }) => host),
       "health.map": optionMap(routing.backends, at, ({ healthPath }) => healthPath),
       "timeouts.map": optionMap(routing.backends, at, ({ timeoutServer }) => timeoutServer),
@@ -214,7 +209,10 @@ const tcpHead = (name: string, { balance, timeoutServer }: ServiceOptions): stri
   lines(`backend ${name} from tcp`, [
     `guid ${backendGuid(name)}`,
     ...(balance === "roundrobin" ? [] : balanceLines[balance]),
-    ...(timeoutServer === undefined ? [] : [`timeout server ${timeoutServer}`]),
+    // Once both sides have spoken it is the tunnel's timeout that counts.
+    ...(timeoutServer === undefined
+      ? []
+      : [`timeout server ${timeoutServer}`, `timeout tunnel ${timeoutServer}`]),
   ]);
 
 /** So that all checks together cost at most some per cent of a processor: 500 a second. */
@@ -252,17 +250,26 @@ const groupOf = (route: Route): string => `%${route.host ?? "*"}${route.path}`;
 
 type At = (backend: string) => string;
 
-/** key -> backend or split | prefix to take off | v when it stands for versions | length of the path | service */
-function routesMap(routes: readonly Route[], at: At): Map<string, string> {
+/**
+ * What frontend and shapes find under a route's key: `kind|from|path|backend|service`. `from` is where in the request's path
+ * begins what the service sees. The kind of a route is `v` where it stands for the versions of a service, else `-`.
+ */
+function entry(kind: "v" | "-", { path }: Route, strip: boolean, backend: string, service: string): string {
+  const from = strip && path !== "/" ? path.length + 1 : 1;
+  return [kind, from, path, backend, service].join("|");
+}
+
+function routesMap({ routes, backends }: Routing, at: At): Map<string, string> {
+  const whole = unstripped(backends);
   const map = new Map<string, string>();
   for (const route of routes) {
     const [target] = route.targets;
     const backend =
       route.targets.length > 1 ? groupOf(route) : target === undefined ? nowhere : at(target.backend);
     const known = entries.get(route);
-    const entry = known?.backend === backend ? known : toEntry(route, backend);
-    if (entry !== known) entries.set(route, entry);
-    map.set(entry.key, entry.value);
+    const found = known?.backend === backend ? known : { backend, ...toEntry(route, backend, whole) };
+    if (found !== known) entries.set(route, found);
+    map.set(found.key, found.value);
   }
   return map;
 }
@@ -275,23 +282,27 @@ interface Entry {
 
 const entries = new WeakMap<Route, Entry>();
 
-function toEntry(route: Route, backend: string): Entry {
-  const prefix = route.stripPrefix && route.path !== "/" ? route.path.length : 0;
-  const versions = route.versionsOf === undefined ? "-" : "v";
-  const service = route.targets[0]?.service ?? route.versionsOf ?? "-";
-  const value = [backend, prefix, versions, route.path.length, service].join("|");
-  return { backend, key: routeKey(route), value };
+/** The backends whose services see paths with their prefix. */
+const unstripped = (backends: readonly Backend[]): ReadonlySet<string> =>
+  new Set(backends.flatMap(({ name, options }) => (options.stripPrefix ? [] : [name])));
+
+function toEntry(route: Route, backend: string, whole: ReadonlySet<string>): Omit<Entry, "backend"> {
+  const [target] = route.targets;
+  const kind = route.versionsOf === undefined ? "-" : "v";
+  const strip = target !== undefined && !whole.has(target.backend);
+  const service = target?.service ?? route.versionsOf ?? "-";
+  return { key: routeKey(route), value: entry(kind, route, strip, backend, service) };
 }
 
-/** HAProxy draws a slot from 0 to 99 and finds the backend and the service of that slot. */
-function splitsMap(routes: readonly Route[], at: At): Map<string, string> {
+/** HAProxy draws a slot from 0 to 99 and finds what stands under it in place of what it had. */
+function splitsMap({ routes, backends }: Routing, at: At): Map<string, string> {
+  const whole = unstripped(backends);
   const entries: [string, string][] = [];
   for (const route of routes.filter(({ targets }) => targets.length > 1)) {
     const slots = route.targets.flatMap(({ backend, service, share }) =>
-      Array<string>(share).fill(`${at(backend)}|${service}`),
+      Array<string>(share).fill(entry("-", route, !whole.has(backend), at(backend), service)),
     );
-    for (let slot = 0; slot < splitSlots; slot++)
-      entries.push([`${groupOf(route)}/${slot}`, slots[slot] ?? `${nowhere}|-`]);
+    for (const [slot, value] of slots.entries()) entries.push([`${groupOf(route)}/${slot}`, value]);
   }
   return new Map(entries.sort(([a], [b]) => compare(a, b)));
 }

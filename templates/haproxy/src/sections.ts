@@ -80,7 +80,7 @@ export function defaultsSections(settings: Settings, options: RenderOptions): st
       "option httpchk",
     ]) +
     "\n" +
-    shapeSections(options.dir) +
+    shapeSections(options) +
     "\n" +
     lines("defaults tcp", ["mode tcp", ...common, "option tcplog"]) +
     "\n" +

@@ -4,7 +4,11 @@
  * service to service is looked up in maps by the backend's name. Pure.
  */
 import type { Balance, ServiceOptions } from "../../../model/meta";
+import type { RenderOptions } from "./render";
 import { lines } from "./text";
+
+/** The backend that a route without a target leads to. */
+export const nowhere = "none";
 
 /** What services say in their options, by backend: changed while HAProxy runs. */
 export const optionMaps = ["hosts.map", "health.map", "timeouts.map"] as const;
@@ -38,7 +42,9 @@ export const shapeOf = ({ balance, sticky, healthPath }: ServiceOptions): string
   nameOf({ balance, sticky, health: healthPath !== undefined });
 
 /** A `defaults` section for each shape, on top of `http:common`. */
-export function shapeSections(dir: string): string {
+export function shapeSections({ dir, trusted = [] }: Pick<RenderOptions, "dir" | "trusted">): string {
+  // A trusted peer may have taken something off as well.
+  const outer = trusted.length === 0 ? "" : "%[var(txn.outer)]";
   const look = (map: OptionMap, method: string) => `be_name,${method}(${dir}/${map}`;
   const send = (what: string) =>
     `http-check send ${what} ver HTTP/1.1 hdr Host %[${look("hosts.map", "map_str")},localhost)] hdr User-Agent switchyard-health-check`;
@@ -48,7 +54,13 @@ export function shapeSections(dir: string): string {
         // Said again because `add backend` wants to read it here.
         "mode http",
         ...balanceLines[shape.balance],
-        ...(shape.sticky ? ["cookie SWITCHYARD insert indirect nocache httponly attr SameSite=Lax"] : []),
+        ...(shape.sticky
+          ? [
+              "cookie SWITCHYARD insert indirect nocache httponly attr SameSite=Lax",
+              // HAProxy's cookie is for every path; two sticky services of one host would take each other's away.
+              `http-after-response replace-header Set-Cookie '^(SWITCHYARD=[^;]*;.path=)/(.*)$' '\\1${outer}%[var(txn.route),field(3,|)]\\2'`,
+            ]
+          : []),
         // Any service that speaks HTTP is up, also one that has nothing at / (404) or no HEAD (405, 501). One that names
         // a path for its health means it: only 2xx and 3xx will do.
         ...(shape.health
@@ -57,6 +69,10 @@ export function shapeSections(dir: string): string {
               "http-check expect status 200-399",
             ]
           : [send("meth HEAD uri /"), "http-check expect status 200-499,501"]),
+        ...(outer === "" ? [] : ["http-request set-var(txn.outer) req.hdr(x-forwarded-prefix)"]),
+        "http-request set-var(txn.from) var(txn.route),field(2,|)",
+        `http-request set-header X-Forwarded-Prefix ${outer}%[var(txn.route),field(3,|)] if { var(txn.from) -m int gt 1 }`,
+        "http-request set-path /%[path,bytes(txn.from)]",
         `http-request set-timeout server ${look("timeouts.map", "map_str_int")})`,
       ]),
     )
