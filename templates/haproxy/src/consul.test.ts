@@ -27,6 +27,19 @@ async function fake(handler: Handler): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
+/** How many each fake Consul has open. */
+const connections = (): Promise<number[]> =>
+  Promise.all(
+    servers.map(
+      (server) =>
+        new Promise<number>((resolve) => {
+          server.getConnections((_, count) => {
+            resolve(count);
+          });
+        }),
+    ),
+  );
+
 const good: Handler = (_, response) => response.setHeader("X-Consul-Index", "7").end("[]");
 const { signal } = new AbortController();
 
@@ -138,6 +151,18 @@ test("all questions go to the next address together", async () => {
   await expect(ask(consul, "fails")).rejects.toThrow("cannot be asked for fails");
   await failed;
   expect(await ask(consul, "waits")).toMatchObject({ index: 7 });
+});
+
+test("a connection that is given up does not stay behind, nor do those beside it", async () => {
+  const port = await fake((request, response) => {
+    if (request.url?.includes("fails") === true) response.destroy();
+    else good(request, response);
+  });
+  const consul = client([port]);
+  await Promise.all([ask(consul), ask(consul), ask(consul)]);
+  await expect(ask(consul, "fails")).rejects.toThrow("cannot be asked for fails");
+  await ask(consul);
+  await expect.poll(connections).toEqual([1]);
 });
 
 test("a refusal is an answer: the same address stays", async () => {

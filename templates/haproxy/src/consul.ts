@@ -54,9 +54,13 @@ export class Consul {
   }
 
   close(): void {
-    void this.link?.then(({ agent }) => {
-      agent.destroy();
-    });
+    this.link?.then(
+      ({ agent }) => {
+        retire(agent);
+        agent.destroy();
+      },
+      () => undefined,
+    );
   }
 
   /** Files are read when a connection is made anew, so that renewed certificates are found. */
@@ -83,13 +87,14 @@ export class Consul {
    * Consul that cannot answer, as one without a leader, is left where there is another.
    */
   private async failed(opening: Promise<Link>, error: unknown): Promise<void> {
-    if (this.link !== opening || (error instanceof Refusal && error.status < 500)) return;
+    const elsewhere = this.options.addresses.length > 1;
+    if (this.link !== opening || (error instanceof Refusal && (error.status < 500 || !elsewhere))) return;
     this.link = undefined;
-    if (this.options.addresses.length === 1) return;
-    this.next++;
+    if (elsewhere) this.next++;
     await opening.then(
       ({ agent }) => {
-        agent.destroy();
+        retire(agent);
+        if (elsewhere) agent.destroy();
       },
       () => undefined,
     );
@@ -99,6 +104,16 @@ export class Consul {
   private async token(): Promise<string | undefined> {
     return (await read(this.options.tokenFile))?.toString("utf8").trim() ?? this.options.token;
   }
+}
+
+/**
+ * Queries under way may end, and their connections end with them. Consul never closes one that is kept, and counts it
+ * until there are too many.
+ */
+function retire(agent: http.Agent): void {
+  agent.maxFreeSockets = 0;
+  for (const sockets of Object.values(agent.freeSockets))
+    for (const socket of sockets ?? []) socket.destroy();
 }
 
 async function read(file: string | undefined): Promise<Buffer | undefined> {
