@@ -167,7 +167,7 @@ function gauges(view: View, time: number): Family[] {
     gauge("instances_not_passing", "Instances without traffic because Consul's checks do not pass.", {
       value: critical,
     }),
-    gauge("quarantined", "Services and instances that are refused; /routes says why.", {
+    gauge("quarantined", "Services, instances and nodes that are refused; /routes says why.", {
       value: view.quarantined.length,
     }),
     gauge("warnings", "What else is wrong with what is registered; /routes says it.", {
@@ -183,7 +183,7 @@ function gauges(view: View, time: number): Family[] {
     gauge("consul_applied_index", "Consul's index that is in force.", { value: view.consul.index }),
     gauge(
       "consul_last_answer_age_seconds",
-      "Age of Consul's last answer; NaN before the first. Up to 320 s is normal where nothing changes.",
+      "Age of Consul's last answer; NaN before the first. Up to 75 s is normal where nothing changes.",
       { value: lastAnswer === null ? NaN : Math.max(0, (time - Date.parse(lastAnswer)) / 1000) },
     ),
   ];
