@@ -24,6 +24,8 @@ export interface Instance {
 export interface Catalog {
   readonly instances: readonly Instance[];
   readonly kv: Readonly<Record<string, string>>;
+  /** What could not be read of it. */
+  readonly problems?: readonly Problem[];
 }
 
 export interface Server {
@@ -75,7 +77,7 @@ export interface TcpPort {
 export interface Problem {
   /** `quarantined` takes something out of routing; `warning` does not. */
   readonly level: "quarantined" | "warning";
-  /** The service or the KV key that it is about. */
+  /** The service, the KV key or the node that it is about. */
   readonly subject: string;
   readonly message: string;
 }
@@ -115,7 +117,7 @@ interface Candidate {
 }
 
 export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Routing {
-  const problems: Problem[] = [];
+  const problems: Problem[] = [...(catalog.problems ?? [])];
   const read = readSettings(catalog.kv, options.lastGood);
   for (const { key, message } of read.problems) problems.push({ level: "warning", subject: key, message });
 

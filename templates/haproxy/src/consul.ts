@@ -15,7 +15,7 @@ export interface Answer {
 }
 
 /** Consul has answered, and not with what was asked for. */
-class Refusal extends Error {
+export class Refusal extends Error {
   constructor(
     message: string,
     readonly status: number,

@@ -169,3 +169,12 @@ test("before Consul answers, what was there last is routed, and not called synch
   );
   expect(controller.synced).toBe(false);
 });
+
+test("what of Consul could not be read is refused like the rest", async () => {
+  const problem = { level: "quarantined", subject: '".."', message: "Node is left out" } as const;
+  consul.catalog = { ...catalog("a"), problems: [problem] };
+  controller.changed();
+  await sleep(60);
+  expect(controller.routing?.problems).toEqual([problem]);
+  expect(log).toContain("quarantined: Node is left out");
+});

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { decodeChecks, decodeKv, decodeNodeServices, decodeNodes } from "./decode";
+import { canBeAskedFor, decodeChecks, decodeKv, decodeNodeServices, decodeNodes } from "./decode";
 import { parseArguments, UsageError } from "./options";
 import { parseSnapshot } from "./snapshot";
 
@@ -23,6 +23,31 @@ test("services of a node", () => {
   ]);
   expect(decodeNodeServices(null)).toEqual([]);
   expect(() => decodeNodeServices([])).toThrow("not an object");
+});
+
+test.each(["n", "n-1.example.com", "a/b", "a/", "...", "a..b", "%2e", "ä ?#", "__proto__", "😀"])(
+  "Consul can be asked for node %j",
+  (name) => {
+    expect(canBeAskedFor(name)).toBe(true);
+  },
+);
+
+test.each([
+  ".",
+  "..",
+  "/",
+  "/a",
+  "a//b",
+  "a/../b",
+  "./a",
+  "a/.",
+  "a\nb",
+  "a\0b",
+  "\u0085",
+  "\ud800",
+  "a".repeat(1_001),
+])("Consul is not asked for node %j", (name) => {
+  expect(canBeAskedFor(name)).toBe(false);
 });
 
 test("checks: by node, and those of a node itself", () => {

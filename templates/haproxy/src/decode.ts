@@ -34,6 +34,15 @@ export function decodeNodes(body: unknown): Map<string, string> {
   return nodes;
 }
 
+/** The longest path that Go's server reads is much longer, even with every character escaped. */
+const longestNodeName = 1_000;
+/** Go's server redirects a path with these segments, Consul refuses control characters, and half a character is no URL. */
+const notInPath = /(?:^|\/)(?:\.{1,2}(?:\/|$)|\/)|[\p{Cc}\p{Cs}]/u;
+
+/** Whether Consul can be asked for the node. It lets nodes have names that it does not find them by. */
+export const canBeAskedFor = (node: string): boolean =>
+  node.length <= longestNodeName && !notInPath.test(node);
+
 /**
  * A node that has just gone is answered with null or no services. Services that are `known` stay the objects they were,
  * so that what has been made of them need not be made again.

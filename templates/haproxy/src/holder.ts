@@ -93,7 +93,7 @@ export class Holder {
     this.report(earlier);
     // A place is only known to be gone for as long as it is asked about.
     if (result.held.size === 0) this.gone.clear();
-    return { instances: result.instances, kv: catalog.kv };
+    return { ...catalog, instances: result.instances };
   }
 
   private settle(): void {

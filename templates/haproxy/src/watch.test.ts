@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, test, vi } from "vitest";
-import type { Answer } from "./consul";
+import { Refusal, type Answer } from "./consul";
 import { Watch, type Source } from "./watch";
 
 interface Held {
@@ -14,6 +14,8 @@ class FakeConsul implements Source {
   private readonly held = new Map<string, Held>();
   private readonly wakers = new Set<() => void>();
   failure: Error | undefined;
+  /** By path, with a status. */
+  readonly refused = new Map<string, number>();
   filtered = false;
 
   set(path: string, index: number, body: unknown): void {
@@ -29,6 +31,8 @@ class FakeConsul implements Source {
     this.asked.push({ path, index });
     for (;;) {
       if (this.failure !== undefined) throw this.failure;
+      const status = this.refused.get(path);
+      if (status !== undefined) throw new Refusal(`Consul answered ${status}`, status);
       const held = this.held.get(path) ?? { index: 1, body: [] };
       if (held.index !== index) return { ...held, parsing: 0, filtered: this.filtered };
       await new Promise<void>((resolve, reject) => {
@@ -189,6 +193,60 @@ test("a node that goes takes its instances and its question with it; one that co
   expect(consul.asked).toHaveLength(before);
   expect(events.doubted).not.toHaveBeenCalled();
 });
+
+test("a node that Consul cannot be asked for is left out with a sentence, and keeps nothing else from being served", async () => {
+  const { consul, events, watch } = await started((fake) => {
+    fake.set("catalog/nodes", 5, [node(".."), node("n"), node("odd")]);
+    fake.refused.set(services("odd"), 301);
+  });
+  expect(watch.connected).toBe(true);
+  expect(events.doubted).not.toHaveBeenCalled();
+  expect(watch.catalog()).toMatchObject({
+    instances: [{ id: "a" }, { id: "b" }],
+    problems: [
+      {
+        level: "quarantined",
+        message: expect.stringContaining('".." is left out, since its name') as string,
+      },
+      {
+        level: "quarantined",
+        message: expect.stringContaining('"odd" is left out, since Consul answers 301') as string,
+      },
+    ],
+  });
+  expect(consul.asked).not.toContainEqual({ path: services(".."), index: 0 });
+  consul.set("catalog/nodes", 8, [node("n")]);
+  await settle();
+  expect(watch.catalog()?.problems).toBeUndefined();
+});
+
+test("what was known of a node that Consul refuses later stays", async () => {
+  const { consul, events, watch } = await started();
+  consul.refused.set(services("n"), 400);
+  events.changed.mockClear();
+  consul.wake();
+  await settle();
+  expect(events.changed).toHaveBeenCalledTimes(1);
+  expect(watch.catalog()).toMatchObject({ instances: [{ id: "a" }, { id: "b" }], problems: [{}] });
+  expect(watch.connected).toBe(true);
+});
+
+test.each([403, 404, 429, 500])(
+  "%d is not about the node: Consul is doubted, until the node goes",
+  async (status) => {
+    const { consul, events, watch } = await started((fake) => {
+      fake.set("catalog/nodes", 5, [node("n"), node("odd")]);
+      fake.refused.set(services("odd"), status);
+    });
+    expect(watch.catalog()).toBeUndefined();
+    expect(watch.connected).toBe(false);
+    expect(events.doubted).toHaveBeenCalledTimes(1);
+    consul.set("catalog/nodes", 8, [node("n")]);
+    await settle();
+    expect(events.back).toHaveBeenCalledTimes(1);
+    expect(watch.catalog()?.instances).toHaveLength(2);
+  },
+);
 
 test("a node's new address moves the instances that have none of their own", async () => {
   const { consul, watch } = await started();

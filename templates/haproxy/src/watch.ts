@@ -4,10 +4,11 @@
  * for that are not passing: the answer to health/state/any has 450 bytes for every service, at every change of a check.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Catalog, Instance } from "../../../model/routes";
-import { kv } from "../../../model/names";
-import { maxConnections, tokenAdvice, type Answer } from "./consul";
+import type { Catalog, Instance, Problem } from "../../../model/routes";
+import { kv, show } from "../../../model/names";
+import { maxConnections, Refusal, tokenAdvice, type Answer } from "./consul";
 import {
+  canBeAskedFor,
   decodeChecks,
   decodeKv,
   decodeNodeServices,
@@ -24,6 +25,8 @@ const wait = 60;
 const shortWait = 5;
 const firstBackoff = 100;
 const longestBackoff = 5_000;
+/** What Consul says of a name will hardly change. */
+const refusedPause = 60_000;
 /** Of the time, in changes that come one on the heels of the other, reading answers takes at most one part in this. */
 const restingParts = 3;
 const longestRest = 1_000;
@@ -52,6 +55,8 @@ interface WatchedNode {
   address: string;
   services?: readonly ConsulService[];
   instances?: readonly Instance[];
+  /** Why Consul cannot be asked for it. */
+  problem?: Problem;
   readonly stop: AbortController;
 }
 
@@ -134,12 +139,14 @@ export class Watch {
     if (!this.nodesKnown || critical === undefined || warning === undefined || values === undefined)
       return undefined;
     const parts: (readonly Instance[])[] = [];
+    const problems: Problem[] = [];
     for (const [name, node] of this.nodes) {
       if (node.services === undefined) return undefined;
       node.instances ??= this.instances(name, node.address, node.services, critical, warning);
       parts.push(node.instances);
+      if (node.problem !== undefined) problems.push(node.problem);
     }
-    return { instances: parts.flat(), kv: values };
+    return { instances: parts.flat(), kv: values, ...(problems.length > 0 && { problems }) };
   }
 
   private instances(
@@ -180,7 +187,7 @@ export class Watch {
       if (found.has(node)) continue;
       known.stop.abort();
       this.nodes.delete(node);
-      this.failing.delete(nodePath(node));
+      this.recovered(nodePath(node));
       this.indexes.delete(nodePath(node));
       changed = true;
     }
@@ -199,17 +206,41 @@ export class Watch {
   private followNode(node: string, address: string): void {
     const entry: WatchedNode = { address, stop: new AbortController() };
     this.nodes.set(node, entry);
-    void this.follow(nodePath(node), entry.stop.signal, (body) => {
-      const before = entry.services;
+    // Anybody can register a node with any name; one must not keep the others from being served.
+    const leaveOut = (problem: Problem) => {
+      const changed = entry.problem === undefined;
+      entry.problem = problem;
+      // Should it ever have been told of, that is better than nothing.
+      entry.services ??= [];
+      return changed;
+    };
+    if (!canBeAskedFor(node)) {
+      leaveOut(unusable(node, "its name cannot be part of a URL"));
+      return;
+    }
+    const apply = (body: unknown) => {
+      const { services: before, problem } = entry;
       entry.services = decodeNodeServices(body, before);
-      if (before !== undefined && sameList(before, entry.services)) return false;
-      delete entry.instances;
-      return true;
-    });
+      delete entry.problem;
+      const same = before !== undefined && sameList(before, entry.services);
+      if (!same) delete entry.instances;
+      return !same || problem !== undefined;
+    };
+    void this.follow(nodePath(node), entry.stop.signal, apply, ({ status }) =>
+      leaveOut(unusable(node, `Consul answers ${status} when it is asked for that node`)),
+    );
   }
 
-  /** One blocking query, for as long as it is wanted. `apply` tells whether anything is different. */
-  private async follow(path: string, signal: AbortSignal, apply: (body: unknown) => boolean): Promise<void> {
+  /**
+   * One blocking query, for as long as it is wanted. `apply` tells whether anything is different, and so does `refused`,
+   * which is told where it is the question that Consul does not take.
+   */
+  private async follow(
+    path: string,
+    signal: AbortSignal,
+    apply: (body: unknown) => boolean,
+    refused?: (refusal: Refusal) => boolean,
+  ): Promise<void> {
     let index = 0;
     let backoff = firstBackoff;
     let lastChange = -Infinity;
@@ -240,12 +271,18 @@ export class Watch {
         if (hurried) await sleep(Math.min(busy * restingParts, longestRest), undefined, { signal });
       } catch (error) {
         if (over()) return;
+        // The Consul that comes back may have begun anew; asked for a higher index than it has, it would just wait.
+        index = 0;
+        if (refused !== undefined && isAboutQuestion(error)) {
+          if (refused(error)) this.events.changed();
+          this.recovered(path);
+          await pause(refusedPause, signal);
+          continue;
+        }
         if (this.failing.size === 0)
           this.events.doubted(error instanceof Error ? error.message : String(error));
         this.failing.add(path);
-        // The Consul that comes back may have begun anew; asked for a higher index than it has, it would just wait.
-        index = 0;
-        await sleep(backoff * (0.5 + Math.random()), undefined, { signal }).catch(() => undefined);
+        await pause(backoff, signal);
         backoff = Math.min(backoff * 2, longestBackoff);
       }
     }
@@ -257,8 +294,26 @@ export class Watch {
       this.filtered = true;
       this.events.noticed?.(`Consul leaves out what this token may not see. ${tokenAdvice}.`);
     }
+    this.recovered(path);
+  }
+
+  private recovered(path: string): void {
     if (this.failing.delete(path) && this.failing.size === 0) this.events.back?.();
   }
 }
+
+/** Not all at once, and no longer than it is wanted. */
+const pause = (milliseconds: number, signal: AbortSignal): Promise<void> =>
+  sleep(milliseconds * (0.5 + Math.random()), undefined, { signal }).catch(() => undefined);
+
+/** Of the refusals without a fault of Consul's: 403 is about the token, 429 about us, 404 of a Consul without that API. */
+const isAboutQuestion = (error: unknown): error is Refusal =>
+  error instanceof Refusal && error.status < 500 && ![403, 404, 429].includes(error.status);
+
+const unusable = (node: string, why: string): Problem => ({
+  level: "quarantined",
+  subject: show(node),
+  message: `Node ${show(node)} is left out, since ${why}: register it under a name of letters, digits, '-', '_' and '.', and deregister this one.`,
+});
 
 const nodePath = (node: string): string => `catalog/node-services/${encodeURIComponent(node)}`;
