@@ -27,12 +27,19 @@ export class Refusal extends Error {
 const maxBody = 128 * 1024 * 1024;
 /** Consul adds up to a sixteenth to the wait; what takes longer than this is lost. */
 const slack = 10_000;
-/** Consul lets a client have 200. */
-export const maxConnections = 150;
+/** Consul lets a client have 200 in all. Where there are more nodes, their queries take turns. */
+export const nodeConnections = 130;
+const otherConnections = 20;
+
+const nodeServices = "catalog/node-services/";
+export const nodePath = (node: string): string => nodeServices + encodeURIComponent(node);
 
 interface Link {
   readonly address: ConsulAddress;
-  readonly agent: http.Agent;
+  /** For queries that wait for a change of one node. */
+  readonly nodes: http.Agent;
+  /** For the few that concern all nodes and for those that are answered at once: they never wait for a turn. */
+  readonly others: http.Agent;
 }
 
 export class Consul {
@@ -55,9 +62,11 @@ export class Consul {
 
   close(): void {
     this.link?.then(
-      ({ agent }) => {
-        retire(agent);
-        agent.destroy();
+      ({ nodes, others }) => {
+        for (const agent of [nodes, others]) {
+          retire(agent);
+          agent.destroy();
+        }
       },
       () => undefined,
     );
@@ -65,21 +74,27 @@ export class Consul {
 
   /** Files are read when a connection is made anew, so that renewed certificates are found. */
   private async open(): Promise<Link> {
-    const { addresses, tls } = this.options;
+    const { addresses } = this.options;
     const address = addresses[this.next % addresses.length];
     if (address === undefined) throw new Error("there is no address of Consul to ask");
-    const keep = { keepAlive: true, maxSockets: maxConnections };
-    if (!address.tls) return { address, agent: new http.Agent(keep) };
+    const secure = address.tls ? await this.secure() : undefined;
+    const agent = (maxSockets: number): http.Agent => {
+      const keep = { keepAlive: true, maxSockets };
+      return secure === undefined ? new http.Agent(keep) : new https.Agent({ ...keep, ...secure });
+    };
+    return { address, nodes: agent(nodeConnections), others: agent(otherConnections) };
+  }
+
+  private async secure(): Promise<https.AgentOptions> {
+    const { tls } = this.options;
     const [ca, cert, key] = await Promise.all([read(tls.ca), read(tls.cert), read(tls.key)]);
-    const agent = new https.Agent({
-      ...keep,
+    return {
       ...(ca === undefined ? {} : { ca }),
       ...(cert === undefined ? {} : { cert }),
       ...(key === undefined ? {} : { key }),
       ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
       rejectUnauthorized: tls.verify,
-    });
-    return { address, agent };
+    };
   }
 
   /**
@@ -92,9 +107,11 @@ export class Consul {
     this.link = undefined;
     if (elsewhere) this.next++;
     await opening.then(
-      ({ agent }) => {
-        retire(agent);
-        if (elsewhere) agent.destroy();
+      ({ nodes, others }) => {
+        for (const agent of [nodes, others]) {
+          retire(agent);
+          if (elsewhere) agent.destroy();
+        }
       },
       () => undefined,
     );
@@ -126,7 +143,7 @@ async function read(file: string | undefined): Promise<Buffer | undefined> {
 }
 
 function ask(
-  { address, agent }: Link,
+  { address, nodes, others }: Link,
   path: string,
   index: number,
   wait: number,
@@ -144,7 +161,7 @@ function ask(
       host: address.host,
       port: address.port,
       path: `/v1/${path}${query}${blocking}`,
-      agent,
+      agent: index > 0 && path.startsWith(nodeServices) ? nodes : others,
       signal,
       headers: token === undefined ? {} : { "X-Consul-Token": token },
     });

@@ -18,7 +18,7 @@ class ConsulServer {
   private readonly server: Server;
 
   constructor(
-    private readonly nodes: readonly string[],
+    readonly nodes: string[],
     mostConnections = Infinity,
   ) {
     this.server = createServer({ keepAliveTimeout: 0 }, (request, response) => {
@@ -140,4 +140,28 @@ test("a Consul that has had no leader for a while is not out of connections when
     { timeout: 10_000 },
   );
   expect(events.back).toHaveBeenCalledTimes(1);
+}, 20_000);
+
+test("values, checks and new nodes are heard of at once, also where the nodes' queries take turns", async () => {
+  const { server, watch } = await watching(200);
+  const soon = (what: () => unknown) => vi.waitFor(what, { timeout: 1_000 });
+  // All turns are taken, and the next ones come in seconds.
+  await sleep(500);
+  for (const value of ["v1", "v2", "v3"]) {
+    server.kv.set("service/haproxy/versions/a", value);
+    server.change("kv/service/haproxy/");
+    await soon(() => {
+      expect(watch.catalog()?.kv["service/haproxy/versions/a"]).toBe(value);
+    });
+    server.critical.add(`n${server.critical.size}`);
+    server.change("health/state/critical");
+    await soon(() => {
+      expect(watch.catalog()?.instances.filter(({ healthy }) => !healthy)).toHaveLength(server.critical.size);
+    });
+    server.nodes.push(`new-${value}`);
+    server.change("catalog/nodes");
+    await soon(() => {
+      expect(watch.catalog()?.instances).toHaveLength(server.nodes.length);
+    });
+  }
 }, 20_000);

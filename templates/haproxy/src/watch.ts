@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Catalog, Instance, Problem } from "../../../model/routes";
 import { kv, show } from "../../../model/names";
-import { maxConnections, Refusal, tokenAdvice, type Answer } from "./consul";
+import { nodeConnections, nodePath, Refusal, tokenAdvice, type Answer } from "./consul";
 import {
   canBeAskedFor,
   decodeChecks,
@@ -21,7 +21,7 @@ import {
 
 /** Seconds. A Consul that has vanished without a word is noticed after these and a few more. */
 const wait = 60;
-/** When there are more nodes than connections, queries take turns. */
+/** When there are more nodes than connections for them, their queries take turns. */
 const shortWait = 5;
 const firstBackoff = 100;
 const longestBackoff = 5_000;
@@ -247,7 +247,7 @@ export class Watch {
     const over = () => signal.aborted;
     while (!over()) {
       try {
-        const turns = this.nodes.size + 4 > maxConnections;
+        const turns = this.nodes.size > nodeConnections;
         const answer = await this.consul.query(path, index, turns ? shortWait : wait, signal);
         if (over()) return;
         this.answered(path, answer);
@@ -315,5 +315,3 @@ const unusable = (node: string, why: string): Problem => ({
   subject: show(node),
   message: `Node ${show(node)} is left out, since ${why}: register it under a name of letters, digits, '-', '_' and '.', and deregister this one.`,
 });
-
-const nodePath = (node: string): string => `catalog/node-services/${encodeURIComponent(node)}`;
