@@ -32,7 +32,9 @@ export const nodeConnections = 130;
 const otherConnections = 20;
 
 const nodeServices = "catalog/node-services/";
-export const nodePath = (node: string): string => nodeServices + encodeURIComponent(node);
+/** Half a character cannot be encoded; Consul itself puts U+FFFD in its place. */
+export const nodePath = (node: string): string =>
+  nodeServices + encodeURIComponent(node.replaceAll(/\p{Cs}/gu, "\ufffd"));
 
 interface Link {
   readonly address: ConsulAddress;

@@ -36,8 +36,8 @@ export function decodeNodes(body: unknown): Map<string, string> {
 
 /** The longest path that Go's server reads is much longer, even with every character escaped. */
 const longestNodeName = 1_000;
-/** Go's server redirects a path with these segments, Consul refuses control characters, and half a character is no URL. */
-const notInPath = /(?:^|\/)(?:\.{1,2}(?:\/|$)|\/)|[\p{Cc}\p{Cs}]/u;
+/** Go's server redirects a path with these segments, and Consul refuses control characters. */
+const notInPath = /(?:^|\/)(?:\.{1,2}(?:\/|$)|\/)|\p{Cc}/u;
 
 /** Whether Consul can be asked for the node. It lets nodes have names that it does not find them by. */
 export const canBeAskedFor = (node: string): boolean =>

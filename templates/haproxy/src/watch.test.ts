@@ -220,6 +220,18 @@ test("a node that Consul cannot be asked for is left out with a sentence, and ke
   expect(watch.catalog()?.problems).toBeUndefined();
 });
 
+test("a node's name that is no text is no obstacle, neither when it comes nor when it goes", async () => {
+  const { consul, events, watch } = await started((fake) => {
+    fake.set("catalog/nodes", 5, [node("n"), node("\ud800")]);
+    fake.set(services("%EF%BF%BD"), 5, null);
+  });
+  expect(watch.catalog()?.instances).toHaveLength(2);
+  expect(watch.settled).toBe(false);
+  consul.set("catalog/nodes", 8, [node("n")]);
+  await settle();
+  expect(events.doubted).not.toHaveBeenCalled();
+});
+
 test("what was known of a node that Consul refuses later stays", async () => {
   const { consul, events, watch } = await started();
   consul.refused.set(services("n"), 400);
