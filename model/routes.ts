@@ -205,6 +205,9 @@ function admitted(instance: Instance): Member | string | undefined {
   return member;
 }
 
+/** Whether it asks for traffic and everything in it is as it should be, so that it gets some unless others are in its way. */
+export const isAdmitted = (instance: Instance): boolean => typeof admitted(instance) === "object";
+
 function candidate(service: string, members: readonly Member[]): Candidate {
   const [first] = members;
   const known = first === undefined ? undefined : candidates.get(first);

@@ -3,12 +3,16 @@ import type { Instance } from "../../../model/routes";
 import { hold, instanceKey, place, type HoldInput, type HoldOutput } from "./hold";
 import { instance } from "./testing";
 
+/** `count` instances of a service, on ports from `first` on. */
+const many = (service: string, count: number, first: number, given: Partial<Instance> = {}) =>
+  Array.from({ length: count }, (_, index) => instance(service, first + index, given));
 const at = (service: string, port: number, healthy = true) => instance(service, port, { healthy });
 
 const given = (input: Partial<HoldInput>): HoldOutput =>
   hold({
     before: [],
     held: new Map(),
+    lost: [],
     now: [],
     share: 0.5,
     gone: new Set(),
@@ -31,6 +35,18 @@ describe("ordinary changes act at once", () => {
     ["an instance turns critical", four, [at("a", 1, false), ...four.slice(1)], [2, 3, 4]],
     ["one of four is replaced", four, [at("a", 9), ...four.slice(1)], [2, 3, 4, 9]],
     ["two of five services go", [...four, at("e", 5)], four.slice(0, 3), [1, 2, 3]],
+    [
+      "the largest service of all is scaled down",
+      [...four, ...many("e", 6, 5)],
+      [...four, at("e", 5)],
+      [1, 2, 3, 4, 5],
+    ],
+    [
+      "all are replaced by others in one step",
+      four,
+      [at("a", 5), at("b", 6), at("c", 7), at("d", 8)],
+      [5, 6, 7, 8],
+    ],
   ])("%s", (_, before, now, expected) => {
     expect(usable(given({ before, now }))).toEqual(expected);
   });
@@ -58,12 +74,87 @@ describe("suspicious losses are held", () => {
     expect(heldPorts(given({ before: four, now: four.slice(1), share: 0.25 }))).toEqual([1]);
     expect(heldPorts(given({ before: four, now: four.slice(2), share: 0.75 }))).toEqual([]);
     expect(given({ before: four, now: [] }).held.get(instanceKey(at("a", 1)))?.why).toBe(
-      "4 of 4 services were gone in one step",
+      "4 of 4 services were gone at once",
     );
+  });
+
+  test("when every service loses most of its instances, though none loses all", () => {
+    const before = ["a", "b", "c", "d"].flatMap((service, index) => many(service, 10, index * 10 + 1));
+    const result = given({ before, now: before.filter(({ port }) => port % 10 === 1) });
+    expect(usable(result)).toHaveLength(40);
+    expect(result.held.get(instanceKey(at("a", 2)))?.why).toBe("36 of 40 instances were gone at once");
+  });
+
+  test("when all that is routed goes, and much stays that is not", () => {
+    const others = many("worker", 20, 100, { tags: [] });
+    expect(heldPorts(given({ before: [...four, ...others], now: others }))).toEqual([1, 2, 3, 4]);
   });
 
   test("after Consul was lost, be it one", () => {
     expect(heldPorts(given({ before: four, now: four.slice(1), doubt: "Consul was lost" }))).toEqual([1]);
+  });
+});
+
+test.each<[string, Partial<Instance>]>([
+  ["asks for no traffic", { tags: [] }],
+  ["has an address that is none", { address: "evil.example.com" }],
+  ["has a port that is none", { port: 70_000 }],
+  ["has a name that is none", { service: "a\u001b[2J" }],
+  ["has a bad option", { meta: { weight: "heavy" } }],
+])("what %s is never held, so nothing is sent there", (_, bad) => {
+  const before = [...four, instance("bad", 22, bad)];
+  const result = given({ before, now: [], doubt: "Consul was lost" });
+  expect(heldPorts(result)).toEqual([1, 2, 3, 4]);
+});
+
+describe("Consul's nodes are heard one by one", () => {
+  const start = 1_000_000;
+  const first = given({ before: four, now: four.slice(1), time: start });
+
+  test("what goes within moments counts together, and what has gone already comes back", () => {
+    expect(usable(first)).toEqual([2, 3, 4]);
+    const second = given({
+      before: first.instances,
+      lost: first.lost,
+      now: four.slice(2),
+      time: start + 1_999,
+    });
+    expect(usable(second)).toEqual([1, 2, 3, 4]);
+    expect(second.lost).toEqual([]);
+  });
+
+  test("what goes later is another matter", () => {
+    const second = given({
+      before: first.instances,
+      lost: first.lost,
+      now: four.slice(2),
+      time: start + 2_000,
+    });
+    expect(usable(second)).toEqual([3, 4]);
+  });
+
+  test("time goes on from each loss, whatever happens meanwhile", () => {
+    const between = given({ ...first, before: first.instances, now: four.slice(1), time: start + 1_500 });
+    const late = given({
+      before: between.instances,
+      lost: between.lost,
+      now: four.slice(2),
+      time: start + 2_500,
+    });
+    expect(usable(late)).toEqual([3, 4]);
+  });
+
+  test("what went moments before Consul did is doubted as well", () => {
+    const doubt = "Consul was lost";
+    const lost = given({ before: first.instances, lost: first.lost, now: four.slice(1), doubt });
+    expect(usable(lost)).toEqual([1, 2, 3, 4]);
+  });
+
+  test("what has come back is no loss", () => {
+    const back = given({ before: first.instances, lost: first.lost, now: four });
+    expect(back.lost).toEqual([]);
+    const again = given({ before: four, lost: first.lost, now: four.slice(1), time: start + 1 });
+    expect(usable(again)).toEqual([2, 3, 4]);
   });
 });
 

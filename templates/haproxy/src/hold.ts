@@ -2,9 +2,10 @@
  * What to do when the registry forgets. Consul answers with nothing, or with much less, after a restart, an election or
  * the loss of its data, while every instance goes on serving. So instances that vanish in a suspicious way are held: they
  * keep their traffic until they are registered again, until nothing listens there any more, or until the hold time is over.
- * Pure: what was held before and the time come in, what is held now goes out.
+ * Only instances that may get traffic count, and only those are held: anybody can register the rest by the thousand.
+ * Pure: what was held and lost before and the time come in, what is held and lost now goes out.
  */
-import type { Instance } from "../../../model/routes";
+import { isAdmitted, type Instance } from "../../../model/routes";
 
 export interface Held {
   readonly instance: Instance;
@@ -14,15 +15,20 @@ export interface Held {
   readonly why: string;
 }
 
+/** An instance that went a moment ago, when nothing was suspicious yet. */
+export type Lost = Pick<Held, "instance" | "since">;
+
 export interface HoldInput {
   /** What was in force, held instances included. */
   readonly before: readonly Instance[];
   readonly held: ReadonlyMap<string, Held>;
+  /** What the last call let go. */
+  readonly lost: readonly Lost[];
   /** What Consul says now. */
   readonly now: readonly Instance[];
   /** Why whatever is missing now is suspicious, if it is: Consul was lost or went back in time a short while ago. */
   readonly doubt?: string;
-  /** The part of all services, from 0 to 1, whose loss in one step is suspicious in itself. */
+  /** The part of all services or of all instances, from 0 to 1, whose loss is suspicious in itself. */
   readonly share: number;
   /** Places (`address:port`) where nothing listens, as far as has been tried. */
   readonly gone: ReadonlySet<string>;
@@ -33,45 +39,71 @@ export interface HoldInput {
 export interface HoldOutput {
   readonly instances: readonly Instance[];
   readonly held: ReadonlyMap<string, Held>;
+  readonly lost: readonly Lost[];
 }
 
-/** An empty registry of fewer services than this is taken at its word. */
+/**
+ * With fewer services than this, that all of them go is an everyday event: somebody stops the only container. Such a
+ * registry is taken at its word, unless Consul itself gives reason to doubt.
+ */
 const fewestServices = 3;
+
+/** Milliseconds. Consul's nodes are heard one by one, so what goes within this time goes together. */
+const together = 2_000;
 
 export const place = ({ address, port }: Pick<Instance, "address" | "port">): string => `${address} ${port}`;
 export const instanceKey = (instance: Instance): string =>
   `${instance.service}\n${instance.address} ${instance.port}`;
 
 export function hold(input: HoldInput): HoldOutput {
-  const lost = findLost(input.before, input.now);
-  if (lost.length === 0) return { instances: input.now, held: new Map() };
-  const newlyLost = lost.filter((instance) => !input.held.has(instanceKey(instance)));
-  const why = input.doubt ?? landslide(input.before, newlyLost, input.share);
+  const { now, time } = input;
+  const missing = findMissing(input.before, now);
+  const known = new Set(missing.map(instanceKey));
+  const recent = input.lost.filter(
+    ({ instance, since }) => time - since < together && !known.has(instanceKey(instance)),
+  );
+  const sinces = new Map(recent.map(({ instance, since }) => [instance, since]));
+  const earlier = findMissing([...sinces.keys()], now);
+  const all = [...missing, ...earlier];
+  if (all.length === 0) return { instances: now, held: new Map(), lost: [] };
+
+  const kept = missing.filter((instance) => input.held.has(instanceKey(instance)));
+  const why =
+    input.doubt ??
+    (kept.length === all.length
+      ? undefined
+      : landslide([...input.before, ...earlier], [...now, ...kept], input.share));
 
   // A port that has been given to another service is that service's.
-  const ports = new Set(lost.map(({ port }) => port));
-  const there = input.now.filter(({ port }) => ports.has(port));
+  const ports = new Set(all.map(({ port }) => port));
+  const there = now.filter(({ port }) => ports.has(port));
   const taken = new Map(there.map((instance) => [place(instance), instance.service]));
   const held = new Map<string, Held>();
-  for (const instance of lost) {
+  const lost: Lost[] = [];
+  for (const instance of all) {
     const key = instanceKey(instance);
-    const earlier = input.held.get(key);
-    const entry = earlier ?? (why === undefined ? undefined : { instance, since: input.time, why });
-    if (entry === undefined) continue;
-    if (input.time - entry.since >= input.holdTime || input.gone.has(place(instance))) continue;
-    if ((taken.get(place(instance)) ?? instance.service) !== instance.service) continue;
-    held.set(key, entry);
+    const entry = input.held.get(key) ?? (why === undefined ? undefined : { instance, since: time, why });
+    if (entry === undefined) lost.push({ instance, since: sinces.get(instance) ?? time });
+    else if (
+      time - entry.since < input.holdTime &&
+      !input.gone.has(place(instance)) &&
+      (taken.get(place(instance)) ?? instance.service) === instance.service
+    )
+      held.set(key, entry);
   }
-  const others = input.now.filter((instance) => !held.has(instanceKey(instance)));
-  return { instances: [...others, ...[...held.values()].map(({ instance }) => instance)], held };
+  const others = now.filter((instance) => !held.has(instanceKey(instance)));
+  return { instances: [...others, ...[...held.values()].map(({ instance }) => instance)], held, lost };
 }
 
+const isUsable = (instance: Instance): boolean => instance.healthy && isAdmitted(instance);
+
 /** What was usable and is not. Of thousands of instances nearly all are the same objects, which costs next to nothing. */
-function findLost(before: readonly Instance[], after: readonly Instance[]): Instance[] {
+function findMissing(before: readonly Instance[], after: readonly Instance[]): Instance[] {
   let start = 0;
   while (start < before.length && before[start] === after[start]) start++;
+  if (start === before.length) return [];
   const same = new Set(after.slice(start));
-  const doubtful = before.slice(start).filter((instance) => instance.healthy && !same.has(instance));
+  const doubtful = before.slice(start).filter((instance) => !same.has(instance) && isUsable(instance));
   if (doubtful.length === 0) return [];
   const services = new Set(doubtful.map(({ service }) => service));
   const usable = new Set(
@@ -80,21 +112,31 @@ function findLost(before: readonly Instance[], after: readonly Instance[]): Inst
   return doubtful.filter((instance) => !usable.has(instanceKey(instance)));
 }
 
-/** One step that takes away every usable instance of so many of the services. */
+/**
+ * So many of the services without any instance, or so many of the instances without a successor. A single service that
+ * loses instances is being scaled down.
+ */
 function landslide(
   before: readonly Instance[],
-  lost: readonly Instance[],
+  after: readonly Instance[],
   share: number,
 ): string | undefined {
-  const count = (instances: readonly Instance[]) => {
-    const counts = new Map<string, number>();
-    for (const { service } of instances) counts.set(service, (counts.get(service) ?? 0) + 1);
-    return counts;
-  };
-  const had = count(before.filter(({ healthy }) => healthy));
-  const losing = count(lost);
-  const emptied = [...losing].filter(([service, number]) => had.get(service) === number).length;
-  return had.size >= fewestServices && emptied >= had.size * share
-    ? `${emptied} of ${had.size} services were gone in one step`
-    : undefined;
+  const had = countUsable(before);
+  if (had.size < fewestServices) return undefined;
+  const has = countUsable(after);
+  const losses = [...had].map(([service, count]) => Math.max(0, count - (has.get(service) ?? 0)));
+  const emptied = [...had.keys()].filter((service) => !has.has(service)).length;
+  if (emptied >= had.size * share) return `${emptied} of ${had.size} services were gone at once`;
+  const [all, gone] = [sum([...had.values()]), sum(losses)];
+  const shrunk = losses.filter((loss) => loss > 0).length;
+  return shrunk > 1 && gone >= all * share ? `${gone} of ${all} instances were gone at once` : undefined;
 }
+
+function countUsable(instances: readonly Instance[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const instance of instances)
+    if (isUsable(instance)) counts.set(instance.service, (counts.get(instance.service) ?? 0) + 1);
+  return counts;
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0);

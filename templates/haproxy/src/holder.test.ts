@@ -87,6 +87,20 @@ test("by hand everything is let go at once, and stays so", () => {
   expect(log.join("\n")).toContain("released by hand: 4");
 });
 
+test("by hand also what went a moment ago is let go", () => {
+  const after = holder.filter(without(1), four, fine);
+  holder.release();
+  expect(ports(holder.filter(catalog(), after, { ...fine, connected: false }))).toEqual([]);
+});
+
+test("losses of one moment count together", () => {
+  const after = holder.filter(without(1), four, fine);
+  vi.advanceTimersByTime(1_000);
+  const more = catalog(...four.instances.slice(2));
+  expect(ports(holder.filter(more, after, fine))).toEqual([1, 2, 3, 4]);
+  expect(log[0]).toContain("2 of 4 services were gone at once");
+});
+
 test("the first answer after a start is doubted against the last good state", () => {
   expect(ports(holder.filter(catalog(), four, { connected: true, synced: false }))).toEqual([1, 2, 3, 4]);
   expect(log[0]).toContain("before the load balancer started");

@@ -1,13 +1,13 @@
 /** Keeps what Consul has forgotten: when to doubt it, what is held meanwhile, and when that is let go. */
 import type { Catalog, Instance } from "../../../model/routes";
-import { hold, instanceKey, place, type Held } from "./hold";
+import { hold, instanceKey, place, type Held, type Lost } from "./hold";
 import { listens } from "./probe";
 import { some } from "./report";
 
 export interface HolderOptions {
   /** Milliseconds. */
   readonly holdTime: number;
-  /** The part of all services, from 0 to 1, whose loss in one step is suspicious in itself. */
+  /** The part of all services or of all instances, from 0 to 1, whose loss is suspicious in itself. */
   readonly holdShare: number;
   readonly log: (message: string) => void;
   /** Something may have to be let go: `filter` again. */
@@ -35,6 +35,7 @@ const mostProbes = 100;
 
 export class Holder {
   held: ReadonlyMap<string, Held> = new Map();
+  private lost: readonly Lost[] = [];
   private readonly gone = new Set<string>();
   private doubtUntil = 0;
   private doubted = "Consul was lost";
@@ -81,6 +82,7 @@ export class Holder {
     const result = hold({
       before: trusted ? [] : (before?.instances ?? []),
       held: this.held,
+      lost: trusted ? [] : this.lost,
       now: catalog.instances,
       ...(doubt === undefined ? {} : { doubt }),
       share: this.options.holdShare,
@@ -90,6 +92,7 @@ export class Holder {
     });
     const earlier = this.held;
     this.held = result.held;
+    this.lost = result.lost;
     this.report(earlier);
     // A place is only known to be gone for as long as it is asked about.
     if (result.held.size === 0) this.gone.clear();

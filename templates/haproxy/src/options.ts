@@ -51,7 +51,7 @@ export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-por
   --dry         prints the configuration and the maps on every change and starts nothing; with --once, once.
   --hold        how long instances that Consul dropped in a suspicious way keep their traffic while they listen.
                 The signal USR2 (docker kill -s USR2 rest) lets all of them go at once.
-  --hold-share  how many per cent of the services have to vanish in one step to be suspicious.
+  --hold-share  how many per cent of the services, or of the instances, have to vanish at once to be suspicious.
   --stop-grace  how long open requests may take when the container is stopped.
   --certs       a folder of NAME.pem files with certificate, chain and key, read again whenever they change.
   --redirect-https    HTTP only leads to HTTPS (308).
