@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   backendName,
+  escapeInvisible,
   parseAddress,
   parseBoolean,
   parseDuration,
@@ -148,8 +149,19 @@ test("no two services share a backend", () => {
 test("what is shown of a foreign value is one bounded line", () => {
   fc.assert(
     fc.property(anything, (value) => {
-      expect(show(value)).not.toMatch(/[\r\n\u2028\u2029]/);
+      expect(show(value)).not.toMatch(/[\p{Cc}\p{Cf}\u2028\u2029]/u);
       expect(show(value).length).toBeLessThan(520);
     }),
   );
+});
+
+test.each([
+  ["\u001b]0;owned\u0007", "\\u001b]0;owned\\u0007"],
+  ["a\u009b31m", "a\\u009b31m"],
+  ["\u202egnp.exe", "\\u202egnp.exe"],
+  ["\u200f\u061c\u2066", "\\u200f\\u061c\\u2066"],
+  ["a\u{e0041}", "a\\u{e0041}"],
+  ["plain, äöü → 日本", "plain, äöü → 日本"],
+])("%j is shown, not obeyed", (text, shown) => {
+  expect(escapeInvisible(text)).toBe(shown);
 });

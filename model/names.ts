@@ -14,14 +14,18 @@ export const refuse = (error: string): Parsed<never> => ({ ok: false, error });
 /** At most this many characters of a foreign value are repeated in a message. */
 const shownLength = 80;
 
+/** What a terminal obeys instead of showing: control characters, and those that turn the direction of writing. */
+const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+export const escapeInvisible = (text: string): string =>
+  text.replace(invisible, (c) => {
+    const hex = (c.codePointAt(0) ?? 0).toString(16);
+    return hex.length > 4 ? `\\u{${hex}}` : `\\u${hex.padStart(4, "0")}`;
+  });
+
 /** A foreign value as it may be shown in a log or a message: quoted, escaped, bounded. */
-export function show(value: string): string {
-  const cut = value.length > shownLength ? `${value.slice(0, shownLength)}…` : value;
-  return JSON.stringify(cut).replace(
-    /[\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
-}
+export const show = (value: string): string =>
+  escapeInvisible(JSON.stringify(value.length > shownLength ? `${value.slice(0, shownLength)}…` : value));
 
 const segment = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/;
 const maxNameLength = 200;

@@ -11,12 +11,12 @@ import { parseCommand, runCommand, type Command } from "./inspect";
 import { Metrics } from "./metrics";
 import { parseArguments, usage, UsageError, type Options } from "./options";
 import type { RenderOptions } from "./render";
+import { logLine } from "./report";
 import { Certificates } from "./tls";
 import { Watch } from "./watch";
 
 const log = (message: string): void => {
-  // One line each, whatever is in it.
-  process.stderr.write(`switchyard: ${message.replaceAll(/[\r\n]+/g, " | ")}\n`);
+  process.stderr.write(logLine(message));
 };
 
 const dryPatience = 10_000;

@@ -1,4 +1,5 @@
 /** Changes as sentences for the log. Pure. */
+import { escapeInvisible } from "../../../model/names";
 import type { Problem } from "../../../model/routes";
 import { originOf } from "./place";
 import type { Operation } from "./plan";
@@ -12,6 +13,10 @@ export function some(items: readonly string[]): string {
     ? items.join(", ")
     : `${items.slice(0, shown).join(", ")} and ${items.length - shown} more`;
 }
+
+/** One line, whatever is in it, that does nothing to the terminal it is read in. */
+export const logLine = (message: string): string =>
+  `switchyard: ${escapeInvisible(message.replaceAll(/[\r\n]+/g, " | "))}\n`;
 
 /** `services` has the service of each backend. */
 export function describe(operations: readonly Operation[], services: ReadonlyMap<string, string>): string {
