@@ -148,12 +148,20 @@ export class Applier {
     return this.haproxy.validate(config);
   }
 
-  /** `write` puts the files in place; a worker that does not take the changes is reloaded with the next `apply`. */
-  useCertificates(write: () => Promise<void>, changes: readonly CertificateChange[]): Promise<void> {
+  /**
+   * `write` puts the files in place; a worker that does not take the changes, or for which there are `reasons`, is reloaded
+   * with the next `apply`.
+   */
+  useCertificates(
+    write: () => Promise<void>,
+    changes: readonly CertificateChange[],
+    reasons: readonly string[] = [],
+  ): Promise<void> {
     return this.alone(async () => {
       await write();
       // A worker that offers no HTTPS yet reads the files when it does.
       if (!this.https) return;
+      this.reasons.push(...reasons);
       for (const change of changes) {
         const complaints = await this.runtime.certificate(change);
         if (complaints.length === 0) this.options.metrics.operation("certificate");

@@ -1,6 +1,7 @@
 /** Certificates as they are mounted: read, and refused with a sentence when HAProxy could not serve with them. Pure. */
 import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
 import { ok, refuse, type Parsed } from "../../../model/names";
+import type { Problem } from "../../../model/routes";
 
 export interface Certificate {
   /** Certificates first, then the key, without anything in between that is neither. */
@@ -9,6 +10,13 @@ export interface Certificate {
   readonly names: readonly string[];
   /** Milliseconds. */
   readonly expires: number;
+}
+
+/** How HTTPS is doing, for the admin port. */
+export interface HttpsReport {
+  /** By file. */
+  readonly served: ReadonlyMap<string, Certificate>;
+  readonly problems: readonly Problem[];
 }
 
 const fileName = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\.pem$/;
@@ -25,6 +33,17 @@ export function inOrder(names: Iterable<string>): string[] {
   return sorted.includes(defaultCertificate)
     ? [defaultCertificate, ...sorted.filter((name) => name !== defaultCertificate)]
     : sorted;
+}
+
+/** One that expires while it is served goes on being served: clients take it worse when there is none. */
+export function expired(served: ReadonlyMap<string, Certificate>, time: number): Problem[] {
+  return [...served]
+    .filter(([, { expires }]) => expires <= time)
+    .map(([name, { expires }]) => ({
+      level: "warning",
+      subject: name,
+      message: `certificate ${name} is served although it expired on ${day(expires)}: renew it.`,
+    }));
 }
 
 const block = /-----BEGIN ([A-Z0-9 ]+)-----[^-]+-----END \1-----/g;

@@ -147,8 +147,8 @@ async function serve(options: Options): Promise<void> {
           redirect: options.redirectHttps,
           log,
           validate: (config) => applier.validate(config),
-          apply: async (write, changes) => {
-            await applier.useCertificates(write, changes);
+          apply: async (write, changes, reasons) => {
+            await applier.useCertificates(write, changes, reasons);
             controller.changed();
           },
         });
@@ -189,7 +189,7 @@ async function serve(options: Options): Promise<void> {
     running: () => applier.running,
     stopping: () => stopping,
     watching: () => watch,
-    ...(certificates === undefined ? {} : { certificates }),
+    ...(certificates === undefined ? {} : { https: () => certificates.report(Date.now()) }),
     metricsSocket: `${paths.runDir}/metrics.sock`,
   });
   const stop = (signal: string) => {
