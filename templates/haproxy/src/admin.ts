@@ -1,5 +1,6 @@
 /** The admin port: a page for people, and /ready, /routes and /metrics for programs. It only tells; nothing can be changed. */
 import { createServer, request, type Server } from "node:http";
+import type { HttpsReport } from "./certificates";
 import type { ServerState } from "./commands";
 import type { Controller } from "./controller";
 import type { Metrics } from "./metrics";
@@ -20,6 +21,8 @@ export interface AdminOptions {
     readonly lastAnswer: number;
     readonly index: number;
   };
+  /** Where certificates are mounted. */
+  readonly https?: () => HttpsReport;
   /** HAProxy's own metrics. */
   readonly metricsSocket: string;
 }
@@ -123,6 +126,7 @@ async function view(options: AdminOptions): Promise<View> {
     proven: proven(),
     held: controller.held.values(),
     changes: controller.changes,
+    ...(options.https === undefined ? {} : { https: options.https() }),
   });
 }
 

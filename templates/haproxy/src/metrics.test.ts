@@ -38,9 +38,22 @@ const view = (lastAnswer = 1_000): View =>
     proven: new Set(),
     held: [],
     changes: [],
+    https: {
+      served: new Map([["a.pem", { pem: "", names: ["a.test"], expires: 1_800_000_000_000 }]]),
+      problems: [
+        { level: "quarantined", subject: "b.pem", message: "certificate b.pem has no private key." },
+      ],
+    },
   });
 
 const samples = (text: string) => text.split("\n").filter((line) => !line.startsWith("#"));
+
+test("certificates are among what /routes tells", () => {
+  expect(view()).toMatchObject({
+    certificates: [{ name: "a.pem", hosts: ["a.test"], expires: "2027-01-15T08:00:00.000Z" }],
+    quarantined: [{ subject: "a b" }, { subject: "b.pem" }],
+  });
+});
 
 describe("our metrics", () => {
   test("are in the exposition format, whatever is in a label", () => {
@@ -60,7 +73,8 @@ describe("our metrics", () => {
       "switchyard_services 1",
       'switchyard_instances{state="up"} 1',
       'switchyard_instances{state="down"} 0',
-      "switchyard_quarantined 1",
+      "switchyard_quarantined 2",
+      'switchyard_certificate_expiry_timestamp_seconds{name="a.pem"} 1800000000',
       "switchyard_held_instances 0",
       "switchyard_consul_connected 1",
       "switchyard_consul_applied_index 7",

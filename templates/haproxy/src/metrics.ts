@@ -167,7 +167,7 @@ function gauges(view: View, time: number): Family[] {
     gauge("instances_not_passing", "Instances without traffic because Consul's checks do not pass.", {
       value: critical,
     }),
-    gauge("quarantined", "Services, instances and nodes that are refused; /routes says why.", {
+    gauge("quarantined", "Services, instances, nodes and certificates that are refused; /routes says why.", {
       value: view.quarantined.length,
     }),
     gauge("warnings", "What else is wrong with what is registered; /routes says it.", {
@@ -176,6 +176,14 @@ function gauges(view: View, time: number): Family[] {
     gauge("held_instances", "Instances kept although Consul has dropped them in a suspicious way.", {
       value: view.held.length,
     }),
+    gauge(
+      "certificate_expiry_timestamp_seconds",
+      "When each certificate that is served expires, in seconds since 1970.",
+      ...view.certificates.map(({ name, expires }) => ({
+        labels: { name },
+        value: Date.parse(expires) / 1000,
+      })),
+    ),
     gauge("not_applied", "Whether the last change could not be applied.", {
       value: Number(view.failure !== undefined),
     }),

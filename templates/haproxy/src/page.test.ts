@@ -74,6 +74,7 @@ test("/routes keeps its fields: programs read them", () => {
   );
   expect(JSON.parse(JSON.stringify(view))).toEqual({
     version: expect.any(String) as string,
+    certificates: [],
     ready: true,
     failure: "no",
     consul: { connected: true, index: 7, lastAnswer: "1970-01-01T00:00:01.000Z" },

@@ -5,6 +5,7 @@
 import type { ServiceOptions } from "../../../model/meta";
 import { routeKey, routeUrl, type Backend, type Problem, type Routing } from "../../../model/routes";
 import { version } from "../../../model/version";
+import type { HttpsReport } from "./certificates";
 import type { ServerState } from "./commands";
 import type { Change } from "./controller";
 import type { Held } from "./hold";
@@ -22,6 +23,7 @@ export interface ViewInput {
   readonly proven: ReadonlySet<string>;
   readonly held: Iterable<Held>;
   readonly changes: readonly Change[];
+  readonly https?: HttpsReport;
 }
 
 /**
@@ -84,6 +86,12 @@ export interface View {
     readonly why: string;
   }[];
   readonly quarantined: readonly { readonly subject: string; readonly message: string }[];
+  readonly certificates: readonly {
+    readonly name: string;
+    /** The host names that it is for. */
+    readonly hosts: readonly string[];
+    readonly expires: string;
+  }[];
   readonly warnings: readonly { readonly subject: string; readonly message: string }[];
   readonly changes: readonly Change[];
 }
@@ -107,7 +115,7 @@ export function buildView(input: ViewInput): View {
   const backends = routing?.backends ?? [];
   const known = new Set(backends.map(({ name }) => name));
   const problems = (level: Problem["level"]) =>
-    (routing?.problems ?? [])
+    [...(routing?.problems ?? []), ...(input.https?.problems ?? [])]
       .filter((problem) => problem.level === level)
       .map(({ subject, message }) => ({ subject, message }));
   return {
@@ -141,6 +149,11 @@ export function buildView(input: ViewInput): View {
     held,
     quarantined: problems("quarantined"),
     warnings: problems("warning"),
+    certificates: [...(input.https?.served ?? [])].map(([name, { names, expires }]) => ({
+      name,
+      hosts: names,
+      expires: new Date(expires).toISOString(),
+    })),
     changes: input.changes,
   };
 }
