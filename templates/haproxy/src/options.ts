@@ -98,14 +98,18 @@ export function parseArguments(
   const consul = readConsulOptions(given.get("consul"), env);
   if (!consul.ok) throw new UsageError(consul.error);
   const admin = take("admin", `0.0.0.0:${env["ADMIN_PORT"] ?? "8404"}`, parseHostPort);
-  if (given.has("redirect-https") && !given.has("certs"))
+  const redirectHttps = take("redirect-https", "false", parseBoolean);
+  if (redirectHttps && !given.has("certs"))
     throw new UsageError("--redirect-https needs --certs=DIR, the folder of certificates.");
+  const dry = take("dry", "false", parseBoolean);
+  const once = take("once", "false", parseBoolean);
+  if (once && !dry) throw new UsageError("--once says how often --dry prints: use --dry --once.");
   return {
     consul: consul.value,
     httpPort: take("http-port", "80", port),
     httpsPort: take("https-port", "443", port),
     ...(given.has("certs") ? { certs: take("certs", "", parseDirectory) } : {}),
-    redirectHttps: take("redirect-https", "false", parseBoolean),
+    redirectHttps,
     trusted: given.has("trust-forwarded") ? take("trust-forwarded", "", parseNetworks) : [],
     statsPort: take("stats-port", "1936", port),
     adminAddress: admin.host,
@@ -117,8 +121,8 @@ export function parseArguments(
     holdTime: take("hold", "60s", parseDuration),
     holdShare: take("hold-share", "50", (value) => parseInteger(value, 1, 100)) / 100,
     stopGrace: take("stop-grace", "8s", parseDuration),
-    dry: given.has("dry"),
-    once: given.has("once"),
+    dry,
+    once,
     stats: hasCredentials(env),
   };
 }
