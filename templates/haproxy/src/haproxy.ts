@@ -1,6 +1,7 @@
 /** The HAProxy process: started, kept running, checked, reloaded and stopped. */
 import { execFile, spawn, type ChildProcess } from "node:child_process";
-import { env as environment } from "node:process";
+import { once } from "node:events";
+import { env as environment, kill } from "node:process";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { logPipe } from "./log-pipe";
@@ -19,6 +20,9 @@ const longestDelay = 10_000;
 const pollWhileStopping = 100;
 /** A worker that is stopping may not answer any more. */
 const patience = 500;
+const startPatience = 10_000;
+/** What it said last may still be on its way when its answer or its end is known. */
+const lastWords = 50;
 
 /** Lines that every reload brings, and changes of servers, which are in the log on stdout already. */
 const routine =
@@ -29,12 +33,16 @@ export class Haproxy {
   private stopping = false;
   private starting = false;
   private delay = firstDelay;
+  /** What it says while it starts or reloads; it is not kept otherwise. */
+  private said: string[] | undefined;
 
   constructor(
     private readonly paths: HaproxyPaths,
     private readonly log: (message: string) => void,
     /** Called when a process that ended by itself has been replaced. */
     private readonly onRestart: () => void,
+    /** Milliseconds in which it has to start. */
+    private readonly patience = startPatience,
   ) {}
 
   get running(): boolean {
@@ -44,8 +52,10 @@ export class Haproxy {
   /** Starts HAProxy and waits until its worker answers. */
   async start(): Promise<void> {
     this.starting = true;
+    this.said = [];
     await this.launch().finally(() => {
       this.starting = false;
+      this.said = undefined;
     });
   }
 
@@ -57,37 +67,40 @@ export class Haproxy {
     const process = spawn("perl", logPipe(command), {
       env,
       stdio: ["ignore", "inherit", "pipe"],
+      // A process group of its own, so that all of it can be ended together.
+      detached: true,
     });
     this.process = process;
     let failure: string | undefined;
-    const said: string[] = [];
     process.on("error", (error) => {
       failure = error.message;
     });
     createInterface({ input: process.stderr }).on("line", (line) => {
       if (!routine.test(line)) this.log(`haproxy: ${line}`);
-      if (this.starting) said.push(line);
+      this.said?.push(line);
     });
     process.on("exit", (code, signal) => {
       failure = `it ended with ${signal ?? `exit code ${code ?? 0}`}`;
       if (this.process !== process) return;
       this.process = undefined;
+      endGroup(process);
       // Whoever starts it is told, and says when to try again.
       if (!this.stopping && !this.starting) void this.restart(failure);
     });
-    for (let waited = 0; waited < 10_000; waited += 20) {
+    for (const until = Date.now() + this.patience; Date.now() < until;) {
       await sleep(20);
-      if (failure !== undefined) {
-        // What it said last may still be on its way.
-        await sleep(50);
-        throw new Error(`HAProxy did not start: ${firstAlerts(said.join("\n")) || failure}`);
-      }
-      if ((await ask(this.paths.worker, "show version").catch(() => "")) !== "") {
+      if (failure !== undefined)
+        throw new Error(`HAProxy did not start: ${(await this.complaint()) || failure}`);
+      if ((await ask(this.paths.worker, "show version", this.patience).catch(() => "")) !== "") {
         this.delay = firstDelay;
         return;
       }
     }
-    throw new Error("HAProxy did not start: its worker gave no answer within 10 s");
+    // It may be about to listen: left alone, it would go on beside the next one, with routes that nobody changes any more.
+    const gone = once(process, "close");
+    endGroup(process);
+    await gone;
+    throw new Error(`HAProxy did not start: its worker gave no answer within ${this.patience / 1000} s`);
   }
 
   private async restart(failure: string): Promise<void> {
@@ -116,8 +129,20 @@ export class Haproxy {
 
   /** Hands over to a new worker; answers with what went wrong, and then the old one goes on. */
   async reload(): Promise<string | undefined> {
-    const answer = await ask(this.paths.master, "reload", 30_000);
-    return answer.startsWith("Success=1") ? undefined : firstAlerts(answer) || answer.slice(0, 500);
+    this.said = [];
+    try {
+      const answer = await ask(this.paths.master, "reload", 30_000);
+      if (answer.startsWith("Success=1")) return undefined;
+      // What only fails once the configuration is loaded, such as a limit of the process, is not in the answer.
+      return firstAlerts(answer) || (await this.complaint()) || answer.slice(0, 500);
+    } finally {
+      this.said = undefined;
+    }
+  }
+
+  private async complaint(): Promise<string> {
+    await sleep(lastWords);
+    return firstAlerts(this.said?.join("\n") ?? "");
   }
 
   /**
@@ -153,6 +178,15 @@ export class Haproxy {
       ).length;
     }
     return open;
+  }
+}
+
+/** Ends HAProxy with all its workers, and what passes its log on. */
+function endGroup({ pid }: ChildProcess): void {
+  try {
+    if (pid !== undefined) kill(-pid, "SIGKILL");
+  } catch {
+    // All of it has ended.
   }
 }
 
