@@ -6,6 +6,7 @@ import type { Controller } from "./controller";
 import type { Metrics } from "./metrics";
 import { renderPage } from "./page";
 import { pageCss, pageJs } from "./page-assets";
+import { some } from "./report";
 import { buildView, type View } from "./view";
 
 export interface AdminOptions {
@@ -102,13 +103,13 @@ function whyNotReady({ controller, running, stopping }: AdminOptions): string | 
 
 /** With an index, whether what Consul had at that index is in force: what a deployment waits for. */
 function ready(options: AdminOptions, wanted: string | null): Reply {
-  const index = options.controller.appliedIndex;
+  const { appliedIndex: index, pending } = options.controller;
   if (wanted !== null && !/^[0-9]{1,15}$/.test(wanted))
     return json(400, { error: "index is not a number: use the X-Consul-Index of an answer of Consul" });
   const why =
     whyNotReady(options) ??
     (index < Number(wanted ?? 0)
-      ? `Consul's index ${Number(wanted)} is not in force yet, ${index} is`
+      ? `Consul's index ${Number(wanted)} is not in force yet, ${index} is${pending.length === 0 ? "" : `; HAProxy has to be reloaded, because ${some(pending)}`}`
       : undefined);
   return why === undefined ? json(200, { ready: true, index }) : json(503, { ready: false, why, index });
 }
@@ -119,6 +120,7 @@ async function view(options: AdminOptions): Promise<View> {
   return buildView({
     notReady: whyNotReady(options),
     failure: controller.lastFailure,
+    pending: controller.pending,
     consul: { connected, lastAnswer, index: controller.appliedIndex },
     routing: controller.routing,
     // A worker that cannot be asked just now is no reason to show nothing.

@@ -1,32 +1,20 @@
 /** Makes the running HAProxy what it should be, with the last good state kept whatever happens. */
-import { mkdir, rename } from "node:fs/promises";
-import { serverStateFile, type ServerState } from "./commands";
-import { readIfThere, writeWhole } from "./files";
-import { atHome, countersFile } from "./counters";
+import type { ServerState } from "./commands";
+import { atHome } from "./counters";
 import { Greeter, newcomers, type Newcomer } from "./greet";
-import { checkServices, ServicesRefused, servicesNamed } from "./refused";
+import { ServicesRefused, servicesNamed } from "./refused";
 import { Haproxy } from "./haproxy";
 import type { Metrics } from "./metrics";
 import type { Routing } from "../../../model/routes";
-import { applied, isSame, loaded, plan, postponed, type Actual, type Operation } from "./plan";
+import { ReloadPace } from "./pace";
+import { applied, isSame, loaded, plan, postponed, tcpFrontends, type Actual, type Operation } from "./plan";
 import { assignPlaces, originOf } from "./place";
 import { Reaper, withoutLeft } from "./reap";
-import {
-  mapNames,
-  render,
-  toConfig,
-  toMapFile,
-  type Places,
-  type Rendered,
-  type RenderOptions,
-} from "./render";
-import { describe, isOption, reasonKind, some } from "./report";
+import { render, type Places, type Rendered, type RenderOptions } from "./render";
+import { describe, reloadKind, servicesOf, some } from "./report";
 import { Runtime } from "./runtime";
-import { errorPage, errorPageName, errorPages } from "./sections";
+import { StateFiles } from "./state-files";
 import type { CertificateChange } from "./tls";
-
-/** Each reload leaves a worker behind until its last connection has ended, so many wishes have to share one. */
-const reloadInterval = 2_000;
 
 const isArrival = (operation: Operation): operation is Extract<Operation, { kind: "add" | "return" }> =>
   operation.kind === "add" || operation.kind === "return";
@@ -34,22 +22,10 @@ const isArrival = (operation: Operation): operation is Extract<Operation, { kind
 const serverOf = ({ backend, server }: { readonly backend: string; readonly server: string }): string =>
   `${backend}/${server}`;
 
-/** The service of each backend that operations touch, as it is or was called. */
-function servicesOf(
-  operations: readonly Operation[],
-  ...configurations: readonly (Rendered | undefined)[]
-): Map<string, string> {
-  const touched = new Set(
-    operations.flatMap((operation) =>
-      "backend" in operation ? [operation.backend] : isOption(operation) ? [operation.key] : [],
-    ),
-  );
-  const services = new Map<string, string>();
-  for (const configuration of configurations)
-    for (const { name, service } of configuration?.backends ?? [])
-      if (service !== undefined && touched.has(name)) services.set(name, service);
-  return services;
-}
+const reloaded = (reasons: readonly string[]): Applied => ({
+  done: { how: "reload", what: some(reasons) },
+  pending: [],
+});
 
 export interface ApplierOptions {
   readonly render: RenderOptions;
@@ -65,8 +41,19 @@ export interface ApplierOptions {
   readonly onRestart: () => void;
 }
 
-/** What was done, or undefined when there was nothing to do. */
-export type Applied = { readonly how: "start" | "operations" | "reload"; readonly what: string } | undefined;
+export interface Done {
+  readonly how: "start" | "operations" | "reload";
+  readonly what: string;
+}
+
+export interface Applied {
+  /** Undefined when there was nothing to do. */
+  readonly done?: Done | undefined;
+  /** Why the rest waits for a reload. */
+  readonly pending: readonly string[];
+  /** Why that reload has failed, if it has. */
+  readonly failure?: string | undefined;
+}
 
 export class Applier {
   private actual: Actual | undefined;
@@ -77,6 +64,8 @@ export class Applier {
   /** Servers that have been seen to answer, by the names that backends have in the routing. */
   readonly proven = new Set<string>();
   private readonly haproxy: Haproxy;
+  private readonly files: StateFiles;
+  private readonly pace: ReloadPace;
   private readonly runtime: Runtime;
   private readonly greeter: Greeter;
   /** Servers on their way into HAProxy: they are greeted meanwhile. */
@@ -86,16 +75,16 @@ export class Applier {
   private last: Promise<unknown> = Promise.resolve();
   private readonly reaper = new Reaper(() => this.alone(() => this.reapOnce()));
   /** Why the next `apply` has to reload, apart from what it is given. */
-  private reasons: string[] = [];
+  private readonly reasons = new Set<string>();
   /** Whether the worker has been told to offer HTTPS. */
   private https = false;
-  private reloadedAt = -Infinity;
-  private waiting: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: ApplierOptions) {
     const { dir, runDir } = options.render;
+    this.files = new StateFiles(dir, (file) => this.haproxy.validate(file));
+    this.pace = new ReloadPace(options.onReloadable);
     this.haproxy = new Haproxy(
-      { config: `${dir}/haproxy.cfg`, master: `${runDir}/master.sock`, worker: `${runDir}/worker.sock` },
+      { config: this.files.config, master: `${runDir}/master.sock`, worker: `${runDir}/worker.sock` },
       options.log,
       () => {
         // The process has read the file; what it has in the end is found by comparing.
@@ -114,7 +103,12 @@ export class Applier {
     return this.haproxy.running && this.actual !== undefined;
   }
 
-  /** Throws with a sentence when the change cannot be made; HAProxy then goes on with what it has. */
+  /** The ports of TCP services that HAProxy listens on, also of those that are gone. */
+  get tcpPorts(): ReadonlySet<number> {
+    return new Set(tcpFrontends(this.actual?.parts ?? []).map(({ port }) => port));
+  }
+
+  /** Throws with a sentence when nothing of the change can be made; HAProxy then goes on with what it has. */
   apply(routing: Routing): Promise<Applied> {
     const result = this.alone(async () => {
       const done =
@@ -165,22 +159,20 @@ export class Applier {
       for (const change of changes) {
         const complaints = await this.runtime.certificate(change);
         if (complaints.length === 0) this.options.metrics.operation("certificate");
-        else
-          this.reasons.push(`certificate ${change.file} cannot change while running (${some(complaints)})`);
+        else this.reasons.add(`certificate ${change.file} cannot change while running (${some(complaints)})`);
       }
     });
   }
 
   stop(grace: number): Promise<void> {
+    this.pace.forget();
     return this.haproxy.stop(grace);
   }
 
   /** Keeps the files in step with what was changed at run time, for the day HAProxy has to be started again. */
   persist(): Promise<void> {
     return this.alone(async () => {
-      if (this.lastGood === undefined) return;
-      await this.writeMaps(this.lastGood);
-      await writeWhole(this.path("haproxy.cfg"), toConfig(this.lastGood));
+      if (this.lastGood !== undefined) await this.files.write(this.lastGood);
     });
   }
 
@@ -206,10 +198,6 @@ export class Applier {
       if (operation.kind === "leave") this.proven.delete(serverOf(originOf(operation)));
   }
 
-  private path(name: string): string {
-    return `${this.options.render.dir}/${name}`;
-  }
-
   private alone<T>(action: () => Promise<T>): Promise<T> {
     const result = this.last.then(action);
     this.last = result.catch(() => undefined);
@@ -218,13 +206,9 @@ export class Applier {
 
   private async start(routing: Routing): Promise<Applied> {
     const desired = this.render(routing);
-    const { dir, runDir } = this.options.render;
-    await mkdir(dir, { recursive: true, mode: 0o700 });
-    await mkdir(runDir, { recursive: true, mode: 0o700 });
-    for (const [status, message] of Object.entries(errorPages))
-      await writeWhole(this.path(errorPageName(status)), errorPage(Number(status), message));
-    await this.writeAll(routing, desired, new Set());
-    await writeWhole(countersFile(dir), "");
+    await this.files.prepare(this.options.render.runDir);
+    await this.files.replace(routing, (some) => this.render(some), new Set());
+    await this.files.writeCounters("");
     await this.haproxy.start().catch((error: unknown) => {
       throw servicesNamed(routing, error) ?? error;
     });
@@ -233,40 +217,55 @@ export class Applier {
     this.https = this.options.https() !== undefined;
     this.actual = loaded(desired);
     this.greeter.greet(newcomers(desired, () => true));
-    return { how: "start", what: `${routing.backends.length} services` };
+    return { done: { how: "start", what: `${routing.backends.length} services` }, pending: [] };
   }
 
   private async change(actual: Actual, routing: Routing): Promise<Applied> {
     const places = this.native ? new Map<string, string>() : assignPlaces(routing, actual, this.places);
     let desired = this.render(routing, places);
     let steps = plan(actual, desired);
-    const reasons = [...this.reasons, ...(steps.kind === "reload" ? steps.reasons : [])];
-    if (reasons.length > 0) {
-      if (this.reloadable()) return this.reload(routing, reasons);
+    const pending = [...this.reasons, ...(steps.kind === "reload" ? steps.reasons : [])];
+    if (pending.length === 0) this.pace.forget();
+    else {
+      if (await this.reload(routing, pending)) return reloaded(pending);
       desired = postponed(actual, desired, this.lastGood ?? desired);
       steps = plan(actual, desired);
     }
     if (steps.kind === "reload") throw new Error(`a reload cannot be put off (${some(steps.reasons)})`);
     this.places = places;
-    if (steps.kind === "nothing") return undefined;
+    const { failure } = this.pace;
+    if (steps.kind === "nothing") return { pending, failure };
     const services = servicesOf(steps.operations, this.lastGood, desired);
     const arrivals = steps.operations.filter(isArrival);
     const touched = new Set(arrivals.map(({ backend }) => backend));
     const arriving = (this.arriving = new Set(arrivals.map(serverOf)));
     this.greeter.greet(newcomers(desired, (b, s) => touched.has(b) && arriving.has(`${b}/${s}`)));
-    let complaints = await this.operate(actual, steps.operations);
+    const complaints = await this.persuade(actual, steps.operations, desired);
     if (complaints.length > 0) {
-      // Somebody else has changed the worker, or a server was gone already: look, and do what is left to do.
-      this.options.log(`HAProxy refused an operation (${some(complaints)}). Comparing.`);
-      const found = await this.runtime.actual(actual);
-      const rest = plan(found, desired);
-      complaints = rest.kind === "operations" ? await this.operate(found, rest.operations) : [];
+      this.reasons.add(`HAProxy refused a change while running (${some(complaints)})`);
+      const reasons = [...new Set([...pending, ...this.reasons])];
+      if (await this.reload(routing, reasons)) return reloaded(reasons);
+      return { pending: reasons, failure: this.pace.failure };
     }
-    if (complaints.length > 0)
-      return this.reload(routing, [`HAProxy refused a change while running (${some(complaints)})`]);
     this.lastGood = desired;
     this.forget(steps.operations);
-    return { how: "operations", what: describe(steps.operations, services) };
+    return { done: { how: "operations", what: describe(steps.operations, services) }, pending, failure };
+  }
+
+  /** What HAProxy has against it in the end. */
+  private async persuade(
+    actual: Actual,
+    operations: readonly Operation[],
+    desired: Rendered,
+  ): Promise<string[]> {
+    const complaints = await this.operate(actual, operations);
+    if (complaints.length === 0) return [];
+    // Somebody else has changed the worker, or a server was gone already: look, and do what is left to do.
+    this.options.log(`HAProxy refused an operation (${some(complaints)}). Comparing.`);
+    this.actual = await this.runtime.actual(actual);
+    const rest = plan(this.actual, desired);
+    if (rest.kind === "reload") return complaints;
+    return rest.kind === "nothing" ? [] : this.operate(this.actual, rest.operations);
   }
 
   private async operate(actual: Actual, operations: readonly Operation[]): Promise<string[]> {
@@ -283,41 +282,41 @@ export class Applier {
     return render(routing, { ...options, ...(https === undefined ? {} : { https }) }, places);
   }
 
-  /** If not, it is said later when it is. */
-  private reloadable(): boolean {
-    const left = this.reloadedAt + reloadInterval - performance.now();
-    if (left <= 0) return true;
-    this.waiting ??= setTimeout(() => {
-      this.waiting = undefined;
-      this.options.onReloadable();
-    }, left);
-    return false;
-  }
-
-  /** Every service gets a backend of its own name again, and the spare ones are free for the next. */
-  private async reload(routing: Routing, reasons: readonly string[]): Promise<Applied> {
+  /**
+   * Whether it was had; if not, it is tried again at its time, and the running HAProxy is as it was. With it every service
+   * gets a backend of its own name again, and the spare ones are free for the next.
+   */
+  private async reload(routing: Routing, reasons: readonly string[]): Promise<boolean> {
+    if (!this.pace.allows(reasons)) return false;
     const desired = this.render(routing);
     const states = await this.states().catch(() => []);
     const up = new Set(
       states.filter((state) => state.up).map(({ backend, server }) => `${backend}/${server}`),
     );
     try {
-      await this.writeAll(routing, desired, up);
-      this.reloadedAt = performance.now();
+      await this.files.replace(routing, (some) => this.render(some), up);
+      this.pace.begins();
       await this.keepCounters();
       const failure = await this.haproxy.reload();
       if (failure !== undefined) throw new Error(`HAProxy did not take the new configuration: ${failure}`);
     } catch (error) {
-      if (this.lastGood !== undefined) await this.writeFiles(this.lastGood);
-      throw servicesNamed(routing, error) ?? error;
+      // Where they cannot be written back, they could not be replaced either, or the next change tries again.
+      if (this.lastGood !== undefined) await this.files.write(this.lastGood).catch(() => undefined);
+      const refused = error instanceof ServicesRefused ? error : servicesNamed(routing, error);
+      if (refused !== undefined) throw refused;
+      this.options.metrics.failure();
+      this.pace.fails(reasons, error instanceof Error ? error.message : String(error));
+      return false;
     }
+    this.pace.forget();
     this.lastGood = desired;
     this.https = this.options.https() !== undefined;
-    this.reasons = [];
+    this.reasons.clear();
     this.places = new Map();
-    for (const reason of new Set(reasons.map(reasonKind))) this.options.metrics.reload(reason);
+    this.options.metrics.reload(reloadKind(reasons));
     // What the new worker has may differ from the file; see, and put it right at once.
-    this.actual = await this.runtime.actual(loaded(desired));
+    this.actual = loaded(desired);
+    this.actual = await this.runtime.actual(this.actual);
     const wanted = new Set(
       routing.backends.flatMap(({ name, servers }) => servers.map((s) => `${name}/${s.name}`)),
     );
@@ -328,47 +327,22 @@ export class Applier {
       this.options.metrics.drifted();
       await this.operate(this.actual, rest.operations);
     }
-    return { how: "reload", what: some(reasons) };
+    return true;
   }
 
   /** As late as can be; a reload that is needed is not given up for them. */
   private async keepCounters(): Promise<void> {
     const dump = await this.runtime.counters().catch(() => "");
     const kept = this.lastGood === undefined ? dump : atHome(dump, this.lastGood, this.places);
-    await writeWhole(countersFile(this.options.render.dir), kept);
-  }
-
-  private async writeAll(routing: Routing, desired: Rendered, up: ReadonlySet<string>): Promise<void> {
-    await writeWhole(this.path("server.state"), serverStateFile(desired.backends, up));
-    for (const name of mapNames)
-      if ((await readIfThere(this.path(name))) === undefined) await writeWhole(this.path(name), "");
-    const candidate = this.path("haproxy.candidate.cfg");
-    const check = async (some: Routing): Promise<string | undefined> => {
-      await writeWhole(candidate, toConfig(some === routing ? desired : this.render(some)));
-      return this.haproxy.validate(candidate);
-    };
-    const failure = await check(routing);
-    if (failure !== undefined) {
-      const refused = await checkServices(routing, check);
-      if (refused.size > 0) throw new ServicesRefused(refused);
-      throw new Error(`HAProxy would not load the new configuration: ${failure}`);
-    }
-    await this.writeMaps(desired);
-    await rename(this.path("haproxy.candidate.cfg"), this.path("haproxy.cfg"));
-  }
-
-  private async writeFiles(rendered: Rendered): Promise<void> {
-    await this.writeMaps(rendered);
-    await writeWhole(this.path("haproxy.cfg"), toConfig(rendered));
-  }
-
-  private async writeMaps(rendered: Rendered): Promise<void> {
-    for (const name of mapNames) await writeWhole(this.path(name), toMapFile(rendered.maps[name]));
+    await this.files.writeCounters(kept);
   }
 
   private async reapOnce(): Promise<number> {
     if (this.actual === undefined) return 0;
-    const wanted = new Set(this.lastGood?.backends.map(({ name }) => name));
+    const wanted = new Set([
+      ...(this.lastGood?.backends ?? []).map(({ name }) => name),
+      ...tcpFrontends(this.actual.parts).map(({ backend }) => backend),
+    ]);
     const isWanted = (backend: string) => !this.native || wanted.has(backend);
     const { actual, left } = await withoutLeft(this.actual, this.runtime, isWanted);
     this.actual = actual;

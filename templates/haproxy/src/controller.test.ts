@@ -28,13 +28,14 @@ let consul: { catalog: Catalog | undefined; index: number; settled: boolean };
 let log: string[];
 let apply: ReturnType<typeof vi.fn<(routing: Routing) => Promise<Applied>>>;
 let controller: Controller;
+const tcpPorts = new Set<number>();
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "switchyard-"));
   consul = { catalog: catalog("a"), index: 1, settled: false };
   log = [];
   apply = vi.fn((routing: Routing) =>
-    Promise.resolve({ how: "operations", what: `${routing.backends.length}` }),
+    Promise.resolve({ done: { how: "operations", what: `${routing.backends.length}` }, pending: [] }),
   );
   controller = new Controller(
     {
@@ -45,7 +46,13 @@ beforeEach(() => {
       log: (message) => log.push(message),
       metrics: new Metrics(),
     },
-    { apply, compare: () => Promise.resolve(), persist: () => Promise.resolve(), proven: new Set<string>() },
+    {
+      apply,
+      compare: () => Promise.resolve(),
+      persist: () => Promise.resolve(),
+      proven: new Set<string>(),
+      tcpPorts,
+    },
     () => ({
       catalog: () => consul.catalog,
       index: consul.index,
@@ -93,7 +100,7 @@ test("what comes while a change is being applied is applied after it, never besi
       new Promise(
         (resolve) =>
           (finish = () => {
-            resolve({ how: "start", what: "1" });
+            resolve({ done: { how: "start", what: "1" }, pending: [] });
           }),
       ),
   );
@@ -142,12 +149,48 @@ test("what cannot be applied is said once and tried again; the last good state s
   expect(log.filter((line) => line.includes("HAProxy would not"))).toHaveLength(1);
   expect(controller.routing?.backends).toHaveLength(1);
   expect(controller.lastFailure).toBe("HAProxy would not");
-  apply.mockResolvedValue({ how: "operations", what: "2" });
+  apply.mockResolvedValue({ done: { how: "operations", what: "2" }, pending: [] });
   controller.changed();
   await vi.waitFor(() => {
     expect(controller.routing?.backends).toHaveLength(2);
   });
   expect(controller.lastFailure).toBeUndefined();
+});
+
+test("what waits for a reload is not called in force, and says why", async () => {
+  controller.changed();
+  await sleep(30);
+  const reason = "global settings changed (maxconn 4096 -> maxconn 5000)";
+  apply.mockResolvedValue({ pending: [reason], failure: "HAProxy would not" });
+  consul = {
+    catalog: { ...catalog("a"), kv: { "service/haproxy/maxconn": "5000" } },
+    index: 2,
+    settled: false,
+  };
+  controller.changed();
+  await vi.waitFor(() => {
+    expect(controller.pending).toEqual([reason]);
+  });
+  consul.index = 3;
+  controller.advanced();
+  expect(controller).toMatchObject({ appliedIndex: 1, lastFailure: "HAProxy would not" });
+  // What has never been in force is not what a later mistake leaves in force.
+  consul = {
+    catalog: { ...catalog("a"), kv: { "service/haproxy/maxconn": "many" } },
+    index: 4,
+    settled: false,
+  };
+  controller.changed();
+  await vi.waitFor(() => {
+    expect(apply.mock.lastCall?.[0].settings.maxconn).toBe(4096);
+  });
+  expect(log.filter((line) => line.includes("HAProxy would not"))).toHaveLength(1);
+  apply.mockResolvedValue({ done: { how: "reload", what: reason }, pending: [] });
+  controller.changed();
+  await vi.waitFor(() => {
+    expect(controller.appliedIndex).toBe(4);
+  });
+  expect(controller).toMatchObject({ pending: [], lastFailure: undefined });
 });
 
 test("the last good state is kept, and served from where Consul does not answer", async () => {

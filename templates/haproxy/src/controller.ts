@@ -1,6 +1,7 @@
 /** The loop: what Consul says -> what is held -> routing -> configuration -> the running HAProxy. */
 import { buildRouting, type Catalog, type Problem, type Routing } from "../../../model/routes";
-import type { Applied, Applier } from "./apply";
+import type { Settings } from "../../../model/settings";
+import type { Applier, Done } from "./apply";
 import { toConfig, toMapFile, render, type RenderOptions } from "./render";
 import type { Held } from "./hold";
 import { Holder } from "./holder";
@@ -23,10 +24,8 @@ export interface ControllerOptions {
   readonly metrics: Metrics;
 }
 
-export interface Change {
+export interface Change extends Done {
   readonly at: string;
-  readonly how: NonNullable<Applied>["how"];
-  readonly what: string;
   readonly milliseconds: number;
 }
 
@@ -52,6 +51,8 @@ export class Controller {
   synced = false;
   appliedIndex = 0;
   lastFailure: string | undefined;
+  /** Why HAProxy has to be reloaded before all of the routing is in force. */
+  pending: readonly string[] = [];
 
   private readonly problemLog: ProblemLog;
   private snapshot: Catalog | undefined;
@@ -67,12 +68,15 @@ export class Controller {
   private persisting: NodeJS.Timeout | undefined;
   private persistCost = 0;
   private retry = firstRetry;
+  private retrying: NodeJS.Timeout | undefined;
+  /** The settings in force. */
+  private settings: Settings | undefined;
   private stopped = false;
   private readonly timers: NodeJS.Timeout[] = [];
 
   constructor(
     private readonly options: ControllerOptions,
-    private readonly applier: Pick<Applier, "apply" | "compare" | "persist" | "proven">,
+    private readonly applier: Pick<Applier, "apply" | "compare" | "persist" | "proven" | "tcpPorts">,
     private readonly watch: () => Pick<Watch, "catalog" | "index" | "connected" | "settled">,
   ) {
     const { holdTime, holdShare, log } = options;
@@ -109,6 +113,7 @@ export class Controller {
     this.cancel();
     this.holder.stop();
     for (const timer of this.timers) clearInterval(timer);
+    clearTimeout(this.retrying);
     await this.running;
     if (this.persisting !== undefined) await this.persist();
   }
@@ -134,13 +139,13 @@ export class Controller {
   /** Consul has a higher index, and nothing to do for it. */
   advanced(): void {
     if (this.dirtySince !== undefined && this.watch().settled) this.changed();
-    if (this.running === undefined && this.dirtySince === undefined && this.synced)
-      this.appliedIndex = this.watch().index;
+    const busy = this.running !== undefined || this.dirtySince !== undefined || this.pending.length > 0;
+    if (!busy && this.synced) this.appliedIndex = this.watch().index;
   }
 
   /** HAProxy ended and is back with what its file says. */
   restarted(): void {
-    this.options.metrics.reload("HAProxy ended by itself");
+    this.options.metrics.reload("recovery");
     void this.compare();
   }
 
@@ -149,20 +154,17 @@ export class Controller {
     const since = this.dirtySince ?? performance.now();
     this.dirtySince = undefined;
     this.running = this.cycle(since)
-      .then(() => {
+      .then((failure) => {
         this.retry = firstRetry;
-        this.lastFailure = undefined;
+        this.failed(failure);
       })
       .catch((error: unknown) => {
         this.options.metrics.failure();
-        if (this.lastFailure !== message(error))
-          this.options.log(`Not applied, the last good configuration stays: ${message(error)}`);
-        this.lastFailure = message(error);
-        this.timers.push(
-          setTimeout(() => {
-            this.changed();
-          }, this.retry),
-        );
+        this.failed(message(error));
+        clearTimeout(this.retrying);
+        this.retrying = setTimeout(() => {
+          this.changed();
+        }, this.retry);
         this.retry = Math.min(this.retry * 2, longestRetry);
       })
       .finally(() => {
@@ -172,34 +174,45 @@ export class Controller {
       });
   }
 
-  private async cycle(since: number): Promise<void> {
+  private failed(failure: string | undefined): void {
+    if (failure !== undefined && failure !== this.lastFailure)
+      this.options.log(`Not applied, the last good configuration stays: ${failure}`);
+    this.lastFailure = failure;
+  }
+
+  /** Answers with why not all of it could be applied, if it was tried. */
+  private async cycle(since: number): Promise<string | undefined> {
     const { index, connected } = this.watch();
     const fromConsul = this.watch().catalog();
     const before = this.before ?? this.snapshot;
     const { synced } = this;
     const catalog =
       fromConsul === undefined ? this.before : this.holder.filter(fromConsul, before, { connected, synced });
-    if (catalog === undefined) return;
+    if (catalog === undefined) return undefined;
     const routing = await this.route(catalog);
-    const done = await this.applier.apply(routing).catch((error: unknown) => {
+    const applied = await this.applier.apply(routing).catch((error: unknown) => {
       if (!(error instanceof ServicesRefused)) throw error;
       for (const [service, why] of error.services)
         this.refused.set(service, { why, what: registrations(catalog, service) });
       return "refused" as const;
     });
-    if (done === "refused") {
-      await this.cycle(since);
-      return;
-    }
+    if (applied === "refused") return this.cycle(since);
     this.problemLog.announce(this.routing?.problems ?? [], routing.problems);
     this.routing = routing;
     this.before = catalog;
+    this.pending = applied.pending;
+    if (this.pending.length === 0) this.settings = routing.settings;
     if (fromConsul !== undefined) {
       this.synced = true;
       // What has come meanwhile without making anything different is in force as well.
-      this.appliedIndex = this.dirtySince === undefined ? this.watch().index : index;
+      const reached = this.dirtySince === undefined ? this.watch().index : index;
+      if (this.pending.length === 0) this.appliedIndex = reached;
     }
-    if (done === undefined) return;
+    if (applied.done !== undefined) this.tell(applied.done, since);
+    return applied.failure;
+  }
+
+  private tell(done: Done, since: number): void {
     const milliseconds = Math.round((performance.now() - since) * 10) / 10;
     this.options.metrics.converged(milliseconds / 1000);
     this.changes.unshift({ at: new Date().toISOString(), ...done, milliseconds });
@@ -217,7 +230,7 @@ export class Controller {
     const { ownPorts } = this.options;
     for (const [service, { what }] of this.refused)
       if (registrations(catalog, service) !== what) this.refused.delete(service);
-    const lastGood = this.routing === undefined ? {} : { lastGood: this.routing.settings };
+    const lastGood = this.settings === undefined ? {} : { lastGood: this.settings };
     const build = () =>
       buildRouting(catalog, {
         ...lastGood,
@@ -226,7 +239,7 @@ export class Controller {
         refused: new Map([...this.refused].map(([service, { why }]) => [service, why])),
       });
     const routing = build();
-    const open = new Set(this.routing?.tcp.map(({ port }) => port));
+    const open = this.applier.tcpPorts;
     let found = false;
     for (const { port } of routing.tcp) {
       if (open.has(port) || !(await isTaken(port))) continue;

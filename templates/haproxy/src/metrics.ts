@@ -1,6 +1,7 @@
 /** Our own metrics in Prometheus' text format, named by its conventions. Their names are part of the image's interface. */
 import type { Operation } from "./plan";
 import { version } from "../../../model/version";
+import { reloadKinds, type ReloadKind } from "./report";
 import type { InstanceState, View } from "./view";
 
 const convergenceBuckets = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10];
@@ -57,14 +58,7 @@ const increase = (values: Map<string, number>, kind: string): Map<string, number
   values.set(kind, (values.get(kind) ?? 0) + 1);
 
 export class Metrics {
-  private readonly reloads = zeros([
-    "new service",
-    "service options",
-    "tcp port",
-    "certificate",
-    "settings",
-    "recovery",
-  ]);
+  private readonly reloads = zeros(reloadKinds);
   private readonly operations = zeros(operationKinds);
   private readonly buckets = convergenceBuckets.map(() => 0);
   private convergences = 0;
@@ -72,8 +66,8 @@ export class Metrics {
   private failures = 0;
   private drift = 0;
 
-  reload(reason: string): void {
-    increase(this.reloads, reason);
+  reload(kind: ReloadKind): void {
+    increase(this.reloads, kind);
   }
 
   operation(kind: OperationKind): void {
@@ -184,8 +178,8 @@ function gauges(view: View, time: number): Family[] {
         value: Date.parse(expires) / 1000,
       })),
     ),
-    gauge("not_applied", "Whether the last change could not be applied.", {
-      value: Number(view.failure !== undefined),
+    gauge("not_applied", "Whether a change is not in force: it has failed, or waits for a reload.", {
+      value: Number(view.failure !== undefined || view.pending.length > 0),
     }),
     gauge("consul_connected", "Whether Consul answers.", { value: Number(view.consul.connected) }),
     gauge("consul_applied_index", "Consul's index that is in force.", { value: view.consul.index }),

@@ -11,6 +11,7 @@ vi.setConfig({ testTimeout: 60_000 });
 const input = (catalog: Catalog, given: Partial<ViewInput> = {}): ViewInput => ({
   notReady: undefined,
   failure: undefined,
+  pending: [],
   consul: { connected: true, index: 7, lastAnswer: 1_000 },
   routing: buildRouting(catalog),
   states: [],
@@ -67,6 +68,7 @@ test("/routes keeps its fields: programs read them", () => {
       { instances: [instance("hello/v1", 1), instance("?", 2)], kv: { "service/haproxy/maxconn": "many" } },
       {
         failure: "no",
+        pending: ["global settings changed"],
         held: [{ instance: instance("hello/v1", 1), since: 0, why: "Consul was lost" }],
         changes: [{ at: "2026-01-01T10:00:00.000Z", how: "start", what: "1 service", milliseconds: 1 }],
       },
@@ -77,6 +79,7 @@ test("/routes keeps its fields: programs read them", () => {
     certificates: [],
     ready: true,
     failure: "no",
+    pending: ["global settings changed"],
     consul: { connected: true, index: 7, lastAnswer: "1970-01-01T00:00:01.000Z" },
     routes: [
       {
@@ -165,11 +168,16 @@ describe("the page", () => {
   test("says why it is not ready, and what could not be applied", () => {
     const page = renderPage(
       buildView(
-        input(catalog, { notReady: "not synchronised with Consul yet", failure: "HAProxy did not want it" }),
+        input(catalog, {
+          notReady: "not synchronised with Consul yet",
+          failure: "HAProxy did not want it",
+          pending: ["TCP port 5432 of service db is new"],
+        }),
       ),
     );
     expect(page).toContain("not synchronised with Consul yet");
     expect(page).toContain("HAProxy did not want it");
+    expect(page).toContain("TCP port 5432 of service db is new");
   });
 
   test("is cut where there is too much, and narrowed by the search box", () => {

@@ -1,6 +1,7 @@
 /** The page at `/` of the admin port, for people: the view as HTML that needs nothing from anywhere else. Pure. */
 import { show } from "../../../model/names";
 import { html, type Html } from "./html";
+import { some } from "./report";
 import type { InstanceView, RouteView, ServiceView, View } from "./view";
 
 /** A page of thousands of rows helps nobody; the search box narrows it. */
@@ -101,13 +102,23 @@ function status(view: View): Html {
 }
 
 /** Everything that somebody should look at, or nothing. */
-function attention({ failure, quarantined, held, warnings }: View): Html {
+function attention({ failure, pending, quarantined, held, warnings }: View): Html {
   const item = (kind: string, label: string, subject: string, message: Html | string) =>
     html`<li class="${kind}">
       ${badge(kind, label)} <strong><bdi>${plain(subject)}</bdi></strong> <span>${message}</span>
     </li>`;
   const items = [
     ...(failure === undefined ? [] : [item("down", "not applied", "The last good state stays.", failure)]),
+    ...(pending.length === 0
+      ? []
+      : [
+          item(
+            "starting",
+            "waiting",
+            "HAProxy has to be reloaded.",
+            `Until then not all is in force: ${some(pending)}.`,
+          ),
+        ]),
     ...quarantined.slice(0, mostRows).map((each) => item("down", "quarantined", each.subject, each.message)),
     ...held
       .slice(0, mostRows)
@@ -124,7 +135,12 @@ function attention({ failure, quarantined, held, warnings }: View): Html {
   ];
   if (items.length === 0) return html``;
   const more =
-    quarantined.length + held.length + warnings.length + Number(failure !== undefined) - items.length;
+    quarantined.length +
+    held.length +
+    warnings.length +
+    Number(failure !== undefined) +
+    Number(pending.length > 0) -
+    items.length;
   return html`<section id="attention">
     <h2>Needs attention</h2>
     <ul class="problems">

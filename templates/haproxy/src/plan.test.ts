@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { buildRouting, type Catalog, type Instance, type Routing } from "../../../model/routes";
 import { assignPlaces, originOf } from "./place";
-import { applied, isSame, loaded, plan, postponed, type Actual } from "./plan";
+import { applied, isSame, loaded, plan, postponed, tcpFrontends, type Actual } from "./plan";
 import { render, type Rendered } from "./render";
 import { spareBackends } from "./shapes";
 import { catalogs, instance, renderOptions } from "./testing";
@@ -99,6 +99,38 @@ describe("a change", () => {
     const steps = plan(loaded(desired(one)), desired(to));
     expect(steps).toMatchObject({ kind: "reload" });
     if (steps.kind === "reload") expect(steps.reasons.join("\n")).toContain(reason);
+  });
+});
+
+describe("the port of a TCP service", () => {
+  const http = instance("a", 1);
+  const tcp = (service: string, port: number) =>
+    instance(service, port, { tags: ["tcp"], meta: { tcp_port: "5432" } });
+  const after = (actual: Actual, to: Rendered) => {
+    const steps = plan(actual, to);
+    return steps.kind === "operations" ? applied(actual, steps.operations) : actual;
+  };
+  const gone = after(loaded(desired(routing(http, tcp("db", 2)))), desired(routing(http)));
+
+  test("stays when the service goes, which then comes back without a reload", () => {
+    expect(tcpFrontends(gone.parts)).toEqual([{ port: 5432, backend: "svc:db" }]);
+    expect(kinds(gone, desired(routing(http, tcp("db", 2))))).toEqual(["return"]);
+    expect(kinds(gone, desired(routing(http, tcp("db", 3))))).toEqual(["add"]);
+  });
+
+  test("goes to another service that wants it", () => {
+    expect(plan(gone, desired(routing(http, tcp("sql", 4))))).toMatchObject({
+      kind: "reload",
+      reasons: ["TCP port 5432 of service sql is new", expect.stringContaining("service sql is new")],
+    });
+  });
+
+  test("is not in what HAProxy could not load again", () => {
+    const to = desired(routing(http, instance("b", 5, { meta: { sticky: "true" } })));
+    expect(tcpFrontends(postponed(gone, to, desired(routing(http))).parts)).toEqual([]);
+    const still = loaded(desired(routing(http, tcp("db", 2))));
+    const both = desired(routing(http, tcp("db", 2), instance("b", 5, { meta: { sticky: "true" } })));
+    expect(tcpFrontends(postponed(still, both, both).parts)).toHaveLength(1);
   });
 });
 

@@ -1,7 +1,8 @@
 /**
  * From what the running HAProxy has to what it should have: operations that it takes while running, or, where none
  * exists, a reload with its reasons. A backend that has lost its service stays, empty and without a route, until the next
- * reload, so that a service that comes back needs none; where HAProxy makes backends while it runs, it is removed.
+ * reload, so that a service that comes back needs none; where HAProxy makes backends while it runs, it is removed. The
+ * port of a TCP service that is gone stays as well, unless another service wants it.
  */
 import {
   eachMap,
@@ -79,6 +80,19 @@ export function plan(actual: Actual, desired: Rendered): Plan {
   return operations.length === 0 ? { kind: "nothing" } : { kind: "operations", operations };
 }
 
+export interface TcpFrontend {
+  readonly port: number;
+  readonly backend: string;
+}
+
+function tcpFrontend({ text }: Part): TcpFrontend | undefined {
+  const [, port, backend] = /^frontend tcp:(\d+) [^]*^ {2}default_backend (\S+)$/m.exec(text) ?? [];
+  return port === undefined || backend === undefined ? undefined : { port: Number(port), backend };
+}
+
+export const tcpFrontends = (parts: readonly Part[]): TcpFrontend[] =>
+  parts.flatMap((part) => tcpFrontend(part) ?? []);
+
 function reloadReasons(actual: Actual, desired: Rendered): string[] {
   const before = new Map(actual.parts.map(({ name, text }) => [name, text]));
   const after = new Map(desired.parts.map(({ name, text }) => [name, text]));
@@ -88,7 +102,9 @@ function reloadReasons(actual: Actual, desired: Rendered): string[] {
       if (old === undefined) return [`${name} is new`];
       return old === text ? [] : [`${name} changed (${difference(old, text)})`];
     }),
-    ...[...before.keys()].filter((name) => !after.has(name)).map((name) => `${name} is gone`),
+    ...actual.parts
+      .filter((part) => !after.has(part.name) && tcpFrontend(part) === undefined)
+      .map(({ name }) => `${name} is gone`),
     ...desired.backends.flatMap((backend) => {
       const reason = reasonFor(backend, actual.backends.get(backend.name), desired.native);
       return reason === undefined ? [] : [reason];
@@ -231,7 +247,11 @@ export function postponed(actual: Actual, desired: Rendered, before: Rendered): 
     settings: desired.settings,
     pace: desired.pace,
     native: desired.native,
-    parts: actual.parts,
+    // A frontend whose backend is gone could not be loaded again, should HAProxy end.
+    parts: actual.parts.filter((part) => {
+      const frontend = tcpFrontend(part);
+      return frontend === undefined || possible.has(frontend.backend);
+    }),
     backends: [...possible.values()],
     maps: { ...eachMap(looked), ...routes },
   };

@@ -10,6 +10,7 @@ const readme = readFileSync(join(__dirname, "../README.md"), "utf8");
 const view = buildView({
   notReady: "why",
   failure: "failure",
+  pending: [],
   consul: { connected: true, index: 1, lastAnswer: 1 },
   routing: undefined,
   states: [],

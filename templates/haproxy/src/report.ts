@@ -3,6 +3,7 @@ import { escapeInvisible } from "../../../model/names";
 import type { Problem } from "../../../model/routes";
 import { originOf } from "./place";
 import type { Operation } from "./plan";
+import type { Rendered } from "./render";
 import { optionMaps, type OptionMap } from "./shapes";
 
 const shown = 6;
@@ -33,6 +34,23 @@ type MapOperation = Extract<Operation, { map: string }>;
 /** Whether it is about what a service says in its options. */
 export const isOption = (operation: Operation): operation is MapOperation & { readonly map: OptionMap } =>
   "map" in operation && optionMaps.some((map) => map === operation.map);
+
+/** The service of each backend that operations touch, as it is or was called. */
+export function servicesOf(
+  operations: readonly Operation[],
+  ...configurations: readonly (Rendered | undefined)[]
+): Map<string, string> {
+  const touched = new Set(
+    operations.flatMap((operation) =>
+      "backend" in operation ? [operation.backend] : isOption(operation) ? [operation.key] : [],
+    ),
+  );
+  const services = new Map<string, string>();
+  for (const configuration of configurations)
+    for (const { name, service } of configuration?.backends ?? [])
+      if (service !== undefined && touched.has(name)) services.set(name, service);
+  return services;
+}
 
 const optionNames: Readonly<Record<OptionMap, string>> = {
   "hosts.map": "host",
@@ -102,8 +120,18 @@ export class ProblemLog {
   }
 }
 
-/** Reasons differ in their details; a metric's label must not. */
-export function reasonKind(reason: string): string {
+export const reloadKinds = [
+  "new service",
+  "service options",
+  "tcp port",
+  "certificate",
+  "settings",
+  "recovery",
+] as const;
+export type ReloadKind = (typeof reloadKinds)[number];
+
+/** Reasons differ in their details; a metric's label must not. A reload counts once, for the first of its reasons. */
+export function reloadKind([reason = ""]: readonly string[]): ReloadKind {
   if (/^service \S+ is new/.test(reason)) return "new service";
   if (reason.startsWith("service ")) return "service options";
   if (reason.startsWith("certificate ")) return "certificate";

@@ -15,6 +15,8 @@ export interface ViewInput {
   readonly notReady: string | undefined;
   /** Why the last change is not in force. */
   readonly failure: string | undefined;
+  /** Why HAProxy has to be reloaded before all of the routing is in force. */
+  readonly pending: readonly string[];
   readonly consul: { readonly connected: boolean; readonly index: number; readonly lastAnswer: number };
   readonly routing: Routing | undefined;
   /** What HAProxy says, by the names that backends have in the routing. */
@@ -65,6 +67,7 @@ export interface View {
   readonly ready: boolean;
   readonly why?: string;
   readonly failure?: string;
+  readonly pending: readonly string[];
   readonly consul: {
     readonly connected: boolean;
     /** The index that is in force. */
@@ -123,6 +126,7 @@ export function buildView(input: ViewInput): View {
     ready: notReady === undefined,
     ...(notReady === undefined ? {} : { why: notReady }),
     ...(failure === undefined ? {} : { failure }),
+    pending: input.pending,
     consul: {
       connected: consul.connected,
       index: consul.index,
