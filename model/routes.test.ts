@@ -157,6 +157,30 @@ describe("versions", () => {
     expect(chosen()).toBe("hello/v2");
   });
 
+  test("not one whose instances all have weight 0, alone or in a split", () => {
+    const parked = instance("hello/v2", { meta: { weight: "0" } });
+    expect(alias(route([v(1), parked]))).toEqual([
+      "/hello -> hello/v1 (newest version with healthy instances)",
+    ]);
+    const [split] = alias(route([v(1), parked], { "service/haproxy/versions/hello": "v1=10,v2=90" }));
+    expect(split).toMatch(/^\/hello -> hello\/v1 \(/);
+  });
+
+  const unready = { meta: { weight: "0" } };
+  test.each<[string, readonly Partial<Instance>[], ReadonlySet<string> | undefined, string]>([
+    ["no instance", [unready, unready], undefined, "none has an instance that takes requests"],
+    ["one version, without an instance", [unready], undefined, "none has an instance that takes requests"],
+    ["warnings", [{ warning: true }, { warning: true }], undefined, "Consul warns of all"],
+    ["no answer yet", [{}, {}], new Set(), "none has answered yet"],
+  ])("say what the newest one was chosen by: %s", (_, given, proven, expected) => {
+    const instances = given.map((each, index) => instance(`hello/v${index + 1}`, each));
+    const routing = buildRouting({ instances, kv: {} }, proven === undefined ? {} : { proven });
+    expect(routing.routes.find(({ versionsOf }) => versionsOf === "hello")).toMatchObject({
+      choice: expect.stringContaining(expected) as string,
+      targets: [{ service: `hello/v${given.length}` }],
+    });
+  });
+
   test("give way to a service that has the name", () => {
     expect(alias(route([v(1), instance("hello")]))).toEqual(["/hello -> hello"]);
   });

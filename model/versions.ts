@@ -55,12 +55,12 @@ export function chooseVersions(
     const [first] = members;
     if (first === undefined) continue;
     const value = pinned && Object.hasOwn(values, first.kvKey) ? values[first.kvKey] : undefined;
-    // The only version answers whether it is ready or not.
+    // The only version answers whether it is ready or not, so only what Consul says of it is told.
     const only = members.length === 1 && value === undefined;
     const of = only ? members : [value, ...members, ...members.map(({ backend }) => ready(backend))];
     const known = choices.get(first.backend);
     const same = known?.of.length === of.length && known.of.every((each, index) => each === of[index]);
-    const chosen = same ? known : { ...choose(first, members, value, ready), of };
+    const chosen = same ? known : { ...choose(first, members, value, only ? registered : ready), of };
     if (!same) choices.set(first.backend, chosen);
     routes.push(chosen.route);
     problems.push(...chosen.problems);
@@ -132,35 +132,48 @@ const target = (backend: Backend, percent: number): Target => ({
   share: percent,
 });
 
-type Readiness = (backend: Backend) => 0 | 1 | 2;
-
 /**
- * 2: has an instance that takes requests; 1: has healthy ones that have not been seen to answer yet, as while they
- * start; 0: has none. Without the first two told apart, a version would get requests before it listens.
+ * 3: has an instance that takes requests; 2: has one that Consul warns of; 1: has healthy ones that have not been seen to
+ * answer yet, as while they start; 0: has none. Without the last told apart, a version would get requests before it listens.
  */
+type Ready = 0 | 1 | 2 | 3;
+type Readiness = (backend: Backend) => Ready;
+
 const readiness =
   (proven: ReadonlySet<string> | undefined): Readiness =>
   ({ name, servers, warning }) => {
-    if (servers.length === 0) return 0;
-    if (warning) return 1;
-    return proven === undefined || servers.some((server) => proven.has(`${name}/${server.name}`)) ? 2 : 1;
+    // One of weight 0 takes no requests, however healthy it is.
+    const serving = servers.filter(({ weight }) => weight > 0);
+    if (serving.length === 0) return 0;
+    if (proven !== undefined && !serving.some((server) => proven.has(`${name}/${server.name}`))) return 1;
+    return warning ? 2 : 3;
   };
 
+/** As far as it is known without asking the instances. */
+const registered = readiness(undefined);
+
 /** Those of the candidates that are readiest, if any is ready at all. */
-function readiest<T>(candidates: readonly T[], ready: (candidate: T) => number): T[] {
-  const best = Math.max(0, ...candidates.map(ready));
-  return best === 0 ? [] : candidates.filter((candidate) => ready(candidate) === best);
+function readiest<T>(candidates: readonly T[], ready: (candidate: T) => Ready): { best: Ready; among: T[] } {
+  const best = candidates.map(ready).reduce((most, each) => (each > most ? each : most), 0);
+  return { best, among: best === 0 ? [] : candidates.filter((candidate) => ready(candidate) === best) };
 }
+
+const newestOf: Readonly<Record<Ready, string>> = {
+  3: "newest version with healthy instances",
+  2: "newest version with instances; Consul warns of all",
+  1: "newest version with instances; none has answered yet",
+  0: "newest version; none has an instance that takes requests",
+};
 
 function newest(
   versions: ReadonlyMap<number, Backend>,
   ready: Readiness,
 ): { targets: Target[]; choice: string } {
   const byNumber = [...versions].sort(([a], [b]) => b - a).map(([, backend]) => backend);
-  const chosen = readiest(byNumber, ready)[0] ?? byNumber[0];
-  return chosen === undefined
-    ? { targets: [], choice: "no version" }
-    : { targets: [target(chosen, 100)], choice: "newest version with healthy instances" };
+  const { best, among } = readiest(byNumber, ready);
+  const chosen = among[0] ?? byNumber[0];
+  if (chosen === undefined) return { targets: [], choice: "no version" };
+  return { targets: [target(chosen, 100)], choice: newestOf[best] };
 }
 
 /**
@@ -178,8 +191,8 @@ function shared(
     const backend = versions.get(number);
     return backend === undefined ? [] : [{ backend, percent }];
   });
-  const healthy = readiest(present, ({ backend }) => ready(backend));
-  const taking = healthy.length > 0 ? healthy : present.slice(0, 1);
+  const { among } = readiest(present, ({ backend }) => ready(backend));
+  const taking = among.length > 0 ? among : present.slice(0, 1);
   const total = taking.reduce((sum, { percent }) => sum + percent, 0);
   let sum = 0;
   const upTo = (percent: number) => Math.round((percent * 100) / total);
