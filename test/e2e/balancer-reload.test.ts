@@ -145,7 +145,7 @@ test("after a reload the new worker has what it should, whatever the old one had
   await serve("late");
   await answers("late");
   const map = "/var/lib/switchyard/routes.map";
-  await worker(`del map ${map} */late/; add map ${map} */rogue/ svc:plain|6|-|6|plain`);
+  await worker(`del map ${map} */late/; add map ${map} */rogue/ -|7|/rogue|svc:plain|plain`);
   expect((await get(`${balancer.url}/rogue`)).status).toBe(200);
   await reload();
   expect((await get(`${balancer.url}/rogue`)).status).toBe(404);

@@ -14,6 +14,7 @@ import { render, type Places, type Rendered, type RenderOptions } from "./render
 import { describe, reloadKind, servicesOf, some } from "./report";
 import { Runtime } from "./runtime";
 import { StateFiles } from "./state-files";
+import { Turns } from "./turns";
 import type { CertificateChange } from "./tls";
 
 const isArrival = (operation: Operation): operation is Extract<Operation, { kind: "add" | "return" }> =>
@@ -71,9 +72,11 @@ export class Applier {
   /** Servers on their way into HAProxy: they are greeted meanwhile. */
   private arriving: ReadonlySet<string> = new Set();
   private applying: Promise<unknown> = Promise.resolve();
-  /** Serialises everything that talks to the worker. */
-  private last: Promise<unknown> = Promise.resolve();
-  private readonly reaper = new Reaper(() => this.alone(() => this.reapOnce()));
+  /** Of everything that talks to the worker. */
+  private readonly talking = new Turns();
+  /** Of everything that replaces HAProxy's files, which changes while it runs need not wait for. */
+  private readonly filing = new Turns();
+  private readonly reaper = new Reaper(() => this.talking.take(() => this.reapOnce()));
   /** Why the next `apply` has to reload, apart from what it is given. */
   private readonly reasons = new Set<string>();
   /** Whether the worker has been told to offer HTTPS. */
@@ -110,21 +113,23 @@ export class Applier {
 
   /** Throws with a sentence when nothing of the change can be made; HAProxy then goes on with what it has. */
   apply(routing: Routing): Promise<Applied> {
-    const result = this.alone(async () => {
-      const done =
-        this.actual === undefined ? await this.start(routing) : await this.change(this.actual, routing);
-      this.reaper.reap();
-      return done;
-    }).finally(() => {
-      this.arriving = new Set();
-    });
+    const result = this.talking
+      .take(async () => {
+        const done =
+          this.actual === undefined ? await this.start(routing) : await this.change(this.actual, routing);
+        this.reaper.reap();
+        return done;
+      })
+      .finally(() => {
+        this.arriving = new Set();
+      });
     this.applying = result.catch(() => undefined);
     return result;
   }
 
   /** Looks at what the worker really has, so that the next `apply` puts differences right. */
   compare(): Promise<void> {
-    return this.alone(async () => {
+    return this.talking.take(async () => {
       if (this.actual === undefined || !this.haproxy.running) return;
       const found = await this.runtime.actual(this.actual);
       if (!isSame(this.actual, found)) this.options.metrics.drifted();
@@ -151,11 +156,11 @@ export class Applier {
     changes: readonly CertificateChange[],
     reasons: readonly string[] = [],
   ): Promise<void> {
-    return this.alone(async () => {
+    return this.talking.take(async () => {
       await write();
       // A worker that offers no HTTPS yet reads the files when it does.
       if (!this.https) return;
-      this.reasons.push(...reasons);
+      for (const reason of reasons) this.reasons.add(reason);
       for (const change of changes) {
         const complaints = await this.runtime.certificate(change);
         if (complaints.length === 0) this.options.metrics.operation("certificate");
@@ -171,7 +176,7 @@ export class Applier {
 
   /** Keeps the files in step with what was changed at run time, for the day HAProxy has to be started again. */
   persist(): Promise<void> {
-    return this.alone(async () => {
+    return this.filing.take(async () => {
       if (this.lastGood !== undefined) await this.files.write(this.lastGood);
     });
   }
@@ -196,12 +201,6 @@ export class Applier {
   private forget(operations: readonly Operation[]): void {
     for (const operation of operations)
       if (operation.kind === "leave") this.proven.delete(serverOf(originOf(operation)));
-  }
-
-  private alone<T>(action: () => Promise<T>): Promise<T> {
-    const result = this.last.then(action);
-    this.last = result.catch(() => undefined);
-    return result;
   }
 
   private async start(routing: Routing): Promise<Applied> {
@@ -287,7 +286,10 @@ export class Applier {
    * gets a backend of its own name again, and the spare ones are free for the next.
    */
   private async reload(routing: Routing, reasons: readonly string[]): Promise<boolean> {
-    if (!this.pace.allows(reasons)) return false;
+    return this.pace.allows(reasons) && this.filing.take(() => this.reloadNow(routing, reasons));
+  }
+
+  private async reloadNow(routing: Routing, reasons: readonly string[]): Promise<boolean> {
     const desired = this.render(routing);
     const states = await this.states().catch(() => []);
     const up = new Set(
