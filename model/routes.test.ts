@@ -239,6 +239,22 @@ describe("settings", () => {
     );
     expect(then.settings.maxconn).toBe(100);
   });
+
+  test("more connections than HAProxy may have files for are refused, with the way to have them", () => {
+    const read = (maxconn: string, maxFiles: number) =>
+      buildRouting({ instances: [], kv: { "service/haproxy/maxconn": maxconn } }, { maxFiles });
+    expect(read("9750", 20_000)).toMatchObject({ settings: { maxconn: 9_750 }, problems: [] });
+    const { settings, problems } = read("500000", 20_000);
+    expect(settings.maxconn).toBe(4_096);
+    expect(problems).toEqual([
+      {
+        level: "warning",
+        subject: "service/haproxy/maxconn",
+        message:
+          "The KV value 500000 of service/haproxy/maxconn is more than the 9750 connections that fit the 20000 files which HAProxy may open here; 4096 stays in force. Start the load balancer with --ulimit nofile=1000500, or set it with: consul kv put service/haproxy/maxconn 4096",
+      },
+    ]);
+  });
 });
 
 test("the program at preview sees the same conflicts", () => {

@@ -93,6 +93,8 @@ export interface Routing {
 export interface RoutingOptions {
   /** What stays in force where a KV value cannot be used. */
   readonly lastGood?: Settings;
+  /** How many files HAProxy may open, where that is known: settings that need more cannot be used. */
+  readonly maxFiles?: number;
   /** Ports that no TCP service may take, with who has them. */
   readonly reservedPorts?: ReadonlyMap<number, string>;
   /** The servers (`backend/server`) that have been seen to answer; all of them where that cannot be known. */
@@ -118,7 +120,11 @@ interface Candidate {
 
 export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Routing {
   const problems: Problem[] = [...(catalog.problems ?? [])];
-  const read = readSettings(catalog.kv, options.lastGood);
+  const { maxFiles: files } = options;
+  // In thousands, so that the sentence about them is not another one with each instance.
+  const instances = Math.ceil(catalog.instances.length / 1_000) * 1_000;
+  const capacity = files === undefined ? undefined : { files, instances };
+  const read = readSettings(catalog.kv, options.lastGood, capacity);
   for (const { key, message } of read.problems) problems.push({ level: "warning", subject: key, message });
 
   const services = new Map<string, Member[]>();

@@ -19,6 +19,19 @@ export const defaultSettings: Settings = {
 /** The highest that fits the file descriptors of an ordinary container (two per connection). */
 export const maxMaxconn = 500_000;
 
+/** Files that HAProxy opens besides those of connections: listeners, threads, logs. */
+const otherFiles = 500;
+
+/** How many connections HAProxy can have at a time that may open `files`: two for each, and one for an instance's check. */
+const connectionsIn = (files: number, instances: number): number =>
+  Math.max(1, Math.floor((files - otherFiles - instances) / 2));
+
+/** What HAProxy's process is bound to. */
+export interface Capacity {
+  readonly files: number;
+  readonly instances: number;
+}
+
 const readers: readonly {
   readonly key: string;
   readonly name: keyof Settings;
@@ -40,6 +53,7 @@ export interface SettingsRead {
 export function readSettings(
   values: Readonly<Record<string, string>>,
   lastGood: Settings = defaultSettings,
+  capacity?: Capacity,
 ): SettingsRead {
   const settings = { ...defaultSettings };
   const problems: { key: string; message: string }[] = [];
@@ -54,6 +68,18 @@ export function readSettings(
       problems.push({
         key,
         message: `The KV value ${show(value)} of ${key} ${parsed.error}; ${lastGood[name]} stays in force. Set it with: consul kv put ${key} ${defaultSettings[name]}`,
+      });
+    }
+  }
+  if (capacity !== undefined && settings.maxconn !== lastGood.maxconn) {
+    const { files, instances } = capacity;
+    const most = connectionsIn(files, instances);
+    const wanted = settings.maxconn;
+    if (Object.hasOwn(values, kv.maxconn) && wanted > most) {
+      settings.maxconn = lastGood.maxconn;
+      problems.push({
+        key: kv.maxconn,
+        message: `The KV value ${wanted} of ${kv.maxconn} is more than the ${most} connections that fit the ${files} files which HAProxy may open here; ${lastGood.maxconn} stays in force. Start the load balancer with --ulimit nofile=${wanted * 2 + otherFiles + instances}, or set it with: consul kv put ${kv.maxconn} ${Math.min(most, defaultSettings.maxconn)}`,
       });
     }
   }

@@ -15,6 +15,8 @@ import type { Watch } from "./watch";
 export interface ControllerOptions {
   /** Our own ports, which no TCP service gets. */
   readonly ownPorts: ReadonlyMap<number, string>;
+  /** How many files HAProxy may open, where that is bounded. */
+  readonly maxFiles?: number | undefined;
   /** Milliseconds. */
   readonly holdTime: number;
   /** From 0 to 1. */
@@ -227,13 +229,14 @@ export class Controller {
   }
 
   private async route(catalog: Catalog): Promise<Routing> {
-    const { ownPorts } = this.options;
+    const { ownPorts, maxFiles } = this.options;
     for (const [service, { what }] of this.refused)
       if (registrations(catalog, service) !== what) this.refused.delete(service);
     const lastGood = this.settings === undefined ? {} : { lastGood: this.settings };
     const build = () =>
       buildRouting(catalog, {
         ...lastGood,
+        ...(maxFiles === undefined ? {} : { maxFiles }),
         reservedPorts: new Map([...ownPorts, ...this.busyPorts]),
         proven: this.applier.proven,
         refused: new Map([...this.refused].map(([service, { why }]) => [service, why])),

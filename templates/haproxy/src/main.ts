@@ -8,6 +8,7 @@ import { Consul } from "./consul";
 import { showAddresses } from "./consul-options";
 import { Controller, dryRun } from "./controller";
 import { parseCommand, runCommand, type Command } from "./inspect";
+import { hardFileLimit } from "./limits";
 import { Metrics } from "./metrics";
 import { parseArguments, usage, UsageError, type Options } from "./options";
 import type { RenderOptions } from "./render";
@@ -155,6 +156,7 @@ async function serve(options: Options): Promise<void> {
   const controller: Controller = new Controller(
     {
       ownPorts: ownPorts(options),
+      maxFiles: hardFileLimit(readFileSync("/proc/self/limits", "utf8")),
       holdTime: options.holdTime,
       holdShare: options.holdShare,
       snapshot: `${options.stateDir}/snapshot.json`,
