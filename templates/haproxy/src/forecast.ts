@@ -70,7 +70,11 @@ export function forecastStack(
   };
 }
 
-/** As the load balancer's container has them; what does not differ before and after does not matter. */
+/**
+ * As the load balancer's container has them; what does not differ before and after does not matter. Where this runs there
+ * is no HAProxy to ask, so it is taken to be Debian's 3.0, which makes no backends while it runs: a later one needs fewer
+ * reloads than are foretold.
+ */
 const optionsOf = ({ ports }: PlannedStack): RenderOptions => ({
   httpPort: ports["httpPort"] ?? 80,
   statsPort: ports["statsPort"] ?? 1936,
@@ -83,7 +87,8 @@ const optionsOf = ({ ports }: PlannedStack): RenderOptions => ({
 function foresee(before: Routing, after: Routing, options: RenderOptions) {
   const running = render(before, options);
   const actual = loaded(running);
-  const desired = render(after, options, assignPlaces(after, actual, new Map()));
+  const places = options.native === true ? new Map<string, string>() : assignPlaces(after, actual, new Map());
+  const desired = render(after, options, places);
   return { steps: plan(actual, desired), services: servicesOf(running, desired) };
 }
 

@@ -8,7 +8,7 @@ import { Consul } from "./consul";
 import { showAddresses } from "./consul-options";
 import { Controller, dryRun } from "./controller";
 import { parseCommand, runCommand, type Command } from "./inspect";
-import { hardFileLimit } from "./limits";
+import { hardFileLimit, installedMakesBackends } from "./limits";
 import { Metrics } from "./metrics";
 import { parseArguments, usage, UsageError, type Options } from "./options";
 import type { RenderOptions } from "./render";
@@ -113,7 +113,7 @@ function catalogOnce(options: Options): Promise<Catalog> {
 async function inspect(command: Command, options: Options): Promise<void> {
   const printed = await runCommand(command, {
     routing: { reservedPorts: ownPorts(options) },
-    render: renderOptions(options),
+    render: { ...renderOptions(options), native: await installedMakesBackends() },
     catalog: () => catalogOnce(options),
   });
   process.stdout.write(printed);
