@@ -130,6 +130,7 @@ describe("quarantine", () => {
 
 describe("versions", () => {
   const v = (number: number, healthy = true) => instance(`hello/v${number}`, { healthy });
+  const key = "service/haproxy/versions/hello";
   const alias = (routing: Routing) => urls(routing).filter((url) => url.startsWith("/hello ->"));
 
   test("not one that Consul still warns of, as while it starts", () => {
@@ -155,6 +156,32 @@ describe("versions", () => {
     expect(chosen(first)).toBe("hello/v1");
     expect(chosen(first, "svc:hello:v2/10.0.0.1:80")).toBe("hello/v2");
     expect(chosen()).toBe("hello/v2");
+  });
+
+  test("only while HAProxy finds an instance of them up, if it does one of another", () => {
+    const instances = [v(1), instance("hello/v2", { port: 80 }), instance("hello/v2", { port: 81 }), v(3)];
+    const server = (number: number, port: number) => `svc:hello:v${number}/10.0.0.1:${port}`;
+    const first = server(1, instances[0]?.port ?? 0);
+    const seconds = [server(2, 80), server(2, 81)];
+    const options = { proven: new Set([first, ...seconds]) };
+    const chosen = (value: string | undefined, ...down: string[]) =>
+      alias(
+        buildRouting(
+          { instances, kv: value === undefined ? {} : { [key]: value } },
+          { ...options, down: new Set(down) },
+        ),
+      )[0]?.slice("/hello -> ".length);
+    expect(chosen(undefined)).toMatch(/^hello\/v2 /);
+    expect(chosen(undefined, server(2, 80))).toMatch(/^hello\/v2 /);
+    expect(chosen(undefined, ...seconds)).toBe("hello/v1 (newest version with healthy instances)");
+    // Where none is up, one that has answered is a better guess than one that never has.
+    expect(chosen(undefined, first, ...seconds)).toBe(
+      "hello/v2 (newest version that has answered; none does at present)",
+    );
+    expect(chosen(undefined)).toMatch(/^hello\/v2 /);
+    expect(chosen("v1=10,v2=90", ...seconds)).toMatch(/^hello\/v1 /);
+    expect(chosen("v1=10,v2=90")).toMatch(/^10% hello\/v1, 90% hello\/v2 /);
+    expect(chosen("v2", ...seconds)).toMatch(/^hello\/v2 /);
   });
 
   test("not one whose instances all have weight 0, alone or in a split", () => {
@@ -193,7 +220,6 @@ describe("versions", () => {
     ]);
   });
 
-  const key = "service/haproxy/versions/hello";
   test.each([
     ["v1", "hello/v1"],
     ["v1=90,v2=10", "90% hello/v1, 10% hello/v2"],

@@ -5,7 +5,7 @@
 import { parseOptions, type InstanceOptions, type ServiceOptions } from "./meta";
 import { backendName, parseAddress, parseServiceName, serverName, show } from "./names";
 import { readSettings, type Settings } from "./settings";
-import { chooseVersions } from "./versions";
+import { chooseVersions, type Asked } from "./versions";
 
 /** An instance as Consul has it; nothing in it can be trusted. */
 export interface Instance {
@@ -90,15 +90,13 @@ export interface Routing {
   readonly problems: readonly Problem[];
 }
 
-export interface RoutingOptions {
+export interface RoutingOptions extends Asked {
   /** What stays in force where a KV value cannot be used. */
   readonly lastGood?: Settings;
   /** How many files HAProxy may open, where that is known: settings that need more cannot be used. */
   readonly maxFiles?: number;
   /** Ports that no TCP service may take, with who has them. */
   readonly reservedPorts?: ReadonlyMap<number, string>;
-  /** The servers (`backend/server`) that have been seen to answer; all of them where that cannot be known. */
-  readonly proven?: ReadonlySet<string>;
   /** Services that HAProxy does not take, with what it says. */
   readonly refused?: ReadonlyMap<string, string>;
 }
@@ -159,7 +157,7 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
     else problems.push({ level: "quarantined", subject: service, message: conflict });
   }
 
-  const versions = chooseVersions(backends, routes, catalog.kv, options.proven);
+  const versions = chooseVersions(backends, routes, catalog.kv, options);
   problems.push(...versions.problems);
   return {
     settings: read.settings,

@@ -43,11 +43,11 @@ export function chooseVersions(
   backends: readonly Backend[],
   taken: ReadonlyMap<string, Route>,
   values: Readonly<Record<string, string>>,
-  proven?: ReadonlySet<string>,
+  asked: Asked = {},
 ): { routes: Route[]; problems: Problem[] } {
   const routes: Route[] = [];
   const problems: Problem[] = [];
-  const ready = readiness(proven);
+  const ready = readiness(asked);
   const pinned = Object.keys(values).some((key) => key.startsWith(kv.versions));
   for (const [key, members] of families(backends)) {
     // A service that is literally called so, or has asked for this path, comes first.
@@ -103,6 +103,12 @@ function choose(
   return { route, problems };
 }
 
+/** Backends that others are versions of the same as: what is known of them decides which one answers. */
+export const rivals = (backends: readonly Backend[]): Backend[] =>
+  [...families(backends).values()].flatMap((members) =>
+    members.length < 2 ? [] : members.map(({ backend }) => backend),
+  );
+
 /** Services with a path of their own have left their name, and with it their versions. */
 function families(backends: readonly Backend[]): Map<string, Member[]> {
   const found = new Map<string, Member[]>();
@@ -133,24 +139,38 @@ const target = (backend: Backend, percent: number): Target => ({
 });
 
 /**
- * 3: has an instance that takes requests; 2: has one that Consul warns of; 1: has healthy ones that have not been seen to
- * answer yet, as while they start; 0: has none. Without the last told apart, a version would get requests before it listens.
+ * 4: has an instance that takes requests; 3: has one that Consul warns of; 2: has had one, which HAProxy finds down; 1: has
+ * healthy ones that have not been seen to answer yet, as while they start; 0: has none.
  */
-type Ready = 0 | 1 | 2 | 3;
+type Ready = 0 | 1 | 2 | 3 | 4;
 type Readiness = (backend: Backend) => Ready;
 
+/** What is known of instances by asking them: sets of servers, `backend/server`. */
+export interface Asked {
+  /** Those that have been seen to answer; all of them where that cannot be known. */
+  readonly proven?: ReadonlySet<string>;
+  /** Those of the proven that do not answer at present. */
+  readonly down?: ReadonlySet<string>;
+}
+
 const readiness =
-  (proven: ReadonlySet<string> | undefined): Readiness =>
+  ({ proven, down }: Asked): Readiness =>
   ({ name, servers, warning }) => {
-    // One of weight 0 takes no requests, however healthy it is.
-    const serving = servers.filter(({ weight }) => weight > 0);
-    if (serving.length === 0) return 0;
-    if (proven !== undefined && !serving.some((server) => proven.has(`${name}/${server.name}`))) return 1;
-    return warning ? 2 : 3;
+    let best: Ready = 0;
+    for (const server of servers) {
+      // It takes no requests, however healthy it is.
+      if (server.weight === 0) continue;
+      const key = `${name}/${server.name}`;
+      const answered = proven?.has(key) ?? true;
+      if (answered && down?.has(key) !== true) return warning ? 3 : 4;
+      if (answered) best = 2;
+      else if (best === 0) best = 1;
+    }
+    return best;
   };
 
 /** As far as it is known without asking the instances. */
-const registered = readiness(undefined);
+const registered = readiness({});
 
 /** Those of the candidates that are readiest, if any is ready at all. */
 function readiest<T>(candidates: readonly T[], ready: (candidate: T) => Ready): { best: Ready; among: T[] } {
@@ -159,8 +179,9 @@ function readiest<T>(candidates: readonly T[], ready: (candidate: T) => Ready): 
 }
 
 const newestOf: Readonly<Record<Ready, string>> = {
-  3: "newest version with healthy instances",
-  2: "newest version with instances; Consul warns of all",
+  4: "newest version with healthy instances",
+  3: "newest version with instances; Consul warns of all",
+  2: "newest version that has answered; none does at present",
   1: "newest version with instances; none has answered yet",
   0: "newest version; none has an instance that takes requests",
 };

@@ -137,10 +137,11 @@ export class Applier {
     });
   }
 
-  /** States by the names that backends have in the routing, wherever they live. */
-  async states(): Promise<ServerState[]> {
+  /** States, of some backends or of all, by the names that backends have in the routing, wherever they live. */
+  async states(backends?: readonly string[]): Promise<ServerState[]> {
     if (!this.running) return [];
-    return (await this.runtime.states()).map((state) => ({ ...state, ...originOf(state) }));
+    const at = backends?.map((backend) => this.places.get(backend) ?? backend);
+    return (await this.runtime.states(at)).map((state) => ({ ...state, ...originOf(state) }));
   }
 
   validate(config: string): Promise<string | undefined> {

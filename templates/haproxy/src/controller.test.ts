@@ -45,6 +45,7 @@ beforeEach(() => {
       snapshot: join(folder, "snapshot.json"),
       log: (message) => log.push(message),
       metrics: new Metrics(),
+      down: () => new Set(),
     },
     {
       apply,

@@ -24,6 +24,8 @@ export interface ControllerOptions {
   readonly snapshot: string;
   readonly log: (message: string) => void;
   readonly metrics: Metrics;
+  /** Servers (`backend/server`) of versions that HAProxy finds down. */
+  readonly down: () => ReadonlySet<string>;
 }
 
 export interface Change extends Done {
@@ -239,6 +241,7 @@ export class Controller {
         ...(maxFiles === undefined ? {} : { maxFiles }),
         reservedPorts: new Map([...ownPorts, ...this.busyPorts]),
         proven: this.applier.proven,
+        down: this.options.down(),
         refused: new Map([...this.refused].map(([service, { why }]) => [service, why])),
       });
     const routing = build();

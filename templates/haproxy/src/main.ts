@@ -14,6 +14,7 @@ import { parseArguments, usage, UsageError, type Options } from "./options";
 import type { RenderOptions } from "./render";
 import { logLine } from "./report";
 import { Certificates } from "./tls";
+import { VersionHealth } from "./version-health";
 import { Watch } from "./watch";
 
 const log = (message: string): void => {
@@ -162,10 +163,19 @@ async function serve(options: Options): Promise<void> {
       snapshot: `${options.stateDir}/snapshot.json`,
       log,
       metrics,
+      down: () => versions.down,
     },
     applier,
     () => watch,
   );
+  const versions: VersionHealth = new VersionHealth({
+    routing: () => controller.routing,
+    proven: applier.proven,
+    states: (backends) => applier.states(backends),
+    changed: () => {
+      controller.changed();
+    },
+  });
   const watch = new Watch(new Consul(options.consul), {
     changed: () => {
       controller.changed();
@@ -199,6 +209,7 @@ async function serve(options: Options): Promise<void> {
     stopping = true;
     log(`${signal}: no new connections; open requests have up to ${options.stopGrace / 1000} s.`);
     watch.stop();
+    versions.stop();
     void Promise.all([controller.stop(), applier.stop(options.stopGrace)]).finally(() => {
       admin.close();
       process.exit(0);
@@ -220,6 +231,7 @@ async function serve(options: Options): Promise<void> {
   await certificates?.start();
   await controller.start();
   watch.start();
+  versions.start();
   log(`watching Consul at ${showAddresses(options.consul)}; HTTP on port ${options.httpPort}.`);
 }
 

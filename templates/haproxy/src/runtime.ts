@@ -30,8 +30,13 @@ export class Runtime {
     return found;
   }
 
-  async states(): Promise<ServerState[]> {
-    return parseServersState(await ask(this.socket, "show servers state"));
+  /** Of the servers of these backends, or of all. */
+  async states(backends?: readonly string[]): Promise<ServerState[]> {
+    const commands = backends?.map((backend) => `show servers state ${backend}`) ?? ["show servers state"];
+    const states: ServerState[] = [];
+    for (const payload of toPayloads(commands))
+      for (const state of parseServersState(await ask(this.socket, payload))) states.push(state);
+    return states;
   }
 
   async map(name: MapName): Promise<Map<string, string>> {
