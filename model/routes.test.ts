@@ -118,6 +118,26 @@ describe("quarantine", () => {
     expect(quarantined(routing).map(({ subject }) => subject)).toEqual(["d", "z"]);
   });
 
+  test("of the one that was registered later, whatever its name", () => {
+    const path = { meta: { path: "/x" } };
+    const port = { tags: ["tcp"], meta: { tcp_port: "25" } };
+    const instances = [
+      instance("alpha", { ...path, createIndex: 9 }),
+      instance("zeta", { ...path, createIndex: 5 }),
+      instance("zeta", { ...path, createIndex: 12 }),
+      instance("aaa", port),
+      instance("postgres", { ...port, createIndex: 7 }),
+      // It is older than any of them, but not in asking for the path.
+      instance("turncoat", { createIndex: 1, healthy: false }),
+      instance("turncoat", { ...path, createIndex: 8 }),
+      instance("turncoat", { ...path, createIndex: 8 }),
+    ];
+    const routing = route(instances);
+    expect(urls(routing)).toEqual(["/x -> zeta", "tcp port 25 -> postgres"]);
+    expect(quarantined(routing).map(({ subject }) => subject)).toEqual(["aaa", "alpha", "turncoat"]);
+    expect(urls(route(instances.filter(({ service }) => service !== "zeta")))).toContain("/x -> turncoat");
+  });
+
   test("of a port that is ours", () => {
     const instances = [instance("c", { tags: ["tcp"], meta: { tcp_port: "80" } })];
     const routing = buildRouting(

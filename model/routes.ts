@@ -19,6 +19,8 @@ export interface Instance {
   readonly healthy: boolean;
   /** Consul warns of it, as while it starts: it takes requests only as long as no other instance can. */
   readonly warning?: boolean;
+  /** Consul's index when it was registered, the same for whoever asks. Without it, it counts as the newest. */
+  readonly createIndex?: number;
 }
 
 export interface Catalog {
@@ -47,6 +49,8 @@ export interface Backend {
   readonly warning: boolean;
   /** Instances that Consul calls critical, and those it warns of where others serve. */
   readonly unhealthy: readonly string[];
+  /** The index at which the first of its instances asked for the route or port that it wants. */
+  readonly since: number;
 }
 
 export interface Target {
@@ -273,14 +277,33 @@ function toBackend(service: string, members: readonly Member[], problems: Proble
     servers: [...servers.values()].sort((a, b) => compare(a.name, b.name)),
     warning: !passing && servers.size > 0,
     unhealthy,
+    since: claimedSince(members, options),
   };
 }
 
-/** A service comes to its own name before others that ask for that path; apart from that the order of names decides. */
+/** Only instances that want the same count, so that an old service cannot take what others have by changing its mind. */
+function claimedSince(members: readonly Member[], { host, path, tcpPort }: ServiceOptions): number {
+  const since = members
+    .filter(
+      ({ options: { service } }) =>
+        service.host === host && service.path === path && service.tcpPort === tcpPort,
+    )
+    .map(({ instance }) => instance.createIndex ?? Infinity);
+  return since.reduce((first, each) => Math.min(first, each), Infinity);
+}
+
+/**
+ * A service comes to its own name before others that ask for that path. Apart from that, whoever was registered first has
+ * what two want, so that a newcomer takes nothing away; every load balancer sees the same order.
+ */
 function byClaim(a: Backend, b: Backend): number {
   const foreign = ({ service, options }: Backend) =>
     options.path !== undefined && options.path !== `/${service}`;
-  return Number(foreign(a)) - Number(foreign(b)) || compare(a.service, b.service);
+  return (
+    Number(foreign(a)) - Number(foreign(b)) ||
+    Number(a.since > b.since) - Number(a.since < b.since) ||
+    compare(a.service, b.service)
+  );
 }
 
 /**

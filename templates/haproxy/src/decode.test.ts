@@ -13,12 +13,22 @@ test("services of a node", () => {
       Port: 80,
       Tags: ["rest", 5],
       Meta: { path: "/x", n: 1 },
+      CreateIndex: 20,
+      ModifyIndex: 21,
     },
     "rubbish",
-    { ID: "j", Service: 7, Port: "80", Tags: null, Meta: null },
+    { ID: "j", Service: 7, Port: "80", Tags: null, Meta: null, CreateIndex: "20" },
   ];
   expect(decodeNodeServices({ Node: {}, Services: services })).toEqual([
-    { id: "i", service: "hello/v1", address: "10.0.0.1", port: 80, tags: ["rest"], meta: { path: "/x" } },
+    {
+      id: "i",
+      service: "hello/v1",
+      address: "10.0.0.1",
+      port: 80,
+      tags: ["rest"],
+      meta: { path: "/x" },
+      createIndex: 20,
+    },
     { id: "j", service: "", address: "", port: 0, tags: [], meta: {} },
   ]);
   expect(decodeNodeServices(null)).toEqual([]);
@@ -76,6 +86,9 @@ test("a service that has not changed stays the object it was", () => {
   const second = decodeNodeServices({ Services: [service(1), { ...service(2), Tags: ["tcp"] }] }, first);
   expect(second[0]).toBe(first[0]);
   expect(second[1]).toMatchObject({ tags: ["tcp"] });
+  // Registered anew with the same content: who was first may be another one now.
+  const third = decodeNodeServices({ Services: [{ ...service(1), CreateIndex: 9 }] }, first);
+  expect(third[0]).not.toBe(first[0]);
 });
 
 test("KV values are text, and folders none", () => {
@@ -120,6 +133,10 @@ test("a snapshot is read whole or not at all", () => {
   const text = (given: object) => JSON.stringify({ format: 1, instances: [given], kv: {} });
   expect(parseSnapshot(text(instance))?.instances).toEqual([instance]);
   expect(parseSnapshot(text({ ...instance, port: "1" }))).toBeUndefined();
+  expect(parseSnapshot(text({ ...instance, createIndex: 5 }))?.instances).toEqual([
+    { ...instance, createIndex: 5 },
+  ]);
+  expect(parseSnapshot(text({ ...instance, createIndex: "5" }))).toBeUndefined();
   expect(parseSnapshot(text(instance).slice(0, -1))).toBeUndefined();
 });
 

@@ -7,6 +7,7 @@ export interface ConsulService {
   readonly port: number;
   readonly tags: readonly string[];
   readonly meta: Readonly<Record<string, string>>;
+  readonly createIndex?: number;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -75,6 +76,7 @@ function decodeService(fields: Fields): ConsulService {
     port: typeof fields["Port"] === "number" ? fields["Port"] : 0,
     tags: tags.filter((tag): tag is string => typeof tag === "string"),
     meta,
+    ...(typeof fields["CreateIndex"] === "number" && { createIndex: fields["CreateIndex"] }),
   };
 }
 
@@ -83,6 +85,7 @@ const sameService = (a: ConsulService, b: ConsulService): boolean =>
   a.service === b.service &&
   a.address === b.address &&
   a.port === b.port &&
+  a.createIndex === b.createIndex &&
   sameList(a.tags, b.tags) &&
   sameList(Object.entries(a.meta).flat(), Object.entries(b.meta).flat());
 

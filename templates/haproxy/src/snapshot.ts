@@ -42,6 +42,7 @@ const isInstance = (value: unknown): value is Instance =>
   typeof value["port"] === "number" &&
   typeof value["healthy"] === "boolean" &&
   ["boolean", "undefined"].includes(typeof value["warning"]) &&
+  ["number", "undefined"].includes(typeof value["createIndex"]) &&
   Array.isArray(value["tags"]) &&
   value["tags"].every((tag) => typeof tag === "string") &&
   isTextRecord(value["meta"]);

@@ -103,6 +103,7 @@ const anyInstance: fc.Arbitrary<Instance> = fc.record({
   meta,
   healthy: fc.boolean(),
   warning: fc.boolean(),
+  createIndex: fc.constantFrom(10, 11, 12),
 });
 
 const values = fc
