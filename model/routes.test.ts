@@ -259,6 +259,25 @@ describe("versions", () => {
     },
   );
 
+  test("keep to the last KV value that could be used, for as long as there is one", () => {
+    const instances = [v(1), v(2)];
+    const then = (lastGood: Routing, value?: string) =>
+      buildRouting({ instances, kv: value === undefined ? {} : { [key]: value } }, { lastGood });
+    const pinned = route(instances, { [key]: "v1" });
+    const unusable = then(pinned, "v1\n");
+    expect(alias(unusable)).toEqual(["/hello -> hello/v1 (last usable value of KV: v1=100)"]);
+    expect(messages(unusable)).toEqual([
+      expect.stringMatching(
+        /^The KV value "v1\\n" of .* v1 stays in force\. Set it with: consul kv put .* v1$/,
+      ),
+    ]);
+    expect(alias(then(unusable, ""))).toEqual(alias(unusable));
+    expect(alias(then(unusable, "v2"))).toEqual(["/hello -> hello/v2 (set by KV: v2=100)"]);
+    const unset = then(unusable);
+    expect(alias(unset)).toEqual(["/hello -> hello/v2 (newest version with healthy instances)"]);
+    expect(alias(then(unset, "v1\n"))).toEqual(alias(unset));
+  });
+
   test("say so when the KV names one that is not there", () => {
     expect(messages(route([v(1)], { [key]: "v9" }))).toEqual([
       expect.stringContaining("no service hello/v9"),
@@ -279,10 +298,7 @@ describe("settings", () => {
     expect(messages(first)).toEqual([
       expect.stringContaining("consul kv put service/haproxy/timeouts/server 50000"),
     ]);
-    const then = buildRouting(
-      { instances: [], kv: { "service/haproxy/maxconn": "0" } },
-      { lastGood: first.settings },
-    );
+    const then = buildRouting({ instances: [], kv: { "service/haproxy/maxconn": "0" } }, { lastGood: first });
     expect(then.settings.maxconn).toBe(100);
   });
 

@@ -5,7 +5,7 @@
 import { parseOptions, type InstanceOptions, type ServiceOptions } from "./meta";
 import { backendName, parseAddress, parseServiceName, serverName, show } from "./names";
 import { readSettings, type Settings } from "./settings";
-import { chooseVersions, type Asked } from "./versions";
+import { chooseVersions, readPins, type Asked, type Pins } from "./versions";
 
 /** An instance as Consul has it; nothing in it can be trusted. */
 export interface Instance {
@@ -88,6 +88,7 @@ export interface Problem {
 
 export interface Routing {
   readonly settings: Settings;
+  readonly pins: Pins;
   readonly backends: readonly Backend[];
   readonly routes: readonly Route[];
   readonly tcp: readonly TcpPort[];
@@ -96,7 +97,10 @@ export interface Routing {
 
 export interface RoutingOptions extends Asked {
   /** What stays in force where a KV value cannot be used. */
-  readonly lastGood?: Settings;
+  readonly lastGood?: {
+    readonly settings?: Settings | undefined;
+    readonly pins?: Routing["pins"] | undefined;
+  };
   /** How many files HAProxy may open, where that is known: settings that need more cannot be used. */
   readonly maxFiles?: number;
   /** Ports that no TCP service may take, with who has them. */
@@ -126,7 +130,8 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
   // In thousands, so that the sentence about them is not another one with each instance.
   const instances = Math.ceil(catalog.instances.length / 1_000) * 1_000;
   const capacity = files === undefined ? undefined : { files, instances };
-  const read = readSettings(catalog.kv, options.lastGood, capacity);
+  const read = readSettings(catalog.kv, options.lastGood?.settings, capacity);
+  const pins = readPins(catalog.kv, options.lastGood?.pins);
   for (const { key, message } of read.problems) problems.push({ level: "warning", subject: key, message });
 
   const services = new Map<string, Member[]>();
@@ -161,10 +166,11 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
     else problems.push({ level: "quarantined", subject: service, message: conflict });
   }
 
-  const versions = chooseVersions(backends, routes, catalog.kv, options);
+  const versions = chooseVersions(backends, routes, catalog.kv, pins, options);
   problems.push(...versions.problems);
   return {
     settings: read.settings,
+    pins,
     backends: backends.sort((a, b) => compare(a.service, b.service)),
     routes: [...routes, ...versions.routes.map((route): [string, Route] => [routeKey(route), route])]
       .sort(([a], [b]) => compare(a, b))

@@ -20,6 +20,19 @@ export function parseShares(value: string): Shares | undefined {
   return [...shares.values()].reduce((sum, each) => sum + each, 0) === 100 ? shares : undefined;
 }
 
+/** The values in KV that say which versions answer, by key; of each key the last one that could be used. */
+export type Pins = ReadonlyMap<string, string>;
+
+export function readPins(values: Readonly<Record<string, string>>, lastGood: Pins = new Map()): Pins {
+  const pins = new Map<string, string>();
+  for (const [key, value] of Object.entries(values)) {
+    if (!key.startsWith(kv.versions)) continue;
+    const used = parseShares(value) === undefined ? lastGood.get(key) : value;
+    if (used !== undefined) pins.set(key, used);
+  }
+  return pins;
+}
+
 interface Member {
   /** Of the family, in the map of routes. */
   readonly key: string;
@@ -28,6 +41,12 @@ interface Member {
   readonly base: string;
   readonly number: number;
   readonly backend: Backend;
+}
+
+/** What KV says, and what of it is in force. */
+interface Pin {
+  readonly value: string | undefined;
+  readonly pin: string | undefined;
 }
 
 interface Chosen {
@@ -43,24 +62,27 @@ export function chooseVersions(
   backends: readonly Backend[],
   taken: ReadonlyMap<string, Route>,
   values: Readonly<Record<string, string>>,
+  pins: Pins,
   asked: Asked = {},
 ): { routes: Route[]; problems: Problem[] } {
   const routes: Route[] = [];
   const problems: Problem[] = [];
   const ready = readiness(asked);
-  const pinned = Object.keys(values).some((key) => key.startsWith(kv.versions));
   for (const [key, members] of families(backends)) {
     // A service that is literally called so, or has asked for this path, comes first.
     if (taken.has(key)) continue;
     const [first] = members;
     if (first === undefined) continue;
-    const value = pinned && Object.hasOwn(values, first.kvKey) ? values[first.kvKey] : undefined;
+    const value = Object.hasOwn(values, first.kvKey) ? values[first.kvKey] : undefined;
+    const pin = pins.get(first.kvKey);
     // The only version answers whether it is ready or not, so only what Consul says of it is told.
     const only = members.length === 1 && value === undefined;
-    const of = only ? members : [value, ...members, ...members.map(({ backend }) => ready(backend))];
+    const of = only ? members : [value, pin, ...members, ...members.map(({ backend }) => ready(backend))];
     const known = choices.get(first.backend);
     const same = known?.of.length === of.length && known.of.every((each, index) => each === of[index]);
-    const chosen = same ? known : { ...choose(first, members, value, only ? registered : ready), of };
+    const chosen = same
+      ? known
+      : { ...choose(first, members, { value, pin }, only ? registered : ready), of };
     if (!same) choices.set(first.backend, chosen);
     routes.push(chosen.route);
     problems.push(...chosen.problems);
@@ -71,20 +93,22 @@ export function chooseVersions(
 function choose(
   { host, base, kvKey }: Member,
   members: readonly Member[],
-  value: string | undefined,
+  { value, pin }: Pin,
   ready: Readiness,
 ): Chosen {
   const versions = new Map(members.map(({ number, backend }) => [number, backend]));
   const problems: Problem[] = [];
-  const shares = value === undefined ? undefined : parseShares(value);
-  if (value !== undefined && shares === undefined)
+  const shares = pin === undefined ? undefined : parseShares(pin);
+  if (value !== undefined && value !== pin)
     problems.push({
       level: "warning",
       subject: kvKey,
-      message: `The KV value ${show(value)} of ${kvKey} is neither a version (v1) nor shares that add up to 100 (v1=90,v2=10); the newest version answers instead.`,
+      message: `The KV value ${show(value)} of ${kvKey} is neither a version (v1) nor shares that add up to 100 (v1=90,v2=10); ${pin === undefined ? "the newest version answers instead" : `${pin} stays in force`}. Set it with: consul kv put ${kvKey} ${pin ?? "v1"}`,
     });
   const { targets, choice } =
-    shares === undefined ? newest(versions, ready) : shared(versions, shares, ready);
+    shares === undefined
+      ? newest(versions, ready)
+      : shared(versions, shares, ready, value === pin ? "set by KV" : "last usable value of KV");
   for (const number of shares?.keys() ?? [])
     if (!versions.has(number))
       problems.push({
@@ -205,9 +229,10 @@ function shared(
   versions: ReadonlyMap<number, Backend>,
   shares: Shares,
   ready: Readiness,
+  by: string,
 ): { targets: Target[]; choice: string } {
   const named = [...shares].sort(([a], [b]) => a - b);
-  const choice = `set by KV: ${named.map(([number, percent]) => `v${number}=${percent}`).join(",")}`;
+  const choice = `${by}: ${named.map(([number, percent]) => `v${number}=${percent}`).join(",")}`;
   const present = named.flatMap(([number, percent]) => {
     const backend = versions.get(number);
     return backend === undefined ? [] : [{ backend, percent }];

@@ -234,10 +234,10 @@ export class Controller {
     const { ownPorts, maxFiles } = this.options;
     for (const [service, { what }] of this.refused)
       if (registrations(catalog, service) !== what) this.refused.delete(service);
-    const lastGood = this.settings === undefined ? {} : { lastGood: this.settings };
+    const lastGood = { settings: this.settings, pins: this.routing?.pins };
     const build = () =>
       buildRouting(catalog, {
-        ...lastGood,
+        lastGood,
         ...(maxFiles === undefined ? {} : { maxFiles }),
         reservedPorts: new Map([...ownPorts, ...this.busyPorts]),
         proven: this.applier.proven,

@@ -92,7 +92,7 @@ async function diffCommand(
 ): Promise<string> {
   if (a === "-" && b === "-") throw new UsageError("Only one of the snapshots can be the standard input.");
   const before = buildRouting(await readCatalog(a), around.routing);
-  const after = buildRouting(await readCatalog(b), { ...around.routing, lastGood: before.settings });
+  const after = buildRouting(await readCatalog(b), { ...around.routing, lastGood: before });
   const differences = compareRoutings(before, after);
   const { plan, sentence } = forecast(before, after, around.render);
   const summary = summarise(differences);
