@@ -109,6 +109,7 @@ test.each<[string, Partial<Instance>]>([
 
 describe("Consul's nodes are heard one by one", () => {
   const start = 1_000_000;
+  const four = ["a", "b", "c", "d"].map((service, node) => instance(service, node + 1, { node: `n${node}` }));
   const first = given({ before: four, now: four.slice(1), time: start });
 
   test("what goes within moments counts together, and what has gone already comes back", () => {
@@ -121,6 +122,13 @@ describe("Consul's nodes are heard one by one", () => {
     });
     expect(usable(second)).toEqual([1, 2, 3, 4]);
     expect(second.lost).toEqual([]);
+  });
+
+  test("what goes from the same node in two answers does not", () => {
+    const same = four.map((each) => ({ ...each, node: "n" }));
+    const one = given({ before: same, now: same.slice(1), time: start });
+    const two = given({ before: one.instances, lost: one.lost, now: same.slice(2), time: start + 100 });
+    expect(usable(two)).toEqual([3, 4]);
   });
 
   test("what goes later is another matter", () => {

@@ -48,7 +48,10 @@ export interface HoldOutput {
  */
 const fewestServices = 3;
 
-/** Milliseconds. Consul's nodes are heard one by one, so what goes within this time goes together. */
+/**
+ * Milliseconds. Consul's nodes are heard one by one, so what goes from different nodes within this time goes together. A
+ * node's own answer is whole: what goes from it later is another step.
+ */
 const together = 2_000;
 
 export const place = ({ address, port }: Pick<Instance, "address" | "port">): string => `${address} ${port}`;
@@ -59,6 +62,7 @@ export function hold(input: HoldInput): HoldOutput {
   const { now, time } = input;
   const missing = findMissing(input.before, now);
   const known = new Set(missing.map(instanceKey));
+  const nodes = new Set(missing.map(({ node }) => node));
   const recent = input.lost.filter(
     ({ instance, since }) => time - since < together && !known.has(instanceKey(instance)),
   );
@@ -70,9 +74,13 @@ export function hold(input: HoldInput): HoldOutput {
   const kept = missing.filter((instance) => input.held.has(instanceKey(instance)));
   const why =
     input.doubt ??
-    (kept.length === all.length
+    (kept.length === missing.length
       ? undefined
-      : landslide([...input.before, ...earlier], [...now, ...kept], input.share));
+      : landslide(
+          [...input.before, ...earlier.filter(({ node }) => !nodes.has(node))],
+          [...now, ...kept],
+          input.share,
+        ));
 
   // A port that has been given to another service is that service's.
   const ports = new Set(all.map(({ port }) => port));

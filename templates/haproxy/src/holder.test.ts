@@ -4,7 +4,9 @@ import { Holder, type Circumstances } from "./holder";
 import { instance } from "./testing";
 
 const catalog = (...instances: Instance[]): Catalog => ({ instances, kv: {} });
-const four = catalog(instance("a", 1), instance("b", 2), instance("c", 3), instance("d", 4));
+const four = catalog(
+  ...["a", "b", "c", "d"].map((service, index) => instance(service, index + 1, { node: `n${index}` })),
+);
 const without = (port: number) => catalog(...four.instances.filter((each) => each.port !== port));
 const fine: Circumstances = { connected: true, synced: true };
 
@@ -93,7 +95,7 @@ test("by hand also what went a moment ago is let go", () => {
   expect(ports(holder.filter(catalog(), after, { ...fine, connected: false }))).toEqual([]);
 });
 
-test("losses of one moment count together", () => {
+test("losses of one moment on different nodes count together", () => {
   const after = holder.filter(without(1), four, fine);
   vi.advanceTimersByTime(1_000);
   const more = catalog(...four.instances.slice(2));
