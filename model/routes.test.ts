@@ -78,6 +78,21 @@ describe("services", () => {
       expect.stringContaining("Instances of a have different SERVICE_ options"),
     ]);
   });
+
+  test("follow those that serve, whatever dead registrations say", () => {
+    const old = (given: Partial<Instance>) => instance("a", { meta: { path: "/old" }, ...given });
+    const renewed = (given: Partial<Instance> = {}) => instance("a", { meta: { path: "/new" }, ...given });
+    const dead = [old({ healthy: false }), old({ healthy: false }), old({ healthy: false })];
+    const routing = route([...dead, renewed()]);
+    expect(urls(routing)).toEqual(["/new -> a"]);
+    expect(messages(routing)).toEqual([
+      expect.stringContaining("Instances of a have different SERVICE_ options"),
+    ]);
+    const starting = renewed({ warning: true });
+    expect(urls(route([...dead, starting]))).toEqual(["/new -> a"]);
+    expect(urls(route([old({}), starting, renewed({ warning: true })]))).toEqual(["/old -> a"]);
+    expect(urls(route([...dead, renewed({ healthy: false })]))).toEqual(["/old -> a"]);
+  });
 });
 
 describe("quarantine", () => {

@@ -2,7 +2,8 @@
  * From what is registered to what is routed. The load balancer calls this for every change and the Pulumi program calls
  * it at preview, so what it says about a route is the same in both places, and is written for the person who owns it.
  */
-import { parseOptions, type InstanceOptions, type ServiceOptions } from "./meta";
+import { agree, claimedSince, type Member } from "./agree";
+import { parseOptions, type ServiceOptions } from "./meta";
 import { backendName, parseAddress, parseServiceName, serverName, show } from "./names";
 import { readSettings, type Settings } from "./settings";
 import { chooseVersions, readPins, type Asked, type Pins } from "./versions";
@@ -113,11 +114,6 @@ export interface RoutingOptions extends Asked {
 const longestSubject = 200;
 
 export const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
-
-interface Member {
-  readonly instance: Instance;
-  readonly options: InstanceOptions;
-}
 
 interface Candidate {
   readonly backend: Backend;
@@ -254,7 +250,7 @@ function toBackend(service: string, members: readonly Member[], problems: Proble
     problems.push({
       level: "warning",
       subject: service,
-      message: `Instances of ${service} have different SERVICE_ options; those of most instances are in force. This passes by itself at the end of a rolling update.`,
+      message: `Instances of ${service} have different SERVICE_ options; those of most that take requests are in force. This passes by itself at the end of a rolling update.`,
     });
   const alike = members.filter((member) => member.options.service.kind === options.kind);
   if (alike.length < members.length)
@@ -287,17 +283,6 @@ function toBackend(service: string, members: readonly Member[], problems: Proble
   };
 }
 
-/** Only instances that want the same count, so that an old service cannot take what others have by changing its mind. */
-function claimedSince(members: readonly Member[], { host, path, tcpPort }: ServiceOptions): number {
-  const since = members
-    .filter(
-      ({ options: { service } }) =>
-        service.host === host && service.path === path && service.tcpPort === tcpPort,
-    )
-    .map(({ instance }) => instance.createIndex ?? Infinity);
-  return since.reduce((first, each) => Math.min(first, each), Infinity);
-}
-
 /**
  * A service comes to its own name before others that ask for that path. Apart from that, whoever was registered first has
  * what two want, so that a newcomer takes nothing away; every load balancer sees the same order.
@@ -310,25 +295,6 @@ function byClaim(a: Backend, b: Backend): number {
     Number(a.since > b.since) - Number(a.since < b.since) ||
     compare(a.service, b.service)
   );
-}
-
-/**
- * Instances of one service may differ for a while, as in a rolling update. What most of them say holds, so one instance
- * cannot move a service by itself; at a tie the answer must only be the same every time.
- */
-function agree(members: readonly Member[]): { options: ServiceOptions; differing: number } {
-  const [only, ...more] = members;
-  if (only !== undefined && more.length === 0) return { options: only.options.service, differing: 0 };
-  const votes = new Map<string, { options: ServiceOptions; count: number }>();
-  for (const { options } of members) {
-    const key = JSON.stringify(Object.entries(options.service).sort(([a], [b]) => compare(a, b)));
-    const vote = votes.get(key) ?? { options: options.service, count: 0 };
-    vote.count++;
-    votes.set(key, vote);
-  }
-  const [winner] = [...votes].sort(([a, x], [b, y]) => y.count - x.count || compare(a, b));
-  if (winner === undefined) throw new Error("a service without instances was admitted");
-  return { options: winner[1].options, differing: members.length - winner[1].count };
 }
 
 function claimRoute(backend: Backend, routes: Map<string, Route>): string | undefined {
