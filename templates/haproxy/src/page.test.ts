@@ -130,7 +130,8 @@ describe("the page", () => {
   const catalog: Catalog = {
     instances: [
       instance("hello/v1", 1),
-      instance("hello/v2", 2, { meta: { weight: "0" } }),
+      instance("hello/v2", 2),
+      instance("hello/v2", 5, { meta: { weight: "0" } }),
       instance("db", 3, { tags: ["tcp"], meta: { tcp_port: "5432" } }),
       instance("sick", 4, { healthy: false }),
     ],
