@@ -69,7 +69,7 @@ export function runSwitchyard(
 const switchyard = (haproxy: string): Balancer => ({
   name: "Switchyard",
   version: `HAProxy ${haproxy}`,
-  settings: "its defaults; every instance is checked every 2 s",
+  settings: "its defaults; every instance is checked every 2 s, with 5,000 of them every 10 s",
   start: (consul) => runSwitchyard(consul),
 });
 

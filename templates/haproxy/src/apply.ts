@@ -127,13 +127,15 @@ export class Applier {
     return result;
   }
 
-  /** Looks at what the worker really has, so that the next `apply` puts differences right. */
-  compare(): Promise<void> {
+  /** Whether the worker really has what it should; the next `apply` puts differences right. */
+  compare(): Promise<boolean> {
     return this.talking.take(async () => {
-      if (this.actual === undefined || !this.haproxy.running) return;
+      if (this.actual === undefined || !this.haproxy.running) return true;
       const found = await this.runtime.actual(this.actual);
-      if (!isSame(this.actual, found)) this.options.metrics.drifted();
+      if (isSame(this.actual, found)) return true;
+      this.options.metrics.drifted();
       this.actual = found;
+      return false;
     });
   }
 

@@ -15,7 +15,7 @@ test("a new server is down until a check has seen it", () => {
       "/d",
     ),
   ).toEqual([
-    "add server svc:a/10.0.0.1:1 10.0.0.1:1 check inter 2000ms weight 100",
+    "add server svc:a/10.0.0.1:1 10.0.0.1:1 check guid srv:svc:a_10.0.0.1:1 inter 2000ms weight 100",
     "enable health svc:a/10.0.0.1:1",
     "set server svc:a/10.0.0.1:1 state drain",
     "set server svc:a/10.0.0.1:1 health down",

@@ -1,5 +1,5 @@
 /** Operations as HAProxy's runtime commands, and its answers read. Pure. */
-import { backendGuid } from "./counters";
+import { backendGuid, serverGuid } from "./counters";
 import type { Operation } from "./plan";
 import type { RenderedBackend } from "./render";
 
@@ -29,7 +29,8 @@ export function toCommands(operation: Operation, dir: string): string[] {
     case "add": {
       const server = `${operation.backend}/${operation.server}`;
       const { definition, pace, weight } = operation;
-      return [`add server ${server} ${definition} ${pace} weight ${weight}`, ...bringUp(server)];
+      const guid = serverGuid(operation.backend, operation.server);
+      return [`add server ${server} ${definition} guid ${guid} ${pace} weight ${weight}`, ...bringUp(server)];
     }
     case "return": {
       const server = `${operation.backend}/${operation.server}`;

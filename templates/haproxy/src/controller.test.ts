@@ -49,7 +49,7 @@ beforeEach(() => {
     },
     {
       apply,
-      compare: () => Promise.resolve(),
+      compare: () => Promise.resolve(true),
       persist: () => Promise.resolve(),
       proven: new Set<string>(),
       tcpPorts,

@@ -265,9 +265,11 @@ export class Controller {
   }
 
   private async compare(): Promise<void> {
-    await this.applier.compare().catch((error: unknown) => {
+    const same = await this.applier.compare().catch((error: unknown) => {
       this.options.log(`HAProxy cannot be compared: ${message(error)}`);
+      return false;
     });
+    if (same && this.busyPorts.size === 0) return;
     // A port that was taken may be free by now.
     this.busyPorts.clear();
     this.changed();

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { backendGuid, serverGuid, atHome } from "./counters";
-import { render } from "./render";
+import { render, toConfig } from "./render";
 import { buildRouting } from "../../../model/routes";
 import { instance, renderOptions } from "./testing";
 
@@ -9,7 +9,7 @@ test("what is counted in a spare backend is the service's own after a reload", (
   const places = new Map([["svc:shop:v1", "spare:3"]]);
   const running = render(routing, renderOptions, places);
   const [server] = running.backends[0]?.servers ?? [];
-  expect(server?.definition).toContain(`guid ${serverGuid("spare:3", server?.name ?? "")} `.trim());
+  expect(toConfig(running)).toContain(` guid ${serverGuid("spare:3", server?.name ?? "")} `);
   const dump = [
     "#be guid,bin,bout,",
     "svc:other,1,2,",

@@ -6,6 +6,7 @@
  */
 import {
   eachMap,
+  mapNames,
   shapedHead,
   type MapName,
   type Maps,
@@ -336,14 +337,18 @@ function after(
 
 /** Whether servers and routes are the same, which they are unless somebody else has changed the running HAProxy. */
 export function isSame(a: Actual, b: Actual): boolean {
-  const text = ({ backends, maps }: Actual): string =>
-    JSON.stringify([
-      ...[...backends].flatMap(([backend, { servers }]) =>
-        [...servers]
-          .map(([server, { weight, leaving }]) => `${backend}/${server} ${leaving ? "-" : weight}`)
-          .sort(),
-      ),
-      ...Object.values(maps).map((map) => [...map].map(([key, value]) => `${key} ${value}`).sort()),
-    ]);
-  return text(a) === text(b);
+  const count = ({ backends }: Actual) =>
+    [...backends.values()].reduce((sum, { servers }) => sum + servers.size, 0);
+  const servers = [...a.backends].every(([backend, { servers }]) => {
+    const others = b.backends.get(backend)?.servers;
+    return [...servers].every(([name, { weight, leaving }]) => {
+      const other = others?.get(name);
+      return other?.leaving === leaving && (leaving || other.weight === weight);
+    });
+  });
+  const maps = mapNames.every((name) => {
+    const [one, other] = [a.maps[name], b.maps[name]];
+    return one.size === other.size && [...one].every(([key, value]) => other.get(key) === value);
+  });
+  return servers && maps && count(a) === count(b);
 }

@@ -155,12 +155,12 @@ export function render(routing: Routing, options: RenderOptions, places: Places 
 /** The whole configuration file. */
 export function toConfig(rendered: Rendered): string {
   const backends = rendered.backends.map(
-    ({ head, servers }) =>
+    ({ name: backend, head, servers }) =>
       head +
       servers
         .map(
           ({ name, definition, weight }) =>
-            `  server ${name} ${definition} ${rendered.pace} weight ${weight}\n`,
+            `  server ${name} ${definition} guid ${serverGuid(backend, name)} ${rendered.pace} weight ${weight}\n`,
         )
         .join(""),
   );
@@ -198,7 +198,7 @@ function renderBackend(backend: Backend, name: string): RenderedBackend {
         address,
         port,
         weight,
-        definition: definition(backend, server, serverGuid(name, at)),
+        definition: definition(backend, server),
       };
     }),
   };
@@ -229,7 +229,7 @@ function paceOf(instances: number): string {
 }
 
 /** Spelled out for each server, because one that is added at run time takes nothing from `default-server`. */
-function definition(backend: Backend, server: Server, guid: string): string {
+function definition(backend: Backend, server: Server): string {
   const address = server.address.includes(":") ? `[${server.address}]` : server.address;
   const { sticky, h2c, maxconn } = backend.options;
   return [
@@ -239,7 +239,6 @@ function definition(backend: Backend, server: Server, guid: string): string {
     ...(sticky ? [`cookie ${cookie(server.name)}`] : []),
     ...(h2c ? ["proto h2 check-proto h2"] : []),
     ...(maxconn === undefined ? [] : [`maxconn ${maxconn}`]),
-    `guid ${guid}`,
   ].join(" ");
 }
 
