@@ -209,8 +209,8 @@ export class Applier {
   private async start(routing: Routing): Promise<Applied> {
     const desired = this.render(routing);
     await this.files.prepare(this.options.render.runDir);
-    await this.files.replace(routing, (some) => this.render(some), new Set());
     await this.files.writeCounters("");
+    await this.files.replace(routing, (some) => this.render(some), new Set());
     await this.haproxy.start().catch((error: unknown) => {
       throw servicesNamed(routing, error) ?? error;
     });
