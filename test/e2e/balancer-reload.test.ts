@@ -28,21 +28,13 @@ const serve = async (name: string, more: Readonly<Record<string, unknown>> = {})
 };
 const answers = (name: string) => until(`${balancer.url}/${name}`, ({ status }) => status === 200);
 
-async function reloads(): Promise<number> {
-  const { body } = await get(`${balancer.admin}/metrics`);
-  return [...body.matchAll(/^switchyard_reloads_total\{.*\} (\d+)$/gm)].reduce(
-    (sum, [, count]) => sum + Number(count),
-    0,
-  );
-}
-
 /** A new service whose options no running HAProxy can be given. */
 async function reload(): Promise<void> {
   const name = `odd-${odd++}`;
-  const before = await reloads();
+  const before = await balancer.reloads();
   await serve(name, { Meta: { balance: "leastconn" } });
   expect((await answers(name)).status).toBe(200);
-  expect(await reloads()).toBe(before + 1);
+  expect(await balancer.reloads()).toBe(before + 1);
 }
 
 interface Routes {
@@ -154,7 +146,7 @@ test("after a reload the new worker has what it should, whatever the old one had
 
 test("many changes that need a reload share it, and the others do not wait", async () => {
   const load = startLoad(`${balancer.url}/plain`, { perSecond: 200, connections: 4 });
-  const before = await reloads();
+  const before = await balancer.reloads();
   const names = Array.from({ length: 6 }, (_, index) => `many-${index}`);
   for (const name of names) {
     await serve(name, { Meta: { balance: "leastconn" } });
@@ -165,7 +157,7 @@ test("many changes that need a reload share it, and the others do not wait", asy
   expect((await answers("ordinary")).status).toBe(200);
   expect(Date.now() - since).toBeLessThan(1_000);
   for (const name of names) expect((await answers(name)).status).toBe(200);
-  expect((await reloads()) - before).toBeLessThanOrEqual(2);
+  expect((await balancer.reloads()) - before).toBeLessThanOrEqual(2);
   expect((await load.stop()).failures).toEqual({});
 });
 

@@ -42,20 +42,12 @@ async function shares(path: string, headers: Record<string, string> = {}): Promi
   return found;
 }
 
-async function reloads(): Promise<number> {
-  const { body } = await get(`${balancer.admin}/metrics`);
-  return [...body.matchAll(/^switchyard_reloads_total\{.*\} (\d+)$/gm)].reduce(
-    (sum, [, count]) => sum + Number(count),
-    0,
-  );
-}
-
 beforeAll(async () => {
   consul = await ConsulAlone.start({ name: "tr-t-versions", port: 26_090 });
   balancer = await Balancer.start({ name: "tr-t-versions", port, consul: consul.address });
 });
 afterAll(async () => {
-  expect(await reloads()).toBe(0);
+  expect(await balancer.reloads()).toBe(0);
   for (const instance of instances) instance.stop();
   await balancer.stop();
   await consul.stop();

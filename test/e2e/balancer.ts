@@ -183,6 +183,15 @@ export class Balancer {
     return JSON.parse((await get(`${this.admin}/routes`)).body) as T;
   }
 
+  /** How often HAProxy has been reloaded, for whatever reason. */
+  async reloads(): Promise<number> {
+    const { body } = await get(`${this.admin}/metrics`);
+    return [...body.matchAll(/^switchyard_reloads_total\{.*\} (\d+)$/gm)].reduce(
+      (sum, [, count]) => sum + Number(count),
+      0,
+    );
+  }
+
   logs(): Promise<string> {
     return docker("logs", this.container);
   }

@@ -93,7 +93,11 @@ const protocol = (https: Https): string => (https === undefined ? "http" : "%[ss
 const badHost = "http-request deny deny_status 400 if { req.hdr(host) -m sub / * }";
 
 /** What only the load balancer can know. With `_`, because CGI and its heirs make no difference. */
-const foreign = ["X-Forwarded- -m beg", "X_Forwarded_ -m beg", "X-Request-ID", "X-Real-IP", "Forwarded"];
+const forwarded = ["X-Forwarded- -m beg", "X_Forwarded_ -m beg"];
+/** What nobody is believed. */
+const unsupported = ["X-Real-IP", "Forwarded"];
+
+const remove = (header: string): string => `http-request del-header ${header}`;
 
 /** A client could have the next proxy drop our headers by naming them in `Connection`. */
 const hopByHop = [
@@ -103,7 +107,7 @@ const hopByHop = [
 
 /** It is never taken from outside. */
 const untrustedHeaders = (https: Https): string[] => [
-  ...foreign.map((header) => `http-request del-header ${header}`),
+  ...[...forwarded, "X-Request-ID", ...unsupported].map(remove),
   ...hopByHop,
   badHost,
   "http-request add-header X-Forwarded-For %[src]",
@@ -114,12 +118,8 @@ const untrustedHeaders = (https: Https): string[] => [
 /** Peers that are load balancers themselves have said who the client is; their word is kept and ours added. */
 const trustedHeaders = (trusted: readonly string[], https: Https): string[] => [
   ...trusted.map((network) => `acl trusted src ${network}`),
-  ...foreign
-    .filter((header) => header !== "X-Request-ID")
-    .map(
-      (header) =>
-        `http-request del-header ${header}${header.startsWith("X-Forwarded") ? " unless trusted" : ""}`,
-    ),
+  ...forwarded.map((header) => `${remove(header)} unless trusted`),
+  ...unsupported.map(remove),
   // A request id is repeated in the log, so it has to look like one.
   "http-request del-header X-Request-ID unless trusted { req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,128}$ }",
   ...hopByHop,
