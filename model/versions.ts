@@ -119,7 +119,10 @@ function choose(
   const route = {
     ...(host === undefined ? {} : { host }),
     path: `/${base}`,
-    stripPrefix: members.every(({ backend }) => backend.options.stripPrefix),
+    // As those that answer have it; each of them says so itself.
+    stripPrefix: members.every(
+      ({ backend }) => backend.options.stripPrefix || !targets.some((each) => each.backend === backend.name),
+    ),
     versionsOf: base,
     choice,
     targets,

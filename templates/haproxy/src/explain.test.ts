@@ -85,6 +85,13 @@ describe("a request is explained", () => {
     expect(found.answer).toBe(503);
     expect(found.targets[0]?.instances[0]?.but).toContain("weight is 0");
   });
+
+  test("whether the prefix stays is for the version to say that answers", () => {
+    const mixed = [instance("hello/v1", 1, { meta: { strip_prefix: "false" } }), instance("hello/v2", 2)];
+    expect(ask("/hello/x", mixed)).toMatchObject({ route: { seen: "/x", prefix: "/hello" } });
+    const pinned = ask("/hello/x", mixed, { "service/haproxy/versions/hello": "v1" });
+    expect(pinned).toMatchObject({ route: { seen: "/hello/x" } });
+  });
 });
 
 describe("the header X-Version", () => {
