@@ -162,23 +162,18 @@ test("many changes that need a reload share it, and the others do not wait", asy
 });
 
 test("counters go on over a reload, also those of a service that was in a spare backend", async () => {
-  const counted = async (what: string) => {
-    const { body } = await get(`${balancer.admin}/metrics`);
-    const line = body.split("\n").find((each) => each.startsWith(`haproxy_${what}`));
-    return Number(line?.split(" ").at(-1) ?? 0);
-  };
   const instance = await serve("counted");
   await answers("counted");
   for (let request = 0; request < 20; request++) await get(`${balancer.url}/counted`);
   const all = `frontend_http_requests_total{proxy="http"}`;
-  const before = await counted(all);
+  const before = await balancer.counter(all);
   await reload();
-  expect(await counted(all)).toBeGreaterThanOrEqual(before);
+  expect(await balancer.counter(all)).toBeGreaterThanOrEqual(before);
   for (const what of [
     `backend_http_requests_total{proxy="svc:counted"}`,
     `server_http_responses_total{proxy="svc:counted",server="127.0.0.1:${instance.port}",code="2xx"}`,
   ])
-    expect(await counted(what), what).toBeGreaterThanOrEqual(20);
+    expect(await balancer.counter(what), what).toBeGreaterThanOrEqual(20);
 });
 
 test("a service whose port cannot be had does not keep others from theirs", async () => {

@@ -311,16 +311,22 @@ describe("gRPC", () => {
   });
 });
 
-test("every request is in the log, also where thousands come in a second", async () => {
+test("every request is in the log or counted as left out, also where thousands come in a second", async () => {
   const path = "/hello/v1/counted";
+  const leftOut = () => balancer.counter("process_dropped_logs_total");
+  const before = await leftOut();
+  const answered = () => balancer.counter(`backend_http_requests_total{proxy="svc:hello:v1"}`);
+  const enough = (await answered()) + 10_000;
   const load = startLoad(balancer.url + path, { perSecond: 5_000, connections: 64 });
-  await sleep(3_000);
+  while ((await answered()) < enough) await sleep(100);
   const { requests, failures } = await load.stop();
   expect(failures).toEqual({});
-  expect(requests).toBeGreaterThan(3_000);
+  const dropped = (await leftOut()) - before;
+  // HAProxy leaves a line out where another of its threads has been put to sleep by the kernel while it wrote one.
+  expect(dropped).toBeLessThan(requests / 100);
   // Docker may still be writing what it has been given.
   const logged = async () =>
     (await balancer.logs()).split("\n").filter((line) => line.includes(`GET ${path} `)).length;
-  for (let tries = 0; tries < 20 && (await logged()) < requests; tries++) await sleep(250);
-  expect(await logged()).toBe(requests);
+  for (let tries = 0; tries < 20 && (await logged()) < requests - dropped; tries++) await sleep(250);
+  expect(await logged()).toBe(requests - dropped);
 });

@@ -192,6 +192,13 @@ export class Balancer {
     );
   }
 
+  /** The value of one of HAProxy's metrics, such as `frontend_http_requests_total{proxy="http"}`; 0 if it has none. */
+  async counter(name: string): Promise<number> {
+    const { body } = await get(`${this.admin}/metrics`);
+    const line = body.split("\n").find((each) => each.startsWith(`haproxy_${name} `));
+    return Number(line?.split(" ").at(-1) ?? 0);
+  }
+
   logs(): Promise<string> {
     return docker("logs", this.container);
   }

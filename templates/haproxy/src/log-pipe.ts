@@ -3,8 +3,10 @@
  * 40 % of what a request cost. So HAProxy writes to a pipe of its own, whose reader looks once and then takes a nap of 10 ms, and
  * passes on what has come meanwhile in one piece. A line by itself is passed on at once.
  *
- * HAProxy never waits for the reader either: a line that does not fit the pipe is dropped (and counted, as
- * haproxy_process_dropped_logs_total). So the pipe is as large as a process without privileges may make it, 1 MiB.
+ * HAProxy waits for nobody with a line of its log. It drops one that does not fit the pipe, so the pipe is as large as a process
+ * without privileges may make it, 1 MiB; and one that finds another thread writing and still at it after 200 looks (HAProxy's
+ * fd_write_frag_line), as happens where the kernel takes the processor from that thread. haproxy_process_dropped_logs_total
+ * counts both.
  *
  * In Perl, which is part of every Debian: Node has neither pipe(2) nor fcntl(2), and a second Node would cost 40 MB.
  */
