@@ -33,8 +33,17 @@ const answer = (line) => {
   if (line.startsWith("show map ")) return read(line.split("/").at(-1)).replaceAll(/^/gm, "0x1 ");
   return line === "reload" ? read("reload") || "Success=1" : "3.0";
 };
-const listen = (path) => createServer({ allowHalfOpen: true }, (socket) =>
-  socket.once("data", (data) => socket.end(answer(String(data).trim()) + "\n"))).listen(path);
+const listen = (path) => createServer({ allowHalfOpen: true }, (socket) => {
+  let interactive = false;
+  socket.on("data", (data) => {
+    for (const line of String(data).trim().split("\n")) {
+      interactive ||= line === "prompt";
+      if (!interactive) return socket.end(answer(line) + "\n");
+      socket.write(answer(line) + "\n" + "\n> ".repeat(line.split(";").length));
+    }
+  });
+  socket.on("end", () => socket.end());
+}).listen(path);
 listen(process.argv[4].split(",")[0]);
 listen(dir + "/run/worker.sock");
 `;

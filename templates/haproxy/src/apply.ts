@@ -174,6 +174,7 @@ export class Applier {
 
   stop(grace: number): Promise<void> {
     this.pace.forget();
+    this.runtime.disconnect();
     return this.haproxy.stop(grace);
   }
 
@@ -303,7 +304,8 @@ export class Applier {
       this.pace.begins();
       await this.keepCounters();
       const failure = await this.haproxy.reload();
-      if (failure !== undefined) throw new Error(`HAProxy did not take the new configuration: ${failure}`);
+      if (failure === undefined) this.runtime.disconnect();
+      else throw new Error(`HAProxy did not take the new configuration: ${failure}`);
     } catch (error) {
       // Where they cannot be written back, they could not be replaced either, or the next change tries again.
       if (this.lastGood !== undefined) await this.files.write(this.lastGood).catch(() => undefined);

@@ -12,19 +12,28 @@ import { certificateCommands } from "./tls-commands";
 import type { CertificateChange } from "./tls";
 import type { Actual, ActualServer, Operation } from "./plan";
 import { mapNames, type MapName } from "./render";
-import { ask } from "./socket";
+import { ask, Session } from "./socket";
 
 export class Runtime {
+  private readonly session: Session;
+
   constructor(
     private readonly socket: string,
     private readonly dir: string,
-  ) {}
+  ) {
+    this.session = new Session(socket);
+  }
+
+  /** Lets go of the worker, which would not end meanwhile; the next command goes to the one that is there then. */
+  disconnect(): void {
+    this.session.close();
+  }
 
   /** Applies operations in order and answers with what HAProxy complained about. */
   async apply(operations: readonly Operation[]): Promise<string[]> {
     const found: string[] = [];
     for (const payload of toPayloads(operations.flatMap((operation) => toCommands(operation, this.dir)))) {
-      found.push(...complaints(await this.command(payload)));
+      found.push(...complaints(await this.session.ask(payload)));
       if (found.length > 0) break;
     }
     return found;
@@ -50,18 +59,18 @@ export class Runtime {
 
   /** Has been seen to answer; HAProxy's own check goes on from there. */
   async healthy(backend: string, server: string): Promise<void> {
-    await this.command(`set server ${backend}/${server} health up`);
+    await this.session.ask(`set server ${backend}/${server} health up`);
   }
 
   /** Whether the server is gone. HAProxy refuses while it has connections; then the answer is no. */
   async remove(backend: string, server: string): Promise<boolean> {
-    const answer = await this.command(`del server ${backend}/${server}`);
+    const answer = await this.session.ask(`del server ${backend}/${server}`);
     return /Server deleted|No such server|No such backend/i.test(answer);
   }
 
   /** Whether HAProxy makes backends while it runs; one that does not knows no such command. */
   async makesBackends(): Promise<boolean> {
-    return /Require backend name/i.test(await this.command("experimental-mode on;add backend"));
+    return /Require backend name/i.test(await this.session.ask("experimental-mode on;add backend"));
   }
 
   /**
@@ -69,11 +78,11 @@ export class Runtime {
    * as it was, since its service may come back.
    */
   async removeBackend(backend: string): Promise<boolean> {
-    const answer = await this.command(
+    const answer = await this.session.ask(
       `experimental-mode on;unpublish backend ${backend};del backend ${backend}`,
     );
     if (/Backend deleted|No such backend/i.test(answer)) return true;
-    await this.command(`publish backend ${backend}`);
+    await this.session.ask(`publish backend ${backend}`);
     return false;
   }
 
@@ -106,13 +115,9 @@ export class Runtime {
   /** What HAProxy has against having a certificate put in, replaced or taken away. */
   async certificate(change: CertificateChange): Promise<string[]> {
     for (const command of certificateCommands(change, this.dir)) {
-      const found = complaints(await this.command(command));
+      const found = complaints(await ask(this.socket, `set severity-output number;${command}`));
       if (found.length > 0) return found;
     }
     return [];
-  }
-
-  private command(line: string): Promise<string> {
-    return ask(this.socket, `set severity-output number;${line}`);
   }
 }

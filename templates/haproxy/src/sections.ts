@@ -38,7 +38,8 @@ export function globalSection(settings: Settings, options: RenderOptions): strin
       `nbthread ${options.threads}`,
       `hard-stop-after ${hardStop}`,
       `stats socket ${options.runDir}/worker.sock mode 600 level admin`,
-      "stats timeout 1m",
+      // The renderer keeps a connection for its commands.
+      "stats timeout 1d",
       `server-state-file ${options.dir}/server.state`,
       `stats-file ${countersFile(options.dir)}`,
     ]) +

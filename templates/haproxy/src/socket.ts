@@ -1,9 +1,11 @@
-/** A question to one of HAProxy's sockets and the whole answer. */
-import { createConnection } from "node:net";
+/** HAProxy's sockets: a question and the whole answer. */
+import { createConnection, type Socket } from "node:net";
+import { Turns } from "./turns";
 
 const maxAnswer = 64 * 1024 * 1024;
+const patience = 10_000;
 
-export function ask(path: string, question: string, timeout = 10_000): Promise<string> {
+export function ask(path: string, question: string, timeout = patience): Promise<string> {
   return new Promise((resolve, reject) => {
     const line = `${question}\n`;
     const chunks: Buffer[] = [];
@@ -32,4 +34,74 @@ export function ask(path: string, question: string, timeout = 10_000): Promise<s
       resolve(Buffer.concat(chunks).toString("utf8"));
     });
   });
+}
+
+const prompt = "\n> ";
+
+/**
+ * One connection for many commands, in HAProxy's interactive mode: to open one costs ten times what a command does. For
+ * commands without a payload, whose answers are short and have no line that begins like the prompt.
+ */
+export class Session {
+  private socket: Socket | undefined;
+  private readonly turns = new Turns();
+
+  constructor(
+    private readonly path: string,
+    private readonly timeout = patience,
+  ) {}
+
+  /** What HAProxy says to commands with `;` between them, each line of it with its severity in front. */
+  ask(commands: string): Promise<string> {
+    return this.turns.take(() => this.exchange(commands));
+  }
+
+  /** The next command gets a connection of its own, as to a worker that has taken over. */
+  close(): void {
+    this.socket?.destroy();
+    this.socket = undefined;
+  }
+
+  private exchange(commands: string): Promise<string> {
+    const known = this.socket;
+    const lines = [...(known === undefined ? ["prompt", "set severity-output number"] : []), commands];
+    const socket = (this.socket = known ?? this.open());
+    const prompts = lines.join(";").split(";").length;
+    return new Promise((resolve, reject) => {
+      let answer = "";
+      const end = (failure?: string) => {
+        clearTimeout(timer);
+        socket.off("data", onData).off("close", onClose);
+        if (failure === undefined) {
+          resolve(answer.replaceAll(prompt, "\n"));
+          return;
+        }
+        if (this.socket === socket) this.close();
+        reject(new Error(`HAProxy's socket ${this.path} ${failure}`));
+      };
+      const onData = (chunk: string) => {
+        answer += chunk;
+        if (answer.endsWith(prompt) && answer.split(prompt).length > prompts) end();
+      };
+      const onClose = () => {
+        const { errored } = socket;
+        end(errored === null ? "was closed before it had answered" : `cannot be used: ${errored.message}`);
+      };
+      const timer = setTimeout(() => {
+        end(`gave no answer within ${this.timeout} ms`);
+      }, this.timeout);
+      socket.on("data", onData).on("close", onClose);
+      socket.write(lines.map((line) => `${line}\n`).join(""));
+    });
+  }
+
+  private open(): Socket {
+    const socket = createConnection(this.path).setEncoding("utf8");
+    // "close" follows, and says what there is to say.
+    socket.on("error", () => undefined);
+    socket.on("close", () => {
+      if (this.socket === socket) this.socket = undefined;
+    });
+    return socket;
+  }
 }

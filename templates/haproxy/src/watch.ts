@@ -30,6 +30,8 @@ const refusedPause = 60_000;
 /** Of the time, in changes that come one on the heels of the other, reading answers takes at most one part in this. */
 const restingParts = 3;
 const longestRest = 1_000;
+/** Asked for the next change at once, Consul would have the processor while this one is on its way to HAProxy. */
+const shortestRest = 5;
 
 const checkPaths = ["health/state/critical", "health/state/warning"] as const;
 
@@ -268,7 +270,8 @@ export class Watch {
         const busy = answer.parsing + performance.now() - start;
         const hurried = start - lastChange < longestRest;
         lastChange = start;
-        if (hurried) await sleep(Math.min(busy * restingParts, longestRest), undefined, { signal });
+        const rest = hurried ? Math.min(busy * restingParts, longestRest) : 0;
+        await sleep(Math.max(rest, shortestRest), undefined, { signal });
       } catch (error) {
         if (over()) return;
         // The Consul that comes back may have begun anew; asked for a higher index than it has, it would just wait.

@@ -1,0 +1,92 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { Session } from "./socket";
+
+const dir = mkdtempSync(join(tmpdir(), "switchyard-"));
+const path = join(dir, "worker.sock");
+
+let server: Server;
+let connections: Socket[];
+/** What each connection was sent, line by line. */
+let heard: string[][];
+/** What is said to a command, prompt and all. */
+let say: (command: string, socket: Socket) => void;
+
+beforeEach(async () => {
+  connections = [];
+  heard = [];
+  say = (command, socket) => socket.write(command === "prompt" ? "\n> " : `[6]: ${command}\n\n> `);
+  server = createServer((socket) => {
+    connections.push(socket);
+    const lines: string[] = [];
+    heard.push(lines);
+    socket.setEncoding("utf8").on("data", (text: string) => {
+      for (const line of text.split("\n").filter((each) => each !== "")) {
+        lines.push(line);
+        for (const command of line.split(";")) say(command, socket);
+      }
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+});
+
+afterEach(async () => {
+  for (const socket of connections) socket.destroy();
+  await new Promise((resolve) => server.close(resolve));
+  rmSync(path, { force: true });
+});
+
+test("many commands go over one connection, one after the other", async () => {
+  const session = new Session(path);
+  const answers = await Promise.all([session.ask("one"), session.ask("two;three"), session.ask("four")]);
+  expect(answers.map((answer) => answer.match(/one|two|three|four/g))).toEqual([
+    ["one"],
+    ["two", "three"],
+    ["four"],
+  ]);
+  expect(heard).toEqual([["prompt", "set severity-output number", "one", "two;three", "four"]]);
+});
+
+test("an answer that comes in pieces is waited for", async () => {
+  say = (command, socket) => {
+    if (command !== "slow") return socket.write("\n> ");
+    socket.write("half\n");
+    return setTimeout(() => {
+      socket.write("whole\n\n");
+      setTimeout(() => socket.write("> "), 20);
+    }, 20);
+  };
+  expect(await new Session(path).ask("fast;slow")).toContain("half\nwhole\n");
+});
+
+test("where HAProxy has ended the connection, the next command has one of its own", async () => {
+  const session = new Session(path);
+  await session.ask("one");
+  connections[0]?.end();
+  await new Promise((resolve) => connections[0]?.once("close", resolve));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(await session.ask("two")).toContain("two");
+  session.close();
+  expect(await session.ask("three")).toContain("three");
+  expect(heard.map((lines) => lines.at(-1))).toEqual(["one", "two", "three"]);
+});
+
+test("a connection that ends before the answer is an error, and so is silence; the next command is not disturbed", async () => {
+  const session = new Session(path, 50);
+  const usual = say;
+  say = (command, socket) => {
+    if (command === "bad") socket.destroy();
+    else usual(command, socket);
+  };
+  await expect(session.ask("bad")).rejects.toThrow(
+    `HAProxy's socket ${path} was closed before it had answered`,
+  );
+  expect(await session.ask("good")).toContain("good");
+  say = () => undefined;
+  await expect(session.ask("silence")).rejects.toThrow("gave no answer within 50 ms");
+  say = usual;
+  expect(await session.ask("good")).toContain("good");
+});
