@@ -39,7 +39,7 @@ const listen = (path) => createServer({ allowHalfOpen: true }, (socket) => {
     for (const line of String(data).trim().split("\n")) {
       interactive ||= line === "prompt";
       if (!interactive) return socket.end(answer(line) + "\n");
-      socket.write(answer(line) + "\n" + "\n> ".repeat(line.split(";").length));
+      socket.write(answer(line) + "\n\n> " + (line.endsWith(";show cli level") ? "[6]: admin\n\n> " : ""));
     }
   });
   socket.on("end", () => socket.end());

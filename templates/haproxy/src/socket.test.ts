@@ -8,6 +8,8 @@ import { Session } from "./socket";
 const dir = mkdtempSync(join(tmpdir(), "switchyard-"));
 const path = join(dir, "worker.sock");
 
+const opening = ["prompt", "set severity-output number"];
+
 let server: Server;
 let connections: Socket[];
 /** What each connection was sent, line by line. */
@@ -18,7 +20,10 @@ let say: (command: string, socket: Socket) => void;
 beforeEach(async () => {
   connections = [];
   heard = [];
-  say = (command, socket) => socket.write(command === "prompt" ? "\n> " : `[6]: ${command}\n\n> `);
+  say = (command, socket) => {
+    const said = command === "show cli level" ? "admin" : command;
+    socket.write(opening.includes(command) ? "\n> " : `[6]: ${said}\n\n> `);
+  };
   server = createServer((socket) => {
     connections.push(socket);
     const lines: string[] = [];
@@ -42,24 +47,30 @@ afterEach(async () => {
 test("many commands go over one connection, one after the other", async () => {
   const session = new Session(path);
   const answers = await Promise.all([session.ask("one"), session.ask("two;three"), session.ask("four")]);
-  expect(answers.map((answer) => answer.match(/one|two|three|four/g))).toEqual([
-    ["one"],
-    ["two", "three"],
-    ["four"],
+  expect(answers.map((answer) => answer.trim())).toEqual(["[6]: one", "[6]: two\n\n[6]: three", "[6]: four"]);
+  expect(heard).toEqual([
+    [...opening, "one;show cli level", "two;three;show cli level", "four;show cli level"],
   ]);
-  expect(heard).toEqual([["prompt", "set severity-output number", "one", "two;three", "four"]]);
 });
 
 test("an answer that comes in pieces is waited for", async () => {
+  const usual = say;
   say = (command, socket) => {
-    if (command !== "slow") return socket.write("\n> ");
-    socket.write("half\n");
-    return setTimeout(() => {
-      socket.write("whole\n\n");
-      setTimeout(() => socket.write("> "), 20);
-    }, 20);
+    if (command === "show cli level") {
+      socket.write("[6]: adm");
+      setTimeout(() => socket.write("in\n\n"), 20);
+      setTimeout(() => socket.write("> "), 40);
+    } else usual(command, socket);
   };
-  expect(await new Session(path).ask("fast;slow")).toContain("half\nwhole\n");
+  expect((await new Session(path).ask("slow")).trim()).toBe("[6]: slow");
+});
+
+test("HAProxy 3.4 prompts after a line, not after each command of it", async () => {
+  say = (command, socket) => {
+    if (command === "show cli level") socket.write("[6]: admin\n\n> ");
+    else socket.write(opening.includes(command) ? "\n> " : `[6]: ${command}\n\n`);
+  };
+  expect((await new Session(path).ask("one;two")).trim()).toBe("[6]: one\n\n[6]: two");
 });
 
 test("where HAProxy has ended the connection, the next command has one of its own", async () => {
@@ -71,7 +82,11 @@ test("where HAProxy has ended the connection, the next command has one of its ow
   expect(await session.ask("two")).toContain("two");
   session.close();
   expect(await session.ask("three")).toContain("three");
-  expect(heard.map((lines) => lines.at(-1))).toEqual(["one", "two", "three"]);
+  expect(heard.map((lines) => lines.at(-1))).toEqual([
+    "one;show cli level",
+    "two;show cli level",
+    "three;show cli level",
+  ]);
 });
 
 test("a connection that ends before the answer is an error, and so is silence; the next command is not disturbed", async () => {

@@ -37,6 +37,10 @@ export function ask(path: string, question: string, timeout = patience): Promise
 }
 
 const prompt = "\n> ";
+const opening = ["prompt", "set severity-output number"];
+/** HAProxy prompts after each command of a line, since 3.4 after the line; so each line ends with a command of known answer. */
+const last = "show cli level";
+const lastAnswer = `[6]: admin\n${prompt}`;
 
 /**
  * One connection for many commands, in HAProxy's interactive mode: to open one costs ten times what a command does. For
@@ -64,16 +68,15 @@ export class Session {
 
   private exchange(commands: string): Promise<string> {
     const known = this.socket;
-    const lines = [...(known === undefined ? ["prompt", "set severity-output number"] : []), commands];
     const socket = (this.socket = known ?? this.open());
-    const prompts = lines.join(";").split(";").length;
+    const lines = [...(known === undefined ? opening : []), `${commands};${last}`];
     return new Promise((resolve, reject) => {
       let answer = "";
       const end = (failure?: string) => {
         clearTimeout(timer);
         socket.off("data", onData).off("close", onClose);
         if (failure === undefined) {
-          resolve(answer.replaceAll(prompt, "\n"));
+          resolve(answer.slice(0, -lastAnswer.length).replaceAll(prompt, "\n"));
           return;
         }
         if (this.socket === socket) this.close();
@@ -81,7 +84,7 @@ export class Session {
       };
       const onData = (chunk: string) => {
         answer += chunk;
-        if (answer.endsWith(prompt) && answer.split(prompt).length > prompts) end();
+        if (answer.endsWith(lastAnswer)) end();
       };
       const onClose = () => {
         const { errored } = socket;
