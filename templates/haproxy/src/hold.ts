@@ -82,23 +82,23 @@ export function hold(input: HoldInput): HoldOutput {
           input.share,
         ));
 
-  // A port that has been given to another service is that service's.
-  const ports = new Set(all.map(({ port }) => port));
-  const there = now.filter(({ port }) => ports.has(port));
-  const taken = new Map(there.map((instance) => [place(instance), instance.service]));
   const held = new Map<string, Held>();
   const lost: Lost[] = [];
   for (const instance of all) {
     const key = instanceKey(instance);
     const entry = input.held.get(key) ?? (why === undefined ? undefined : { instance, since: time, why });
     if (entry === undefined) lost.push({ instance, since: sinces.get(instance) ?? time });
-    else if (
-      time - entry.since < input.holdTime &&
-      !input.gone.has(place(instance)) &&
-      (taken.get(place(instance)) ?? instance.service) === instance.service
-    )
-      held.set(key, entry);
+    else if (time - entry.since < input.holdTime && !input.gone.has(place(instance))) held.set(key, entry);
   }
+  // Usually a single one has gone and is let go; among thousands that should cost nothing.
+  if (held.size === 0) return { instances: now, held, lost };
+
+  // A port that has been given to another service is that service's.
+  const ports = new Set([...held.values()].map(({ instance }) => instance.port));
+  const there = now.filter(({ port }) => ports.has(port));
+  const taken = new Map(there.map((instance) => [place(instance), instance.service]));
+  for (const [key, { instance }] of held)
+    if ((taken.get(place(instance)) ?? instance.service) !== instance.service) held.delete(key);
   const others = now.filter((instance) => !held.has(instanceKey(instance)));
   return { instances: [...others, ...[...held.values()].map(({ instance }) => instance)], held, lost };
 }
