@@ -104,6 +104,34 @@ export type Places = ReadonlyMap<string, string>;
 export const shapedHead = (name: string, shape: string): string =>
   lines(`backend ${name} from ${shape}`, [`guid ${backendGuid(name)}`]);
 
+const spares: readonly RenderedBackend[] = spareBackends.map(({ name, shape }) => ({
+  name,
+  service: undefined,
+  options: undefined,
+  head: shapedHead(name, shape),
+  shape,
+  servers: [],
+}));
+
+let fixed: { readonly made: string; readonly parts: readonly Part[] } | undefined;
+
+/** What no service has a part in. The same for nearly all changes, so it is written again only where it differs. */
+function fixedParts(settings: Settings, options: RenderOptions): readonly Part[] {
+  const made = JSON.stringify([settings, options]);
+  if (fixed?.made === made) return fixed.parts;
+  const parts = [
+    { name: "global settings", text: globalSection(settings, options) },
+    { name: "timeouts and defaults", text: defaultsSections(settings, options) },
+    { name: "the HTTP frontend", text: httpFrontend(options) },
+    ...(options.statsPort === undefined
+      ? []
+      : [{ name: "the statistics page", text: statsFrontend(options.statsPort, options) }]),
+    { name: "the backend for nothing", text: lines(`backend ${nowhere} from http:common`, []) },
+  ];
+  fixed = { made, parts };
+  return parts;
+}
+
 export function render(routing: Routing, options: RenderOptions, places: Places = new Map()): Rendered {
   const at = (backend: string) => places.get(backend) ?? backend;
   const taken = new Set(places.values());
@@ -113,12 +141,7 @@ export function render(routing: Routing, options: RenderOptions, places: Places 
     pace: paceOf(routing.backends.reduce((sum, { servers }) => sum + servers.length, 0)),
     native,
     parts: [
-      { name: "global settings", text: globalSection(routing.settings, options) },
-      { name: "timeouts and defaults", text: defaultsSections(routing.settings, options) },
-      { name: "the HTTP frontend", text: httpFrontend(options) },
-      ...(options.statsPort === undefined
-        ? []
-        : [{ name: "the statistics page", text: statsFrontend(options.statsPort, options) }]),
+      ...fixedParts(routing.settings, options),
       ...routing.tcp.map(({ port, backend, service }) => ({
         name: `TCP port ${port} of service ${service}`,
         text: lines(`frontend tcp:${port} from tcp`, [
@@ -127,20 +150,10 @@ export function render(routing: Routing, options: RenderOptions, places: Places 
           `default_backend ${backend}`,
         ]),
       })),
-      { name: "the backend for nothing", text: lines(`backend ${nowhere} from http:common`, []) },
     ],
     backends: [
       ...routing.backends.map((backend) => rendered(backend, at(backend.name))),
-      ...(native ? [] : spareBackends)
-        .filter(({ name }) => !taken.has(name))
-        .map(({ name, shape }) => ({
-          name,
-          service: undefined,
-          options: undefined,
-          head: shapedHead(name, shape),
-          shape,
-          servers: [],
-        })),
+      ...(native ? [] : spares.filter(({ name }) => !taken.has(name))),
     ],
     maps: {
       "routes.map": routesMap(routing, at),
