@@ -41,6 +41,8 @@ export const footnote = (here: readonly Balancer[], missing: readonly string[]):
   ].join("\n");
 
 export interface SwitchyardOptions {
+  /** Of the container, where there are several. */
+  readonly name?: string;
   /** First of three ports: traffic, statistics, admin. */
   readonly port?: number;
   readonly core?: number;
@@ -49,7 +51,7 @@ export interface SwitchyardOptions {
 
 export function runSwitchyard(
   consul: string,
-  { port = ports.traffic, args = [], ...options }: SwitchyardOptions = {},
+  { name = "switchyard", port = ports.traffic, args = [], ...options }: SwitchyardOptions = {},
 ): Promise<Container> {
   const caps = ["--cap-drop", "ALL", "--cap-add", "NET_BIND_SERVICE", "--read-only"];
   const state = ["--tmpfs", "/var/lib/switchyard:uid=10001,mode=700", "-e", `ADMIN_PORT=${port + 2}`];
@@ -60,7 +62,7 @@ export function runSwitchyard(
     `--admin=127.0.0.1:${port + 2}`,
     ...args,
   ];
-  return Container.run("switchyard", own, {
+  return Container.run(name, own, {
     docker: [...caps, ...state],
     ...(options.core === undefined ? {} : { core: options.core }),
   });

@@ -113,7 +113,10 @@ export class Container {
       readonly cpu_stats: { readonly cpu_usage: { readonly total_usage: number } };
     }
     const stats = await engine<Stats>(`/containers/${this.id}/stats?stream=false&one-shot=true`);
-    return stats.cpu_stats.cpu_usage.total_usage / 1e9;
+    const nanoseconds = stats.cpu_stats.cpu_usage.total_usage;
+    if (nanoseconds === 0)
+      throw new Error(`Docker cannot tell the processor time of ${this.name}; its log says why`);
+    return nanoseconds / 1e9;
   }
 
   async stop(): Promise<void> {

@@ -9,4 +9,6 @@ export const ports = {
   master: 28_015,
   /** Instances of the churn, one port each. */
   instances: 28_100,
+  /** And four more: of a Consul with few services, beside the one with many. */
+  otherConsul: 28_900,
 } as const;

@@ -46,11 +46,12 @@ const idOf = ({ name, address, port }: Registration): string => `${name}:${addre
 export class Registry {
   private constructor(private readonly consul: ConsulAlone) {}
 
-  static async start(): Promise<Registry> {
-    adopt("bn-t-consul");
+  /** `name` is what its container's name begins with, `port` the first of five. */
+  static async start(name = "bn-t", port: number = ports.consul): Promise<Registry> {
+    adopt(`${name}-consul`);
     // consul-template keeps one connection for each service, far more than the 200 that Consul lets a client have.
     const limits = ["-hcl", "limits { http_max_conns_per_client = 12000 }", "-log-level=err"];
-    const consul = await ConsulAlone.start({ name: "bn-t", port: ports.consul, args: limits });
+    const consul = await ConsulAlone.start({ name, port, args: limits });
     return new Registry(consul);
   }
 
