@@ -41,6 +41,9 @@ const persistAfter = 500;
 const persistParts = 50;
 const bootPatience = 2_000;
 const compareEvery = 30_000;
+/** Comparing takes at most one part in this of the time, and is done at least every five minutes. */
+const compareParts = 200;
+const compareAtLeastEvery = 300_000;
 const firstRetry = 500;
 const longestRetry = 30_000;
 const changesKept = 50;
@@ -73,6 +76,7 @@ export class Controller {
   private persistCost = 0;
   private retry = firstRetry;
   private retrying: NodeJS.Timeout | undefined;
+  private comparing: NodeJS.Timeout | undefined;
   /** The settings in force. */
   private settings: Settings | undefined;
   private stopped = false;
@@ -109,14 +113,15 @@ export class Controller {
       );
     }
     this.holder.start();
-    this.timers.push(setInterval(() => void this.compare(), compareEvery));
+    this.compareAfter(compareEvery);
   }
 
   async stop(): Promise<void> {
     this.stopped = true;
     this.cancel();
     this.holder.stop();
-    for (const timer of this.timers) clearInterval(timer);
+    for (const timer of this.timers) clearTimeout(timer);
+    clearTimeout(this.comparing);
     clearTimeout(this.retrying);
     await this.running;
     if (this.persisting !== undefined) await this.persist();
@@ -262,6 +267,17 @@ export class Controller {
       `Consul has not answered yet; serving from the last good state (${this.snapshot.instances.length} instances).`,
     );
     this.changed();
+  }
+
+  private compareAfter(pause: number): void {
+    this.comparing = setTimeout(() => {
+      const start = performance.now();
+      void this.compare().finally(() => {
+        const took = performance.now() - start;
+        if (!this.stopped)
+          this.compareAfter(Math.min(Math.max(took * compareParts, compareEvery), compareAtLeastEvery));
+      });
+    }, pause);
   }
 
   private async compare(): Promise<void> {
