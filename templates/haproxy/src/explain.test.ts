@@ -95,10 +95,10 @@ describe("a request is explained", () => {
 });
 
 describe("the header X-Version", () => {
-  const withVersion = (version: string, url = "/hello/x") => {
+  const withVersion = (version: string, url = "/hello/x", instances: readonly Instance[] = hello) => {
     const asked = parseAsked(url);
     if (!asked.ok) throw new Error(asked.error);
-    const catalog = { instances: hello, kv: {} };
+    const catalog = { instances, kv: {} };
     return explain({ ...asked.value, version }, catalog, buildRouting(catalog));
   };
   test("chooses a version, with the prefix of the route that was found", () => {
@@ -108,6 +108,11 @@ describe("the header X-Version", () => {
       route: { url: "/hello", seen: "/x", prefix: "/hello" },
       targets: [{ service: "hello/v1" }],
     });
+  });
+  test("has the prefix taken off or not as that version says itself", () => {
+    const mixed = [instance("hello/v1", 1, { meta: { strip_prefix: "false" } }), instance("hello/v2", 2)];
+    expect(withVersion("v1", "/hello/x", mixed).route?.seen).toBe("/hello/x");
+    expect(withVersion("v2", "/hello/x", mixed).route?.seen).toBe("/x");
   });
   test.each(["v7", "latest", "v1\n"])("%j is no version: 404", (version) => {
     expect(withVersion(version).answer).toBe(404);

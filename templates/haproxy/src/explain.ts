@@ -92,7 +92,13 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing): Expla
       related: related(asked, catalog, routing),
     };
   const versions = versionsOf(route, routing);
-  const prefix = route.stripPrefix && route.path !== "/" ? asked.path.slice(0, route.path.length) : undefined;
+  const named = /^\/(v[0-9]+)(?=\/|$)/.exec(asked.path.slice(route.path.length))?.[1] ?? asked.version;
+  // A version in the path has a route of its own, were it there; one in the header leads to that route.
+  const chosen =
+    route.versionsOf === undefined || named === undefined ? route : versionRoute(asked, route, routing);
+  // Each version says itself whether its prefix is taken off.
+  const { stripPrefix } = chosen ?? route;
+  const prefix = stripPrefix && route.path !== "/" ? asked.path.slice(0, route.path.length) : undefined;
   const explained = {
     url: routeUrl(route),
     key: routeKey(route),
@@ -103,10 +109,6 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing): Expla
     seen: prefix === undefined ? asked.path : `/${asked.path.slice(route.path.length + 1)}`,
     ...(prefix === undefined ? {} : { prefix }),
   };
-  const named = /^\/(v[0-9]+)(?=\/|$)/.exec(asked.path.slice(route.path.length))?.[1] ?? asked.version;
-  // A version in the path has a route of its own, were it there; one in the header leads to that route.
-  const chosen =
-    route.versionsOf === undefined || named === undefined ? route : versionRoute(asked, route, routing);
   if (chosen === undefined)
     return {
       asked,
