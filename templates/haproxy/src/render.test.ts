@@ -7,7 +7,7 @@ import { toCommands, toPayloads } from "./commands";
 import { dryRun } from "./controller";
 import { loaded, plan } from "./plan";
 import { eachMap, mapNames, render, toConfig, toMapFile, type MapName, type Rendered } from "./render";
-import { catalogs, renderOptions } from "./testing";
+import { catalogs, instance, renderOptions } from "./testing";
 
 // Properties run hundreds of catalogs; a busy machine takes its time.
 vi.setConfig({ testTimeout: 60_000 });
@@ -164,6 +164,16 @@ function oracle(routing: Routing, host: string, path: string): string | undefine
   const found = best(host) ?? best(undefined);
   return found === undefined ? undefined : routeKey(found);
 }
+
+test.each([
+  [1, "inter 2000ms fastinter 500ms downinter 100ms"],
+  [500, "inter 2000ms fastinter 500ms downinter 100ms"],
+  [1_000, "inter 4000ms fastinter 500ms downinter 200ms"],
+  [20_000, "inter 40000ms fastinter 500ms downinter 2000ms"],
+])("%d instances: %s", (count, pace) => {
+  const instances = Array.from({ length: count }, (_, index) => instance("a", index + 1));
+  expect(render(buildRouting({ instances, kv: {} }), renderOptions).pace).toBe(pace);
+});
 
 test("the map finds the longest prefix that ends at a segment", () => {
   const segment = fc.constantFrom("a", "b", "hello", "v1", "v2", "v10", "v11", "api", "x", "y", "");
