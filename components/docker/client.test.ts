@@ -35,6 +35,21 @@ describe("api", () => {
     });
   });
 
+  it("asks again while the managers of the Swarm elect a leader, but does nothing twice", async () => {
+    const electing = new Error("rpc error: code = DeadlineExceeded desc = context deadline exceeded");
+    let left = 1;
+    engine.answers["GET /services"] = () => (left-- > 0 ? electing : []);
+    engine.answers["POST /services"] = electing;
+    const docker = connect(engine.host);
+    expect(await api(docker, "GET", "/services")).toEqual([]);
+    await expect(api(docker, "POST", "/services")).rejects.toThrow("DeadlineExceeded");
+    expect(engine.calls.map(({ what }) => what)).toEqual([
+      "GET /services",
+      "GET /services",
+      "POST /services",
+    ]);
+  });
+
   it("goes through the user's ssh", async () => {
     engine.answers["GET /info"] = { Name: "far" };
     fakeSsh(`

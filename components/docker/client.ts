@@ -167,10 +167,26 @@ interface Payload {
 }
 
 /**
- * One call of the engine's API. dockerode's own methods are typed `any` for Swarm and lack some (a task's logs), so
- * this goes through its modem; errors carry Docker's own sentence.
+ * One call of the engine's API. What only reads is asked again, for up to 30 s, while the Swarm's managers elect a leader, as
+ * they do when one of them has gone or come back.
  */
-export function api<T>(docker: Docker, method: Method, path: string, send: Payload = {}): Promise<T> {
+export async function api<T>(docker: Docker, method: Method, path: string, send: Payload = {}): Promise<T> {
+  for (const until = Date.now() + 30_000; ;) {
+    try {
+      return await call<T>(docker, method, path, send);
+    } catch (error) {
+      const electing = /DeadlineExceeded|does not have a leader/.test(messageOf(error));
+      if (method !== "GET" || !electing || Date.now() > until) throw error;
+      await sleep(500);
+    }
+  }
+}
+
+/**
+ * dockerode's own methods are typed `any` for Swarm and lack some (a task's logs), so this goes through its modem; errors
+ * carry Docker's own sentence.
+ */
+function call<T>(docker: Docker, method: Method, path: string, send: Payload): Promise<T> {
   const modem = docker.modem as Modem;
   return new Promise((resolve, reject) => {
     modem.dial(

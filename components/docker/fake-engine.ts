@@ -13,7 +13,7 @@ export interface Call {
 export interface FakeEngine {
   readonly host: string;
   readonly calls: Call[];
-  /** By "METHOD /path": the body to answer, a status code, or what makes one of them from the call. */
+  /** By "METHOD /path": the body to answer, a status code, an error for 500 with its message, or what makes one of them from the call. */
   readonly answers: Record<string, unknown>;
   close(): void;
 }
@@ -35,9 +35,11 @@ export async function fakeEngine(): Promise<FakeEngine> {
       calls.push(call);
       const given = answers[call.what] ?? 404;
       const answer: unknown = typeof given === "function" ? (given as (call: Call) => unknown)(call) : given;
-      response.statusCode = typeof answer === "number" ? answer : 200;
+      const status = answer instanceof Error ? 500 : 200;
+      response.statusCode = typeof answer === "number" ? answer : status;
       response.setHeader("content-type", "application/json");
-      response.end(JSON.stringify(typeof answer === "number" ? { message: `fake ${answer}` } : answer));
+      const said = answer instanceof Error ? { message: answer.message } : answer;
+      response.end(JSON.stringify(typeof answer === "number" ? { message: `fake ${answer}` } : said));
     });
   });
   await new Promise<void>((resolve) => server.listen(socket, resolve));
