@@ -152,6 +152,11 @@ export class Controller {
     if (!busy && this.synced) this.appliedIndex = this.watch().index;
   }
 
+  /** Settles when no change is being applied any more. */
+  async done(): Promise<void> {
+    await this.running;
+  }
+
   /** HAProxy ended and is back with what its file says. */
   restarted(): void {
     this.options.metrics.reload("recovery");

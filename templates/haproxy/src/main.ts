@@ -189,6 +189,7 @@ async function serve(options: Options): Promise<void> {
     advanced: () => {
       controller.advanced();
     },
+    done: () => controller.done(),
     noticed: log,
   });
   if (!options.stats) log("No statistics page: set STATS_USER and STATS_PASSWORD to have one.");

@@ -81,6 +81,7 @@ async function started(prepare: (consul: FakeConsul) => void = () => undefined) 
     doubted: vi.fn<(why: string) => void>(),
     back: vi.fn(),
     noticed: vi.fn<(what: string) => void>(),
+    done: vi.fn(() => Promise.resolve()),
   };
   const watch = new Watch(consul, events);
   watches.push(watch);
@@ -303,6 +304,20 @@ test("changes on each other's heels are read with rests between", async () => {
   }
   slow.mockRestore();
   expect(count() - before).toBeLessThan(5);
+});
+
+test("Consul is asked again when what it said before has been done", async () => {
+  const { consul, events } = await started();
+  let done: () => void = () => undefined;
+  events.done.mockReturnValue(new Promise((resolve) => (done = resolve)));
+  const before = consul.asked.length;
+  consul.set(services("n"), 20, { Services: [service("a", { Port: 20 })] });
+  await settle();
+  expect(events.changed).toHaveBeenCalled();
+  expect(consul.asked).toHaveLength(before);
+  done();
+  await settle();
+  expect(consul.asked).toHaveLength(before + 1);
 });
 
 test("services and checks of one index are settled, whichever is told of first", async () => {

@@ -30,7 +30,7 @@ const refusedPause = 60_000;
 /** Of the time, in changes that come one on the heels of the other, reading answers takes at most one part in this. */
 const restingParts = 3;
 const longestRest = 1_000;
-/** Asked for the next change at once, Consul would have the processor while this one is on its way to HAProxy. */
+/** In these, whoever is told of a change begins with it, and then has the processor until it is done. */
 const shortestRest = 5;
 
 const checkPaths = ["health/state/critical", "health/state/warning"] as const;
@@ -39,6 +39,8 @@ export interface WatchEvents {
   readonly changed: () => void;
   /** Consul has a higher index, and nothing of what is watched is different. */
   readonly advanced?: () => void;
+  /** Settles when nothing is on its way to HAProxy any more: what Consul said before that would have to wait anyway. */
+  readonly done?: () => Promise<void>;
   /** Consul cannot be asked, or has gone back in time; what it says next is to be doubted. */
   readonly doubted: (why: string) => void;
   /** Consul answers again. */
@@ -272,6 +274,7 @@ export class Watch {
         lastChange = start;
         const rest = hurried ? Math.min(busy * restingParts, longestRest) : 0;
         await sleep(Math.max(rest, shortestRest), undefined, { signal });
+        await this.events.done?.();
       } catch (error) {
         if (over()) return;
         // The Consul that comes back may have begun anew; asked for a higher index than it has, it would just wait.
