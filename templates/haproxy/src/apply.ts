@@ -1,7 +1,7 @@
 /** Makes the running HAProxy what it should be, with the last good state kept whatever happens. */
 import type { ServerState } from "./commands";
 import { atHome } from "./counters";
-import { Greeter, newcomers, type Newcomer } from "./greet";
+import { Greeter, newcomers, serverOf, type Newcomer } from "./greet";
 import { ServicesRefused, servicesNamed } from "./refused";
 import { Haproxy } from "./haproxy";
 import type { Metrics } from "./metrics";
@@ -20,8 +20,8 @@ import type { CertificateChange } from "./tls";
 const isArrival = (operation: Operation): operation is Extract<Operation, { kind: "add" | "return" }> =>
   operation.kind === "add" || operation.kind === "return";
 
-const serverOf = ({ backend, server }: { readonly backend: string; readonly server: string }): string =>
-  `${backend}/${server}`;
+/** Whether to have answered is all that HAProxy's check asks: of HTTP/2, the greeter only sees that something listens. */
+const saysAll = ({ options }: Newcomer): boolean => !options.h2c;
 
 const reloaded = (reasons: readonly string[]): Applied => ({
   done: { how: "reload", what: some(reasons) },
@@ -185,12 +185,15 @@ export class Applier {
     });
   }
 
-  private async answered({ backend, server, options }: Newcomer): Promise<void> {
+  private async answered(newcomer: Newcomer): Promise<void> {
+    const { backend, server } = newcomer;
     await this.applying;
-    if (!this.serves({ backend, server })) return;
-    // That something listens is not all that HAProxy's check asks of HTTP/2.
-    if (!options.h2c) await this.runtime.healthy(backend, server);
-    if (!this.serves({ backend, server })) return;
+    if (!this.serves(newcomer)) return;
+    if (saysAll(newcomer)) await this.runtime.healthy(backend, server);
+    if (this.serves(newcomer)) this.proved(newcomer);
+  }
+
+  private proved({ backend, server }: Newcomer): void {
     const origin = originOf({ backend, server });
     this.proven.add(serverOf(origin));
     // Only between versions does it decide who gets the requests.
@@ -242,8 +245,10 @@ export class Applier {
     const arrivals = steps.operations.filter(isArrival);
     const touched = new Set(arrivals.map(({ backend }) => backend));
     const arriving = (this.arriving = new Set(arrivals.map(serverOf)));
-    this.greeter.greet(newcomers(desired, (b, s) => touched.has(b) && arriving.has(`${b}/${s}`)));
-    const complaints = await this.persuade(actual, steps.operations, desired);
+    const coming = newcomers(desired, (b, s) => touched.has(b) && arriving.has(`${b}/${s}`));
+    const here = coming.length === 0 ? [] : await this.greeter.welcome(coming);
+    const answering = new Set(here.filter(saysAll).map(serverOf));
+    const complaints = await this.persuade(actual, steps.operations, desired, answering);
     if (complaints.length > 0) {
       this.reasons.add(`HAProxy refused a change while running (${some(complaints)})`);
       const reasons = [...new Set([...pending, ...this.reasons])];
@@ -252,6 +257,7 @@ export class Applier {
     }
     this.lastGood = desired;
     this.forget(steps.operations);
+    for (const newcomer of here) this.proved(newcomer);
     return { done: { how: "operations", what: describe(steps.operations, services) }, pending, failure };
   }
 
@@ -260,19 +266,24 @@ export class Applier {
     actual: Actual,
     operations: readonly Operation[],
     desired: Rendered,
+    answering: ReadonlySet<string>,
   ): Promise<string[]> {
-    const complaints = await this.operate(actual, operations);
+    const complaints = await this.operate(actual, operations, answering);
     if (complaints.length === 0) return [];
     // Somebody else has changed the worker, or a server was gone already: look, and do what is left to do.
     this.options.log(`HAProxy refused an operation (${some(complaints)}). Comparing.`);
     this.actual = await this.runtime.actual(actual);
     const rest = plan(this.actual, desired);
     if (rest.kind === "reload") return complaints;
-    return rest.kind === "nothing" ? [] : this.operate(this.actual, rest.operations);
+    return rest.kind === "nothing" ? [] : this.operate(this.actual, rest.operations, answering);
   }
 
-  private async operate(actual: Actual, operations: readonly Operation[]): Promise<string[]> {
-    const complaints = await this.runtime.apply(operations);
+  private async operate(
+    actual: Actual,
+    operations: readonly Operation[],
+    answering?: ReadonlySet<string>,
+  ): Promise<string[]> {
+    const complaints = await this.runtime.apply(operations, answering);
     if (complaints.length > 0) return complaints;
     for (const { kind } of operations) this.options.metrics.operation(kind);
     this.actual = applied(actual, operations);

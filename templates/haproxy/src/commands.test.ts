@@ -1,26 +1,36 @@
 import { describe, expect, test } from "vitest";
 import { complaints, parseMap, parseServersState, serverStateFile, toCommands, toPayloads } from "./commands";
+import type { Operation } from "./plan";
+
+const newServer: Operation = {
+  kind: "add",
+  backend: "svc:a",
+  server: "10.0.0.1:1",
+  weight: 100,
+  definition: "10.0.0.1:1 check",
+  pace: "inter 2000ms",
+};
 
 test("a new server is down until a check has seen it", () => {
-  expect(
-    toCommands(
-      {
-        kind: "add",
-        backend: "svc:a",
-        server: "10.0.0.1:1",
-        weight: 100,
-        definition: "10.0.0.1:1 check",
-        pace: "inter 2000ms",
-      },
-      "/d",
-    ),
-  ).toEqual([
+  expect(toCommands(newServer, "/d", new Set(["svc:a/10.0.0.1:2"]))).toEqual([
     "add server svc:a/10.0.0.1:1 10.0.0.1:1 check guid srv:svc:a_10.0.0.1:1 inter 2000ms weight 100",
     "enable health svc:a/10.0.0.1:1",
     "set server svc:a/10.0.0.1:1 state drain",
     "set server svc:a/10.0.0.1:1 health down",
     "set server svc:a/10.0.0.1:1 state ready",
   ]);
+});
+
+test("one that is known to answer is up as soon as it is there", () => {
+  const answering = new Set(["svc:a/10.0.0.1:1"]);
+  const up = [
+    "enable health svc:a/10.0.0.1:1",
+    "set server svc:a/10.0.0.1:1 state ready",
+    "set server svc:a/10.0.0.1:1 health up",
+  ];
+  expect(toCommands(newServer, "/d", answering).slice(1)).toEqual(up);
+  const back: Operation = { kind: "return", backend: "svc:a", server: "10.0.0.1:1", weight: 7 };
+  expect(toCommands(back, "/d", answering)).toEqual(["set weight svc:a/10.0.0.1:1 7", ...up]);
 });
 
 test("a new backend is one command line, since experimental mode ends with its connection", () => {

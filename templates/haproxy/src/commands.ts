@@ -7,17 +7,25 @@ import type { RenderedBackend } from "./render";
 const maxPayload = 12 * 1024;
 
 /**
- * A new server is brought up through "drain, down, ready", because HAProxy would take one that leaves maintenance for
- * healthy and send requests to an instance that does not listen yet. So the first good check brings it up.
+ * HAProxy takes a server that leaves maintenance for healthy until a check fails. One that is not known to answer gets there
+ * through "drain, down, ready", so that no request is sent to it before its first good check.
  */
-const bringUp = (server: string): string[] => [
-  `enable health ${server}`,
-  `set server ${server} state drain`,
-  `set server ${server} health down`,
-  `set server ${server} state ready`,
-];
+const bringUp = (server: string, answers: boolean): string[] =>
+  answers
+    ? [`enable health ${server}`, `set server ${server} state ready`, `set server ${server} health up`]
+    : [
+        `enable health ${server}`,
+        `set server ${server} state drain`,
+        `set server ${server} health down`,
+        `set server ${server} state ready`,
+      ];
 
-export function toCommands(operation: Operation, dir: string): string[] {
+/** `answering`: the new servers (`backend/server`) that are known to answer, which need not wait for a check. */
+export function toCommands(
+  operation: Operation,
+  dir: string,
+  answering: ReadonlySet<string> = new Set(),
+): string[] {
   switch (operation.kind) {
     case "create": {
       const { backend, shape } = operation;
@@ -30,11 +38,14 @@ export function toCommands(operation: Operation, dir: string): string[] {
       const server = `${operation.backend}/${operation.server}`;
       const { definition, pace, weight } = operation;
       const guid = serverGuid(operation.backend, operation.server);
-      return [`add server ${server} ${definition} guid ${guid} ${pace} weight ${weight}`, ...bringUp(server)];
+      return [
+        `add server ${server} ${definition} guid ${guid} ${pace} weight ${weight}`,
+        ...bringUp(server, answering.has(server)),
+      ];
     }
     case "return": {
       const server = `${operation.backend}/${operation.server}`;
-      return [`set weight ${server} ${operation.weight}`, ...bringUp(server)];
+      return [`set weight ${server} ${operation.weight}`, ...bringUp(server, answering.has(server))];
     }
     case "weight":
       return [`set weight ${operation.backend}/${operation.server} ${operation.weight}`];

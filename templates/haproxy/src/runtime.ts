@@ -29,10 +29,11 @@ export class Runtime {
     this.session.close();
   }
 
-  /** Applies operations in order and answers with what HAProxy complained about. */
-  async apply(operations: readonly Operation[]): Promise<string[]> {
+  /** Applies operations in order, `answering` as in `toCommands`, and answers with what HAProxy complained about. */
+  async apply(operations: readonly Operation[], answering?: ReadonlySet<string>): Promise<string[]> {
     const found: string[] = [];
-    for (const payload of toPayloads(operations.flatMap((operation) => toCommands(operation, this.dir)))) {
+    const commands = operations.flatMap((operation) => toCommands(operation, this.dir, answering));
+    for (const payload of toPayloads(commands)) {
       found.push(...complaints(await this.session.ask(payload)));
       if (found.length > 0) break;
     }

@@ -41,13 +41,20 @@ const shapes: readonly Shape[] = (Object.keys(balanceLines) as Balance[]).flatMa
 export const shapeOf = ({ balance, sticky, healthPath }: ServiceOptions): string =>
   nameOf({ balance, sticky, health: healthPath !== undefined });
 
+export const checkAgent = "switchyard-health-check";
+/**
+ * The statuses of a healthy instance. Any service that speaks HTTP is up, also one that has nothing at / (404) or no HEAD
+ * (405, 501). One that names a path for its health means it.
+ */
+export const healthyStatus = (ownPath: boolean): string => (ownPath ? "200-399" : "200-499,501");
+
 /** A `defaults` section for each shape, on top of `http:common`. */
 export function shapeSections({ dir, trusted = [] }: Pick<RenderOptions, "dir" | "trusted">): string {
   // A trusted peer may have taken something off as well.
   const outer = trusted.length === 0 ? "" : "%[var(txn.outer)]";
   const look = (map: OptionMap, method: string) => `be_name,${method}(${dir}/${map}`;
   const send = (what: string) =>
-    `http-check send ${what} ver HTTP/1.1 hdr Host %[${look("hosts.map", "map_str")},localhost)] hdr User-Agent switchyard-health-check`;
+    `http-check send ${what} ver HTTP/1.1 hdr Host %[${look("hosts.map", "map_str")},localhost)] hdr User-Agent ${checkAgent}`;
   return shapes
     .map((shape) =>
       lines(`defaults ${nameOf(shape)} from http:common`, [
@@ -61,14 +68,8 @@ export function shapeSections({ dir, trusted = [] }: Pick<RenderOptions, "dir" |
               `http-after-response replace-header Set-Cookie '^(SWITCHYARD=[^;]*;.path=)/(.*)$' '\\1${outer}%[var(txn.route),field(3,|)]\\2'`,
             ]
           : []),
-        // Any service that speaks HTTP is up, also one that has nothing at / (404) or no HEAD (405, 501). One that names
-        // a path for its health means it: only 2xx and 3xx will do.
-        ...(shape.health
-          ? [
-              send(`meth GET uri-lf %[${look("health.map", "map_str")},/)]`),
-              "http-check expect status 200-399",
-            ]
-          : [send("meth HEAD uri /"), "http-check expect status 200-499,501"]),
+        send(shape.health ? `meth GET uri-lf %[${look("health.map", "map_str")},/)]` : "meth HEAD uri /"),
+        `http-check expect status ${healthyStatus(shape.health)}`,
         ...(outer === "" ? [] : ["http-request set-var(txn.outer) req.hdr(x-forwarded-prefix)"]),
         "http-request set-var(txn.from) var(txn.route),field(2,|)",
         `http-request set-header X-Forwarded-Prefix ${outer}%[var(txn.route),field(3,|)] if { var(txn.from) -m int gt 1 }`,
