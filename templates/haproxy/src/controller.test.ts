@@ -8,6 +8,7 @@ import type { Applied } from "./apply";
 import { Controller } from "./controller";
 import { Metrics } from "./metrics";
 import { readSnapshot, writeSnapshot } from "./snapshot";
+import type { Missing } from "./watch";
 
 const catalog = (...services: string[]): Catalog => ({
   instances: services.map((service, index) => ({
@@ -24,7 +25,7 @@ const catalog = (...services: string[]): Catalog => ({
 });
 
 let folder: string;
-let consul: { catalog: Catalog | undefined; index: number; settled: boolean };
+let consul: { catalog: Catalog | undefined; index: number; missing: Missing };
 let log: string[];
 let apply: ReturnType<typeof vi.fn<(routing: Routing) => Promise<Applied>>>;
 let controller: Controller;
@@ -32,7 +33,7 @@ const tcpPorts = new Set<number>();
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "switchyard-"));
-  consul = { catalog: catalog("a"), index: 1, settled: false };
+  consul = { catalog: catalog("a"), index: 1, missing: "services" };
   log = [];
   apply = vi.fn((routing: Routing) =>
     Promise.resolve({ done: { how: "operations", what: `${routing.backends.length}` }, pending: [] }),
@@ -58,7 +59,7 @@ beforeEach(() => {
       catalog: () => consul.catalog,
       index: consul.index,
       connected: true,
-      settled: consul.settled,
+      missing: consul.missing,
     }),
   );
 });
@@ -81,7 +82,7 @@ test("a change by itself that all of Consul has told of is not kept waiting", as
   controller.changed();
   await immediate();
   expect(applied()).toEqual([]);
-  consul.settled = true;
+  consul.missing = "nothing";
   controller.advanced();
   await immediate();
   expect(applied()).toEqual(["a"]);
@@ -92,6 +93,15 @@ test("a change by itself that all of Consul has told of is not kept waiting", as
   await vi.waitFor(() => {
     expect(applied()).toEqual(["a", "a"]);
   });
+});
+
+test("checks that may belong to it are waited for, but not for long", async () => {
+  consul.missing = "checks";
+  controller.changed();
+  await immediate();
+  expect(applied()).toEqual([]);
+  await sleep(3);
+  expect(applied()).toEqual(["a"]);
 });
 
 test("what comes while a change is being applied is applied after it, never beside it", async () => {
@@ -107,7 +117,7 @@ test("what comes while a change is being applied is applied after it, never besi
   );
   controller.changed();
   await sleep(30);
-  consul = { catalog: catalog("a", "b"), index: 2, settled: false };
+  consul = { catalog: catalog("a", "b"), index: 2, missing: "services" };
   controller.changed();
   await sleep(80);
   expect(applied()).toEqual(["a"]);
@@ -123,7 +133,7 @@ test("what comes while a change is being applied is applied after it, never besi
 test("an index is in force only when what came with it is", async () => {
   controller.changed();
   await sleep(30);
-  consul = { catalog: catalog("a", "b"), index: 5, settled: false };
+  consul = { catalog: catalog("a", "b"), index: 5, missing: "services" };
   controller.changed();
   controller.advanced();
   expect(controller.appliedIndex).toBe(1);
@@ -139,7 +149,7 @@ test("what cannot be applied is said once and tried again; the last good state s
   controller.changed();
   await sleep(30);
   apply.mockRejectedValue(new Error("HAProxy would not"));
-  consul = { catalog: catalog("a", "b"), index: 2, settled: false };
+  consul = { catalog: catalog("a", "b"), index: 2, missing: "services" };
   controller.changed();
   await vi.waitFor(
     () => {
@@ -166,7 +176,7 @@ test("what waits for a reload is not called in force, and says why", async () =>
   consul = {
     catalog: { ...catalog("a"), kv: { "service/haproxy/maxconn": "5000" } },
     index: 2,
-    settled: false,
+    missing: "services",
   };
   controller.changed();
   await vi.waitFor(() => {
@@ -179,7 +189,7 @@ test("what waits for a reload is not called in force, and says why", async () =>
   consul = {
     catalog: { ...catalog("a"), kv: { "service/haproxy/maxconn": "many" } },
     index: 4,
-    settled: false,
+    missing: "services",
   };
   controller.changed();
   await vi.waitFor(() => {

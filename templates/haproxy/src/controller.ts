@@ -33,9 +33,11 @@ export interface Change extends Done {
   readonly milliseconds: number;
 }
 
-/** Changes that come in a burst, as those of one container do, are applied together; one by itself is not kept waiting. */
+/** Changes that come in a burst, as those of one container do, are applied together. */
 const quiet = 5;
 const longestWait = 50;
+/** One by itself waits for what may be missing of it; answers about checks are small, and come when those about services do. */
+const pauses = { nothing: 0, checks: 1, services: quiet };
 const persistAfter = 500;
 /** Keeping the state on disk takes at most one part in this of the time, however much there is to keep. */
 const persistParts = 50;
@@ -85,7 +87,7 @@ export class Controller {
   constructor(
     private readonly options: ControllerOptions,
     private readonly applier: Pick<Applier, "apply" | "compare" | "persist" | "proven" | "tcpPorts">,
-    private readonly watch: () => Pick<Watch, "catalog" | "index" | "connected" | "settled">,
+    private readonly watch: () => Pick<Watch, "catalog" | "index" | "connected" | "missing">,
   ) {
     const { holdTime, holdShare, log } = options;
     this.problemLog = new ProblemLog(log);
@@ -136,8 +138,9 @@ export class Controller {
     const run = () => {
       this.run();
     };
-    if (now - this.lastRun > longestWait && this.watch().settled) this.atOnce = setImmediate(run);
-    else this.timer = setTimeout(run, Math.min(quiet, Math.max(0, this.dirtySince + longestWait - now)));
+    const pause = now - this.lastRun > longestWait ? pauses[this.watch().missing] : quiet;
+    if (pause === 0) this.atOnce = setImmediate(run);
+    else this.timer = setTimeout(run, Math.min(pause, Math.max(0, this.dirtySince + longestWait - now)));
   }
 
   private cancel(): void {
@@ -147,7 +150,7 @@ export class Controller {
 
   /** Consul has a higher index, and nothing to do for it. */
   advanced(): void {
-    if (this.dirtySince !== undefined && this.watch().settled) this.changed();
+    if (this.dirtySince !== undefined && this.watch().missing === "nothing") this.changed();
     const busy = this.running !== undefined || this.dirtySince !== undefined || this.pending.length > 0;
     if (!busy && this.synced) this.appliedIndex = this.watch().index;
   }

@@ -227,7 +227,7 @@ test("a node's name that is no text is no obstacle, neither when it comes nor wh
     fake.set(services("%EF%BF%BD"), 5, null);
   });
   expect(watch.catalog()?.instances).toHaveLength(2);
-  expect(watch.settled).toBe(false);
+  expect(watch.missing).toBe("checks");
   consul.set("catalog/nodes", 8, [node("n")]);
   await settle();
   expect(events.doubted).not.toHaveBeenCalled();
@@ -320,17 +320,19 @@ test("Consul is asked again when what it said before has been done", async () =>
   expect(consul.asked).toHaveLength(before + 1);
 });
 
-test("services and checks of one index are settled, whichever is told of first", async () => {
+test("what may be still to come of a change is known, whichever part is told of first", async () => {
   const { consul, watch } = await started();
-  consul.set(services("n"), 9, { Services: [service("a")] });
-  await settle();
-  expect(watch.settled).toBe(false);
-  consul.set("health/state/critical", 9, []);
-  consul.set("health/state/warning", 9, []);
-  await settle();
-  expect(watch.settled).toBe(true);
-  consul.set("health/state/critical", 12, []);
-  consul.set("health/state/warning", 12, []);
-  await settle();
-  expect(watch.settled).toBe(false);
+  const after = async (index: number, ...paths: readonly string[]) => {
+    for (const path of paths) consul.set(path, index, path.startsWith("catalog/") ? { Services: [] } : []);
+    await settle();
+    return watch.missing;
+  };
+  const [critical, warning] = ["health/state/critical", "health/state/warning"] as const;
+  expect(await after(9, services("n"))).toBe("checks");
+  expect(await after(9, critical)).toBe("checks");
+  expect(await after(9, warning)).toBe("nothing");
+  expect(await after(10, "kv/service/haproxy/?recurse")).toBe("nothing");
+  expect(await after(11, warning)).toBe("services");
+  expect(await after(12, services("n"))).toBe("checks");
+  expect(await after(13, services("n"), critical, warning)).toBe("nothing");
 });

@@ -49,6 +49,8 @@ export interface WatchEvents {
   readonly noticed?: (what: string) => void;
 }
 
+export type Missing = "nothing" | "checks" | "services";
+
 /** What is asked of Consul. */
 export interface Source {
   query(path: string, index: number, wait: number, signal: AbortSignal): Promise<Answer>;
@@ -128,13 +130,16 @@ export class Watch {
   }
 
   /**
-   * Whether services and checks are of the same index, so that nothing more of one change is to come. A service and its
-   * checks come in one write and are told of by several queries; a check that is not passing may come a little later.
+   * What may be still to come of the last change. A service and its checks come in one write and are told of by several
+   * queries. Consul tells nothing of checks where none that is not passing has changed, and nothing of services where a check
+   * changes by itself.
    */
-  get settled(): boolean {
-    const newest = this.index;
-    const nodes = Math.max(0, ...[...this.nodes.keys()].map((node) => this.indexes.get(nodePath(node)) ?? 0));
-    return nodes === newest && checkPaths.every((path) => this.indexes.get(path) === newest);
+  get missing(): Missing {
+    const indexOf = (path: string) => this.indexes.get(path) ?? 0;
+    const services = Math.max(0, ...[...this.nodes.keys()].map((node) => indexOf(nodePath(node))));
+    const checks = checkPaths.map(indexOf);
+    if (checks.some((index) => index > services)) return "services";
+    return checks.every((index) => index === services) ? "nothing" : "checks";
   }
 
   /** Undefined until every part has been answered once. Instances that have not changed are the same objects. */
