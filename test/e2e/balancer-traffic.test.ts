@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
 import { makeCertificate } from "./certificates";
-import { get, startLoad, until } from "./http";
+import { get, startLoad, until, type Answer } from "./http";
 
 // What a request can meet: versions by header, peers that are believed, options of services, gRPC.
 
@@ -49,6 +49,9 @@ beforeAll(async () => {
   await register({ name: "headers", answers: [headers] });
   await register({ name: "sticky", meta: { sticky: "true" }, answers: [named, named, named] });
   await register({ name: "sticky/too", meta: { sticky: "true" }, answers: [named, named, named] });
+  for (const name of ["shared/v1", "shared/v2"])
+    await register({ name, meta: { sticky: "true" }, answers: [named] });
+  await consul.put("kv/service/haproxy/versions/shared", "v1=50,v2=50");
   await register({ name: "by-uri", meta: { balance: "uri" }, answers: [named, named, named] });
   await register({
     name: "slow",
@@ -96,7 +99,8 @@ beforeAll(async () => {
     args: ["--trust-forwarded=127.0.0.2,10.0.0.0/8", "--certs=/certs", `--https-port=${httpsPort}`],
     docker: ["-v", `${certs.path}:/certs:ro`],
   });
-  for (const name of ["hello/v1", "hello/v2", "headers", "sticky", "sticky/too", "by-uri", "one", "whole"])
+  const asked = ["headers", "sticky", "sticky/too", "by-uri", "one", "whole"];
+  for (const name of ["hello/v1", "hello/v2", "shared/v1", "shared/v2", ...asked])
     await until(`${balancer.url}/${name}`, ({ status }) => status === 200);
 });
 afterAll(async () => {
@@ -266,6 +270,31 @@ describe("options of a service", () => {
     expect(new Set(bodies.map(({ body }) => body))).toEqual(new Set([first.body]));
     const without = await Promise.all(Array.from({ length: 9 }, () => ask("/sticky")));
     expect(new Set(without.map(({ body }) => body)).size).toBe(3);
+  });
+
+  test("sticky keeps a client on its version, where several share the requests", async () => {
+    const cookiesOf = ({ headers }: Answer) =>
+      (headers["set-cookie"] ?? []).map((cookie) => cookie.split(";")[0]).join("; ");
+    const clients = await Promise.all(Array.from({ length: 20 }, () => ask("/shared")));
+    expect(new Set(clients.map(({ body }) => body))).toEqual(new Set(["shared/v1 0", "shared/v2 0"]));
+    for (const client of clients) {
+      expect(client.headers["set-cookie"]?.[1]).toMatch(
+        /^SWITCHYARD_SLOT=\d+; path=\/shared; HttpOnly; SameSite=Lax$/,
+      );
+      const again = await ask("/shared", { Cookie: cookiesOf(client) });
+      expect(again.body).toBe(client.body);
+      expect(again.headers["set-cookie"]).toBeUndefined();
+    }
+    for (const version of ["v1", "v2"]) {
+      const { body } = await ask("/shared", { Cookie: "SWITCHYARD_SLOT=0", "X-Version": version });
+      expect(body).toBe(`shared/${version} 0`);
+    }
+  });
+
+  test.each(["100", "-1", "07", "1x", "", "%"])("a slot that is none, %j, is drawn anew", async (slot) => {
+    const { status, headers } = await ask("/shared", { Cookie: `SWITCHYARD_SLOT=${slot}` });
+    expect(status).toBe(200);
+    expect(headers["set-cookie"]?.at(-1)).toMatch(/^SWITCHYARD_SLOT=\d+;/);
   });
 
   test("two sticky services of one host keep out of each other's way", async () => {

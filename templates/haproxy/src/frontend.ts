@@ -1,7 +1,7 @@
 /** The frontend that all HTTP traffic comes through. */
 import { frontendGuid } from "./counters";
 import type { RenderOptions } from "./render";
-import { nowhere } from "./shapes";
+import { nowhere, slotCookie } from "./shapes";
 import { binds, lines } from "./text";
 
 /** HAProxy's list of certificates. */
@@ -59,6 +59,7 @@ function lookUp(variable: string, method: "map_beg" | "map_beg_key", dir: string
 function versions(dir: string): string[] {
   const unnamed = "!{ var(txn.version) -m found }";
   const named = "{ var(txn.version) -m found }";
+  const shared = "{ var(txn.route),field(4,|) -m beg % }";
   return [
     "http-request set-var(txn.family) var(txn.route),field(3,|)",
     "http-request set-var(txn.length) var(txn.family),length",
@@ -77,8 +78,10 @@ function versions(dir: string): string[] {
     `http-request set-var(txn.rest) var(txn.own),field(4,|,0) if ${named}`,
     `http-request set-var(txn.route) str(-|),concat(,txn.from,|),concat(,txn.family,|),concat(,txn.rest) if ${named}`,
     `${noVersion} if { var(txn.route),field(4,|) -m str ${nowhere} }`,
-    // Versions that share requests: a slot from 0 to 99 leads to one of them.
-    "http-request set-var(txn.slot) rand(100) if { var(txn.route),field(4,|) -m beg % }",
+    // Versions that share requests: a slot from 0 to 99 leads to one of them. Clients of a sticky one keep theirs.
+    `http-request set-var(txn.slot) req.cook(${slotCookie}) if ${shared} { req.cook(${slotCookie}) -m reg ^(0|[1-9][0-9]?)$ }`,
+    `http-request set-var(txn.drawn) rand(100) if ${shared} !{ var(txn.slot) -m found }`,
+    "http-request set-var(txn.slot) var(txn.drawn) if { var(txn.drawn) -m found }",
     `http-request set-var(txn.route) var(txn.route),field(4,|),concat(/,txn.slot),map_str(${dir}/splits.map) if { var(txn.slot) -m found }`,
   ];
 }

@@ -5,8 +5,12 @@ import { countersFile } from "./counters";
 import { shapeSections } from "./shapes";
 import { binds, lines } from "./text";
 
-/** How long connections of before a reload or a stop may go on: long enough for a download, and bounded. */
-const hardStop = "10m";
+/**
+ * Connections of before a reload, such as websockets, may go on for so long and for so many reloads. A worker that only has
+ * those does no health checks and needs the memory of its configuration, 6 MB and more.
+ */
+const hardStop = "1d";
+const mostReloads = 10;
 
 /** Answers that HAProxy makes itself, by status. */
 export const errorPages: Readonly<Record<number, string>> = {
@@ -37,6 +41,7 @@ export function globalSection(settings: Settings, options: RenderOptions): strin
       `maxconn ${settings.maxconn}`,
       `nbthread ${options.threads}`,
       `hard-stop-after ${hardStop}`,
+      `mworker-max-reloads ${mostReloads}`,
       `stats socket ${options.runDir}/worker.sock mode 600 level admin`,
       // The renderer keeps a connection for its commands.
       "stats timeout 1d",

@@ -23,6 +23,9 @@ export const balanceLines: Readonly<Record<Balance, readonly string[]>> = {
   uri: ["balance uri", "hash-type consistent"],
 };
 
+/** Where versions share requests, it keeps a client of a sticky one on its version: what was drawn for it, from 0 to 99. */
+export const slotCookie = "SWITCHYARD_SLOT";
+
 interface Shape {
   readonly balance: Balance;
   readonly sticky: boolean;
@@ -52,6 +55,7 @@ export const healthyStatus = (ownPath: boolean): string => (ownPath ? "200-399" 
 export function shapeSections({ dir, trusted = [] }: Pick<RenderOptions, "dir" | "trusted">): string {
   // A trusted peer may have taken something off as well.
   const outer = trusted.length === 0 ? "" : "%[var(txn.outer)]";
+  const prefix = `${outer}%[var(txn.route),field(3,|)]`;
   const look = (map: OptionMap, method: string) => `be_name,${method}(${dir}/${map}`;
   const send = (what: string) =>
     `http-check send ${what} ver HTTP/1.1 hdr Host %[${look("hosts.map", "map_str")},localhost)] hdr User-Agent ${checkAgent}`;
@@ -65,14 +69,15 @@ export function shapeSections({ dir, trusted = [] }: Pick<RenderOptions, "dir" |
           ? [
               "cookie SWITCHYARD insert indirect nocache httponly attr SameSite=Lax",
               // HAProxy's cookie is for every path; two sticky services of one host would take each other's away.
-              `http-after-response replace-header Set-Cookie '^(SWITCHYARD=[^;]*;.path=)/(.*)$' '\\1${outer}%[var(txn.route),field(3,|)]\\2'`,
+              `http-after-response replace-header Set-Cookie '^(SWITCHYARD=[^;]*;.path=)/(.*)$' '\\1${prefix}\\2'`,
+              `http-after-response add-header Set-Cookie '${slotCookie}=%[var(txn.drawn)]; path=${prefix}; HttpOnly; SameSite=Lax' if { var(txn.drawn) -m found }`,
             ]
           : []),
         send(shape.health ? `meth GET uri-lf %[${look("health.map", "map_str")},/)]` : "meth HEAD uri /"),
         `http-check expect status ${healthyStatus(shape.health)}`,
         ...(outer === "" ? [] : ["http-request set-var(txn.outer) req.hdr(x-forwarded-prefix)"]),
         "http-request set-var(txn.from) var(txn.route),field(2,|)",
-        `http-request set-header X-Forwarded-Prefix ${outer}%[var(txn.route),field(3,|)] if { var(txn.from) -m int gt 1 }`,
+        `http-request set-header X-Forwarded-Prefix ${prefix} if { var(txn.from) -m int gt 1 }`,
         "http-request set-path /%[path,bytes(txn.from)]",
         `http-request set-timeout server ${look("timeouts.map", "map_str_int")})`,
       ]),
