@@ -103,8 +103,16 @@ test("a websocket stays open, whatever else changes", async () => {
   expect((await until(`${balancer.url}/chat`, ({ body }) => body === "v2")).body).toBe("v2");
   await stays("after a switch of versions");
 
-  await reload();
-  await stays("after a reload");
+  await consul.register("chat/v1", first.port, { Meta: { weight: "1" } });
+  await consul.put("kv/service/haproxy/versions/chat", "v1=50,v2=50");
+  await until(`${balancer.url}/chat`, ({ body }) => body === "v1");
+  await stays("with another weight, and shared with another version");
+
+  for (const when of ["after a reload", "after another one"]) {
+    await sleep(2_100);
+    await reload();
+    await stays(when);
+  }
   await consul.deregister("chat/v1", first.port);
   expect((await until(`${balancer.url}/chat/v1`, ({ status }) => status === 404)).status).toBe(404);
   await stays("without its own service");

@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
 import { makeCertificate } from "./certificates";
 import { get, startLoad, until, type Answer } from "./http";
+import { WebSocketClient, WebSocketService } from "./websocket";
 
 // What a request can meet: versions by header, peers that are believed, options of services, gRPC.
 
@@ -358,6 +359,18 @@ describe("gRPC", () => {
     expect((await trailers)[0]["grpc-status"]).toBe("0");
     client.close();
   });
+});
+
+test("a websocket comes through in a stream of HTTP/2 as well", async () => {
+  const chat = await WebSocketService.start("chat");
+  await consul.register("chat", chat.port);
+  await until(`${balancer.url}/chat`, ({ status }) => status === 200);
+  const session = http2.connect(`https://localhost:${httpsPort}`, { rejectUnauthorized: false });
+  const client = await WebSocketClient.openIn(session, "/chat");
+  expect(await client.echo("hello")).toBe("chat: hello");
+  expect(await client.echo("again")).toBe("chat: again");
+  session.destroy();
+  chat.stop();
 });
 
 test("every request is in the log or counted as left out, also where thousands come in a second", async () => {

@@ -1,7 +1,9 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import * as http from "node:http";
+import type { ClientHttp2Session, IncomingHttpHeaders, IncomingHttpStatusHeader } from "node:http2";
 import { connect, type AddressInfo, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
 
 // As much of RFC 6455 as it takes to see that a connection stays open: short text frames, echoed with the name in front.
 
@@ -58,7 +60,23 @@ export class WebSocketService {
 }
 
 export class WebSocketClient {
-  private constructor(private readonly socket: Socket) {}
+  private constructor(private readonly socket: Duplex) {}
+
+  /** In a stream of HTTP/2, as RFC 8441 has it. */
+  static async openIn(session: ClientHttp2Session, path: string): Promise<WebSocketClient> {
+    if (!session.remoteSettings.enableConnectProtocol) await once(session, "remoteSettings");
+    const stream = session.request({
+      ":method": "CONNECT",
+      ":protocol": "websocket",
+      ":scheme": "https",
+      ":authority": "localhost",
+      ":path": path,
+      "sec-websocket-version": "13",
+    });
+    const [head] = (await once(stream, "response")) as [IncomingHttpHeaders & IncomingHttpStatusHeader];
+    if (head[":status"] !== 200) throw new Error(`not connected: ${JSON.stringify(head)}`);
+    return new WebSocketClient(stream);
+  }
 
   static async open(port: number, path: string): Promise<WebSocketClient> {
     const socket = connect(port, "127.0.0.1");

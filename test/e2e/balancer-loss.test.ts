@@ -1,0 +1,137 @@
+import { chmodSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
+import { docker } from "./docker";
+import { get, until } from "./http";
+
+// Consul that is gone, has forgotten everything or was never there: what is routed stays.
+
+const prefix = "ls-t";
+
+describe("when the registry is lost", () => {
+  const services = ["one", "two", "three"];
+  const name = `${prefix}-loss`;
+  let consul: ConsulAlone;
+  let balancer: Balancer;
+  let instances: Instance[] = [];
+
+  interface Routes {
+    readonly held: readonly { readonly service: string }[];
+  }
+  const held = async () => (await balancer.routes<Routes>()).held.map(({ service }) => service).sort();
+  const statuses = () =>
+    Promise.all(services.map(async (service) => (await get(`${balancer.url}/${service}`)).status));
+  // On a node without an agent, which would put back what somebody else takes away.
+  const Node = "elsewhere";
+  const Address = "127.0.0.1";
+  const register = () =>
+    Promise.all(
+      services.map((service, index) =>
+        consul.put("catalog/register", {
+          Node,
+          Address,
+          Service: { ID: service, Service: service, Address, Port: instances[index]?.port, Tags: ["rest"] },
+        }),
+      ),
+    );
+
+  beforeAll(async () => {
+    consul = await ConsulAlone.start({ name, port: 27_040 });
+    instances = await Promise.all(services.map((service) => Instance.start(service)));
+    balancer = await Balancer.start({ name, port: 27_050, consul: consul.address });
+    await register();
+    for (const service of services) await until(`${balancer.url}/${service}`, ({ status }) => status === 200);
+  });
+  afterAll(async () => {
+    for (const instance of instances) instance.stop();
+    await balancer.stop();
+    await consul.stop();
+  });
+
+  test("an empty Consul that comes back takes nothing away; registered again, nothing is held", async () => {
+    await docker("restart", "-t", "1", consul.container);
+    await until(
+      `http://${consul.address}/v1/status/leader`,
+      ({ status, body }) => status === 200 && body.length > 4,
+    );
+    await expect.poll(held, { timeout: 20_000 }).toEqual([...services].sort());
+    expect(await statuses()).toEqual([200, 200, 200]);
+    expect(await balancer.logs()).toContain("docker kill -s USR2");
+    await register();
+    await expect.poll(held, { timeout: 10_000 }).toEqual([]);
+    expect(await statuses()).toEqual([200, 200, 200]);
+  });
+
+  test("an instance that is stopped in the middle of it goes at once", async () => {
+    const last = services.at(-1) ?? "";
+    instances.at(-1)?.stop();
+    await consul.put("catalog/deregister", { Node, ServiceID: last });
+    const gone = await until(`${balancer.url}/${last}`, ({ status }) => status === 404, { seconds: 5 });
+    expect(gone.status).toBe(404);
+    instances[instances.length - 1] = await Instance.start(last);
+    await register();
+    await until(`${balancer.url}/${last}`, ({ status }) => status === 200);
+  });
+
+  test("what is held is let go by hand, or when its time is over", async () => {
+    const hurried = await Balancer.start({
+      name: `${name}-hurried`,
+      port: 27_055,
+      consul: consul.address,
+      args: ["--hold=3s"],
+    });
+    // Until Consul's answers are taken for whole.
+    await sleep(500);
+    await consul.put(
+      "txn",
+      services.map((service) => ({
+        Service: { Verb: "delete", Node, Service: { ID: service, Service: service } },
+      })),
+    );
+    await expect.poll(held, { timeout: 10_000 }).toEqual([...services].sort());
+    const [one] = services;
+    expect((await get(`${hurried.url}/${one ?? ""}`)).status).toBe(200);
+    expect((await until(`${hurried.url}/${one ?? ""}`, ({ status }) => status === 404)).status).toBe(404);
+    expect(await hurried.logs()).toContain("no longer held: ");
+    await hurried.stop();
+    expect(await statuses()).toEqual([200, 200, 200]);
+    await docker("kill", "-s", "USR2", balancer.container);
+    await expect.poll(statuses, { timeout: 5_000 }).toEqual([404, 404, 404]);
+    expect(await held()).toEqual([]);
+  });
+});
+
+test("without any Consul it serves from the last good state; of several addresses it finds the one that answers", async () => {
+  const name = `${prefix}-boot`;
+  const state = scratch();
+  chmodSync(state.path, 0o777);
+  const instance = await Instance.start("kept");
+  const consul = await ConsulAlone.start({ name, port: 27_060 });
+  const balancer = await Balancer.start({
+    name,
+    port: 27_070,
+    // Nobody listens at the first.
+    consul: `127.0.0.1:27069,${consul.address}`,
+    args: ["--state-dir=/state"],
+    docker: ["-v", `${state.path}:/state`],
+  });
+  try {
+    await consul.register("kept", instance.port);
+    await until(`${balancer.url}/kept`, ({ status }) => status === 200);
+    await consul.stop();
+    await docker("restart", "-t", "5", balancer.container);
+    const answer = await until(`${balancer.url}/kept`, ({ status }) => status === 200);
+    expect(answer).toMatchObject({ status: 200, body: "kept" });
+    expect((await get(`${balancer.admin}/ready`)).status).toBe(503);
+  } finally {
+    instance.stop();
+    // Its files are those of the container's user.
+    await docker("exec", balancer.container, "sh", "-c", "rm -rf /state/*").catch(() => undefined);
+    await balancer.stop();
+    await consul.stop().catch(() => undefined);
+    state.remove();
+  }
+});
