@@ -245,7 +245,10 @@ export class Applier {
     const arrivals = steps.operations.filter(isArrival);
     const touched = new Set(arrivals.map(({ backend }) => backend));
     const arriving = (this.arriving = new Set(arrivals.map(serverOf)));
-    const coming = newcomers(desired, (b, s) => touched.has(b) && arriving.has(`${b}/${s}`));
+    const coming = newcomers(
+      desired,
+      (backend, server) => touched.has(backend) && arriving.has(serverOf({ backend, server })),
+    );
     const here = coming.length === 0 ? [] : await this.greeter.welcome(coming);
     const answering = new Set(here.filter(saysAll).map(serverOf));
     const complaints = await this.persuade(actual, steps.operations, desired, answering);
@@ -307,9 +310,7 @@ export class Applier {
   private async reloadNow(routing: Routing, reasons: readonly string[]): Promise<boolean> {
     const desired = this.render(routing);
     const states = await this.states().catch(() => []);
-    const up = new Set(
-      states.filter((state) => state.up).map(({ backend, server }) => `${backend}/${server}`),
-    );
+    const up = new Set(states.filter((state) => state.up).map(serverOf));
     try {
       await this.files.replace(routing, (some) => this.render(some), up);
       this.pace.begins();

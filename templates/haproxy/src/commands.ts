@@ -6,13 +6,16 @@ import type { RenderedBackend } from "./render";
 /** One command line must fit HAProxy's buffer of 16 KiB. */
 const maxPayload = 12 * 1024;
 
+/** Brings up a server that has been seen to answer. */
+export const healthUp = (server: string): string => `set server ${server} health up`;
+
 /**
  * HAProxy takes a server that leaves maintenance for healthy until a check fails. One that is not known to answer gets there
  * through "drain, down, ready", so that no request is sent to it before its first good check.
  */
 const bringUp = (server: string, answers: boolean): string[] =>
   answers
-    ? [`enable health ${server}`, `set server ${server} state ready`, `set server ${server} health up`]
+    ? [`enable health ${server}`, `set server ${server} state ready`, healthUp(server)]
     : [
         `enable health ${server}`,
         `set server ${server} state drain`,

@@ -1,6 +1,7 @@
 /** The running worker: changed, asked, and rid of servers whose last connection has ended. */
 import {
   complaints,
+  healthUp,
   parseBackends,
   parseMap,
   parseServersState,
@@ -60,7 +61,7 @@ export class Runtime {
 
   /** Has been seen to answer; HAProxy's own check goes on from there. */
   async healthy(backend: string, server: string): Promise<void> {
-    await this.session.ask(`set server ${backend}/${server} health up`);
+    await this.session.ask(healthUp(`${backend}/${server}`));
   }
 
   /** Whether the server is gone. HAProxy refuses while it has connections; then the answer is no. */
