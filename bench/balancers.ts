@@ -72,7 +72,7 @@ const switchyard = (haproxy: string): Balancer => ({
   name: "Switchyard",
   version: `HAProxy ${haproxy}`,
   settings:
-    "its defaults; every instance is checked every 2 s, with 1,000 of them every 4 s, with 5,000 every 20 s",
+    "its defaults; every instance is checked every 2 s, with 1,000 of them every 10 s, with 5,000 every 50 s",
   start: (consul) => runSwitchyard(consul),
 });
 

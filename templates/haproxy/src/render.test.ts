@@ -167,9 +167,9 @@ function oracle(routing: Routing, host: string, path: string): string | undefine
 
 test.each([
   [1, "inter 2000ms fastinter 500ms downinter 100ms"],
-  [500, "inter 2000ms fastinter 500ms downinter 100ms"],
-  [1_000, "inter 4000ms fastinter 500ms downinter 200ms"],
-  [20_000, "inter 40000ms fastinter 500ms downinter 2000ms"],
+  [200, "inter 2000ms fastinter 500ms downinter 100ms"],
+  [1_000, "inter 10000ms fastinter 500ms downinter 500ms"],
+  [20_000, "inter 100000ms fastinter 500ms downinter 5000ms"],
 ])("%d instances: %s", (count, pace) => {
   const instances = Array.from({ length: count }, (_, index) => instance("a", index + 1));
   expect(render(buildRouting({ instances, kv: {} }), renderOptions).pace).toBe(pace);

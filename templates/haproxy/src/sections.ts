@@ -42,6 +42,8 @@ export function globalSection(settings: Settings, options: RenderOptions): strin
       `nbthread ${options.threads}`,
       `hard-stop-after ${hardStop}`,
       `mworker-max-reloads ${mostReloads}`,
+      // Percent. Without it, thousands of servers that came together are checked together, within seconds, ever after.
+      "spread-checks 25",
       `stats socket ${options.runDir}/worker.sock mode 600 level admin`,
       // The renderer keeps a connection for its commands.
       "stats timeout 1d",
