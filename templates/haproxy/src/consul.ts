@@ -27,6 +27,8 @@ export class Refusal extends Error {
 const maxBody = 128 * 1024 * 1024;
 /** Consul adds up to a sixteenth to the wait; what takes longer than this is lost. */
 const slack = 10_000;
+/** Milliseconds, then one a second for ten: a Consul whose machine is gone, or the way to it, is noticed by TCP. */
+const keepAliveMsecs = 5_000;
 /** Consul lets a client have 200 in all. Where there are more nodes, their queries take turns. */
 export const nodeConnections = 130;
 const otherConnections = 20;
@@ -35,6 +37,7 @@ const nodeServices = "catalog/node-services/";
 /** Half a character cannot be encoded; Consul itself puts U+FFFD in its place. */
 export const nodePath = (node: string): string =>
   nodeServices + encodeURIComponent(node.replaceAll(/\p{Cs}/gu, "\ufffd"));
+export const isAboutNode = (path: string): boolean => path.startsWith(nodeServices);
 
 interface Link {
   readonly address: ConsulAddress;
@@ -81,7 +84,7 @@ export class Consul {
     if (address === undefined) throw new Error("there is no address of Consul to ask");
     const secure = address.tls ? await this.secure() : undefined;
     const agent = (maxSockets: number): http.Agent => {
-      const keep = { keepAlive: true, maxSockets };
+      const keep = { keepAlive: true, keepAliveMsecs, maxSockets };
       return secure === undefined ? new http.Agent(keep) : new https.Agent({ ...keep, ...secure });
     };
     return { address, nodes: agent(nodeConnections), others: agent(otherConnections) };
@@ -163,7 +166,7 @@ function ask(
       host: address.host,
       port: address.port,
       path: `/v1/${path}${query}${blocking}`,
-      agent: index > 0 && path.startsWith(nodeServices) ? nodes : others,
+      agent: index > 0 && isAboutNode(path) ? nodes : others,
       signal,
       headers: token === undefined ? {} : { "X-Consul-Token": token },
     });

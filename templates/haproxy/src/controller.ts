@@ -44,7 +44,7 @@ const persistParts = 50;
 const bootPatience = 2_000;
 const compareEvery = 30_000;
 /** Comparing takes at most one part in this of the time, and is done at least every five minutes. */
-const compareParts = 200;
+const compareParts = 1_000;
 const compareAtLeastEvery = 300_000;
 const firstRetry = 500;
 const longestRetry = 30_000;

@@ -10,7 +10,7 @@ interface Held {
 
 /** Blocks as Consul does: until the index of the path is another one than asked with. */
 class FakeConsul implements Source {
-  readonly asked: { readonly path: string; readonly index: number }[] = [];
+  readonly asked: { readonly path: string; readonly index: number; readonly wait: number }[] = [];
   private readonly held = new Map<string, Held>();
   private readonly wakers = new Set<() => void>();
   failure: Error | undefined;
@@ -27,8 +27,8 @@ class FakeConsul implements Source {
     for (const wake of [...this.wakers]) wake();
   }
 
-  async query(path: string, index: number, _: number, signal: AbortSignal): Promise<Answer> {
-    this.asked.push({ path, index });
+  async query(path: string, index: number, wait: number, signal: AbortSignal): Promise<Answer> {
+    this.asked.push({ path, index, wait });
     for (;;) {
       if (this.failure !== undefined) throw this.failure;
       const status = this.refused.get(path);
@@ -110,6 +110,14 @@ test("an unchanged catalog costs nothing but the questions that wait", async () 
   expect(consul.asked).toHaveLength(before);
 });
 
+test("a node without changes is told of every ten minutes; what is short says every minute that Consul answers", async () => {
+  const { consul } = await started();
+  const waits = new Map(consul.asked.filter(({ index }) => index > 0).map(({ path, wait }) => [path, wait]));
+  expect(waits.get(services("n"))).toBe(600);
+  waits.delete(services("n"));
+  expect([...waits.values()]).toEqual([60, 60, 60, 60]);
+});
+
 test("one change costs one answer, and all other instances stay the same objects", async () => {
   const { consul, events, watch } = await started();
   const [a] = watch.catalog()?.instances ?? [];
@@ -160,7 +168,9 @@ test("an index that goes back is another history: doubted, and read from its beg
   consul.set(services("n"), 2, { Services: [service("c")] });
   await settle();
   expect(events.doubted.mock.calls).toEqual([[expect.stringContaining("went back from 6 to 2")]]);
-  expect(consul.asked.slice(before)).toContainEqual({ path: services("n"), index: 0 });
+  expect(consul.asked.slice(before)).toContainEqual(
+    expect.objectContaining({ path: services("n"), index: 0 }),
+  );
   expect(watch.catalog()?.instances).toMatchObject([{ id: "c" }]);
 });
 

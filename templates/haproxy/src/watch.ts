@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Catalog, Instance, Problem } from "../../../model/routes";
 import { kv, show } from "../../../model/names";
-import { nodeConnections, nodePath, Refusal, tokenAdvice, type Answer } from "./consul";
+import { isAboutNode, nodeConnections, nodePath, Refusal, tokenAdvice, type Answer } from "./consul";
 import {
   canBeAskedFor,
   decodeChecks,
@@ -19,8 +19,10 @@ import {
   type ConsulService,
 } from "./decode";
 
-/** Seconds. A Consul that has vanished without a word is noticed after these and a few more. */
+/** Seconds. A Consul that has ceased to answer is noticed after these and a few more; one whose machine is gone, sooner. */
 const wait = 60;
+/** Seconds, the most that Consul has: when they are over, all services of the node are told again, though nothing is new. */
+const nodeWait = 600;
 /** When there are more nodes than connections for them, their queries take turns. */
 const shortWait = 5;
 const firstBackoff = 100;
@@ -256,8 +258,7 @@ export class Watch {
     const over = () => signal.aborted;
     while (!over()) {
       try {
-        const turns = this.nodes.size > nodeConnections;
-        const answer = await this.consul.query(path, index, turns ? shortWait : wait, signal);
+        const answer = await this.consul.query(path, index, this.longest(path, index), signal);
         if (over()) return;
         this.answered(path, answer);
         backoff = firstBackoff;
@@ -297,6 +298,12 @@ export class Watch {
         backoff = Math.min(backoff * 2, longestBackoff);
       }
     }
+  }
+
+  /** How long Consul may take, in seconds. What is asked for without an index is answered at once. */
+  private longest(path: string, index: number): number {
+    if (this.nodes.size > nodeConnections) return shortWait;
+    return index > 0 && isAboutNode(path) ? nodeWait : wait;
   }
 
   private answered(path: string, { filtered }: Answer): void {
