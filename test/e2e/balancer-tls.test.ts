@@ -128,6 +128,8 @@ test("certificates come, change and go without a reload, each for its own name",
   expect((await served()).name).toBe("a.test");
   mount("b.pem", b.pem + b.key);
   expect((await untilServed(({ name }) => name === "b.test", "b.test")).name).toBe("b.test");
+  const { body: page } = await get(`${balancer.admin}/`);
+  expect(page).toMatch(/a\.pem.*a\.test.*b\.pem.*b\.test/s);
   expect((await served("a.test")).name).toBe("a.test");
 
   const old = await served("a.test");

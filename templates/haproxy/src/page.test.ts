@@ -181,6 +181,21 @@ describe("the page", () => {
     expect(page).toContain("TCP port 5432 of service db is new");
   });
 
+  test("lists the certificates, the default one first, with what they are for and until when", () => {
+    const certificate = (...names: string[]) => ({ pem: "", names, expires: Date.UTC(2027, 0, 15) });
+    const https = {
+      served: new Map([
+        ["a.pem", certificate("a.test", "*.a.test")],
+        ["default.pem", certificate("<b>\u202e")],
+      ]),
+      problems: [],
+    };
+    const page = renderPage(buildView(input(catalog, { https })));
+    expect(page).toMatch(/default\.pem.*a\.pem.*\*\.a\.test.*2027-01-15/s);
+    expect(page).toContain("&lt;b&gt;\\u202e");
+    expect(renderPage(buildView(input(catalog)))).not.toContain("Certificates");
+  });
+
   test("is cut where there is too much, and narrowed by the search box", () => {
     const many = { instances: Array.from({ length: 1000 }, (_, i) => instance(`s${i}`, 1 + i)), kv: {} };
     const view = buildView(input(many));

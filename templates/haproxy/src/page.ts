@@ -58,7 +58,7 @@ export function renderPage(view: View, query = ""): string {
         </header>
         <main>
           ${status(view)} ${attention(view)} ${routesSection(routes, services)} ${tcpSection(view, services)}
-          ${servicesSection(shown)} ${changesSection(view)}
+          ${servicesSection(shown)} ${certificatesSection(view)} ${changesSection(view)}
         </main>
         <footer>
           <a href="/routes">routes (JSON)</a> <a href="/metrics">metrics</a> <a href="/ready">ready</a>
@@ -274,6 +274,38 @@ function traits(options: ServiceView["options"]): string {
     ...(options.healthPath === undefined ? [] : [`health ${options.healthPath}`]),
   ];
   return said.join(" · ");
+}
+
+/** The first one is what clients get who name no host. */
+function certificatesSection({ certificates }: View): Html {
+  if (certificates.length === 0) return html``;
+  const rows = certificates.slice(0, mostRows).map(
+    ({ name, hosts, expires }) =>
+      html`<tr>
+        <td data-label="file"><code>${name}</code></td>
+        <td data-label="for">
+          ${hosts.slice(0, mostInstances).map((host) => html`<code><bdi>${plain(host)}</bdi></code> `)}
+          ${cut(hosts.length - mostInstances)}
+        </td>
+        <td data-label="expires">${time(expires)}</td>
+      </tr>`,
+  );
+  return html`<section id="certificates">
+    <h2>Certificates</h2>
+    <table>
+      <thead>
+        <tr>
+          <th>file</th>
+          <th>for</th>
+          <th>expires</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${rows}
+      </tbody>
+    </table>
+    ${cut(certificates.length - rows.length)}
+  </section>`;
 }
 
 const changeWords = { start: "started", operations: "no reload", reload: "reload" } as const;

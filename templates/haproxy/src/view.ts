@@ -5,7 +5,7 @@
 import type { ServiceOptions } from "../../../model/meta";
 import { routeKey, routeUrl, type Backend, type Problem, type Routing } from "../../../model/routes";
 import { version } from "../../../model/version";
-import type { HttpsReport } from "./certificates";
+import { inOrder, type HttpsReport } from "./certificates";
 import type { ServerState } from "./commands";
 import type { Change } from "./controller";
 import type { Held } from "./hold";
@@ -153,14 +153,17 @@ export function buildView(input: ViewInput): View {
     held,
     quarantined: problems("quarantined"),
     warnings: problems("warning"),
-    certificates: [...(input.https?.served ?? [])].map(([name, { names, expires }]) => ({
-      name,
-      hosts: names,
-      expires: new Date(expires).toISOString(),
-    })),
+    certificates: certificates(input.https?.served ?? new Map()),
     changes: input.changes,
   };
 }
+
+const certificates = (served: HttpsReport["served"]): View["certificates"] =>
+  inOrder(served.keys()).flatMap((name) => {
+    const certificate = served.get(name);
+    if (certificate === undefined) return [];
+    return [{ name, hosts: certificate.names, expires: new Date(certificate.expires).toISOString() }];
+  });
 
 function instances(
   backend: Backend,
