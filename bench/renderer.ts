@@ -228,7 +228,7 @@ ${table(
   rows,
 )}
 
-HAProxy's share is mostly its health checks: one of each instance every 2 s. Requests at rest are the blocking queries that
+HAProxy's share is mostly its health checks: one of each instance every 10 s. Requests at rest are the blocking queries that
 come round after their minute.
 
 ${verdicts([
