@@ -1,9 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import * as https from "node:https";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
+import { makeCertificate } from "../../../test/e2e/certificates";
 import { Consul } from "./consul";
 import { readConsulOptions, type ConsulOptions } from "./consul-options";
 
@@ -20,8 +22,7 @@ afterEach(() => {
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** A Consul that answers as told; its port. */
-async function fake(handler: Handler): Promise<number> {
-  const server = createServer(handler);
+async function fake(handler: Handler, server: Server = createServer(handler)): Promise<number> {
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return (server.address() as AddressInfo).port;
@@ -163,6 +164,26 @@ test("a connection that is given up does not stay behind, nor do those beside it
   await expect(ask(consul, "fails")).rejects.toThrow("cannot be asked for fails");
   await ask(consul);
   await expect.poll(connections).toEqual([1]);
+});
+
+/** Of the clients' ends of connections to that port on loopback, which timers the kernel has for them. */
+const timers = (port: number): (string | undefined)[] => {
+  const there = `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  return readFileSync("/proc/net/tcp", "utf8")
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, , remote, state]) => remote === there && state === "01")
+    .map(([, , , , , timer]) => timer?.slice(0, 2));
+};
+
+test.each(["http", "https"])("a Consul whose machine has gone is noticed by TCP, over %s", async (scheme) => {
+  const { pem: cert, key } = makeCertificate("consul.test");
+  const tls = scheme === "https";
+  const port = await fake(() => undefined, tls ? https.createServer({ cert, key }) : undefined);
+  const consul = client([], { addresses: [{ host: "127.0.0.1", port, tls }], tls: { verify: false } });
+  consul.query("catalog/node-services/n", 1, 600, signal).catch(() => undefined);
+  const keepAlive = "02";
+  await expect.poll(() => timers(port)).toEqual([keepAlive]);
 });
 
 test("a refusal is an answer: the same address stays", async () => {

@@ -28,7 +28,7 @@ const maxBody = 128 * 1024 * 1024;
 /** Consul adds up to a sixteenth to the wait; what takes longer than this is lost. */
 const slack = 10_000;
 /** Milliseconds, then one a second for ten: a Consul whose machine is gone, or the way to it, is noticed by TCP. */
-const keepAliveMsecs = 5_000;
+const keepAlive = 5_000;
 /** Consul lets a client have 200 in all. Where there are more nodes, their queries take turns. */
 export const nodeConnections = 130;
 const otherConnections = 20;
@@ -84,7 +84,7 @@ export class Consul {
     if (address === undefined) throw new Error("there is no address of Consul to ask");
     const secure = address.tls ? await this.secure() : undefined;
     const agent = (maxSockets: number): http.Agent => {
-      const keep = { keepAlive: true, keepAliveMsecs, maxSockets };
+      const keep = { keepAlive: true, maxSockets };
       return secure === undefined ? new http.Agent(keep) : new https.Agent({ ...keep, ...secure });
     };
     return { address, nodes: agent(nodeConnections), others: agent(otherConnections) };
@@ -170,6 +170,7 @@ function ask(
       signal,
       headers: token === undefined ? {} : { "X-Consul-Token": token },
     });
+    sent.setSocketKeepAlive(true, keepAlive);
     let timer: NodeJS.Timeout | undefined;
     const end = (action: () => void) => {
       clearTimeout(timer);
