@@ -188,7 +188,7 @@ function judge(target: string, least: number, ones: Measured[], others: Measured
 }
 
 /** Switchyard with many routes and with few, in short turns: from one minute to the next the machine changes. */
-async function besides(many: Contender, few: Contender): Promise<[Measured[], Measured[]]> {
+async function inTurns(many: Contender, few: Contender): Promise<[Measured[], Measured[]]> {
   const found: [Measured[], Measured[]] = [[], []];
   for (let pair = 0; pair < pairs; pair++) {
     if (pair % 2 === 0) found[0].push(await burstOf(many, pairSeconds));
@@ -216,7 +216,7 @@ async function main(): Promise<void> {
     if (many !== undefined && hand !== undefined)
       judged.push(judge(`${routes}, of HAProxy configured by hand`, 0.97, many.bursts, hand.bursts));
     if (many !== undefined && few !== undefined && many !== few)
-      judged.push(judge(`${routes}, of its own at ${fewest}`, 0.95, ...(await besides(many, few))));
+      judged.push(judge(`${routes}, of its own at ${fewest}`, 0.95, ...(await inTurns(many, few))));
     for (const each of contenders) {
       const { name, container, bursts } = each;
       if (each !== few) await container.stop();
