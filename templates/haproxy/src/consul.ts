@@ -24,6 +24,9 @@ export class Refusal extends Error {
   }
 }
 
+/** There was no answer, or not all of it. */
+export class Unanswered extends Error {}
+
 const maxBody = 128 * 1024 * 1024;
 /** Consul adds up to a sixteenth to the wait; what takes longer than this is lost. */
 const slack = 10_000;
@@ -178,7 +181,7 @@ function ask(
     };
     const fail = (error: unknown) => {
       end(() => {
-        reject(new Error(`Consul at ${at} cannot be asked for ${path}: ${reason(error)}`));
+        reject(new Unanswered(`Consul at ${at} cannot be asked for ${path}: ${reason(error)}`));
       });
     };
     // With a connection in hand: there may be more nodes than connections, and then queries wait for their turn.

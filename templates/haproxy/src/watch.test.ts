@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, test, vi } from "vitest";
-import { Refusal, type Answer } from "./consul";
+import { Refusal, Unanswered, type Answer } from "./consul";
 import { Watch, type Source } from "./watch";
 
 interface Held {
@@ -12,7 +12,8 @@ interface Held {
 class FakeConsul implements Source {
   readonly asked: { readonly path: string; readonly index: number; readonly wait: number }[] = [];
   private readonly held = new Map<string, Held>();
-  private readonly wakers = new Set<() => void>();
+  /** By what each waits for. */
+  private readonly wakers = new Map<() => void, string>();
   failure: Error | undefined;
   /** By path, with a status. */
   readonly refused = new Map<string, number>();
@@ -24,7 +25,14 @@ class FakeConsul implements Source {
   }
 
   wake(): void {
-    for (const wake of [...this.wakers]) wake();
+    for (const wake of [...this.wakers.keys()]) wake();
+  }
+
+  /** A Consul that has begun anew, with which one question is already: all others are told that the connection has gone. */
+  beginAnew(path: string, index: number, body: unknown): void {
+    this.held.set(path, { index, body });
+    this.failure = new Unanswered("connection reset");
+    for (const [wake, waiting] of [...this.wakers]) if (waiting !== path) wake();
   }
 
   async query(path: string, index: number, wait: number, signal: AbortSignal): Promise<Answer> {
@@ -42,7 +50,7 @@ class FakeConsul implements Source {
           if (signal.aborted) reject(new Error("aborted"));
           else resolve();
         };
-        this.wakers.add(wake);
+        this.wakers.set(wake, path);
         signal.addEventListener("abort", wake);
       });
     }
@@ -171,6 +179,15 @@ test("an index that goes back is another history: doubted, and read from its beg
   expect(consul.asked.slice(before)).toContainEqual(
     expect.objectContaining({ path: services("n"), index: 0 }),
   );
+  expect(watch.catalog()?.instances).toMatchObject([{ id: "c" }]);
+});
+
+test("a Consul that has begun anew is not waited for with an index that it has yet to reach", async () => {
+  const { consul, watch } = await started();
+  consul.beginAnew(services("n"), 2, { Services: [service("c")] });
+  await settle();
+  consul.failure = undefined;
+  await sleep(500);
   expect(watch.catalog()?.instances).toMatchObject([{ id: "c" }]);
 });
 

@@ -6,7 +6,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Catalog, Instance, Problem } from "../../../model/routes";
 import { kv, show } from "../../../model/names";
-import { isAboutNode, nodeConnections, nodePath, Refusal, tokenAdvice, type Answer } from "./consul";
+import {
+  isAboutNode,
+  nodeConnections,
+  nodePath,
+  Refusal,
+  tokenAdvice,
+  Unanswered,
+  type Answer,
+} from "./consul";
 import {
   canBeAskedFor,
   decodeChecks,
@@ -76,6 +84,12 @@ export class Watch {
   private values: Readonly<Record<string, string>> | undefined;
   private nodesKnown = false;
   private readonly failing = new Set<string>();
+  /** No answer comes any more, since the last time that all questions had one. */
+  private lost = false;
+  /** Another one for each time that Consul may have begun anew. */
+  private history = 0;
+  /** The questions that it has not answered yet. */
+  private readonly asking = new Set<AbortController>();
   private readonly indexes = new Map<string, number>();
   private filtered = false;
   /** What a service was made into, for as long as it is the same one. */
@@ -253,12 +267,15 @@ export class Watch {
     refused?: (refusal: Refusal) => boolean,
   ): Promise<void> {
     let index = 0;
+    let { history } = this;
     let backoff = firstBackoff;
     let lastChange = -Infinity;
     const over = () => signal.aborted;
     while (!over()) {
+      if (history !== this.history) index = 0;
+      history = this.history;
       try {
-        const answer = await this.consul.query(path, index, this.longest(path, index), signal);
+        const answer = await this.query(path, index, signal);
         if (over()) return;
         this.answered(path, answer);
         backoff = firstBackoff;
@@ -283,7 +300,7 @@ export class Watch {
         await this.events.done?.();
       } catch (error) {
         if (over()) return;
-        // The Consul that comes back may have begun anew; asked for a higher index than it has, it would just wait.
+        if (history !== this.history) continue;
         index = 0;
         if (refused !== undefined && isAboutQuestion(error)) {
           if (refused(error)) this.events.changed();
@@ -294,9 +311,32 @@ export class Watch {
         if (this.failing.size === 0)
           this.events.doubted(error instanceof Error ? error.message : String(error));
         this.failing.add(path);
+        if (error instanceof Unanswered && !this.lost) this.beginAnew();
         await pause(backoff, signal);
         backoff = Math.min(backoff * 2, longestBackoff);
       }
+    }
+  }
+
+  /** A Consul that comes back may have begun anew; asked for a higher index than it has, it would just wait. */
+  private beginAnew(): void {
+    this.lost = true;
+    this.history++;
+    for (const question of this.asking) question.abort();
+  }
+
+  private async query(path: string, index: number, signal: AbortSignal): Promise<Answer> {
+    const question = new AbortController();
+    const end = () => {
+      question.abort();
+    };
+    signal.addEventListener("abort", end);
+    this.asking.add(question);
+    try {
+      return await this.consul.query(path, index, this.longest(path, index), question.signal);
+    } finally {
+      this.asking.delete(question);
+      signal.removeEventListener("abort", end);
     }
   }
 
@@ -316,7 +356,9 @@ export class Watch {
   }
 
   private recovered(path: string): void {
-    if (this.failing.delete(path) && this.failing.size === 0) this.events.back?.();
+    if (!this.failing.delete(path) || this.failing.size > 0) return;
+    this.lost = false;
+    this.events.back?.();
   }
 }
 
