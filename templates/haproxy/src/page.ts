@@ -184,19 +184,7 @@ function routesSection(routes: readonly RouteView[], services: ReadonlyMap<strin
   });
   return html`<section id="routes">
     <h2>URLs</h2>
-    <table>
-      <thead>
-        <tr>
-          <th>URL</th>
-          <th>leads to</th>
-          <th>why</th>
-        </tr>
-      </thead>
-      <tbody>
-        ${rows}
-      </tbody>
-    </table>
-    ${cut(routes.length - rows.length)}
+    ${table(["URL", "leads to", "why"].map(th), rows)} ${cut(routes.length - rows.length)}
   </section>`;
 }
 
@@ -213,18 +201,7 @@ function tcpSection({ tcp }: View, services: ReadonlyMap<string, ServiceView>): 
   });
   return html`<section id="tcp">
     <h2>TCP ports</h2>
-    <table>
-      <thead>
-        <tr>
-          <th>port</th>
-          <th>leads to</th>
-        </tr>
-      </thead>
-      <tbody>
-        ${rows}
-      </tbody>
-    </table>
-    ${cut(tcp.length - rows.length)}
+    ${table(["port", "leads to"].map(th), rows)} ${cut(tcp.length - rows.length)}
   </section>`;
 }
 
@@ -292,19 +269,7 @@ function certificatesSection({ certificates }: View): Html {
   );
   return html`<section id="certificates">
     <h2>Certificates</h2>
-    <table>
-      <thead>
-        <tr>
-          <th>file</th>
-          <th>for</th>
-          <th>expires</th>
-        </tr>
-      </thead>
-      <tbody>
-        ${rows}
-      </tbody>
-    </table>
-    ${cut(certificates.length - rows.length)}
+    ${table(["file", "for", "expires"].map(th), rows)} ${cut(certificates.length - rows.length)}
   </section>`;
 }
 
@@ -323,22 +288,24 @@ function changesSection({ changes }: View): Html {
   );
   return html`<section id="changes">
     <h2>Last changes</h2>
-    <table>
-      <thead>
-        <tr>
-          <th>when</th>
-          <th>how</th>
-          <th>what</th>
-          <th class="number">took</th>
-        </tr>
-      </thead>
-      <tbody>
-        ${rows}
-      </tbody>
-    </table>
+    ${table([...["when", "how", "what"].map(th), html`<th class="number">took</th>`], rows)}
     ${changes.length > rows.length ? html`<p class="note">Older ones: <a href="/routes">/routes</a>.</p>` : undefined}
   </section>`;
 }
+
+const th = (title: string): Html => html`<th>${title}</th>`;
+
+const table = (heads: readonly Html[], rows: readonly Html[]): Html =>
+  html`<table>
+    <thead>
+      <tr>
+        ${heads}
+      </tr>
+    </thead>
+    <tbody>
+      ${rows}
+    </tbody>
+  </table>`;
 
 const cut = (left: number): Html =>
   left > 0
