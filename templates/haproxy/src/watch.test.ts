@@ -311,6 +311,22 @@ test("a list without any node is not believed", async () => {
   expect(watch.catalog()?.instances).toHaveLength(2);
 });
 
+test("an answer that is of no use is not asked for again and again", async () => {
+  const { consul, events } = await started((fake) => {
+    fake.set("catalog/nodes", 7, []);
+  });
+  await sleep(1_500);
+  expect(consul.asked.filter(({ path }) => path === "catalog/nodes").length).toBeLessThan(6);
+  expect(events.doubted).toHaveBeenCalledTimes(1);
+  consul.set("catalog/nodes", 8, [node("n")]);
+  await vi.waitFor(
+    () => {
+      expect(events.back).toHaveBeenCalledTimes(1);
+    },
+    { timeout: 2_000 },
+  );
+});
+
 test("a token that may not see everything is said once", async () => {
   const { events } = await started((consul) => {
     consul.filtered = true;

@@ -277,8 +277,7 @@ export class Watch {
       try {
         const answer = await this.query(path, index, signal);
         if (over()) return;
-        this.answered(path, answer);
-        backoff = firstBackoff;
+        this.answered(answer);
         // Consul asks for exactly this: an index that goes back means another history, so start from the beginning.
         if (answer.index < index) {
           this.events.doubted(`the index of ${path} went back from ${index} to ${answer.index}`);
@@ -288,9 +287,12 @@ export class Watch {
         const unchanged = answer.index === index && index > 0;
         index = Math.max(answer.index, 1);
         this.indexes.set(path, answer.index);
-        if (unchanged) continue;
         const start = performance.now();
-        if (apply(answer.body)) this.events.changed();
+        const different = !unchanged && apply(answer.body);
+        this.recovered(path);
+        backoff = firstBackoff;
+        if (unchanged) continue;
+        if (different) this.events.changed();
         else this.events.advanced?.();
         const busy = answer.parsing + performance.now() - start;
         const hurried = start - lastChange < longestRest;
@@ -346,13 +348,12 @@ export class Watch {
     return index > 0 && isAboutNode(path) ? nodeWait : wait;
   }
 
-  private answered(path: string, { filtered }: Answer): void {
+  private answered({ filtered }: Answer): void {
     this.lastAnswer = Date.now();
     if (filtered && !this.filtered) {
       this.filtered = true;
       this.events.noticed?.(`Consul leaves out what this token may not see. ${tokenAdvice}.`);
     }
-    this.recovered(path);
   }
 
   private recovered(path: string): void {
