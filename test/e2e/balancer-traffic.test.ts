@@ -112,8 +112,11 @@ afterAll(async () => {
   certs.remove();
 });
 
-const ask = (path: string, given: Record<string, string> = {}, more: { localAddress?: string } = {}) =>
-  get(balancer.url + path, { headers: given, ...more });
+const ask = (
+  path: string,
+  given: Record<string, string | string[]> = {},
+  more: { localAddress?: string } = {},
+) => get(balancer.url + path, { headers: given, ...more });
 const seen = async (...args: Parameters<typeof ask>) =>
   JSON.parse((await ask(...args)).body) as Record<string, string>;
 
@@ -165,20 +168,37 @@ describe("X-Forwarded-* and X-Request-ID", () => {
     expect(found["x-request-id"]).toMatch(/^[0-9a-f-]{36}$/);
   });
 
-  test("a request id that could not be one is replaced", async () => {
-    const found = await seen("/headers", { "X-Request-ID": "a b" }, { localAddress: "127.0.0.2" });
+  test.each([
+    ["could not be one", "a b"],
+    ["is two", ["abc-2", 'e "GET /forged HTTP/1.1"']],
+  ])("a request id that %s is replaced", async (_, id) => {
+    const found = await seen("/headers", { "X-Request-ID": id }, { localAddress: "127.0.0.2" });
     expect(found["x-request-id"]).toMatch(/^[0-9a-f-]{36}$/);
+    expect(await balancer.logs()).not.toContain("/forged");
   });
 
   test("spelled otherwise, or named in Connection, they still are ours", async () => {
     const found = await seen("/headers", {
       X_Forwarded_For: "192.0.2.7",
-      X_Forwarded_Proto: "https",
+      "X-Forwarded_For": "192.0.2.7",
+      "X_Forwarded-Proto": "https",
+      "X_Real-IP": "192.0.2.7",
+      "X-Request_ID": "abc-3",
       Connection: "close, X-Forwarded-For, X-Forwarded-Proto",
     });
     expect(Object.keys(found).filter((name) => name.includes("_"))).toEqual([]);
     expect(found["connection"] ?? "").not.toMatch(/x-forwarded/i);
     expect(found).toMatchObject({ "x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "http" });
+  });
+
+  test("in another spelling not even a trusted peer's are kept", async () => {
+    const said = { "X-Forwarded_For": "192.0.2.7", X_Request_ID: "abc-4", "X-Real-IP": "192.0.2.7" };
+    const found = await seen("/headers", said, { localAddress: "127.0.0.2" });
+    expect(JSON.stringify(found)).not.toMatch(/192\.0\.2\.7|abc-4/);
+  });
+
+  test("a wish for another protocol that Connection does not name is none", async () => {
+    expect(await seen("/headers", { Upgrade: "websocket" })).not.toHaveProperty("upgrade");
   });
 
   test("an IPv6 client is named by its address", async () => {

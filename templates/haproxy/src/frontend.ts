@@ -95,22 +95,27 @@ const protocol = (https: Https): string => (https === undefined ? "http" : "%[ss
 
 const badHost = "http-request deny deny_status 400 if { req.hdr(host) -m sub / * }";
 
-/** What only the load balancer can know. With `_`, because CGI and its heirs make no difference. */
-const forwarded = ["X-Forwarded- -m beg", "X_Forwarded_ -m beg"];
-/** What nobody is believed. */
-const unsupported = ["X-Real-IP", "Forwarded"];
+/** HAProxy has header names in lower case. */
+const remove = (headers: string): string => `http-request del-header ^(${headers}) -m reg`;
 
-const remove = (header: string): string => `http-request del-header ${header}`;
+/** What only the load balancer can know. With `_` as well, because CGI and its heirs make no difference. */
+const forwarded = "x[-_](forwarded[-_]|real[-_]ip$|request[-_]id$)|forwarded$";
+/** Of that, what nobody is believed: X-Forwarded-* and X-Request-ID in other spellings, and the rest in any. */
+const unsupported = "x(_forwarded[-_]|-forwarded_|[-_]real[-_]ip$|_request[-_]id$|-request_id$)|forwarded$";
 
-/** A client could have the next proxy drop our headers by naming them in `Connection`. */
+/**
+ * A client could have the next proxy drop our headers by naming them in `Connection`. And a wish for another protocol is
+ * none unless it stands there: RFC 9110, 7.8.
+ */
 const hopByHop = [
+  "http-request del-header Upgrade unless { req.hdr(connection) -i -m str upgrade }",
   "http-request del-header Connection unless { req.hdr(upgrade) -m found }",
   "http-request set-header Connection upgrade if { req.hdr(upgrade) -m found }",
 ];
 
 /** It is never taken from outside. */
 const untrustedHeaders = (https: Https): string[] => [
-  ...[...forwarded, "X-Request-ID", ...unsupported].map(remove),
+  remove(forwarded),
   ...hopByHop,
   badHost,
   "http-request add-header X-Forwarded-For %[src]",
@@ -121,10 +126,10 @@ const untrustedHeaders = (https: Https): string[] => [
 /** Peers that are load balancers themselves have said who the client is; their word is kept and ours added. */
 const trustedHeaders = (trusted: readonly string[], https: Https): string[] => [
   ...trusted.map((network) => `acl trusted src ${network}`),
-  ...forwarded.map((header) => `${remove(header)} unless trusted`),
-  ...unsupported.map(remove),
-  // A request id is repeated in the log, so it has to look like one.
-  "http-request del-header X-Request-ID unless trusted { req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,128}$ }",
+  `${remove(forwarded)} unless trusted`,
+  remove(unsupported),
+  // A request id is repeated in the log, so it has to look like one, and to be one.
+  "http-request del-header X-Request-ID unless { req.fhdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,128}$ } { req.fhdr_cnt(x-request-id) eq 1 }",
   ...hopByHop,
   badHost,
   "http-request set-header X-Request-ID %[unique-id] unless { req.hdr(x-request-id) -m found }",
