@@ -16,7 +16,7 @@ const mostReloads = 10;
 export const errorPages: Readonly<Record<number, string>> = {
   500: "The load balancer failed on this request.",
   502: "The instance that this request went to gave no valid answer.",
-  503: "No healthy instance of this service is available.",
+  503: "No instance of this service can take this request now.",
   504: "The instance that this request went to took too long.",
 };
 
@@ -64,6 +64,8 @@ export function defaultsSections(settings: Settings, options: RenderOptions): st
     `timeout connect ${settings.connectTimeout}`,
     `timeout client ${settings.clientTimeout}`,
     `timeout server ${settings.serverTimeout}`,
+    // For an instance that has as many connections as it may have; the default is the connect timeout.
+    `timeout queue ${settings.serverTimeout}`,
     "timeout check 2s",
     // Websockets and other long-lived connections.
     "timeout tunnel 1h",
