@@ -30,7 +30,7 @@ export interface ServiceOptions {
   /** Whether the service sees paths without its prefix. */
   readonly stripPrefix: boolean;
   readonly balance: Balance;
-  /** Asked with GET, healthy when the answer is 2xx or 3xx. Without it `HEAD /` only has to show that HTTP is spoken. */
+  /** Asked with GET, healthy when the answer is 2xx or 3xx. Without it `HEAD /` must be answered, with anything but a 5xx (501 will do). */
   readonly healthPath?: string;
   /** Milliseconds. */
   readonly timeoutServer?: number;
