@@ -78,9 +78,32 @@ test("an instance that dies without a word is seen to be down", async () => {
     await line.getByText("up", { exact: true }).waitFor();
     stray.stop();
     await line.getByText("down", { exact: true }).waitFor();
+    await line.getByText("refuses connections").waitFor();
     expect(await page.locator("dl.tiles").innerText()).toContain("1 down");
   });
+  const admin = balancer.admin.replace("http://", "--admin=");
+  const explained = await run("explain", "http://localhost/shop", `--consul=${consul.address}`, admin);
+  expect(explained).toContain("goes to one of 2 instances of shop/v1");
+  expect(explained).toMatch(
+    new RegExp(`127.0.0.1:${stray.port} of shop/v1, .*finds it down: refuses connections`),
+  );
   await consul.deregister("shop/v1", stray.port);
+});
+
+test("an instance that answers its health check with an error says so while it waits", async () => {
+  const ill = await Instance.start("ill", (_, response) => {
+    response.statusCode = 500;
+    response.end();
+  });
+  await consul.register("ill", ill.port);
+  await inBrowser(async (page) => {
+    await page.goto(balancer.admin);
+    const line = page.locator('[id="service-ill"] li', { hasText: `:${ill.port}` });
+    await line.getByText("starting", { exact: true }).waitFor();
+    await line.getByText("answers its health check with an error").waitFor();
+  });
+  await consul.deregister("ill", ill.port);
+  ill.stop();
 });
 
 test("what is registered by somebody hostile is shown as text and does nothing", async () => {

@@ -59,8 +59,8 @@ test("complaints are what is a warning or worse", () => {
 });
 
 describe("HAProxy's answers", () => {
-  const state = (op: number, admin: number) =>
-    `1\n# be_id be_name\n4 svc:a 1 10.0.0.1:80 10.0.0.1 ${op} ${admin} 7 100 19 8 2 0 6 0 0 0 - 80 - 0 0 - - 0\n\n`;
+  const state = (op: number, admin: number, check = 1) =>
+    `1\n# be_id be_name\n4 svc:a 1 10.0.0.1:80 10.0.0.1 ${op} ${admin} 7 100 19 ${check} 2 0 6 0 0 0 - 80 - 0 0 - - 0\n\n`;
 
   test.each([
     [2, 0, true, false],
@@ -71,6 +71,16 @@ describe("HAProxy's answers", () => {
     expect(parseServersState(state(op, admin))).toEqual([
       { backend: "svc:a", server: "10.0.0.1:80", up, maintenance, weight: 7 },
     ]);
+  });
+
+  test.each([
+    [0, 8, "refuses connections, or cannot be reached"],
+    [0, 17, "answers its health check with an error"],
+    [0, 1, undefined],
+    [0, 15, undefined],
+    [2, 8, undefined],
+  ])("state %i, check status %i: %s", (op, check, said) => {
+    expect(parseServersState(state(op, 0, check))[0]?.check).toBe(said);
   });
 
   test("a map", () => {

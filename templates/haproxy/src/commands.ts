@@ -90,17 +90,41 @@ export interface ServerState {
   readonly up: boolean;
   readonly maintenance: boolean;
   readonly weight: number;
+  /** What its last health check found, where that is a failure. */
+  readonly check?: string;
 }
+
+/** HAProxy's `enum healthcheck_status` (include/haproxy/check-t.h), the same from 1.5 to 3.4: those that are failures. */
+const failedChecks: Readonly<Record<string, string>> = {
+  4: "requests could not connect",
+  5: "no connection could be made from here",
+  7: "nothing there takes connections in time",
+  8: "refuses connections, or cannot be reached",
+  12: "takes connections and does not answer in time",
+  13: "answers nothing that is HTTP",
+  17: "answers its health check with an error",
+};
 
 /** The answer to `show servers state`. */
 export function parseServersState(answer: string): ServerState[] {
   return answer.split("\n").flatMap((line) => {
     const field = line.split(" ");
-    const [, backend, , server, , operational, admin, weight] = field;
+    const [, backend, , server, , operational, admin, weight, , , status = ""] = field;
     if (field.length < 15 || line.startsWith("#") || backend === undefined || server === undefined) return [];
     // The lowest bits of the administrative state: forced, inherited and configured maintenance.
     const maintenance = (Number(admin) & 0x27) !== 0;
-    return [{ backend, server, up: operational === "2", maintenance, weight: Number(weight) }];
+    const up = operational === "2";
+    const check = up ? undefined : failedChecks[status];
+    return [
+      {
+        backend,
+        server,
+        up,
+        maintenance,
+        weight: Number(weight),
+        ...(check === undefined ? {} : { check }),
+      },
+    ];
   });
 }
 
@@ -134,7 +158,8 @@ export function serverStateFile(
       const alive = up.has(`${name}/${server.name}`);
       const { address, port, weight } = server;
       const health = alive ? "2 0" : "0 0";
-      const check = alive ? "15 3 3" : "8 2 0";
+      // The status of a check: passed, or none made yet.
+      const check = alive ? "15 3 3" : "1 2 0";
       return `0 ${name} 0 ${server.name} ${address} ${health} ${weight} ${weight} 1 ${check} 6 0 0 0 - ${port} - 0 0 - - 0\n`;
     }),
   );

@@ -12,7 +12,8 @@ export interface ConsulService {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-const isFields = (value: unknown): value is Fields =>
+/** An object of JSON. */
+export const isFields = (value: unknown): value is Fields =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 const text = (fields: Fields, name: string): string => {

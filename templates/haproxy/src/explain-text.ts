@@ -9,7 +9,7 @@ const plural = (count: number, what: string): string => `${count} ${what}${count
 
 const field = (name: string, value: string): string => `${name.padEnd(11)}${value}`;
 
-export function explainText({ asked, answer, why, route, targets, related }: Explanation): string[] {
+export function explainText({ asked, answer, why, route, targets, checks, related }: Explanation): string[] {
   const head = `${asked.host === undefined ? "" : `http://${asked.host}`}${asked.path}: ${answer === "proxied" ? "" : `${answer}, `}${why}.`;
   return [
     head,
@@ -34,6 +34,7 @@ export function explainText({ asked, answer, why, route, targets, related }: Exp
               ]),
         ]),
     ...targets.flatMap(target),
+    field("checks", checks),
     ...related.map(({ subject, why: reason }) => field("perhaps", `${plain(subject)}: ${reason}`)),
   ];
 }

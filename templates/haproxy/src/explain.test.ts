@@ -9,10 +9,12 @@ import { catalogs, instance, renderOptions } from "./testing";
 // Thousands of cases take their time on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
+const unknown = { said: "not known" };
+
 function ask(url: string, instances: readonly Instance[], kv: Record<string, string> = {}): Explanation {
   const asked = parseAsked(url);
   if (!asked.ok) throw new Error(asked.error);
-  return explain(asked.value, { instances, kv }, buildRouting({ instances, kv }));
+  return explain(asked.value, { instances, kv }, buildRouting({ instances, kv }), unknown);
 }
 
 const hello = [instance("hello/v1", 1), instance("hello/v2", 2), instance("hello/v2", 3)];
@@ -20,6 +22,7 @@ const hello = [instance("hello/v1", 1), instance("hello/v2", 2), instance("hello
 test.each<[string, Explanation["asked"] | undefined]>([
   ["http://x.org/a/b?c=d#e", { host: "x.org", path: "/a/b" }],
   ["https://X.org:8080", { host: "x.org", path: "/" }],
+  ["http://x.org.:80/a", { host: "x.org", path: "/a" }],
   ["/a", { path: "/a" }],
   ["", undefined],
   ["x.org/a", undefined],
@@ -43,6 +46,7 @@ describe("a request is explained", () => {
       "backend    svc:hello:v2, balance roundrobin",
       "instance   10.0.0.1:2 of hello/v2, weight 100 (hello/v2:2)",
       "instance   10.0.0.1:3 of hello/v2, weight 100 (hello/v2:3)",
+      "checks     not known",
     ]);
   });
 
@@ -99,7 +103,7 @@ describe("the header X-Version", () => {
     const asked = parseAsked(url);
     if (!asked.ok) throw new Error(asked.error);
     const catalog = { instances, kv: {} };
-    return explain({ ...asked.value, version }, catalog, buildRouting(catalog));
+    return explain({ ...asked.value, version }, catalog, buildRouting(catalog), unknown);
   };
   test("chooses a version, with the prefix of the route that was found", () => {
     expect(withVersion("v1")).toMatchObject({
@@ -114,7 +118,10 @@ describe("the header X-Version", () => {
     expect(withVersion("v1", "/hello/x", mixed).route?.seen).toBe("/hello/x");
     expect(withVersion("v2", "/hello/x", mixed).route?.seen).toBe("/x");
   });
-  test.each(["v7", "latest", "v1\n"])("%j is no version: 404", (version) => {
+  test.each(["v9,v1", "v9, v1"])("%j: the last of several counts, as for HAProxy", (version) => {
+    expect(withVersion(version).targets[0]?.service).toBe("hello/v1");
+  });
+  test.each(["v7", "latest", "", "v1,v7"])("%j is no version: 404", (version) => {
     expect(withVersion(version).answer).toBe(404);
   });
   test("means nothing where the path names the version", () => {
@@ -123,6 +130,17 @@ describe("the header X-Version", () => {
 });
 
 describe("what is not answered is explained", () => {
+  test.each(["/hello/v9", "/hello/v9/x", "/hello/%76%31", "/hello/%761/x"])(
+    "404: %s names a version that is not there, and another never answers for it",
+    (path) => {
+      expect(ask(path, hello)).toMatchObject({ answer: 404, route: { url: "/hello" } });
+    },
+  );
+
+  test("what is no escape is not decoded, and so no version", () => {
+    expect(ask("/hello/%761%", hello).targets[0]?.service).toBe("hello/v2");
+  });
+
   test("503: nobody is healthy", () => {
     const found = ask("/a", [instance("a", 1, { healthy: false })]);
     expect(found).toMatchObject({ answer: 503, why: "no instance of a takes requests" });
@@ -170,7 +188,12 @@ test("what is explained is what HAProxy looks up, and is printed inertly", () =>
       (catalog, parts, host) => {
         const routing = buildRouting(catalog);
         const path = `/${parts.join("/")}`;
-        const explanation = explain({ path, ...(host === undefined ? {} : { host }) }, catalog, routing);
+        const explanation = explain(
+          { path, ...(host === undefined ? {} : { host }) },
+          catalog,
+          routing,
+          unknown,
+        );
         // map_beg: the longest key that the looked-up text begins with; first with the host, then with *.
         const keys = [...render(routing, renderOptions).maps["routes.map"].keys()];
         const longest = (text: string) =>

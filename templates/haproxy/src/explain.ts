@@ -10,6 +10,7 @@ import {
   type Route,
   type Routing,
 } from "../../../model/routes";
+import type { Live, LiveInstance } from "./live";
 
 export interface Asked {
   /** As the browser sends it; undefined: one that no route asks for. */
@@ -17,6 +18,12 @@ export interface Asked {
   readonly path: string;
   /** The header X-Version. */
   readonly version?: string;
+}
+
+export interface Checks {
+  /** Where they were asked for, and whether they were had. */
+  readonly said: string;
+  readonly live?: Live;
 }
 
 export interface LeftOut {
@@ -62,6 +69,8 @@ export interface Explanation {
     readonly prefix?: string;
   };
   readonly targets: readonly TargetExplained[];
+  /** Whether the load balancer's own health checks are taken into account. */
+  readonly checks: string;
   /** What may have been meant and is not routed: registrations, or routes of other hosts. */
   readonly related: readonly { readonly subject: string; readonly why: string }[];
 }
@@ -74,13 +83,13 @@ export function parseAsked(value: string): Parsed<Asked> {
   const [, authority, path = "/"] = match ?? [];
   if (match === null || value === "")
     return refuse("is not a URL like http://host/path, or a path like /hello");
-  const host = authority?.split(":")[0]?.toLowerCase();
+  const host = authority?.split(":")[0]?.replace(/\.+$/, "").toLowerCase();
   return ok({ ...(host === undefined ? {} : { host }), path });
 }
 
 const shownRelated = 5;
 
-export function explain(asked: Asked, catalog: Catalog, routing: Routing): Explanation {
+export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks: Checks): Explanation {
   const matching = matches(asked, routing);
   const [route, ...shorter] = matching;
   if (route === undefined)
@@ -89,13 +98,21 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing): Expla
       answer: 404,
       why: `no route matches ${asked.host ?? "any host"} and ${asked.path}`,
       targets: [],
+      checks: checks.said,
       related: related(asked, catalog, routing),
     };
   const versions = versionsOf(route, routing);
-  const named = /^\/(v[0-9]+)(?=\/|$)/.exec(asked.path.slice(route.path.length))?.[1] ?? asked.version;
+  const inPath = versionInPath(asked, route);
+  // Of several values of a header, HAProxy takes the last.
+  const inHeader = asked.version?.split(",").at(-1)?.trim();
+  const named = inPath ?? inHeader;
   // A version in the path has a route of its own, were it there; one in the header leads to that route.
   const chosen =
-    route.versionsOf === undefined || named === undefined ? route : versionRoute(asked, route, routing);
+    route.versionsOf === undefined || named === undefined
+      ? route
+      : inPath === undefined
+        ? versionRoute(named, route, routing)
+        : undefined;
   // Each version says itself whether its prefix is taken off.
   const { stripPrefix } = chosen ?? route;
   const prefix = stripPrefix && route.path !== "/" ? asked.path.slice(0, route.path.length) : undefined;
@@ -116,9 +133,10 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing): Expla
       why: `${route.versionsOf ?? ""} has no version ${show(named ?? "")} with a route, and another never answers for it`,
       route: explained,
       targets: [],
+      checks: checks.said,
       related: related(asked, catalog, routing),
     };
-  const targets = chosen.targets.map((target) => explainTarget(target, catalog, routing));
+  const targets = chosen.targets.map((target) => explainTarget(target, catalog, routing, checks.live));
   const serving = (target: TargetExplained) => target.instances.filter(({ but }) => but === undefined).length;
   const count = targets.reduce((sum, target) => sum + serving(target), 0);
   const names = chosen.targets.map(({ service }) => service).join(" or ");
@@ -131,13 +149,22 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing): Expla
         : `no instance of ${names || "the versions that are set"} takes requests`,
     route: explained,
     targets,
+    checks: checks.said,
     related: [],
   };
 }
 
-/** The own route of the version that the header asks for; the version in a path that found none is not there. */
-function versionRoute({ path, version }: Asked, route: Route, routing: Routing): Route | undefined {
-  if (version === undefined || /^\/v[0-9]+(\/|$)/.test(path.slice(route.path.length))) return undefined;
+/** The version that the path goes on with, escaped or not. */
+function versionInPath({ path }: Asked, route: Route): string | undefined {
+  const rest = path.slice(route.path.length);
+  // What is not an escape is none for HAProxy either, and then it decodes nothing.
+  if (/%(?![0-9A-Fa-f]{2})/.test(rest)) return undefined;
+  const decoded = rest.replace(/%(..)/g, (_, code: string) => String.fromCharCode(parseInt(code, 16)));
+  return /^\/(v[0-9]+)(?=\/|$)/.exec(decoded)?.[1];
+}
+
+/** The own route of the version that the header asks for. */
+function versionRoute(version: string, route: Route, routing: Routing): Route | undefined {
   if (!/^v[0-9]{1,9}$/.test(version)) return undefined;
   return routing.routes.find((each) => each.host === route.host && each.path === `${route.path}/${version}`);
 }
@@ -170,6 +197,7 @@ function explainTarget(
   { service, backend: name, share }: Route["targets"][number],
   catalog: Catalog,
   routing: Routing,
+  live: Live | undefined,
 ): TargetExplained {
   const backend = routing.backends.find((each) => each.service === service);
   const among = new Set(backend?.servers.flatMap(({ ids }) => ids));
@@ -178,12 +206,14 @@ function explainTarget(
     backend: name,
     share,
     balance: backend?.options.balance ?? "roundrobin",
-    instances: (backend?.servers ?? []).map(({ ids, address, port, weight }) => ({
-      ids,
-      address: `${address}:${port}`,
-      weight,
-      ...(weight === 0 && { but: "its weight is 0: set SERVICE_WEIGHT, from 1 to 256, or remove it" }),
-    })),
+    instances: (backend?.servers ?? []).map(({ ids, address: host, port, weight }) => {
+      const address = `${host}:${port}`;
+      const but =
+        weight === 0
+          ? "its weight is 0: set SERVICE_WEIGHT, from 1 to 256, or remove it"
+          : whyUnchecked(live?.instances.get(`${service} ${address}`));
+      return { ids, address, weight, ...(but === undefined ? {} : { but }) };
+    }),
     leftOut: catalog.instances
       .filter((instance) => instance.service === service && !among.has(instance.id))
       .map((instance) => ({
@@ -193,6 +223,15 @@ function explainTarget(
         why: whyNot(instance, routing),
       })),
   };
+}
+
+/** Why an instance that Consul calls healthy takes no requests. */
+function whyUnchecked(instance: LiveInstance | undefined): string | undefined {
+  if (instance === undefined || instance.state === "up") return undefined;
+  const why = instance.check === undefined ? "" : `: ${instance.check}`;
+  return instance.state === "down"
+    ? `the load balancer finds it down${why}`
+    : `it has not passed a health check of the load balancer yet${why}`;
 }
 
 /** Why an instance takes no requests, by asking what would be routed if there were no other. */

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Catalog, Instance } from "../../../model/routes";
+import type { Live, LiveInstance } from "./live";
 import { parseCommand, runCommand, type Surroundings } from "./inspect";
 import { formatSnapshot, parseSnapshot } from "./snapshot";
 import { instance, renderOptions } from "./testing";
@@ -24,13 +25,17 @@ const around: Surroundings = {
   routing: { reservedPorts: new Map([[80, "the load balancer's HTTP frontend"]]) },
   render: renderOptions,
   catalog: () => Promise.resolve(catalog(instance("b", 2), instance("a", 1))),
+  admin: "127.0.0.1:8404",
+  live: () => Promise.resolve(undefined),
 };
 
-function run(...argv: string[]): Promise<string> {
+function runIn(surroundings: Surroundings, ...argv: string[]): Promise<string> {
   const command = parseCommand(argv);
   if (command === undefined) throw new Error("not a command");
-  return runCommand(command, around);
+  return runCommand(command, surroundings);
 }
+
+const run = (...argv: string[]): Promise<string> => runIn(around, ...argv);
 
 test.each<[string[], unknown]>([
   [["--dry"], undefined],
@@ -62,6 +67,40 @@ describe("explain", () => {
       answer: "proxied",
       targets: [{ service: "c", instances: [{ address: "10.0.0.1:3" }] }],
     });
+  });
+
+  test("knows what the load balancer's own checks say, where one runs", async () => {
+    const live: Live = {
+      instances: new Map<string, LiveInstance>([
+        ["shop/v1 10.0.0.1:1", { state: "up" }],
+        ["shop/v2 10.0.0.1:2", { state: "down", check: "refuses connections, or cannot be reached" }],
+        ["shop/v3 10.0.0.1:3", { state: "starting" }],
+      ]),
+      held: 2,
+    };
+    const shop = {
+      ...around,
+      catalog: () =>
+        Promise.resolve(
+          catalog(instance("shop/v1", 1), instance("shop/v2", 2), instance("shop/v3", 3), instance("new", 4)),
+        ),
+    };
+    const beside = { ...shop, live: () => Promise.resolve(live) };
+    expect(await runIn(shop, "explain", "/shop")).toMatch(/^\/shop: goes to the instance of shop\/v3\.$/m);
+    const explained = await runIn(beside, "explain", "/shop");
+    expect(explained).toMatch(/^\/shop: goes to the instance of shop\/v1\.$/m);
+    expect(explained).toMatch(/^checks {5}as the load balancer at 127\.0\.0\.1:8404 says; it keeps 2 /m);
+    expect(await runIn(beside, "explain", "/shop/v2")).toMatch(
+      /: 503, .*finds it down: refuses connections, or cannot be reached/s,
+    );
+    expect(await runIn(beside, "explain", "/shop/v3")).toMatch(
+      /: 503, .*has not passed a health check .* yet /s,
+    );
+    expect(await runIn(beside, "explain", "/new")).toContain("goes to the instance of new.");
+  });
+
+  test("says so where no load balancer runs", async () => {
+    expect(await run("explain", "/a")).toMatch(/^checks {5}not known, .*127\.0\.0\.1:8404/m);
   });
 
   test.each([

@@ -8,6 +8,7 @@ import { buildRouting, compare, type Catalog, type RoutingOptions } from "../../
 import { explain, parseAsked } from "./explain";
 import { explainText } from "./explain-text";
 import { forecast } from "./forecast";
+import { checksOf, type Live } from "./live";
 import { usage, UsageError } from "./options";
 import type { RenderOptions } from "./render";
 import { formatSnapshot, parseSnapshot } from "./snapshot";
@@ -61,6 +62,9 @@ export interface Surroundings {
   readonly render: RenderOptions;
   /** What Consul has. */
   readonly catalog: () => Promise<Catalog>;
+  /** Where a load balancer may run, and what it says. */
+  readonly admin: string;
+  readonly live: () => Promise<Live | undefined>;
 }
 
 /** What the command prints. */
@@ -80,10 +84,28 @@ async function explainCommand(command: Command, around: Surroundings): Promise<s
   const [url = ""] = words;
   const asked = parseAsked(url);
   if (!asked.ok) throw new UsageError(`${show(url)} ${asked.error}.`);
-  const catalog = snapshot === undefined ? await around.catalog() : await readCatalog(snapshot);
+  const now = snapshot === undefined;
+  const [catalog, live] = await Promise.all([
+    now ? around.catalog() : readCatalog(snapshot),
+    now ? around.live() : undefined,
+  ]);
+  const registered = buildRouting(catalog, around.routing);
+  const routing =
+    live === undefined
+      ? registered
+      : buildRouting(catalog, { ...around.routing, ...checksOf(registered, live) });
   const request = { ...asked.value, ...(version === undefined ? {} : { version }) };
-  const explanation = explain(request, catalog, buildRouting(catalog, around.routing));
+  const checks = { said: now ? saidOf(live, around.admin) : "a snapshot has none", ...(live && { live }) };
+  const explanation = explain(request, catalog, routing, checks);
   return json ? toJson(explanation) : toLines(explainText(explanation));
+}
+
+function saidOf(live: Live | undefined, admin: string): string {
+  if (live === undefined)
+    return `not known, only what Consul says: no load balancer answers at ${admin} (--admin, ADMIN_PORT)`;
+  const held =
+    live.held === 0 ? "" : `; it keeps ${live.held} that Consul has dropped, which are not among these`;
+  return `as the load balancer at ${admin} says${held}`;
 }
 
 async function diffCommand(

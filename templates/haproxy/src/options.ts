@@ -42,7 +42,7 @@ export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-por
        switchyard-haproxy diff FILE FILE [--json]
 
   explain       says what happens to a request, by which route, and why an instance is not among those that get it.
-                --version stands for the header X-Version.
+                --version stands for the header X-Version. Health checks are those of the load balancer at --admin.
   snapshot      prints what Consul has, for --snapshot and diff. A FILE of - is the standard input.
   diff          says what changes between two snapshots, and what it takes: operations at run time, or a reload.
   --consul      Consul's HTTP address (CONSUL_HTTP_ADDR; 127.0.0.1:8500), with https:// for TLS; several with commas are

@@ -232,10 +232,10 @@ function servicesSection(services: readonly ServiceView[]): Html {
   </section>`;
 }
 
-function instance({ ids, address, weight, state, held }: InstanceView): Html {
+function instance({ ids, address, weight, state, check, held }: InstanceView): Html {
   return html`<li class="${state}" title="${ids.map(plain).join(", ")}">
     <code>${address}</code>
-    ${badge(state, state)}${held === true ? html` ${badge("starting", "held")}` : undefined}${weight === 100 ? undefined : html` <span class="note">weight ${weight}${weight === 0 ? ": no new requests" : undefined}</span>`}
+    ${badge(state, state)}${held === true ? html` ${badge("starting", "held")}` : undefined}${weight === 100 ? undefined : html` <span class="note">weight ${weight}${weight === 0 ? ": no new requests" : undefined}</span>`}${check === undefined ? undefined : html` <span class="note">${check}</span>`}
   </li>`;
 }
 

@@ -1,5 +1,6 @@
 /** The last good catalog on disk: what is served when Consul cannot be asked at the start. */
 import type { Catalog, Instance } from "../../../model/routes";
+import { isFields } from "./decode";
 import { readIfThere, writeWhole } from "./files";
 
 const format = 1;
@@ -24,20 +25,17 @@ export function parseSnapshot(content: string): Catalog | undefined {
   } catch {
     return undefined;
   }
-  if (!isRecord(parsed) || parsed["format"] !== format) return undefined;
+  if (!isFields(parsed) || parsed["format"] !== format) return undefined;
   const { instances, kv } = parsed;
   if (!Array.isArray(instances) || !instances.every(isInstance) || !isTextRecord(kv)) return undefined;
   return { instances, kv };
 }
 
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 const isTextRecord = (value: unknown): value is Record<string, string> =>
-  isRecord(value) && Object.values(value).every((each) => typeof each === "string");
+  isFields(value) && Object.values(value).every((each) => typeof each === "string");
 
 const isInstance = (value: unknown): value is Instance =>
-  isRecord(value) &&
+  isFields(value) &&
   ["service", "id", "node", "address"].every((key) => typeof value[key] === "string") &&
   typeof value["port"] === "number" &&
   typeof value["healthy"] === "boolean" &&

@@ -29,7 +29,7 @@ export interface ViewInput {
 }
 
 /**
- * `starting`: has not answered yet; `down`: has answered before; `leaving`: takes no new requests and goes when its last
+ * `starting`: has not passed a health check yet; `down`: has passed one before; `leaving`: takes no new requests and goes when its last
  * connection ends; `unknown`: HAProxy does not say.
  */
 export type InstanceState = "up" | "down" | "starting" | "leaving" | "unknown";
@@ -39,6 +39,8 @@ export interface InstanceView {
   readonly address: string;
   readonly weight: number;
   readonly state: InstanceState;
+  /** Why it is `down` or still `starting`: what its last health check found. */
+  readonly check?: string;
   /** Consul has dropped it in a suspicious way; it keeps its traffic for a while. */
   readonly held?: true;
 }
@@ -175,11 +177,14 @@ function instances(
   const wanted = new Set(backend.servers.map(({ name }) => name));
   const serving = backend.servers.map((server): InstanceView => {
     const address = `${server.address}:${server.port}`;
+    const found = live.get(server.name);
+    const state = stateOf(found, proven.has(`${backend.name}/${server.name}`));
     return {
       ids: server.ids,
       address,
       weight: server.weight,
-      state: stateOf(live.get(server.name), proven.has(`${backend.name}/${server.name}`)),
+      state,
+      ...((state === "down" || state === "starting") && found?.check !== undefined && { check: found.check }),
       ...(heldAt.has(`${backend.service} ${address}`) && { held: true }),
     };
   });
