@@ -201,6 +201,22 @@ describe("X-Forwarded-* and X-Request-ID", () => {
     expect(await seen("/headers", { Upgrade: "websocket" })).not.toHaveProperty("upgrade");
   });
 
+  test("no connection becomes HTTP/2 behind the load balancer's back", async () => {
+    const found = await seen("/headers", {
+      Connection: "Upgrade, HTTP2-Settings",
+      Upgrade: "h2c",
+      "HTTP2-Settings": "AAMAAABkAAQAAP__",
+    });
+    expect(Object.keys(found)).not.toContain("upgrade");
+    expect(Object.keys(found)).not.toContain("http2-settings");
+  });
+
+  test("what is between client and load balancer stays there", async () => {
+    const own = { "Keep-Alive": "timeout=5", "Proxy-Connection": "keep-alive", Proxy: "http://192.0.2.7" };
+    for (const localAddress of ["127.0.0.1", "127.0.0.2"])
+      expect(JSON.stringify(await seen("/headers", own, { localAddress }))).not.toMatch(/keep-alive|proxy/i);
+  });
+
   test("an IPv6 client is named by its address", async () => {
     const { body } = await get(`http://[::1]:${port}/headers`);
     expect(JSON.parse(body)).toMatchObject({ "x-forwarded-for": "::1" });
@@ -251,8 +267,14 @@ describe("paths", () => {
     ["a host with a closing dot is the same", { Host: "shop.test." }, 200],
     ["a host that is a pattern or a path is none", { Host: "*" }, 400],
     ["a host that is a pattern or a path is none", { Host: "shop.test/hello" }, 400],
+    ["a host that is longer than any name is none", { Host: "x".repeat(261) }, 400],
+    ["a host may be as long as a name can be", { Host: `${"x".repeat(253)}:65535` }, 404],
   ])("%s: %j", async (_, headers, expected) => {
     expect(await status("/", headers)).toBe(expected);
+  });
+
+  test("what is refused for its host is told so as JSON", async () => {
+    expect(await raw("/", { Host: "*" })).toContain('{"status":400,"error":"This request names no host');
   });
 });
 

@@ -93,15 +93,19 @@ type Https = RenderOptions["https"];
 
 const protocol = (https: Https): string => (https === undefined ? "http" : "%[ssl_fc,iif(https,http)]");
 
-const badHost = "http-request deny deny_status 400 if { req.hdr(host) -m sub / * }";
+/** A pattern, a path, or longer than any name with a port (RFC 1035, 2.3.4): what is said of it must fit the request's buffer. */
+const badHost =
+  "http-request deny deny_status 400 if { req.hdr(host) -m sub / * } || { req.hdr(host) -m len gt 260 }";
 
 /** HAProxy has header names in lower case. */
 const remove = (headers: string): string => `http-request del-header ^(${headers}) -m reg`;
 
-/** What only the load balancer can know. With `_` as well, because CGI and its heirs make no difference. */
-const forwarded = "x[-_](forwarded[-_]|real[-_]ip$|request[-_]id$)|forwarded$";
+/** What is between a client and us (RFC 9110, 7.6.1), and `Proxy`, which CGI takes for its own setting (CVE-2016-5385). */
+const unforwarded = "keep-alive$|http2-settings$|proxy(-connection)?$";
+/** And what only the load balancer can know. With `_` as well, because CGI and its heirs make no difference. */
+const forwarded = `x[-_](forwarded[-_]|real[-_]ip$|request[-_]id$)|forwarded$|${unforwarded}`;
 /** Of that, what nobody is believed: X-Forwarded-* and X-Request-ID in other spellings, and the rest in any. */
-const unsupported = "x(_forwarded[-_]|-forwarded_|[-_]real[-_]ip$|_request[-_]id$|-request_id$)|forwarded$";
+const unsupported = `x(_forwarded[-_]|-forwarded_|[-_]real[-_]ip$|_request[-_]id$|-request_id$)|forwarded$|${unforwarded}`;
 
 /**
  * A client could have the next proxy drop our headers by naming them in `Connection`. And a wish for another protocol is

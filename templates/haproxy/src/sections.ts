@@ -1,4 +1,5 @@
 /** The sections of the configuration that do not depend on services. */
+import { STATUS_CODES } from "node:http";
 import type { Settings } from "../../../model/settings";
 import type { RenderOptions } from "./render";
 import { countersFile } from "./counters";
@@ -14,6 +15,7 @@ const mostReloads = 10;
 
 /** Answers that HAProxy makes itself, by status. */
 export const errorPages: Readonly<Record<number, string>> = {
+  400: "This request names no host that there could be.",
   500: "The load balancer failed on this request.",
   502: "The instance that this request went to gave no valid answer.",
   503: "No instance of this service can take this request now.",
@@ -25,7 +27,7 @@ export const errorPageName = (status: number | string): string => `${status}.htt
 export function errorPage(status: number, message: string): string {
   const body = `${JSON.stringify({ status, error: message })}\n`;
   return [
-    `HTTP/1.1 ${status} Error`,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Error"}`,
     "Content-Type: application/json",
     "Cache-Control: no-store",
     `Content-Length: ${Buffer.byteLength(body)}`,
