@@ -50,6 +50,8 @@ interface Contender {
   readonly container: Container;
   readonly port: number;
   readonly script: string;
+  /** Whether it stands still until its turn. Not Switchyard: the checks that are due meanwhile would all come at once. */
+  readonly stilled: boolean;
   readonly bursts: Measured[];
 }
 
@@ -120,10 +122,7 @@ function starts(registry: Registry, size: number): Map<string, Start> {
   return found;
 }
 
-/**
- * Starts them one after the other, each until it routes, and stills each until its turn; but not Switchyard: the checks
- * that are due meanwhile would all come at once.
- */
+/** Starts them one after the other, each until it routes. */
 async function startAll(registry: Registry, size: number, firstPort: number): Promise<Contender[]> {
   const routes = routesOf(size);
   const script = join(files, `routes-${size}.lua`);
@@ -140,21 +139,22 @@ async function startAll(registry: Registry, size: number, firstPort: number): Pr
       continue;
     }
     await sleep(2_000);
-    if (name !== own) await container.pause();
-    contenders.push({ name, container, port, script, bursts: [] });
+    const stilled = name !== own;
+    if (stilled) await container.pause();
+    contenders.push({ name, container, port, script, stilled, bursts: [] });
   }
   return contenders;
 }
 
 async function turn(contender: Contender): Promise<void> {
-  const { name, container, port, script, bursts } = contender;
-  if (name !== own) await container.resume();
+  const { container, port, script, stilled, bursts } = contender;
+  if (stilled) await container.resume();
   try {
     await sleep(500);
     await wrk(`http://127.0.0.1:${port}`, script, { core: loadCore, seconds: 1 });
     bursts.push(await burstOf(contender, seconds));
   } finally {
-    if (name !== own) await container.pause();
+    if (stilled) await container.pause();
   }
 }
 
