@@ -133,6 +133,23 @@ describe("quarantine", () => {
     expect(quarantined(routing).map(({ subject }) => subject)).toEqual(["d", "z"]);
   });
 
+  test("of the one that wants the name of versions, however old it is", () => {
+    const routing = route([
+      instance("a", { meta: { path: "/shop" }, createIndex: 1 }),
+      instance("b", { meta: { path: "/shop", host: "x.org" } }),
+      instance("shop/v1", { createIndex: 9 }),
+      instance("shop/v2", { createIndex: 9 }),
+    ]);
+    expect(urls(routing)).toContain("/shop -> shop/v2 (newest version with healthy instances)");
+    expect(urls(routing)).toContain("x.org/shop -> b");
+    expect(quarantined(routing)).toEqual([
+      expect.objectContaining({
+        subject: "a",
+        message: expect.stringContaining("wants /shop, which a version of shop already has") as string,
+      }),
+    ]);
+  });
+
   test("of the one that was registered later, whatever its name", () => {
     const path = { meta: { path: "/x" } };
     const port = { tags: ["tcp"], meta: { tcp_port: "25" } };

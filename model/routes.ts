@@ -6,7 +6,7 @@ import { agree, claimedSince, type Member } from "./agree";
 import { parseOptions, type ServiceOptions } from "./meta";
 import { backendName, parseAddress, parseServiceName, serverName, show } from "./names";
 import { readSettings, type Settings } from "./settings";
-import { chooseVersions, readPins, type Asked, type Pins } from "./versions";
+import { chooseVersions, findFamilies, readPins, type Asked, type Families, type Pins } from "./versions";
 
 /** An instance as Consul has it; nothing in it can be trusted. */
 export interface Instance {
@@ -149,20 +149,24 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
   const tcp = new Map<number, TcpPort>();
   const candidates = [...services].map(([service, members]) => candidate(service, members));
   for (const each of candidates) problems.push(...each.problems);
+  // Services that are called by what they want come first, so the versions are all there before others want their path.
+  let families: Families | undefined;
   for (const backend of candidates.map((each) => each.backend).sort(byClaim)) {
     const { service } = backend;
+    if (isForeign(backend)) families ??= findFamilies(backends);
     const refused = options.refused?.get(service);
     const conflict =
       refused !== undefined
         ? `Service ${service} is refused by HAProxy: ${refused}. It is tried again when its registration changes.`
         : backend.options.kind === "tcp"
           ? claimPort(backend, tcp, options.reservedPorts)
-          : claimRoute(backend, routes);
+          : claimRoute(backend, routes, families);
     if (conflict === undefined) backends.push(backend);
     else problems.push({ level: "quarantined", subject: service, message: conflict });
   }
 
-  const versions = chooseVersions(backends, routes, catalog.kv, pins, options);
+  families ??= findFamilies(backends);
+  const versions = chooseVersions(families, routes, catalog.kv, pins, options);
   problems.push(...versions.problems);
   return {
     settings: read.settings,
@@ -283,23 +287,34 @@ function toBackend(service: string, members: readonly Member[], problems: Proble
   };
 }
 
+/** Whether it wants another path than that of its name. */
+const isForeign = ({ service, options }: Backend): boolean =>
+  options.path !== undefined && options.path !== `/${service}`;
+
 /**
- * A service comes to its own name before others that ask for that path. Apart from that, whoever was registered first has
- * what two want, so that a newcomer takes nothing away; every load balancer sees the same order.
+ * A service comes to its own name, and versions to the one that they share, before others that ask for that path. Apart from
+ * that, whoever was registered first has what two want, so that a newcomer takes nothing away; every load balancer sees the
+ * same order.
  */
 function byClaim(a: Backend, b: Backend): number {
-  const foreign = ({ service, options }: Backend) =>
-    options.path !== undefined && options.path !== `/${service}`;
   return (
-    Number(foreign(a)) - Number(foreign(b)) ||
+    Number(isForeign(a)) - Number(isForeign(b)) ||
     Number(a.since > b.since) - Number(a.since < b.since) ||
     compare(a.service, b.service)
   );
 }
 
-function claimRoute(backend: Backend, routes: Map<string, Route>): string | undefined {
+/** `families` are those whose route it does not get. */
+function claimRoute(
+  backend: Backend,
+  routes: Map<string, Route>,
+  families: Families = new Map(),
+): string | undefined {
   const { key, route } = ownRoute(backend);
-  const owner = routes.get(key)?.targets[0]?.service;
+  const [version] = families.get(key) ?? [];
+  const owner =
+    routes.get(key)?.targets[0]?.service ??
+    (version === undefined ? undefined : `a version of ${version.base}`);
   if (owner !== undefined)
     return `Service ${backend.service} wants ${routeUrl(route)}, which ${owner} already has: give one of them another SERVICE_PATH, SERVICE_HOST or SERVICE_NAME.`;
   routes.set(key, route);

@@ -33,11 +33,15 @@ export function readPins(values: Readonly<Record<string, string>>, lastGood: Pin
   return pins;
 }
 
+/** The versions of each service, by the key of the route that they share. */
+export type Families = ReadonlyMap<string, readonly Member[]>;
+
 interface Member {
   /** Of the family, in the map of routes. */
   readonly key: string;
   readonly kvKey: string;
   readonly host: string | undefined;
+  /** What they are versions of. */
   readonly base: string;
   readonly number: number;
   readonly backend: Backend;
@@ -59,7 +63,7 @@ const memberships = new WeakMap<Backend, { readonly member: Member | undefined }
 const choices = new WeakMap<Backend, Chosen & { readonly of: readonly unknown[] }>();
 
 export function chooseVersions(
-  backends: readonly Backend[],
+  families: Families,
   taken: ReadonlyMap<string, Route>,
   values: Readonly<Record<string, string>>,
   pins: Pins,
@@ -68,8 +72,8 @@ export function chooseVersions(
   const routes: Route[] = [];
   const problems: Problem[] = [];
   const ready = readiness(asked);
-  for (const [key, members] of families(backends)) {
-    // A service that is literally called so, or has asked for this path, comes first.
+  for (const [key, members] of families) {
+    // A service that is literally called so comes first.
     if (taken.has(key)) continue;
     const [first] = members;
     if (first === undefined) continue;
@@ -132,12 +136,12 @@ function choose(
 
 /** Backends that others are versions of the same as: what is known of them decides which one answers. */
 export const rivals = (backends: readonly Backend[]): Backend[] =>
-  [...families(backends).values()].flatMap((members) =>
+  [...findFamilies(backends).values()].flatMap((members) =>
     members.length < 2 ? [] : members.map(({ backend }) => backend),
   );
 
 /** Services with a path of their own have left their name, and with it their versions. */
-function families(backends: readonly Backend[]): Map<string, Member[]> {
+export function findFamilies(backends: readonly Backend[]): Families {
   const found = new Map<string, Member[]>();
   for (const backend of backends) {
     const known = memberships.get(backend) ?? { member: toMember(backend) };
