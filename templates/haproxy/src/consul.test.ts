@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { makeCertificate } from "../../../test/e2e/certificates";
-import { Consul } from "./consul";
+import { Consul, TooLarge } from "./consul";
 import { readConsulOptions, type ConsulOptions } from "./consul-options";
 
 const servers: Server[] = [];
@@ -184,6 +184,23 @@ test.each(["http", "https"])("a Consul whose machine has gone is noticed by TCP,
   consul.query("catalog/node-services/n", 1, 600, signal).catch(() => undefined);
   const keepAlive = "02";
   await expect.poll(() => timers(port)).toEqual([keepAlive]);
+});
+
+test("an answer that is too large is read no further, and the same address stays", async () => {
+  let asked = 0;
+  const a = await fake((_, response) => {
+    asked++;
+    const chunk = Buffer.alloc(1024 * 1024, " ");
+    const write = () => {
+      while (!response.destroyed && response.write(chunk));
+      response.once("drain", write);
+    };
+    write();
+  });
+  const consul = client([a, await fake(good)]);
+  await expect(ask(consul)).rejects.toThrow(TooLarge);
+  await expect(ask(consul)).rejects.toThrow("more than 64 MiB");
+  expect(asked).toBe(2);
 });
 
 test("a refusal is an answer: the same address stays", async () => {

@@ -27,20 +27,27 @@ export class Refusal extends Error {
 /** There was no answer, or not all of it. */
 export class Unanswered extends Error {}
 
-const maxBody = 128 * 1024 * 1024;
+/** It was more than is read. */
+export class TooLarge extends Error {}
+
+/** 60,000 services of a node, or 10,000 checks that are not passing, each with the 4 KiB that Consul keeps of what it says. */
+const maxBody = 64 * 1024 * 1024;
 /** Consul adds up to a sixteenth to the wait; what takes longer than this is lost. */
 const slack = 10_000;
 /** Milliseconds, then one a second for ten: a Consul whose machine is gone, or the way to it, is noticed by TCP. */
 const keepAlive = 5_000;
-/** Consul lets a client have 200 in all. Where there are more nodes, their queries take turns. */
-export const nodeConnections = 130;
+/**
+ * Consul lets a client have 200 in all, among them for a while those of the process before this one. Where there are more
+ * nodes, their queries take turns.
+ */
+export const nodeConnections = 90;
 const otherConnections = 20;
 
 const nodeServices = "catalog/node-services/";
 /** Half a character cannot be encoded; Consul itself puts U+FFFD in its place. */
 export const nodePath = (node: string): string =>
   nodeServices + encodeURIComponent(node.replaceAll(/\p{Cs}/gu, "\ufffd"));
-export const isAboutNode = (path: string): boolean => path.startsWith(nodeServices);
+const isAboutNode = (path: string): boolean => path.startsWith(nodeServices);
 
 interface Link {
   readonly address: ConsulAddress;
@@ -111,7 +118,9 @@ export class Consul {
    */
   private async failed(opening: Promise<Link>, error: unknown): Promise<void> {
     const elsewhere = this.options.addresses.length > 1;
-    if (this.link !== opening || (error instanceof Refusal && (error.status < 500 || !elsewhere))) return;
+    const answered =
+      error instanceof TooLarge || (error instanceof Refusal && (error.status < 500 || !elsewhere));
+    if (this.link !== opening || answered) return;
     this.link = undefined;
     if (elsewhere) this.next++;
     await opening.then(
@@ -181,7 +190,8 @@ function ask(
     };
     const fail = (error: unknown) => {
       end(() => {
-        reject(new Unanswered(`Consul at ${at} cannot be asked for ${path}: ${reason(error)}`));
+        if (error instanceof TooLarge) reject(error);
+        else reject(new Unanswered(`Consul at ${at} cannot be asked for ${path}: ${reason(error)}`));
       });
     };
     // With a connection in hand: there may be more nodes than connections, and then queries wait for their turn.
@@ -193,7 +203,7 @@ function ask(
       let size = 0;
       response.on("data", (chunk: Buffer) => {
         size += chunk.length;
-        if (size > maxBody) sent.destroy(new Error("its answer is larger than 128 MiB"));
+        if (size > maxBody) sent.destroy(new TooLarge("an answer of more than 64 MiB"));
         else chunks.push(chunk);
       });
       response.on("error", fail);
@@ -221,6 +231,8 @@ function reason(error: unknown): string {
     return `${message}. Set CONSUL_CACERT to the file with the authority of its certificate, CONSUL_TLS_SERVER_NAME if it is for another name`;
   if (code === "EPROTO")
     return `${message}. If this port speaks plain HTTP, write http:// before its address`;
+  // An agent that has no connection left for this client closes the next one at once.
+  if (code === "ECONNRESET") return `${message}. ${connectionAdvice}`;
   return message === "" ? code : message;
 }
 
@@ -242,9 +254,12 @@ function refusal(status: number, content: string): string {
   const said = content.trim().slice(0, 200);
   if (status === 403) return `${said}. ${tokenAdvice}`;
   if (status === 400 && content.includes("HTTPS")) return `${said} Write https:// before its address`;
-  if (status === 429) return `${said}. Raise limits.http_max_conns_per_client of that agent`;
+  if (status === 429) return `${said}. ${connectionAdvice}`;
   return said;
 }
+
+const connectionAdvice =
+  "Should it say so again, raise limits.http_max_conns_per_client of that agent, which counts the connections of clients that are gone for another minute";
 
 export const tokenAdvice =
   "Give the load balancer a token with node:read and service:read for everything and key:read for service/haproxy/, in CONSUL_HTTP_TOKEN or CONSUL_HTTP_TOKEN_FILE";

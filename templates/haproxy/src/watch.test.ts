@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, test, vi } from "vitest";
-import { Refusal, Unanswered, type Answer } from "./consul";
+import { Refusal, TooLarge, Unanswered, type Answer } from "./consul";
 import { Watch, type Source } from "./watch";
 
 interface Held {
@@ -15,8 +15,8 @@ class FakeConsul implements Source {
   /** By what each waits for. */
   private readonly wakers = new Map<() => void, string>();
   failure: Error | undefined;
-  /** By path, with a status. */
-  readonly refused = new Map<string, number>();
+  /** By path. */
+  readonly refused = new Map<string, Error>();
   filtered = false;
 
   set(path: string, index: number, body: unknown): void {
@@ -39,8 +39,8 @@ class FakeConsul implements Source {
     this.asked.push({ path, index, wait });
     for (;;) {
       if (this.failure !== undefined) throw this.failure;
-      const status = this.refused.get(path);
-      if (status !== undefined) throw new Refusal(`Consul answered ${status}`, status);
+      const refusal = this.refused.get(path);
+      if (refusal !== undefined) throw refusal;
       const held = this.held.get(path) ?? { index: 1, body: [] };
       if (held.index !== index) return { ...held, parsing: 0, filtered: this.filtered };
       await new Promise<void>((resolve, reject) => {
@@ -60,6 +60,8 @@ class FakeConsul implements Source {
     this.wake();
   }
 }
+
+const refusal = (status: number) => new Refusal(`Consul answered ${status}`, status);
 
 const watches: Watch[] = [];
 afterEach(() => {
@@ -116,14 +118,6 @@ test("an unchanged catalog costs nothing but the questions that wait", async () 
   consul.wake();
   await settle();
   expect(consul.asked).toHaveLength(before);
-});
-
-test("a node without changes is told of every ten minutes; what is short says every minute that Consul answers", async () => {
-  const { consul } = await started();
-  const waits = new Map(consul.asked.filter(({ index }) => index > 0).map(({ path, wait }) => [path, wait]));
-  expect(waits.get(services("n"))).toBe(600);
-  waits.delete(services("n"));
-  expect([...waits.values()]).toEqual([60, 60, 60, 60]);
 });
 
 test("one change costs one answer, and all other instances stay the same objects", async () => {
@@ -224,8 +218,9 @@ test("a node that goes takes its instances and its question with it; one that co
 
 test("a node that Consul cannot be asked for is left out with a sentence, and keeps nothing else from being served", async () => {
   const { consul, events, watch } = await started((fake) => {
-    fake.set("catalog/nodes", 5, [node(".."), node("n"), node("odd")]);
-    fake.refused.set(services("odd"), 301);
+    fake.set("catalog/nodes", 5, [node(".."), node("big"), node("n"), node("odd")]);
+    fake.refused.set(services("odd"), refusal(301));
+    fake.refused.set(services("big"), new TooLarge("an answer of more than 64 MiB"));
   });
   expect(watch.connected).toBe(true);
   expect(events.doubted).not.toHaveBeenCalled();
@@ -235,6 +230,10 @@ test("a node that Consul cannot be asked for is left out with a sentence, and ke
       {
         level: "quarantined",
         message: expect.stringContaining('".." is left out, since its name') as string,
+      },
+      {
+        level: "quarantined",
+        message: expect.stringMatching(/"big" is left out, since .* more than 64 MiB: deregister/) as string,
       },
       {
         level: "quarantined",
@@ -262,7 +261,7 @@ test("a node's name that is no text is no obstacle, neither when it comes nor wh
 
 test("what was known of a node that Consul refuses later stays", async () => {
   const { consul, events, watch } = await started();
-  consul.refused.set(services("n"), 400);
+  consul.refused.set(services("n"), refusal(400));
   events.changed.mockClear();
   consul.wake();
   await settle();
@@ -276,7 +275,7 @@ test.each([403, 404, 429, 500])(
   async (status) => {
     const { consul, events, watch } = await started((fake) => {
       fake.set("catalog/nodes", 5, [node("n"), node("odd")]);
-      fake.refused.set(services("odd"), status);
+      fake.refused.set(services("odd"), refusal(status));
     });
     expect(watch.catalog()).toBeUndefined();
     expect(watch.connected).toBe(false);

@@ -6,15 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Catalog, Instance, Problem } from "../../../model/routes";
 import { kv, show } from "../../../model/names";
-import {
-  isAboutNode,
-  nodeConnections,
-  nodePath,
-  Refusal,
-  tokenAdvice,
-  Unanswered,
-  type Answer,
-} from "./consul";
+import { nodeConnections, nodePath, Refusal, tokenAdvice, TooLarge, Unanswered, type Answer } from "./consul";
 import {
   canBeAskedFor,
   decodeChecks,
@@ -27,10 +19,11 @@ import {
   type ConsulService,
 } from "./decode";
 
-/** Seconds. A Consul that has ceased to answer is noticed after these and a few more; one whose machine is gone, sooner. */
+/**
+ * Seconds. A Consul that has ceased to answer is noticed after these and a few more; one whose machine is gone, sooner. It goes
+ * on waiting, and counting the connection, when we have gone: with more, a few restarts in a row would use up its 200.
+ */
 const wait = 60;
-/** Seconds, the most that Consul has: when they are over, all services of the node are told again, though nothing is new. */
-const nodeWait = 600;
 /** When there are more nodes than connections for them, their queries take turns. */
 const shortWait = 5;
 const firstBackoff = 100;
@@ -240,7 +233,7 @@ export class Watch {
       return changed;
     };
     if (!canBeAskedFor(node)) {
-      leaveOut(unusable(node, "its name cannot be part of a URL"));
+      leaveOut(unusable(node, `its name cannot be part of a URL: ${otherName}`));
       return;
     }
     const apply = (body: unknown) => {
@@ -251,20 +244,18 @@ export class Watch {
       if (!same) delete entry.instances;
       return !same || problem !== undefined;
     };
-    void this.follow(nodePath(node), entry.stop.signal, apply, ({ status }) =>
-      leaveOut(unusable(node, `Consul answers ${status} when it is asked for that node`)),
-    );
+    void this.follow(nodePath(node), entry.stop.signal, apply, (why) => leaveOut(unusable(node, why)));
   }
 
   /**
    * One blocking query, for as long as it is wanted. `apply` tells whether anything is different, and so does `refused`,
-   * which is told where it is the question that Consul does not take.
+   * which is told where it is this one question that has no answer to be used.
    */
   private async follow(
     path: string,
     signal: AbortSignal,
     apply: (body: unknown) => boolean,
-    refused?: (refusal: Refusal) => boolean,
+    refused?: (why: string) => boolean,
   ): Promise<void> {
     let index = 0;
     let { history } = this;
@@ -304,8 +295,9 @@ export class Watch {
         if (over()) return;
         if (history !== this.history) continue;
         index = 0;
-        if (refused !== undefined && isAboutQuestion(error)) {
-          if (refused(error)) this.events.changed();
+        const about = refused === undefined ? undefined : aboutQuestion(error);
+        if (refused !== undefined && about !== undefined) {
+          if (refused(about)) this.events.changed();
           this.recovered(path);
           await pause(refusedPause, signal);
           continue;
@@ -335,7 +327,7 @@ export class Watch {
     signal.addEventListener("abort", end);
     this.asking.add(question);
     try {
-      return await this.consul.query(path, index, this.longest(path, index), question.signal);
+      return await this.consul.query(path, index, this.longest(), question.signal);
     } finally {
       this.asking.delete(question);
       signal.removeEventListener("abort", end);
@@ -343,9 +335,8 @@ export class Watch {
   }
 
   /** How long Consul may take, in seconds. What is asked for without an index is answered at once. */
-  private longest(path: string, index: number): number {
-    if (this.nodes.size > nodeConnections) return shortWait;
-    return index > 0 && isAboutNode(path) ? nodeWait : wait;
+  private longest(): number {
+    return this.nodes.size > nodeConnections ? shortWait : wait;
   }
 
   private answered({ filtered }: Answer): void {
@@ -367,12 +358,19 @@ export class Watch {
 const pause = (milliseconds: number, signal: AbortSignal): Promise<void> =>
   sleep(milliseconds * (0.5 + Math.random()), undefined, { signal }).catch(() => undefined);
 
-/** Of the refusals without a fault of Consul's: 403 is about the token, 429 about us, 404 of a Consul without that API. */
-const isAboutQuestion = (error: unknown): error is Refusal =>
-  error instanceof Refusal && error.status < 500 && ![403, 404, 429].includes(error.status);
+/** What is wrong with one question and not with Consul: 403 is about the token, 429 about us, 404 of a Consul without that API. */
+function aboutQuestion(error: unknown): string | undefined {
+  if (error instanceof TooLarge)
+    return `what is registered there makes ${error.message}: deregister what is not needed`;
+  if (error instanceof Refusal && error.status < 500 && ![403, 404, 429].includes(error.status))
+    return `Consul answers ${error.status} when it is asked for that node: ${otherName}`;
+  return undefined;
+}
+
+const otherName = "register it under a name of letters, digits, '-', '_' and '.', and deregister this one";
 
 const unusable = (node: string, why: string): Problem => ({
   level: "quarantined",
   subject: show(node),
-  message: `Node ${show(node)} is left out, since ${why}: register it under a name of letters, digits, '-', '_' and '.', and deregister this one.`,
+  message: `Node ${show(node)} is left out, since ${why}.`,
 });
