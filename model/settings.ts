@@ -43,6 +43,17 @@ const readers: readonly {
   { key: kv.timeout.server, name: "serverTimeout", parse: parseDuration },
 ];
 
+/** Settings as KV values, those of the keys that are there. */
+export const settingsValues = (
+  settings: Settings,
+  values: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    readers
+      .filter(({ key }) => Object.hasOwn(values, key))
+      .map(({ key, name }) => [key, String(settings[name])]),
+  );
+
 export interface SettingsRead {
   readonly settings: Settings;
   /** One sentence for each key whose value cannot be used. */

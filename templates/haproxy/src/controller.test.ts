@@ -211,6 +211,24 @@ test("the last good state is kept, and served from where Consul does not answer"
   expect(await readSnapshot(join(folder, "snapshot.json"))).toEqual(catalog("a"));
 });
 
+test("a value that cannot be used leaves the last good one in force, for the next process as well", async () => {
+  const [pin, maxconn] = ["service/haproxy/versions/a", "service/haproxy/maxconn"];
+  const versions = (values: Record<string, string>) => ({ ...catalog("a/v1", "a/v2"), kv: values });
+  await writeSnapshot(
+    join(folder, "snapshot.json"),
+    versions({ [pin]: "v1", [maxconn]: "5000", "service/haproxy/versions/b": "v3" }),
+  );
+  await controller.start();
+  consul.catalog = versions({ [pin]: "v1=50", [maxconn]: "many" });
+  controller.changed();
+  await sleep(60);
+  const routing = apply.mock.lastCall?.[0];
+  expect(routing?.settings.maxconn).toBe(5_000);
+  expect(routing?.routes.find(({ path }) => path === "/a")?.targets).toMatchObject([{ service: "a/v1" }]);
+  await controller.stop();
+  expect((await readSnapshot(join(folder, "snapshot.json")))?.kv).toEqual({ [pin]: "v1", [maxconn]: "5000" });
+});
+
 test("before Consul answers, what was there last is routed, and not called synchronised", async () => {
   await writeSnapshot(join(folder, "snapshot.json"), catalog("kept"));
   consul.catalog = undefined;

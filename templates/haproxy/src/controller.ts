@@ -1,6 +1,12 @@
 /** The loop: what Consul says -> what is held -> routing -> configuration -> the running HAProxy. */
-import { buildRouting, type Catalog, type Problem, type Routing } from "../../../model/routes";
-import type { Settings } from "../../../model/settings";
+import {
+  buildRouting,
+  type Catalog,
+  type Problem,
+  type Routing,
+  type RoutingOptions,
+} from "../../../model/routes";
+import { settingsValues } from "../../../model/settings";
 import type { Applier, Done } from "./apply";
 import { toConfig, toMapFile, render, type RenderOptions } from "./render";
 import type { Held } from "./hold";
@@ -79,8 +85,8 @@ export class Controller {
   private retry = firstRetry;
   private retrying: NodeJS.Timeout | undefined;
   private comparing: NodeJS.Timeout | undefined;
-  /** The settings in force. */
-  private settings: Settings | undefined;
+  /** The settings and pins in force. */
+  private lastGood: NonNullable<RoutingOptions["lastGood"]> = {};
   private stopped = false;
   private readonly timers: NodeJS.Timeout[] = [];
 
@@ -108,6 +114,8 @@ export class Controller {
   async start(): Promise<void> {
     this.snapshot = await readSnapshot(this.options.snapshot).catch(() => undefined);
     if (this.snapshot !== undefined) {
+      const { settings, pins } = buildRouting(this.snapshot, this.capacity);
+      this.lastGood = { settings, pins };
       this.timers.push(
         setTimeout(() => {
           this.bootFromSnapshot();
@@ -218,7 +226,8 @@ export class Controller {
     this.routing = routing;
     this.before = catalog;
     this.pending = applied.pending;
-    if (this.pending.length === 0) this.settings = routing.settings;
+    const { settings, pins } = routing;
+    this.lastGood = { settings: this.pending.length === 0 ? settings : this.lastGood.settings, pins };
     if (fromConsul !== undefined) {
       this.synced = true;
       // What has come meanwhile without making anything different is in force as well.
@@ -243,15 +252,20 @@ export class Controller {
     this.persistSoon();
   }
 
+  private get capacity(): Pick<RoutingOptions, "maxFiles"> {
+    const { maxFiles } = this.options;
+    return maxFiles === undefined ? {} : { maxFiles };
+  }
+
   private async route(catalog: Catalog): Promise<Routing> {
-    const { ownPorts, maxFiles } = this.options;
+    const { ownPorts } = this.options;
     for (const [service, { what }] of this.refused)
       if (registrations(catalog, service) !== what) this.refused.delete(service);
-    const lastGood = { settings: this.settings, pins: this.routing?.pins };
+    const { lastGood } = this;
     const build = () =>
       buildRouting(catalog, {
         lastGood,
-        ...(maxFiles === undefined ? {} : { maxFiles }),
+        ...this.capacity,
         reservedPorts: new Map([...ownPorts, ...this.busyPorts]),
         proven: this.applier.proven,
         down: this.options.down(),
@@ -304,13 +318,26 @@ export class Controller {
     this.persisting ??= setTimeout(() => void this.persist(), pause);
   }
 
+  /** With the values that are in force in place of those that cannot be used, for the day that this process begins anew. */
+  private inForce(catalog: Catalog): Catalog {
+    const { settings, pins } = this.lastGood;
+    return {
+      ...catalog,
+      kv: {
+        ...catalog.kv,
+        ...(settings && settingsValues(settings, catalog.kv)),
+        ...Object.fromEntries(pins ?? []),
+      },
+    };
+  }
+
   private async persist(): Promise<void> {
     clearTimeout(this.persisting);
     this.persisting = undefined;
     const start = performance.now();
     try {
       await this.applier.persist();
-      if (this.before !== undefined) await writeSnapshot(this.options.snapshot, this.before);
+      if (this.before !== undefined) await writeSnapshot(this.options.snapshot, this.inForce(this.before));
     } catch (error) {
       this.options.log(`The state cannot be kept on disk: ${message(error)}`);
     }
