@@ -44,6 +44,8 @@ afterAll(async () => {
   files.remove();
 });
 
+const routedTo = async (path: string): Promise<string> => (await get(`${balancer.url}${path}`)).body;
+
 const instances = (page: Page) => page.locator('[id="service-shop/v1"] .instances');
 
 test("the page shows URLs, why they lead where they do, and instances; it follows without being loaded again", async () => {
@@ -84,6 +86,7 @@ test("an instance that dies without a word is seen to be down", async () => {
   const admin = balancer.admin.replace("http://", "--admin=");
   const explained = await run("explain", "http://localhost/shop", `--consul=${consul.address}`, admin);
   expect(explained).toContain("goes to one of 2 instances of shop/v1");
+  expect(explained).toMatch(/^checks +those of the load balancer/m);
   expect(explained).toMatch(
     new RegExp(`127.0.0.1:${stray.port} of shop/v1, .*finds it down: refuses connections`),
   );
@@ -134,6 +137,25 @@ test("what is registered by somebody hostile is shown as text and does nothing",
   await consul.deregister("evil", 2);
   await consul.deregister("evil/tag", 3);
   await fetch(`http://${consul.address}/v1/kv/service/haproxy/versions/shop`, { method: "DELETE" });
+});
+
+test("explain says what is in force, which is not what Consul says where a value cannot be used", async () => {
+  await consul.register("old/v1", one.port);
+  await consul.register("old/v2", two.port);
+  await consul.put("kv/service/haproxy/versions/old", "v1");
+  await until(`${balancer.url}/old`, ({ body }) => body === "one");
+  await consul.put("kv/service/haproxy/versions/old", "v1=50");
+  const { body } = await until(`${balancer.admin}/explain?url=/old`, (answer) =>
+    answer.body.includes("v1=50"),
+  );
+  expect(body).toMatch(/^\/old: goes to the instance of old\/v1\.$/m);
+  expect(await routedTo("/old")).toBe("one");
+  const json = await get(`${balancer.admin}/explain?url=http://x.org/old&version=v2&json`);
+  expect(JSON.parse(json.body)).toMatchObject({ answer: "proxied", targets: [{ service: "old/v2" }] });
+  expect((await get(`${balancer.admin}/explain?url=old`)).status).toBe(400);
+  await fetch(`http://${consul.address}/v1/kv/service/haproxy/versions/old`, { method: "DELETE" });
+  await consul.deregister("old/v1", one.port);
+  await consul.deregister("old/v2", two.port);
 });
 
 test("the page's policy forbids what is not its own, and it refreshes without scripts", async () => {

@@ -1,8 +1,11 @@
-/** The admin port: a page for people, and /ready, /routes and /metrics for programs. It only tells; nothing can be changed. */
+/** The admin port: a page for people, and /ready, /routes, /explain and /metrics for programs. It only tells; nothing can be changed. */
 import { createServer, request, type Server } from "node:http";
 import type { HttpsReport } from "./certificates";
 import type { ServerState } from "./commands";
 import type { Controller } from "./controller";
+import { explain, parseAsked } from "./explain";
+import { explainText } from "./explain-text";
+import { liveOf } from "./live";
 import type { Metrics } from "./metrics";
 import { renderPage } from "./page";
 import { pageCss, pageJs } from "./page-assets";
@@ -88,10 +91,12 @@ async function answer(method: string, url: string, options: AdminOptions): Promi
       return ready(options, parameters.get("index"));
     case "/routes":
       return json(200, await view(options));
+    case "/explain":
+      return explained(options, parameters);
     case "/metrics":
       return { status: 200, type: "text/plain; version=0.0.4", body: await metricsText(options, search) };
     default:
-      return json(404, { error: "not here; try /, /ready, /routes or /metrics" });
+      return json(404, { error: "not here; try /, /ready, /routes, /explain?url=/ or /metrics" });
   }
 }
 
@@ -130,6 +135,21 @@ async function view(options: AdminOptions): Promise<View> {
     changes: controller.changes,
     ...(options.https === undefined ? {} : { https: options.https() }),
   });
+}
+
+/** What happens to a request, in words or as JSON: by what is in force, which need not be what Consul says. */
+async function explained(options: AdminOptions, parameters: URLSearchParams): Promise<Reply> {
+  const { catalog, routing } = options.controller;
+  const asked = parseAsked(parameters.get("url") ?? "");
+  if (!asked.ok) return json(400, { error: `url ${asked.error}` });
+  if (catalog === undefined || routing === undefined) return json(503, { error: whyNotReady(options) });
+  const version = parameters.get("version");
+  const request = { ...asked.value, ...(version !== null && { version }) };
+  const checks = { said: "those of the load balancer, which was asked", live: liveOf(await view(options)) };
+  const explanation = explain(request, catalog, routing, checks);
+  return parameters.has("json")
+    ? json(200, explanation)
+    : { status: 200, type: "text/plain; charset=utf-8", body: `${explainText(explanation).join("\n")}\n` };
 }
 
 /** Ours, and HAProxy's own as long as it runs; a query such as `scope=global` is for HAProxy, which may have a lot to say. */

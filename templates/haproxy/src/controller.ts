@@ -107,6 +107,11 @@ export class Controller {
     });
   }
 
+  /** What is routed by: what Consul says, and what is held. */
+  get catalog(): Catalog | undefined {
+    return this.before;
+  }
+
   get held(): ReadonlyMap<string, Held> {
     return this.holder.held;
   }

@@ -23,6 +23,7 @@ export function explainText({ asked, answer, why, route, targets, checks, relate
           ...(route.chosenBy === undefined
             ? []
             : [field("", `can be set in Consul's KV: ${route.chosenBy}`)]),
+          ...route.but.map((problem) => field("", problem)),
           ...(targets.length === 0
             ? []
             : [

@@ -3,6 +3,7 @@ import { describe, expect, test, vi } from "vitest";
 import { buildRouting, type Instance } from "../../../model/routes";
 import { explain, parseAsked, type Explanation } from "./explain";
 import { explainText } from "./explain-text";
+import type { Live } from "./live";
 import { render } from "./render";
 import { catalogs, instance, renderOptions } from "./testing";
 
@@ -90,6 +91,27 @@ describe("a request is explained", () => {
     expect(found.targets[0]?.instances[0]?.but).toContain("weight is 0");
   });
 
+  test("an instance that the load balancer's own checks keep out gets nothing", () => {
+    const [address, weight, ids] = ["10.0.0.1:2", 100, ["hello/v2:2"]];
+    const live: Live = new Map([
+      ["hello/v2 10.0.0.1:2", { ids, address, weight, state: "down", check: "refuses connections" }],
+      ["hello/v2 10.0.0.1:3", { ids, address, weight, state: "up" }],
+      ["hello/v1 10.0.0.1:1", { ids, address, weight, state: "starting" }],
+    ]);
+    const catalog = { instances: hello, kv: {} };
+    const says = (path: string) =>
+      explainText(explain({ path }, catalog, buildRouting(catalog), { said: "known", live })).join("\n");
+    expect(says("/hello")).toMatch(/^\/hello: goes to the instance of hello\/v2\.$/m);
+    expect(says("/hello")).toMatch(/10\.0\.0\.1:2 .*gets nothing: .*finds it down: refuses connections/);
+    expect(says("/hello/v1")).toMatch(/^\/hello\/v1: 503, /);
+    expect(says("/hello/v1")).toContain("has not passed a health check of the load balancer yet");
+  });
+
+  test("a KV value that cannot be used is named", () => {
+    const lines = explainText(ask("/hello", hello, { "service/haproxy/versions/hello": "v1=50" }));
+    expect(lines.join("\n")).toMatch(/KV: service.*\n +The KV value "v1=50" of .* is neither a version/);
+  });
+
   test("whether the prefix stays is for the version to say that answers", () => {
     const mixed = [instance("hello/v1", 1, { meta: { strip_prefix: "false" } }), instance("hello/v2", 2)];
     expect(ask("/hello/x", mixed)).toMatchObject({ route: { seen: "/x", prefix: "/hello" } });
@@ -136,6 +158,14 @@ describe("what is not answered is explained", () => {
       expect(ask(path, hello)).toMatchObject({ answer: 404, route: { url: "/hello" } });
     },
   );
+
+  test("404: the version that is set is not there", () => {
+    const found = ask("/hello/x", hello, { "service/haproxy/versions/hello": "v9" });
+    expect(found).toMatchObject({ answer: 404, route: { url: "/hello" }, targets: [] });
+    expect(explainText(found).join("\n")).toMatch(
+      /no version that is set.*names v9, but no service hello\/v9/s,
+    );
+  });
 
   test("what is no escape is not decoded, and so no version", () => {
     expect(ask("/hello/%761%", hello).targets[0]?.service).toBe("hello/v2");

@@ -10,7 +10,8 @@ import {
   type Route,
   type Routing,
 } from "../../../model/routes";
-import type { Live, LiveInstance } from "./live";
+import type { Live } from "./live";
+import type { InstanceView } from "./view";
 
 export interface Asked {
   /** As the browser sends it; undefined: one that no route asks for. */
@@ -62,6 +63,8 @@ export interface Explanation {
     readonly choice?: string;
     /** The KV key that chooses a version, where there are some. */
     readonly chosenBy?: string;
+    /** What is wrong with its value. */
+    readonly but: readonly string[];
     readonly versions: readonly { readonly service: string; readonly instances: number }[];
     /** The path that the service sees. */
     readonly seen: string;
@@ -116,21 +119,23 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks
   // Each version says itself whether its prefix is taken off.
   const { stripPrefix } = chosen ?? route;
   const prefix = stripPrefix && route.path !== "/" ? asked.path.slice(0, route.path.length) : undefined;
+  const chosenBy = route.versionsOf === undefined ? undefined : kv.versions + route.versionsOf;
   const explained = {
     url: routeUrl(route),
     key: routeKey(route),
     instead: shorter.map(routeUrl),
     ...(route.choice === undefined ? {} : { choice: route.choice }),
-    ...(route.versionsOf === undefined ? {} : { chosenBy: kv.versions + route.versionsOf }),
+    ...(chosenBy === undefined ? {} : { chosenBy }),
+    but: routing.problems.filter(({ subject }) => subject === chosenBy).map(({ message }) => message),
     versions,
     seen: prefix === undefined ? asked.path : `/${asked.path.slice(route.path.length + 1)}`,
     ...(prefix === undefined ? {} : { prefix }),
   };
-  if (chosen === undefined)
+  if (chosen === undefined || chosen.targets.length === 0)
     return {
       asked,
       answer: 404,
-      why: `${route.versionsOf ?? ""} has no version ${show(named ?? "")} with a route, and another never answers for it`,
+      why: `${route.versionsOf ?? ""} has no version ${chosen === undefined ? `${show(named ?? "")} with a route` : "that is set"}, and another never answers for it`,
       route: explained,
       targets: [],
       checks: checks.said,
@@ -146,7 +151,7 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks
     why:
       count > 0
         ? `goes to ${count === 1 ? "the instance" : `one of ${count} instances`} of ${names}`
-        : `no instance of ${names || "the versions that are set"} takes requests`,
+        : `no instance of ${names} takes requests`,
     route: explained,
     targets,
     checks: checks.said,
@@ -211,7 +216,7 @@ function explainTarget(
       const but =
         weight === 0
           ? "its weight is 0: set SERVICE_WEIGHT, from 1 to 256, or remove it"
-          : whyUnchecked(live?.instances.get(`${service} ${address}`));
+          : whyUnchecked(live?.get(`${service} ${address}`));
       return { ids, address, weight, ...(but === undefined ? {} : { but }) };
     }),
     leftOut: catalog.instances
@@ -226,12 +231,16 @@ function explainTarget(
 }
 
 /** Why an instance that Consul calls healthy takes no requests. */
-function whyUnchecked(instance: LiveInstance | undefined): string | undefined {
-  if (instance === undefined || instance.state === "up") return undefined;
-  const why = instance.check === undefined ? "" : `: ${instance.check}`;
-  return instance.state === "down"
-    ? `the load balancer finds it down${why}`
-    : `it has not passed a health check of the load balancer yet${why}`;
+function whyUnchecked({ state, check }: Partial<InstanceView> = {}): string | undefined {
+  const why = check === undefined ? "" : `: ${check}`;
+  switch (state) {
+    case "down":
+      return `the load balancer finds it down${why}`;
+    case "starting":
+      return `it has not passed a health check of the load balancer yet${why}`;
+    default:
+      return undefined;
+  }
 }
 
 /** Why an instance takes no requests, by asking what would be routed if there were no other. */

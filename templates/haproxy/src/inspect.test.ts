@@ -3,7 +3,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Catalog, Instance } from "../../../model/routes";
-import type { Live, LiveInstance } from "./live";
 import { parseCommand, runCommand, type Surroundings } from "./inspect";
 import { formatSnapshot, parseSnapshot } from "./snapshot";
 import { instance, renderOptions } from "./testing";
@@ -26,7 +25,7 @@ const around: Surroundings = {
   render: renderOptions,
   catalog: () => Promise.resolve(catalog(instance("b", 2), instance("a", 1))),
   admin: "127.0.0.1:8404",
-  live: () => Promise.resolve(undefined),
+  running: () => Promise.resolve(undefined),
 };
 
 function runIn(surroundings: Surroundings, ...argv: string[]): Promise<string> {
@@ -69,38 +68,28 @@ describe("explain", () => {
     });
   });
 
-  test("knows what the load balancer's own checks say, where one runs", async () => {
-    const live: Live = {
-      instances: new Map<string, LiveInstance>([
-        ["shop/v1 10.0.0.1:1", { state: "up" }],
-        ["shop/v2 10.0.0.1:2", { state: "down", check: "refuses connections, or cannot be reached" }],
-        ["shop/v3 10.0.0.1:3", { state: "starting" }],
-      ]),
-      held: 2,
-    };
-    const shop = {
+  test("asks the load balancer that runs, unless a Consul or a snapshot is named", async () => {
+    const asked: string[] = [];
+    const beside = {
       ...around,
-      catalog: () =>
-        Promise.resolve(
-          catalog(instance("shop/v1", 1), instance("shop/v2", 2), instance("shop/v3", 3), instance("new", 4)),
-        ),
+      running: (question: string) => {
+        asked.push(question);
+        return Promise.resolve("as the load balancer says\n");
+      },
     };
-    const beside = { ...shop, live: () => Promise.resolve(live) };
-    expect(await runIn(shop, "explain", "/shop")).toMatch(/^\/shop: goes to the instance of shop\/v3\.$/m);
-    const explained = await runIn(beside, "explain", "/shop");
-    expect(explained).toMatch(/^\/shop: goes to the instance of shop\/v1\.$/m);
-    expect(explained).toMatch(/^checks {5}as the load balancer at 127\.0\.0\.1:8404 says; it keeps 2 /m);
-    expect(await runIn(beside, "explain", "/shop/v2")).toMatch(
-      /: 503, .*finds it down: refuses connections, or cannot be reached/s,
-    );
-    expect(await runIn(beside, "explain", "/shop/v3")).toMatch(
-      /: 503, .*has not passed a health check .* yet /s,
-    );
-    expect(await runIn(beside, "explain", "/new")).toContain("goes to the instance of new.");
+    expect(await runIn(beside, "explain", "/a%20b")).toBe("as the load balancer says\n");
+    await runIn(beside, "explain", "/a", "--version=v1", "--json", "--consul=x:1", "--admin=x:2");
+    expect(asked).toEqual(["/explain?url=%2Fa%2520b", "/explain?url=%2Fa&version=v1&json="]);
+    expect(await runIn(beside, "explain", "/a", "--consul=x:1")).toContain("no load balancer was asked");
+    const snapshot = file("only-d.json", catalog(instance("d", 4)));
+    expect(await runIn(beside, "explain", "/d", `--snapshot=${snapshot}`)).toContain("a snapshot has none");
+    expect(asked).toHaveLength(2);
   });
 
-  test("says so where no load balancer runs", async () => {
-    expect(await run("explain", "/a")).toMatch(/^checks {5}not known, .*127\.0\.0\.1:8404/m);
+  test("asks Consul where none answers, and says so", async () => {
+    expect(await run("explain", "/a")).toMatch(
+      /^checks {5}not known, .*no load balancer answers at 127\.0\.0\.1:8404/m,
+    );
   });
 
   test.each([

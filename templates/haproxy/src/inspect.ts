@@ -8,7 +8,6 @@ import { buildRouting, compare, type Catalog, type RoutingOptions } from "../../
 import { explain, parseAsked } from "./explain";
 import { explainText } from "./explain-text";
 import { forecast } from "./forecast";
-import { checksOf, type Live } from "./live";
 import { usage, UsageError } from "./options";
 import type { RenderOptions } from "./render";
 import { formatSnapshot, parseSnapshot } from "./snapshot";
@@ -62,9 +61,10 @@ export interface Surroundings {
   readonly render: RenderOptions;
   /** What Consul has. */
   readonly catalog: () => Promise<Catalog>;
-  /** Where a load balancer may run, and what it says. */
+  /** The admin port of a load balancer, which may run. */
   readonly admin: string;
-  readonly live: () => Promise<Live | undefined>;
+  /** What it answers, if it does. */
+  readonly running: (question: string) => Promise<string | undefined>;
 }
 
 /** What the command prints. */
@@ -79,33 +79,27 @@ export async function runCommand(command: Command, around: Surroundings): Promis
   }
 }
 
+/** Asks the load balancer, which knows what it routes by; where none runs, or another Consul is named, Consul. */
 async function explainCommand(command: Command, around: Surroundings): Promise<string> {
-  const { words, json, snapshot, version } = command;
+  const { words, json, snapshot, version, options } = command;
   const [url = ""] = words;
   const asked = parseAsked(url);
   if (!asked.ok) throw new UsageError(`${show(url)} ${asked.error}.`);
-  const now = snapshot === undefined;
-  const [catalog, live] = await Promise.all([
-    now ? around.catalog() : readCatalog(snapshot),
-    now ? around.live() : undefined,
-  ]);
-  const registered = buildRouting(catalog, around.routing);
-  const routing =
-    live === undefined
-      ? registered
-      : buildRouting(catalog, { ...around.routing, ...checksOf(registered, live) });
-  const request = { ...asked.value, ...(version === undefined ? {} : { version }) };
-  const checks = { said: now ? saidOf(live, around.admin) : "a snapshot has none", ...(live && { live }) };
-  const explanation = explain(request, catalog, routing, checks);
+  const names = (option: string) => options.some((each) => each.startsWith(`--${option}=`));
+  const consulAlone = names("consul") && !names("admin");
+  if (snapshot === undefined && !consulAlone) {
+    const query = { url, ...(version !== undefined && { version }), ...(json && { json: "" }) };
+    const answer = await around.running(`/explain?${new URLSearchParams(query).toString()}`);
+    if (answer !== undefined) return answer;
+  }
+  const catalog = snapshot === undefined ? await around.catalog() : await readCatalog(snapshot);
+  const request = { ...asked.value, ...(version !== undefined && { version }) };
+  const said =
+    snapshot !== undefined
+      ? "a snapshot has none"
+      : `not known, only what Consul says: ${consulAlone ? "no load balancer was asked" : `no load balancer answers at ${around.admin}`} (--admin)`;
+  const explanation = explain(request, catalog, buildRouting(catalog, around.routing), { said });
   return json ? toJson(explanation) : toLines(explainText(explanation));
-}
-
-function saidOf(live: Live | undefined, admin: string): string {
-  if (live === undefined)
-    return `not known, only what Consul says: no load balancer answers at ${admin} (--admin, ADMIN_PORT)`;
-  const held =
-    live.held === 0 ? "" : `; it keeps ${live.held} that Consul has dropped, which are not among these`;
-  return `as the load balancer at ${admin} says${held}`;
 }
 
 async function diffCommand(

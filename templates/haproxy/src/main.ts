@@ -8,7 +8,7 @@ import { Consul } from "./consul";
 import { showAddresses } from "./consul-options";
 import { Controller, dryRun } from "./controller";
 import { parseCommand, runCommand, type Command } from "./inspect";
-import { askLive } from "./live";
+import { askRunning } from "./live";
 import { hardFileLimit, installedMakesBackends } from "./limits";
 import { Metrics } from "./metrics";
 import { parseArguments, usage, UsageError, type Options } from "./options";
@@ -115,13 +115,14 @@ function catalogOnce(options: Options): Promise<Catalog> {
 async function inspect(command: Command, options: Options): Promise<void> {
   // Where it listens on all addresses, as by default, this one is among them.
   const anyAddress: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
-  const adminHost = anyAddress[options.adminAddress] ?? options.adminAddress;
+  const host = anyAddress[options.adminAddress] ?? options.adminAddress;
+  const admin = `${host.includes(":") ? `[${host}]` : host}:${options.adminPort}`;
   const printed = await runCommand(command, {
     routing: { reservedPorts: ownPorts(options) },
     render: { ...renderOptions(options), native: await installedMakesBackends() },
     catalog: () => catalogOnce(options),
-    admin: `${adminHost}:${options.adminPort}`,
-    live: () => askLive(adminHost, options.adminPort),
+    admin,
+    running: (question) => askRunning(admin, question),
   });
   process.stdout.write(printed);
 }

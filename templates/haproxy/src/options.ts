@@ -37,12 +37,12 @@ export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-por
   [--admin=ADDRESS:PORT] [--state-dir=DIR] [--threads=N] [--hold=60s] [--hold-share=50]
   [--stop-grace=8s] [--dry [--once]]
   [--certs=DIR [--https-port=443] [--redirect-https]] [--trust-forwarded=NETWORK,...]
-       switchyard-haproxy explain URL [--version=vN] [--consul=HOST:PORT | --snapshot=FILE] [--json]
+       switchyard-haproxy explain URL [--version=vN] [--admin=ADDRESS:PORT | --consul=HOST:PORT | --snapshot=FILE] [--json]
        switchyard-haproxy snapshot [--consul=HOST:PORT]
        switchyard-haproxy diff FILE FILE [--json]
 
   explain       says what happens to a request, by which route, and why an instance is not among those that get it.
-                --version stands for the header X-Version. Health checks are those of the load balancer at --admin.
+                --version stands for the header X-Version. It asks the load balancer at --admin, else Consul.
   snapshot      prints what Consul has, for --snapshot and diff. A FILE of - is the standard input.
   diff          says what changes between two snapshots, and what it takes: operations at run time, or a reload.
   --consul      Consul's HTTP address (CONSUL_HTTP_ADDR; 127.0.0.1:8500), with https:// for TLS; several with commas are
