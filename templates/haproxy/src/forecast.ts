@@ -5,7 +5,7 @@ import { replacedServices } from "../../../model/stack-diff";
 import { assignPlaces } from "./place";
 import { loaded, plan, type Operation, type Plan } from "./plan";
 import { render, type Rendered, type RenderOptions } from "./render";
-import { describe, isOption, some } from "./report";
+import { describe, isOption, some, targetOf } from "./report";
 
 export interface Forecast {
   readonly plan: Plan;
@@ -142,7 +142,5 @@ function tally(operations: readonly Operation[], services: ReadonlyMap<string, s
 function routeSentence(operation: Extract<Operation, { map: unknown }>): string {
   const [host = "", ...path] = operation.key.split("/");
   const url = `${host === "*" ? "" : host}/${path.slice(0, -1).join("/")}`;
-  return operation.kind === "unmap"
-    ? `route ${url} gone`
-    : `route ${url} -> ${operation.value.split("|").at(-1) ?? ""}`;
+  return operation.kind === "unmap" ? `route ${url} gone` : `route ${url} -> ${targetOf(operation.value)}`;
 }

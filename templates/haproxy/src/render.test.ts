@@ -77,7 +77,7 @@ const serviceLine = new RegExp(
   ].join("|"),
 );
 const routeLine =
-  /^[A-Za-z0-9_.~*/%-]+ [v-]\|[1-9]\d*\|\/[A-Za-z0-9_.~/-]*\|(svc:[A-Za-z0-9_.:-]+|%[A-Za-z0-9_.~*/-]+|none)\|[A-Za-z0-9_./-]+$/;
+  /^[A-Za-z0-9_.~*/%-]+ [v-]\|[1-9]\d*\|\/[A-Za-z0-9_.~/-]*\|(svc:[A-Za-z0-9_.:-]+|%[A-Za-z0-9_.~*/-]+|none)\|[A-Za-z0-9_./-]+(\|[A-Za-z0-9_.,=/-]+)?$/;
 const mapLines: Readonly<Record<MapName, RegExp>> = {
   "routes.map": routeLine,
   "splits.map": routeLine,

@@ -264,7 +264,8 @@ type At = (backend: string) => string;
 
 /**
  * What frontend and shapes find under a route's key: `kind|from|path|backend|service`. `from` is where in the request's path
- * begins what the service sees. The kind of a route is `v` where it stands for the versions of a service, else `-`.
+ * begins what the service sees. The kind of a route is `v` where it stands for the versions of a service, else `-`. Where
+ * several share the requests, what each gets stands behind it, for whoever reads the log.
  */
 function entry(kind: "v" | "-", { path }: Route, strip: boolean, backend: string, service: string): string {
   const from = strip && path !== "/" ? path.length + 1 : 1;
@@ -298,12 +299,21 @@ const entries = new WeakMap<Route, Entry>();
 const unstripped = (backends: readonly Backend[]): ReadonlySet<string> =>
   new Set(backends.flatMap(({ name, options }) => (options.stripPrefix ? [] : [name])));
 
+/** A command that puts it into the map must fit HAProxy's buffer. */
+const mostShares = 10;
+
+const sharesOf = ({ targets }: Route): string =>
+  targets.length > mostShares
+    ? `${targets.length}-versions`
+    : targets.map(({ service, share }) => `${service}=${share}`).join(",");
+
 function toEntry(route: Route, backend: string, whole: ReadonlySet<string>): Omit<Entry, "backend"> {
   const [target] = route.targets;
   const kind = route.versionsOf === undefined ? "-" : "v";
   const strip = target !== undefined && !whole.has(target.backend);
   const service = target?.service ?? route.versionsOf ?? "-";
-  return { key: routeKey(route), value: entry(kind, route, strip, backend, service) };
+  const value = entry(kind, route, strip, backend, service);
+  return { key: routeKey(route), value: route.targets.length > 1 ? `${value}|${sharesOf(route)}` : value };
 }
 
 /** HAProxy draws a slot from 0 to 99 and finds what stands under it in place of what it had. */

@@ -4,7 +4,7 @@ import type { Problem } from "../../../model/routes";
 import { originOf } from "./place";
 import type { Operation } from "./plan";
 import type { Rendered } from "./render";
-import { optionMaps, type OptionMap } from "./shapes";
+import { nowhere, optionMaps, type OptionMap } from "./shapes";
 
 const shown = 6;
 
@@ -58,11 +58,18 @@ const optionNames: Readonly<Record<OptionMap, string>> = {
   "timeouts.map": "timeout_server",
 };
 
+/** Where a route leads, by what stands in the map under its key. */
+export function targetOf(value: string): string {
+  const [, , , backend, service = "", shares] = value.split("|");
+  if (backend === nowhere) return "nothing";
+  return shares?.replaceAll(/([^,=]+)=(\d+)/g, "$2% $1").replaceAll(",", ", ") ?? service;
+}
+
 function sentence(operation: Operation, services: ReadonlyMap<string, string>): string {
   const named = (backend: string) => services.get(backend) ?? backend;
   if (isOption(operation))
     return `${named(operation.key)} ${optionNames[operation.map]} ${operation.kind === "map" ? operation.value : "as usual"}`;
-  if (operation.kind === "map") return `route ${operation.key} -> ${operation.value.split("|").at(-1) ?? ""}`;
+  if (operation.kind === "map") return `route ${operation.key} -> ${targetOf(operation.value)}`;
   if (operation.kind === "unmap") return `route ${operation.key} gone`;
   const service = named(operation.backend);
   if (operation.kind === "create") return `${service} is new`;
