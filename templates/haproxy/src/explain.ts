@@ -215,7 +215,7 @@ function explainTarget(
       const address = `${host}:${port}`;
       const but =
         weight === 0
-          ? "its weight is 0: set SERVICE_WEIGHT, from 1 to 256, or remove it"
+          ? `its weight is 0${backend?.options.sticky === true ? ", and only clients that have its cookie keep it" : ""}: set SERVICE_WEIGHT, from 1 to 256, or remove it`
           : whyUnchecked(live?.get(`${service} ${address}`));
       return { ids, address, weight, ...(but === undefined ? {} : { but }) };
     }),

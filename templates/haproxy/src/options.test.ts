@@ -15,11 +15,28 @@ test.each([
   expect(parse(...argv)).toMatchObject(expected);
 });
 
+test("the port of what is not there is nobody's", () => {
+  expect(parse("--http-port=1936")).toMatchObject({ httpPort: 1936, stats: false });
+  expect(parse("--http-port=443")).toMatchObject({ httpPort: 443 });
+  const credentials = { STATS_USER: "a", STATS_PASSWORD: "b" };
+  expect(() => parseArguments(["--http-port=1936"], credentials, 2)).toThrow("--stats-port has port 1936");
+});
+
+test.each([
+  [{}, "0.0.0.0", 8404],
+  [{ ADMIN_PORT: "1" }, "0.0.0.0", 1],
+  [{ ADMIN_ADDRESS: "::1", ADMIN_PORT: "2" }, "::1", 2],
+])("the admin port by the environment %j", (env, adminAddress, adminPort) => {
+  expect(parseArguments([], env, 2)).toMatchObject({ adminAddress, adminPort });
+});
+
 test.each([
   [["--once"], "--once says how often --dry prints: use --dry --once."],
   [["--dry=false", "--once"], "use --dry --once"],
   [["--dry=maybe"], '--dry="maybe" is neither true nor false.'],
   [["--redirect-https"], "--redirect-https needs --certs=DIR"],
+  [["--http-port=8404"], "--admin has port 8404, and so has --http-port: choose another"],
+  [["--certs=/certs", "--https-port=80"], "--https-port has port 80, and so has --http-port"],
   [["--evil\u001b"], '"--evil\\u001b" is not an option.'],
 ])("%j is refused", (argv, why) => {
   expect(() => parse(...argv)).toThrow(why);

@@ -97,21 +97,35 @@ export function parseArguments(
   const port = (value: string) => parseInteger(value, 1, 65_535);
   const consul = readConsulOptions(given.get("consul"), env);
   if (!consul.ok) throw new UsageError(consul.error);
-  const admin = take("admin", `0.0.0.0:${env["ADMIN_PORT"] ?? "8404"}`, parseHostPort);
+  const adminAddress = env["ADMIN_ADDRESS"] ?? "0.0.0.0";
+  const adminHost = adminAddress.includes(":") ? `[${adminAddress}]` : adminAddress;
+  const admin = take("admin", `${adminHost}:${env["ADMIN_PORT"] ?? "8404"}`, parseHostPort);
   const redirectHttps = take("redirect-https", "false", parseBoolean);
   if (redirectHttps && !given.has("certs"))
     throw new UsageError("--redirect-https needs --certs=DIR, the folder of certificates.");
   const dry = take("dry", "false", parseBoolean);
   const once = take("once", "false", parseBoolean);
   if (once && !dry) throw new UsageError("--once says how often --dry prints: use --dry --once.");
+  const stats = hasCredentials(env);
+  const [httpPort, httpsPort, statsPort] = [
+    take("http-port", "80", port),
+    take("https-port", "443", port),
+    take("stats-port", "1936", port),
+  ];
+  eachOnce([
+    ["http-port", httpPort],
+    ...(given.has("certs") ? [["https-port", httpsPort] as const] : []),
+    ...(stats ? [["stats-port", statsPort] as const] : []),
+    ["admin", admin.port],
+  ]);
   return {
     consul: consul.value,
-    httpPort: take("http-port", "80", port),
-    httpsPort: take("https-port", "443", port),
+    httpPort,
+    httpsPort,
     ...(given.has("certs") ? { certs: take("certs", "", parseDirectory) } : {}),
     redirectHttps,
     trusted: given.has("trust-forwarded") ? take("trust-forwarded", "", parseNetworks) : [],
-    statsPort: take("stats-port", "1936", port),
+    statsPort,
     adminAddress: admin.host,
     adminPort: admin.port,
     stateDir: take("state-dir", "/var/lib/switchyard", parseDirectory),
@@ -123,8 +137,21 @@ export function parseArguments(
     stopGrace: take("stop-grace", "8s", parseDuration),
     dry,
     once,
-    stats: hasCredentials(env),
+    stats,
   };
+}
+
+/** Two that listen on one port would each get some of what is for the other. */
+function eachOnce(ports: readonly (readonly [option: string, port: number])[]): void {
+  const taken = new Map<number, string>();
+  for (const [option, port] of ports) {
+    const other = taken.get(port);
+    if (other !== undefined)
+      throw new UsageError(
+        `--${option} has port ${port}, and so has --${other}: choose another for one of them.`,
+      );
+    taken.set(port, option);
+  }
 }
 
 function hasCredentials(env: Readonly<Record<string, string | undefined>>): boolean {

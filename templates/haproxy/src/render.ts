@@ -255,7 +255,7 @@ function definition(backend: Backend, server: Server): string {
   ].join(" ");
 }
 
-/** Says which instance without saying where it is. */
+/** The same at every load balancer, and no secret: addresses are few enough to try them all. */
 const cookie = (name: string): string => createHash("sha256").update(name).digest("hex").slice(0, 12);
 
 const groupOf = (route: Route): string => `%${route.host ?? "*"}${route.path}`;
