@@ -121,6 +121,7 @@ test("a service sees that it was reached by HTTPS, and HTTP leads there", async 
   const redirect = await get(`${balancer.url}/echo/x?y=1`, { method: "POST" });
   expect(redirect.status).toBe(308);
   expect(redirect.headers.location).toBe(`https://127.0.0.1:${httpsPort}/echo/x?y=1`);
+  expect((await get(`${balancer.url}/echo`, { headers: { Host: ":80" } })).status).toBe(400);
 });
 
 test("certificates come, change and go without a reload, each for its own name", async () => {

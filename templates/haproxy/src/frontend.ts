@@ -102,10 +102,10 @@ const remove = (headers: string): string => `http-request del-header ^(${headers
 
 /** What is between a client and us (RFC 9110, 7.6.1), and `Proxy`, which CGI takes for its own setting (CVE-2016-5385). */
 const unforwarded = "keep-alive$|http2-settings$|proxy(-connection)?$";
-/** And what only the load balancer can know. With `_` as well, because CGI and its heirs make no difference. */
-const forwarded = `x[-_](forwarded[-_]|real[-_]ip$|request[-_]id$)|forwarded$|${unforwarded}`;
+/** And what only the load balancer can know. Not with `-` alone, because CGI and its heirs make no difference. */
+const forwarded = `x[^a-z0-9](forwarded([^a-z0-9]|$)|real[^a-z0-9]ip$|request[^a-z0-9]id$)|forwarded$|${unforwarded}`;
 /** Of that, what nobody is believed: X-Forwarded-* and X-Request-ID in other spellings, and the rest in any. */
-const unsupported = `x(_forwarded[-_]|-forwarded_|[-_]real[-_]ip$|_request[-_]id$|-request_id$)|forwarded$|${unforwarded}`;
+const unsupported = `x([^a-z0-9-]forwarded([^a-z0-9]|$)|-forwarded([^a-z0-9-]|$)|[^a-z0-9]real[^a-z0-9]ip$|[^a-z0-9-]request[^a-z0-9]id$|-request[^a-z0-9-]id$)|forwarded$|${unforwarded}`;
 
 /**
  * A client could have the next proxy drop our headers by naming them in `Connection`. And a wish for another protocol is
@@ -143,8 +143,12 @@ const trustedHeaders = (trusted: readonly string[], https: Https): string[] => [
   "http-request set-header X-Forwarded-Host %[req.hdr(host)] if { req.hdr(host) -m found } !{ req.hdr(x-forwarded-host) -m found }",
 ];
 
-/** 308 keeps method and body. What has come by HTTPS to a trusted peer is not sent round in a circle. */
+/**
+ * 308 keeps method and body. What has come by HTTPS to a trusted peer is not sent round in a circle; what names no host cannot
+ * be sent anywhere.
+ */
 const redirect = (port: number): string[] => [
   "http-request set-var(txn.name) 'req.hdr(host),regsub(:[0-9]+$,)'",
   `http-request redirect code 308 location https://%[var(txn.name)]${port === 443 ? "" : `:${port}`}%[pathq] if { var(txn.name) -m len gt 0 } !{ req.hdr(x-forwarded-proto) -i https }`,
+  "http-request deny deny_status 400 if !{ var(txn.name) -m len gt 0 } !{ req.hdr(x-forwarded-proto) -i https }",
 ];
