@@ -4,6 +4,8 @@ import { Metrics } from "./metrics";
 import { expositionProblems } from "./testing";
 import { buildView, type View } from "./view";
 
+const state = { up: true, maintenance: false, weight: 100 };
+
 const view = (lastAnswer = 1_000): View =>
   buildView({
     notReady: undefined,
@@ -35,7 +37,11 @@ const view = (lastAnswer = 1_000): View =>
       ],
       kv: {},
     }),
-    states: [{ backend: "svc:a", server: "10.0.0.1:1", up: true, maintenance: false, weight: 100 }],
+    states: [
+      { ...state, backend: "svc:a", server: "10.0.0.1:1" },
+      { ...state, backend: "svc:a", server: "10.0.0.1:8", maintenance: true },
+      { ...state, backend: "svc:gone", server: "10.0.0.1:9", maintenance: true },
+    ],
     proven: new Set(),
     held: [],
     changes: [],
@@ -74,6 +80,7 @@ describe("our metrics", () => {
       "switchyard_services 1",
       'switchyard_instances{state="up"} 1',
       'switchyard_instances{state="down"} 0',
+      'switchyard_instances{state="leaving"} 2',
       "switchyard_quarantined 2",
       'switchyard_certificate_expiry_timestamp_seconds{name="a.pem"} 1800000000',
       "switchyard_held_instances 0",

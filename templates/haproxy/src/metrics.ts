@@ -149,6 +149,7 @@ function gauges(view: View, time: number): Family[] {
   });
   const states = zeros(instanceStates);
   for (const { instances } of view.services) for (const { state } of instances) increase(states, state);
+  view.leaving.forEach(() => increase(states, "leaving"));
   const critical = view.services.reduce((sum, service) => sum + service.critical.length, 0);
   const { lastAnswer } = view.consul;
   return [

@@ -49,9 +49,10 @@ describe("what is said of an instance", () => {
 
   test("whose service has gone as well", () => {
     const gone = { ...state("10.0.0.1:9", { maintenance: true }), backend: "spare:3" };
-    expect(buildView(input(catalog, { states: [gone] })).leaving).toEqual([
-      { backend: "spare:3", address: "10.0.0.1:9" },
-    ]);
+    const view = buildView(input(catalog, { states: [gone] }));
+    expect(view.leaving).toEqual([{ backend: "spare:3", address: "10.0.0.1:9" }]);
+    expect(renderPage(view)).toMatch(/<h2>Leaving<.*spare:3.*10\.0\.0\.1:9/s);
+    expect(renderPage(buildView(input(catalog)))).not.toContain("Leaving");
   });
 
   test("that Consul dropped in a suspicious way: held", () => {

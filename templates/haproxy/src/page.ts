@@ -58,7 +58,8 @@ export function renderPage(view: View, query = ""): string {
         </header>
         <main>
           ${status(view)} ${attention(view)} ${routesSection(routes, services)} ${tcpSection(view, services)}
-          ${servicesSection(shown)} ${certificatesSection(view)} ${changesSection(view)}
+          ${servicesSection(shown)} ${leavingSection(view)} ${certificatesSection(view)}
+          ${changesSection(view)}
         </main>
         <footer>
           <a href="/routes">routes (JSON)</a> <a href="/metrics">metrics</a> <a href="/ready">ready</a>
@@ -251,6 +252,22 @@ function traits(options: ServiceView["options"]): string {
     ...(options.healthPath === undefined ? [] : [`health ${options.healthPath}`]),
   ];
   return said.join(" · ");
+}
+
+function leavingSection({ leaving }: View): Html {
+  if (leaving.length === 0) return html``;
+  const rows = leaving.slice(0, mostRows).map(
+    ({ backend, address }) =>
+      html`<tr>
+        <td data-label="backend"><code>${backend}</code></td>
+        <td data-label="address"><code>${address}</code> ${badge("leaving", "leaving")}</td>
+      </tr>`,
+  );
+  return html`<section id="leaving">
+    <h2>Leaving</h2>
+    <p class="note">Their services are gone; they finish what they have.</p>
+    ${table(["backend", "address"].map(th), rows)} ${cut(leaving.length - rows.length)}
+  </section>`;
 }
 
 /** The first one is what clients get who name no host. */
