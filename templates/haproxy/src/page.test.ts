@@ -167,6 +167,21 @@ describe("the page", () => {
       expect(page).toContain(text);
   });
 
+  test("counts only instances that get requests where a URL or a TCP port leads", () => {
+    const services = [
+      instance("a", 1),
+      instance("a", 2, { meta: { weight: "0" } }),
+      instance("db", 3, { tags: ["tcp"], meta: { tcp_port: "5432", weight: "0" } }),
+    ];
+    const states = [
+      state("10.0.0.1:1", { up: true }),
+      state("10.0.0.1:2", { up: true }),
+      { ...state("10.0.0.1:3", { up: true }), backend: "svc:db" },
+    ];
+    const page = renderPage(buildView(input({ instances: services, kv: {} }, { states })));
+    expect(page).toMatch(/id="routes".*>1 up<.*id="tcp".*>0 up</s);
+  });
+
   test("says why it is not ready, and what could not be applied", () => {
     const page = renderPage(
       buildView(

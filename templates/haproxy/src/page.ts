@@ -158,17 +158,13 @@ function routesSection(routes: readonly RouteView[], services: ReadonlyMap<strin
       <p class="empty">None. Register a service with tag <code>rest</code> in Consul and it appears here.</p>
     </section>`;
   const rows = routes.slice(0, mostRows).map((route) => {
-    const links = route.targets.map(({ service, share }) => {
-      const { instances = [] } = services.get(service) ?? {};
-      const up = instances.filter((each) => each.state === "up" && each.weight > 0).length;
-      return html`<div class="target">
-        ${route.targets.length > 1 ? html`<span class="share">${share} %</span> ` : undefined}<a
-          href="#${anchor(service)}"
-          >${service}</a
-        >
-        ${badge(up > 0 ? "up" : "down", `${up} up`)}
-      </div>`;
-    });
+    const links = route.targets.map(
+      ({ service, share }) =>
+        html`<div class="target">
+          ${route.targets.length > 1 ? html`<span class="share">${share} %</span> ` : undefined}
+          ${link(service, services)}
+        </div>`,
+    );
     const [host, path] = [
       route.url.slice(0, route.url.indexOf("/")),
       route.url.slice(route.url.indexOf("/")),
@@ -191,15 +187,13 @@ function routesSection(routes: readonly RouteView[], services: ReadonlyMap<strin
 
 function tcpSection({ tcp }: View, services: ReadonlyMap<string, ServiceView>): Html {
   if (tcp.length === 0) return html``;
-  const rows = tcp.slice(0, mostRows).map(({ port, service }) => {
-    const up = (services.get(service)?.instances ?? []).filter(({ state }) => state === "up").length;
-    return html`<tr>
-      <td data-label="port"><code>${port}</code></td>
-      <td data-label="leads to">
-        <a href="#${anchor(service)}">${service}</a> ${badge(up > 0 ? "up" : "down", `${up} up`)}
-      </td>
-    </tr>`;
-  });
+  const rows = tcp.slice(0, mostRows).map(
+    ({ port, service }) =>
+      html`<tr>
+        <td data-label="port"><code>${port}</code></td>
+        <td data-label="leads to">${link(service, services)}</td>
+      </tr>`,
+  );
   return html`<section id="tcp">
     <h2>TCP ports</h2>
     ${table(["port", "leads to"].map(th), rows)} ${cut(tcp.length - rows.length)}
@@ -208,6 +202,13 @@ function tcpSection({ tcp }: View, services: ReadonlyMap<string, ServiceView>): 
 
 /** Service names have passed their grammar, so they can be part of an address. */
 const anchor = (service: string): string => `service-${service}`;
+
+/** To a service, with how many of its instances get requests. */
+function link(service: string, services: ReadonlyMap<string, ServiceView>): Html {
+  const { instances = [] } = services.get(service) ?? {};
+  const up = instances.filter(({ state, weight }) => state === "up" && weight > 0).length;
+  return html`<a href="#${anchor(service)}">${service}</a> ${badge(up > 0 ? "up" : "down", `${up} up`)}`;
+}
 
 function servicesSection(services: readonly ServiceView[]): Html {
   if (services.length === 0) return html``;
