@@ -221,6 +221,61 @@ describe("the page", () => {
     expect(found).toContain('value="S77"');
   });
 
+  test("does not send to the search box for the rest of a service's instances", () => {
+    const many = { instances: Array.from({ length: 61 }, (_, i) => instance("a", 1 + i)), kv: {} };
+    const page = renderPage(buildView(input(many)));
+    expect(page).toContain("and 1 more: see <a");
+    expect(page).not.toContain("narrow");
+  });
+
+  test("the search box finds the services that a URL or a TCP port leads to", () => {
+    const moved = instance("accounts", 1, { meta: { path: "/money" } });
+    const view = buildView(input({ instances: [moved, ...catalog.instances], kv: {} }));
+    const cards = (query: string) =>
+      [...renderPage(view, query).matchAll(/<article id="service-([^"]+)"/g)].map(([, name]) => name);
+    expect(cards("/money")).toEqual(["accounts"]);
+    expect(cards(" ACC ")).toEqual(["accounts"]);
+    expect(cards("5432")).toEqual(["db"]);
+    expect(cards("db")).toEqual(["db"]);
+  });
+
+  test("the search box narrows all lists, and says when it has found nothing", () => {
+    const lost = { instance: instance("hello/v1", 1), since: 0, why: "Consul was lost" };
+    const view = buildView(
+      input(
+        {
+          instances: [instance("bad name", 9), ...catalog.instances],
+          kv: { "service/haproxy/maxconn": "many" },
+        },
+        {
+          held: [lost],
+          states: [{ ...state("10.0.0.9:9", { maintenance: true }), backend: "svc:gone" }],
+          https: {
+            served: new Map([["a.pem", { pem: "", names: ["a.test"], expires: 0 }]]),
+            problems: [],
+          },
+        },
+      ),
+    );
+    const listed = {
+      "bad name": />quarantined</,
+      maxconn: />warning</,
+      "consul was lost": />held</,
+      "svc:gone": /id="leaving"/,
+      "A.Test": /id="certificates"/,
+      "5432": /id="tcp"/,
+    };
+    for (const query of Object.keys(listed)) {
+      const page = renderPage(view, query);
+      for (const [other, list] of Object.entries(listed))
+        (other === query ? expect(page) : expect(page).not).toMatch(list);
+    }
+    const page = renderPage(view, "\u202enowhere");
+    for (const list of Object.values(listed)) expect(page).not.toMatch(list);
+    expect(page).toMatch(/None contains .*\\u202enowhere/s);
+    expect(page).not.toContain("Register a service");
+  });
+
   test("has no element or attribute from outside, whatever is registered or searched for", () => {
     // With everything foreign made harmless the structure must be that of the page without values.
     const known =

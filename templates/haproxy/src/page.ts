@@ -2,7 +2,7 @@
 import { show } from "../../../model/names";
 import { html, type Html } from "./html";
 import { some } from "./report";
-import type { InstanceView, RouteView, ServiceView, View } from "./view";
+import type { InstanceView, ServiceView, View } from "./view";
 
 /** A page of thousands of rows helps nobody; the search box narrows it. */
 const mostRows = 200;
@@ -23,15 +23,11 @@ const badge = (kind: string, text: string): Html => html`<span class="badge ${ki
 const time = (iso: string): Html =>
   html`<time datetime="${iso}">${iso.slice(0, 19).replace("T", " ")}</time>`;
 
-/** `query` is what the search box had: only routes and services that contain it are shown. */
+/** `query` is what the search box had: only what contains it is listed, and the services that it leads to. */
 export function renderPage(view: View, query = ""): string {
-  const wanted = query.trim().toLowerCase();
-  const has = (...texts: readonly string[]) => texts.some((text) => text.toLowerCase().includes(wanted));
-  const services = new Map(view.services.map((service) => [service.name, service]));
-  const routes = view.routes.filter((route) =>
-    has(route.url, ...route.targets.map(({ service }) => service)),
-  );
-  const shown = view.services.filter((service) => has(service.name));
+  const wanted = query.trim();
+  const found = search(view, wanted.toLowerCase());
+  const services = new Map(found.services.map((service) => [service.name, service]));
   const body = html`<!doctype html>
     <html lang="en">
       <head>
@@ -57,9 +53,9 @@ export function renderPage(view: View, query = ""): string {
           </form>
         </header>
         <main>
-          ${status(view)} ${attention(view)} ${routesSection(routes, services)} ${tcpSection(view, services)}
-          ${servicesSection(shown)} ${leavingSection(view)} ${certificatesSection(view)}
-          ${changesSection(view)}
+          ${status(view)} ${attention(found)} ${routesSection(found, services, wanted)}
+          ${tcpSection(found, services)} ${servicesSection(found)} ${leavingSection(found)}
+          ${certificatesSection(found)} ${changesSection(view)}
         </main>
         <footer>
           <a href="/routes">routes (JSON)</a> <a href="/metrics">metrics</a> <a href="/ready">ready</a>
@@ -67,6 +63,24 @@ export function renderPage(view: View, query = ""): string {
       </body>
     </html> `;
   return body.text;
+}
+
+function search(view: View, wanted: string): View {
+  const has = (...texts: readonly string[]) => texts.some((text) => text.toLowerCase().includes(wanted));
+  const routes = view.routes.filter(({ url, targets }) => has(url, ...targets.map(({ service }) => service)));
+  const tcp = view.tcp.filter(({ port, service }) => has(String(port), service));
+  const ledTo = new Set([...routes.flatMap(({ targets }) => targets), ...tcp].map(({ service }) => service));
+  return {
+    ...view,
+    routes,
+    tcp,
+    services: view.services.filter(({ name }) => has(name) || ledTo.has(name)),
+    leaving: view.leaving.filter(({ backend, address }) => has(backend, address)),
+    held: view.held.filter(({ service, address, why }) => has(service, address, why)),
+    quarantined: view.quarantined.filter(({ subject, message }) => has(subject, message)),
+    warnings: view.warnings.filter(({ subject, message }) => has(subject, message)),
+    certificates: view.certificates.filter(({ name, hosts }) => has(name, ...hosts)),
+  };
 }
 
 function status(view: View): Html {
@@ -151,11 +165,15 @@ function attention({ failure, pending, quarantined, held, warnings }: View): Htm
   </section>`;
 }
 
-function routesSection(routes: readonly RouteView[], services: ReadonlyMap<string, ServiceView>): Html {
+function routesSection({ routes }: View, services: ReadonlyMap<string, ServiceView>, wanted: string): Html {
+  const none =
+    wanted === ""
+      ? html`None. Register a service with tag <code>rest</code> in Consul and it appears here.`
+      : html`None contains <bdi>${plain(wanted)}</bdi>.`;
   if (routes.length === 0)
     return html`<section id="routes">
       <h2>URLs</h2>
-      <p class="empty">None. Register a service with tag <code>rest</code> in Consul and it appears here.</p>
+      <p class="empty">${none}</p>
     </section>`;
   const rows = routes.slice(0, mostRows).map((route) => {
     const links = route.targets.map(
@@ -210,7 +228,7 @@ function link(service: string, services: ReadonlyMap<string, ServiceView>): Html
   return html`<a href="#${anchor(service)}">${service}</a> ${badge(up > 0 ? "up" : "down", `${up} up`)}`;
 }
 
-function servicesSection(services: readonly ServiceView[]): Html {
+function servicesSection({ services }: View): Html {
   if (services.length === 0) return html``;
   const cards = services.slice(0, mostRows).map(
     ({ name, options, instances, critical }) =>
@@ -224,7 +242,7 @@ function servicesSection(services: readonly ServiceView[]): Html {
               </li>`,
           )}
         </ul>
-        ${cut(Math.max(0, instances.length - mostInstances) + Math.max(0, critical.length - mostInstances))}
+        ${cut(Math.max(0, instances.length - mostInstances) + Math.max(0, critical.length - mostInstances), "see")}
       </article>`,
   );
   return html`<section id="services">
@@ -280,7 +298,7 @@ function certificatesSection({ certificates }: View): Html {
         <td data-label="file"><code>${name}</code></td>
         <td data-label="for">
           ${hosts.slice(0, mostInstances).map((host) => html`<code><bdi>${plain(host)}</bdi></code> `)}
-          ${cut(hosts.length - mostInstances)}
+          ${cut(hosts.length - mostInstances, "see")}
         </td>
         <td data-label="expires">${time(expires)}</td>
       </tr>`,
@@ -325,9 +343,6 @@ const table = (heads: readonly Html[], rows: readonly Html[]): Html =>
     </tbody>
   </table>`;
 
-const cut = (left: number): Html =>
-  left > 0
-    ? html`<p class="note">
-        and ${left} more: narrow with the search box, or see <a href="/routes">/routes</a>.
-      </p>`
-    : html``;
+/** Searching shows no more of one service or certificate; there `how` is just "see". */
+const cut = (left: number, how = "narrow with the search box, or see"): Html =>
+  left > 0 ? html`<p class="note">and ${left} more: ${how} <a href="/routes">/routes</a>.</p>` : html``;
