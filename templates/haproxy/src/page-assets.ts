@@ -56,6 +56,7 @@ article { padding: 0.75rem 0.9rem; }
 article:target { border-color: var(--link); }
 .instances li { display: flex; flex-wrap: wrap; gap: 0.15rem 0.5rem; align-items: baseline; padding: 0.15rem 0; }
 .instances code { flex: 1 1 auto; }
+.instances bdi.note { flex-basis: 100%; overflow-wrap: anywhere; }
 footer { margin-top: 2rem; display: flex; gap: 1.25rem; font-size: 0.85rem; }
 @media (max-width: 40rem) {
   body { padding: 0.5rem 0.75rem 2rem; }

@@ -167,6 +167,19 @@ describe("the page", () => {
       expect(page).toContain(text);
   });
 
+  test("names instances by their ids, unless those say no more than service and port", () => {
+    const instances = [
+      instance("a", 1),
+      instance("a", 2, { id: "node:web_1:80\u202e" }),
+      instance("a", 3, { id: "a:3" }),
+      instance("a", 3, { id: "copy" }),
+    ];
+    const page = renderPage(buildView(input({ instances, kv: {} })));
+    expect(page).toContain('<bdi class="note">&quot;node:web_1:80\\u202e&quot;</bdi>');
+    expect(page).toContain('<bdi class="note">a:3, copy</bdi>');
+    expect(page).not.toContain("a:1");
+  });
+
   test("counts only instances that get requests where a URL or a TCP port leads", () => {
     const services = [
       instance("a", 1),

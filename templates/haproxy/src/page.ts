@@ -235,12 +235,14 @@ function servicesSection({ services }: View): Html {
       html`<article id="${anchor(name)}">
         <h3>${name} <small>${traits(options)}</small></h3>
         <ul class="instances">
-          ${instances.slice(0, mostInstances).map(instance)}${critical.slice(0, mostInstances).map(
-            (id) =>
-              html`<li class="down">
-                <code><bdi>${plain(id)}</bdi></code> ${badge("down", "not passing")}
-              </li>`,
-          )}
+          ${instances.slice(0, mostInstances).map((each) => instance(name, each))}${critical
+            .slice(0, mostInstances)
+            .map(
+              (id) =>
+                html`<li class="down">
+                  <code><bdi>${plain(id)}</bdi></code> ${badge("down", "not passing")}
+                </li>`,
+            )}
         </ul>
         ${cut(Math.max(0, instances.length - mostInstances) + Math.max(0, critical.length - mostInstances), "see")}
       </article>`,
@@ -252,10 +254,12 @@ function servicesSection({ services }: View): Html {
   </section>`;
 }
 
-function instance({ ids, address, weight, state, check, held }: InstanceView): Html {
-  return html`<li class="${state}" title="${ids.map(plain).join(", ")}">
+function instance(service: string, { ids, address, weight, state, check, held }: InstanceView): Html {
+  const usual = `${service}:${address.slice(address.lastIndexOf(":") + 1)}`;
+  const said = ids.filter((id) => ids.length > 1 || id !== usual);
+  return html`<li class="${state}">
     <code>${address}</code>
-    ${badge(state, state)}${held === true ? html` ${badge("starting", "held")}` : undefined}${weight === 100 ? undefined : html` <span class="note">weight ${weight}${weight === 0 ? ": no new requests" : undefined}</span>`}${check === undefined ? undefined : html` <span class="note">${check}</span>`}
+    ${badge(state, state)}${held === true ? html` ${badge("starting", "held")}` : undefined}${weight === 100 ? undefined : html` <span class="note">weight ${weight}${weight === 0 ? ": no new requests" : undefined}</span>`}${check === undefined ? undefined : html` <span class="note">${check}</span>`}${said.length === 0 ? undefined : html` <bdi class="note">${some(said.map(plain))}</bdi>`}
   </li>`;
 }
 
