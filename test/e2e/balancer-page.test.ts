@@ -71,6 +71,25 @@ test("the page shows URLs, why they lead where they do, and instances; it follow
   await consul.deregister("late", one.port);
 });
 
+test("the focus stays where it is when something changes, and only the state is said", async () => {
+  await inBrowser(async (page) => {
+    await page.goto(balancer.admin);
+    const versions = page.locator("#routes tr", { hasText: "newest version" });
+    await versions.getByRole("link").focus();
+    await page.evaluate("window.before = document.activeElement");
+    await consul.register("another", one.port);
+    await page.locator("#routes tr", { hasText: "/another" }).waitFor();
+    expect(await page.evaluate("window.before.isConnected")).toBe(false);
+    expect(await versions.locator("a:focus").count()).toBe(1);
+
+    expect(await page.getByRole("status").innerText()).toBe("Ready.");
+    await consul.register("another", one.port, { Meta: { weight: "many" } });
+    await page.getByRole("status").getByText("Ready. 1 needs attention.").waitFor();
+    expect(await versions.locator("a:focus").count()).toBe(1);
+  });
+  await consul.deregister("another", one.port);
+});
+
 test("an instance that dies without a word is seen to be down", async () => {
   const stray = await Instance.start("stray");
   await consul.register("shop/v1", stray.port);

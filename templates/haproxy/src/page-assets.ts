@@ -22,6 +22,7 @@ code { font: 0.92em/1.4 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans M
 header { display: flex; flex-wrap: wrap; gap: 0.5rem 1rem; align-items: center; justify-content: space-between; }
 h1 { font-size: 1.4rem; margin: 0.4rem 0; letter-spacing: -0.01em; }
 h1 small, h3 small { color: var(--soft); font-weight: normal; font-size: 0.85rem; letter-spacing: 0; }
+#state { position: absolute; margin: 0; clip-path: inset(50%); }
 h2 { font-size: 1.05rem; margin: 2rem 0 0.6rem; }
 h3 { font-size: 0.95rem; margin: 0 0 0.5rem; overflow-wrap: anywhere; }
 input { font: inherit; color: inherit; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
@@ -75,31 +76,44 @@ footer { margin-top: 2rem; display: flex; gap: 1.25rem; font-size: 0.85rem; }
 }
 `;
 
-/** Replaces what changes, so that place and search box stay; a hidden page asks for nothing. */
+/** Replaces only parts that change, so that place, focus and search box stay; a hidden page asks for nothing. */
 export const pageJs = `"use strict";
 const every = 2000;
-function localTimes() {
-  for (const element of document.querySelectorAll("time")) {
-    const at = new Date(element.dateTime);
-    const today = at.toDateString() === new Date().toDateString();
+const main = document.querySelector("main");
+const state = document.getElementById("state");
+function local(at) {
+  return at.toDateString() === new Date().toDateString() ? at.toLocaleTimeString() : at.toLocaleString();
+}
+function localTimes(page) {
+  for (const element of page.querySelectorAll("time")) {
     element.title = element.dateTime;
-    element.textContent = today ? at.toLocaleTimeString() : at.toLocaleString();
+    element.textContent = local(new Date(element.dateTime));
   }
+}
+function row(link) {
+  return link.closest("tr, article")?.firstElementChild.textContent;
+}
+function replace(had, fresh) {
+  const focused = had.contains(document.activeElement) ? document.activeElement : undefined;
+  const links = focused ? [...fresh.querySelectorAll("a")].filter((link) => row(link) === row(focused)) : [];
+  had.replaceWith(fresh);
+  (links.find(({ href }) => href === focused.href) ?? links[0])?.focus({ preventScroll: true });
 }
 async function refresh() {
   if (document.hidden) return;
-  const main = document.querySelector("main");
   try {
     const answer = await fetch(location.pathname + location.search, { signal: AbortSignal.timeout(10000) });
     if (!answer.ok) throw new Error(answer.statusText);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const fresh = page.querySelector("main");
-    if (fresh.innerHTML !== main.dataset.had) {
-      const had = fresh.innerHTML;
-      main.replaceWith(fresh);
-      fresh.dataset.had = had;
-      localTimes();
-    }
+    // Another release has another script.
+    if (page.querySelector("h1").textContent !== document.querySelector("h1").textContent)
+      return location.reload();
+    localTimes(page);
+    [...page.querySelector("main").children].forEach((part, place) => {
+      if (!part.isEqualNode(main.children[place])) replace(main.children[place], part);
+    });
+    const said = page.getElementById("state").textContent;
+    if (state.textContent !== said) state.textContent = said;
     document.title = page.title;
   } catch {
     document.title = "no answer \\u00b7 Switchyard load balancer";
@@ -111,6 +125,6 @@ async function loop() {
   // Where there are thousands of services, looking must not cost what serving needs.
   setTimeout(loop, Math.max(every, 20 * (performance.now() - started)));
 }
-localTimes();
+localTimes(document);
 setTimeout(loop, every);
 `;

@@ -205,7 +205,9 @@ describe("the page", () => {
         }),
       ),
     );
-    expect(page).toContain("not synchronised with Consul yet");
+    expect(page).toContain(
+      '<p id="state" role="status">Not ready: not synchronised with Consul yet. 2 need attention.</p>',
+    );
     expect(page).toContain("HAProxy did not want it");
     expect(page).toContain("TCP port 5432 of service db is new");
   });

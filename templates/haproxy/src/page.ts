@@ -28,6 +28,17 @@ export function renderPage(view: View, query = ""): string {
   const wanted = query.trim();
   const found = search(view, wanted.toLowerCase());
   const services = new Map(found.services.map((service) => [service.name, service]));
+  // Always as many, so that the page's script finds each again.
+  const parts = [
+    status(view),
+    attention(found),
+    routesSection(found, services, wanted),
+    tcpSection(found, services),
+    servicesSection(found),
+    leavingSection(found),
+    certificatesSection(found),
+    changesSection(view),
+  ];
   const body = html`<!doctype html>
     <html lang="en">
       <head>
@@ -48,15 +59,12 @@ export function renderPage(view: View, query = ""): string {
               name="q"
               value="${query}"
               placeholder="URL or service"
-              aria-label="Show only URLs and services that contain"
+              aria-label="Show only what contains"
             />
           </form>
         </header>
-        <main>
-          ${status(view)} ${attention(found)} ${routesSection(found, services, wanted)}
-          ${tcpSection(found, services)} ${servicesSection(found)} ${leavingSection(found)}
-          ${certificatesSection(found)} ${changesSection(view)}
-        </main>
+        <p id="state" role="status">${spoken(view)}</p>
+        <main>${parts.map((part) => html`<div>${part}</div>`)}</main>
         <footer>
           <a href="/routes">routes (JSON)</a> <a href="/metrics">metrics</a> <a href="/ready">ready</a>
         </footer>
@@ -81,6 +89,23 @@ function search(view: View, wanted: string): View {
     warnings: view.warnings.filter(({ subject, message }) => has(subject, message)),
     certificates: view.certificates.filter(({ name, hosts }) => has(name, ...hosts)),
   };
+}
+
+const concerns = ({ failure, pending, quarantined, held, warnings }: View): number =>
+  quarantined.length +
+  held.length +
+  warnings.length +
+  Number(failure !== undefined) +
+  Number(pending.length > 0);
+
+/** What a screen reader says when it changes. */
+function spoken(view: View): string {
+  const count = concerns(view);
+  return [
+    view.ready ? "Ready." : `Not ready: ${view.why ?? "starting"}.`,
+    ...(view.consul.connected ? [] : ["Consul does not answer."]),
+    ...(count === 0 ? [] : [`${count} ${count === 1 ? "needs" : "need"} attention.`]),
+  ].join(" ");
 }
 
 function status(view: View): Html {
@@ -117,7 +142,8 @@ function status(view: View): Html {
 }
 
 /** Everything that somebody should look at, or nothing. */
-function attention({ failure, pending, quarantined, held, warnings }: View): Html {
+function attention(view: View): Html {
+  const { failure, pending, quarantined, held, warnings } = view;
   const item = (kind: string, label: string, subject: string, message: Html | string) =>
     html`<li class="${kind}">
       ${badge(kind, label)} <strong><bdi>${plain(subject)}</bdi></strong> <span>${message}</span>
@@ -149,19 +175,12 @@ function attention({ failure, pending, quarantined, held, warnings }: View): Htm
     ...warnings.slice(0, mostRows).map((each) => item("starting", "warning", each.subject, each.message)),
   ];
   if (items.length === 0) return html``;
-  const more =
-    quarantined.length +
-    held.length +
-    warnings.length +
-    Number(failure !== undefined) +
-    Number(pending.length > 0) -
-    items.length;
   return html`<section id="attention">
     <h2>Needs attention</h2>
     <ul class="problems">
       ${items}
     </ul>
-    ${cut(more)}
+    ${cut(concerns(view) - items.length)}
   </section>`;
 }
 
