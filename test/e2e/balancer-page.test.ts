@@ -234,3 +234,18 @@ test("explain, snapshot and diff say what happens, was and would be", async () =
   });
   await expect(run("explain", "/shop", "--snapshot=/s/none")).rejects.toThrow("cannot be read");
 });
+
+test("the page says since when nothing answers, until something does", async () => {
+  await inBrowser(async (page) => {
+    await page.goto(balancer.admin);
+    const alert = page.getByRole("alert");
+    expect(await alert.isVisible()).toBe(false);
+    await docker("kill", balancer.container);
+    await alert.getByText(/^No answer since \d+:\d\d:\d\d.*\. What follows was true then\.$/).waitFor();
+    expect(await page.title()).toContain("no answer");
+    expect(await page.evaluate("getComputedStyle(document.querySelector('main')).opacity")).toBe("0.6");
+    await docker("start", balancer.container);
+    await alert.waitFor({ state: "hidden" });
+    expect(await page.evaluate("getComputedStyle(document.querySelector('main')).opacity")).toBe("1");
+  });
+});

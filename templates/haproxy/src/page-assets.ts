@@ -23,6 +23,10 @@ header { display: flex; flex-wrap: wrap; gap: 0.5rem 1rem; align-items: center; 
 h1 { font-size: 1.4rem; margin: 0.4rem 0; letter-spacing: -0.01em; }
 h1 small, h3 small { color: var(--soft); font-weight: normal; font-size: 0.85rem; letter-spacing: 0; }
 #state { position: absolute; margin: 0; clip-path: inset(50%); }
+#silence { margin: 0.75rem 0 0; padding: 0.6rem 0.9rem; border-radius: 10px; font-weight: 600; color: var(--down);
+  background: var(--down-bg); }
+#silence:empty { display: none; }
+#silence:not(:empty) ~ main { filter: grayscale(1); opacity: 0.6; }
 h2 { font-size: 1.05rem; margin: 2rem 0 0.6rem; }
 h3 { font-size: 0.95rem; margin: 0 0 0.5rem; overflow-wrap: anywhere; }
 input { font: inherit; color: inherit; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
@@ -81,6 +85,8 @@ export const pageJs = `"use strict";
 const every = 2000;
 const main = document.querySelector("main");
 const state = document.getElementById("state");
+const silence = document.getElementById("silence");
+let answered = new Date();
 function local(at) {
   return at.toDateString() === new Date().toDateString() ? at.toLocaleTimeString() : at.toLocaleString();
 }
@@ -115,15 +121,18 @@ async function refresh() {
     const said = page.getElementById("state").textContent;
     if (state.textContent !== said) state.textContent = said;
     document.title = page.title;
+    silence.textContent = "";
+    answered = new Date();
   } catch {
+    silence.textContent ||= \`No answer since \${local(answered)}. What follows was true then.\`;
     document.title = "no answer \\u00b7 Switchyard load balancer";
   }
 }
 async function loop() {
   const started = performance.now();
   await refresh();
-  // Where there are thousands of services, looking must not cost what serving needs.
-  setTimeout(loop, Math.max(every, 20 * (performance.now() - started)));
+  // Where there are thousands of services, looking must not cost what serving needs; a time-out must not mean minutes.
+  setTimeout(loop, Math.min(30000, Math.max(every, 20 * (performance.now() - started))));
 }
 localTimes(document);
 setTimeout(loop, every);

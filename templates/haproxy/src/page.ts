@@ -64,6 +64,7 @@ export function renderPage(view: View, query = ""): string {
           </form>
         </header>
         <p id="state" role="status">${spoken(view)}</p>
+        <p id="silence" role="alert"></p>
         <main>${parts.map((part) => html`<div>${part}</div>`)}</main>
         <footer>
           <a href="/routes">routes (JSON)</a> <a href="/metrics">metrics</a> <a href="/ready">ready</a>
