@@ -69,6 +69,19 @@ test("what does not listen any more is let go within moments, also in doubt", as
   expect(log.at(-1)).toBe("no longer held: a");
 });
 
+test("what has come back where nothing listened is held like the others when Consul loses it again", async () => {
+  listening.delete(1);
+  const before = holder.filter(catalog(), four, fine);
+  await vi.advanceTimersByTimeAsync(0);
+  const after = holder.filter(catalog(), before, fine);
+  expect(ports(after)).toEqual([2, 3, 4]);
+  listening.add(1);
+  const back = holder.filter(catalog(...four.instances.slice(0, 1)), after, fine);
+  expect(ports(back)).toEqual([1, 2, 3, 4]);
+  holder.doubt("connection refused");
+  expect(ports(holder.filter(catalog(), back, fine))).toEqual([1, 2, 3, 4]);
+});
+
 test("what stops listening later is let go by the next probe", async () => {
   const before = holder.filter(catalog(), four, fine);
   await vi.advanceTimersByTimeAsync(1_000);

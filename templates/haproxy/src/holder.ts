@@ -94,8 +94,10 @@ export class Holder {
     this.held = result.held;
     this.lost = result.lost;
     this.report(earlier);
-    // A place is only known to be gone for as long as it is asked about.
+    // A place is only known to be gone for as long as it is asked about, and not where somebody has come back.
     if (result.held.size === 0) this.gone.clear();
+    if (this.gone.size > 0)
+      for (const instance of catalog.instances) if (instance.healthy) this.gone.delete(place(instance));
     return { ...catalog, instances: result.instances };
   }
 
