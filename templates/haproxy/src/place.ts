@@ -5,19 +5,17 @@ import type { Places } from "./render";
 import { shapeOf, spareBackends } from "./shapes";
 
 /**
- * A service that the running HAProxy has no backend for gets a spare one of its shape. Services stay where they are, and a
- * service that is gone gives its spare backend back.
+ * A service that the running HAProxy has no backend for gets a spare one of its shape. Services stay where they are until the
+ * next reload, also those that want another shape, which takes one; a service that is gone gives its spare backend back.
  */
 export function assignPlaces(routing: Routing, actual: Actual, before: Places): Map<string, string> {
   const places = new Map<string, string>();
   const homeless: { readonly name: string; readonly shape: string }[] = [];
-  const shapes = new Map(spareBackends.map(({ name, shape }) => [name, shape]));
   for (const { name, options } of routing.backends) {
     const place = before.get(name);
     if (options.kind !== "http" || (place === undefined && actual.backends.has(name))) continue;
-    const shape = shapeOf(options);
-    if (place === undefined) homeless.push({ name, shape });
-    else if (shapes.get(place) === shape) places.set(name, place);
+    if (place === undefined) homeless.push({ name, shape: shapeOf(options) });
+    else places.set(name, place);
   }
   const taken = new Set(places.values());
   const busy = (name: string) => actual.backends.get(name)?.servers.size ?? 0;

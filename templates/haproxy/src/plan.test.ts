@@ -270,9 +270,80 @@ describe("while a reload has to wait", () => {
     expect(steps).toEqual({ kind: "nothing" });
   });
 
-  test("a service that leaves a spare backend for one of its own keeps answering from there", () => {
-    const before = desired(routing(instance("a", 1)), new Map([["svc:a", "spare:0"]]));
-    expect(put(before, desired(routing(instance("a", 1, least))))).toEqual({ kind: "nothing" });
+  /** What is done before the reload, and where services are then. */
+  const change = (before: Rendered, places: ReadonlyMap<string, string>, to: Routing) => {
+    const found = assignPlaces(to, loaded(before), places);
+    return { places: found, steps: put(before, desired(to, found)) };
+  };
+
+  test("a service in a spare backend that gets other options keeps answering from there, by the instances that it has", () => {
+    const places = new Map([["svc:a", "spare:0"]]);
+    const before = desired(routing(instance("a", 1)), places);
+    const { steps } = change(before, places, routing(instance("a", 2, least)));
+    expect(steps).toMatchObject({
+      operations: [
+        { kind: "add", backend: "spare:0", server: "a::10.0.0.1:2" },
+        { kind: "leave", backend: "spare:0", server: "a::10.0.0.1:1" },
+      ],
+    });
+  });
+
+  test("nobody else gets its spare backend, though it is the last", () => {
+    const ordinary = spareBackends.filter(({ shape }) => shape === "http:roundrobin");
+    const others = ordinary.slice(1).map((_, index) => instance(`s${index}`, index + 100));
+    const full = routing(instance("a", 1), ...others);
+    const empty = desired(routing());
+    const places = assignPlaces(full, loaded(empty), new Map());
+    expect(places.size).toBe(ordinary.length);
+    const { places: then, steps } = change(
+      desired(full, places),
+      places,
+      routing(instance("a", 1, least), ...others, instance("b", 2)),
+    );
+    expect(then.get("svc:a")).toBe(places.get("svc:a"));
+    expect(then.has("svc:b")).toBe(false);
+    expect(steps).toEqual({ kind: "nothing" });
+  });
+
+  test("a name stays with the version before, which gets and loses instances meanwhile", () => {
+    const before = desired(routing(instance("a/v1", 1)));
+    const to = desired(routing(instance("a/v1", 2), instance("a/v2", 3, least)));
+    expect(put(before, to)).toMatchObject({
+      operations: [
+        { kind: "add", backend: "svc:a:v1", server: "10.0.0.1:2" },
+        { kind: "leave", server: "10.0.0.1:1" },
+      ],
+    });
+  });
+
+  test("a name does not stay with a version whose spare backend has gone to another service", () => {
+    const places = new Map([["svc:a:v1", "spare:0"]]);
+    const before = desired(routing(instance("a/v1", 1)), places);
+    const to = desired(
+      routing(instance("a/v2", 3, least), instance("b", 2)),
+      new Map([["svc:b", "spare:0"]]),
+    );
+    const steps = put(before, to);
+    if (steps.kind !== "operations") throw new Error("nothing is done");
+    const leads = (kind: string) =>
+      steps.operations.flatMap((each) => (each.kind === kind && "key" in each ? [each.key] : []));
+    expect(leads("map")).toEqual(["*/b/"]);
+    expect(leads("unmap").sort()).toEqual(["*/a/", "*/a/v1/"]);
+  });
+
+  test("the share of a version that has to wait goes to one that has not", () => {
+    const share = (shares: string, ...instances: Instance[]) =>
+      desired(buildRouting({ instances, kv: { "service/haproxy/versions/a": shares } }));
+    const before = share("v1", instance("a/v1", 1));
+    const steps = put(before, share("v1=90,v2=10", instance("a/v1", 1), instance("a/v2", 2, least)));
+    if (steps.kind !== "operations") throw new Error("nothing is done");
+    const slots = steps.operations.filter((each) => each.kind === "map" && each.map === "splits.map");
+    expect(slots).toHaveLength(100);
+    for (const slot of slots) expect(slot).toMatchObject({ value: "-|3|/a|svc:a:v1|a/v1" });
+    // And what is shared stays shared while the only one that is to have all has to wait.
+    const shared = share("v1=90,v2=10", instance("a/v1", 1), instance("a/v2", 2));
+    const third = share("v3", instance("a/v1", 1), instance("a/v2", 2), instance("a/v3", 3, least));
+    expect(put(shared, third)).toEqual({ kind: "nothing" });
   });
 });
 

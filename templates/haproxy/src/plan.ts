@@ -201,44 +201,38 @@ function mapRemovals(map: MapName, actual: Actual, desired: Rendered): Operation
 }
 
 /**
- * As much of `desired` as the running HAProxy can have without the reload that it needs: new services stay out, those
- * with other options keep the old ones, and one that moves stays where it was, as `before` has it.
+ * As much of `desired` as the running HAProxy can have without the reload that it needs: new services stay out, those with
+ * other options keep the old ones, and a route that is to lead to a new service leads to where it did, as `before` has it.
  */
 export function postponed(actual: Actual, desired: Rendered, before: Rendered): Rendered {
-  const staying = new Set<string>();
   const makable = new Set(
     desired.native ? desired.backends.flatMap(({ name, shape }) => (shape === undefined ? [] : [name])) : [],
   );
-  const kept = (map: "routes.map" | "splits.map") => {
-    const entries = [...desired.maps[map]].flatMap(([key, value]): [string, string][] => {
-      const backend = backendOf(value);
-      if (
-        backend.startsWith("%") ||
-        backend === nowhere ||
-        actual.backends.has(backend) ||
-        makable.has(backend)
-      )
-        return [[key, value]];
-      const old = actual.maps[map].get(key);
-      if (old === undefined) return [];
-      staying.add(backendOf(old));
-      return [[key, old]];
-    });
-    return new Map(entries);
-  };
-  const routes = { "routes.map": kept("routes.map"), "splits.map": kept("splits.map") };
-  const possible = new Map(
-    before.backends.filter(({ name }) => staying.has(name)).map((each) => [each.name, each]),
+  const routes = postponedRoutes(
+    actual,
+    desired,
+    before,
+    (name) => actual.backends.has(name) || makable.has(name),
   );
+  const staying = new Set(
+    [...routes["routes.map"].values(), ...routes["splits.map"].values()].map(backendOf),
+  );
+  const possible = new Map<string, RenderedBackend>();
   for (const backend of desired.backends) {
     const old = actual.backends.get(backend.name);
-    if (possible.has(backend.name)) continue;
     if (old !== undefined)
       possible.set(backend.name, { ...backend, head: old.head, servers: asTheyAre(backend.servers, old) });
     else if (makable.has(backend.name)) possible.set(backend.name, backend);
   }
+  // Services that are gone, and have routes all the same.
+  for (const backend of before.backends)
+    if (staying.has(backend.name) && possible.get(backend.name)?.service === undefined)
+      possible.set(backend.name, backend);
   // What the old shape of a backend looks up has to be there as long as it has it.
-  const old = new Set([...staying, ...reshaped(actual, desired)]);
+  const wanted = new Set(
+    desired.backends.flatMap(({ name, service }) => (service === undefined ? [] : [name])),
+  );
+  const old = new Set([...[...staying].filter((name) => !wanted.has(name)), ...reshaped(actual, desired)]);
   const looked = (map: MapName) =>
     new Map([
       ...[...desired.maps[map]].filter(([backend]) => !old.has(backend)),
@@ -257,6 +251,50 @@ export function postponed(actual: Actual, desired: Rendered, before: Rendered): 
     maps: { ...eachMap(looked), ...routes },
   };
 }
+
+const serviceOf = ({ backends }: Rendered) => new Map(backends.map(({ name, service }) => [name, service]));
+
+/** `has` tells whether HAProxy has a backend, or can. */
+function postponedRoutes(
+  actual: Actual,
+  desired: Rendered,
+  before: Rendered,
+  has: (backend: string) => boolean,
+): Pick<Maps, "routes.map" | "splits.map"> {
+  const [had, wanted] = [serviceOf(before), serviceOf(desired)];
+  /** Not where a spare backend has gone to another service. */
+  const isThere = (value: string) => {
+    const name = backendOf(value);
+    return has(name) && [undefined, had.get(name)].includes(wanted.get(name));
+  };
+  const shares = actual.maps["splits.map"];
+  const splits = new Map<string, string>();
+  /** Of those that share requests, one that can have them. */
+  const instead = new Map<string, string>();
+  for (const [key, value] of desired.maps["splits.map"])
+    if (has(backendOf(value)) && !instead.has(groupOf(key))) instead.set(groupOf(key), value);
+  for (const [key, value] of desired.maps["splits.map"]) {
+    const found = has(backendOf(value)) ? value : instead.get(groupOf(key));
+    if (found !== undefined) splits.set(key, found);
+  }
+  const routes = new Map<string, string>();
+  for (const [key, value] of desired.maps["routes.map"]) {
+    const backend = backendOf(value);
+    const old = actual.maps["routes.map"].get(key);
+    if (backend === nowhere || has(backend) || instead.has(backend)) routes.set(key, value);
+    else if (old !== undefined && isThere(old)) routes.set(key, old);
+    else if (old !== undefined && backendOf(old).startsWith("%")) {
+      const slots = [...shares].filter(([slot]) => groupOf(slot) === backendOf(old));
+      if (!slots.every(([, each]) => isThere(each))) continue;
+      routes.set(key, old);
+      for (const [slot, each] of slots) splits.set(slot, each);
+    }
+  }
+  return { "routes.map": routes, "splits.map": splits };
+}
+
+/** Of a slot, the group that it belongs to. */
+const groupOf = (slot: string): string => slot.slice(0, slot.lastIndexOf("/"));
 
 const asTheyAre = (
   servers: RenderedBackend["servers"],
