@@ -184,10 +184,14 @@ async function openWebsockets(
 
 async function reloads(balancer: Balancer, container: Container): Promise<string> {
   if (balancer.name === "Switchyard") {
-    const { body } = await get(`http://127.0.0.1:${ports.traffic + 2}/metrics`);
-    const counts = [...body.matchAll(/^switchyard_reloads_total\{reason="([^"]*)"\} (\d+)/gm)].filter(
-      ([, , count]) => count !== "0",
-    );
+    const { status, body } = await get(`http://127.0.0.1:${ports.traffic + 2}/metrics`);
+    const all = [...body.matchAll(/^switchyard_reloads_total\{reason="([^"]*)"\} (\d+)$/gm)];
+    // Every reason is there from the start, at 0: none at all is no answer.
+    if (status !== 200 || all.length === 0)
+      throw new Error(
+        `Switchyard does not tell its reloads: /metrics answered ${status} ${body.slice(0, 80)}`,
+      );
+    const counts = all.filter(([, , count]) => count !== "0");
     const total = counts.reduce((sum, [, , count]) => sum + Number(count), 0);
     return counts.length === 0
       ? "0"
