@@ -7,9 +7,12 @@ import type { Registration } from "./registry";
 export const routeMap = (routes: readonly Registration[]): string =>
   routes.map(({ name }) => `/${name}/ ${name}\n`).join("");
 
-const backends = (routes: readonly Registration[]): string =>
+const backends = (routes: readonly Registration[], rules: (name: string) => string = () => ""): string =>
   routes
-    .map(({ name, address, port }) => `backend ${name}\n  server ${name} ${address}:${port} check\n`)
+    .map(
+      ({ name, address, port }) =>
+        `backend ${name}\n${rules(name)}  server ${name} ${address}:${port} check\n`,
+    )
     .join("");
 
 const common = `global
@@ -42,13 +45,16 @@ frontend http
   use_backend %[var(txn.be)]
 ${backends(routes)}`;
 
-/** What the templates of 2015 gave: an ACL for each service, tried one after the other. */
+/** `reqrep` is gone since HAProxy 2.1. */
+const stripAsIn2015 = (name: string): string => `  http-request replace-path /${name}/?(.*) /\\1\n`;
+
+/** What the templates of 2015 gave: an ACL for each service, tried one after the other, and a regular expression to strip it. */
 export const byAcls = (routes: readonly Registration[], port: number): string => `${common}
 frontend http
   bind 127.0.0.1:${port}
 ${routes.map(({ name }) => `  acl ${name} path_beg /${name}\n`).join("")}${routes
   .map(({ name }) => `  use_backend ${name} if ${name}\n`)
-  .join("")}${backends(routes)}`;
+  .join("")}${backends(routes, stripAsIn2015)}`;
 
 /** One long line of properties, since the command line would be too long for thousands. */
 export const forFabio = (routes: readonly Registration[]): string =>

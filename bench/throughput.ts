@@ -261,7 +261,7 @@ async function main(): Promise<void> {
   ];
   const settings = { fabio: "static routes", traefik: "routes from a file" };
   const peers = [
-    `HAProxy ${await versionInImage("haproxy")} in all four, with one thread; by hand a map, as in 2015 an ACL for each route`,
+    `HAProxy ${await versionInImage("haproxy")} in all four, with one thread; by hand a map; as in 2015 an ACL for each route, and a regular expression to strip it`,
     ...(["fabio", "traefik"] as const).map((name) => {
       const path = onPath(name);
       if (path === undefined) return `${name}: not on PATH, so not measured`;
