@@ -114,17 +114,9 @@ export function parseServersState(answer: string): ServerState[] {
     // The lowest bits of the administrative state: forced, inherited and configured maintenance.
     const maintenance = (Number(admin) & 0x27) !== 0;
     const up = operational === "2";
-    const check = up ? undefined : failedChecks[status];
-    return [
-      {
-        backend,
-        server,
-        up,
-        maintenance,
-        weight: Number(weight),
-        ...(check === undefined ? {} : { check }),
-      },
-    ];
+    const check = up || maintenance ? undefined : failedChecks[status];
+    const found = { backend, server, up, maintenance, weight: Number(weight) };
+    return [check === undefined ? found : { ...found, check }];
   });
 }
 

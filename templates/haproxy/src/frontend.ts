@@ -149,6 +149,6 @@ const trustedHeaders = (trusted: readonly string[], https: Https): string[] => [
  */
 const redirect = (port: number): string[] => [
   "http-request set-var(txn.name) 'req.hdr(host),regsub(:[0-9]+$,)'",
-  `http-request redirect code 308 location https://%[var(txn.name)]${port === 443 ? "" : `:${port}`}%[pathq] if { var(txn.name) -m len gt 0 } !{ req.hdr(x-forwarded-proto) -i https }`,
   "http-request deny deny_status 400 if !{ var(txn.name) -m len gt 0 } !{ req.hdr(x-forwarded-proto) -i https }",
+  `http-request redirect code 308 location https://%[var(txn.name)]${port === 443 ? "" : `:${port}`}%[pathq] unless { req.hdr(x-forwarded-proto) -i https }`,
 ];

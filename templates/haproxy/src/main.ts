@@ -14,6 +14,7 @@ import { Metrics } from "./metrics";
 import { parseArguments, usage, UsageError, type Options } from "./options";
 import type { RenderOptions } from "./render";
 import { logLine } from "./report";
+import { bracketed } from "./text";
 import { Certificates } from "./tls";
 import { VersionHealth } from "./version-health";
 import { Watch } from "./watch";
@@ -116,7 +117,7 @@ async function inspect(command: Command, options: Options): Promise<void> {
   // Where it listens on all addresses, as by default, this one is among them.
   const anyAddress: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
   const host = anyAddress[options.adminAddress] ?? options.adminAddress;
-  const admin = `${host.includes(":") ? `[${host}]` : host}:${options.adminPort}`;
+  const admin = `${bracketed(host)}:${options.adminPort}`;
   const printed = await runCommand(command, {
     routing: { reservedPorts: ownPorts(options) },
     render: { ...renderOptions(options), native: await installedMakesBackends() },

@@ -2,6 +2,7 @@
 import { isIP } from "node:net";
 import { parseBoolean, parseDuration, parseInteger, show, type Parsed } from "../../../model/names";
 import { readConsulOptions, type ConsulOptions } from "./consul-options";
+import { bracketed } from "./text";
 
 export interface Options {
   readonly consul: ConsulOptions;
@@ -97,8 +98,7 @@ export function parseArguments(
   const port = (value: string) => parseInteger(value, 1, 65_535);
   const consul = readConsulOptions(given.get("consul"), env);
   if (!consul.ok) throw new UsageError(consul.error);
-  const adminAddress = env["ADMIN_ADDRESS"] ?? "0.0.0.0";
-  const adminHost = adminAddress.includes(":") ? `[${adminAddress}]` : adminAddress;
+  const adminHost = bracketed(env["ADMIN_ADDRESS"] ?? "0.0.0.0");
   const admin = take("admin", `${adminHost}:${env["ADMIN_PORT"] ?? "8404"}`, parseHostPort);
   const redirectHttps = take("redirect-https", "false", parseBoolean);
   if (redirectHttps && !given.has("certs"))

@@ -229,10 +229,9 @@ export function postponed(actual: Actual, desired: Rendered, before: Rendered): 
     if (staying.has(backend.name) && possible.get(backend.name)?.service === undefined)
       possible.set(backend.name, backend);
   // What the old shape of a backend looks up has to be there as long as it has it.
-  const wanted = new Set(
-    desired.backends.flatMap(({ name, service }) => (service === undefined ? [] : [name])),
-  );
-  const old = new Set([...[...staying].filter((name) => !wanted.has(name)), ...reshaped(actual, desired)]);
+  const wanted = serviceOf(desired);
+  const gone = [...staying].filter((name) => wanted.get(name) === undefined);
+  const old = new Set([...gone, ...reshaped(actual, desired)]);
   const looked = (map: MapName) =>
     new Map([
       ...[...desired.maps[map]].filter(([backend]) => !old.has(backend)),

@@ -9,7 +9,7 @@ import type { Backend, Route, Routing, Server } from "../../../model/routes";
 import { compare, routeKey } from "../../../model/routes";
 import type { Settings } from "../../../model/settings";
 import { backendGuid, frontendGuid, serverGuid } from "./counters";
-import { binds, lines } from "./text";
+import { bracketed, binds, lines } from "./text";
 import { httpFrontend } from "./frontend";
 import { serverAt } from "./place";
 import { defaultsSections, globalSection, statsFrontend } from "./sections";
@@ -243,7 +243,7 @@ function paceOf(instances: number): string {
 
 /** Spelled out for each server, because one that is added at run time takes nothing from `default-server`. */
 function definition(backend: Backend, server: Server): string {
-  const address = server.address.includes(":") ? `[${server.address}]` : server.address;
+  const address = bracketed(server.address);
   const { sticky, h2c, maxconn } = backend.options;
   return [
     `${address}:${server.port}`,

@@ -7,3 +7,6 @@ export const lines = (head: string, body: readonly string[]): string =>
 /** `more` is what follows the address. */
 export const binds = (port: number, { ipv6 }: { readonly ipv6: boolean }, more = ""): string[] =>
   [`bind :${port}`, ...(ipv6 ? [`bind :::${port} v6only`] : [])].map((bind) => `${bind}${more}`);
+
+/** An address as it stands before a port. */
+export const bracketed = (address: string): string => (address.includes(":") ? `[${address}]` : address);

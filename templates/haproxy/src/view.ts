@@ -29,8 +29,8 @@ export interface ViewInput {
 }
 
 /**
- * `starting`: has not passed a health check yet; `down`: has passed one before; `leaving`: takes no new requests and goes when its last
- * connection ends; `unknown`: HAProxy does not say.
+ * `starting`: has not passed a health check yet; `down`: has passed one before; `leaving`: takes no new requests and goes when
+ * its last connection ends; `unknown`: HAProxy does not say.
  */
 export type InstanceState = "up" | "down" | "starting" | "leaving" | "unknown";
 
@@ -178,13 +178,12 @@ function instances(
   const serving = backend.servers.map((server): InstanceView => {
     const address = `${server.address}:${server.port}`;
     const found = live.get(server.name);
-    const state = stateOf(found, proven.has(`${backend.name}/${server.name}`));
     return {
       ids: server.ids,
       address,
       weight: server.weight,
-      state,
-      ...((state === "down" || state === "starting") && found?.check !== undefined && { check: found.check }),
+      state: stateOf(found, proven.has(`${backend.name}/${server.name}`)),
+      ...(found?.check !== undefined && { check: found.check }),
       ...(heldAt.has(`${backend.service} ${address}`) && { held: true }),
     };
   });

@@ -295,7 +295,7 @@ export class Watch {
         if (over()) return;
         if (history !== this.history) continue;
         index = 0;
-        const about = refused === undefined ? undefined : aboutQuestion(error);
+        const about = aboutQuestion(error);
         if (refused !== undefined && about !== undefined) {
           if (refused(about)) this.events.changed();
           this.recovered(path);
