@@ -1,4 +1,4 @@
-import { loadConfig, portKeys } from "./components/config";
+import { loadConfig, portKeys } from "./components/config/index";
 import { Consul } from "./components/consul";
 import { Images } from "./components/image";
 import { LoadBalancer } from "./components/load-balancer";

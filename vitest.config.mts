@@ -6,7 +6,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["{model,components,engine,preview,templates,test/unit}/**/*.test.ts"],
+          include: ["{routing,lib,components,providers,engine,preview,templates,test/unit}/**/*.test.ts"],
         },
       },
       {

@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { logPipe } from "../templates/haproxy/src/log-pipe";
+import { logPipe } from "../templates/haproxy/src/haproxy/log-pipe";
 import { fabioListens, runSwitchyard, traefikListens } from "./balancers";
 import { cleanUp, Container, files, versionInImage } from "./containers";
 import {

@@ -1,7 +1,7 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
-import { ConsulMember } from "./docker/consul-member";
+import { ConsulMember } from "../providers/consul-member";
 import { livesOn, type DockerNode } from "./nodes/node";
 
 export interface ConsulArgs {

@@ -6,8 +6,8 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import * as esbuild from "esbuild";
 
-import { ImageCopy } from "./docker/image-copy";
-import { ConfigError } from "./config-value";
+import { ImageCopy } from "../providers/image-copy";
+import { ConfigError } from "./config/value";
 import { goesWith, livesOn, type DockerNode } from "./nodes/node";
 
 export interface ImagesArgs {

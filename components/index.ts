@@ -12,7 +12,7 @@ export { LocalNode, type LocalNodeArgs } from "./nodes/local";
 export { Consul, type ConsulArgs } from "./consul";
 export { Registrator, type RegistratorArgs } from "./registrator";
 export { LoadBalancer, type LoadBalancerArgs } from "./load-balancer";
-export type { Https, Ports } from "./config";
+export type { Https, Ports } from "./config/index";
 
 /** The images of these, built on the nodes. */
 export { Images } from "./image";
@@ -20,8 +20,8 @@ export { Images } from "./image";
 /** Services, in the Swarm of the nodes. */
 export { SwarmCluster, type SwarmClusterArgs } from "./swarm-cluster";
 export { Service, type ServiceArgs } from "./service";
-export { parseService, type HealthCheckConfig, type ServiceConfig } from "./service-config";
-export { SwarmService, type SwarmServiceArgs } from "./docker/service";
+export { parseService, type HealthCheckConfig, type ServiceConfig } from "./config/services";
+export { SwarmService, type SwarmServiceArgs } from "../providers/swarm-service/provider";
 
 /** What they will be routed as, and what a preview compares that with. */
 export { describeRoutes, describeServices, planRouting, planStack, readOutputs } from "./routing";
@@ -31,4 +31,4 @@ export { RandomKey } from "./random-key";
 
 /** What no resource of a program may be. */
 export { enforcePolicy, PolicyError } from "./policy";
-export { ConfigError } from "./config-value";
+export { ConfigError } from "./config/value";

@@ -1,8 +1,8 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { Routing } from "../model/routes";
-import type { Https, Ports } from "./config";
+import type { Routing } from "../routing/build";
+import type { Https, Ports } from "./config/index";
 import { livesOn, type DockerNode } from "./nodes/node";
 
 export interface LoadBalancerArgs {

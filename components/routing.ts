@@ -1,8 +1,8 @@
-import { leadsTo, plannedRouting, type PlannedStack, type StackService } from "../model/preview";
-import { routeUrl, type Routing } from "../model/routes";
-import { portKeys, type Ports } from "./config";
-import { ConfigError } from "./config-value";
-import { serviceTypes, type ServiceConfig } from "./service-config";
+import { leadsTo, plannedRouting, type PlannedStack, type StackService } from "../routing/planned";
+import { routeUrl, type Routing } from "../routing/build";
+import { portKeys, type Ports } from "./config/index";
+import { ConfigError } from "./config/value";
+import { serviceTypes, type ServiceConfig } from "./config/services";
 
 /** Names by which services find the infrastructure: `rest.service.consul` must not be anything else. */
 const reservedNames: ReadonlyMap<string, string> = new Map([

@@ -1,8 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { loadBalancerHost } from "./load-balancer";
-import type { ServiceConfig } from "./service-config";
-import { SwarmService } from "./docker/service";
+import type { ServiceConfig } from "./config/services";
+import { SwarmService } from "../providers/swarm-service/provider";
 import type { SwarmCluster } from "./swarm-cluster";
 
 export interface ServiceArgs {

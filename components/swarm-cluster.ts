@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import { Swarm } from "./docker/swarm";
-import { SwarmMember } from "./docker/swarm-member";
+import { Swarm } from "../providers/swarm/swarm";
+import { SwarmMember } from "../providers/swarm/member";
 import { quorum, type DockerNode } from "./nodes/node";
 
 export interface SwarmClusterArgs {

@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 
 import * as pulumi from "@pulumi/pulumi";
 
-import { loadConfig, type Config } from "../components/config";
+import { loadConfig, type Config } from "../components/config/index";
 import { messageOf, UserError } from "../engine/errors";
 import { loadProject, loadStackFile, mergeConfig, qualified, stackValues } from "../engine/project";
 

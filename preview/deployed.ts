@@ -5,7 +5,7 @@ import path from "node:path";
 import { readOutputs } from "../components/routing";
 import { messageOf } from "../engine/errors";
 import { stateFile } from "../engine/state";
-import type { PlannedStack } from "../model/preview";
+import type { PlannedStack } from "../routing/planned";
 import { run } from "./run";
 
 export type Deployed =

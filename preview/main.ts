@@ -3,13 +3,13 @@
  * own code says. Run from the project's folder.
  */
 import { describeRoutes, planRouting, planStack } from "../components/routing";
-import type { Config } from "../components/config";
+import type { Config } from "../components/config/index";
 import { messageOf, UserError } from "../engine/errors";
-import { kv as kvKeys } from "../model/names";
-import { emptyStack, type PlannedStack } from "../model/preview";
-import { compareStacks } from "../model/stack-diff";
-import { decodeKv } from "../templates/haproxy/src/decode";
-import { forecastStack } from "../templates/haproxy/src/forecast";
+import { kv as kvKeys } from "../routing/grammar";
+import { emptyStack, type PlannedStack } from "../routing/planned";
+import { compareStacks } from "../routing/stack-diff";
+import { decodeKv } from "../templates/haproxy/src/consul/decode";
+import { forecastStack } from "../templates/haproxy/src/reconcile/forecast";
 import { configure, readSources, readSourcesAt, withoutEngine } from "./configured";
 import { readDeployed, type Deployed } from "./deployed";
 import { previewInfrastructure } from "./infrastructure";

@@ -3,8 +3,8 @@ import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import path from "node:path";
 
-import { connect } from "../components/docker/client";
-import type { Config } from "../components/config";
+import { connect } from "../providers/client";
+import type { Config } from "../components/config/index";
 import type { Deployed } from "./deployed";
 import type { Options } from "./options";
 import { run } from "./run";

@@ -4,9 +4,9 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 
 import { describeRoutes, describeServices, planRouting, planStack, readOutputs } from "../components/routing";
-import { portKeys } from "../components/config";
-import { compareStacks } from "../model/stack-diff";
-import { forecastStack } from "../templates/haproxy/src/forecast";
+import { portKeys } from "../components/config/index";
+import { compareStacks } from "../routing/stack-diff";
+import { forecastStack } from "../templates/haproxy/src/reconcile/forecast";
 import { configure, withoutEngine } from "./configured";
 import { readExport } from "./deployed";
 import type { Infrastructure } from "./infrastructure";

@@ -1,7 +1,7 @@
 /** A preview in words: for a terminal, for programs, and as a comment on a pull request. Pure. */
-import type { Difference } from "../model/diff";
-import { summarise, toMarkdown, toText } from "../model/diff-text";
-import type { StackForecast } from "../templates/haproxy/src/forecast";
+import type { Difference } from "../routing/diff";
+import { summarise, toMarkdown, toText } from "../routing/diff-format";
+import type { StackForecast } from "../templates/haproxy/src/reconcile/forecast";
 import type { Infrastructure } from "./infrastructure";
 
 export interface RoutesReport {

@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 
-import { ConfigError, list } from "../config-value";
+import { ConfigError, list } from "../config/value";
 
 /**
  * The networks from which the machines may be administered: ssh, the statistics page, and every port but 80 and 443.

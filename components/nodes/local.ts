@@ -1,10 +1,10 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
-import { portKeys, type Config } from "../config";
-import { ConfigError } from "../config-value";
-import { DockerEngine } from "../docker/engine";
-import { FreePorts } from "../docker/free-ports";
+import { portKeys, type Config } from "../config/index";
+import { ConfigError } from "../config/value";
+import { DockerEngine } from "../../providers/engine";
+import { FreePorts } from "../../providers/free-ports";
 import type { Nodes } from "./index";
 import type { DockerNode } from "./node";
 

@@ -1,4 +1,4 @@
-import type { Config } from "../config";
+import type { Config } from "../config/index";
 import { parseAdminCidrs } from "./cidr";
 
 /** Who may reach which TCP ports of the machines; everything between the nodes is open, all else is closed. */

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "
 import { homedir } from "node:os";
 import { join } from "node:path";
 
-import { ConfigError } from "../config-value";
+import { ConfigError } from "../config/value";
 
 /** What `ssh` needs to reach the machines that a stack made. */
 export interface SshFiles {

@@ -1,6 +1,6 @@
 /** A client for each Docker host that the program's providers name. */
 import type Docker from "dockerode";
-import { connect } from "../../components/docker/client";
+import { connect } from "../../providers/client";
 import { messageOf, UserError } from "../errors";
 import { hasUnknown, type Wire, type WireMap } from "../wire";
 import { text, texts } from "./values";

@@ -9,8 +9,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
-import { Consul } from "../../templates/haproxy/src/consul";
-import { Watch } from "../../templates/haproxy/src/watch";
+import { Consul } from "../../templates/haproxy/src/consul/client";
+import { Watch } from "../../templates/haproxy/src/consul/watcher";
 import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
 import { until } from "./http";
 

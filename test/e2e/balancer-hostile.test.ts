@@ -4,9 +4,9 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { buildRouting, type Catalog } from "../../model/routes";
-import { render, toConfig, toMapFile } from "../../templates/haproxy/src/render";
-import { errorPage, errorPageName, errorPages } from "../../templates/haproxy/src/sections";
+import { buildRouting, type Catalog } from "../../routing/build";
+import { render, toConfig, toMapFile } from "../../templates/haproxy/src/config/render";
+import { errorPage, errorPageName, errorPages } from "../../templates/haproxy/src/config/sections";
 import { catalogs, renderOptions } from "../../templates/haproxy/src/testing";
 import { Balancer, balancerImage, ConsulAlone, Instance, scratch } from "./balancer";
 import { docker } from "./docker";

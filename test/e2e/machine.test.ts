@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
-import { engineProvider } from "../../components/docker/engine";
+import { engineProvider } from "../../providers/engine";
 import { readyFile } from "../../components/nodes/cloud-init";
 import { writeKey, writeKnownHost } from "../../components/nodes/ssh-files";
 import { generateKey } from "../../components/nodes/ssh-key";

@@ -1,23 +1,23 @@
 /** The container's process: options, wiring, signals. */
 import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import type { Catalog } from "../../../model/routes";
-import { startAdmin } from "./admin";
-import { Applier } from "./apply";
-import { Consul } from "./consul";
-import { showAddresses } from "./consul-options";
-import { Controller, dryRun } from "./controller";
-import { parseCommand, runCommand, type Command } from "./inspect";
-import { askRunning } from "./live";
-import { hardFileLimit, installedMakesBackends } from "./limits";
+import type { Catalog } from "../../../routing/build";
+import { startAdmin } from "./admin/server";
+import { Applier } from "./reconcile/reconciler";
+import { Consul } from "./consul/client";
+import { showAddresses } from "./consul/options";
+import { Controller, dryRun } from "./reconcile/controller";
+import { parseCommand, runCommand, type Command } from "./cli/commands";
+import { askRunning } from "./admin/client";
+import { hardFileLimit, installedMakesBackends } from "./haproxy/limits";
 import { Metrics } from "./metrics";
-import { parseArguments, usage, UsageError, type Options } from "./options";
-import type { RenderOptions } from "./render";
-import { logLine } from "./report";
-import { bracketed } from "./text";
-import { Certificates } from "./tls";
-import { VersionHealth } from "./version-health";
-import { Watch } from "./watch";
+import { parseArguments, usage, UsageError, type Options } from "./cli/options";
+import type { RenderOptions } from "./config/render";
+import { logLine } from "./reconcile/report";
+import { bracketed } from "./config/syntax";
+import { Certificates } from "./tls/watcher";
+import { VersionHealth } from "./health/version-health";
+import { Watch } from "./consul/watcher";
 
 const log = (message: string): void => {
   process.stderr.write(logLine(message));

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { buildRouting } from "../../../model/routes";
+import { buildRouting } from "../../../routing/build";
 import { Metrics } from "./metrics";
 import { expositionProblems } from "./testing";
-import { buildView, type View } from "./view";
+import { buildView, type View } from "./admin/status";
 
 const state = { up: true, maintenance: false, weight: 100 };
 

@@ -1,8 +1,8 @@
 /** Our own metrics in Prometheus' text format, named by its conventions. Their names are part of the image's interface. */
-import type { Operation } from "./plan";
-import { version } from "../../../model/version";
-import { reloadKinds, type ReloadKind } from "./report";
-import type { InstanceState, View } from "./view";
+import type { Operation } from "./reconcile/planner";
+import { version } from "../../../routing/version";
+import { reloadKinds, type ReloadKind } from "./reconcile/report";
+import type { InstanceState, View } from "./admin/status";
 
 const convergenceBuckets = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10];
 

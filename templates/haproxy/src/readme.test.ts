@@ -2,9 +2,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { Metrics } from "./metrics";
-import { usage } from "./options";
-import { spareBackends } from "./shapes";
-import { buildView } from "./view";
+import { usage } from "./cli/options";
+import { spareBackends } from "./config/backend-profiles";
+import { buildView } from "./admin/status";
 
 const readme = readFileSync(join(__dirname, "../README.md"), "utf8");
 const view = buildView({

@@ -1,8 +1,8 @@
 import * as http from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, it } from "vitest";
-import { Consul } from "./consul";
-import { Docker } from "./docker";
+import { Consul } from "./consul/agent";
+import { Docker } from "./docker/client";
 import { HttpClient, RefusedError } from "./http";
 
 let server: http.Server;

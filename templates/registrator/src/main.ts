@@ -1,11 +1,11 @@
 import { hostname } from "node:os";
-import { version } from "../../../model/version";
-import { Consul } from "./consul";
-import { Docker } from "./docker";
+import { version } from "../../../routing/version";
+import { Consul } from "./consul/agent";
+import { Docker } from "./docker/client";
 import { consulTls, dockerEndpoint, ownAddress } from "./machine";
 import { parseOptions, usage, UsageError } from "./options";
 import { Registrar } from "./registrar";
-import { Registry } from "./registry";
+import { Registry } from "./consul/registry";
 
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);

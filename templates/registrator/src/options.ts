@@ -1,4 +1,4 @@
-import { tagsOf } from "./metadata";
+import { tagsOf } from "./service/metadata";
 import type { Endpoint } from "./http";
 
 export interface Options {

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import type { ContainerEvent } from "./docker";
+import type { ContainerEvent } from "./docker/client";
 import { container, options, type Given } from "./fixtures";
 import { RefusedError } from "./http";
 import { Registrar, type Engine } from "./registrar";
-import { Registry, type Agent } from "./registry";
+import { Registry, type Agent } from "./consul/registry";
 import type { ActualService, Inspect, Registration } from "./types";
 
 /** An engine and an agent that hold what the test puts there, answer when it says, and remember every write. */

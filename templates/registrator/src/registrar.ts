@@ -1,10 +1,10 @@
-import { healthOf } from "./checks";
+import { healthOf } from "./service/checks";
 import { Coalescer } from "./coalescer";
-import type { ContainerEvent, Docker, Listed } from "./docker";
+import type { ContainerEvent, Docker, Listed } from "./docker/client";
 import { messageOf } from "./http";
-import type { Registry } from "./registry";
-import { networkOwnerOf, servicesOf } from "./services";
-import { endsContainer, signalName } from "./signals";
+import type { Registry } from "./consul/registry";
+import { networkOwnerOf, servicesOf } from "./service/services";
+import { endsContainer, signalName } from "./docker/signals";
 import type { Inspect, Service, ServiceOptions } from "./types";
 
 /** What is asked of Docker here. */

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { Coalescer } from "./coalescer";
-import { agreeOn, eventOf } from "./docker";
+import { agreeOn, eventOf } from "./docker/client";
 import { dockerEndpoint, ownAddress } from "./machine";
 import { parseOptions } from "./options";
-import { problemWithName } from "./rules";
-import { endsContainer, signalNumber } from "./signals";
+import { problemWithName } from "./service/rules";
+import { endsContainer, signalNumber } from "./docker/signals";
 
 describe("options", () => {
   const parse = (...args: string[]) => parseOptions(args, {});

@@ -1,0 +1,171 @@
+import { readFileSync } from "node:fs";
+
+import * as pulumi from "@pulumi/pulumi";
+import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
+
+import { checkPassword, configKeys, loadConfig, type Config } from "./index";
+import { planRouting } from "../routing";
+
+const { config: schema } = parse(readFileSync("Pulumi.yaml", "utf8")) as {
+  config: Record<string, { default?: unknown }>;
+};
+
+/** Loads a configuration as an engine hands it to the program: defaults of Pulumi.yaml beneath, values as text. */
+function load(values: Readonly<Record<string, unknown>>): Config {
+  const defaults = Object.entries(schema).map(([key, { default: value }]) => [key, value] as const);
+  const own = Object.entries(values).map(([key, value]) => [`switchyard:${key}`, value] as const);
+  const merged = new Map<string, unknown>([
+    ...defaults,
+    ["switchyard:statsPassword", "a-good-password"],
+    ...own,
+  ]);
+  const all = [...merged].filter(([, value]) => value !== undefined);
+  pulumi.runtime.setAllConfig(
+    Object.fromEntries(
+      all.map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]),
+    ),
+    ["switchyard:statsPassword"],
+  );
+  return loadConfig();
+}
+
+const hello = { name: "hello/v1", build: "hello", port: 8080 };
+const withService = (more: Readonly<Record<string, unknown>>) => ({ services: [{ ...hello, ...more }] });
+
+void pulumi.runtime.setMocks(
+  {
+    newResource: ({ type }) => Promise.reject(new Error(type)),
+    call: ({ token }) => Promise.reject(new Error(token)),
+  },
+  "switchyard",
+  "test",
+);
+
+describe("a configuration", () => {
+  test("has every default filled in", () => {
+    const { services, ports, target, registratorImage } = load({ services: [hello] });
+    expect({ ports, target, registratorImage }).toEqual({
+      ports: { http: 80, stats: 1936, admin: 8404, consul: 8500, dns: 53 },
+      target: "local",
+      registratorImage: undefined,
+    });
+    expect(services).toEqual([
+      {
+        name: "hello/v1",
+        source: { build: "hello" },
+        port: 8080,
+        swarmName: "hello-v1",
+        type: "rest",
+        replicas: 1,
+        env: {},
+        meta: {},
+        stopGracePeriodSeconds: 10,
+      },
+    ]);
+  });
+
+  test("may give limits, a command and a health check", () => {
+    const { services } = load(
+      withService({
+        cpus: 0.5,
+        memory: "64m",
+        command: ["serve"],
+        healthCheck: { command: ["true"] },
+        env: { N: 1 },
+      }),
+    );
+    expect(services[0]).toMatchObject({
+      limits: { cpus: 0.5, memoryBytes: 64 * 1024 ** 2 },
+      command: ["serve"],
+      healthCheck: {
+        command: ["true"],
+        intervalSeconds: 5,
+        timeoutSeconds: 3,
+        retries: 3,
+        startPeriodSeconds: 0,
+      },
+      env: { N: "1" },
+    });
+  });
+});
+
+test("every key of Pulumi.yaml is read", () => {
+  expect(Object.keys(schema)).toEqual(configKeys.map((key) => `switchyard:${key}`));
+});
+
+describe("a mistake is named with its key and its cure", () => {
+  test.each<[Record<string, unknown>, string]>([
+    [{ target: "moon" }, "switchyard:target"],
+    [{ replicsa: 3 }, "switchyard:replicsa is not known"],
+    [{ httpPort: 0 }, "switchyard:httpPort is 0"],
+    [{ httpPort: 1936 }, "switchyard:statsPort is 1936, which httpPort has too"],
+    [{ redirectHttps: true }, "switchyard:redirectHttps is true, but there is no HTTPS"],
+    [{ registry: "https://ghcr.io/acme" }, 'switchyard:registry is "https://ghcr.io/acme"'],
+    [{ registry: "acme/images" }, "switchyard:registry"],
+    [{ certificates: "certs" }, "switchyard:certificates"],
+    [{ certificates: "/certs", httpsPort: 80 }, "switchyard:httpsPort is 80, which httpPort has too"],
+    [{ statsPassword: undefined }, "script/up generates one"],
+    [{ nodes: 0 }, "switchyard:nodes is 0"],
+    [{ sshKey: "-oProxyCommand=x" }, "switchyard:sshKey"],
+    [{ dockerHost: "http://x" }, "switchyard:dockerHost"],
+    [{ baseImage: "-v /:/x" }, "switchyard:baseImage"],
+    [{ services: {} }, "it must be a list"],
+    [withService({ port: undefined }), "switchyard:services[0].port is missing"],
+    [withService({ port: "8080" }), 'is "8080"'],
+    [withService({ build: undefined }), "needs either image or build"],
+    [withService({ image: "nginx" }), "needs either image or build"],
+    [withService({ build: "../../etc" }), "switchyard:services[0].build"],
+    [withService({ image: "$(reboot)", build: undefined }), "switchyard:services[0].image"],
+    [withService({ replica: 3 }), "switchyard:services[0].replica is not known"],
+    [withService({ replicas: 1.5 }), "whole number from 0 to 1000"],
+    [withService({ name: "hello/v1\nbackend x" }), "switchyard:services[0].name"],
+    [withService({ type: "udp" }), "one of rest, http, tcp"],
+    [withService({ type: "tcp" }), "switchyard:services[0].meta.tcp_port is missing"],
+    [withService({ memory: "1m" }), "at least"],
+    [withService({ env: { "A B": "x" } }), "switchyard:services[0].env.A B"],
+    [withService({ env: { A: "x\ny" } }), "one line of text"],
+    [withService({ meta: { "x\ny": "1" } }), "switchyard:services[0].meta"],
+    [withService({ meta: { helth_path: "/" } }), "services[0].meta.helth_path is not known"],
+    [withService({ healthCheck: { command: [] } }), "is empty"],
+    [withService({ healthCheck: { command: ["x"], every: 1 } }), "healthCheck.every is not known"],
+    [{ services: [hello, hello] }, "services[1].name is hello/v1, which another service has too"],
+    [{ services: [hello, { ...hello, name: "hello-v1" }] }, "which Docker would call hello-v1"],
+  ])("%j", (values, message) => {
+    expect(() => load(values)).toThrow(message);
+  });
+
+  test("a password must not be weak, and is never shown", () => {
+    expect(() => checkPassword("short")).toThrow(
+      /^Configuration switchyard:statsPassword has a wrong form: it must be 12/,
+    );
+    expect(checkPassword("long-enough-to-use")).toBe("long-enough-to-use");
+  });
+});
+
+describe("routing is planned as the load balancer will route", () => {
+  const plan = (values: Readonly<Record<string, unknown>>) => {
+    const { services, ports } = load(values);
+    return () => planRouting(services, ports);
+  };
+
+  test("routes of the services and of their versions", () => {
+    const routing = plan({ services: [hello, { ...hello, name: "hello/v2" }] })();
+    expect(routing.routes.map(({ path, targets }) => [path, targets[0]?.service])).toEqual([
+      ["/hello", "hello/v2"],
+      ["/hello/v1", "hello/v1"],
+      ["/hello/v2", "hello/v2"],
+    ]);
+  });
+
+  test.each<[Record<string, unknown>, RegExp]>([
+    [
+      { services: [hello, { ...hello, name: "other", meta: { path: "/hello/v1" } }] },
+      /services\[1\].*\/hello\/v1/s,
+    ],
+    [withService({ meta: { balance: "fastest" } }), /services\[0\].*SERVICE_BALANCE/s],
+    [withService({ type: "tcp", meta: { tcp_port: 80 } }), /services\[0\].*httpPort/s],
+  ])("%j is refused", (values, message) => {
+    expect(plan(values)).toThrow(message);
+  });
+});

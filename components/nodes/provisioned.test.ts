@@ -1,0 +1,102 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+
+import { parseSettings as parseAws } from "./aws/index";
+import { installCloudInit, metaData, networkConfig, userData } from "./cloud-init";
+import { parseSettings as parseGce } from "./gce/index";
+import { nodeNames } from "./provisioned";
+import { sshOptions, writeKey, writeKnownHost } from "./ssh-files";
+import { generateKey, sshKeyProvider } from "./ssh-key";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "made-"));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true });
+});
+
+const hostKey = {
+  privateKey: "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
+  publicKey: "ssh-ed25519 AAAA node-1-host",
+};
+
+describe("user-data", () => {
+  test("is what it was", async () => {
+    const text = userData({ name: "node-1", authorizedKey: "ssh-ed25519 BBBB me", hostKey });
+    await expect(text).toMatchFileSnapshot("../../test/golden/user-data.yaml");
+    await expect(installCloudInit).toMatchFileSnapshot("../../test/golden/install-cloud-init.sh");
+  });
+
+  test("has beside it a network and a name for machines whose addresses are chosen here", async () => {
+    const network = networkConfig({
+      outside: "08:00:27:00:00:01",
+      inside: { mac: "08:00:27:00:00:02", address: "192.168.56.11/24" },
+    });
+    await expect(`${metaData("node-1")}${network}`).toMatchFileSnapshot("../../test/golden/no-cloud.yaml");
+  });
+});
+
+describe("an ssh key", () => {
+  test("is one for ssh-keygen, and another one each time", () => {
+    const key = generateKey("some comment");
+    const file = writeKey(folder, key.privateKey);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(execFileSync("ssh-keygen", ["-y", "-f", file]).toString().trim()).toBe(key.publicKey);
+    expect(generateKey("some comment").privateKey).not.toBe(key.privateKey);
+  });
+
+  test("is kept whatever happens to its inputs", async () => {
+    const made = await sshKeyProvider.create({ comment: "one" });
+    expect(made.outs?.publicKey).toMatch(/^ssh-ed25519 AAAA\S+ one$/);
+    const news = { comment: "two" };
+    await expect(sshKeyProvider.diff?.(made.id, { ...news, ...hostKey }, news)).resolves.toEqual({
+      changes: false,
+    });
+  });
+
+  test("of a host is looked for under the address of the host", () => {
+    writeKnownHost(folder, "192.0.2.7", "ssh-ed25519 AAAA x");
+    expect(readFileSync(join(folder, "known_hosts.192.0.2.7"), "utf8")).toBe(
+      "192.0.2.7 ssh-ed25519 AAAA x\n",
+    );
+    const options = sshOptions({ folder, key: "id" });
+    expect(options).toContain(`UserKnownHostsFile=${folder}/known_hosts.%h`);
+    expect(options).toContain("StrictHostKeyChecking=yes");
+  });
+});
+
+test("nodes keep their names whatever their number", () => {
+  expect(nodeNames(1)).toEqual(["node-1"]);
+  expect(nodeNames(3)).toEqual(["node-1", "node-2", "node-3"]);
+});
+
+describe("the settings of machines", () => {
+  test("follow the kind of machine", () => {
+    expect(parseAws({})).toMatchObject({ type: "t3.small", arch: "amd64", spot: false, protect: false });
+    expect(parseAws({ type: "m7gd.large" })).toMatchObject({
+      arch: "arm64",
+      image: expect.stringMatching(/^debian-13-arm64-\d{8}-\d+$/) as string,
+    });
+    expect(parseGce({})).toMatchObject({ type: "e2-small", image: "debian-cloud/debian-13", osLogin: false });
+  });
+
+  test.each<[(value: unknown) => unknown, object, string]>([
+    [parseAws, { typ: "t3.small" }, "machine.typ is not known"],
+    [parseAws, { type: "t3" }, "machine.type"],
+    [parseAws, { diskGb: 1 }, "machine.diskGb"],
+    [parseAws, { spot: "yes" }, "machine.spot"],
+    [parseAws, { spot: true, protect: true }, "cannot protect spot"],
+    [parseAws, { vpcId: "vpc-1" }, "machine.subnetId is missing"],
+    [parseAws, { image: "*" }, "machine.image"],
+    [parseGce, { network: "default" }, "machine.subnetwork is missing"],
+    [parseGce, { type: "small" }, "machine.type"],
+    [parseGce, { osLogin: "TRUE" }, "machine.osLogin"],
+  ])("%o refuses %j", (parse, value, message) => {
+    expect(() => parse(value)).toThrow(message);
+  });
+});

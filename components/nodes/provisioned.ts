@@ -1,0 +1,128 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+
+import type { Config } from "../config/index";
+import { DockerEngine } from "../../providers/engine";
+import { readyFile, user, userData } from "./cloud-init";
+import type { Nodes } from "./index";
+import { goesWith, type DockerNode } from "./node";
+import { publicKeyOf, sshFolder, sshOptions, writeKey, writeKnownHost } from "./ssh-files";
+import { SshKey } from "./ssh-key";
+
+/** How whoever runs the program gets into the machines that it makes. */
+export interface SshAccess {
+  /** Folder for the files that ssh needs. */
+  readonly folder: string;
+  readonly authorizedKey: pulumi.Output<string>;
+  /** File of the private key. */
+  readonly keyFile: pulumi.Output<string>;
+}
+
+/** A machine that becomes a node. */
+export interface Machine {
+  /** What lives on the node goes and is replaced with it. */
+  readonly resource: pulumi.Resource;
+  /** The address that other nodes reach it by. */
+  readonly address: pulumi.Input<string>;
+  /** The address that it is reached by from here; known once the machine is made. */
+  readonly publicAddress: pulumi.Input<string>;
+}
+
+/** What the maker of a machine is given. */
+export interface MachineParts {
+  readonly name: string;
+  /** What the machine is told at its first boot; secret, as its host key is in it. */
+  readonly userData: pulumi.Output<string>;
+  readonly parent: pulumi.Resource;
+}
+
+export interface MadeNodeArgs {
+  readonly access: SshAccess;
+  readonly platform: string;
+  readonly makeMachine: (parts: MachineParts) => Machine;
+}
+
+/** The user's key, or one that is made for the stack. */
+function sshAccess({ sshKey }: Config): SshAccess {
+  const folder = sshFolder(pulumi.getStack());
+  if (sshKey !== undefined) {
+    const authorizedKey = pulumi.output(publicKeyOf(sshKey));
+    return { folder, authorizedKey, keyFile: pulumi.output(sshKey) };
+  }
+  const key = new SshKey("ssh");
+  // Written whenever the program runs and knows it, so that a fresh checkout gets in, too.
+  const keyFile = pulumi.unsecret(key.privateKey.apply((content) => writeKey(folder, content)));
+  return { folder, authorizedKey: key.publicKey, keyFile };
+}
+
+/** `node-1` and so on: what is made for a node is called after it, so that another number touches no other node. */
+export function nodeNames(count: number): [string, ...string[]] {
+  return ["node-1", ...Array.from({ length: count - 1 }, (_, index) => `node-${index + 2}`)];
+}
+
+/** As many nodes as the configuration asks for. */
+export function makeNodes(config: Config, args: Omit<MadeNodeArgs, "access">): Nodes {
+  const access = sshAccess(config);
+  const [first, ...others] = nodeNames(config.nodes);
+  const make = (name: string): MadeNode => new MadeNode(name, { ...args, access });
+  return [make(first), ...others.map(make)];
+}
+
+/** A machine of our own making, with Docker from Debian; reached by ssh as its user `switchyard`. */
+export class MadeNode extends pulumi.ComponentResource implements DockerNode {
+  readonly name: string;
+  readonly address: pulumi.Output<string>;
+  readonly publicAddress: pulumi.Output<string>;
+  readonly host: pulumi.Output<string>;
+  readonly sshOpts: pulumi.Output<readonly string[]>;
+  readonly machine: pulumi.Resource;
+  readonly bridgeAddress: pulumi.Output<string>;
+  readonly platform: string;
+  readonly provider: docker.Provider;
+
+  constructor(name: string, args: MadeNodeArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("switchyard:index:MadeNode", name, {}, opts);
+    const { folder, authorizedKey, keyFile } = args.access;
+    const hostKey = new SshKey(`${name}-host`, { parent: this });
+    const machine = args.makeMachine({
+      name,
+      parent: this,
+      userData: pulumi.secret(
+        pulumi
+          .all([authorizedKey, hostKey.privateKey, hostKey.publicKey])
+          .apply(([key, privateKey, publicKey]) =>
+            userData({ name, authorizedKey: key, hostKey: { privateKey, publicKey } }),
+          ),
+      ),
+    });
+    this.machine = machine.resource;
+    this.sshOpts = pulumi
+      .all([keyFile, machine.publicAddress, hostKey.publicKey])
+      .apply(([key, address, publicKey]) => {
+        writeKnownHost(folder, address, publicKey);
+        return sshOptions({ folder, key });
+      });
+    const engine = new DockerEngine(
+      name,
+      {
+        host: pulumi.interpolate`ssh://${user}@${machine.publicAddress}`,
+        sshOpts: this.sshOpts,
+        readyFile,
+        timeoutSeconds: 900,
+      },
+      { parent: this, ...goesWith(this) },
+    );
+    this.name = name;
+    this.host = engine.host;
+    this.bridgeAddress = engine.bridgeAddress;
+    this.address = pulumi.output(machine.address);
+    this.publicAddress = pulumi.output(machine.publicAddress);
+    this.platform = args.platform;
+    this.provider = new docker.Provider(
+      name,
+      { host: this.host, sshOpts: this.sshOpts.apply((options) => [...options]) },
+      { parent: this },
+    );
+    this.registerOutputs({ address: this.address, publicAddress: this.publicAddress });
+  }
+}

@@ -1,0 +1,202 @@
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { fakeEngine, type FakeEngine } from "../fake-engine";
+import { serviceProvider, type SwarmServiceInputs } from "./provider";
+import { buildSpec, type ServiceSpec } from "./spec";
+import { linesOf } from "./tasks";
+
+let engine: FakeEngine;
+beforeEach(async () => {
+  engine = await fakeEngine();
+});
+afterEach(() => {
+  engine.close();
+});
+
+const MARKS = { "switchyard.owner": "switchyard", "switchyard.claim": "c1" };
+const whats = () => engine.calls.map((call) => call.what);
+
+function inputs(change: Partial<SwarmServiceInputs> = {}): SwarmServiceInputs {
+  return { host: engine.host, name: "hello-v1", image: "hello:1", readyTimeoutSeconds: 0.3, ...change };
+}
+
+function state(change: Partial<SwarmServiceInputs> = {}) {
+  return { ...inputs(change), serviceId: "id1", claim: "c1" };
+}
+
+/** Lets the engine have the service, with tasks in the given states. */
+function serve(spec: ServiceSpec, tasks: object[] = [], UpdateStatus?: object): void {
+  const service = { ID: "id1", Version: { Index: 7 }, Spec: spec, UpdateStatus };
+  engine.answers["GET /services/hello-v1"] = service;
+  engine.answers["GET /services/id1"] = service;
+  engine.answers["GET /tasks"] = tasks;
+}
+
+function task(id: string, spec: ServiceSpec, State: string, more: object = {}) {
+  const DesiredState = State === "failed" || State === "rejected" ? "shutdown" : "running";
+  return {
+    ID: id,
+    ServiceID: "id1",
+    Slot: 1,
+    DesiredState,
+    Spec: spec.TaskTemplate,
+    Status: { State, ...more },
+  };
+}
+
+describe("SwarmService", () => {
+  it("checks what it's given", async () => {
+    const result = await serviceProvider.check?.({} as SwarmServiceInputs, inputs({ name: "hello/v1" }));
+    expect(result?.failures?.[0]?.reason).toContain("hello-v1");
+  });
+
+  it("tells what changes, and replaces for another name, host or Swarm only", async () => {
+    const diff = (change: Partial<SwarmServiceInputs>) => serviceProvider.diff?.("", state(), inputs(change));
+    expect(await diff({})).toMatchObject({ changes: false });
+    expect(await diff({ readyTimeoutSeconds: 9 })).toMatchObject({ changes: false });
+    expect(await diff({ image: "hello:2", replicas: 2 })).toEqual({
+      changes: true,
+      replaces: [],
+      changedKeys: ["image", "replicas"],
+    });
+    expect(await diff({ name: "hello-v2" })).toMatchObject({ replaces: ["name"] });
+    expect(await diff({ swarmId: "s2" })).toMatchObject({ replaces: ["swarmId"], changedKeys: ["swarmId"] });
+    expect(await diff({ owner: "me" })).toMatchObject({ changes: true, replaces: [] });
+  });
+
+  it("creates, and waits for its instances", async () => {
+    engine.answers["POST /services/create"] = ({ body }: { body: ServiceSpec }) => {
+      serve(body, [task("t1", body, "running")]);
+      return { ID: "id1" };
+    };
+    const { id, outs } = await serviceProvider.create(inputs());
+    expect(id).toBe("hello-v1");
+    expect(outs).toMatchObject({ serviceId: "id1", image: "hello:1" });
+  });
+
+  it("removes what doesn't start, and says why in Docker's words", async () => {
+    engine.answers["POST /services/create"] = ({ body }: { body: ServiceSpec }) => {
+      serve(body, [task("t1", body, "rejected", { Err: "No such image: hello:1" })]);
+      return { ID: "id1" };
+    };
+    engine.answers["DELETE /services/id1"] = () => {
+      engine.answers["GET /tasks"] = [];
+      return {};
+    };
+    engine.answers["GET /containers/json"] = [];
+    await expect(serviceProvider.create(inputs())).rejects.toThrow(
+      "Service hello-v1 does not start. Instance 1 (task t1): No such image: hello:1",
+    );
+    expect(whats()).toContain("DELETE /services/id1");
+  });
+
+  it("gives up when nothing moves", async () => {
+    engine.answers["POST /services/create"] = ({ body }: { body: ServiceSpec }) => {
+      serve(body, [
+        task("t1", body, "pending", { Err: "no suitable node (insufficient resources on 1 node)" }),
+      ]);
+      return { ID: "id1" };
+    };
+    engine.answers["DELETE /services/id1"] = () => {
+      engine.answers["GET /tasks"] = [];
+      return {};
+    };
+    engine.answers["GET /containers/json"] = [];
+    await expect(serviceProvider.create(inputs())).rejects.toThrow(
+      /0 of 1 instances are ready.*no suitable node/,
+    );
+  });
+
+  it("leaves a service of the same name alone that isn't its own", async () => {
+    serve(buildSpec(inputs(), {}));
+    await expect(serviceProvider.create(inputs())).rejects.toThrow("service rm hello-v1");
+    expect(whats()).toEqual(["GET /services/hello-v1"]);
+  });
+
+  it("takes over what an interrupted run left", async () => {
+    const spec = buildSpec(inputs(), MARKS);
+    serve(spec, [task("t1", spec, "running")]);
+    engine.answers["POST /services/id1/update"] = {};
+    const { outs } = await serviceProvider.create(inputs());
+    expect(outs?.claim).not.toBe("c1");
+    expect(whats()).not.toContain("POST /services/create");
+  });
+
+  it("tells of a change that was rolled back", async () => {
+    const spec = buildSpec(inputs(), MARKS);
+    serve(spec, [task("t1", spec, "running")], { State: "completed" });
+    engine.answers["POST /services/id1/update"] = ({ body }: { body: ServiceSpec }) => {
+      const failed = task("t2", body, "failed", { Err: "task: non-zero exit (3)" });
+      serve(spec, [task("t1", spec, "running"), failed], { State: "rollback_completed" });
+      return {};
+    };
+    await expect(serviceProvider.update?.("hello-v1", state(), inputs({ image: "hello:2" }))).rejects.toThrow(
+      "was rolled back, the instances before it serve on. Instance 1 (task t2): task: non-zero exit (3)",
+    );
+  });
+
+  it("reads what someone changed by hand, and nothing else", async () => {
+    serve(buildSpec(inputs({ replicas: 5, env: { A: "1" } }), MARKS));
+    const read = await serviceProvider.read?.("hello-v1", state({ env: { A: "1" } }));
+    expect(read?.inputs).toEqual({ ...inputs({ env: { A: "1" } }), replicas: 5 });
+  });
+
+  it.each([404, 503])("is gone when Docker answers %d", async (status) => {
+    engine.answers["GET /services/hello-v1"] = status;
+    expect((await serviceProvider.read?.("hello-v1", state()))?.id).toBe("");
+  });
+
+  it("can be deleted twice, and after its Swarm", async () => {
+    engine.answers["GET /services/id1"] = 503;
+    engine.answers["DELETE /services/id1"] = 503;
+    engine.answers["GET /tasks"] = 503;
+    engine.answers["GET /containers/json"] = [];
+    await serviceProvider.delete?.("hello-v1", state());
+    engine.answers["GET /services/id1"] = engine.answers["DELETE /services/id1"] = 404;
+    engine.answers["GET /tasks"] = [];
+    await serviceProvider.delete?.("hello-v1", state());
+  });
+
+  it("doesn't delete what another resource has taken over", async () => {
+    serve(buildSpec(inputs(), { ...MARKS, "switchyard.claim": "c2" }));
+    await serviceProvider.delete?.("hello-v1", state());
+    expect(whats()).toEqual(["GET /services/id1"]);
+  });
+});
+
+it("reads Docker's log stream", () => {
+  const piece = (text: string) => {
+    const head = Buffer.alloc(8);
+    head.writeUInt32BE(text.length, 4);
+    return Buffer.concat([head, Buffer.from(text)]);
+  };
+  expect(linesOf(Buffer.concat([piece("one\n"), piece("two\n")]))).toBe("  one\n  two");
+  expect(linesOf(Buffer.alloc(0))).toBe("");
+});
+
+it("serialises into code that runs without this repository", () => {
+  // What Pulumi does on every run, as it loads a program: with ts-node, in CommonJS.
+  const script = `
+    const { runtime } = require("@pulumi/pulumi");
+    const { engineProvider } = require("../engine");
+    const { swarmProvider } = require("../swarm/swarm");
+    const { serviceProvider } = require("./provider");
+    Promise.all([engineProvider, swarmProvider, serviceProvider].map(async (provider) =>
+      (await runtime.serializeFunction(() => provider)).text)).then((texts) => console.log(JSON.stringify(texts)));`;
+  const env = { ...process.env, NODE_NO_WARNINGS: "1" };
+  const options = { cwd: __dirname, encoding: "utf8", env } as const;
+  const out = execFileSync(
+    process.execPath,
+    ["-r", "ts-node/register/transpile-only", "-e", script],
+    options,
+  );
+  const texts = JSON.parse(out) as string[];
+  expect(texts).toHaveLength(3);
+  for (const text of texts) {
+    expect(text).toContain('require("dockerode');
+    expect(text).not.toContain(join(__dirname, "../.."));
+    // It is in the state once for each resource.
+    expect(text.length).toBeLessThan(64_000);
+  }
+}, 60_000);

@@ -1,0 +1,244 @@
+import { randomBytes } from "node:crypto";
+import * as pulumi from "@pulumi/pulumi";
+import type Docker from "dockerode";
+import { api, connect, messageOf, sameSsh, unless, type DockerError } from "../client";
+import { changedKeys, nextSpec } from "./diff";
+import {
+  problemsIn,
+  type HealthCheckInputs,
+  type InputKey,
+  type LimitInputs,
+  type PortInputs,
+  type RestartInputs,
+  type ServiceInputs,
+  type UpdateInputs,
+} from "./inputs";
+import { buildSpec, inputsOf } from "./spec";
+import { findService, settle, tasksOf, vanish, type ServiceDetails } from "./tasks";
+
+/** What a {@link SwarmService} is made from. */
+export interface SwarmServiceArgs {
+  /** The Docker URL of a manager of the Swarm. */
+  readonly host: pulumi.Input<string>;
+  /** Options of `ssh`, for hosts that begin with `ssh://`. Default: the user's own configuration. */
+  readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
+  /** The Swarm's id; a service goes with its Swarm. */
+  readonly swarmId?: pulumi.Input<string> | undefined;
+  /** Whose service it is: one of the same name and owner is taken over, any other is an error. Default: "switchyard". */
+  readonly owner?: pulumi.Input<string> | undefined;
+  /** A name that Swarm accepts: letters, digits, single `-`, `_` and `.` between them. */
+  readonly name: pulumi.Input<string>;
+  /** An image that the nodes have or can pull; Docker isn't asked to resolve it in a registry. */
+  readonly image: pulumi.Input<string>;
+  /** Instead of the image's entry point. */
+  readonly command?: pulumi.Input<pulumi.Input<string>[]> | undefined;
+  /** Instead of the image's command. */
+  readonly args?: pulumi.Input<pulumi.Input<string>[]> | undefined;
+  readonly env?: pulumi.Input<Record<string, pulumi.Input<string>>> | undefined;
+  /** Labels of the containers. */
+  readonly labels?: pulumi.Input<Record<string, pulumi.Input<string>>> | undefined;
+  /** Default: 1. */
+  readonly replicas?: pulumi.Input<number> | undefined;
+  /** The port to publish on the node of each instance. Default: none. */
+  readonly port?: pulumi.Input<PortInputs> | undefined;
+  /** Default: the image's own. */
+  readonly healthCheck?: pulumi.Input<HealthCheckInputs> | undefined;
+  /** Default: none. */
+  readonly limits?: pulumi.Input<LimitInputs> | undefined;
+  /** Name servers of the containers. Default: the engine's. */
+  readonly dns?: pulumi.Input<pulumi.Input<string>[]> | undefined;
+  /** Addresses by name, which the containers know without asking a name server. Default: none. */
+  readonly hosts?: pulumi.Input<Record<string, pulumi.Input<string>>> | undefined;
+  /** From the stop signal until an instance is killed. Default: 10. */
+  readonly stopGracePeriodSeconds?: pulumi.Input<number> | undefined;
+  /** Placement, e.g. `node.role==worker`. */
+  readonly constraints?: pulumi.Input<pulumi.Input<string>[]> | undefined;
+  readonly updateConfig?: pulumi.Input<UpdateInputs> | undefined;
+  readonly restartPolicy?: pulumi.Input<RestartInputs> | undefined;
+  /** How long to go without any progress before a start or a change counts as failed. Default: 120. */
+  readonly readyTimeoutSeconds?: pulumi.Input<number> | undefined;
+}
+
+export interface SwarmServiceInputs extends ServiceInputs {
+  readonly host: string;
+  readonly sshOpts?: readonly string[];
+  readonly swarmId?: string;
+  readonly owner?: string;
+  readonly readyTimeoutSeconds?: number;
+}
+
+export interface SwarmServiceState extends SwarmServiceInputs {
+  readonly serviceId: string;
+  /** Which resource the service belongs to: one that was taken over is not the former resource's to delete. */
+  readonly claim: string;
+}
+
+/** Pulumi reads the first three; `changedKeys` is for whoever shows previews. */
+export interface ServiceDiff extends pulumi.dynamic.DiffResult {
+  readonly changedKeys: readonly (InputKey | "host" | "swarmId" | "owner")[];
+}
+
+const OWNER_LABEL = "switchyard.owner";
+const CLAIM_LABEL = "switchyard.claim";
+
+function ownerOf(inputs: SwarmServiceInputs): string {
+  return inputs.owner ?? "switchyard";
+}
+
+function limitOf(inputs: SwarmServiceInputs): number {
+  return inputs.readyTimeoutSeconds ?? 120;
+}
+
+function marksOf(inputs: SwarmServiceInputs, claim: string): Record<string, string> {
+  return { [OWNER_LABEL]: ownerOf(inputs), [CLAIM_LABEL]: claim };
+}
+
+async function start(docker: Docker, inputs: SwarmServiceInputs, claim: string): Promise<string> {
+  let id: string;
+  try {
+    ({ ID: id } = await api<{ ID: string }>(docker, "POST", "/services/create", {
+      body: buildSpec(inputs, marksOf(inputs, claim)),
+    }));
+  } catch (error) {
+    const cure =
+      (error as DockerError).statusCode === 503
+        ? ` The engine at ${inputs.host} manages no Swarm: "up" with a refresh makes it again`
+        : "";
+    throw new Error(`Docker refuses service ${inputs.name}: ${messageOf(error)}.${cure}`, { cause: error });
+  }
+  try {
+    await settle(docker, id, { limitSeconds: limitOf(inputs), rolling: false, before: [] });
+  } catch (error) {
+    // What never ran must not stand in the way of the next attempt.
+    await remove(docker, id, inputs.stopGracePeriodSeconds);
+    throw error;
+  }
+  return id;
+}
+
+async function change(
+  docker: Docker,
+  inputs: SwarmServiceInputs,
+  claim: string,
+  current: ServiceDetails,
+): Promise<string> {
+  const spec = nextSpec(current.Spec, inputs, marksOf(inputs, claim));
+  const before = await tasksOf(docker, current.ID);
+  try {
+    await api(docker, "POST", `/services/${current.ID}/update`, {
+      query: { version: current.Version.Index },
+      body: spec,
+    });
+  } catch (error) {
+    if (!/out of sequence/.test(messageOf(error))) {
+      throw new Error(`Docker refuses the change of service ${inputs.name}: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+    // Swarm itself wrote to it in between, as it does at the end of a rolling change.
+    const again = await findService(docker, current.ID);
+    if (again === undefined) return start(docker, inputs, claim);
+    return change(docker, inputs, claim, again);
+  }
+  const rolling = spec.TaskTemplate !== current.Spec.TaskTemplate;
+  await settle(docker, current.ID, { limitSeconds: limitOf(inputs), rolling, before });
+  return current.ID;
+}
+
+async function remove(docker: Docker, id: string, graceSeconds: number | undefined): Promise<void> {
+  await unless([404, 503], api(docker, "DELETE", `/services/${id}`));
+  await vanish(docker, id, (graceSeconds ?? 10) + 30);
+}
+
+/** The inputs among what the state holds, which is outputs and inputs together. */
+function inputsFrom(props: SwarmServiceState): SwarmServiceInputs {
+  const outputs = ["serviceId", "claim"];
+  const inputs: object = Object.fromEntries(Object.entries(props).filter(([key]) => !outputs.includes(key)));
+  return inputs as SwarmServiceInputs;
+}
+
+export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs, SwarmServiceState> = {
+  check(_olds, news) {
+    return Promise.resolve({ inputs: news, failures: problemsIn(news) });
+  },
+  diff(_id, olds, news): Promise<ServiceDiff> {
+    const differ = (key: "host" | "swarmId") => (olds[key] ?? "") !== (news[key] ?? "");
+    // Another manager of the same Swarm knows the same services.
+    const elsewhere = differ("swarmId") || ((news.swarmId ?? "") === "" && differ("host"));
+    const replaces = (["host", "swarmId"] as const).filter((key) => elsewhere && differ(key));
+    const keys = changedKeys(olds, news);
+    const all: ServiceDiff["changedKeys"] = [
+      ...(["host", "swarmId"] as const).filter(differ),
+      ...(ownerOf(olds) === ownerOf(news) ? [] : (["owner"] as const)),
+      ...keys,
+    ];
+    return Promise.resolve({
+      changes: all.length > 0 || !sameSsh(olds, news),
+      replaces: keys.includes("name") ? [...replaces, "name"] : replaces,
+      changedKeys: all,
+    });
+  },
+  async create(inputs) {
+    const docker = connect(inputs.host, inputs);
+    const claim = randomBytes(8).toString("hex");
+    const present = await findService(docker, inputs.name);
+    if (present !== undefined && present.Spec.Labels?.[OWNER_LABEL] !== ownerOf(inputs)) {
+      throw new Error(
+        `The Swarm on ${inputs.host} already has a service ${inputs.name} that is not this stack's. ` +
+          `Rename yours, or remove it: docker -H ${inputs.host} service rm ${inputs.name}`,
+      );
+    }
+    const serviceId =
+      present === undefined
+        ? await start(docker, inputs, claim)
+        : await change(docker, inputs, claim, present);
+    return { id: inputs.name, outs: { ...inputs, serviceId, claim } };
+  },
+  async read(id, props): Promise<pulumi.dynamic.ReadResult> {
+    if (props === undefined) throw new Error(`import of a SwarmService (${id}) is not supported`);
+    const service = await findService(connect(props.host, props), props.name);
+    if (service === undefined) return { id: "", props };
+    const found: Record<string, unknown> = { ...inputsOf(service.Spec) };
+    const inputs = inputsFrom(props);
+    // What means the same stays as the user wrote it, so that a refresh without a change shows none.
+    const drifted = changedKeys(inputs, inputsOf(service.Spec)).filter(
+      (key) => key !== "healthCheck" || props.healthCheck !== undefined,
+    );
+    const fresh: SwarmServiceInputs = {
+      ...inputs,
+      ...Object.fromEntries(drifted.map((key) => [key, found[key]])),
+    };
+    return { id, inputs: fresh, props: { ...fresh, serviceId: service.ID, claim: props.claim } };
+  },
+  async update(_id, olds, news) {
+    const docker = connect(news.host, news);
+    const current = await findService(docker, news.name);
+    const serviceId =
+      current === undefined
+        ? await start(docker, news, olds.claim)
+        : await change(docker, news, olds.claim, current);
+    return { outs: { ...news, serviceId, claim: olds.claim } };
+  },
+  async delete(_id, props) {
+    const docker = connect(props.host, props);
+    const service = await findService(docker, props.serviceId);
+    if (service !== undefined && service.Spec.Labels?.[CLAIM_LABEL] !== props.claim) return;
+    await remove(docker, props.serviceId, props.stopGracePeriodSeconds);
+  },
+};
+
+/**
+ * A replicated Swarm service. Everything but its name changes in place: a change of `replicas` alone leaves running
+ * instances alone, any other is rolled over them, start-first and gated by their health, and rolled back on failure.
+ */
+export class SwarmService extends pulumi.dynamic.Resource {
+  declare readonly name: pulumi.Output<string>;
+  declare readonly image: pulumi.Output<string>;
+  declare readonly replicas: pulumi.Output<number | undefined>;
+  declare readonly serviceId: pulumi.Output<string>;
+
+  constructor(name: string, args: SwarmServiceArgs, opts?: pulumi.CustomResourceOptions) {
+    const outputs = { serviceId: undefined, claim: undefined };
+    super(serviceProvider, name, { ...args, ...outputs }, opts, "switchyard", "SwarmService");
+  }
+}

@@ -1,0 +1,222 @@
+/** Waiting for what Swarm does in the background, and saying what went wrong in Docker's own words. */
+import type Docker from "dockerode";
+import { api, sleep, unless } from "../client";
+import { canonical } from "./diff";
+import type { ServiceSpec, TaskSpec } from "./spec";
+
+/** A service as the engine reports it. */
+export interface ServiceDetails {
+  readonly ID: string;
+  readonly Version: { readonly Index: number };
+  readonly Spec: ServiceSpec;
+  readonly UpdateStatus?: { readonly State?: string; readonly Message?: string };
+}
+
+export interface Task {
+  readonly ID: string;
+  readonly ServiceID: string;
+  readonly Slot?: number;
+  readonly DesiredState: string;
+  readonly Spec: TaskSpec;
+  readonly Status: {
+    readonly State: string;
+    readonly Err?: string;
+    readonly ContainerStatus?: { readonly ContainerID?: string; readonly ExitCode?: number };
+  };
+}
+
+const POLL = 200;
+const ENDED = ["complete", "shutdown", "failed", "rejected", "orphaned", "remove"];
+const FAILED = ["failed", "rejected"];
+
+export function findService(docker: Docker, nameOrId: string): Promise<ServiceDetails | undefined> {
+  // 503: the engine is in no Swarm (any more), so neither is the service.
+  return unless([404, 503], api<ServiceDetails>(docker, "GET", `/services/${encodeURIComponent(nameOrId)}`));
+}
+
+export function tasksOf(docker: Docker, serviceId: string): Promise<Task[]> {
+  return api<Task[]>(docker, "GET", "/tasks", { query: { filters: { service: [serviceId] } } });
+}
+
+/** By what the API tells of a task: neither its restart policy nor all of its placement is among that. */
+function isOf(task: Task, spec: ServiceSpec): boolean {
+  const { ContainerSpec, Resources } = spec.TaskTemplate;
+  return canonical([task.Spec.ContainerSpec, task.Spec.Resources]) === canonical([ContainerSpec, Resources]);
+}
+
+export interface Settling {
+  readonly limitSeconds: number;
+  /** The instances themselves change, not only their number. */
+  readonly rolling: boolean;
+  /** The tasks that there were before: their failures are an older story. */
+  readonly before: readonly Task[];
+}
+
+/**
+ * Waits until exactly the wanted instances run (Swarm calls one with a health check running once it's healthy), those
+ * that leave have ended, and a rolling change is through with watching. The limit is on time without progress, so
+ * that many instances may take longer than few.
+ */
+export async function settle(
+  docker: Docker,
+  serviceId: string,
+  { limitSeconds, rolling, before }: Settling,
+): Promise<void> {
+  // Swarm takes a moment until it says that it changes the instances; when it sees no need to, it never does.
+  const announcedBy = Date.now() + (rolling ? 3000 : 0);
+  const older = before.map((task) => task.ID);
+  const failures = new Map<string, Task>();
+  let story: string | undefined;
+  let progressBefore = "";
+  let deadline = 0;
+  for (;;) {
+    const now = await findService(docker, serviceId);
+    if (now === undefined)
+      throw new Error(`Service ${serviceId} was removed by someone else while it started`);
+    const tasks = await tasksOf(docker, serviceId);
+    const name = now.Spec.Name;
+    const wanted = now.Spec.Mode.Replicated?.Replicas ?? 0;
+    const running = tasks.filter(
+      (task) => task.DesiredState === "running" && task.Status.State === "running",
+    );
+    const fresh = running.filter((task) => isOf(task, now.Spec));
+    const leaving = tasks.filter(
+      (task) => !["running", "ready"].includes(task.DesiredState) && !ENDED.includes(task.Status.State),
+    );
+    const status = now.UpdateStatus?.State ?? "completed";
+    const announced = now.UpdateStatus?.State !== undefined || Date.now() > announcedBy;
+    if (
+      announced &&
+      status === "completed" &&
+      fresh.length === wanted &&
+      running.length === wanted &&
+      leaving.length === 0
+    ) {
+      return;
+    }
+    for (const task of tasks) {
+      if (!FAILED.includes(task.Status.State) || older.includes(task.ID) || failures.has(task.ID)) continue;
+      failures.set(task.ID, task);
+      // Asked for now: Swarm clears away the remains of an instance soon.
+      story = await explain(docker, task);
+    }
+    const why = () => story ?? explainWaiting(docker, tasks);
+    if (status === "paused" || status === "rollback_paused" || status === "rollback_completed") {
+      const outcome =
+        status === "rollback_completed"
+          ? "was rolled back, the instances before it serve on"
+          : `stopped half-way ("${now.UpdateStatus?.Message ?? status}")`;
+      throw new Error(`The change of service ${name} ${outcome}. ${await why()}`);
+    }
+    if (status === "completed" && isHopeless(failures)) {
+      throw new Error(`Service ${name} does not start. ${await why()}`);
+    }
+    const progress = canonical([status, fresh.map((task) => task.ID).sort(), leaving.length]);
+    if (progress !== progressBefore) {
+      progressBefore = progress;
+      deadline = Date.now() + limitSeconds * 1000;
+    } else if (Date.now() > deadline) {
+      throw new Error(
+        `Service ${name}: ${fresh.length} of ${wanted} instances are ready, and no more in ${limitSeconds} s. ` +
+          (await why()),
+      );
+    }
+    await sleep(POLL);
+  }
+}
+
+/** An image that isn't there stays away; anything else may be waiting for another service, so it gets three tries. */
+function isHopeless(failures: ReadonlyMap<string, Task>): boolean {
+  const perSlot = new Map<number, number>();
+  for (const { Slot, Status } of failures.values()) {
+    if (/no such image/i.test(Status.Err ?? "")) return true;
+    const count = (perSlot.get(Slot ?? 0) ?? 0) + 1;
+    perSlot.set(Slot ?? 0, count);
+    if (count >= 3) return true;
+  }
+  return false;
+}
+
+async function explainWaiting(docker: Docker, tasks: readonly Task[]): Promise<string> {
+  const task = tasks.find(
+    ({ DesiredState, Status }) => DesiredState === "running" && Status.State !== "running",
+  );
+  return task === undefined ? "Docker gives no reason; see: docker service ps" : explain(docker, task);
+}
+
+/** Docker's own words, and what the instance itself said last. */
+async function explain(docker: Docker, task: Task): Promise<string> {
+  const reason = task.Status.Err ?? `it is still ${task.Status.State}`;
+  const parts = [`Instance ${task.Slot ?? 0} (task ${task.ID}): ${reason}`];
+  const container = task.Status.ContainerStatus?.ContainerID;
+  if (container !== undefined && container !== "") {
+    const health = await lastHealthOutput(docker, container);
+    if (health !== "") parts.push(`Its health check said: ${health}`);
+    const log = await lastLines(docker, task.ID);
+    if (log !== "") parts.push(`Its last lines:\n${log}`);
+  }
+  return parts.join("\n");
+}
+
+interface Health {
+  readonly State: { readonly Health?: { readonly Log?: readonly { ExitCode: number; Output: string }[] } };
+}
+
+async function lastHealthOutput(docker: Docker, container: string): Promise<string> {
+  try {
+    // Only on the node that runs it; elsewhere Docker's own message has to do.
+    const { State } = await api<Health>(docker, "GET", `/containers/${container}/json`);
+    const bad = State.Health?.Log?.filter((entry) => entry.ExitCode !== 0).at(-1);
+    return bad === undefined ? "" : bad.Output.trim().slice(-500) || `exit code ${bad.ExitCode}`;
+  } catch {
+    return "";
+  }
+}
+
+async function lastLines(docker: Docker, taskId: string): Promise<string> {
+  try {
+    const query = { stdout: true, stderr: true, tail: 10 };
+    // A log that cannot be had (another log driver, a node that is away) must not hide the failure itself.
+    const bytes = await Promise.race([
+      api<Buffer>(docker, "GET", `/tasks/${taskId}/logs`, { query }),
+      sleep(5000),
+    ]);
+    return Buffer.isBuffer(bytes) ? linesOf(bytes) : "";
+  } catch {
+    return "";
+  }
+}
+
+/** Docker's log stream without the eight bytes before each piece. */
+export function linesOf(stream: Buffer): string {
+  let text = "";
+  for (let at = 0; at + 8 <= stream.length;) {
+    const length = stream.readUInt32BE(at + 4);
+    text += stream.subarray(at + 8, at + 8 + length).toString();
+    at += 8 + length;
+  }
+  return text
+    .trimEnd()
+    .split("\n")
+    .slice(-10)
+    .map((line) => `  ${line.slice(0, 300)}`)
+    .join("\n")
+    .trimEnd();
+}
+
+/**
+ * Waits until nothing is left of a removed service: no task anywhere in the Swarm, no container on this engine. After
+ * the limit it gives up without an error, since the service itself is gone: a node that is away keeps its tasks.
+ */
+export async function vanish(docker: Docker, serviceId: string, limitSeconds: number): Promise<void> {
+  const deadline = Date.now() + limitSeconds * 1000;
+  const query = { all: true, filters: { label: [`com.docker.swarm.service.id=${serviceId}`] } };
+  for (;;) {
+    // Docker refuses to filter the tasks by a service that is gone.
+    const tasks = (await unless([503], api<Task[]>(docker, "GET", "/tasks"))) ?? [];
+    const containers = await api<unknown[]>(docker, "GET", "/containers/json", { query });
+    const left = tasks.filter((task) => task.ServiceID === serviceId).length + containers.length;
+    if (left === 0 || Date.now() > deadline) return;
+    await sleep(POLL);
+  }
+}

@@ -1,0 +1,48 @@
+/** An engine's own part in a Swarm. */
+import type Docker from "dockerode";
+import { api, messageOf, sleep, unless } from "../client";
+
+export interface LocalSwarm {
+  readonly NodeID: string;
+  readonly LocalNodeState: string;
+  readonly ControlAvailable: boolean;
+  readonly Error: string;
+}
+
+/** What joining or starting a Swarm makes beside it, and leaving it forgets. */
+const GATEWAY_NETWORK = "docker_gwbridge";
+
+/** Whether the gateway network of the first manager was "made" or "kept"; on the Swarm, so that even an interrupted `up` knows. */
+export const GATEWAY_LABEL = "switchyard.gateway-network";
+
+export async function localSwarm(docker: Docker): Promise<LocalSwarm> {
+  return (await api<{ Swarm: LocalSwarm }>(docker, "GET", "/info")).Swarm;
+}
+
+export async function hasGatewayNetwork(docker: Docker): Promise<boolean> {
+  return (await unless([404], api(docker, "GET", `/networks/${GATEWAY_NETWORK}`))) !== undefined;
+}
+
+export async function removeGatewayNetwork(docker: Docker, host: string): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await unless([404], api(docker, "DELETE", `/networks/${GATEWAY_NETWORK}`));
+      return;
+    } catch (error) {
+      // The ingress sandbox lets go of it a moment after the engine has left.
+      if (attempt >= 40) {
+        throw new Error(
+          `The network ${GATEWAY_NETWORK} on ${host} is still in use (${messageOf(error)}). ` +
+            `When it is not: docker -H ${host} network rm ${GATEWAY_NETWORK}`,
+          { cause: error },
+        );
+      }
+      await sleep(250);
+    }
+  }
+}
+
+/** Where a manager at an address listens: an IPv6 address takes brackets. */
+export function managerEndpoint(address: string): string {
+  return `${address.includes(":") ? `[${address}]` : address}:2377`;
+}

@@ -1,0 +1,272 @@
+import * as pulumi from "@pulumi/pulumi";
+import type Docker from "dockerode";
+import { api, connect, messageOf, sameSsh, sleep, unless } from "../client";
+import {
+  GATEWAY_LABEL,
+  hasGatewayNetwork,
+  localSwarm,
+  managerEndpoint,
+  removeGatewayNetwork,
+} from "./engine";
+
+/** What a {@link SwarmMember} is made from. */
+export interface SwarmMemberArgs {
+  /** The Docker URL of the node's engine. */
+  readonly host: pulumi.Input<string>;
+  /** Options of `ssh`, for it and for managers that begin with `ssh://`. Default: the user's own configuration. */
+  readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
+  /** The address that other nodes reach it by; it listens there only. */
+  readonly advertiseAddr: pulumi.Input<string>;
+  /** The Swarm to be in. */
+  readonly swarmId: pulumi.Input<string>;
+  readonly role: pulumi.Input<SwarmRole>;
+  /** The Docker URLs of the Swarm's managers, this node's among them where it is one. */
+  readonly managers: pulumi.Input<pulumi.Input<string>[]>;
+}
+
+export type SwarmRole = "manager" | "worker";
+
+interface MemberInputs {
+  readonly host: string;
+  readonly sshOpts?: readonly string[];
+  readonly advertiseAddr: string;
+  readonly swarmId: string;
+  readonly role: SwarmRole;
+  readonly managers: readonly string[];
+}
+
+interface MemberState extends MemberInputs {
+  readonly nodeId: string;
+  /** The gateway network was not there before the node joined. */
+  readonly gatewayMade: boolean;
+}
+
+interface NodeDetails {
+  readonly ID: string;
+  readonly Version: { readonly Index: number };
+  readonly Spec: { readonly Role: SwarmRole; readonly Availability: string };
+  readonly Status: { readonly State: string };
+  readonly ManagerStatus?: object;
+}
+
+/** How long a node has for each step of joining or leaving, in milliseconds. */
+const PATIENCE = 60_000;
+
+async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + PATIENCE;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`${what} did not happen within ${PATIENCE / 1000} s`);
+    await sleep(250);
+  }
+}
+
+/** A manager of the Swarm other than the node itself; undefined where none answers. */
+async function otherManager({ managers, host, swarmId, sshOpts }: MemberInputs): Promise<Docker | undefined> {
+  for (const manager of managers) {
+    if (manager === host) continue;
+    try {
+      const docker = connect(manager, { connectionTimeout: 5000, sshOpts });
+      if ((await api<{ ID: string }>(docker, "GET", "/swarm")).ID === swarmId) return docker;
+    } catch {
+      // Away, or in this Swarm no longer: another one may know.
+    }
+  }
+  return undefined;
+}
+
+/** The manager through which the node is changed: another one, since it may lose that role itself. */
+async function managerFor(inputs: MemberInputs): Promise<Docker> {
+  return (await otherManager(inputs)) ?? connect(inputs.host, inputs);
+}
+
+function nodeOf(manager: Docker, nodeId: string): Promise<NodeDetails | undefined> {
+  return unless([404], api<NodeDetails>(manager, "GET", `/nodes/${nodeId}`));
+}
+
+async function changeNode(
+  manager: Docker,
+  nodeId: string,
+  change: { Role?: SwarmRole; Availability?: "active" | "pause" | "drain" },
+): Promise<void> {
+  for (;;) {
+    const node = await nodeOf(manager, nodeId);
+    if (node === undefined) return;
+    if (Object.entries(change).every(([key, value]) => node.Spec[key as keyof typeof node.Spec] === value))
+      return;
+    try {
+      await api(manager, "POST", `/nodes/${nodeId}/update`, {
+        query: { version: node.Version.Index },
+        body: { ...node.Spec, ...change },
+      });
+      return;
+    } catch (error) {
+      // The Swarm itself wrote to it in between.
+      if (!/out of sequence/.test(messageOf(error))) throw error;
+    }
+  }
+}
+
+async function join(docker: Docker, inputs: MemberInputs): Promise<void> {
+  const manager = await otherManager(inputs);
+  if (manager === undefined) {
+    throw new Error(
+      `No manager of the Swarm answers at ${inputs.managers.join(", ")}, so ${inputs.host} cannot join it`,
+    );
+  }
+  const { JoinTokens } = await api<{ JoinTokens: { Manager: string; Worker: string } }>(
+    manager,
+    "GET",
+    "/swarm",
+  );
+  const { Swarm } = await api<{ Swarm: { NodeAddr: string } }>(manager, "GET", "/info");
+  try {
+    await api(docker, "POST", "/swarm/join", {
+      body: {
+        ListenAddr: managerEndpoint(inputs.advertiseAddr),
+        AdvertiseAddr: inputs.advertiseAddr,
+        RemoteAddrs: [managerEndpoint(Swarm.NodeAddr)],
+        JoinToken: inputs.role === "manager" ? JoinTokens.Manager : JoinTokens.Worker,
+      },
+    });
+  } catch (error) {
+    throw new Error(
+      `Docker at ${inputs.host} could not join the Swarm at ${Swarm.NodeAddr}: ${messageOf(error)}. ` +
+        `The nodes must reach each other on TCP 2377 and 7946, and ${inputs.advertiseAddr} must be its own address`,
+      { cause: error },
+    );
+  }
+}
+
+/** Gives the node the role it should have, and waits until it is ready for instances. */
+async function settleMember(inputs: MemberInputs, nodeId: string): Promise<void> {
+  const manager = await managerFor(inputs);
+  await changeNode(manager, nodeId, { Role: inputs.role, Availability: "active" });
+  await until(`that ${inputs.host} is ready as a ${inputs.role} of the Swarm`, async () => {
+    const node = await nodeOf(manager, nodeId);
+    return (
+      node?.Status.State === "ready" && (node.ManagerStatus !== undefined) === (inputs.role === "manager")
+    );
+  });
+}
+
+interface TaskDetails {
+  readonly ServiceID: string;
+  readonly NodeID?: string;
+  readonly Status: { readonly State: string };
+}
+
+interface ServiceDetails {
+  readonly Version: { readonly Index: number };
+  readonly Spec: { readonly TaskTemplate: { readonly ForceUpdate?: number } };
+}
+
+async function running(manager: Docker): Promise<TaskDetails[]> {
+  const query = { filters: { "desired-state": ["running"] } };
+  const tasks = await api<TaskDetails[]>(manager, "GET", "/tasks", { query });
+  return tasks.filter(({ Status }) => Status.State === "running");
+}
+
+/** Lets the instances on the node go elsewhere, as far as there is an elsewhere. */
+async function drain(manager: Docker, nodeId: string): Promise<void> {
+  if ((await nodeOf(manager, nodeId))?.Status.State === "ready") {
+    // Draining stops instances while it starts others, so what runs here alone is rolled over first, start-first.
+    await changeNode(manager, nodeId, { Availability: "pause" });
+    const tasks = await running(manager);
+    const elsewhere = new Set(tasks.filter((task) => task.NodeID !== nodeId).map((task) => task.ServiceID));
+    const alone = new Set(tasks.map(({ ServiceID }) => ServiceID).filter((id) => !elsewhere.has(id)));
+    for (const id of alone) await roll(manager, id);
+    await until(
+      "moving",
+      async () =>
+        !(await running(manager)).some((task) => alone.has(task.ServiceID) && task.NodeID === nodeId),
+    ).catch(() => undefined);
+  }
+  await changeNode(manager, nodeId, { Availability: "drain" });
+  await until("draining", async () => !(await running(manager)).some((task) => task.NodeID === nodeId)).catch(
+    () => undefined,
+  );
+}
+
+/** Replaces a service's instances by new ones, as a change of the service would. */
+async function roll(manager: Docker, serviceId: string): Promise<void> {
+  const { Spec, Version } = await api<ServiceDetails>(manager, "GET", `/services/${serviceId}`);
+  const TaskTemplate = { ...Spec.TaskTemplate, ForceUpdate: (Spec.TaskTemplate.ForceUpdate ?? 0) + 1 };
+  await api(manager, "POST", `/services/${serviceId}/update`, {
+    query: { version: Version.Index },
+    body: { ...Spec, TaskTemplate },
+  });
+}
+
+export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, MemberState> = {
+  async create(inputs) {
+    const docker = connect(inputs.host, inputs);
+    let local = await localSwarm(docker);
+    let gatewayMade = false;
+    if (local.LocalNodeState === "inactive") {
+      gatewayMade = !(await hasGatewayNetwork(docker));
+      await join(docker, inputs);
+      local = await localSwarm(docker);
+    } else if ((await nodeOf(await managerFor(inputs), local.NodeID)) === undefined) {
+      throw new Error(
+        `The Docker Engine at ${inputs.host} is in another Swarm. Take it out: docker -H ${inputs.host} swarm leave --force`,
+      );
+    } else if (inputs.host === inputs.managers[0]) {
+      // The first manager did not join: what starting the Swarm has made beside it is for this one to take away.
+      const { Spec } = await api<{ Spec: { Labels: Record<string, string> | null } }>(
+        docker,
+        "GET",
+        "/swarm",
+      );
+      gatewayMade = Spec.Labels?.[GATEWAY_LABEL] === "made";
+    }
+    await settleMember(inputs, local.NodeID);
+    return { id: local.NodeID, outs: { ...inputs, nodeId: local.NodeID, gatewayMade } };
+  },
+  async read(id, props) {
+    if (props === undefined) throw new Error(`import of a SwarmMember (${id}) is not supported`);
+    const local = await localSwarm(connect(props.host, props));
+    return { id: local.LocalNodeState === "active" && local.NodeID === id ? id : "", props };
+  },
+  diff(_id, olds, news) {
+    const replaces = (["host", "advertiseAddr", "swarmId"] as const).filter((key) => olds[key] !== news[key]);
+    const same =
+      olds.role === news.role &&
+      JSON.stringify(olds.managers) === JSON.stringify(news.managers) &&
+      sameSsh(olds, news);
+    return Promise.resolve({ changes: replaces.length > 0 || !same, replaces, deleteBeforeReplace: true });
+  },
+  async update(id, olds, news) {
+    await settleMember(news, id);
+    return { outs: { ...olds, ...news } };
+  },
+  async delete(id, props) {
+    const manager = await otherManager(props);
+    // The last manager takes the whole Swarm with it, which is the Swarm's own end.
+    if (manager === undefined) return;
+    await drain(manager, id);
+    await changeNode(manager, id, { Role: "worker" });
+    const docker = connect(props.host, props);
+    try {
+      await until("demotion", async () => !(await localSwarm(docker)).ControlAvailable);
+      await unless([503], api(docker, "POST", "/swarm/leave", { query: { force: true } }));
+      if (props.gatewayMade) await removeGatewayNetwork(docker, props.host);
+    } catch (error) {
+      // A node that is away cannot leave by itself: it is struck off.
+      if ((await nodeOf(manager, id))?.Status.State === "ready") throw error;
+    }
+    await unless([404], api(manager, "DELETE", `/nodes/${id}`, { query: { force: true } }));
+  },
+};
+
+/**
+ * A node's part in the Swarm: joins it with its role; on delete its instances move to other nodes first. A node that
+ * is away when it is deleted is struck off by the managers that remain.
+ */
+export class SwarmMember extends pulumi.dynamic.Resource {
+  declare readonly nodeId: pulumi.Output<string>;
+
+  constructor(name: string, args: SwarmMemberArgs, opts?: pulumi.CustomResourceOptions) {
+    const outputs = { nodeId: undefined, gatewayMade: undefined };
+    super(memberProvider, name, { ...args, ...outputs }, opts, "switchyard", "SwarmMember");
+  }
+}

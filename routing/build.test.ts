@@ -1,0 +1,378 @@
+import { describe, expect, test } from "vitest";
+import { describeRouting, plannedInstance } from "./planned";
+import { buildRouting, type Instance, type Routing } from "./build";
+
+let nextPort = 0;
+const instance = (service: string, given: Partial<Instance> = {}): Instance => ({
+  service,
+  id: `${service}-${nextPort++}`,
+  node: "n1",
+  address: "10.0.0.1",
+  port: 30_000 + (nextPort % 1000),
+  tags: ["rest"],
+  meta: {},
+  healthy: true,
+  ...given,
+});
+const route = (instances: Instance[], kv: Record<string, string> = {}): Routing =>
+  buildRouting({ instances, kv });
+const urls = (routing: Routing) => describeRouting(routing);
+const quarantined = (routing: Routing) => routing.problems.filter(({ level }) => level === "quarantined");
+const messages = (routing: Routing) => routing.problems.map(({ message }) => message);
+
+describe("services", () => {
+  test("are found at their names", () => {
+    expect(urls(route([instance("hello"), instance("a/b")]))).toEqual(["/a/b -> a/b", "/hello -> hello"]);
+  });
+
+  test("without a tag of ours are left alone, and without a word", () => {
+    const routing = route([instance("consul", { tags: [] }), instance("bad name", { tags: ["x"] })]);
+    expect(urls(routing)).toEqual([]);
+    expect(routing.problems).toEqual([]);
+  });
+
+  test("keep their route without healthy instances", () => {
+    const routing = route([instance("hello", { healthy: false, id: "x" })]);
+    expect(urls(routing)).toEqual(["/hello -> hello"]);
+    expect(routing.backends[0]).toMatchObject({ servers: [], unhealthy: ["x"] });
+  });
+
+  test("use instances that Consul warns of only as long as there are no others", () => {
+    const warned = instance("hello", { warning: true, id: "starting", port: 1 });
+    const alone = route([warned]);
+    expect(alone.backends[0]).toMatchObject({ warning: true, servers: [{ ids: ["starting"] }] });
+    const both = route([warned, instance("hello", { id: "passing", port: 2 })]);
+    expect(both.backends[0]).toMatchObject({
+      warning: false,
+      servers: [{ ids: ["passing"] }],
+      unhealthy: ["starting"],
+    });
+  });
+
+  test("have host, path and TCP port by meta", () => {
+    expect(
+      urls(
+        route([
+          instance("a", { meta: { host: "api.example.com", path: "/" } }),
+          instance("b", { meta: { path: "/x/y" } }),
+          instance("c", { tags: ["tcp"], meta: { tcp_port: "5432" } }),
+        ]),
+      ),
+    ).toEqual(["/x/y -> b", "api.example.com/ -> a", "tcp port 5432 -> c"]);
+  });
+
+  test("that are registered twice at one place have one server", () => {
+    const twice = [instance("a", { id: "1", port: 80 }), instance("a", { id: "2", port: 80 })];
+    expect(route(twice).backends[0]?.servers).toMatchObject([{ name: "10.0.0.1:80", ids: ["1", "2"] }]);
+  });
+
+  test("follow what most of their instances say", () => {
+    const routing = route([
+      instance("a", { meta: { path: "/new" } }),
+      instance("a"),
+      instance("a", { meta: { weight: "7" } }),
+    ]);
+    expect(urls(routing)).toEqual(["/a -> a"]);
+    expect(routing.backends[0]?.servers.map(({ weight }) => weight).sort()).toEqual([100, 100, 7]);
+    expect(messages(routing)).toEqual([
+      expect.stringContaining("Instances of a have different SERVICE_ options"),
+    ]);
+  });
+
+  test("follow those that serve, whatever dead registrations say", () => {
+    const old = (given: Partial<Instance>) => instance("a", { meta: { path: "/old" }, ...given });
+    const renewed = (given: Partial<Instance> = {}) => instance("a", { meta: { path: "/new" }, ...given });
+    const dead = [old({ healthy: false }), old({ healthy: false }), old({ healthy: false })];
+    const routing = route([...dead, renewed()]);
+    expect(urls(routing)).toEqual(["/new -> a"]);
+    expect(messages(routing)).toEqual([
+      expect.stringContaining("Instances of a have different SERVICE_ options"),
+    ]);
+    const starting = renewed({ warning: true });
+    expect(urls(route([...dead, starting]))).toEqual(["/new -> a"]);
+    expect(urls(route([old({}), starting, renewed({ warning: true })]))).toEqual(["/old -> a"]);
+    expect(urls(route([...dead, renewed({ healthy: false })]))).toEqual(["/old -> a"]);
+  });
+});
+
+describe("quarantine", () => {
+  test.each<[string, Partial<Instance>, string]>([
+    ["a b", {}, 'Service name "a b" is not a service name'],
+    ["x", { meta: { balance: "fastest" } }, 'SERVICE_BALANCE="fastest", which is none of roundrobin'],
+    ["x", { meta: { weight: "300" } }, 'SERVICE_WEIGHT="300", which is not a whole number from 0 to 256'],
+    ["x", { meta: { health_path: "/a\nb" } }, 'SERVICE_HEALTH_PATH="/a\\nb", which is not a path to ask for'],
+    ["x", { meta: { proto: "h3" } }, 'SERVICE_PROTO="h3", which is none of h2c, h1'],
+    ["x", { tags: ["tcp"] }, "set SERVICE_TCP_PORT"],
+    ["x", { tags: ["tcp", "rest"] }, "keep one in SERVICE_TAGS"],
+    ["x", { tags: ["tcp"], meta: { tcp_port: "80", path: "/" } }, "SERVICE_PATH means nothing"],
+    ["x", { tags: ["rest", "udp"] }, "is UDP, which HAProxy does not balance"],
+    ["x", { meta: { tcp_port: "80" } }, "needs tag tcp"],
+    ["x", { address: "db.local" }, 'address "db.local", which is not an IP address'],
+    ["x", { port: 0 }, "has port 0"],
+  ])("of %j with %j", (service, given, reason) => {
+    const routing = route([instance(service, given), instance("other")]);
+    expect(urls(routing)).toEqual(["/other -> other"]);
+    expect(quarantined(routing)).toHaveLength(1);
+    expect(quarantined(routing)[0]?.message).toContain(reason);
+  });
+
+  test("takes one bad instance and leaves the others", () => {
+    const routing = route([instance("a"), instance("a", { meta: { sticky: "perhaps" } })]);
+    expect(routing.backends[0]?.servers).toHaveLength(1);
+    expect(quarantined(routing)).toHaveLength(1);
+  });
+
+  test("of the later name when two want one route or port", () => {
+    const routing = route([
+      instance("z", { meta: { path: "/a" } }),
+      instance("a"),
+      instance("c", { tags: ["tcp"], meta: { tcp_port: "25" } }),
+      instance("d", { tags: ["tcp"], meta: { tcp_port: "25" } }),
+    ]);
+    expect(urls(routing)).toEqual(["/a -> a", "tcp port 25 -> c"]);
+    expect(quarantined(routing).map(({ subject }) => subject)).toEqual(["d", "z"]);
+  });
+
+  test("of the one that wants the name of versions, however old it is", () => {
+    const routing = route([
+      instance("a", { meta: { path: "/shop" }, createIndex: 1 }),
+      instance("b", { meta: { path: "/shop", host: "x.org" } }),
+      instance("shop/v1", { createIndex: 9 }),
+      instance("shop/v2", { createIndex: 9 }),
+    ]);
+    expect(urls(routing)).toContain("/shop -> shop/v2 (newest version with healthy instances)");
+    expect(urls(routing)).toContain("x.org/shop -> b");
+    expect(quarantined(routing)).toEqual([
+      expect.objectContaining({
+        subject: "a",
+        message: expect.stringContaining("wants /shop, which a version of shop already has") as string,
+      }),
+    ]);
+  });
+
+  test("of the one that was registered later, whatever its name", () => {
+    const path = { meta: { path: "/x" } };
+    const port = { tags: ["tcp"], meta: { tcp_port: "25" } };
+    const instances = [
+      instance("alpha", { ...path, createIndex: 9 }),
+      instance("zeta", { ...path, createIndex: 5 }),
+      instance("zeta", { ...path, createIndex: 12 }),
+      instance("aaa", port),
+      instance("postgres", { ...port, createIndex: 7 }),
+      // It is older than any of them, but not in asking for the path.
+      instance("turncoat", { createIndex: 1, healthy: false }),
+      instance("turncoat", { ...path, createIndex: 8 }),
+      instance("turncoat", { ...path, createIndex: 8 }),
+    ];
+    const routing = route(instances);
+    expect(urls(routing)).toEqual(["/x -> zeta", "tcp port 25 -> postgres"]);
+    expect(quarantined(routing).map(({ subject }) => subject)).toEqual(["aaa", "alpha", "turncoat"]);
+    expect(urls(route(instances.filter(({ service }) => service !== "zeta")))).toContain("/x -> turncoat");
+  });
+
+  test("of a port that is ours", () => {
+    const instances = [instance("c", { tags: ["tcp"], meta: { tcp_port: "80" } })];
+    const routing = buildRouting(
+      { instances, kv: {} },
+      { reservedPorts: new Map([[80, "the HTTP frontend"]]) },
+    );
+    expect(messages(routing)).toEqual([expect.stringContaining("which the HTTP frontend already has")]);
+  });
+});
+
+describe("versions", () => {
+  const v = (number: number, healthy = true) => instance(`hello/v${number}`, { healthy });
+  const key = "service/haproxy/versions/hello";
+  const alias = (routing: Routing) => urls(routing).filter((url) => url.startsWith("/hello ->"));
+
+  test("not one that Consul still warns of, as while it starts", () => {
+    const starting = instance("hello/v2", { warning: true });
+    expect(alias(route([v(1), starting]))).toEqual([
+      "/hello -> hello/v1 (newest version with healthy instances)",
+    ]);
+  });
+
+  test("newest by number, with healthy instances", () => {
+    expect(alias(route([v(2), v(10), v(11, false)]))).toEqual([
+      "/hello -> hello/v10 (newest version with healthy instances)",
+    ]);
+  });
+
+  test("only once they have been seen to answer, if another one has", () => {
+    const instances = [v(1), instance("hello/v2", { port: 80 })];
+    const chosen = (...proven: string[]) =>
+      alias(buildRouting({ instances, kv: {} }, { proven: new Set(proven) }))
+        .join()
+        .slice(10, 18);
+    const first = `svc:hello:v1/10.0.0.1:${instances[0]?.port ?? 0}`;
+    expect(chosen(first)).toBe("hello/v1");
+    expect(chosen(first, "svc:hello:v2/10.0.0.1:80")).toBe("hello/v2");
+    expect(chosen()).toBe("hello/v2");
+  });
+
+  test("only while HAProxy finds an instance of them up, if it does one of another", () => {
+    const instances = [v(1), instance("hello/v2", { port: 80 }), instance("hello/v2", { port: 81 }), v(3)];
+    const server = (number: number, port: number) => `svc:hello:v${number}/10.0.0.1:${port}`;
+    const first = server(1, instances[0]?.port ?? 0);
+    const seconds = [server(2, 80), server(2, 81)];
+    const options = { proven: new Set([first, ...seconds]) };
+    const chosen = (value: string | undefined, ...down: string[]) =>
+      alias(
+        buildRouting(
+          { instances, kv: value === undefined ? {} : { [key]: value } },
+          { ...options, down: new Set(down) },
+        ),
+      )[0]?.slice("/hello -> ".length);
+    expect(chosen(undefined)).toMatch(/^hello\/v2 /);
+    expect(chosen(undefined, server(2, 80))).toMatch(/^hello\/v2 /);
+    expect(chosen(undefined, ...seconds)).toBe("hello/v1 (newest version with healthy instances)");
+    // Where none is up, one that has answered is a better guess than one that never has.
+    expect(chosen(undefined, first, ...seconds)).toBe(
+      "hello/v2 (newest version that has answered; none does at present)",
+    );
+    expect(chosen(undefined)).toMatch(/^hello\/v2 /);
+    expect(chosen("v1=10,v2=90", ...seconds)).toMatch(/^hello\/v1 /);
+    expect(chosen("v1=10,v2=90")).toMatch(/^10% hello\/v1, 90% hello\/v2 /);
+    expect(chosen("v2", ...seconds)).toMatch(/^hello\/v2 /);
+  });
+
+  test("not one whose instances all have weight 0, alone or in a split", () => {
+    const parked = instance("hello/v2", { meta: { weight: "0" } });
+    expect(alias(route([v(1), parked]))).toEqual([
+      "/hello -> hello/v1 (newest version with healthy instances)",
+    ]);
+    const [split] = alias(route([v(1), parked], { "service/haproxy/versions/hello": "v1=10,v2=90" }));
+    expect(split).toMatch(/^\/hello -> hello\/v1 \(/);
+  });
+
+  const unready = { meta: { weight: "0" } };
+  test.each<[string, readonly Partial<Instance>[], ReadonlySet<string> | undefined, string]>([
+    ["no instance", [unready, unready], undefined, "none has an instance that takes requests"],
+    ["one version, without an instance", [unready], undefined, "none has an instance that takes requests"],
+    ["warnings", [{ warning: true }, { warning: true }], undefined, "Consul warns of all"],
+    ["no answer yet", [{}, {}], new Set(), "none has answered yet"],
+  ])("say what the newest one was chosen by: %s", (_, given, proven, expected) => {
+    const instances = given.map((each, index) => instance(`hello/v${index + 1}`, each));
+    const routing = buildRouting({ instances, kv: {} }, proven === undefined ? {} : { proven });
+    expect(routing.routes.find(({ versionsOf }) => versionsOf === "hello")).toMatchObject({
+      choice: expect.stringContaining(expected) as string,
+      targets: [{ service: `hello/v${given.length}` }],
+    });
+  });
+
+  test("give way to a service that has the name", () => {
+    expect(alias(route([v(1), instance("hello")]))).toEqual(["/hello -> hello"]);
+  });
+
+  test("per host", () => {
+    const routing = route([v(1), instance("hello/v2", { meta: { host: "x.org" } })]);
+    expect(urls(routing).filter((url) => url.includes("newest"))).toEqual([
+      "/hello -> hello/v1 (newest version with healthy instances)",
+      "x.org/hello -> hello/v2 (newest version with healthy instances)",
+    ]);
+  });
+
+  test.each([
+    ["v1", "hello/v1"],
+    ["v1=90,v2=10", "90% hello/v1, 10% hello/v2"],
+    ["v1=50,v3=50", "hello/v1"],
+    ["v9", "nothing"],
+  ])("by KV %s", (value, expected) => {
+    const [shown] = alias(route([v(1), v(2), v(3, false)], { [key]: value }));
+    expect(shown).toMatch(new RegExp(`^/hello -> ${expected} \\(set by KV`));
+  });
+
+  test.each(["", "1", "v1,v2", "v1=90,v2=20", "v1=100,v1=0", "v1=101", "v1\nv2", "v01"])(
+    "refuse KV %j",
+    (value) => {
+      const routing = route([v(1), v(2)], { [key]: value });
+      expect(alias(routing)).toEqual(["/hello -> hello/v2 (newest version with healthy instances)"]);
+      expect(messages(routing)).toEqual([expect.stringContaining(`of ${key} is neither`)]);
+    },
+  );
+
+  test("keep to the last KV value that could be used, for as long as there is one", () => {
+    const instances = [v(1), v(2)];
+    const then = (lastGood: Routing, value?: string) =>
+      buildRouting({ instances, kv: value === undefined ? {} : { [key]: value } }, { lastGood });
+    const pinned = route(instances, { [key]: "v1" });
+    const unusable = then(pinned, "v1\n");
+    expect(alias(unusable)).toEqual(["/hello -> hello/v1 (last usable value of KV: v1=100)"]);
+    expect(messages(unusable)).toEqual([
+      expect.stringMatching(
+        /^The KV value "v1\\n" of .* v1 stays in force\. Set it with: consul kv put .* v1$/,
+      ),
+    ]);
+    expect(alias(then(unusable, ""))).toEqual(alias(unusable));
+    expect(alias(then(unusable, "v2"))).toEqual(["/hello -> hello/v2 (set by KV: v2=100)"]);
+    const unset = then(unusable);
+    expect(alias(unset)).toEqual(["/hello -> hello/v2 (newest version with healthy instances)"]);
+    expect(alias(then(unset, "v1\n"))).toEqual(alias(unset));
+  });
+
+  test("say so when the KV names one that is not there", () => {
+    expect(messages(route([v(1)], { [key]: "v9" }))).toEqual([
+      expect.stringContaining("no service hello/v9"),
+    ]);
+  });
+});
+
+describe("settings", () => {
+  test("come from KV, and a bad one changes nothing", () => {
+    const kv = { "service/haproxy/maxconn": "100", "service/haproxy/timeouts/server": "soon" };
+    const first = route([], kv);
+    expect(first.settings).toEqual({
+      maxconn: 100,
+      connectTimeout: 5000,
+      clientTimeout: 50000,
+      serverTimeout: 50000,
+    });
+    expect(messages(first)).toEqual([
+      expect.stringContaining("consul kv put service/haproxy/timeouts/server 50000"),
+    ]);
+    const then = buildRouting({ instances: [], kv: { "service/haproxy/maxconn": "0" } }, { lastGood: first });
+    expect(then.settings.maxconn).toBe(100);
+  });
+
+  test("more connections than HAProxy may have files for are refused, with the way to have them", () => {
+    const read = (maxconn: string, maxFiles: number) =>
+      buildRouting({ instances: [], kv: { "service/haproxy/maxconn": maxconn } }, { maxFiles });
+    expect(read("9750", 20_000)).toMatchObject({ settings: { maxconn: 9_750 }, problems: [] });
+    const { settings, problems } = read("500000", 20_000);
+    expect(settings.maxconn).toBe(4_096);
+    expect(problems).toEqual([
+      {
+        level: "warning",
+        subject: "service/haproxy/maxconn",
+        message:
+          "The KV value 500000 of service/haproxy/maxconn is more than the 9750 connections that fit the 20000 files which HAProxy may open here; 4096 stays in force. Start the load balancer with --ulimit nofile=1000500, or set it with: consul kv put service/haproxy/maxconn 4096",
+      },
+    ]);
+  });
+});
+
+test("the program at preview sees the same conflicts", () => {
+  const instances = [
+    plannedInstance({ name: "a", type: "rest" }),
+    plannedInstance({ name: "b", type: "http", meta: { path: "/a" } }),
+  ];
+  expect(messages(route(instances))).toEqual([
+    expect.stringContaining("Service b wants /a, which a already has"),
+  ]);
+});
+
+test("nobody takes a service's own name from it by asking for its path", () => {
+  const routing = route([instance("a-thief", { meta: { path: "/time" } }), instance("time")]);
+  expect(urls(routing)).toEqual(["/time -> time"]);
+  expect(quarantined(routing).map(({ subject }) => subject)).toEqual(["a-thief"]);
+});
+
+test("the order of registrations does not matter", () => {
+  const instances = [
+    instance("a"),
+    instance("b/v1"),
+    instance("b/v2"),
+    instance("c", { meta: { path: "/a" } }),
+  ];
+  expect(route([...instances].reverse())).toEqual(route(instances));
+});

@@ -1,0 +1,341 @@
+/**
+ * From what is registered to what is routed. The load balancer calls this for every change and the Pulumi program calls
+ * it at preview, so what it says about a route is the same in both places, and is written for the person who owns it.
+ */
+import { agree, claimedSince, type Member } from "./service-options";
+import { parseOptions, type ServiceOptions } from "./options";
+import { backendName, parseAddress, parseServiceName, serverName, show } from "./grammar";
+import { readSettings, type Settings } from "./settings";
+import { chooseVersions, findFamilies, readPins, type Asked, type Families, type Pins } from "./versions";
+
+/** An instance as Consul has it; nothing in it can be trusted. */
+export interface Instance {
+  readonly service: string;
+  readonly id: string;
+  readonly node: string;
+  readonly address: string;
+  readonly port: number;
+  readonly tags: readonly string[];
+  readonly meta: Readonly<Record<string, string>>;
+  readonly healthy: boolean;
+  /** Consul warns of it, as while it starts: it takes requests only as long as no other instance can. */
+  readonly warning?: boolean;
+  /** Consul's index when it was registered, the same for whoever asks. Without it, it counts as the newest. */
+  readonly createIndex?: number;
+}
+
+export interface Catalog {
+  readonly instances: readonly Instance[];
+  readonly kv: Readonly<Record<string, string>>;
+  /** What could not be read of it. */
+  readonly problems?: readonly Problem[];
+}
+
+export interface Server {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  readonly weight: number;
+  /** The registrations that are this server, for people to recognise it. */
+  readonly ids: readonly string[];
+}
+
+export interface Backend {
+  readonly name: string;
+  readonly service: string;
+  readonly options: ServiceOptions;
+  /** Instances that may take traffic, by name. */
+  readonly servers: readonly Server[];
+  /** There are servers, but Consul warns of each. */
+  readonly warning: boolean;
+  /** Instances that Consul calls critical, and those it warns of where others serve. */
+  readonly unhealthy: readonly string[];
+  /** The index at which the first of its instances asked for the route or port that it wants. */
+  readonly since: number;
+}
+
+export interface Target {
+  readonly backend: string;
+  readonly service: string;
+  /** Per cent of the requests. */
+  readonly share: number;
+}
+
+export interface Route {
+  /** `undefined`: any host that has no route of its own for the path. */
+  readonly host?: string;
+  readonly path: string;
+  readonly stripPrefix: boolean;
+  /** The base name of versions, or undefined for a service's own route. */
+  readonly versionsOf?: string;
+  /** Why it leads where it does, when that is a choice. */
+  readonly choice?: string;
+  readonly targets: readonly Target[];
+}
+
+export interface TcpPort {
+  readonly port: number;
+  readonly backend: string;
+  readonly service: string;
+}
+
+export interface Problem {
+  /** `quarantined` takes something out of routing; `warning` does not. */
+  readonly level: "quarantined" | "warning";
+  /** The service, the KV key or the node that it is about. */
+  readonly subject: string;
+  readonly message: string;
+}
+
+export interface Routing {
+  readonly settings: Settings;
+  readonly pins: Pins;
+  readonly backends: readonly Backend[];
+  readonly routes: readonly Route[];
+  readonly tcp: readonly TcpPort[];
+  readonly problems: readonly Problem[];
+}
+
+export interface RoutingOptions extends Asked {
+  /** What stays in force where a KV value cannot be used. */
+  readonly lastGood?: {
+    readonly settings?: Settings | undefined;
+    readonly pins?: Routing["pins"] | undefined;
+  };
+  /** How many files HAProxy may open, where that is known: settings that need more cannot be used. */
+  readonly maxFiles?: number;
+  /** Ports that no TCP service may take, with who has them. */
+  readonly reservedPorts?: ReadonlyMap<number, string>;
+  /** Services that HAProxy does not take, with what it says. */
+  readonly refused?: ReadonlyMap<string, string>;
+}
+
+/** A bad name can have any length. */
+const longestSubject = 200;
+
+export const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+interface Candidate {
+  readonly backend: Backend;
+  readonly problems: readonly Problem[];
+}
+
+export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Routing {
+  const problems: Problem[] = [...(catalog.problems ?? [])];
+  const { maxFiles: files } = options;
+  // In thousands, so that the sentence about them is not another one with each instance.
+  const instances = Math.ceil(catalog.instances.length / 1_000) * 1_000;
+  const capacity = files === undefined ? undefined : { files, instances };
+  const read = readSettings(catalog.kv, options.lastGood?.settings, capacity);
+  const pins = readPins(catalog.kv, options.lastGood?.pins);
+  for (const { key, message } of read.problems) problems.push({ level: "warning", subject: key, message });
+
+  const services = new Map<string, Member[]>();
+  for (const instance of catalog.instances) {
+    const member = admitted(instance);
+    if (member === undefined) continue;
+    if (typeof member === "string") {
+      const subject = instance.service.slice(0, longestSubject);
+      problems.push({ level: "quarantined", subject, message: member });
+      continue;
+    }
+    const members = services.get(instance.service);
+    if (members === undefined) services.set(instance.service, [member]);
+    else members.push(member);
+  }
+
+  const backends: Backend[] = [];
+  const routes = new Map<string, Route>();
+  const tcp = new Map<number, TcpPort>();
+  const candidates = [...services].map(([service, members]) => candidate(service, members));
+  for (const each of candidates) problems.push(...each.problems);
+  // Services that are called by what they want come first, so the versions are all there before others want their path.
+  let families: Families | undefined;
+  for (const backend of candidates.map((each) => each.backend).sort(byClaim)) {
+    const { service } = backend;
+    if (isForeign(backend)) families ??= findFamilies(backends);
+    const refused = options.refused?.get(service);
+    const conflict =
+      refused !== undefined
+        ? `Service ${service} is refused by HAProxy: ${refused}. It is tried again when its registration changes.`
+        : backend.options.kind === "tcp"
+          ? claimPort(backend, tcp, options.reservedPorts)
+          : claimRoute(backend, routes, families);
+    if (conflict === undefined) backends.push(backend);
+    else problems.push({ level: "quarantined", subject: service, message: conflict });
+  }
+
+  families ??= findFamilies(backends);
+  const versions = chooseVersions(families, routes, catalog.kv, pins, options);
+  problems.push(...versions.problems);
+  return {
+    settings: read.settings,
+    pins,
+    backends: backends.sort((a, b) => compare(a.service, b.service)),
+    routes: [...routes, ...versions.routes.map((route): [string, Route] => [routeKey(route), route])]
+      .sort(([a], [b]) => compare(a, b))
+      .map(([, route]) => route),
+    tcp: [...tcp.values()].sort((a, b) => a.port - b.port),
+    problems: dedupe(problems),
+  };
+}
+
+/** What a request is matched against: host (or `*`), path and a closing slash, so that `/a` never matches `/ab`. */
+export function routeKey(route: Pick<Route, "host" | "path">): string {
+  return `${route.host ?? "*"}${route.path === "/" ? "" : route.path}/`;
+}
+
+/** A route as a person writes it. */
+export const routeUrl = (route: Pick<Route, "host" | "path">): string => `${route.host ?? ""}${route.path}`;
+
+/** The instance with its options, a sentence that says why not, or nothing when it asks for no load balancing. */
+function admit(instance: Instance): Member | string | undefined {
+  const parsed = parseOptions(instance.tags, instance.meta);
+  if (parsed === undefined) return undefined;
+  const name = parseServiceName(instance.service);
+  if (!name.ok) return `Service name ${show(instance.service)} ${name.error}. Set SERVICE_NAME.`;
+  const who = `Service ${instance.service} (instance ${show(instance.id)})`;
+  if (!parsed.ok) return `${who} ${parsed.error}.`;
+  const address = parseAddress(instance.address);
+  if (!address.ok) return `${who} has address ${show(instance.address)}, which ${address.error}.`;
+  if (!Number.isInteger(instance.port) || instance.port < 1 || instance.port > 65_535)
+    return `${who} has port ${instance.port}: register it with a published port from 1 to 65535.`;
+  return { instance: { ...instance, address: address.value }, options: parsed.value };
+}
+
+/**
+ * One change among thousands of services should cost what it touches. Catalogs are never written to, so what has been
+ * made of an instance, or of the instances of a service, holds for as long as those are the same objects.
+ */
+const admissions = new WeakMap<Instance, { readonly member: Member | string | undefined }>();
+const candidates = new WeakMap<Member, Candidate & { readonly members: readonly Member[] }>();
+const ownRoutes = new WeakMap<Backend, { readonly key: string; readonly route: Route }>();
+
+function admitted(instance: Instance): Member | string | undefined {
+  const known = admissions.get(instance);
+  if (known !== undefined) return known.member;
+  const member = admit(instance);
+  admissions.set(instance, { member });
+  return member;
+}
+
+/** Whether it asks for traffic and everything in it is as it should be, so that it gets some unless others are in its way. */
+export const isAdmitted = (instance: Instance): boolean => typeof admitted(instance) === "object";
+
+function candidate(service: string, members: readonly Member[]): Candidate {
+  const [first] = members;
+  const known = first === undefined ? undefined : candidates.get(first);
+  if (known?.members.length === members.length && members.every((each, i) => each === known.members[i]))
+    return known;
+  const problems: Problem[] = [];
+  const made = { backend: toBackend(service, members, problems), problems, members };
+  if (first !== undefined) candidates.set(first, made);
+  return made;
+}
+
+function ownRoute(backend: Backend): { readonly key: string; readonly route: Route } {
+  const known = ownRoutes.get(backend);
+  if (known !== undefined) return known;
+  const { host, path = `/${backend.service}`, stripPrefix } = backend.options;
+  const route: Route = {
+    ...(host === undefined ? {} : { host }),
+    path,
+    stripPrefix,
+    targets: [{ backend: backend.name, service: backend.service, share: 100 }],
+  };
+  const made = { key: routeKey(route), route };
+  ownRoutes.set(backend, made);
+  return made;
+}
+
+function toBackend(service: string, members: readonly Member[], problems: Problem[]): Backend {
+  const { options, differing } = agree(members);
+  if (differing > 0)
+    problems.push({
+      level: "warning",
+      subject: service,
+      message: `Instances of ${service} have different SERVICE_ options; those of most that take requests are in force. This passes by itself at the end of a rolling update.`,
+    });
+  const alike = members.filter((member) => member.options.service.kind === options.kind);
+  if (alike.length < members.length)
+    problems.push({
+      level: "quarantined",
+      subject: service,
+      message: `Some instances of ${service} are not tagged ${options.kind} as the others are and get no traffic: give all of them the same SERVICE_TAGS.`,
+    });
+  const passing = alike.some(({ instance }) => instance.healthy && instance.warning !== true);
+  const servers = new Map<string, Server>();
+  const unhealthy: string[] = [];
+  for (const { instance, options: own } of [...alike].sort((a, b) => compare(a.instance.id, b.instance.id))) {
+    if (!instance.healthy || (passing && instance.warning === true)) {
+      unhealthy.push(instance.id);
+      continue;
+    }
+    const name = serverName(instance.address, instance.port);
+    const ids = [...(servers.get(name)?.ids ?? []), instance.id];
+    const { address, port } = instance;
+    servers.set(name, { name, address, port, weight: servers.get(name)?.weight ?? own.weight, ids });
+  }
+  return {
+    name: backendName(service),
+    service,
+    options,
+    servers: [...servers.values()].sort((a, b) => compare(a.name, b.name)),
+    warning: !passing && servers.size > 0,
+    unhealthy,
+    since: claimedSince(members, options),
+  };
+}
+
+/** Whether it wants another path than that of its name. */
+const isForeign = ({ service, options }: Backend): boolean =>
+  options.path !== undefined && options.path !== `/${service}`;
+
+/**
+ * A service comes to its own name, and versions to the one that they share, before others that ask for that path. Apart from
+ * that, whoever was registered first has what two want, so that a newcomer takes nothing away; every load balancer sees the
+ * same order.
+ */
+function byClaim(a: Backend, b: Backend): number {
+  return (
+    Number(isForeign(a)) - Number(isForeign(b)) ||
+    Number(a.since > b.since) - Number(a.since < b.since) ||
+    compare(a.service, b.service)
+  );
+}
+
+/** `families` are those whose route it does not get. */
+function claimRoute(
+  backend: Backend,
+  routes: Map<string, Route>,
+  families: Families = new Map(),
+): string | undefined {
+  const { key, route } = ownRoute(backend);
+  const [version] = families.get(key) ?? [];
+  const owner =
+    routes.get(key)?.targets[0]?.service ??
+    (version === undefined ? undefined : `a version of ${version.base}`);
+  if (owner !== undefined)
+    return `Service ${backend.service} wants ${routeUrl(route)}, which ${owner} already has: give one of them another SERVICE_PATH, SERVICE_HOST or SERVICE_NAME.`;
+  routes.set(key, route);
+  return undefined;
+}
+
+function claimPort(
+  backend: Backend,
+  tcp: Map<number, TcpPort>,
+  reserved: ReadonlyMap<number, string> | undefined,
+): string | undefined {
+  const port = backend.options.tcpPort ?? 0;
+  const owner = reserved?.get(port) ?? tcp.get(port)?.service;
+  if (owner !== undefined)
+    return `Service ${backend.service} wants port ${port} of the load balancer, which ${owner} already has: choose another SERVICE_TCP_PORT.`;
+  tcp.set(port, { port, backend: backend.name, service: backend.service });
+  return undefined;
+}
+
+/** The same sentence about the same thing is said once, in a stable order. */
+function dedupe(problems: readonly Problem[]): Problem[] {
+  const unique = new Map(problems.map((problem) => [`${problem.subject}\n${problem.message}`, problem]));
+  return [...unique].sort(([a], [b]) => compare(a, b)).map(([, problem]) => problem);
+}

@@ -1,0 +1,184 @@
+/** Differences between two routings in words: for a terminal, and as Markdown for a pull request. Pure. */
+import type { Difference, InstanceCounts, InstancesDifference, OptionValue, RouteSide } from "./diff";
+import { show } from "./grammar";
+import { leadsTo } from "./planned";
+
+type Sign = "+" | "-" | "~" | "!";
+
+interface Line {
+  readonly sign: Sign;
+  /** The URL, port, service or setting. */
+  readonly subject: string;
+  readonly before?: string;
+  readonly after?: string;
+  readonly note?: string;
+}
+
+const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+
+const instances = ({ serving, notPassing }: InstanceCounts): string =>
+  plural(serving, "instance") + (notPassing === 0 ? "" : `, ${notPassing} not passing`);
+
+const none = instances({ serving: 0, notPassing: 0 });
+
+const value = (given: OptionValue | undefined): string => (given === undefined ? "not set" : String(given));
+
+function routeNote(before: RouteSide | undefined, after: RouteSide | undefined): string | undefined {
+  const notes = [
+    ...(after?.choice === undefined || after.choice === before?.choice ? [] : [after.choice]),
+    ...(before === undefined || after === undefined || before.stripPrefix === after.stripPrefix
+      ? []
+      : [after.stripPrefix ? "the prefix is now taken off" : "the prefix now stays"]),
+  ];
+  return notes.length === 0 ? undefined : notes.join("; ");
+}
+
+/** Instances that were replaced, which the counts do not show. */
+function instancesNote({ added, removed, reweighted }: InstancesDifference): string | undefined {
+  const notes = [
+    ...(added.length > 0 && removed.length > 0 ? [`${added.length} new, ${removed.length} gone`] : []),
+    ...reweighted.map(({ server, before, after }) => `${server} weighs ${after}, was ${before}`),
+  ];
+  return notes.length === 0 ? undefined : notes.join("; ");
+}
+
+const sign = (change: string): Sign => (change === "appears" ? "+" : change === "goes" ? "-" : "~");
+
+function toLine(difference: Difference): Line {
+  switch (difference.kind) {
+    case "route": {
+      const before = "before" in difference ? difference.before : undefined;
+      const after = "after" in difference ? difference.after : undefined;
+      const note = routeNote(before, after);
+      return {
+        sign: sign(difference.change),
+        subject: difference.url,
+        ...(before === undefined ? {} : { before: leadsTo(before.targets) }),
+        ...(after === undefined ? {} : { after: leadsTo(after.targets) }),
+        ...(note === undefined ? {} : { note }),
+      };
+    }
+    case "port": {
+      const { before, after } = difference;
+      return {
+        sign: sign(difference.change),
+        subject: `TCP port ${difference.port}`,
+        ...(before === undefined ? {} : { before }),
+        ...(after === undefined ? {} : { after }),
+      };
+    }
+    case "instances": {
+      const note = instancesNote(difference);
+      const [before, after] = [instances(difference.before), instances(difference.after)];
+      return {
+        sign: before === none ? "+" : after === none ? "-" : "~",
+        subject: difference.service,
+        ...(before === none ? {} : { before }),
+        ...(after === none ? {} : { after }),
+        ...(note === undefined ? {} : { note }),
+      };
+    }
+    case "option": {
+      const { service, option, before, after } = difference;
+      return { sign: "~", subject: `${service} ${option}`, before: value(before), after: value(after) };
+    }
+    case "setting": {
+      const { setting, before, after } = difference;
+      return { sign: "~", subject: setting, before: String(before), after: String(after) };
+    }
+    case "problem": {
+      const { change, level, subject, message } = difference;
+      return change === "appears"
+        ? { sign: "!", subject: shown(subject), after: level, note: message }
+        : { sign: "-", subject: shown(subject), before: level, note: message };
+    }
+  }
+}
+
+/** What is quarantined may have any name at all. */
+const shown = (subject: string): string => (/^[\x21-\x7e]{1,120}$/.test(subject) ? subject : show(subject));
+
+/** One line for each difference, for a terminal. */
+export function toText(differences: readonly Difference[]): string[] {
+  return differences.map((difference) => {
+    const { sign, subject, before, after, note } = toLine(difference);
+    if (difference.kind === "problem")
+      return `${sign} ${difference.change === "appears" ? "" : "no longer "}${difference.level}: ${difference.message}`;
+    const arrow = difference.kind === "route" || difference.kind === "port" ? " -> " : ": ";
+    const to = after ?? before ?? "";
+    const was = before === undefined || after === undefined || before === after ? "" : `, was ${before}`;
+    return `${sign} ${subject}${arrow}${to}${was}${note === undefined ? "" : ` (${note})`}`;
+  });
+}
+
+/** Nothing in a cell may end it, start markup or call a person. */
+const cell = (text: string): string =>
+  text.replace(/[&<>\\`*_[\]|@#~!]/g, (c) => `&#${c.charCodeAt(0)};`).replaceAll(/\s+/g, " ");
+
+const words: Readonly<Record<Sign, string>> = { "+": "new", "-": "gone", "~": "changed", "!": "problem" };
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const row = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  return [row(head), row(head.map(() => "---")), ...rows.map((each) => row(each.map(cell)))];
+}
+
+/** Lines of GitHub's Markdown: a table of URLs and ports, one of services and settings, a list of problems. */
+export function toMarkdown(differences: readonly Difference[]): string[] {
+  const rows = (...kinds: Difference["kind"][]) =>
+    differences
+      .filter(({ kind }) => kinds.includes(kind))
+      .map(toLine)
+      .map(({ sign, subject, before, after, note }) => [
+        words[sign],
+        subject,
+        before ?? "",
+        after ?? "",
+        note ?? "",
+      ]);
+  const urls = rows("route", "port");
+  const services = rows("instances", "option", "setting");
+  const problems = differences.flatMap((difference) =>
+    difference.kind !== "problem"
+      ? []
+      : [
+          `- **${difference.change === "appears" ? difference.level : `no longer ${difference.level}`}**: ${cell(difference.message)}`,
+        ],
+  );
+  const parts = [
+    ...(urls.length === 0 ? [] : [table(["", "URL", "before", "after", "why"], urls)]),
+    ...(services.length === 0 ? [] : [table(["", "service", "before", "after", ""], services)]),
+    ...(problems.length === 0 ? [] : [problems]),
+  ];
+  return parts.flatMap((part, index) => (index === 0 ? part : ["", ...part]));
+}
+
+/** The whole in half a sentence: "2 URLs appear, 1 moves". */
+export function summarise(differences: readonly Difference[]): string {
+  const changes: readonly (readonly [string, string])[] = [
+    ["appears", "appear"],
+    ["goes", "go"],
+    ["moves", "move"],
+    ["shares", "change their shares"],
+    ["changes", "change"],
+  ];
+  const urls = changes.flatMap(([change, verb]) => {
+    const count = differences.filter(
+      (each) => (each.kind === "route" || each.kind === "port") && each.change === change,
+    ).length;
+    return count === 0 ? [] : [{ count, verb: count === 1 ? singular(change) : verb }];
+  });
+  const said = urls.map(({ count, verb }, index) =>
+    index === 0 ? `${plural(count, "URL")} ${verb}` : `${count} ${verb}`,
+  );
+  const services = new Set(
+    differences.flatMap((each) =>
+      each.kind === "instances" || each.kind === "option" ? [each.service] : [],
+    ),
+  ).size;
+  const problems = differences.filter((each) => each.kind === "problem" && each.change === "appears").length;
+  if (services > 0) said.push(`${plural(services, "service")} changed`);
+  if (problems > 0) said.push(plural(problems, "new problem"));
+  return said.length > 0 ? said.join(", ") : differences.length === 0 ? "nothing changes" : "settings change";
+}
+
+const singular = (change: string): string => (change === "shares" ? "changes its shares" : change);

@@ -1,0 +1,155 @@
+import fc from "fast-check";
+import { describe, expect, test, vi } from "vitest";
+import { catalogs } from "../templates/haproxy/src/testing";
+import { compareRoutings, emptyRouting } from "./diff";
+import { summarise, toMarkdown, toText } from "./diff-format";
+import { plannedInstances } from "./planned";
+import { buildRouting, type Instance, type Routing } from "./build";
+
+// Thousands of cases take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
+
+const service = (
+  name: string,
+  {
+    replicas = 1,
+    type = "rest",
+    meta = {},
+  }: { replicas?: number; type?: "rest" | "tcp"; meta?: Readonly<Record<string, string>> } = {},
+) => plannedInstances({ name, type, meta }, replicas);
+const routing = (instances: readonly Instance[], kv: Record<string, string> = {}): Routing =>
+  buildRouting({ instances, kv });
+const versions = { "service/haproxy/versions/shop": "v1=90,v2=10" };
+const v1 = service("shop/v1");
+const v2 = service("shop/v2");
+
+describe("what a reviewer reads", () => {
+  test.each<[string, Routing, Routing, string[]]>([
+    ["nothing", routing(v1), routing(v1), []],
+    [
+      "a first deployment",
+      emptyRouting,
+      routing(service("a", { replicas: 2 })),
+      ["+ /a -> a", "+ a: 2 instances"],
+    ],
+    ["a service that goes", routing(service("a")), emptyRouting, ["- /a -> a", "- a: 1 instance"]],
+    [
+      "the next version",
+      routing(v1),
+      routing([...v1, ...v2]),
+      ["~ /shop -> shop/v2, was shop/v1", "+ /shop/v2 -> shop/v2", "+ shop/v2: 1 instance"],
+    ],
+    [
+      "a canary",
+      routing([...v1, ...v2], { "service/haproxy/versions/shop": "v1" }),
+      routing([...v1, ...v2], versions),
+      ["~ /shop -> 90% shop/v1, 10% shop/v2, was shop/v1 (set by KV: v1=90,v2=10)"],
+    ],
+    [
+      "other shares",
+      routing([...v1, ...v2], { "service/haproxy/versions/shop": "v1=50,v2=50" }),
+      routing([...v1, ...v2], versions),
+      ["~ /shop -> 90% shop/v1, 10% shop/v2, was 50% shop/v1, 50% shop/v2 (set by KV: v1=90,v2=10)"],
+    ],
+    [
+      "a pin to what answers anyway",
+      routing(v1),
+      routing(v1, { "service/haproxy/versions/shop": "v1" }),
+      ["~ /shop -> shop/v1 (set by KV: v1=100)"],
+    ],
+    [
+      "a path that another service takes over",
+      routing(service("a", { meta: { path: "/x" } })),
+      routing(service("b", { meta: { path: "/x" } })),
+      ["~ /x -> b, was a", "- a: 1 instance", "+ b: 1 instance"],
+    ],
+    [
+      "limits and prefix",
+      routing(service("a")),
+      routing(service("a", { meta: { maxconn: "10", timeout_server: "2s", strip_prefix: "false" } })),
+      [
+        "~ /a -> a (the prefix now stays)",
+        "~ a maxconn: 10, was not set",
+        "~ a timeout_server: 2000, was not set",
+      ],
+    ],
+    [
+      "a TCP port",
+      routing(service("db", { type: "tcp", meta: { tcp_port: "5432" } })),
+      routing(service("db", { type: "tcp", meta: { tcp_port: "5433" } })),
+      ["- TCP port 5432 -> db", "+ TCP port 5433 -> db"],
+    ],
+    [
+      "fewer instances, one of another weight",
+      routing(service("a", { replicas: 3 })),
+      routing([
+        ...service("a", { replicas: 1, meta: { weight: "5" } }),
+        ...service("a", { replicas: 2 }).slice(1),
+      ]),
+      ["~ a: 2 instances, was 3 instances (192.0.2.1:1 weighs 5, was 100)"],
+    ],
+    ["settings", routing(v1), routing(v1, { "service/haproxy/maxconn": "10" }), ["~ maxconn: 10, was 4096"]],
+  ])("%s", (_, before, after, expected) => {
+    expect(toText(compareRoutings(before, after))).toEqual(expected);
+  });
+
+  test("a conflict is a problem, and says when it is over", () => {
+    const conflict = routing([...service("a"), ...service("b", { meta: { path: "/a" } })]);
+    expect(toText(compareRoutings(routing(service("a")), conflict))).toEqual([
+      expect.stringMatching(/^! quarantined: Service b wants \/a, which a already has/),
+    ]);
+    expect(toText(compareRoutings(conflict, routing(service("a"))))).toEqual([
+      expect.stringMatching(/^- no longer quarantined: Service b wants/),
+    ]);
+  });
+});
+
+test("the same in half a sentence", () => {
+  expect(summarise(compareRoutings(routing(v1), routing([...v1, ...v2])))).toBe(
+    "1 URL appears, 1 moves, 1 service changed",
+  );
+  expect(summarise([])).toBe("nothing changes");
+});
+
+describe("as Markdown", () => {
+  test("URLs and services are tables", () => {
+    expect(
+      toMarkdown(compareRoutings(routing(v1), routing([...v1, ...service("shop/v2", { replicas: 3 })]))),
+    ).toEqual([
+      "|  | URL | before | after | why |",
+      "| --- | --- | --- | --- | --- |",
+      "| changed | /shop | shop/v1 | shop/v2 |  |",
+      "| new | /shop/v2 |  | shop/v2 |  |",
+      "",
+      "|  | service | before | after |  |",
+      "| --- | --- | --- | --- | --- |",
+      "| new | shop/v2 |  | 3 instances |  |",
+    ]);
+  });
+
+  test("no name starts markup, ends a cell or calls a person", () => {
+    fc.assert(
+      fc.property(catalogs, catalogs, (before, after) => {
+        for (const line of toMarkdown(compareRoutings(buildRouting(before), buildRouting(after)))) {
+          expect(line).not.toMatch(/[<>`@[\]\n\r\\]/);
+          if (line.startsWith("|")) expect(line.split("|")).toHaveLength(7);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+test("every routing differs from itself in nothing, and from another in what takes it there", () => {
+  fc.assert(
+    fc.property(catalogs, catalogs, (a, b) => {
+      const [before, after] = [buildRouting(a), buildRouting(b)];
+      expect(compareRoutings(before, before)).toEqual([]);
+      const there = compareRoutings(before, after);
+      const back = compareRoutings(after, before);
+      expect(there.length).toBe(back.length);
+      expect(toText(there).every((line) => !/[\n\r]/.test(line))).toBe(true);
+    }),
+    { numRuns: 300 },
+  );
+});

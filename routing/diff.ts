@@ -1,0 +1,258 @@
+/**
+ * What differs between two routings: what a change does to the URLs. The load balancer's `diff` compares two snapshots of
+ * Consul with it, and a preview what is configured now with what would be. Pure; diff-text.ts says it in words.
+ */
+import type { ServiceOptions } from "./options";
+import {
+  buildRouting,
+  compare,
+  routeKey,
+  routeUrl,
+  type Backend,
+  type Problem,
+  type Route,
+  type Routing,
+} from "./build";
+import type { Settings } from "./settings";
+
+/** Where a URL leads, and why. */
+export interface RouteSide {
+  readonly targets: readonly { readonly service: string; readonly share: number }[];
+  /** Why it leads there, where that is a choice. */
+  readonly choice?: string;
+  readonly stripPrefix: boolean;
+}
+
+/**
+ * `moves`: other services answer than before, for example the next version; `shares`: the same ones in other parts;
+ * `changes`: the same ones in the same parts, with or without the prefix, or for another reason.
+ */
+export type RouteDifference = { readonly kind: "route"; readonly url: string } & (
+  | { readonly change: "appears"; readonly after: RouteSide }
+  | { readonly change: "goes"; readonly before: RouteSide }
+  | { readonly change: "moves" | "shares" | "changes"; readonly before: RouteSide; readonly after: RouteSide }
+);
+
+export interface PortDifference {
+  readonly kind: "port";
+  readonly port: number;
+  readonly change: "appears" | "goes" | "moves";
+  /** The service before, unless the port appears. */
+  readonly before?: string;
+  /** The service after, unless the port goes. */
+  readonly after?: string;
+}
+
+export interface InstanceCounts {
+  /** Those that requests can go to. */
+  readonly serving: number;
+  /** Those that Consul calls critical, or warns of while others serve. */
+  readonly notPassing: number;
+}
+
+export interface InstancesDifference {
+  readonly kind: "instances";
+  readonly service: string;
+  readonly before: InstanceCounts;
+  readonly after: InstanceCounts;
+  /** `address:port` of instances that start, stop and change their weight. */
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  readonly reweighted: readonly {
+    readonly server: string;
+    readonly before: number;
+    readonly after: number;
+  }[];
+}
+
+export type OptionValue = string | number | boolean;
+
+/** An option of a service that is there before and after, by its meta key: `maxconn`, `timeout_server`. */
+export interface OptionDifference {
+  readonly kind: "option";
+  readonly service: string;
+  readonly option: string;
+  /** Undefined where it is not set. */
+  readonly before?: OptionValue;
+  readonly after?: OptionValue;
+}
+
+export interface SettingDifference {
+  readonly kind: "setting";
+  readonly setting: keyof Settings;
+  readonly before: number;
+  readonly after: number;
+}
+
+export interface ProblemDifference extends Problem {
+  readonly kind: "problem";
+  readonly change: "appears" | "goes";
+}
+
+export type Difference =
+  | RouteDifference
+  | PortDifference
+  | InstancesDifference
+  | OptionDifference
+  | SettingDifference
+  | ProblemDifference;
+
+/** The routing of nothing: what a first deployment is compared with. */
+export const emptyRouting: Routing = buildRouting({ instances: [], kv: {} });
+
+/** What a reviewer wants to know first comes first: URLs, ports, instances, options, settings, problems; each sorted. */
+export function compareRoutings(before: Routing, after: Routing): Difference[] {
+  return [
+    ...routeDifferences(before, after),
+    ...portDifferences(before, after),
+    ...serviceDifferences(before, after),
+    ...settingDifferences(before.settings, after.settings),
+    ...problemDifferences(before, after),
+  ];
+}
+
+const side = ({ targets, choice, stripPrefix }: Route): RouteSide => ({
+  targets: targets.map(({ service, share }) => ({ service, share })),
+  ...(choice === undefined ? {} : { choice }),
+  stripPrefix,
+});
+
+/** The keys of both, sorted, with what each has. */
+function pairs<K extends string | number, V>(
+  before: readonly V[],
+  after: readonly V[],
+  key: (value: V) => K,
+): { key: K; old: V | undefined; now: V | undefined }[] {
+  const had = new Map(before.map((value) => [key(value), value]));
+  const has = new Map(after.map((value) => [key(value), value]));
+  return [...new Set([...had.keys(), ...has.keys()])]
+    .sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
+    .map((each) => ({ key: each, old: had.get(each), now: has.get(each) }));
+}
+
+function routeDifferences(before: Routing, after: Routing): RouteDifference[] {
+  return pairs(before.routes, after.routes, routeKey).flatMap(({ old, now }): RouteDifference[] => {
+    if (old === undefined)
+      return now === undefined
+        ? []
+        : [{ kind: "route", change: "appears", url: routeUrl(now), after: side(now) }];
+    const url = routeUrl(old);
+    if (now === undefined) return [{ kind: "route", change: "goes", url, before: side(old) }];
+    const change = routeChange(side(old), side(now));
+    return change === undefined ? [] : [{ kind: "route", change, url, before: side(old), after: side(now) }];
+  });
+}
+
+function routeChange(before: RouteSide, after: RouteSide): "moves" | "shares" | "changes" | undefined {
+  const services = ({ targets }: RouteSide) => targets.map(({ service }) => service).sort(compare);
+  const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
+  if (!same(services(before), services(after))) return "moves";
+  const shares = ({ targets }: RouteSide) =>
+    targets.map(({ service, share }) => `${service} ${share}`).sort(compare);
+  if (!same(shares(before), shares(after))) return "shares";
+  return before.stripPrefix === after.stripPrefix && before.choice === after.choice ? undefined : "changes";
+}
+
+function portDifferences(before: Routing, after: Routing): PortDifference[] {
+  return pairs(before.tcp, after.tcp, ({ port }) => port).flatMap(
+    ({ key: port, old, now }): PortDifference[] => {
+      const services = {
+        ...(old === undefined ? {} : { before: old.service }),
+        ...(now === undefined ? {} : { after: now.service }),
+      };
+      if (old === undefined) return [{ kind: "port", port, change: "appears", ...services }];
+      if (now === undefined) return [{ kind: "port", port, change: "goes", ...services }];
+      return old.service === now.service ? [] : [{ kind: "port", port, change: "moves", ...services }];
+    },
+  );
+}
+
+function serviceDifferences(before: Routing, after: Routing): (InstancesDifference | OptionDifference)[] {
+  const services = pairs(before.backends, after.backends, ({ service }) => service);
+  return [
+    ...services.flatMap(({ key, old, now }) => instancesDifference(key, old, now)),
+    ...services.flatMap(({ key, old, now }) =>
+      old === undefined || now === undefined ? [] : optionDifferences(key, old.options, now.options),
+    ),
+  ];
+}
+
+function instancesDifference(
+  service: string,
+  old: Backend | undefined,
+  now: Backend | undefined,
+): InstancesDifference[] {
+  const counts = (backend: Backend | undefined): InstanceCounts => ({
+    serving: backend?.servers.length ?? 0,
+    notPassing: backend?.unhealthy.length ?? 0,
+  });
+  const servers = pairs(old?.servers ?? [], now?.servers ?? [], ({ name }) => name);
+  const difference: InstancesDifference = {
+    kind: "instances",
+    service,
+    before: counts(old),
+    after: counts(now),
+    added: servers.filter((each) => each.old === undefined).map(({ key }) => key),
+    removed: servers.filter((each) => each.now === undefined).map(({ key }) => key),
+    reweighted: servers.flatMap((each) =>
+      each.old === undefined || each.now === undefined || each.old.weight === each.now.weight
+        ? []
+        : [{ server: each.key, before: each.old.weight, after: each.now.weight }],
+    ),
+  };
+  const { added, removed, reweighted } = difference;
+  const same =
+    added.length + removed.length + reweighted.length === 0 &&
+    difference.before.notPassing === difference.after.notPassing;
+  return same ? [] : [difference];
+}
+
+/** These say themselves as routes and ports. */
+const shownElsewhere: readonly string[] = ["host", "path", "stripPrefix", "tcpPort"];
+
+function optionDifferences(
+  service: string,
+  before: ServiceOptions,
+  after: ServiceOptions,
+): OptionDifference[] {
+  const entries = (options: ServiceOptions) =>
+    Object.entries(options).filter(([name]) => !shownElsewhere.includes(name)) as [string, OptionValue][];
+  return pairs(entries(before), entries(after), ([name]) => name)
+    .filter(({ old, now }) => old?.[1] !== now?.[1])
+    .map(({ key, old, now }) => ({
+      kind: "option",
+      service,
+      option: metaKey(key),
+      ...(old === undefined ? {} : { before: old[1] }),
+      ...(now === undefined ? {} : { after: now[1] }),
+    }));
+}
+
+/** `timeoutServer` as its owner writes it: `timeout_server`. */
+const metaKey = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+function settingDifferences(before: Settings, after: Settings): SettingDifference[] {
+  const names = Object.keys(after) as (keyof Settings)[];
+  return names
+    .filter((name) => before[name] !== after[name])
+    .map((setting) => ({ kind: "setting", setting, before: before[setting], after: after[setting] }));
+}
+
+function problemDifferences(before: Routing, after: Routing): ProblemDifference[] {
+  const missing = (from: Routing, to: Routing) => {
+    const known = new Set(to.problems.map(({ message }) => message));
+    return from.problems.filter(({ message }) => !known.has(message));
+  };
+  return [
+    ...missing(after, before).map((problem) => ({
+      kind: "problem" as const,
+      change: "appears" as const,
+      ...problem,
+    })),
+    ...missing(before, after).map((problem) => ({
+      kind: "problem" as const,
+      change: "goes" as const,
+      ...problem,
+    })),
+  ];
+}

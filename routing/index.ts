@@ -1,0 +1,32 @@
+/**
+ * The route model: from what is registered to what is routed, and what differs between two routings. Pure, without
+ * Pulumi, Docker, Consul or HAProxy; the load balancer and the preview are both made of it.
+ */
+export { buildRouting, routeKey, routeUrl } from "./build";
+export type {
+  Backend,
+  Catalog,
+  Instance,
+  Problem,
+  Route,
+  Routing,
+  RoutingOptions,
+  Server,
+  Target,
+  TcpPort,
+} from "./build";
+export { metaKeys, parseOptions, type InstanceOptions, type Kind, type ServiceOptions } from "./options";
+export { defaultSettings, type Settings } from "./settings";
+export { compareRoutings, emptyRouting, type Difference } from "./diff";
+export { summarise, toMarkdown, toText } from "./diff-format";
+export {
+  describeRouting,
+  emptyStack,
+  leadsTo,
+  plannedInstances,
+  plannedRouting,
+  type PlannedService,
+  type PlannedStack,
+  type StackService,
+} from "./planned";
+export { compareStacks, replacedServices } from "./stack-diff";

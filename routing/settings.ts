@@ -1,0 +1,98 @@
+/** The settings that operators keep in Consul's KV, with what happens to those that cannot be used. */
+import { kv, parseDuration, parseInteger, show, type Parsed } from "./grammar";
+
+export interface Settings {
+  readonly maxconn: number;
+  /** Milliseconds. */
+  readonly connectTimeout: number;
+  readonly clientTimeout: number;
+  readonly serverTimeout: number;
+}
+
+export const defaultSettings: Settings = {
+  maxconn: 4096,
+  connectTimeout: 5_000,
+  clientTimeout: 50_000,
+  serverTimeout: 50_000,
+};
+
+/** The highest that fits the file descriptors of an ordinary container (two per connection). */
+export const maxMaxconn = 500_000;
+
+/** Files that HAProxy opens besides those of connections: listeners, threads, logs. */
+const otherFiles = 500;
+
+/** How many connections HAProxy can have at a time that may open `files`: two for each, and one for an instance's check. */
+const connectionsIn = (files: number, instances: number): number =>
+  Math.max(1, Math.floor((files - otherFiles - instances) / 2));
+
+/** What HAProxy's process is bound to. */
+export interface Capacity {
+  readonly files: number;
+  readonly instances: number;
+}
+
+const readers: readonly {
+  readonly key: string;
+  readonly name: keyof Settings;
+  readonly parse: (value: string) => Parsed<number>;
+}[] = [
+  { key: kv.maxconn, name: "maxconn", parse: (value) => parseInteger(value, 1, maxMaxconn) },
+  { key: kv.timeout.connect, name: "connectTimeout", parse: parseDuration },
+  { key: kv.timeout.client, name: "clientTimeout", parse: parseDuration },
+  { key: kv.timeout.server, name: "serverTimeout", parse: parseDuration },
+];
+
+/** Settings as KV values, those of the keys that are there. */
+export const settingsValues = (
+  settings: Settings,
+  values: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    readers
+      .filter(({ key }) => Object.hasOwn(values, key))
+      .map(({ key, name }) => [key, String(settings[name])]),
+  );
+
+export interface SettingsRead {
+  readonly settings: Settings;
+  /** One sentence for each key whose value cannot be used. */
+  readonly problems: readonly { readonly key: string; readonly message: string }[];
+}
+
+/** A value that cannot be used leaves the last good one in force. */
+export function readSettings(
+  values: Readonly<Record<string, string>>,
+  lastGood: Settings = defaultSettings,
+  capacity?: Capacity,
+): SettingsRead {
+  const settings = { ...defaultSettings };
+  const problems: { key: string; message: string }[] = [];
+  for (const { key, name, parse } of readers) {
+    const value = Object.hasOwn(values, key) ? values[key] : undefined;
+    if (value === undefined) continue;
+    const parsed = parse(value);
+    if (parsed.ok) {
+      settings[name] = parsed.value;
+    } else {
+      settings[name] = lastGood[name];
+      problems.push({
+        key,
+        message: `The KV value ${show(value)} of ${key} ${parsed.error}; ${lastGood[name]} stays in force. Set it with: consul kv put ${key} ${defaultSettings[name]}`,
+      });
+    }
+  }
+  if (capacity !== undefined && settings.maxconn !== lastGood.maxconn) {
+    const { files, instances } = capacity;
+    const most = connectionsIn(files, instances);
+    const wanted = settings.maxconn;
+    if (Object.hasOwn(values, kv.maxconn) && wanted > most) {
+      settings.maxconn = lastGood.maxconn;
+      problems.push({
+        key: kv.maxconn,
+        message: `The KV value ${wanted} of ${kv.maxconn} is more than the ${most} connections that fit the ${files} files which HAProxy may open here; ${lastGood.maxconn} stays in force. Start the load balancer with --ulimit nofile=${wanted * 2 + otherFiles + instances}, or set it with: consul kv put ${kv.maxconn} ${Math.min(most, defaultSettings.maxconn)}`,
+      });
+    }
+  }
+  return { settings, problems };
+}

@@ -1,0 +1,65 @@
+import { expect, test } from "vitest";
+import { toText } from "./diff-format";
+import { emptyStack, type PlannedStack, type StackService } from "./planned";
+import { compareStacks, replacedServices } from "./stack-diff";
+
+const ports = { httpPort: 80, statsPort: 1936 };
+const service = (name: string, more: Partial<StackService> = {}): StackService => ({
+  name,
+  type: "rest",
+  replicas: 1,
+  runs: "build hello",
+  meta: {},
+  ...more,
+});
+const stack = (...services: StackService[]): PlannedStack => ({ services, ports });
+
+test.each<[string, PlannedStack, PlannedStack, string[]]>([
+  ["nothing", stack(service("a")), stack(service("a")), []],
+  ["a first deployment", emptyStack, stack(service("a", { replicas: 2 })), ["+ /a -> a", "+ a: 2 instances"]],
+  [
+    "instance counts",
+    stack(service("a", { replicas: 3 })),
+    stack(service("a", { replicas: 6 })),
+    ["~ a: 6 instances, was 3 instances"],
+  ],
+  [
+    "no instances any more",
+    stack(service("a")),
+    stack(service("a", { replicas: 0 })),
+    ["~ a: 0 instances, 1 not passing, was 1 instance"],
+  ],
+  [
+    "limits and image",
+    stack(service("a", { cpus: 0.5 })),
+    stack(service("a", { memory: "64m", runs: "shop:1.4.3" })),
+    ["~ a image: shop:1.4.3, was build hello", "~ a cpus: not set, was 0.5", "~ a memory: 64m, was not set"],
+  ],
+  [
+    "weight, once for all instances",
+    stack(service("a", { replicas: 3 })),
+    stack(service("a", { replicas: 3, meta: { weight: "50" } })),
+    ["~ a weight: 50, was not set"],
+  ],
+])("what a reviewer reads: %s", (_, before, after, lines) => {
+  expect(toText(compareStacks(before, after))).toEqual(lines);
+});
+
+test("shares that Consul's KV sets move when a version goes", () => {
+  const kv = { "service/haproxy/versions/shop": "v1=90,v2=10" };
+  const both = stack(service("shop/v1"), service("shop/v2"));
+  expect(toText(compareStacks(both, stack(service("shop/v1")), kv))[0]).toBe(
+    "~ /shop -> shop/v1, was 90% shop/v1, 10% shop/v2",
+  );
+});
+
+test("instances are replaced by any change but that of their number", () => {
+  const before = stack(service("a"), service("b"), service("c", { meta: { x: "1", y: "2" } }));
+  const after = stack(
+    service("a", { replicas: 5 }),
+    service("b", { memory: "64m" }),
+    service("c", { meta: { y: "2", x: "1" } }),
+    service("new"),
+  );
+  expect(replacedServices(before, after).map(({ name }) => name)).toEqual(["b"]);
+});

@@ -1,0 +1,258 @@
+/** Which version of a service answers when a request names none. */
+import { kv, parseVersion, show } from "./grammar";
+import type { Backend, Problem, Route, Target } from "./build";
+
+/** A pin (`v1`) is one share of 100. */
+type Shares = ReadonlyMap<number, number>;
+
+const share = /^v(0|[1-9][0-9]{0,8})=([1-9][0-9]?|100)$/;
+const pin = /^v(0|[1-9][0-9]{0,8})$/;
+
+export function parseShares(value: string): Shares | undefined {
+  const single = pin.exec(value);
+  if (single !== null) return new Map([[Number(single[1]), 100]]);
+  const shares = new Map<number, number>();
+  for (const part of value.split(",")) {
+    const match = share.exec(part);
+    if (match === null || shares.has(Number(match[1]))) return undefined;
+    shares.set(Number(match[1]), Number(match[2]));
+  }
+  return [...shares.values()].reduce((sum, each) => sum + each, 0) === 100 ? shares : undefined;
+}
+
+/** The values in KV that say which versions answer, by key; of each key the last one that could be used. */
+export type Pins = ReadonlyMap<string, string>;
+
+export function readPins(values: Readonly<Record<string, string>>, lastGood: Pins = new Map()): Pins {
+  const pins = new Map<string, string>();
+  for (const [key, value] of Object.entries(values)) {
+    if (!key.startsWith(kv.versions)) continue;
+    const used = parseShares(value) === undefined ? lastGood.get(key) : value;
+    if (used !== undefined) pins.set(key, used);
+  }
+  return pins;
+}
+
+/** The versions of each service, by the key of the route that they share. */
+export type Families = ReadonlyMap<string, readonly Member[]>;
+
+interface Member {
+  /** Of the family, in the map of routes. */
+  readonly key: string;
+  readonly kvKey: string;
+  readonly host: string | undefined;
+  /** What they are versions of. */
+  readonly base: string;
+  readonly number: number;
+  readonly backend: Backend;
+}
+
+/** What KV says, and what of it is in force. */
+interface Pin {
+  readonly value: string | undefined;
+  readonly pin: string | undefined;
+}
+
+interface Chosen {
+  readonly route: Route;
+  readonly problems: readonly Problem[];
+}
+
+/** As in routes.ts: what has been made of backends holds for as long as they are the same objects. */
+const memberships = new WeakMap<Backend, { readonly member: Member | undefined }>();
+const choices = new WeakMap<Backend, Chosen & { readonly of: readonly unknown[] }>();
+
+export function chooseVersions(
+  families: Families,
+  taken: ReadonlyMap<string, Route>,
+  values: Readonly<Record<string, string>>,
+  pins: Pins,
+  asked: Asked = {},
+): { routes: Route[]; problems: Problem[] } {
+  const routes: Route[] = [];
+  const problems: Problem[] = [];
+  const ready = readiness(asked);
+  for (const [key, members] of families) {
+    // A service that is literally called so comes first.
+    if (taken.has(key)) continue;
+    const [first] = members;
+    if (first === undefined) continue;
+    const value = Object.hasOwn(values, first.kvKey) ? values[first.kvKey] : undefined;
+    const pin = pins.get(first.kvKey);
+    // The only version answers whether it is ready or not, so only what Consul says of it is told.
+    const only = members.length === 1 && value === undefined;
+    const of = only ? members : [value, pin, ...members, ...members.map(({ backend }) => ready(backend))];
+    const known = choices.get(first.backend);
+    const same = known?.of.length === of.length && known.of.every((each, index) => each === of[index]);
+    const chosen = same
+      ? known
+      : { ...choose(first, members, { value, pin }, only ? registered : ready), of };
+    if (!same) choices.set(first.backend, chosen);
+    routes.push(chosen.route);
+    problems.push(...chosen.problems);
+  }
+  return { routes, problems };
+}
+
+function choose(
+  { host, base, kvKey }: Member,
+  members: readonly Member[],
+  { value, pin }: Pin,
+  ready: Readiness,
+): Chosen {
+  const versions = new Map(members.map(({ number, backend }) => [number, backend]));
+  const problems: Problem[] = [];
+  const shares = pin === undefined ? undefined : parseShares(pin);
+  if (value !== undefined && value !== pin)
+    problems.push({
+      level: "warning",
+      subject: kvKey,
+      message: `The KV value ${show(value)} of ${kvKey} is neither a version (v1) nor shares that add up to 100 (v1=90,v2=10); ${pin === undefined ? "the newest version answers instead" : `${pin} stays in force`}. Set it with: consul kv put ${kvKey} ${pin ?? "v1"}`,
+    });
+  const { targets, choice } =
+    shares === undefined
+      ? newest(versions, ready)
+      : shared(versions, shares, ready, value === pin ? "set by KV" : "last usable value of KV");
+  for (const number of shares?.keys() ?? [])
+    if (!versions.has(number))
+      problems.push({
+        level: "warning",
+        subject: kvKey,
+        message: `${kvKey} names v${number}, but no service ${base}/v${number} is registered: start it, or set another version.`,
+      });
+  const route = {
+    ...(host === undefined ? {} : { host }),
+    path: `/${base}`,
+    // As those that answer have it; each of them says so itself.
+    stripPrefix: members.every(
+      ({ backend }) => backend.options.stripPrefix || !targets.some((each) => each.backend === backend.name),
+    ),
+    versionsOf: base,
+    choice,
+    targets,
+  };
+  return { route, problems };
+}
+
+/** Backends that others are versions of the same as: what is known of them decides which one answers. */
+export const rivals = (backends: readonly Backend[]): Backend[] =>
+  [...findFamilies(backends).values()].flatMap((members) =>
+    members.length < 2 ? [] : members.map(({ backend }) => backend),
+  );
+
+/** Services with a path of their own have left their name, and with it their versions. */
+export function findFamilies(backends: readonly Backend[]): Families {
+  const found = new Map<string, Member[]>();
+  for (const backend of backends) {
+    const known = memberships.get(backend) ?? { member: toMember(backend) };
+    memberships.set(backend, known);
+    const { member } = known;
+    if (member === undefined) continue;
+    const family = found.get(member.key);
+    if (family === undefined) found.set(member.key, [member]);
+    else family.push(member);
+  }
+  return found;
+}
+
+function toMember(backend: Backend): Member | undefined {
+  const version = parseVersion(backend.service);
+  const { host, path, kind } = backend.options;
+  if (version === undefined || kind !== "http" || path !== undefined) return undefined;
+  const { base, number } = version;
+  return { key: `${host ?? "*"}/${base}/`, kvKey: kv.versions + base, host, base, number, backend };
+}
+
+const target = (backend: Backend, percent: number): Target => ({
+  backend: backend.name,
+  service: backend.service,
+  share: percent,
+});
+
+/**
+ * 4: has an instance that takes requests; 3: has one that Consul warns of; 2: has had one, which HAProxy finds down; 1: has
+ * healthy ones that have not been seen to answer yet, as while they start; 0: has none.
+ */
+type Ready = 0 | 1 | 2 | 3 | 4;
+type Readiness = (backend: Backend) => Ready;
+
+/** What is known of instances by asking them: sets of servers, `backend/server`. */
+export interface Asked {
+  /** Those that have been seen to answer; all of them where that cannot be known. */
+  readonly proven?: ReadonlySet<string>;
+  /** Those of the proven that do not answer at present. */
+  readonly down?: ReadonlySet<string>;
+}
+
+const readiness =
+  ({ proven, down }: Asked): Readiness =>
+  ({ name, servers, warning }) => {
+    let best: Ready = 0;
+    for (const server of servers) {
+      // It takes no requests, however healthy it is.
+      if (server.weight === 0) continue;
+      const key = `${name}/${server.name}`;
+      const answered = proven?.has(key) ?? true;
+      if (answered && down?.has(key) !== true) return warning ? 3 : 4;
+      if (answered) best = 2;
+      else if (best === 0) best = 1;
+    }
+    return best;
+  };
+
+/** As far as it is known without asking the instances. */
+const registered = readiness({});
+
+/** Those of the candidates that are readiest, if any is ready at all. */
+function readiest<T>(candidates: readonly T[], ready: (candidate: T) => Ready): { best: Ready; among: T[] } {
+  const best = candidates.map(ready).reduce((most, each) => (each > most ? each : most), 0);
+  return { best, among: best === 0 ? [] : candidates.filter((candidate) => ready(candidate) === best) };
+}
+
+const newestOf: Readonly<Record<Ready, string>> = {
+  4: "newest version with healthy instances",
+  3: "newest version with instances; Consul warns of all",
+  2: "newest version that has answered; none does at present",
+  1: "newest version with instances; none has answered yet",
+  0: "newest version; none has an instance that takes requests",
+};
+
+function newest(
+  versions: ReadonlyMap<number, Backend>,
+  ready: Readiness,
+): { targets: Target[]; choice: string } {
+  const byNumber = [...versions].sort(([a], [b]) => b - a).map(([, backend]) => backend);
+  const { best, among } = readiest(byNumber, ready);
+  const chosen = among[0] ?? byNumber[0];
+  if (chosen === undefined) return { targets: [], choice: "no version" };
+  return { targets: [target(chosen, 100)], choice: newestOf[best] };
+}
+
+/**
+ * A version without healthy instances gives its share to the others that are named, but never to one that is not:
+ * whoever pinned a version did not mean any other.
+ */
+function shared(
+  versions: ReadonlyMap<number, Backend>,
+  shares: Shares,
+  ready: Readiness,
+  by: string,
+): { targets: Target[]; choice: string } {
+  const named = [...shares].sort(([a], [b]) => a - b);
+  const choice = `${by}: ${named.map(([number, percent]) => `v${number}=${percent}`).join(",")}`;
+  const present = named.flatMap(([number, percent]) => {
+    const backend = versions.get(number);
+    return backend === undefined ? [] : [{ backend, percent }];
+  });
+  const { among } = readiest(present, ({ backend }) => ready(backend));
+  const taking = among.length > 0 ? among : present.slice(0, 1);
+  const total = taking.reduce((sum, { percent }) => sum + percent, 0);
+  let sum = 0;
+  const upTo = (percent: number) => Math.round((percent * 100) / total);
+  const targets = taking.map(({ backend, percent }) => {
+    const from = upTo(sum);
+    sum += percent;
+    return target(backend, upTo(sum) - from);
+  });
+  return { targets: targets.filter((each) => each.share > 0), choice };
+}

@@ -1,0 +1,59 @@
+/** An explanation in words, for a terminal. Pure. */
+import { show } from "../../../../routing/grammar";
+import type { Explanation, TargetExplained } from "./explain";
+
+/** Ids and nodes are foreign and may hold anything. */
+const plain = (value: string): string => (/^[\x21-\x7e]{1,120}$/.test(value) ? value : show(value));
+
+const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+
+const field = (name: string, value: string): string => `${name.padEnd(11)}${value}`;
+
+export function explainText({ asked, answer, why, route, targets, checks, related }: Explanation): string[] {
+  const head = `${asked.host === undefined ? "" : `http://${asked.host}`}${asked.path}: ${answer === "proxied" ? "" : `${answer}, `}${why}.`;
+  return [
+    head,
+    ...(route === undefined
+      ? []
+      : [
+          field("route", `${route.url} (looked up as ${route.key})`),
+          ...(route.instead.length === 0 ? [] : [field("", `before ${route.instead.join(", ")}`)]),
+          ...(route.choice === undefined ? [] : [field("version", route.choice)]),
+          ...(route.versions.length === 0 ? [] : [field("", versions(route.versions))]),
+          ...(route.chosenBy === undefined
+            ? []
+            : [field("", `can be set in Consul's KV: ${route.chosenBy}`)]),
+          ...route.but.map((problem) => field("", problem)),
+          ...(targets.length === 0
+            ? []
+            : [
+                field(
+                  "path seen",
+                  route.seen +
+                    (route.prefix === undefined ? "" : `, with X-Forwarded-Prefix: ${route.prefix}`),
+                ),
+              ]),
+        ]),
+    ...targets.flatMap(target),
+    field("checks", checks),
+    ...related.map(({ subject, why: reason }) => field("perhaps", `${plain(subject)}: ${reason}`)),
+  ];
+}
+
+const versions = (all: readonly { service: string; instances: number }[]): string =>
+  `of ${all.map(({ service, instances }) => `${service} (${plural(instances, "instance")})`).join(", ")}`;
+
+function target({ service, backend, share, balance, instances, leftOut }: TargetExplained): string[] {
+  return [
+    field("backend", `${backend}${share === 100 ? "" : ` for ${share} % of requests`}, balance ${balance}`),
+    ...instances.map(({ address, weight, ids, but }) =>
+      field(
+        "instance",
+        `${address} of ${service}, weight ${weight}${but === undefined ? "" : `; gets nothing: ${but}`} (${ids.map(plain).join(", ")})`,
+      ),
+    ),
+    ...leftOut.map(({ id, node, address, why }) =>
+      field("left out", `${plain(address)} of ${service}: ${why} (${plain(id)} on ${plain(node)})`),
+    ),
+  ];
+}

@@ -1,0 +1,372 @@
+/** The page at `/` of the admin port, for people: the view as HTML that needs nothing from anywhere else. Pure. */
+import { show } from "../../../../routing/grammar";
+import { html, type Html } from "./html";
+import { some } from "../reconcile/report";
+import type { InstanceView, ServiceView, View } from "./status";
+
+/** A page of thousands of rows helps nobody; the search box narrows it. */
+const mostRows = 200;
+const mostInstances = 60;
+const mostChanges = 20;
+
+/** Seconds between two refreshes by a browser without JavaScript. */
+const refresh = 10;
+
+/** Foreign text without characters that could hide or turn around what stands beside it. */
+const plain = (value: string): string => (/^[\x20-\x7e]{1,120}$/.test(value) ? value : show(value));
+
+const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+
+const badge = (kind: string, text: string): Html => html`<span class="badge ${kind}">${text}</span>`;
+
+/** A time in UTC that a browser may rewrite to its own zone. */
+const time = (iso: string): Html =>
+  html`<time datetime="${iso}">${iso.slice(0, 19).replace("T", " ")}</time>`;
+
+/** `query` is what the search box had: only what contains it is listed, and the services that it leads to. */
+export function renderPage(view: View, query = ""): string {
+  const wanted = query.trim();
+  const found = search(view, wanted.toLowerCase());
+  const services = new Map(found.services.map((service) => [service.name, service]));
+  // Always as many, so that the page's script finds each again.
+  const parts = [
+    status(view),
+    attention(found),
+    routesSection(found, services, wanted),
+    tcpSection(found, services),
+    servicesSection(found),
+    leavingSection(found),
+    certificatesSection(found),
+    changesSection(view),
+  ];
+  const body = html`<!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta name="color-scheme" content="light dark" />
+        <title>${view.ready ? "" : "not ready · "}Switchyard load balancer</title>
+        <link rel="stylesheet" href="/page.css" />
+        <noscript><meta http-equiv="refresh" content="${refresh}" /></noscript>
+        <script src="/page.js" defer></script>
+      </head>
+      <body>
+        <header>
+          <h1>Switchyard <small>load balancer ${view.version}</small></h1>
+          <form method="get" action="/" role="search">
+            <input
+              type="search"
+              name="q"
+              value="${query}"
+              placeholder="URL or service"
+              aria-label="Show only what contains"
+            />
+          </form>
+        </header>
+        <p id="state" role="status">${spoken(view)}</p>
+        <p id="silence" role="alert"></p>
+        <main>${parts.map((part) => html`<div>${part}</div>`)}</main>
+        <footer>
+          <a href="/routes">routes (JSON)</a> <a href="/metrics">metrics</a> <a href="/ready">ready</a>
+        </footer>
+      </body>
+    </html> `;
+  return body.text;
+}
+
+function search(view: View, wanted: string): View {
+  const has = (...texts: readonly string[]) => texts.some((text) => text.toLowerCase().includes(wanted));
+  const routes = view.routes.filter(({ url, targets }) => has(url, ...targets.map(({ service }) => service)));
+  const tcp = view.tcp.filter(({ port, service }) => has(String(port), service));
+  const ledTo = new Set([...routes.flatMap(({ targets }) => targets), ...tcp].map(({ service }) => service));
+  return {
+    ...view,
+    routes,
+    tcp,
+    services: view.services.filter(({ name }) => has(name) || ledTo.has(name)),
+    leaving: view.leaving.filter(({ backend, address }) => has(backend, address)),
+    held: view.held.filter(({ service, address, why }) => has(service, address, why)),
+    quarantined: view.quarantined.filter(({ subject, message }) => has(subject, message)),
+    warnings: view.warnings.filter(({ subject, message }) => has(subject, message)),
+    certificates: view.certificates.filter(({ name, hosts }) => has(name, ...hosts)),
+  };
+}
+
+const concerns = ({ failure, pending, quarantined, held, warnings }: View): number =>
+  quarantined.length +
+  held.length +
+  warnings.length +
+  Number(failure !== undefined) +
+  Number(pending.length > 0);
+
+/** What a screen reader says when it changes. */
+function spoken(view: View): string {
+  const count = concerns(view);
+  return [
+    view.ready ? "Ready." : `Not ready: ${view.why ?? "starting"}.`,
+    ...(view.consul.connected ? [] : ["Consul does not answer."]),
+    ...(count === 0 ? [] : [`${count} ${count === 1 ? "needs" : "need"} attention.`]),
+  ].join(" ");
+}
+
+function status(view: View): Html {
+  const instances = view.services.flatMap((service) => service.instances);
+  const count = (state: InstanceView["state"]) => instances.filter((each) => each.state === state).length;
+  const critical = view.services.reduce((sum, service) => sum + service.critical.length, 0);
+  const tile = (label: string, value: Html | string | number, note?: Html | string) =>
+    html`<div class="tile">
+      <dt>${label}</dt>
+      <dd>${value}</dd>
+      ${note === undefined ? undefined : html`<dd class="note">${note}</dd>`}
+    </div>`;
+  const down = count("down");
+  const rest = [
+    ...(down > 0 ? [`${down} down`] : []),
+    ...(count("starting") > 0 ? [`${count("starting")} starting`] : []),
+    ...(count("leaving") + view.leaving.length > 0
+      ? [`${count("leaving") + view.leaving.length} leaving`]
+      : []),
+    ...(critical > 0 ? [`${critical} not passing in Consul`] : []),
+  ];
+  return html`<dl class="tiles">
+    ${tile("Load balancer", view.ready ? badge("up", "ready") : badge("down", "not ready"), view.why)}
+    ${tile(
+      "Consul",
+      view.consul.connected ? badge("up", "connected") : badge("down", "not answering"),
+      html`index ${view.consul.index} in
+      force${view.consul.lastAnswer === null ? undefined : html`, last answer ${time(view.consul.lastAnswer)}`}`,
+    )}
+    ${tile("URLs", view.routes.length, view.tcp.length === 0 ? undefined : `and ${plural(view.tcp.length, "TCP port")}`)}
+    ${tile("Services", view.services.length)}
+    ${tile("Instances up", count("up"), rest.length === 0 ? undefined : rest.join(", "))}
+  </dl>`;
+}
+
+/** Everything that somebody should look at, or nothing. */
+function attention(view: View): Html {
+  const { failure, pending, quarantined, held, warnings } = view;
+  const item = (kind: string, label: string, subject: string, message: Html | string) =>
+    html`<li class="${kind}">
+      ${badge(kind, label)} <strong><bdi>${plain(subject)}</bdi></strong> <span>${message}</span>
+    </li>`;
+  const items = [
+    ...(failure === undefined ? [] : [item("down", "not applied", "The last good state stays.", failure)]),
+    ...(pending.length === 0
+      ? []
+      : [
+          item(
+            "starting",
+            "waiting",
+            "HAProxy has to be reloaded.",
+            `Until then not all is in force: ${some(pending)}.`,
+          ),
+        ]),
+    ...quarantined.slice(0, mostRows).map((each) => item("down", "quarantined", each.subject, each.message)),
+    ...held
+      .slice(0, mostRows)
+      .map((each) =>
+        item(
+          "starting",
+          "held",
+          each.service,
+          html`at ${each.address}: Consul dropped it in a suspicious way on ${time(each.since)} (${each.why});
+          it keeps its traffic while it listens.`,
+        ),
+      ),
+    ...warnings.slice(0, mostRows).map((each) => item("starting", "warning", each.subject, each.message)),
+  ];
+  if (items.length === 0) return html``;
+  return html`<section id="attention">
+    <h2>Needs attention</h2>
+    <ul class="problems">
+      ${items}
+    </ul>
+    ${cut(concerns(view) - items.length)}
+  </section>`;
+}
+
+function routesSection({ routes }: View, services: ReadonlyMap<string, ServiceView>, wanted: string): Html {
+  const none =
+    wanted === ""
+      ? html`None. Register a service with tag <code>rest</code> in Consul and it appears here.`
+      : html`None contains <bdi>${plain(wanted)}</bdi>.`;
+  if (routes.length === 0)
+    return html`<section id="routes">
+      <h2>URLs</h2>
+      <p class="empty">${none}</p>
+    </section>`;
+  const rows = routes.slice(0, mostRows).map((route) => {
+    const links = route.targets.map(
+      ({ service, share }) =>
+        html`<div class="target">
+          ${route.targets.length > 1 ? html`<span class="share">${share} %</span> ` : undefined}
+          ${link(service, services)}
+        </div>`,
+    );
+    const [host, path] = [
+      route.url.slice(0, route.url.indexOf("/")),
+      route.url.slice(route.url.indexOf("/")),
+    ];
+    return html`<tr>
+      <td data-label="URL">
+        <code>${host === "" ? undefined : html`<span class="host">${host}</span>`}${path}</code>
+      </td>
+      <td data-label="leads to">${links.length === 0 ? badge("down", "nothing") : links}</td>
+      <td data-label="why" class="note">
+        ${route.choice ?? "its own name or path"}${route.stripPrefix ? undefined : "; prefix kept"}
+      </td>
+    </tr>`;
+  });
+  return html`<section id="routes">
+    <h2>URLs</h2>
+    ${table(["URL", "leads to", "why"].map(th), rows)} ${cut(routes.length - rows.length)}
+  </section>`;
+}
+
+function tcpSection({ tcp }: View, services: ReadonlyMap<string, ServiceView>): Html {
+  if (tcp.length === 0) return html``;
+  const rows = tcp.slice(0, mostRows).map(
+    ({ port, service }) =>
+      html`<tr>
+        <td data-label="port"><code>${port}</code></td>
+        <td data-label="leads to">${link(service, services)}</td>
+      </tr>`,
+  );
+  return html`<section id="tcp">
+    <h2>TCP ports</h2>
+    ${table(["port", "leads to"].map(th), rows)} ${cut(tcp.length - rows.length)}
+  </section>`;
+}
+
+/** Service names have passed their grammar, so they can be part of an address. */
+const anchor = (service: string): string => `service-${service}`;
+
+/** To a service, with how many of its instances get requests. */
+function link(service: string, services: ReadonlyMap<string, ServiceView>): Html {
+  const { instances = [] } = services.get(service) ?? {};
+  const up = instances.filter(({ state, weight }) => state === "up" && weight > 0).length;
+  return html`<a href="#${anchor(service)}">${service}</a> ${badge(up > 0 ? "up" : "down", `${up} up`)}`;
+}
+
+function servicesSection({ services }: View): Html {
+  if (services.length === 0) return html``;
+  const cards = services.slice(0, mostRows).map(
+    ({ name, options, instances, critical }) =>
+      html`<article id="${anchor(name)}">
+        <h3>${name} <small>${traits(options)}</small></h3>
+        <ul class="instances">
+          ${instances.slice(0, mostInstances).map((each) => instance(name, each))}${critical
+            .slice(0, mostInstances)
+            .map(
+              (id) =>
+                html`<li class="down">
+                  <code><bdi>${plain(id)}</bdi></code> ${badge("down", "not passing")}
+                </li>`,
+            )}
+        </ul>
+        ${cut(Math.max(0, instances.length - mostInstances) + Math.max(0, critical.length - mostInstances), "see")}
+      </article>`,
+  );
+  return html`<section id="services">
+    <h2>Services</h2>
+    <div class="cards">${cards}</div>
+    ${cut(services.length - cards.length)}
+  </section>`;
+}
+
+function instance(service: string, { ids, address, weight, state, check, held }: InstanceView): Html {
+  const usual = `${service}:${address.slice(address.lastIndexOf(":") + 1)}`;
+  const said = ids.filter((id) => ids.length > 1 || id !== usual);
+  return html`<li class="${state}">
+    <code>${address}</code>
+    ${badge(state, state)}${held === true ? html` ${badge("starting", "held")}` : undefined}${weight === 100 ? undefined : html` <span class="note">weight ${weight}${weight === 0 ? ": no new requests" : undefined}</span>`}${check === undefined ? undefined : html` <span class="note">${check}</span>`}${said.length === 0 ? undefined : html` <bdi class="note">${some(said.map(plain))}</bdi>`}
+  </li>`;
+}
+
+/** What differs from an ordinary service. */
+function traits(options: ServiceView["options"]): string {
+  const said = [
+    ...(options.kind === "tcp" ? ["tcp"] : []),
+    ...(options.balance === "roundrobin" ? [] : [options.balance]),
+    ...(options.sticky ? ["sticky"] : []),
+    ...(options.h2c ? ["h2c"] : []),
+    ...(options.maxconn === undefined ? [] : [`maxconn ${options.maxconn}`]),
+    ...(options.timeoutServer === undefined ? [] : [`timeout ${options.timeoutServer} ms`]),
+    ...(options.healthPath === undefined ? [] : [`health ${options.healthPath}`]),
+  ];
+  return said.join(" · ");
+}
+
+function leavingSection({ leaving }: View): Html {
+  if (leaving.length === 0) return html``;
+  const rows = leaving.slice(0, mostRows).map(
+    ({ backend, address }) =>
+      html`<tr>
+        <td data-label="backend"><code>${backend}</code></td>
+        <td data-label="address"><code>${address}</code> ${badge("leaving", "leaving")}</td>
+      </tr>`,
+  );
+  return html`<section id="leaving">
+    <h2>Leaving</h2>
+    <p class="note">Their services are gone; they finish what they have.</p>
+    ${table(["backend", "address"].map(th), rows)} ${cut(leaving.length - rows.length)}
+  </section>`;
+}
+
+/** The first one is what clients get who name no host. */
+function certificatesSection({ certificates }: View): Html {
+  if (certificates.length === 0) return html``;
+  const rows = certificates.slice(0, mostRows).map(
+    ({ name, hosts, expires }) =>
+      html`<tr>
+        <td data-label="file"><code>${name}</code></td>
+        <td data-label="for">
+          ${hosts.slice(0, mostInstances).map((host) => html`<code><bdi>${plain(host)}</bdi></code> `)}
+          ${cut(hosts.length - mostInstances, "see")}
+        </td>
+        <td data-label="expires">${time(expires)}</td>
+      </tr>`,
+  );
+  return html`<section id="certificates">
+    <h2>Certificates</h2>
+    ${table(["file", "for", "expires"].map(th), rows)} ${cut(certificates.length - rows.length)}
+  </section>`;
+}
+
+const changeWords = { start: "started", operations: "no reload", reload: "reload" } as const;
+
+function changesSection({ changes }: View): Html {
+  if (changes.length === 0) return html``;
+  const rows = changes.slice(0, mostChanges).map(
+    ({ at, how, what, milliseconds }) =>
+      html`<tr>
+        <td data-label="when">${time(at)}</td>
+        <td data-label="how">${badge(how === "reload" ? "starting" : "up", changeWords[how])}</td>
+        <td data-label="what">${what}</td>
+        <td data-label="took" class="number">${milliseconds} ms</td>
+      </tr>`,
+  );
+  return html`<section id="changes">
+    <h2>Last changes</h2>
+    ${table([...["when", "how", "what"].map(th), html`<th class="number">took</th>`], rows)}
+    ${changes.length > rows.length ? html`<p class="note">Older ones: <a href="/routes">/routes</a>.</p>` : undefined}
+  </section>`;
+}
+
+const th = (title: string): Html => html`<th>${title}</th>`;
+
+const table = (heads: readonly Html[], rows: readonly Html[]): Html =>
+  html`<table>
+    <thead>
+      <tr>
+        ${heads}
+      </tr>
+    </thead>
+    <tbody>
+      ${rows}
+    </tbody>
+  </table>`;
+
+/** Searching shows no more of one service or certificate; there `how` is just "see". */
+const cut = (left: number, how = "narrow with the search box, or see"): Html =>
+  left > 0 ? html`<p class="note">and ${left} more: ${how} <a href="/routes">/routes</a>.</p>` : html``;

@@ -1,0 +1,200 @@
+/** The command line and environment, read once, refused with a sentence. */
+import { isIP } from "node:net";
+import { parseBoolean, parseDuration, parseInteger, show, type Parsed } from "../../../../routing/grammar";
+import { readConsulOptions, type ConsulOptions } from "../consul/options";
+import { bracketed } from "../config/syntax";
+
+export interface Options {
+  readonly consul: ConsulOptions;
+  readonly httpPort: number;
+  /** Used when there are certificates. */
+  readonly httpsPort: number;
+  /** The folder of certificates. */
+  readonly certs?: string;
+  /** Whether HTTP only leads to HTTPS. */
+  readonly redirectHttps: boolean;
+  /** The peers whose X-Forwarded-* and X-Request-ID are believed. */
+  readonly trusted: readonly string[];
+  readonly statsPort: number;
+  readonly adminAddress: string;
+  readonly adminPort: number;
+  readonly stateDir: string;
+  readonly threads: number;
+  /** Milliseconds. */
+  readonly holdTime: number;
+  /** From 0 to 1. */
+  readonly holdShare: number;
+  /** Milliseconds that open requests get when we are stopped. */
+  readonly stopGrace: number;
+  readonly dry: boolean;
+  readonly once: boolean;
+  /** Whether there are credentials for the statistics page. */
+  readonly stats: boolean;
+}
+
+export class UsageError extends Error {}
+
+export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-port=80] [--stats-port=1936]
+  [--admin=ADDRESS:PORT] [--state-dir=DIR] [--threads=N] [--hold=60s] [--hold-share=50]
+  [--stop-grace=8s] [--dry [--once]]
+  [--certs=DIR [--https-port=443] [--redirect-https]] [--trust-forwarded=NETWORK,...]
+       switchyard-haproxy explain URL [--version=vN] [--admin=ADDRESS:PORT | --consul=HOST:PORT | --snapshot=FILE] [--json]
+       switchyard-haproxy snapshot [--consul=HOST:PORT]
+       switchyard-haproxy diff FILE FILE [--json]
+
+  explain       says what happens to a request, by which route, and why an instance is not among those that get it.
+                --version stands for the header X-Version. It asks the load balancer at --admin, else Consul.
+  snapshot      prints what Consul has, for --snapshot and diff. A FILE of - is the standard input.
+  diff          says what changes between two snapshots, and what it takes: operations at run time, or a reload.
+  --consul      Consul's HTTP address (CONSUL_HTTP_ADDR; 127.0.0.1:8500), with https:// for TLS; several with commas are
+                tried in turn. CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE, CONSUL_CACERT, CONSUL_CLIENT_CERT,
+                CONSUL_CLIENT_KEY, CONSUL_TLS_SERVER_NAME and CONSUL_HTTP_SSL_VERIFY are as for Consul itself.
+  --dry         prints the configuration and the maps on every change and starts nothing; with --once, once.
+  --hold        how long instances that Consul dropped in a suspicious way keep their traffic while they listen.
+                The signal USR2 (docker kill -s USR2 rest) lets all of them go at once.
+  --hold-share  how many per cent of the services, or of the instances, have to vanish at once to be suspicious.
+  --stop-grace  how long open requests may take when the container is stopped.
+  --certs       a folder of NAME.pem files with certificate, chain and key, read again whenever they change.
+  --redirect-https    HTTP only leads to HTTPS (308).
+  --trust-forwarded   peers whose X-Forwarded-* and X-Request-ID are believed, as in 10.0.0.0/8,192.0.2.7.
+  STATS_USER and STATS_PASSWORD open the statistics page; without both there is none.`;
+
+const known = [
+  "consul",
+  "http-port",
+  "stats-port",
+  "admin",
+  "state-dir",
+  "threads",
+  "hold",
+  "hold-share",
+  "stop-grace",
+  "dry",
+  "once",
+  "https-port",
+  "certs",
+  "redirect-https",
+  "trust-forwarded",
+];
+
+export function parseArguments(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+  processors: number,
+): Options {
+  const given = new Map<string, string>();
+  for (const argument of argv) {
+    const match = /^--([a-z-]+)(?:=(.*))?$/s.exec(argument);
+    if (match?.[1] === undefined || !known.includes(match[1]))
+      throw new UsageError(`${show(argument)} is not an option.\n${usage}`);
+    given.set(match[1], match[2] ?? "true");
+  }
+  const take = <T>(name: string, fallback: string, parse: (value: string) => Parsed<T>): T => {
+    const value = given.get(name) ?? fallback;
+    const parsed = parse(value);
+    if (!parsed.ok) throw new UsageError(`--${name}=${show(value)} ${parsed.error}.`);
+    return parsed.value;
+  };
+  const port = (value: string) => parseInteger(value, 1, 65_535);
+  const consul = readConsulOptions(given.get("consul"), env);
+  if (!consul.ok) throw new UsageError(consul.error);
+  const adminHost = bracketed(env["ADMIN_ADDRESS"] ?? "0.0.0.0");
+  const admin = take("admin", `${adminHost}:${env["ADMIN_PORT"] ?? "8404"}`, parseHostPort);
+  const redirectHttps = take("redirect-https", "false", parseBoolean);
+  if (redirectHttps && !given.has("certs"))
+    throw new UsageError("--redirect-https needs --certs=DIR, the folder of certificates.");
+  const dry = take("dry", "false", parseBoolean);
+  const once = take("once", "false", parseBoolean);
+  if (once && !dry) throw new UsageError("--once says how often --dry prints: use --dry --once.");
+  const stats = hasCredentials(env);
+  const [httpPort, httpsPort, statsPort] = [
+    take("http-port", "80", port),
+    take("https-port", "443", port),
+    take("stats-port", "1936", port),
+  ];
+  eachOnce([
+    ["http-port", httpPort],
+    ...(given.has("certs") ? [["https-port", httpsPort] as const] : []),
+    ...(stats ? [["stats-port", statsPort] as const] : []),
+    ["admin", admin.port],
+  ]);
+  return {
+    consul: consul.value,
+    httpPort,
+    httpsPort,
+    ...(given.has("certs") ? { certs: take("certs", "", parseDirectory) } : {}),
+    redirectHttps,
+    trusted: given.has("trust-forwarded") ? take("trust-forwarded", "", parseNetworks) : [],
+    statsPort,
+    adminAddress: admin.host,
+    adminPort: admin.port,
+    stateDir: take("state-dir", "/var/lib/switchyard", parseDirectory),
+    threads: take("threads", String(Math.max(1, Math.min(processors, 64))), (value) =>
+      parseInteger(value, 1, 64),
+    ),
+    holdTime: take("hold", "60s", parseDuration),
+    holdShare: take("hold-share", "50", (value) => parseInteger(value, 1, 100)) / 100,
+    stopGrace: take("stop-grace", "8s", parseDuration),
+    dry,
+    once,
+    stats,
+  };
+}
+
+/** Two that listen on one port would each get some of what is for the other. */
+function eachOnce(ports: readonly (readonly [option: string, port: number])[]): void {
+  const taken = new Map<number, string>();
+  for (const [option, port] of ports) {
+    const other = taken.get(port);
+    if (other !== undefined)
+      throw new UsageError(
+        `--${option} has port ${port}, and so has --${other}: choose another for one of them.`,
+      );
+    taken.set(port, option);
+  }
+}
+
+function hasCredentials(env: Readonly<Record<string, string | undefined>>): boolean {
+  const user = env["STATS_USER"] ?? "";
+  const password = env["STATS_PASSWORD"] ?? "";
+  if (user === "" && password === "") return false;
+  if (user === "" || password === "")
+    throw new UsageError("Set both STATS_USER and STATS_PASSWORD for the statistics page, or neither.");
+  if (user.includes(":")) throw new UsageError("STATS_USER must not contain a colon.");
+  return true;
+}
+
+function parseHostPort(value: string): Parsed<{ host: string; port: number }> {
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([A-Za-z0-9_.-]+)):(\d{1,5})$/.exec(value);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  return host !== undefined && port >= 1 && port <= 65_535
+    ? { ok: true, value: { host, port } }
+    : { ok: false, error: "is not ADDRESS:PORT, as in 127.0.0.1:8404" };
+}
+
+/** Its paths go into HAProxy's configuration and its sockets into addresses of at most about 100 bytes. */
+function parseDirectory(value: string): Parsed<string> {
+  return /^(?:\/[A-Za-z0-9_.-]+){1,}$/.test(value) && value.length <= 64
+    ? { ok: true, value }
+    : { ok: false, error: "is not an absolute path of at most 64 letters, digits, '.', '_', '-' and '/'" };
+}
+
+/** Addresses and networks, separated by commas. */
+function parseNetworks(value: string): Parsed<string[]> {
+  const networks = value.split(",");
+  const good = networks.every((network) => {
+    const [address = "", bits, ...more] = network.split("/");
+    const family = isIP(address);
+    const most = family === 4 ? 32 : 128;
+    return (
+      family !== 0 &&
+      !address.includes("%") &&
+      more.length === 0 &&
+      (bits === undefined || parseInteger(bits, 0, most).ok)
+    );
+  });
+  return good
+    ? { ok: true, value: networks }
+    : { ok: false, error: "is not a list of addresses and networks, as in 10.0.0.0/8,192.0.2.7" };
+}

@@ -1,0 +1,196 @@
+import fc from "fast-check";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test, vi } from "vitest";
+import { buildRouting, routeKey, type Catalog, type Routing } from "../../../../routing/build";
+import { toCommands, toPayloads } from "../haproxy/commands";
+import { dryRun } from "../reconcile/controller";
+import { loaded, plan } from "../reconcile/planner";
+import { eachMap, mapNames, render, toConfig, toMapFile, type MapName, type Rendered } from "./render";
+import { catalogs, instance, renderOptions } from "../testing";
+
+// Properties run hundreds of catalogs; a busy machine takes its time.
+vi.setConfig({ testTimeout: 60_000 });
+
+const golden = join(__dirname, "..", "..", "golden");
+
+/** What services bring about; the rest is in `whole.txt`. */
+function ofServices(catalog: Catalog): string {
+  const routing = buildRouting(catalog);
+  const rendered = render(routing, renderOptions);
+  const tcp = rendered.parts.filter(({ name }) => name.startsWith("TCP")).map(({ text }) => text);
+  const settings = Object.entries(routing.settings).map(([name, value]) => `${name} ${value}\n`);
+  const backends = toConfig({ ...rendered, parts: [], backends: rendered.backends.filter((b) => b.service) });
+  const maps = Object.entries(rendered.maps).map(([name, map]) => `# ${name}\n${toMapFile(map)}`);
+  const problems = routing.problems.map(({ level, message }) => `${level}: ${message}\n`);
+  return [
+    `# settings\n${settings.join("")}`,
+    ...tcp,
+    backends,
+    ...maps,
+    `# problems\n${problems.join("")}`,
+  ].join("\n");
+}
+
+function compareGolden(name: string, text: string): void {
+  const file = join(golden, `${name}.txt`);
+  if (process.env["UPDATE_GOLDEN"] !== undefined) writeFileSync(file, text);
+  expect(text).toBe(readFileSync(file, "utf8"));
+}
+
+const read = (name: string) => JSON.parse(readFileSync(join(golden, `${name}.json`), "utf8")) as Catalog;
+
+describe("golden files (UPDATE_GOLDEN=1 writes them)", () => {
+  const names = readdirSync(golden).flatMap((file) => (file.endsWith(".json") ? [file.slice(0, -5)] : []));
+  test.each(names)("%s", (name) => {
+    compareGolden(name, ofServices(read(name)));
+  });
+  test("whole", () => {
+    compareGolden("whole", dryRun(read("versions"), renderOptions, new Map()));
+  });
+});
+
+test("the same catalog gives the same bytes, in whatever order it comes", () => {
+  fc.assert(
+    fc.property(catalogs, (catalog) => {
+      const reversed = { ...catalog, instances: [...catalog.instances].reverse() };
+      const text = (given: Catalog) => dryRun(given, renderOptions, new Map());
+      fc.pre(new Set(catalog.instances.map(({ id }) => id)).size === catalog.instances.length);
+      expect(text(reversed)).toBe(text(catalog));
+    }),
+  );
+});
+
+/** Every line that services may bring into the configuration. */
+const serviceLine = new RegExp(
+  [
+    "^$",
+    "^ {2}guid (fe:tcp:\\d+|svc:[A-Za-z0-9_.:-]+|spare:(health:)?\\d+|long:[0-9a-f]{64})$",
+    "^frontend tcp:\\d+ from tcp$",
+    "^ {2}bind :\\d+$",
+    "^ {2}default_backend svc:[A-Za-z0-9_.:-]+$",
+    "^backend (svc:[A-Za-z0-9_.:-]+|spare:(health:)?\\d+) from (tcp|http:(roundrobin|leastconn|random|source|uri)(:sticky)?(:health)?)$",
+    "^ {2}balance (leastconn|random|source|uri)$",
+    "^ {2}hash-type consistent$",
+    "^ {2}timeout (server|tunnel) \\d+$",
+    "^ {2}server [A-Za-z0-9_.:-]+ [0-9a-f.:[\\]]+ check rise 1 fall 3 observe layer4 error-limit 3 on-error mark-down( cookie [0-9a-f]{12})?( proto h2 check-proto h2)?( maxconn \\d+)? guid (srv:[A-Za-z0-9_.:-]+|long:[0-9a-f]{64}) inter \\d+ms fastinter 500ms downinter \\d+ms weight \\d+$",
+  ].join("|"),
+);
+const routeLine =
+  /^[A-Za-z0-9_.~*/%-]+ [v-]\|[1-9]\d*\|\/[A-Za-z0-9_.~/-]*\|(svc:[A-Za-z0-9_.:-]+|%[A-Za-z0-9_.~*/-]+|none)\|[A-Za-z0-9_./-]+(\|[A-Za-z0-9_.,=/-]+)?$/;
+const mapLines: Readonly<Record<MapName, RegExp>> = {
+  "routes.map": routeLine,
+  "splits.map": routeLine,
+  "hosts.map": /^svc:[A-Za-z0-9_.:-]+ [a-z0-9.-]+$/,
+  "health.map": /^svc:[A-Za-z0-9_.:-]+ \/[A-Za-z0-9_.~/%=&?:@,+-]*$/,
+  "timeouts.map": /^svc:[A-Za-z0-9_.:-]+ [1-9][0-9]*$/,
+};
+const commandLine =
+  /^experimental-mode on$|^((publish|add) backend|add server|enable health|set server|set weight|add map|set map|del map) [A-Za-z0-9_.:/-]+( [A-Za-z0-9_.:*/%|~[\]=&?@,+-]+)*$/;
+
+describe("whatever is registered", () => {
+  const fixed = (rendered: Rendered) => rendered.parts.filter(({ name }) => !name.startsWith("TCP"));
+
+  test("no line, keyword or map entry gets in that was not meant", () => {
+    fc.assert(
+      fc.property(catalogs, (catalog) => {
+        const routing = buildRouting(catalog);
+        const rendered = render(routing, renderOptions);
+        const empty = render(buildRouting({ instances: [], kv: {} }), renderOptions);
+        const pure = (text: string) => text.replace(/(maxconn|timeout \w+) \d+/g, "$1 N");
+        expect(fixed(rendered).map(({ text }) => pure(text))).toEqual(
+          fixed(empty).map(({ text }) => pure(text)),
+        );
+        const variable = { ...rendered, parts: rendered.parts.filter(({ name }) => name.startsWith("TCP")) };
+        expect(
+          toConfig(variable)
+            .split("\n")
+            .filter((line) => !serviceLine.test(line)),
+        ).toEqual([]);
+        const strange = mapNames.flatMap((name) =>
+          toMapFile(rendered.maps[name])
+            .split("\n")
+            .filter((line) => line !== "" && !mapLines[name].test(line)),
+        );
+        expect(strange).toEqual([]);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test("no runtime command is sent that was not meant", () => {
+    fc.assert(
+      fc.property(catalogs, fc.boolean(), (catalog, native) => {
+        const rendered = render(buildRouting(catalog), { ...renderOptions, native });
+        const empty = {
+          ...rendered,
+          backends: rendered.backends
+            .filter(({ shape }) => !native || shape === undefined)
+            .map((backend) => ({ ...backend, servers: [] })),
+          maps: eachMap(() => new Map()),
+        };
+        const commands = [plan(loaded(empty), rendered), plan(loaded(rendered), empty)].flatMap((steps) =>
+          steps.kind === "operations"
+            ? steps.operations.flatMap((operation) => toCommands(operation, renderOptions.dir))
+            : [],
+        );
+        const each = commands.flatMap((command) => command.split(";"));
+        expect(each.filter((command) => !commandLine.test(command))).toEqual([]);
+        const payloads = toPayloads(commands);
+        expect(payloads.join(";")).toBe(commands.join(";"));
+        expect(payloads.filter((payload) => payload.length > 12 * 1024)).toEqual([]);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+/** What HAProxy's map_beg does. */
+function mapBeg(map: ReadonlyMap<string, string>, text: string): string | undefined {
+  const keys = [...map.keys()].filter((key) => text.startsWith(key));
+  const longest = keys.sort((a, b) => b.length - a.length)[0];
+  return longest === undefined ? undefined : map.get(longest);
+}
+
+/** What a person would say: the route whose segments are the most of the path's first ones, of that host before any. */
+function oracle(routing: Routing, host: string, path: string): string | undefined {
+  const segments = path.split("/").filter((_, index) => index > 0);
+  const best = (of: string | undefined) =>
+    routing.routes
+      .filter((route) => route.host === of)
+      .map((route) => ({ route, wanted: route.path === "/" ? [] : route.path.slice(1).split("/") }))
+      .filter(({ wanted }) => wanted.every((part, index) => segments[index] === part))
+      .sort((a, b) => b.wanted.length - a.wanted.length)[0]?.route;
+  const found = best(host) ?? best(undefined);
+  return found === undefined ? undefined : routeKey(found);
+}
+
+test.each([
+  [1, "inter 2000ms fastinter 500ms downinter 100ms"],
+  [200, "inter 2000ms fastinter 500ms downinter 100ms"],
+  [1_000, "inter 10000ms fastinter 500ms downinter 500ms"],
+  [20_000, "inter 100000ms fastinter 500ms downinter 5000ms"],
+])("%d instances: %s", (count, pace) => {
+  const instances = Array.from({ length: count }, (_, index) => instance("a", index + 1));
+  expect(render(buildRouting({ instances, kv: {} }), renderOptions).pace).toBe(pace);
+});
+
+test("the map finds the longest prefix that ends at a segment", () => {
+  const segment = fc.constantFrom("a", "b", "hello", "v1", "v2", "v10", "v11", "api", "x", "y", "");
+  const paths = fc.array(segment, { minLength: 1, maxLength: 4 }).map((parts) => `/${parts.join("/")}`);
+  fc.assert(
+    fc.property(
+      catalogs,
+      paths,
+      fc.constantFrom("x.org", "api.example.com", "other"),
+      (catalog, path, host) => {
+        const routing = buildRouting(catalog);
+        const map = render(routing, renderOptions).maps["routes.map"];
+        const found = mapBeg(map, `${host}${path}/`) ?? mapBeg(map, `*${path}/`);
+        const key = oracle(routing, host, path);
+        expect(found).toBe(key === undefined ? undefined : map.get(key));
+      },
+    ),
+    { numRuns: 1_000 },
+  );
+});

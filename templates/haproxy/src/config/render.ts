@@ -1,0 +1,344 @@
+/**
+ * From routing to HAProxy's configuration and maps. Pure and deterministic: the same routing and options give the same
+ * bytes. Every text of foreign origin in here has passed the grammar of routing/grammar.ts, which has no character that
+ * means something to HAProxy's parser, its maps or its runtime commands.
+ */
+import { createHash } from "node:crypto";
+import type { ServiceOptions } from "../../../../routing/options";
+import type { Backend, Route, Routing, Server } from "../../../../routing/build";
+import { compare, routeKey } from "../../../../routing/build";
+import type { Settings } from "../../../../routing/settings";
+import { backendGuid, frontendGuid, serverGuid } from "./counters";
+import { bracketed, binds, lines } from "./syntax";
+import { httpFrontend } from "./frontend";
+import { serverAt } from "./backend-pool";
+import { defaultsSections, globalSection, statsFrontend } from "./sections";
+import { balanceLines, nowhere, optionMaps, shapeOf, spareBackends } from "./backend-profiles";
+
+export interface RenderOptions {
+  readonly httpPort: number;
+  /** Without it there is no statistics page. */
+  readonly statsPort?: number;
+  readonly threads: number;
+  /** Where the maps, error pages and server states are. */
+  readonly dir: string;
+  /** Where HAProxy's sockets are. */
+  readonly runDir: string;
+  /** Whether to listen on IPv6 as well. */
+  readonly ipv6: boolean;
+  /** Without it there is no TLS. */
+  readonly https?: HttpsOptions;
+  /** The peers, as addresses or networks, whose X-Forwarded-* and X-Request-ID are believed. */
+  readonly trusted?: readonly string[];
+  /** Whether HAProxy makes backends while it runs (3.4 and later do), so that there need be no spare ones. */
+  readonly native?: boolean;
+}
+
+export interface HttpsOptions {
+  readonly port: number;
+  /** Whether HTTP only leads to HTTPS. */
+  readonly redirect: boolean;
+}
+
+/** A part of the configuration that only a reload can change. */
+export interface Part {
+  readonly name: string;
+  readonly text: string;
+}
+
+export interface RenderedServer {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  readonly weight: number;
+  /** Everything after the name but the weight, as both `server` and `add server` take it. */
+  readonly definition: string;
+}
+
+export interface RenderedBackend {
+  readonly name: string;
+  /** Undefined for a spare backend that no service has taken. */
+  readonly service: string | undefined;
+  /** What its health is judged by. */
+  readonly options: ServiceOptions | undefined;
+  /** The section without its servers. */
+  readonly head: string;
+  /** The `defaults` section that is all of the head, if it is. */
+  readonly shape: string | undefined;
+  readonly servers: readonly RenderedServer[];
+}
+
+export const mapNames = ["routes.map", "splits.map", ...optionMaps] as const;
+export type MapName = (typeof mapNames)[number];
+export type Maps = Readonly<Record<MapName, ReadonlyMap<string, string>>>;
+
+export const eachMap = (make: (name: MapName) => ReadonlyMap<string, string>): Maps => ({
+  "routes.map": make("routes.map"),
+  "splits.map": make("splits.map"),
+  "hosts.map": make("hosts.map"),
+  "health.map": make("health.map"),
+  "timeouts.map": make("timeouts.map"),
+});
+
+export interface Rendered {
+  readonly settings: Settings;
+  /**
+   * How often health is checked, as `server` and `add server` take it. Not part of a server's definition: those that are
+   * there keep the pace that they came with until the next reload.
+   */
+  readonly pace: string;
+  readonly parts: readonly Part[];
+  readonly backends: readonly RenderedBackend[];
+  readonly maps: Maps;
+  /** Whether HAProxy makes backends while it runs. */
+  readonly native: boolean;
+}
+
+/**
+ * Which backend a service has that came while HAProxy was running and could not make one: it takes over one of the spare
+ * ones. By the name of the backend that it would have otherwise.
+ */
+export type Places = ReadonlyMap<string, string>;
+
+/** A backend that is nothing but its shape. */
+export const shapedHead = (name: string, shape: string): string =>
+  lines(`backend ${name} from ${shape}`, [`guid ${backendGuid(name)}`]);
+
+const spares: readonly RenderedBackend[] = spareBackends.map(({ name, shape }) => ({
+  name,
+  service: undefined,
+  options: undefined,
+  head: shapedHead(name, shape),
+  shape,
+  servers: [],
+}));
+
+let fixed: { readonly made: string; readonly parts: readonly Part[] } | undefined;
+
+/** What no service has a part in. The same for nearly all changes, so it is written again only where it differs. */
+function fixedParts(settings: Settings, options: RenderOptions): readonly Part[] {
+  const made = JSON.stringify([settings, options]);
+  if (fixed?.made === made) return fixed.parts;
+  const parts = [
+    { name: "global settings", text: globalSection(settings, options) },
+    { name: "timeouts and defaults", text: defaultsSections(settings, options) },
+    { name: "the HTTP frontend", text: httpFrontend(options) },
+    ...(options.statsPort === undefined
+      ? []
+      : [{ name: "the statistics page", text: statsFrontend(options.statsPort, options) }]),
+    { name: "the backend for nothing", text: lines(`backend ${nowhere} from http:common`, []) },
+  ];
+  fixed = { made, parts };
+  return parts;
+}
+
+export function render(routing: Routing, options: RenderOptions, places: Places = new Map()): Rendered {
+  const at = (backend: string) => places.get(backend) ?? backend;
+  const taken = new Set(places.values());
+  const { native = false } = options;
+  return {
+    settings: routing.settings,
+    pace: paceOf(routing.backends.reduce((sum, { servers }) => sum + servers.length, 0)),
+    native,
+    parts: [
+      ...fixedParts(routing.settings, options),
+      ...routing.tcp.map(({ port, backend, service }) => ({
+        name: `TCP port ${port} of service ${service}`,
+        text: lines(`frontend tcp:${port} from tcp`, [
+          `guid ${frontendGuid(`tcp:${port}`)}`,
+          ...binds(port, options),
+          `default_backend ${backend}`,
+        ]),
+      })),
+    ],
+    backends: [
+      ...routing.backends.map((backend) => rendered(backend, at(backend.name))),
+      ...(native ? [] : spares.filter(({ name }) => !taken.has(name))),
+    ],
+    maps: {
+      "routes.map": routesMap(routing, at),
+      "splits.map": splitsMap(routing, at),
+      "hosts.map": optionMap(routing.backends, at, ({ host }) => host),
+      "health.map": optionMap(routing.backends, at, ({ healthPath }) => healthPath),
+      "timeouts.map": optionMap(routing.backends, at, ({ timeoutServer }) => timeoutServer),
+    },
+  };
+}
+
+/** The whole configuration file. */
+export function toConfig(rendered: Rendered): string {
+  const backends = rendered.backends.map(
+    ({ name: backend, head, servers }) =>
+      head +
+      servers
+        .map(
+          ({ name, definition, weight }) =>
+            `  server ${name} ${definition} guid ${serverGuid(backend, name)} ${rendered.pace} weight ${weight}\n`,
+        )
+        .join(""),
+  );
+  return [...rendered.parts.map(({ text }) => text), ...backends].join("\n");
+}
+
+export const toMapFile = (map: ReadonlyMap<string, string>): string =>
+  [...map].map(([key, value]) => `${key} ${value}\n`).join("");
+
+/** A backend that is still the same object looks as it did: a change among thousands costs what it touches. */
+const renderings = new WeakMap<Backend, RenderedBackend>();
+
+function rendered(backend: Backend, name: string): RenderedBackend {
+  const known = renderings.get(backend);
+  if (known?.name === name) return known;
+  const made = renderBackend(backend, name);
+  renderings.set(backend, made);
+  return made;
+}
+
+function renderBackend(backend: Backend, name: string): RenderedBackend {
+  const { options } = backend;
+  const shape = options.kind === "http" ? shapeOf(options) : undefined;
+  return {
+    name,
+    service: backend.service,
+    options,
+    head: shape === undefined ? tcpHead(name, options) : shapedHead(name, shape),
+    shape,
+    servers: backend.servers.map((server) => {
+      const { address, port, weight } = server;
+      const at = serverAt(backend.name, name, server.name);
+      return {
+        name: at,
+        address,
+        port,
+        weight,
+        definition: definition(backend, server),
+      };
+    }),
+  };
+}
+
+/** The port of a TCP service is a reload in any case, so its backend may have lines of its own. */
+const tcpHead = (name: string, { balance, timeoutServer }: ServiceOptions): string =>
+  lines(`backend ${name} from tcp`, [
+    `guid ${backendGuid(name)}`,
+    ...(balance === "roundrobin" ? [] : balanceLines[balance]),
+    // Once both sides have spoken it is the tunnel's timeout that counts.
+    ...(timeoutServer === undefined
+      ? []
+      : [`timeout server ${timeoutServer}`, `timeout tunnel ${timeoutServer}`]),
+  ]);
+
+/** So that all checks together cost two or three per cent of a processor, each with a connection of its own: 100 a second. */
+const checkEvery = 10;
+const shortestInterval = 2_000;
+const longestInterval = 100_000;
+/** A server that is down is asked so many times as often: that is how soon it gets traffic once it listens again. */
+const downParts = 20;
+
+/** The pace of health checks among so many instances. A failed request or check has the next one follow in 500 ms. */
+function paceOf(instances: number): string {
+  const interval = Math.min(Math.max(instances * checkEvery, shortestInterval), longestInterval);
+  return `inter ${interval}ms fastinter 500ms downinter ${Math.round(interval / downParts)}ms`;
+}
+
+/** Spelled out for each server, because one that is added at run time takes nothing from `default-server`. */
+function definition(backend: Backend, server: Server): string {
+  const address = bracketed(server.address);
+  const { sticky, h2c, maxconn } = backend.options;
+  return [
+    `${address}:${server.port}`,
+    "check rise 1 fall 3",
+    "observe layer4 error-limit 3 on-error mark-down",
+    ...(sticky ? [`cookie ${cookie(server.name)}`] : []),
+    ...(h2c ? ["proto h2 check-proto h2"] : []),
+    ...(maxconn === undefined ? [] : [`maxconn ${maxconn}`]),
+  ].join(" ");
+}
+
+/** The same at every load balancer, and no secret: addresses are few enough to try them all. */
+const cookie = (name: string): string => createHash("sha256").update(name).digest("hex").slice(0, 12);
+
+const groupOf = (route: Route): string => `%${route.host ?? "*"}${route.path}`;
+
+type At = (backend: string) => string;
+
+/**
+ * What frontend and shapes find under a route's key: `kind|from|path|backend|service`. `from` is where in the request's path
+ * begins what the service sees. The kind of a route is `v` where it stands for the versions of a service, else `-`. Where
+ * several share the requests, what each gets stands behind it, for whoever reads the log.
+ */
+function entry(kind: "v" | "-", { path }: Route, strip: boolean, backend: string, service: string): string {
+  const from = strip && path !== "/" ? path.length + 1 : 1;
+  return [kind, from, path, backend, service].join("|");
+}
+
+function routesMap({ routes, backends }: Routing, at: At): Map<string, string> {
+  const whole = unstripped(backends);
+  const map = new Map<string, string>();
+  for (const route of routes) {
+    const [target] = route.targets;
+    const backend =
+      route.targets.length > 1 ? groupOf(route) : target === undefined ? nowhere : at(target.backend);
+    const known = entries.get(route);
+    const found = known?.backend === backend ? known : { backend, ...toEntry(route, backend, whole) };
+    if (found !== known) entries.set(route, found);
+    map.set(found.key, found.value);
+  }
+  return map;
+}
+
+interface Entry {
+  readonly backend: string;
+  readonly key: string;
+  readonly value: string;
+}
+
+const entries = new WeakMap<Route, Entry>();
+
+/** The backends whose services see paths with their prefix. */
+const unstripped = (backends: readonly Backend[]): ReadonlySet<string> =>
+  new Set(backends.flatMap(({ name, options }) => (options.stripPrefix ? [] : [name])));
+
+/** A command that puts it into the map must fit HAProxy's buffer. */
+const mostShares = 10;
+
+const sharesOf = ({ targets }: Route): string =>
+  targets.length > mostShares
+    ? `${targets.length}-versions`
+    : targets.map(({ service, share }) => `${service}=${share}`).join(",");
+
+function toEntry(route: Route, backend: string, whole: ReadonlySet<string>): Omit<Entry, "backend"> {
+  const [target] = route.targets;
+  const kind = route.versionsOf === undefined ? "-" : "v";
+  const strip = target !== undefined && !whole.has(target.backend);
+  const service = target?.service ?? route.versionsOf ?? "-";
+  const value = entry(kind, route, strip, backend, service);
+  return { key: routeKey(route), value: route.targets.length > 1 ? `${value}|${sharesOf(route)}` : value };
+}
+
+/** HAProxy draws a slot from 0 to 99 and finds what stands under it in place of what it had. */
+function splitsMap({ routes, backends }: Routing, at: At): Map<string, string> {
+  const whole = unstripped(backends);
+  const entries: [string, string][] = [];
+  for (const route of routes.filter(({ targets }) => targets.length > 1)) {
+    const slots = route.targets.flatMap(({ backend, service, share }) =>
+      Array<string>(share).fill(entry("-", route, !whole.has(backend), at(backend), service)),
+    );
+    for (const [slot, value] of slots.entries()) entries.push([`${groupOf(route)}/${slot}`, value]);
+  }
+  return new Map(entries.sort(([a], [b]) => compare(a, b)));
+}
+
+/** What HTTP services say in one of their options, by backend. */
+function optionMap(
+  backends: readonly Backend[],
+  at: At,
+  option: (options: ServiceOptions) => string | number | undefined,
+): Map<string, string> {
+  const map = new Map<string, string>();
+  for (const { name, options } of backends) {
+    const value = options.kind === "http" ? option(options) : undefined;
+    if (value !== undefined) map.set(at(name), String(value));
+  }
+  return map;
+}

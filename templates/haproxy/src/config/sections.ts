@@ -1,0 +1,120 @@
+/** The sections of the configuration that do not depend on services. */
+import { STATUS_CODES } from "node:http";
+import type { Settings } from "../../../../routing/settings";
+import type { RenderOptions } from "./render";
+import { countersFile } from "./counters";
+import { shapeSections } from "./backend-profiles";
+import { binds, lines } from "./syntax";
+
+/**
+ * Connections of before a reload, such as websockets, may go on for so long and for so many reloads. A worker that only has
+ * those does no health checks and needs the memory of its configuration, 6 MB and more.
+ */
+const hardStop = "1d";
+const mostReloads = 10;
+
+/** Answers that HAProxy makes itself, by status. */
+export const errorPages: Readonly<Record<number, string>> = {
+  400: "This request names no host that there could be.",
+  500: "The load balancer failed on this request.",
+  502: "The instance that this request went to gave no valid answer.",
+  503: "No instance of this service can take this request now.",
+  504: "The instance that this request went to took too long.",
+};
+
+export const errorPageName = (status: number | string): string => `${status}.http`;
+
+export function errorPage(status: number, message: string): string {
+  const body = `${JSON.stringify({ status, error: message })}\n`;
+  return [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Error"}`,
+    "Content-Type: application/json",
+    "Cache-Control: no-store",
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    "",
+    body,
+  ].join("\r\n");
+}
+
+export function globalSection(settings: Settings, options: RenderOptions): string {
+  return (
+    lines("global", [
+      "log stdout len 8192 format raw daemon",
+      `maxconn ${settings.maxconn}`,
+      `nbthread ${options.threads}`,
+      `hard-stop-after ${hardStop}`,
+      `mworker-max-reloads ${mostReloads}`,
+      // Percent. Without it, thousands of servers that came together are checked together, within seconds, ever after.
+      "spread-checks 25",
+      `stats socket ${options.runDir}/worker.sock mode 600 level admin`,
+      // The renderer keeps a connection for its commands.
+      "stats timeout 1d",
+      `server-state-file ${options.dir}/server.state`,
+      `stats-file ${countersFile(options.dir)}`,
+    ]) +
+    "\n" +
+    lines(
+      "http-errors json",
+      Object.keys(errorPages).map((status) => `errorfile ${status} ${options.dir}/${errorPageName(status)}`),
+    )
+  );
+}
+
+export function defaultsSections(settings: Settings, options: RenderOptions): string {
+  const common = [
+    "log global",
+    `timeout connect ${settings.connectTimeout}`,
+    `timeout client ${settings.clientTimeout}`,
+    `timeout server ${settings.serverTimeout}`,
+    // For an instance that has as many connections as it may have; the default is the connect timeout.
+    `timeout queue ${settings.serverTimeout}`,
+    "timeout check 2s",
+    // Websockets and other long-lived connections.
+    "timeout tunnel 1h",
+    "timeout client-fin 30s",
+    "balance roundrobin",
+    "retries 3",
+    // Each retry goes to another instance, so that one that has just gone costs a request nothing.
+    "option redispatch 1",
+    "option dontlognull",
+    "load-server-state-from-file global",
+  ];
+  return (
+    lines("defaults http:common", [
+      "mode http",
+      ...common,
+      "timeout http-request 10s",
+      "timeout http-keep-alive 60s",
+      "retry-on conn-failure empty-response",
+      // A worker that hands over after a reload answers one more request on each idle connection before it closes it;
+      // closed at once, a request that is on its way would fail.
+      "option idle-close-on-response",
+      "option httpchk",
+    ]) +
+    "\n" +
+    shapeSections(options) +
+    "\n" +
+    lines("defaults tcp", ["mode tcp", ...common, "option tcplog"]) +
+    "\n" +
+    // HAProxy's own metrics, for the admin port to pass on.
+    lines("frontend metrics from http:common", [
+      `bind unix@${options.runDir}/metrics.sock mode 600`,
+      "no log",
+      "http-request use-service prometheus-exporter",
+    ])
+  );
+}
+
+/** The credentials stay in HAProxy's environment; the file only names them. */
+export function statsFrontend(port: number, options: RenderOptions): string {
+  return lines("frontend stats from http:common", [
+    ...binds(port, options),
+    "no log",
+    "stats enable",
+    "stats uri /",
+    "stats realm Switchyard",
+    "stats show-legends",
+    "stats refresh 10s",
+    'stats auth "${STATS_USER}:${STATS_PASSWORD}"',
+  ]);
+}

@@ -1,0 +1,168 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { canBeAskedFor, decodeChecks, decodeKv, decodeNodeServices, decodeNodes } from "./decode";
+import { parseArguments, UsageError } from "../cli/options";
+import { parseSnapshot } from "./snapshot";
+
+test("services of a node", () => {
+  const services = [
+    {
+      ID: "i",
+      Service: "hello/v1",
+      Address: "10.0.0.1",
+      Port: 80,
+      Tags: ["rest", 5],
+      Meta: { path: "/x", n: 1 },
+      CreateIndex: 20,
+      ModifyIndex: 21,
+    },
+    "rubbish",
+    { ID: "j", Service: 7, Port: "80", Tags: null, Meta: null, CreateIndex: "20" },
+  ];
+  expect(decodeNodeServices({ Node: {}, Services: services })).toEqual([
+    {
+      id: "i",
+      service: "hello/v1",
+      address: "10.0.0.1",
+      port: 80,
+      tags: ["rest"],
+      meta: { path: "/x" },
+      createIndex: 20,
+    },
+    { id: "j", service: "", address: "", port: 0, tags: [], meta: {} },
+  ]);
+  expect(decodeNodeServices(null)).toEqual([]);
+  expect(() => decodeNodeServices([])).toThrow("not an object");
+});
+
+test.each(["n", "n-1.example.com", "a/b", "a/", "...", "a..b", "%2e", "ä ?#", "__proto__", "😀"])(
+  "Consul can be asked for node %j",
+  (name) => {
+    expect(canBeAskedFor(name)).toBe(true);
+  },
+);
+
+test.each([
+  ".",
+  "..",
+  "/",
+  "/a",
+  "a//b",
+  "a/../b",
+  "./a",
+  "a/.",
+  "a\nb",
+  "a\0b",
+  "\u0085",
+  "a".repeat(1_001),
+])("Consul is not asked for node %j", (name) => {
+  expect(canBeAskedFor(name)).toBe(false);
+});
+
+test("checks: by node, and those of a node itself", () => {
+  const checks = [
+    { Node: "n", ServiceID: "a" },
+    { Node: "n", ServiceID: "" },
+    { Node: "m", ServiceID: "b" },
+    5,
+  ];
+  expect(decodeChecks(checks)).toEqual(
+    new Map([
+      ["n", new Set(["a", ""])],
+      ["m", new Set(["b"])],
+    ]),
+  );
+});
+
+test("a service that has not changed stays the object it was", () => {
+  const service = (port: number) => ({
+    ID: `s${port}`,
+    Service: "s",
+    Port: port,
+    Tags: ["rest"],
+    Meta: { a: "b" },
+  });
+  const first = decodeNodeServices({ Services: [service(1), service(2)] });
+  const second = decodeNodeServices({ Services: [service(1), { ...service(2), Tags: ["tcp"] }] }, first);
+  expect(second[0]).toBe(first[0]);
+  expect(second[1]).toMatchObject({ tags: ["tcp"] });
+  // Registered anew with the same content: who was first may be another one now.
+  const third = decodeNodeServices({ Services: [{ ...service(1), CreateIndex: 9 }] }, first);
+  expect(third[0]).not.toBe(first[0]);
+});
+
+test("KV values are text, and folders none", () => {
+  expect(
+    decodeKv([
+      { Key: "a/", Value: null },
+      { Key: "a/b", Value: "djE=" },
+      { Key: "c", Value: null },
+    ]),
+  ).toEqual({
+    "a/b": "v1",
+    c: "",
+  });
+});
+
+test("whatever Consul answers, it is read or refused", () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), (body) => {
+      for (const decode of [decodeNodes, decodeNodeServices, decodeChecks, decodeKv]) {
+        try {
+          decode(body);
+        } catch (error) {
+          expect(String(error)).toContain("Consul's answer");
+        }
+      }
+      expect(parseSnapshot(JSON.stringify(body))).toBeUndefined();
+    }),
+  );
+});
+
+test("a snapshot is read whole or not at all", () => {
+  const instance = {
+    service: "a",
+    id: "i",
+    node: "n",
+    address: "1.2.3.4",
+    port: 1,
+    tags: [],
+    meta: {},
+    healthy: true,
+  };
+  const text = (given: object) => JSON.stringify({ format: 1, instances: [given], kv: {} });
+  expect(parseSnapshot(text(instance))?.instances).toEqual([instance]);
+  expect(parseSnapshot(text({ ...instance, port: "1" }))).toBeUndefined();
+  expect(parseSnapshot(text({ ...instance, createIndex: 5 }))?.instances).toEqual([
+    { ...instance, createIndex: 5 },
+  ]);
+  expect(parseSnapshot(text({ ...instance, createIndex: "5" }))).toBeUndefined();
+  expect(parseSnapshot(text(instance).slice(0, -1))).toBeUndefined();
+});
+
+test("options", () => {
+  const parse = (...argv: string[]) => parseArguments(argv, {}, 4);
+  expect(parse()).toMatchObject({
+    consul: { addresses: [{ host: "127.0.0.1", port: 8500, tls: false }] },
+    httpPort: 80,
+    threads: 4,
+    stats: false,
+  });
+  expect(parse("--consul=http://10.0.0.1:8501", "--dry", "--once")).toMatchObject({
+    consul: { addresses: [{ host: "10.0.0.1", port: 8501, tls: false }] },
+    dry: true,
+    once: true,
+  });
+  expect(parseArguments([], { STATS_USER: "u", STATS_PASSWORD: "p" }, 1).stats).toBe(true);
+  for (const bad of [
+    "--consul=x",
+    "--http-port=0",
+    "--nonsense",
+    "run",
+    "--state-dir=/a b",
+    "--threads=0",
+    "--hold=x",
+  ])
+    expect(() => parse(bad)).toThrow(UsageError);
+  expect(() => parseArguments([], { STATS_USER: "u" }, 1)).toThrow("neither");
+});

@@ -1,0 +1,106 @@
+import { describe, expect, test } from "vitest";
+import { complaints, parseMap, parseServersState, serverStateFile, toCommands, toPayloads } from "./commands";
+import type { Operation } from "../reconcile/planner";
+
+const newServer: Operation = {
+  kind: "add",
+  backend: "svc:a",
+  server: "10.0.0.1:1",
+  weight: 100,
+  definition: "10.0.0.1:1 check",
+  pace: "inter 2000ms",
+};
+
+test("a new server is down until a check has seen it", () => {
+  expect(toCommands(newServer, "/d", new Set(["svc:a/10.0.0.1:2"]))).toEqual([
+    "add server svc:a/10.0.0.1:1 10.0.0.1:1 check guid srv:svc:a_10.0.0.1:1 inter 2000ms weight 100",
+    "enable health svc:a/10.0.0.1:1",
+    "set server svc:a/10.0.0.1:1 state drain",
+    "set server svc:a/10.0.0.1:1 health down",
+    "set server svc:a/10.0.0.1:1 state ready",
+  ]);
+});
+
+test("one that is known to answer is up as soon as it is there", () => {
+  const answering = new Set(["svc:a/10.0.0.1:1"]);
+  const up = [
+    "enable health svc:a/10.0.0.1:1",
+    "set server svc:a/10.0.0.1:1 state ready",
+    "set server svc:a/10.0.0.1:1 health up",
+  ];
+  expect(toCommands(newServer, "/d", answering).slice(1)).toEqual(up);
+  const back: Operation = { kind: "return", backend: "svc:a", server: "10.0.0.1:1", weight: 7 };
+  expect(toCommands(back, "/d", answering)).toEqual(["set weight svc:a/10.0.0.1:1 7", ...up]);
+});
+
+test("a new backend is one command line, since experimental mode ends with its connection", () => {
+  expect(toCommands({ kind: "create", backend: "svc:a", shape: "http:uri" }, "/d")).toEqual([
+    "experimental-mode on;add backend svc:a from http:uri guid svc:a;publish backend svc:a",
+  ]);
+});
+
+test("commands go in lines that HAProxy can take, in order", () => {
+  const commands = Array.from(
+    { length: 1_000 },
+    (_, index) => `add map /d/routes.map */service-${index}/ svc:x|9|-|9|x`,
+  );
+  const payloads = toPayloads(commands);
+  expect(payloads.length).toBeGreaterThan(1);
+  expect(Math.max(...payloads.map(({ length }) => length))).toBeLessThanOrEqual(12 * 1024);
+  expect(payloads.join(";").split(";")).toEqual(commands);
+  expect(toPayloads([])).toEqual([]);
+});
+
+test("complaints are what is a warning or worse", () => {
+  expect(complaints("\n[6]: New server registered.\n\n[3]: No such server.\n\n[4]: 'x'\n")).toEqual([
+    "No such server.",
+    "'x'",
+  ]);
+});
+
+describe("HAProxy's answers", () => {
+  const state = (op: number, admin: number, check = 1) =>
+    `1\n# be_id be_name\n4 svc:a 1 10.0.0.1:80 10.0.0.1 ${op} ${admin} 7 100 19 ${check} 2 0 6 0 0 0 - 80 - 0 0 - - 0\n\n`;
+
+  test.each([
+    [2, 0, true, false],
+    [0, 0, false, false],
+    [0, 1, false, true],
+    [2, 8, true, false],
+  ])("state %i, administrative state %i", (op, admin, up, maintenance) => {
+    expect(parseServersState(state(op, admin))).toEqual([
+      { backend: "svc:a", server: "10.0.0.1:80", up, maintenance, weight: 7 },
+    ]);
+  });
+
+  test.each([
+    [0, 8, "refuses connections, or cannot be reached"],
+    [0, 17, "answers its health check with an error"],
+    [0, 1, undefined],
+    [0, 15, undefined],
+    [2, 8, undefined],
+  ])("state %i, check status %i: %s", (op, check, said) => {
+    expect(parseServersState(state(op, 0, check))[0]?.check).toBe(said);
+  });
+
+  test("a map", () => {
+    expect(parseMap("0x55 */a/ svc:a|2|-|2|a\n0x56 x.org/ svc:b|0|-|1|b\n\n")).toEqual(
+      new Map([
+        ["*/a/", "svc:a|2|-|2|a"],
+        ["x.org/", "svc:b|0|-|1|b"],
+      ]),
+    );
+  });
+});
+
+test("the server state file says who is up", () => {
+  const servers = [
+    { name: "10.0.0.1:80", address: "10.0.0.1", port: 80, weight: 5, definition: "" },
+    { name: "10.0.0.1:81", address: "10.0.0.1", port: 81, weight: 6, definition: "" },
+  ];
+  const text = serverStateFile([{ name: "svc:a", servers }], new Set(["svc:a/10.0.0.1:81"]));
+  expect(parseServersState(text)).toEqual([
+    { backend: "svc:a", server: "10.0.0.1:80", up: false, maintenance: false, weight: 5 },
+    { backend: "svc:a", server: "10.0.0.1:81", up: true, maintenance: false, weight: 6 },
+  ]);
+});

@@ -1,0 +1,159 @@
+/** Operations as HAProxy's runtime commands, and its answers read. Pure. */
+import { backendGuid, serverGuid } from "../config/counters";
+import type { Operation } from "../reconcile/planner";
+import type { RenderedBackend } from "../config/render";
+
+/** One command line must fit HAProxy's buffer of 16 KiB. */
+const maxPayload = 12 * 1024;
+
+/** Brings up a server that has been seen to answer. */
+export const healthUp = (server: string): string => `set server ${server} health up`;
+
+/**
+ * HAProxy takes a server that leaves maintenance for healthy until a check fails. One that is not known to answer gets there
+ * through "drain, down, ready", so that no request is sent to it before its first good check.
+ */
+const bringUp = (server: string, answers: boolean): string[] =>
+  answers
+    ? [`enable health ${server}`, `set server ${server} state ready`, healthUp(server)]
+    : [
+        `enable health ${server}`,
+        `set server ${server} state drain`,
+        `set server ${server} health down`,
+        `set server ${server} state ready`,
+      ];
+
+/** `answering`: the new servers (`backend/server`) that are known to answer, which need not wait for a check. */
+export function toCommands(
+  operation: Operation,
+  dir: string,
+  answering: ReadonlySet<string> = new Set(),
+): string[] {
+  switch (operation.kind) {
+    case "create": {
+      const { backend, shape } = operation;
+      // One command line, because the first only holds for its own connection.
+      return [
+        `experimental-mode on;add backend ${backend} from ${shape} guid ${backendGuid(backend)};publish backend ${backend}`,
+      ];
+    }
+    case "add": {
+      const server = `${operation.backend}/${operation.server}`;
+      const { definition, pace, weight } = operation;
+      const guid = serverGuid(operation.backend, operation.server);
+      return [
+        `add server ${server} ${definition} guid ${guid} ${pace} weight ${weight}`,
+        ...bringUp(server, answering.has(server)),
+      ];
+    }
+    case "return": {
+      const server = `${operation.backend}/${operation.server}`;
+      return [`set weight ${server} ${operation.weight}`, ...bringUp(server, answering.has(server))];
+    }
+    case "weight":
+      return [`set weight ${operation.backend}/${operation.server} ${operation.weight}`];
+    case "leave":
+      return [`set server ${operation.backend}/${operation.server} state maint`];
+    case "map":
+      return [`${operation.change} map ${dir}/${operation.map} ${operation.key} ${operation.value}`];
+    case "unmap":
+      return [`del map ${dir}/${operation.map} ${operation.key}`];
+  }
+}
+
+/** Commands in lines that HAProxy takes at once, in order. */
+export function toPayloads(commands: readonly string[]): string[] {
+  const payloads: string[] = [];
+  let current = "";
+  for (const command of commands) {
+    if (current !== "" && current.length + command.length + 1 > maxPayload) {
+      payloads.push(current);
+      current = "";
+    }
+    current += current === "" ? command : `;${command}`;
+  }
+  if (current !== "") payloads.push(current);
+  return payloads;
+}
+
+/** The complaints in an answer given after `set severity-output number`: anything from a warning up. */
+export function complaints(answer: string): string[] {
+  return answer.split("\n").flatMap((line) => {
+    const match = /^\[([0-4])\]: ?(.*)$/.exec(line);
+    return match?.[2] === undefined ? [] : [match[2]];
+  });
+}
+
+export interface ServerState {
+  readonly backend: string;
+  readonly server: string;
+  readonly up: boolean;
+  readonly maintenance: boolean;
+  readonly weight: number;
+  /** What its last health check found, where that is a failure. */
+  readonly check?: string;
+}
+
+/** HAProxy's `enum healthcheck_status` (include/haproxy/check-t.h), the same from 1.5 to 3.4: those that are failures. */
+const failedChecks: Readonly<Record<string, string>> = {
+  4: "requests could not connect",
+  5: "no connection could be made from here",
+  7: "nothing there takes connections in time",
+  8: "refuses connections, or cannot be reached",
+  12: "takes connections and does not answer in time",
+  13: "answers nothing that is HTTP",
+  17: "answers its health check with an error",
+};
+
+/** The answer to `show servers state`. */
+export function parseServersState(answer: string): ServerState[] {
+  return answer.split("\n").flatMap((line) => {
+    const field = line.split(" ");
+    const [, backend, , server, , operational, admin, weight, , , status = ""] = field;
+    if (field.length < 15 || line.startsWith("#") || backend === undefined || server === undefined) return [];
+    // The lowest bits of the administrative state: forced, inherited and configured maintenance.
+    const maintenance = (Number(admin) & 0x27) !== 0;
+    const up = operational === "2";
+    const check = up || maintenance ? undefined : failedChecks[status];
+    const found = { backend, server, up, maintenance, weight: Number(weight) };
+    return [check === undefined ? found : { ...found, check }];
+  });
+}
+
+/** The answer to `show backend`: a name a line. */
+export const parseBackends = (answer: string): Set<string> =>
+  new Set(answer.split("\n").filter((line) => line !== "" && !line.startsWith("#")));
+
+/** The answer to `show map`: one "address key value" a line. */
+export function parseMap(answer: string): Map<string, string> {
+  const entries = new Map<string, string>();
+  for (const line of answer.split("\n")) {
+    const match = /^0x[0-9a-f]+ (\S+) (.*)$/.exec(line);
+    if (match?.[1] !== undefined && match[2] !== undefined) entries.set(match[1], match[2]);
+  }
+  return entries;
+}
+
+const stateColumns =
+  "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port";
+
+/**
+ * What a new HAProxy process is told of its servers: those that were up stay up, all others are down until a check has
+ * seen them. Without it every server would be up at once, also one that does not listen yet.
+ */
+export function serverStateFile(
+  backends: readonly Pick<RenderedBackend, "name" | "servers">[],
+  up: ReadonlySet<string>,
+): string {
+  const rows = backends.flatMap(({ name, servers }) =>
+    servers.map((server) => {
+      const alive = up.has(`${name}/${server.name}`);
+      const { address, port, weight } = server;
+      const health = alive ? "2 0" : "0 0";
+      // The status of a check: passed, or none made yet.
+      const check = alive ? "15 3 3" : "1 2 0";
+      return `0 ${name} 0 ${server.name} ${address} ${health} ${weight} ${weight} 1 ${check} 6 0 0 0 - ${port} - 0 0 - - 0\n`;
+    }),
+  );
+  return `1\n# ${stateColumns}\n${rows.join("")}`;
+}

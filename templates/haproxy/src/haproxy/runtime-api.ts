@@ -1,0 +1,125 @@
+/** The running worker: changed, asked, and rid of servers whose last connection has ended. */
+import {
+  complaints,
+  healthUp,
+  parseBackends,
+  parseMap,
+  parseServersState,
+  toCommands,
+  toPayloads,
+  type ServerState,
+} from "./commands";
+import { certificateCommands } from "./certificate-commands";
+import type { CertificateChange } from "../tls/watcher";
+import type { Actual, ActualServer, Operation } from "../reconcile/planner";
+import { mapNames, type MapName } from "../config/render";
+import { ask, Session } from "./socket";
+
+export class Runtime {
+  private readonly session: Session;
+
+  constructor(
+    private readonly socket: string,
+    private readonly dir: string,
+  ) {
+    this.session = new Session(socket);
+  }
+
+  /** Lets go of the worker, which would not end meanwhile; the next command goes to the one that is there then. */
+  disconnect(): void {
+    this.session.close();
+  }
+
+  /** Applies operations in order, `answering` as in `toCommands`, and answers with what HAProxy complained about. */
+  async apply(operations: readonly Operation[], answering?: ReadonlySet<string>): Promise<string[]> {
+    const found: string[] = [];
+    const commands = operations.flatMap((operation) => toCommands(operation, this.dir, answering));
+    for (const payload of toPayloads(commands)) {
+      found.push(...complaints(await this.session.ask(payload)));
+      if (found.length > 0) break;
+    }
+    return found;
+  }
+
+  /** Of the servers of these backends, or of all. */
+  async states(backends?: readonly string[]): Promise<ServerState[]> {
+    const commands = backends?.map((backend) => `show servers state ${backend}`) ?? ["show servers state"];
+    const states: ServerState[] = [];
+    for (const payload of toPayloads(commands))
+      for (const state of parseServersState(await ask(this.socket, payload))) states.push(state);
+    return states;
+  }
+
+  async map(name: MapName): Promise<Map<string, string>> {
+    return parseMap(await ask(this.socket, `show map ${this.dir}/${name}`));
+  }
+
+  /** The counters of everything that has a GUID, as the next worker reads them. */
+  counters(): Promise<string> {
+    return ask(this.socket, "dump stats-file");
+  }
+
+  /** Has been seen to answer; HAProxy's own check goes on from there. */
+  async healthy(backend: string, server: string): Promise<void> {
+    await this.session.ask(healthUp(`${backend}/${server}`));
+  }
+
+  /** Whether the server is gone. HAProxy refuses while it has connections; then the answer is no. */
+  async remove(backend: string, server: string): Promise<boolean> {
+    const answer = await this.session.ask(`del server ${backend}/${server}`);
+    return /Server deleted|No such server|No such backend/i.test(answer);
+  }
+
+  /** Whether HAProxy makes backends while it runs; one that does not knows no such command. */
+  async makesBackends(): Promise<boolean> {
+    return /Require backend name/i.test(await this.session.ask("experimental-mode on;add backend"));
+  }
+
+  /**
+   * Whether the backend, which has no servers any more, is gone. HAProxy refuses while a request is in it; then it is
+   * as it was, since its service may come back.
+   */
+  async removeBackend(backend: string): Promise<boolean> {
+    const answer = await this.session.ask(
+      `experimental-mode on;unpublish backend ${backend};del backend ${backend}`,
+    );
+    if (/Backend deleted|No such backend/i.test(answer)) return true;
+    await this.session.ask(`publish backend ${backend}`);
+    return false;
+  }
+
+  /**
+   * `known`, with servers and maps as the worker really has them. What is in sections cannot be asked for; it is what
+   * they were given.
+   */
+  async actual(known: Actual): Promise<Actual> {
+    const states = await this.states();
+    const there = parseBackends(await ask(this.socket, "show backend"));
+    const maps: Partial<Record<MapName, Map<string, string>>> = {};
+    for (const name of mapNames) maps[name] = await this.map(name);
+    const servers = new Map<string, Map<string, ActualServer>>();
+    for (const { backend, server, weight, maintenance } of states) {
+      const found = servers.get(backend) ?? new Map<string, ActualServer>();
+      const definition = known.backends.get(backend)?.servers.get(server)?.definition;
+      servers.set(backend, found.set(server, { weight, leaving: maintenance, definition }));
+    }
+    return {
+      parts: known.parts,
+      backends: new Map(
+        [...known.backends]
+          .filter(([name]) => there.has(name))
+          .map(([name, { head }]) => [name, { head, servers: servers.get(name) ?? new Map() }]),
+      ),
+      maps: { ...known.maps, ...maps },
+    };
+  }
+
+  /** What HAProxy has against having a certificate put in, replaced or taken away. */
+  async certificate(change: CertificateChange): Promise<string[]> {
+    for (const command of certificateCommands(change, this.dir)) {
+      const found = complaints(await ask(this.socket, `set severity-output number;${command}`));
+      if (found.length > 0) return found;
+    }
+    return [];
+  }
+}

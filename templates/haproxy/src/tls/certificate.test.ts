@@ -1,0 +1,90 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { inOrder, isCertificateName, readCertificate } from "./certificate";
+
+let dir: string;
+let certificate: string;
+let key: string;
+let otherKey: string;
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), "certificates-"));
+  const make = (name: string) => {
+    const [keyFile, file] = [join(dir, `${name}.key`), join(dir, `${name}.crt`)];
+    execFileSync(
+      "openssl",
+      [
+        ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
+        ...["-subj", `/CN=${name}`, "-addext", `subjectAltName=DNS:${name},DNS:*.${name}`],
+        ...["-keyout", keyFile, "-out", file],
+      ],
+      { stdio: "ignore" },
+    );
+    return [readFileSync(file, "utf8"), readFileSync(keyFile, "utf8")] as const;
+  };
+  [certificate, key] = make("a.test");
+  [, otherKey] = make("b.test");
+});
+afterAll(() => {
+  rmSync(dir, { recursive: true });
+});
+
+const day = 24 * 3_600_000;
+
+test("certificate, chain and key in any order make a certificate", () => {
+  for (const text of [certificate + key, key + certificate, `# note\r\n${key}\n\n${certificate}\n`]) {
+    const read = readCertificate(text, Date.now());
+    expect(read).toMatchObject({ ok: true, value: { names: ["a.test", "*.a.test"] } });
+    // An empty line would end the runtime command that it is sent with.
+    expect(read.ok && read.value.pem).toMatch(/^-----BEGIN CERTIFICATE-----\n(?:[^\n]+\n)+$/);
+  }
+});
+
+test.each([
+  ["nothing", () => "", "no certificate"],
+  ["no key", () => certificate, "no private key"],
+  ["two keys", () => certificate + key + otherKey, "more than one private key"],
+  ["another's key", () => certificate + otherKey, "does not belong"],
+  [
+    "a passphrase",
+    () => `${certificate}-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n`,
+    "passphrase",
+  ],
+  [
+    "rubbish",
+    () => `-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n${key}`,
+    "certificate that cannot be read",
+  ],
+  [
+    "a rubbish key",
+    () => `${certificate}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n`,
+    "private key that cannot be read",
+  ],
+])("%s is refused", (_, text, why) => {
+  expect(readCertificate(text(), Date.now())).toMatchObject({
+    ok: false,
+    error: expect.stringContaining(why) as string,
+  });
+});
+
+test("only a certificate that is valid now is taken", () => {
+  expect(readCertificate(certificate + key, Date.now() + 3 * day)).toMatchObject({
+    ok: false,
+    error: expect.stringMatching(/^expired on \d{4}-/) as string,
+  });
+  expect(readCertificate(certificate + key, Date.now() - day)).toMatchObject({
+    ok: false,
+    error: expect.stringContaining("not valid before") as string,
+  });
+});
+
+test("default.pem comes first, file names that could mean more are not names", () => {
+  expect(inOrder(["b.pem", "default.pem", "a.pem"])).toEqual(["default.pem", "a.pem", "b.pem"]);
+  expect(["a.pem", "x.example.com.pem", "_wild.pem"].every(isCertificateName)).toBe(true);
+  expect(
+    ["a b.pem", "../a.pem", ".pem", "a.pem\n", "a;b.pem", "-a.pem", "a.key"].some(isCertificateName),
+  ).toBe(false);
+});

@@ -1,0 +1,164 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { Certificates, type CertificateChange, type TlsOptions } from "./watcher";
+
+let scratch: string;
+let pems: readonly string[];
+let source: string;
+let dir: string;
+let log: string[];
+let applied: { readonly changes: readonly CertificateChange[]; readonly reasons: readonly string[] }[];
+
+function make(name: string, number: number): string {
+  const [key, file] = [join(scratch, `${number}.key`), join(scratch, `${number}.crt`)];
+  execFileSync(
+    "openssl",
+    [
+      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
+      ...["-subj", `/CN=${name}`, "-keyout", key, "-out", file],
+    ],
+    { stdio: "ignore" },
+  );
+  return readFileSync(file, "utf8") + readFileSync(key, "utf8");
+}
+
+beforeAll(() => {
+  scratch = mkdtempSync(join(tmpdir(), "tls-"));
+  pems = ["a.test", "b.test", "a.test"].map(make);
+});
+afterAll(() => {
+  rmSync(scratch, { recursive: true });
+});
+beforeEach(() => {
+  source = mkdtempSync(join(scratch, "source-"));
+  dir = mkdtempSync(join(scratch, "state-"));
+  log = [];
+  applied = [];
+});
+
+const mount = (name: string, which: number) => {
+  writeFileSync(join(source, name), pems[which] ?? "");
+};
+/** For everybody's eyes, root's too, a folder is a file that cannot be read. */
+const mountUnreadable = (name: string) => {
+  mkdirSync(join(source, name));
+};
+const list = () =>
+  readFileSync(join(dir, "certificates.list"), "utf8").replaceAll(`${dir}/certificates/`, "");
+
+async function started(options: Partial<TlsOptions> = {}): Promise<Certificates> {
+  const certificates = new Certificates({
+    source,
+    dir,
+    // Nobody listens there.
+    port: 26_997,
+    redirect: false,
+    log: (message) => log.push(message),
+    validate: () => Promise.resolve(undefined),
+    apply: async (write, changes, reasons = []) => {
+      await write();
+      applied.push({ changes, reasons });
+    },
+    ...options,
+  });
+  await certificates.start();
+  return certificates;
+}
+const files = (certificates: Certificates) => [...certificates.report(Date.now()).served.keys()].sort();
+
+test("one that cannot be read is refused by name, and served once it can be; the others are served", async () => {
+  mount("a.pem", 0);
+  mountUnreadable("b.pem");
+  const certificates = await started();
+  expect(certificates.https).toBeDefined();
+  expect(list()).toBe("a.pem\n");
+  expect(certificates.report(Date.now()).problems).toMatchObject([
+    { level: "quarantined", subject: "b.pem", message: expect.stringContaining("cannot be read") as string },
+  ]);
+  rmdirSync(join(source, "b.pem"));
+  mount("b.pem", 1);
+  await vi.waitFor(() => {
+    expect(files(certificates)).toEqual(["a.pem", "b.pem"]);
+  });
+  expect(certificates.report(Date.now()).problems).toEqual([]);
+});
+
+test("a renewal that could not be put in place is tried again", async () => {
+  mount("a.pem", 0);
+  let fails = false;
+  const certificates = await started({
+    apply: async (write, changes) => {
+      if (fails) throw new Error("the disk is full");
+      await write();
+      applied.push({ changes, reasons: [] });
+    },
+  });
+  fails = true;
+  mount("a.pem", 2);
+  await vi.waitFor(() => {
+    expect(log.at(-1)).toContain("the disk is full");
+  });
+  fails = false;
+  mount("other.txt", 1);
+  await vi.waitFor(() => {
+    expect(applied.at(-1)?.changes).toMatchObject([{ kind: "replace", pem: pems[2] }]);
+  });
+  expect(certificates.report(Date.now()).problems).toEqual([]);
+});
+
+test("after a restart the copies are served, whatever has become of the folder or of one of them", async () => {
+  mount("a.pem", 0);
+  mount("b.pem", 1);
+  await started();
+  rmSync(source, { recursive: true });
+  rmSync(join(dir, "certificates/b.pem"));
+  mkdirSync(join(dir, "certificates/b.pem"));
+  const again = await started();
+  expect(again.https).toBeDefined();
+  expect(list()).toBe("a.pem\n");
+  expect(again.report(Date.now()).problems).toMatchObject([{ level: "warning", subject: "HTTPS" }]);
+});
+
+test("without any certificate, HTTP that should only lead to HTTPS answers, and that is said", async () => {
+  const certificates = await started({ redirect: true });
+  expect(certificates.https).toBeUndefined();
+  const said = expect.stringContaining("HTTP answers by itself in spite of --redirect-https") as string;
+  expect(log).toEqual([said]);
+  expect(certificates.report(Date.now()).problems).toMatchObject([{ level: "warning", message: said }]);
+});
+
+test("a default.pem that comes later asks for a reload, since a running worker keeps the default it has", async () => {
+  mount("a.pem", 0);
+  await started();
+  mount("default.pem", 1);
+  await vi.waitFor(() => {
+    expect(applied.at(-1)?.reasons).toEqual([expect.stringContaining("default.pem is new")]);
+  });
+  expect(list()).toBe("default.pem\na.pem\n");
+  mount("default.pem", 2);
+  await vi.waitFor(() => {
+    expect(applied.at(-1)).toMatchObject({ changes: [{ kind: "replace" }], reasons: [] });
+  });
+});
+
+test("what HAProxy refuses is not served, is asked about once, and expiry is told", async () => {
+  mount("a.pem", 0);
+  const validate = vi.fn(() => Promise.resolve<string | undefined>("key too small"));
+  const certificates = await started({ validate });
+  expect(files(certificates)).toEqual([]);
+  expect(existsSync(join(dir, "certificates/a.pem"))).toBe(false);
+  mount("other.txt", 1);
+  validate.mockResolvedValue(undefined);
+  mount("b.pem", 1);
+  await vi.waitFor(() => {
+    expect(files(certificates)).toEqual(["b.pem"]);
+  });
+  expect(validate).toHaveBeenCalledTimes(2);
+  expect(certificates.report(Date.now() + 3 * 24 * 3_600_000).problems).toMatchObject([
+    { level: "quarantined", subject: "a.pem" },
+    { level: "warning", subject: "b.pem", message: expect.stringContaining("expired on") as string },
+  ]);
+});

@@ -1,0 +1,78 @@
+import { HttpClient, RefusedError, type Endpoint } from "../http";
+import type { ActualService, Health, Registration } from "../types";
+
+/** Consul's agent on this node: only what is local to it, so that everything here works without a leader too. */
+export class Consul {
+  private readonly http: HttpClient;
+
+  constructor(endpoint: Endpoint, token: string | undefined) {
+    this.http = new HttpClient({ ...endpoint, ...(token && { headers: { "x-consul-token": token } }) });
+  }
+
+  async services(): Promise<Map<string, ActualService>> {
+    const [services, checks] = await Promise.all([
+      this.get<Record<string, AgentService>>("/v1/agent/services"),
+      this.get<Record<string, AgentCheck>>("/v1/agent/checks"),
+    ]);
+    const found = new Map<string, ActualService>();
+    for (const [id, service] of Object.entries(services)) {
+      const check = checks[checkId(id)];
+      found.set(id, {
+        registration: {
+          ID: id,
+          Name: service.Service,
+          Address: service.Address ?? "",
+          Port: service.Port ?? 0,
+          Tags: service.Tags ?? [],
+          Meta: service.Meta ?? {},
+        },
+        ...(check && {
+          check: { name: check.Name, status: check.Status, ...(check.Type && { type: check.Type }) },
+        }),
+      });
+    }
+    return found;
+  }
+
+  async register(registration: Registration, health: Health | undefined): Promise<void> {
+    const { Check: check } = registration;
+    await this.http.ok("PUT", "/v1/agent/service/register?replace-existing-checks=true", {
+      ...registration,
+      ...(check && { Check: { ...check, ...(health && { Status: health }) } }),
+    });
+  }
+
+  async deregister(id: string): Promise<void> {
+    const path = `/v1/agent/service/deregister/${encodeURIComponent(id)}`;
+    const { status, body } = await this.http.request("PUT", path);
+    // Newer agents say 404 for a service that is gone already, which is what was wanted.
+    if (status !== 200 && status !== 404) throw new RefusedError(status, body);
+  }
+
+  async updateCheck(id: string, health: Health, output: string): Promise<void> {
+    const path = `/v1/agent/check/update/${encodeURIComponent(checkId(id))}`;
+    await this.http.ok("PUT", path, { Status: health, Output: output });
+  }
+
+  private async get<T>(path: string): Promise<T> {
+    const { body } = await this.http.ok("GET", path);
+    return JSON.parse(body) as T;
+  }
+}
+
+/** The name that Consul gives to a service's only check. */
+const checkId = (id: string) => `service:${id}`;
+
+interface AgentService {
+  readonly Service: string;
+  readonly Address?: string;
+  readonly Port?: number;
+  readonly Tags?: readonly string[] | null;
+  readonly Meta?: Readonly<Record<string, string>> | null;
+}
+
+interface AgentCheck {
+  readonly Name: string;
+  readonly Status: string;
+  readonly Type?: string;
+}

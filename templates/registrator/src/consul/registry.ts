@@ -1,0 +1,230 @@
+import { Coalescer } from "../coalescer";
+import type { Consul } from "./agent";
+import { desiredOf, fingerprint } from "./desired";
+import { messageOf, RefusedError } from "../http";
+import { isOurs, plan } from "./plan";
+import type { ActualService, Health, Service } from "../types";
+
+/** What is asked of Consul here. */
+export type Agent = Pick<Consul, "services" | "register" | "deregister" | "updateCheck">;
+
+interface Written {
+  readonly fingerprint: string;
+  readonly health: Health | undefined;
+  readonly name: string;
+}
+
+/** A refusal is final until something changes, an internal error may pass. */
+const retryMs = { failed: 5_000, refused: 60_000 };
+
+/** What should be in Consul's agent, and the writing of what differs. */
+export class Registry {
+  private wanted: readonly Service[] = [];
+  private services: ReadonlyMap<string, Service> = new Map();
+  private foreign: ReadonlySet<string> = new Set();
+  private readonly written = new Map<string, Written>();
+  private readonly lastWrite = new Map<string, number>();
+  /** Registrations that Consul took only without their check. */
+  private readonly uncheckable = new Set<string>();
+  private readonly refused = new Map<string, { fingerprint: string; until: number }>();
+  private told = new Set<string>();
+  /** Whether it is known what the agent has; until then nothing is written, since that might be needless or wrong. */
+  private state: "unknown" | "compared" | "away" = "unknown";
+  private readonly writes = new Coalescer((id, reason) => this.write(id, reason), 8);
+
+  constructor(
+    private readonly consul: Agent,
+    private readonly label: string,
+    private readonly hostname: string,
+    private readonly log: (line: string) => void,
+    /** Called when a write did not get through: the next comparison makes up for it. */
+    private readonly onFailure: () => void,
+  ) {}
+
+  /** Writes at once what changed since the last call, and only that. */
+  want(services: readonly Service[], reason: string): void {
+    this.wanted = services;
+    this.rebuild(reason);
+  }
+
+  /**
+   * Compares with what the agent has and writes what differs. Services of the containers in `unknown` are not removed: it
+   * could not be found out what they are. Resolves to whether Consul answered.
+   */
+  async compare(unknown: ReadonlySet<string>): Promise<boolean> {
+    const asked = performance.now();
+    let actual;
+    try {
+      actual = await this.consul.services();
+    } catch (error) {
+      this.away(error);
+      return false;
+    }
+    this.back();
+    this.foreign = new Set(
+      [...actual.values()].filter((each) => !isOurs(each, this.hostname)).map((each) => each.registration.ID),
+    );
+    this.rebuild("another service gave up its ID");
+    await this.carryOut(actual, asked, unknown);
+    for (const [id, at] of this.lastWrite) {
+      if (at < asked && !this.services.has(id)) this.lastWrite.delete(id);
+    }
+    return this.state === "compared";
+  }
+
+  private async carryOut(
+    actual: ReadonlyMap<string, ActualService>,
+    asked: number,
+    unknown: ReadonlySet<string>,
+  ): Promise<void> {
+    const todo = plan(this.services, actual, this.hostname);
+    const reasons = new Map<string, string>();
+    // What was written since the agent was asked is newer than its answer.
+    const set = (id: string, written: Written | undefined, reason?: string) => {
+      if ((this.lastWrite.get(id) ?? -1) >= asked) return;
+      if (written) this.written.set(id, written);
+      else this.written.delete(id);
+      if (reason) reasons.set(id, reason);
+    };
+    for (const [id, service] of this.services) {
+      if (actual.has(id)) set(id, writtenAs(service));
+    }
+    for (const { service, reason } of todo.register) {
+      const { ID: id } = service.registration;
+      set(id, undefined, this.isRefused(id, fingerprint(service)) ? undefined : reason);
+    }
+    for (const { service, from } of todo.update) {
+      const written = { ...writtenAs(service), health: undefined };
+      set(service.registration.ID, written, `Consul had it ${from}`);
+    }
+    for (const { id, name, container } of todo.remove) {
+      if (unknown.has(container) || this.isRefused(id, "")) continue;
+      set(id, { fingerprint: "", health: undefined, name }, "nothing that runs on this node has it");
+    }
+    await Promise.all([...reasons].map(([id, reason]) => this.writes.touch(id, reason)));
+  }
+
+  private rebuild(reason: string): void {
+    const before = this.services;
+    const { services, conflicts } = desiredOf(
+      this.wanted.map((service) => this.effective(service)),
+      this.foreign,
+    );
+    this.services = services;
+    for (const { sentence } of conflicts) if (!this.told.has(sentence)) this.log(sentence);
+    this.told = new Set(conflicts.map(({ sentence }) => sentence));
+    if (this.state !== "compared") return;
+    for (const id of new Set([...before.keys(), ...services.keys()])) {
+      if (!isSame(before.get(id), services.get(id))) void this.writes.touch(id, reason);
+    }
+  }
+
+  private effective(service: Service): Service {
+    if (this.uncheckable.size === 0 || !this.uncheckable.has(fingerprint(service))) return service;
+    const { ID, Name, Address, Port, Tags, Meta } = service.registration;
+    return { container: service.container, registration: { ID, Name, Address, Port, Tags, Meta } };
+  }
+
+  private async write(id: string, reason: string): Promise<void> {
+    if (this.state !== "compared") return;
+    const service = this.services.get(id);
+    const written = this.written.get(id);
+    try {
+      if (service) await this.put(service, written, reason);
+      else if (written) await this.remove(id, written.name, reason);
+    } catch (error) {
+      this.written.delete(id);
+      if (error instanceof RefusedError) this.refuse(id, service, error);
+      else this.away(error);
+    } finally {
+      this.lastWrite.set(id, performance.now());
+    }
+  }
+
+  private async put(service: Service, written: Written | undefined, reason: string): Promise<void> {
+    const { ID: id, Name: name, Address: address, Port: port } = service.registration;
+    const print = fingerprint(service);
+    const state = service.health ? `, ${service.health}` : "";
+    if (written?.fingerprint === print) {
+      if (!service.health || written.health === service.health) return;
+      await this.mark(service, service.health);
+      this.log(`marked ${name} (${id}) ${service.health}: ${reason}`);
+    } else {
+      await this.consul.register(service.registration, service.health);
+      this.log(`registered ${name} (${id}) at ${address}:${port}${state}: ${reason}`);
+      this.refused.delete(id);
+    }
+    this.written.set(id, writtenAs(service));
+  }
+
+  private async mark(service: Service, health: Health): Promise<void> {
+    const output = `Docker's HEALTHCHECK of container ${service.container}: ${health}`;
+    try {
+      await this.consul.updateCheck(service.registration.ID, health, output);
+    } catch (error) {
+      if (!(error instanceof RefusedError)) throw error;
+      // The agent lost the check, perhaps with everything else.
+      await this.consul.register(service.registration, health);
+    }
+  }
+
+  private async remove(id: string, name: string, reason: string): Promise<void> {
+    await this.consul.deregister(id);
+    this.written.delete(id);
+    this.log(`deregistered ${name} (${id}): ${reason}`);
+  }
+
+  /** Consul answered that it won't have it: that is about this one service only. */
+  private refuse(id: string, service: Service | undefined, error: RefusedError): void {
+    const print = service ? fingerprint(service) : "";
+    const check = service?.registration.Check;
+    const what = service
+      ? `container ${service.container}: Consul refused ${service.registration.Name} (${id})`
+      : `Consul refused to deregister ${id}`;
+    // Agents that don't run scripts say so with status 500.
+    if (check && (error.status === 400 || check.Args)) {
+      this.log(`${what}: "${error.message}"; registering it without its check`);
+      this.uncheckable.add(print);
+      this.rebuild("without the check that Consul refused");
+      return;
+    }
+    if (this.refused.get(id)?.fingerprint !== print) this.log(`${what}: "${error.message}"; trying again`);
+    const wait = error.status >= 500 ? retryMs.failed : retryMs.refused;
+    this.refused.set(id, { fingerprint: print, until: performance.now() + wait });
+  }
+
+  private isRefused(id: string, print: string): boolean {
+    const refusal = this.refused.get(id);
+    return refusal?.fingerprint === print && performance.now() < refusal.until;
+  }
+
+  private away(error: unknown): void {
+    if (this.state !== "away") {
+      const why = messageOf(error);
+      this.log(`Consul at ${this.label} does not answer (${why}); what changes is registered when it does`);
+    }
+    this.state = "away";
+    this.onFailure();
+  }
+
+  private back(): void {
+    if (this.state === "away") {
+      this.log(`Consul at ${this.label} answers again`);
+      // It may be another one, with other rules and none of what we wrote.
+      this.uncheckable.clear();
+      this.refused.clear();
+    }
+    this.state = "compared";
+  }
+}
+
+const writtenAs = (service: Service): Written => ({
+  fingerprint: fingerprint(service),
+  health: service.health,
+  name: service.registration.Name,
+});
+
+function isSame(a: Service | undefined, b: Service | undefined): boolean {
+  if (a === b) return true;
+  return a !== undefined && b !== undefined && a.health === b.health && fingerprint(a) === fingerprint(b);
+}

@@ -1,0 +1,144 @@
+import type { IncomingMessage } from "node:http";
+import { HttpClient, type Endpoint } from "../http";
+import type { Inspect } from "../types";
+
+export interface ContainerEvent {
+  readonly id: string;
+  readonly action: string;
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
+/** What the list of containers says of one; cheap to get, and enough to see that something changed. */
+export interface Listed {
+  readonly id: string;
+  readonly name: string;
+  readonly signature: string;
+}
+
+/** The newest API version these requests were written for; older ones down to 1.41 are tried and work alike. */
+const newest = "1.52";
+
+const actions = [
+  "start",
+  "kill",
+  "stop",
+  "die",
+  "destroy",
+  "pause",
+  "unpause",
+  "rename",
+  "health_status",
+] as const;
+
+export class Docker {
+  private readonly http: HttpClient;
+  private base = "";
+
+  constructor(endpoint: Endpoint) {
+    this.http = new HttpClient(endpoint);
+  }
+
+  /** Agrees on an API version; to be called on every reconnection, since the engine may have been upgraded. */
+  async connect(): Promise<string> {
+    const { body } = await this.http.ok("GET", "/version");
+    const answer = JSON.parse(body) as { ApiVersion?: string; MinAPIVersion?: string; Version?: string };
+    const version = agreeOn(answer.ApiVersion, answer.MinAPIVersion);
+    this.base = version && `/v${version}`;
+    return `${answer.Version ?? "of an unknown version"}, API ${version}`;
+  }
+
+  /** Undefined when there is no such container. */
+  async inspect(id: string): Promise<Inspect | undefined> {
+    const path = `${this.base}/containers/${encodeURIComponent(id)}/json`;
+    const answer = await this.http.request("GET", path);
+    if (answer.status === 404) return undefined;
+    if (answer.status !== 200) throw new Error(`Docker answered ${answer.status} to inspect`);
+    return JSON.parse(answer.body) as Inspect;
+  }
+
+  /** The containers that are not stopped. */
+  async list(): Promise<Listed[]> {
+    const { body } = await this.http.ok("GET", `${this.base}/containers/json`);
+    const answer: unknown = JSON.parse(body);
+    if (!Array.isArray(answer)) throw new Error("Docker's list of containers is not a list");
+    return (answer as ListItem[]).map(listedOf);
+  }
+
+  /** Resolves once the engine has begun to send; nothing that happens after that is missed. */
+  async events(listener: (event: ContainerEvent) => void): Promise<{ closed: Promise<void> }> {
+    const filters = encodeURIComponent(JSON.stringify({ type: ["container"], event: actions }));
+    const response = await this.http.stream(`${this.base}/events?filters=${filters}`);
+    return { closed: readLines(response, listener) };
+  }
+}
+
+export function agreeOn(offered: string | undefined, oldest: string | undefined): string {
+  if (!offered) return "";
+  const version = compare(offered, newest) < 0 ? offered : newest;
+  return oldest && compare(version, oldest) < 0 ? oldest : version;
+}
+
+function compare(a: string, b: string): number {
+  const [majorA = 0, minorA = 0] = a.split(".").map(Number);
+  const [majorB = 0, minorB = 0] = b.split(".").map(Number);
+  return majorA - majorB || minorA - minorB;
+}
+
+interface ListItem {
+  readonly Id: string;
+  readonly Names?: readonly string[] | null;
+  readonly State?: string;
+  readonly Status?: string;
+  readonly Ports?: readonly Readonly<Record<string, unknown>>[] | null;
+  readonly NetworkSettings?: { readonly Networks?: Readonly<Record<string, { IPAddress?: string } | null>> };
+}
+
+function listedOf(item: ListItem): Listed {
+  // A container that others link to has further names, such as /other/alias.
+  const name = item.Names?.find((each) => !each.slice(1).includes("/"))?.slice(1) ?? "";
+  const health = /\((healthy|unhealthy|health: starting)\)/.exec(item.Status ?? "")?.[1];
+  const ports = (item.Ports ?? []).map((port) => JSON.stringify(port)).sort();
+  const networks = Object.entries(item.NetworkSettings?.Networks ?? {}).map(([key, value]) => [
+    key,
+    value?.IPAddress,
+  ]);
+  return { id: item.Id, name, signature: JSON.stringify([name, item.State, health, ports, networks.sort()]) };
+}
+
+async function readLines(
+  response: IncomingMessage,
+  listener: (event: ContainerEvent) => void,
+): Promise<void> {
+  let rest = "";
+  response.setEncoding("utf8");
+  try {
+    for await (const chunk of response as AsyncIterable<string>) {
+      const lines = (rest + chunk).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) {
+        const event = eventOf(line);
+        if (event) listener(event);
+      }
+    }
+  } catch {
+    // A cut stream and an ended one are the same to us: both are followed by a reconnection.
+  }
+}
+
+/** Reads `Action` and `Actor` only: `status` and `id` are gone since API 1.52. */
+export function eventOf(line: string): ContainerEvent | undefined {
+  if (line.trim() === "") return undefined;
+  const event = parsed(line) as
+    { Action?: string; Actor?: { ID?: string; Attributes?: Record<string, string> | null } } | undefined;
+  if (!event?.Action || !event.Actor?.ID) return undefined;
+  return { id: event.Actor.ID, action: event.Action, attributes: event.Actor.Attributes ?? {} };
+}
+
+function parsed(line: string): unknown {
+  try {
+    // A JSON text sequence, the other form that newer engines offer, begins each line with this separator.
+    return JSON.parse(line.replace("\u001e", ""));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,219 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { problemWithName } from "./rules";
+import { imageName, originKey, servicesOf } from "./services";
+import { container, options } from "../fixtures";
+
+const redis = { name: "redis.0", image: "progrium/redis", ports: { "6379/tcp": "10000" } };
+const nginx = { name: "nginx.0", image: "progrium/nginx", ports: { "443/tcp": "4443", "80/tcp": "8000" } };
+const brief = (given: Parameters<typeof container>[0], own: Partial<typeof options> = {}) =>
+  servicesOf(container(given), { ...options, ...own }).services.map(({ registration: r }) => ({
+    id: r.ID,
+    name: r.Name,
+    at: `${r.Address}:${r.Port}`,
+    tags: r.Tags,
+    meta: r.Meta,
+  }));
+
+const at = "192.168.1.102";
+
+describe("the examples of Registrator's documentation", () => {
+  it("single service with defaults", () => {
+    expect(brief(redis)).toEqual([
+      { id: "hostname:redis.0:6379", name: "redis", at: `${at}:10000`, tags: [], meta: {} },
+    ]);
+  });
+
+  const db = { SERVICE_NAME: "db", SERVICE_TAGS: "master,backups", SERVICE_REGION: "us2" };
+  it.each([
+    ["metadata", { ...redis, env: Object.entries(db).map(([key, value]) => `${key}=${value}`) }],
+    ["labels", { ...redis, labels: db }],
+  ])("single service with %s", (_, given) => {
+    expect(brief(given)).toEqual([
+      {
+        id: "hostname:redis.0:6379",
+        name: "db",
+        at: `${at}:10000`,
+        tags: ["master", "backups"],
+        meta: { region: "us2" },
+      },
+    ]);
+  });
+
+  it("multiple services with defaults", () => {
+    expect(brief(nginx).map(({ name, at }) => [name, at])).toEqual([
+      ["nginx-80", `${at}:8000`],
+      ["nginx-443", `${at}:4443`],
+    ]);
+  });
+
+  it("multiple services with metadata", () => {
+    const env = [
+      "SERVICE_443_NAME=https",
+      "SERVICE_443_ID=https.12345",
+      "SERVICE_443_SNI=enabled",
+      "SERVICE_80_NAME=http",
+      "SERVICE_TAGS=www",
+    ];
+    expect(brief({ ...nginx, env })).toEqual([
+      { id: "hostname:nginx.0:80", name: "http", at: `${at}:8000`, tags: ["www"], meta: {} },
+      {
+        id: "https.12345",
+        name: "https",
+        at: `${at}:4443`,
+        tags: ["www"],
+        meta: { sni: "enabled", [originKey]: "hostname:nginx.0:443" },
+      },
+    ]);
+  });
+
+  it("a general name with several ports gets the port as a suffix", () => {
+    expect(brief({ ...nginx, env: ["SERVICE_NAME=web"] }).map(({ name }) => name)).toEqual([
+      "web-80",
+      "web-443",
+    ]);
+  });
+});
+
+describe("what is registered", () => {
+  it("ignores by any value that means yes, on all ports or on one", () => {
+    expect(brief({ ...nginx, env: ["SERVICE_IGNORE=true"] })).toEqual([]);
+    expect(brief({ ...nginx, env: ["SERVICE_IGNORE=please"] })).toEqual([]);
+    expect(brief({ ...nginx, env: ["SERVICE_IGNORE=false"] })).toHaveLength(2);
+    expect(brief({ ...nginx, env: ["SERVICE_80_IGNORE=1"] }).map(({ name }) => name)).toEqual(["nginx-443"]);
+    expect(brief({ ...redis, env: ["SERVICE_IGNORE=false"] })[0]?.meta).toEqual({});
+  });
+
+  it("leaves out what is not published", () => {
+    expect(brief({ ...redis, ports: { "6379/tcp": null } })).toEqual([]);
+    expect(brief({ ...nginx, ports: { "80/tcp": "8000", "443/tcp": null } }).map(({ name }) => name)).toEqual(
+      ["nginx"],
+    );
+  });
+
+  it("marks udp", () => {
+    expect(brief({ name: "dns", image: "dns", ports: { "53/tcp": "53", "53/udp": "53" } })).toMatchObject([
+      { id: "hostname:dns:53", name: "dns-53", tags: [] },
+      { id: "hostname:dns:53:udp", name: "dns-53", tags: ["udp"] },
+    ]);
+  });
+
+  it("-explicit wants a name", () => {
+    expect(brief(redis, { explicit: true })).toEqual([]);
+    expect(brief({ ...redis, env: ["SERVICE_NAME=db"] }, { explicit: true })).toHaveLength(1);
+  });
+
+  it("-tags are added", () => {
+    expect(brief({ ...redis, env: ["SERVICE_TAGS=a"] }, { tags: ["b", "a"] })[0]?.tags).toEqual(["a", "b"]);
+  });
+
+  it("takes exposed ports on the host's network", () => {
+    expect(brief({ ...redis, mode: "host", ports: {}, exposed: ["6379/tcp"] })).toMatchObject([
+      { at: `${at}:6379` },
+    ]);
+  });
+
+  it("-internal takes the container's address, sorted by network, or in the one that was named", () => {
+    const networks = { ingress: "10.0.0.2", b: "172.20.0.3", a: "172.19.0.3" };
+    const given = { ...redis, mode: "a", networks };
+    expect(brief(given, { internal: true })[0]?.at).toBe("172.19.0.3:6379");
+    expect(brief(given, { internal: true, network: "b" })[0]?.at).toBe("172.20.0.3:6379");
+    const { services, problems } = servicesOf(container(given), { ...options, internal: true, network: "c" });
+    expect(services).toEqual([]);
+    expect(problems).toEqual([
+      "container redis.0, port 6379: not registered: it has no address in network c",
+    ]);
+  });
+
+  it("takes the address a port is bound to, unless -ip says otherwise", () => {
+    const given = { ...redis, hostIp: "10.1.1.1" };
+    expect(brief(given)[0]?.at).toBe("10.1.1.1:10000");
+    expect(brief(given, { forcedAddress: "10.2.2.2" })[0]?.at).toBe("10.2.2.2:10000");
+  });
+
+  it("-useIpFromLabel", () => {
+    const given = { ...redis, labels: { ip: "10.9.9.9/24" } };
+    expect(brief(given, { addressLabel: "ip" })[0]?.at).toBe("10.9.9.9:10000");
+    expect(brief(redis, { addressLabel: "ip" })[0]?.at).toBe(`${at}:10000`);
+  });
+
+  it("takes the ports of the container whose network it shares", () => {
+    const owner = container({ name: "pod", image: "pause", ports: { "80/tcp": "8000", "81/tcp": "8001" } });
+    const given = container({
+      name: "web",
+      image: "web",
+      ports: {},
+      exposed: ["80/tcp"],
+      mode: `container:${owner.Id}`,
+    });
+    const { services } = servicesOf(given, options, owner);
+    expect(services.map(({ registration: r }) => [r.ID, r.Name, r.Port])).toEqual([
+      ["hostname:web:80", "web", 8000],
+    ]);
+  });
+});
+
+it.each([
+  ["redis", "redis"],
+  ["gliderlabs/foobar", "foobar"],
+  ["registry:5000/team/web:1.2", "web"],
+  ["team/web:1.2@sha256:abcd", "web"],
+  ["web@sha256:abcd", "web"],
+])("the image %s is called %s", (image, name) => {
+  expect(imageName(image)).toBe(name);
+});
+
+describe("hostile containers", () => {
+  it("refuses a name with a sentence", () => {
+    const given = container({ ...redis, env: ["SERVICE_NAME=a\nb"] });
+    expect(servicesOf(given, options)).toEqual({
+      services: [],
+      problems: [
+        'container redis.0, port 6379: not registered as "a\\u000ab": it contains a control character; set another SERVICE_NAME',
+      ],
+    });
+  });
+
+  it("drops what Consul would refuse the service for, and nothing else", () => {
+    const env = [
+      "SERVICE_OK=1",
+      "SERVICE_BAD KEY=1",
+      "SERVICE_CONSUL-X=1",
+      "SERVICE_=1",
+      "SERVICE___PROTO__=1",
+      `SERVICE_LONG=${"x".repeat(513)}`,
+      "SERVICE_TAGS=good,b\u0000d",
+    ];
+    const { services, problems } = servicesOf(container({ ...redis, env }), options);
+    expect(services[0]?.registration).toMatchObject({ Meta: { ok: "1" }, Tags: ["good"] });
+    expect(problems).toHaveLength(6);
+  });
+
+  it("keeps 64 pairs", () => {
+    const env = Array.from({ length: 80 }, (_, n) => `SERVICE_K${n}=v`);
+    const { services } = servicesOf(container({ ...redis, env }), options);
+    expect(Object.keys(services[0]?.registration.Meta ?? {})).toHaveLength(64);
+    const marked = servicesOf(container({ ...redis, env: [...env, "SERVICE_ID=x"] }), options);
+    expect(Object.keys(marked.services[0]?.registration.Meta ?? {})).toHaveLength(64);
+  });
+
+  it("never throws, and never gives what Consul can't take", () => {
+    const pair = fc.tuple(fc.string({ unit: "binary" }), fc.string({ unit: "binary" }));
+    const env = fc.array(pair.map(([key, value]) => `SERVICE_${key}=${value}`));
+    const special = fc.constantFrom("NAME", "ID", "TAGS", "CHECK_HTTP", "6379_NAME", "CHECK_INTERVAL");
+    const known = fc.array(
+      fc.tuple(special, fc.string({ unit: "binary" })).map(([k, v]) => `SERVICE_${k}=${v}`),
+    );
+    fc.assert(
+      fc.property(env, known, (one, two) => {
+        for (const { registration: r } of servicesOf(container({ ...redis, env: [...one, ...two] }), options)
+          .services) {
+          expect(problemWithName(r.Name)).toBeUndefined();
+          expect(problemWithName(r.ID)).toBeUndefined();
+          expect(Object.keys(r.Meta).every((key) => /^[a-zA-Z0-9_-]{1,128}$/.test(key))).toBe(true);
+          if (r.Check?.HTTP) expect(new URL(r.Check.HTTP).host).toBe(`${at}:10000`);
+        }
+      }),
+    );
+  });
+});
