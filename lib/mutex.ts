@@ -1,8 +1,8 @@
-/** One action after the other, whatever becomes of each. */
-export class Turns {
+/** Runs actions one at a time, in the order of the calls; a failed action does not stop the next. */
+export class Mutex {
   private last: Promise<unknown> = Promise.resolve();
 
-  take<T>(action: () => Promise<T>): Promise<T> {
+  runExclusive<T>(action: () => Promise<T>): Promise<T> {
     const result = this.last.then(action);
     this.last = result.catch(() => undefined);
     return result;

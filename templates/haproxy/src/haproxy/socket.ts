@@ -1,6 +1,6 @@
 /** HAProxy's sockets: a question and the whole answer. */
 import { createConnection, type Socket } from "node:net";
-import { Turns } from "../../../../lib/mutex";
+import { Mutex } from "../../../../lib/mutex";
 
 const maxAnswer = 64 * 1024 * 1024;
 const patience = 10_000;
@@ -48,7 +48,7 @@ const lastAnswer = `[6]: admin\n${prompt}`;
  */
 export class Session {
   private socket: Socket | undefined;
-  private readonly turns = new Turns();
+  private readonly turns = new Mutex();
 
   constructor(
     private readonly path: string,
@@ -57,7 +57,7 @@ export class Session {
 
   /** What HAProxy says to commands with `;` between them, each line of it with its severity in front. */
   ask(commands: string): Promise<string> {
-    return this.turns.take(() => this.exchange(commands));
+    return this.turns.runExclusive(() => this.exchange(commands));
   }
 
   /** The next command gets a connection of its own, as to a worker that has taken over. */

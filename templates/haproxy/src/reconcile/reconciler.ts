@@ -23,7 +23,7 @@ import { render, type Places, type Rendered, type RenderOptions } from "../confi
 import { describe, reloadKind, servicesOf, some } from "./report";
 import { Runtime } from "../haproxy/runtime-api";
 import { StateFiles } from "./state-files";
-import { Turns } from "../../../../lib/mutex";
+import { Mutex } from "../../../../lib/mutex";
 import type { CertificateChange } from "../tls/watcher";
 
 const isArrival = (operation: Operation): operation is Extract<Operation, { kind: "add" | "return" }> =>
@@ -82,10 +82,10 @@ export class Applier {
   private arriving: ReadonlySet<string> = new Set();
   private applying: Promise<unknown> = Promise.resolve();
   /** Of everything that talks to the worker. */
-  private readonly talking = new Turns();
+  private readonly talking = new Mutex();
   /** Of everything that replaces HAProxy's files, which changes while it runs need not wait for. */
-  private readonly filing = new Turns();
-  private readonly reaper = new Reaper(() => this.talking.take(() => this.reapOnce()));
+  private readonly filing = new Mutex();
+  private readonly reaper = new Reaper(() => this.talking.runExclusive(() => this.reapOnce()));
   /** Why the next `apply` has to reload, apart from what it is given. */
   private readonly reasons = new Set<string>();
   /** Whether the worker has been told to offer HTTPS. */
@@ -123,7 +123,7 @@ export class Applier {
   /** Throws with a sentence when nothing of the change can be made; HAProxy then goes on with what it has. */
   apply(routing: Routing): Promise<Applied> {
     const result = this.talking
-      .take(async () => {
+      .runExclusive(async () => {
         const done =
           this.actual === undefined ? await this.start(routing) : await this.change(this.actual, routing);
         this.reaper.reap();
@@ -138,7 +138,7 @@ export class Applier {
 
   /** Whether the worker really has what it should; the next `apply` puts differences right. */
   compare(): Promise<boolean> {
-    return this.talking.take(async () => {
+    return this.talking.runExclusive(async () => {
       if (this.actual === undefined || !this.haproxy.running) return true;
       const found = await this.runtime.actual(this.actual);
       if (isSame(this.actual, found)) return true;
@@ -168,7 +168,7 @@ export class Applier {
     changes: readonly CertificateChange[],
     reasons: readonly string[] = [],
   ): Promise<void> {
-    return this.talking.take(async () => {
+    return this.talking.runExclusive(async () => {
       await write();
       // A worker that offers no HTTPS yet reads the files when it does.
       if (!this.https) return;
@@ -189,7 +189,7 @@ export class Applier {
 
   /** Keeps the files in step with what was changed at run time, for the day HAProxy has to be started again. */
   persist(): Promise<void> {
-    return this.filing.take(async () => {
+    return this.filing.runExclusive(async () => {
       if (this.lastGood !== undefined) await this.files.write(this.lastGood);
     });
   }
@@ -313,7 +313,7 @@ export class Applier {
    * gets a backend of its own name again, and the spare ones are free for the next.
    */
   private async reload(routing: Routing, reasons: readonly string[]): Promise<boolean> {
-    return this.pace.allows(reasons) && this.filing.take(() => this.reloadNow(routing, reasons));
+    return this.pace.allows(reasons) && this.filing.runExclusive(() => this.reloadNow(routing, reasons));
   }
 
   private async reloadNow(routing: Routing, reasons: readonly string[]): Promise<boolean> {
