@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { belongings } from "./docker";
 import { run, stack, type ServiceEntry } from "./stack";
 
-/** Mistakes that a user can make, on a machine without a stack: each is named, and leaves nothing behind. */
+/** Mistakes a user can make on a machine without a stack: each is named and leaves nothing behind. */
 export function badInput(services: readonly ServiceEntry[]): void {
   const [first] = services;
   const service = (more: Readonly<Record<string, unknown>>) => [{ ...first, ...more } as ServiceEntry];
@@ -23,7 +23,7 @@ export function badInput(services: readonly ServiceEntry[]): void {
     ],
     ["an unknown routing option value", service({ meta: { balance: "fastest" } }), {}, /SERVICE_BALANCE/],
     ["an unknown target", services, { target: "moon" }, /target is "moon"/],
-  ])("%s is refused with its name, and nothing is half-made", async (_, wrong, settings, message) => {
+  ])("%s is rejected by name, and nothing is created", async (_, wrong, settings, message) => {
     const before = await belongings();
     stack.configure(wrong, settings);
     const { code, output } = await stack.up();
@@ -33,7 +33,7 @@ export function badInput(services: readonly ServiceEntry[]): void {
     expect(await belongings()).toEqual(before);
   });
 
-  test("a port that is taken is named, and the next up is not in its way", async () => {
+  test("a taken port is named, and does not break the next up", async () => {
     const taken = createServer().listen(8081, "0.0.0.0");
     try {
       stack.configure(services, { httpPort: 8081 });
@@ -47,7 +47,7 @@ export function badInput(services: readonly ServiceEntry[]): void {
     }
   });
 
-  test("an engine that does not answer is named", async () => {
+  test("an unreachable engine is named", async () => {
     const { code, output } = await run("script/up", [], {
       STACK: "e2e",
       DOCKER_HOST: "unix:///nowhere/docker.sock",

@@ -123,18 +123,18 @@ describe("watching 5,000 services", () => {
     return proxy.asked.slice(before).map(({ url }) => url.replace(/^\/v1\/|[?&].*$/g, ""));
   };
 
-  test("costs one request that waits for each node, and four; far from Consul's 200 connections", () => {
+  test("uses one blocking query per node plus four, far below Consul's limit of 200 connections", () => {
     // Consul has a node of its own besides the five. First questions have up to 20 connections of their own.
     expect(proxy.sockets).toBeLessThanOrEqual(nodes.length + 1 + 20);
   });
 
-  test("an unchanged catalog costs nothing", async () => {
+  test("an unchanged catalog causes no traffic", async () => {
     const before = changes;
     expect(await since(() => sleep(5_000))).toEqual([]);
     expect(changes).toBe(before);
   });
 
-  test("one change costs one answer, about the services of one node", async () => {
+  test("one change costs one answer with the services of one node", async () => {
     const before = watch.catalog()?.instances ?? [];
     const asked = await since(async () => {
       await consul.put("catalog/register", {
@@ -153,7 +153,7 @@ describe("watching 5,000 services", () => {
     ]);
   });
 
-  test("a check that changes costs answers of a few bytes, and none about services", async () => {
+  test("a changed check costs a few bytes and no answer about services", async () => {
     const check = (Status: string) =>
       consul.put("catalog/register", {
         Node: "n1",
@@ -176,7 +176,7 @@ describe("watching 5,000 services", () => {
   });
 });
 
-describe("a Consul with access control, behind TLS that asks for a certificate", () => {
+describe("Consul with ACLs and mutual TLS", () => {
   const folder = scratch();
   const file = (name: string) => join(folder.path, name);
   const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: folder.path, stdio: "pipe" });
@@ -280,18 +280,18 @@ describe("a Consul with access control, behind TLS that asks for a certificate",
     verify: true,
   });
 
-  test("is watched with token, authority, certificate and server name", async () => {
+  test("accepts a token, CA, client certificate and server name", async () => {
     expect(await watched({ token, tls: tls() })).toBe("secret");
     expect(proxy.asked.every((each) => each.token === token)).toBe(true);
   });
 
-  test("without what it asks for, the reason says what to set", async () => {
+  test("names the missing setting when a credential is absent", async () => {
     expect(await watched({ tls: tls() })).toContain("CONSUL_HTTP_TOKEN");
     expect(await watched({ token, tls: { verify: true } })).toContain("CONSUL_CACERT");
     expect(await watched({ token, tls: { ca: file("ca.pem"), verify: true } })).toContain("cannot be asked");
   });
 
-  test("a token that is renewed in its file takes over from one that is gone", async () => {
+  test("picks up a renewed token from its file after the old one was deleted", async () => {
     const Policies = [{ Name: "balancer" }];
     const [old, renewed] = [
       await asRoot("PUT", "acl/token", { Policies }),

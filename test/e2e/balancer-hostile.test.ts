@@ -34,7 +34,7 @@ afterAll(async () => {
   await consul.stop();
 });
 
-test(`HAProxy takes what is rendered from any of ${count} random catalogs, hostile ones among them`, async () => {
+test(`HAProxy accepts the configuration rendered from ${count} random catalogs, including hostile ones`, async () => {
   const folder = scratch();
   chmodSync(folder.path, 0o755);
   try {
@@ -73,7 +73,7 @@ test(`HAProxy takes what is rendered from any of ${count} random catalogs, hosti
   }
 }, 600_000);
 
-test("10,000 bad services cost others nothing, and the log and the memory little", async () => {
+test("10,000 invalid services do not affect the valid ones and use little log and memory", async () => {
   const bad = Array.from({ length: 10_000 }, (_, index) => ({
     Service: {
       Verb: "set",
@@ -106,7 +106,7 @@ test("10,000 bad services cost others nothing, and the log and the memory little
   expect(Number(/\d+/.exec(memory)?.[0]) / 1024).toBeLessThan(250);
 });
 
-test("the container needs no root, no writable file system, and shows its sockets to nobody", async () => {
+test("the container runs without root, on a read-only file system, with private sockets", async () => {
   const inspect = await docker("inspect", balancer.container);
   const [{ HostConfig: host }] = JSON.parse(inspect) as [
     { HostConfig: { ReadonlyRootfs: boolean; CapDrop: string[]; CapAdd: string[]; Privileged: boolean } },

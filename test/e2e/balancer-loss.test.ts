@@ -11,7 +11,7 @@ import { get, until } from "./http";
 
 const prefix = "ls-t";
 
-describe("when the registry is lost", () => {
+describe("losing the registry", () => {
   const services = ["one", "two", "three"];
   const name = `${prefix}-loss`;
   let consul: ConsulAlone;
@@ -51,7 +51,7 @@ describe("when the registry is lost", () => {
     await consul.stop();
   });
 
-  test("an empty Consul that comes back takes nothing away; registered again, nothing is held", async () => {
+  test("an emptied Consul removes no route; re-registration ends the retention", async () => {
     await docker("restart", "-t", "1", consul.container);
     await until(
       `http://${consul.address}/v1/status/leader`,
@@ -65,7 +65,7 @@ describe("when the registry is lost", () => {
     expect(await statuses()).toEqual([200, 200, 200]);
   });
 
-  test("an instance that is stopped in the middle of it goes at once", async () => {
+  test("an instance stopped during the loss is removed at once", async () => {
     const last = services.at(-1) ?? "";
     instances.at(-1)?.stop();
     await consul.put("catalog/deregister", { Node, ServiceID: last });
@@ -76,7 +76,7 @@ describe("when the registry is lost", () => {
     await until(`${balancer.url}/${last}`, ({ status }) => status === 200);
   });
 
-  test("what is held is let go by hand, or when its time is over", async () => {
+  test("retained instances are released by hand or when the retention time ends", async () => {
     const hurried = await Balancer.start({
       name: `${name}-hurried`,
       port: 27_055,
@@ -104,7 +104,7 @@ describe("when the registry is lost", () => {
   });
 });
 
-test("without any Consul it serves from the last good state; of several addresses it finds the one that answers", async () => {
+test("serves the last good state without Consul, and finds the one address of several that answers", async () => {
   const name = `${prefix}-boot`;
   const state = scratch();
   chmodSync(state.path, 0o777);

@@ -48,7 +48,7 @@ const routedTo = async (path: string): Promise<string> => (await get(`${balancer
 
 const instances = (page: Page) => page.locator('[id="service-shop/v1"] .instances');
 
-test("the page shows URLs, why they lead where they do, and instances; it follows without being loaded again", async () => {
+test("the page shows URLs, the reasons for their routes and their instances, and updates without a reload", async () => {
   const seen = await inBrowser(async (page) => {
     const errors: string[] = [];
     page.on("pageerror", (error) => errors.push(error.message));
@@ -71,7 +71,7 @@ test("the page shows URLs, why they lead where they do, and instances; it follow
   await consul.deregister("late", one.port);
 });
 
-test("the focus stays where it is when something changes, and only the state is said", async () => {
+test("an update keeps the focus and announces only the state", async () => {
   await inBrowser(async (page) => {
     await page.goto(balancer.admin);
     const versions = page.locator("#routes tr", { hasText: "newest version" });
@@ -90,7 +90,7 @@ test("the focus stays where it is when something changes, and only the state is 
   await consul.deregister("another", one.port);
 });
 
-test("an instance that dies without a word is seen to be down", async () => {
+test("the page shows an instance that died without deregistering as down", async () => {
   const stray = await Instance.start("stray");
   await consul.register("shop/v1", stray.port);
   await inBrowser(async (page) => {
@@ -112,7 +112,7 @@ test("an instance that dies without a word is seen to be down", async () => {
   await consul.deregister("shop/v1", stray.port);
 });
 
-test("an instance that answers its health check with an error says so while it waits", async () => {
+test("the page shows the failing health check of a waiting instance", async () => {
   const ill = await Instance.start("ill", (_, response) => {
     response.statusCode = 500;
     response.end();
@@ -128,7 +128,7 @@ test("an instance that answers its health check with an error says so while it w
   ill.stop();
 });
 
-test("what is registered by somebody hostile is shown as text and does nothing", async () => {
+test("the page shows hostile registrations as inert text", async () => {
   const script = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>";
   await consul.register(`"'>${script}`, 1);
   await consul.register("evil", 2, { Meta: { path: `/${script}` } });
@@ -158,7 +158,7 @@ test("what is registered by somebody hostile is shown as text and does nothing",
   await fetch(`http://${consul.address}/v1/kv/service/haproxy/versions/shop`, { method: "DELETE" });
 });
 
-test("explain says what is in force, which is not what Consul says where a value cannot be used", async () => {
+test("explain shows the value in force, not an unusable value from Consul", async () => {
   await consul.register("old/v1", one.port);
   await consul.register("old/v2", two.port);
   await consul.put("kv/service/haproxy/versions/old", "v1");
@@ -177,7 +177,7 @@ test("explain says what is in force, which is not what Consul says where a value
   await consul.deregister("old/v2", two.port);
 });
 
-test("the page's policy forbids what is not its own, and it refreshes without scripts", async () => {
+test("the content security policy allows only the page's own resources, and the page refreshes without scripts", async () => {
   const { headers, body } = await get(`${balancer.admin}/`);
   expect(headers["content-security-policy"]).toMatch(
     /^default-src 'none'; style-src 'self'; script-src 'self';/,
@@ -186,7 +186,7 @@ test("the page's policy forbids what is not its own, and it refreshes without sc
   expect(body).not.toMatch(/<[^>]+\s(style|on\w+)=/);
 });
 
-test("/ready waits for an index of Consul", async () => {
+test("/ready waits for a Consul index", async () => {
   const { index } = JSON.parse((await get(`${balancer.admin}/ready`)).body) as { index: number };
   expect((await get(`${balancer.admin}/ready?index=${index}`)).status).toBe(200);
   const later = await get(`${balancer.admin}/ready?index=${index + 100_000}`);
@@ -202,7 +202,7 @@ test("/ready waits for an index of Consul", async () => {
   await consul.deregister("next", one.port);
 });
 
-test("/metrics is valid: ours and HAProxy's own", async () => {
+test("/metrics is valid, with our metrics and HAProxy's", async () => {
   const { body } = await get(`${balancer.admin}/metrics`);
   expect(expositionProblems(body)).toEqual([]);
   for (const line of [
@@ -217,7 +217,7 @@ test("/metrics is valid: ours and HAProxy's own", async () => {
     expect(body).toMatch(line);
 });
 
-test("explain, snapshot and diff say what happens, was and would be", async () => {
+test("explain, snapshot and diff show the current, past and proposed routing", async () => {
   const before = await run("snapshot", `--consul=${consul.address}`);
   writeFileSync(join(files.path, "before.json"), before);
   const explained = await run("explain", "http://localhost/shop/x", `--consul=${consul.address}`);
@@ -235,7 +235,7 @@ test("explain, snapshot and diff say what happens, was and would be", async () =
   await expect(run("explain", "/shop", "--snapshot=/s/none")).rejects.toThrow("cannot be read");
 });
 
-test("the page says since when nothing answers, until something does", async () => {
+test("the page shows how long the load balancer has been unreachable, until it answers", async () => {
   await inBrowser(async (page) => {
     await page.goto(balancer.admin);
     const alert = page.getByRole("alert");

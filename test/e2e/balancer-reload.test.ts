@@ -76,7 +76,7 @@ afterAll(async () => {
 // Reloads that follow each other closely are put together; each test is to have its own.
 beforeEach(() => sleep(2_100));
 
-test("a websocket stays open, whatever else changes", async () => {
+test("a websocket stays open through unrelated changes", async () => {
   const first = keep(await WebSocketService.start("v1"));
   await consul.register("chat/v1", first.port);
   await answers("chat");
@@ -119,7 +119,7 @@ test("a websocket stays open, whatever else changes", async () => {
   client.close();
 });
 
-test("a reload while an instance leaves does not bring it back", async () => {
+test("a reload does not bring back an instance that is leaving", async () => {
   const [stays, leaves] = [
     keep(await WebSocketService.start("stays")),
     keep(await WebSocketService.start("leaves")),
@@ -141,7 +141,7 @@ test("a reload while an instance leaves does not bring it back", async () => {
   client.close();
 });
 
-test("after a reload the new worker has what it should, whatever the old one had", async () => {
+test("after a reload the new worker has the desired state, whatever the old worker had", async () => {
   await serve("late");
   await answers("late");
   const map = "/var/lib/switchyard/routes.map";
@@ -152,7 +152,7 @@ test("after a reload the new worker has what it should, whatever the old one had
   expect((await get(`${balancer.url}/late`)).status).toBe(200);
 });
 
-test("many changes that need a reload share it, and the others do not wait", async () => {
+test("changes that need a reload share one, and the others do not wait for it", async () => {
   const load = startLoad(`${balancer.url}/plain`, { perSecond: 200, connections: 4 });
   const before = await balancer.reloads();
   const names = Array.from({ length: 6 }, (_, index) => `many-${index}`);
@@ -169,7 +169,7 @@ test("many changes that need a reload share it, and the others do not wait", asy
   expect((await load.stop()).failures).toEqual({});
 });
 
-test("counters go on over a reload, also those of a service that was in a spare backend", async () => {
+test("counters survive a reload, including those of a service in a pooled backend", async () => {
   const instance = await serve("counted");
   await answers("counted");
   for (let request = 0; request < 20; request++) await get(`${balancer.url}/counted`);
@@ -184,7 +184,7 @@ test("counters go on over a reload, also those of a service that was in a spare 
     expect(await balancer.counter(what), what).toBeGreaterThanOrEqual(20);
 });
 
-test("a service whose port cannot be had does not keep others from theirs", async () => {
+test("a service whose port is taken does not block the ports of others", async () => {
   const [bad, good] = [port + 10 - 2, port + 10 - 1];
   // On IPv6 only, where our own look for a free port does not see it.
   const other: Server = createServer().listen({ port: bad, host: "::", ipv6Only: true });
@@ -221,7 +221,7 @@ test("a service whose port cannot be had does not keep others from theirs", asyn
   expect((await get(`${balancer.url}/plain`)).status).toBe(200);
 });
 
-test("HAProxy that dies comes back with what was changed while it ran", async () => {
+test("HAProxy restarts after a crash with the changes made at runtime", async () => {
   await serve("before-the-end");
   await answers("before-the-end");
   await sleep(1_000);

@@ -111,7 +111,7 @@ afterAll(async () => {
   certs.remove();
 });
 
-test("a service sees that it was reached by HTTPS, and HTTP leads there", async () => {
+test("a service sees the HTTPS scheme, and HTTP redirects to HTTPS", async () => {
   const answer = await secure("/echo/x", { "X-Forwarded-Proto": "gopher" });
   expect(answer.status).toBe(200);
   expect(JSON.parse(answer.body)).toMatchObject({
@@ -124,7 +124,7 @@ test("a service sees that it was reached by HTTPS, and HTTP leads there", async 
   expect((await get(`${balancer.url}/echo`, { headers: { Host: ":80" } })).status).toBe(400);
 });
 
-test("certificates come, change and go without a reload, each for its own name", async () => {
+test("certificates are added, replaced and removed without a reload, each for its own name", async () => {
   const before = await reloads();
   expect((await served()).name).toBe("a.test");
   mount("b.pem", b.pem + b.key);
@@ -143,7 +143,7 @@ test("certificates come, change and go without a reload, each for its own name",
   expect(await reloads()).toEqual(before);
 });
 
-test("what cannot be served is refused with a sentence, and changes nothing", async () => {
+test("an unusable certificate is rejected with a reason and changes nothing", async () => {
   const before = await served("a.test");
   const expired = makeCertificate("a.test", { days: -1 });
   for (const [text, why] of [
@@ -161,7 +161,7 @@ test("what cannot be served is refused with a sentence, and changes nothing", as
   expect((await secure("/echo")).status).toBe(200);
 });
 
-test("a bad one that is mounted does no harm to a reload or a restart", async () => {
+test("an invalid mounted certificate breaks neither a reload nor a restart", async () => {
   const before = await served("a.test");
   await consul.register("odd", instance.port, { Meta: { balance: "leastconn" } });
   await until(`${balancer.admin}/metrics`, ({ body }) => /reloads_total\{reason="new service"\}/.test(body));

@@ -131,9 +131,12 @@ describe("X-Version", () => {
     expect(await ask(path, { "X-Version": version })).toMatchObject({ status: 200, body: body as string });
   });
 
-  test.each(["v3", "v11", "1", "v1/", "v1/../v2", "", "*"])("%j is no version of hello", async (version) => {
-    expect((await ask("/hello", { "X-Version": version })).status).toBe(404);
-  });
+  test.each(["v3", "v11", "1", "v1/", "v1/../v2", "", "*"])(
+    "%j is not a version of hello",
+    async (version) => {
+      expect((await ask("/hello", { "X-Version": version })).status).toBe(404);
+    },
+  );
 });
 
 describe("X-Forwarded-* and X-Request-ID", () => {
@@ -145,7 +148,7 @@ describe("X-Forwarded-* and X-Request-ID", () => {
     "X-Request-ID": "abc-1",
   };
 
-  test("of a peer that is trusted are kept, and ours added", async () => {
+  test("a trusted peer's headers are kept and ours are added", async () => {
     expect(await seen("/headers/x", said, { localAddress: "127.0.0.2" })).toMatchObject({
       url: "/x",
       "x-forwarded-for": "192.0.2.7, 127.0.0.2",
@@ -157,7 +160,7 @@ describe("X-Forwarded-* and X-Request-ID", () => {
     expect(await balancer.logs()).toContain(" abc-1 ");
   });
 
-  test("of anybody else are replaced", async () => {
+  test("the headers of untrusted peers are replaced", async () => {
     const found = await seen("/headers/x", said);
     expect(found).toMatchObject({
       "x-forwarded-for": "127.0.0.1",
@@ -177,7 +180,7 @@ describe("X-Forwarded-* and X-Request-ID", () => {
     expect(await balancer.logs()).not.toContain("/forged");
   });
 
-  test("spelled otherwise, or named in Connection, they still are ours", async () => {
+  test("our headers win over other spellings and over Connection", async () => {
     const found = await seen("/headers", {
       X_Forwarded_For: "192.0.2.7",
       "X-Forwarded_For": "192.0.2.7",
@@ -193,7 +196,7 @@ describe("X-Forwarded-* and X-Request-ID", () => {
     expect(found).toMatchObject({ "x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "http" });
   });
 
-  test("in another spelling not even a trusted peer's are kept", async () => {
+  test("other spellings are dropped even from a trusted peer", async () => {
     const said = {
       "X-Forwarded_For": "192.0.2.7",
       "X~Forwarded-For": "192.0.2.7",
@@ -205,11 +208,11 @@ describe("X-Forwarded-* and X-Request-ID", () => {
     expect(JSON.stringify(found)).not.toMatch(/192\.0\.2\.7|abc-4/);
   });
 
-  test("a wish for another protocol that Connection does not name is none", async () => {
+  test("Upgrade is ignored unless Connection names it", async () => {
     expect(await seen("/headers", { Upgrade: "websocket" })).not.toHaveProperty("upgrade");
   });
 
-  test("no connection becomes HTTP/2 behind the load balancer's back", async () => {
+  test("no connection is upgraded to HTTP/2 past the load balancer", async () => {
     const found = await seen("/headers", {
       Connection: "Upgrade, HTTP2-Settings",
       Upgrade: "h2c",
@@ -219,13 +222,13 @@ describe("X-Forwarded-* and X-Request-ID", () => {
     expect(Object.keys(found)).not.toContain("http2-settings");
   });
 
-  test("what is between client and load balancer stays there", async () => {
+  test("hop-by-hop headers are not forwarded", async () => {
     const own = { "Keep-Alive": "timeout=5", "Proxy-Connection": "keep-alive", Proxy: "http://192.0.2.7" };
     for (const localAddress of ["127.0.0.1", "127.0.0.2"])
       expect(JSON.stringify(await seen("/headers", own, { localAddress }))).not.toMatch(/keep-alive|proxy/i);
   });
 
-  test("an IPv6 client is named by its address", async () => {
+  test("an IPv6 client is identified by its address", async () => {
     const { body } = await get(`http://[::1]:${port}/headers`);
     expect(JSON.parse(body)).toMatchObject({ "x-forwarded-for": "::1" });
   });
@@ -272,7 +275,7 @@ describe("paths", () => {
   });
 
   test.each([
-    ["a host with a closing dot is the same", { Host: "shop.test." }, 200],
+    ["a trailing dot in the host makes no difference", { Host: "shop.test." }, 200],
     ["a host that is a pattern or a path is none", { Host: "*" }, 400],
     ["a host that is a pattern or a path is none", { Host: "shop.test/hello" }, 400],
     ["a host that is longer than any name is none", { Host: "x".repeat(261) }, 400],
@@ -281,12 +284,12 @@ describe("paths", () => {
     expect(await status("/", headers)).toBe(expected);
   });
 
-  test("what is refused for its host is told so as JSON", async () => {
+  test("a request rejected for its Host gets the reason as JSON", async () => {
     expect(await raw("/", { Host: "*" })).toContain('{"status":400,"error":"This request names no host');
   });
 });
 
-test("a service that listens already comes without a 503", async () => {
+test("a service that already listens is added without a 503", async () => {
   const instance = await Instance.start("new");
   instances.push(instance);
   const refused: string[] = [];
@@ -306,13 +309,13 @@ test("a service that listens already comes without a 503", async () => {
   expect(new Set(refused).size).toBeLessThan(5);
 });
 
-test("a request that comes back to the load balancer ends", async () => {
+test("a request that loops back to the load balancer ends", async () => {
   await consul.register("loop", port, { Meta: { strip_prefix: "false" } });
   expect((await until(`${balancer.url}/loop`, ({ status }) => status === 508)).status).toBe(508);
   await consul.deregister("loop", port);
 });
 
-describe("options of a service", () => {
+describe("service options", () => {
   test("sticky keeps a client on its instance", async () => {
     const first = await ask("/sticky");
     const cookie = first.headers["set-cookie"]?.[0]?.split(";")[0] ?? "";
@@ -323,7 +326,7 @@ describe("options of a service", () => {
     expect(new Set(without.map(({ body }) => body)).size).toBe(3);
   });
 
-  test("sticky keeps a client on its version, where several share the requests", async () => {
+  test("sticky keeps a client on its version when several versions share the traffic", async () => {
     const cookiesOf = ({ headers }: Answer) =>
       (headers["set-cookie"] ?? []).map((cookie) => cookie.split(";")[0]).join("; ");
     const clients = await Promise.all(Array.from({ length: 20 }, () => ask("/shared")));
@@ -342,19 +345,19 @@ describe("options of a service", () => {
     }
   });
 
-  test.each(["100", "-1", "07", "1x", "", "%"])("a slot that is none, %j, is drawn anew", async (slot) => {
+  test.each(["100", "-1", "07", "1x", "", "%"])("an invalid slot %j is drawn again", async (slot) => {
     const { status, headers } = await ask("/shared", { Cookie: `SWITCHYARD_SLOT=${slot}` });
     expect(status).toBe(200);
     expect(headers["set-cookie"]?.at(-1)).toMatch(/^SWITCHYARD_SLOT=\d+;/);
   });
 
-  test("two sticky services of one host keep out of each other's way", async () => {
+  test("two sticky services on one host do not affect each other", async () => {
     const cookie = async (path: string) => (await ask(path)).headers["set-cookie"]?.[0] ?? "";
     expect(await cookie("/sticky")).toContain("; path=/sticky;");
     expect(await cookie("/sticky/too/x")).toContain("; path=/sticky/too;");
   });
 
-  test("balance=uri sends a path to the same instance", async () => {
+  test("balance=uri always sends a path to the same instance", async () => {
     const paths = Array.from({ length: 12 }, (_, index) => `/by-uri/${index}`);
     const bodies = async () => (await Promise.all(paths.map((path) => ask(path)))).map(({ body }) => body);
     const first = await bodies();
@@ -362,19 +365,19 @@ describe("options of a service", () => {
     expect(await bodies()).toEqual(first);
   });
 
-  test("maxconn lets requests wait for each other", async () => {
+  test("maxconn queues requests", async () => {
     const bodies = await Promise.all(Array.from({ length: 4 }, () => ask("/one")));
     expect(bodies.map(({ status, body }) => [status, body])).toEqual(Array(4).fill([200, "1"]));
   });
 
-  test("timeout_server ends what takes too long", async () => {
+  test("timeout_server ends a slow response", async () => {
     expect(await ask("/slow")).toMatchObject({
       status: 504,
       body: expect.stringContaining("too long") as string,
     });
   });
 
-  test("host answers for that host only", async () => {
+  test("host limits the service to that host", async () => {
     expect(await ask("/", { Host: "shop.test" })).toMatchObject({ status: 200, body: "hosted 0" });
     expect(await ask("/any/path", { Host: "SHOP.test:80" })).toMatchObject({ status: 200, body: "hosted 0" });
     expect((await ask("/", { Host: "other.test" })).status).toBe(404);
@@ -382,7 +385,7 @@ describe("options of a service", () => {
     expect(await ask("/hello/v1", { Host: "other.test" })).toMatchObject({ body: "hello/v1 0" });
   });
 
-  test("strip_prefix=false leaves the path as it is", async () => {
+  test("strip_prefix=false leaves the path unchanged", async () => {
     expect(await seen("/whole/x?y=1")).toMatchObject({ url: "/whole/x?y=1" });
   });
 });
@@ -411,7 +414,7 @@ describe("gRPC", () => {
   });
 });
 
-test("a websocket comes through in a stream of HTTP/2 as well", async () => {
+test("a websocket works over an HTTP/2 stream", async () => {
   const chat = await WebSocketService.start("chat");
   await consul.register("chat", chat.port);
   await until(`${balancer.url}/chat`, ({ status }) => status === 200);
@@ -423,7 +426,7 @@ test("a websocket comes through in a stream of HTTP/2 as well", async () => {
   chat.stop();
 });
 
-test("every request is in the log or counted as left out, also where thousands come in a second", async () => {
+test("every request is logged or counted as dropped, even at thousands per second", async () => {
   const path = "/hello/v1/counted";
   const leftOut = () => balancer.counter("process_dropped_logs_total");
   const before = await leftOut();

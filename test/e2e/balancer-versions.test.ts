@@ -56,7 +56,7 @@ beforeEach(() => {
   family = `family${families++}`;
 });
 
-describe("the name of a service", () => {
+describe("a service's unversioned name", () => {
   beforeEach(async () => {
     await serve(`${family}/v1`);
     await serve(`${family}/v2`);
@@ -70,13 +70,13 @@ describe("the name of a service", () => {
     expect((await ask(`/${family}`, { "X-Version": "v2" })).body).toBe(`${family}/v2 /`);
   });
 
-  test("answers 404 where it is pinned to a version that is not there", async () => {
+  test("answers 404 when pinned to a version that does not exist", async () => {
     await consul.put(`${versions}/${family}`, "v7");
     expect((await until(`${balancer.url}/${family}`, ({ status }) => status === 404)).status).toBe(404);
     expect((await ask(`/${family}`, { "X-Version": "v2" })).body).toBe(`${family}/v2 /`);
   });
 
-  test("is shared between versions by KV, and X-Version still chooses", async () => {
+  test("is split between versions by KV, and X-Version still selects one", async () => {
     await consul.put(`${versions}/${family}`, "v1=90,v2=10");
     await answers(`/${family}/x`, `${family}/v1 /x`);
     const found = await shares(`/${family}/x?y`);
@@ -87,7 +87,7 @@ describe("the name of a service", () => {
   });
 });
 
-test("each version has its prefix taken off or not, as it says itself, whoever else is there", async () => {
+test("each version's own strip_prefix applies, independent of other versions", async () => {
   await serve(`${family}/v1`, { strip_prefix: "false" });
   await serve(`${family}/v2`);
   expect((await answers(`/${family}/x`, `${family}/v2 /x`)).body).toBe(`${family}/v2 /x`);
@@ -101,7 +101,7 @@ test("each version has its prefix taken off or not, as it says itself, whoever e
   ]);
 });
 
-test("a version whose only instance dies without a word leaves its name to the one before, and takes it back", async () => {
+test("a version whose only instance dies loses the name to the previous version and regains it on recovery", async () => {
   await serve(`${family}/v1`);
   const newest = await serve(`${family}/v2`);
   await answers(`/${family}`, `${family}/v2 /`);
@@ -109,7 +109,7 @@ test("a version whose only instance dies without a word leaves its name to the o
   expect((await answers(`/${family}`, `${family}/v1 /`)).body).toBe(`${family}/v1 /`);
 });
 
-test("a version that nobody is to get has weight 0, and does not take the name", async () => {
+test("a version with weight 0 gets no traffic and does not take the name", async () => {
   await serve(`${family}/v1`);
   await serve(`${family}/v2`, { weight: "0" });
   await answers(`/${family}`, `${family}/v1 /`);
@@ -117,7 +117,7 @@ test("a version that nobody is to get has weight 0, and does not take the name",
   expect(await shares(`/${family}`)).toEqual({ [`${family}/v1 /`]: 1_000 });
 });
 
-test("a canary gets what its weight is of all", async () => {
+test("a canary gets its weighted share of the traffic", async () => {
   await serve(family, { weight: "90" }, "stable");
   await serve(family, { weight: "10" }, "canary");
   await answers(`/${family}`, "canary /");
@@ -126,7 +126,7 @@ test("a canary gets what its weight is of all", async () => {
   expect(Math.abs(canary - 100)).toBeLessThan(50);
 });
 
-test("an instance that fails what it is asked for its health gets nothing until it answers", async () => {
+test("an instance that fails its health check gets no traffic until it passes", async () => {
   let healthy = false;
   await serve(family, { health_path: "/health" }, "well");
   await answers(`/${family}`, "well /");
@@ -142,7 +142,7 @@ test("an instance that fails what it is asked for its health gets nothing until 
   expect((await answers(`/${family}`, "ill")).body).toBe("ill");
 });
 
-test("an instance that hangs up costs no request that may be repeated, and gets no other one twice", async () => {
+test("a dropped connection costs no idempotent request and repeats no other request", async () => {
   let posts = 0;
   const bad = await Instance.start("bad", (request, response) => {
     if (request.method === "HEAD") return response.end();

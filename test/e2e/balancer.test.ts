@@ -19,7 +19,7 @@ afterAll(async () => {
   await consul.stop();
 });
 
-test("the image stands on its own: it routes what any Consul has", async () => {
+test("the image works alone and routes the services of any Consul", async () => {
   await consul.register("shop/v1", instance.port);
   const answer = await until(`${balancer.url}/shop/v1`, ({ status }) => status === 200);
   expect(answer).toMatchObject({ status: 200, body: "shop" });
@@ -28,7 +28,7 @@ test("the image stands on its own: it routes what any Consul has", async () => {
   expect(gone.status).toBe(404);
 });
 
-test("it needs no root and has no password of its own", async () => {
+test("it runs without root and contains no password", async () => {
   expect(await docker("exec", balancer.container, "id", "-u")).toBe("10001");
   expect((await get("http://127.0.0.1:24511")).status).toBe(0);
   expect(await balancer.logs()).toContain("STATS_PASSWORD");

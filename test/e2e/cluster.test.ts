@@ -45,7 +45,7 @@ afterAll(async () => {
 });
 
 describe("a stack of two machines", () => {
-  test("answers at both, from instances on both", async () => {
+  test("answers on both machines from instances on both", async () => {
     configure(4, "one", "two");
     succeeded(await stack.up());
     for (const name of ["one", "two"]) expect((await answering(machine(name))).size, name).toBe(4);
@@ -53,11 +53,11 @@ describe("a stack of two machines", () => {
     expect(await instancesOn(machine("two"))).not.toHaveLength(0);
   });
 
-  test("is left alone by a second up", async () => {
+  test("a second up changes nothing", async () => {
     succeeded(await stack.up("--expect-no-changes"));
   });
 
-  test("takes a third one in, and no request fails", async () => {
+  test("a third machine joins without a failed request", async () => {
     const loads = ["one", "two"].map((name) => startLoad(urlOf(machine(name)), { perSecond: 100 }));
     const running = await instancesOn(machine("one"));
     configure(6, "one", "two", "three");
@@ -69,7 +69,7 @@ describe("a stack of two machines", () => {
     await expect.poll(() => servers(), { timeout: 30_000 }).toEqual(["one", "three", "two"]);
   });
 
-  test("an instance reaches the load balancer next door by its name", async () => {
+  test("an instance reaches the load balancer of its own node by name", async () => {
     for (const name of ["one", "three"]) {
       const [instance = ""] = await instancesOn(machine(name));
       const code = `fetch("http://rest.service.consul/hello/v1/asked-by-${name}")`;
@@ -80,8 +80,8 @@ describe("a stack of two machines", () => {
   });
 });
 
-describe("a machine that dies", () => {
-  test("costs the others no request but those it had, and its instances start elsewhere", async () => {
+describe("a machine failure", () => {
+  test("costs only the requests in flight on that machine, and its instances restart elsewhere", async () => {
     const loads = ["one", "two"].map((name) => startLoad(urlOf(machine(name)), { perSecond: 100 }));
     await sleep(1000);
     const started = Date.now();
@@ -99,7 +99,7 @@ describe("a machine that dies", () => {
     for (const result of results) expect(failuresOf(result)).toBe(0);
   });
 
-  test("is one of them again when it comes back", async () => {
+  test("the machine rejoins when it comes back", async () => {
     const load = startLoad(urlOf(machine("one")), { perSecond: 100 });
     await machine("three").start();
     expect((await until(urlOf(machine("three")), is200, { seconds: 60 })).status).toBe(200);
@@ -111,7 +111,7 @@ describe("a machine that dies", () => {
 });
 
 describe("a cut link", () => {
-  test("costs no request but those that had gone through it, and none when it is back", async () => {
+  test("costs only the requests in flight over it, and none when it is restored", async () => {
     const connections = 8;
     const load = startLoad(urlOf(machine("one")), { perSecond: 100, connections });
     const started = Date.now();
@@ -133,8 +133,8 @@ describe("a cut link", () => {
   });
 });
 
-describe("a machine that is taken out", () => {
-  test("may be the first one: its instances leave it first, and the others go on", async () => {
+describe("removing a machine", () => {
+  test("the first machine can be removed: its instances move away first and the others keep serving", async () => {
     const loads = ["two", "three"].map((name) => startLoad(urlOf(machine(name)), { perSecond: 100 }));
     configure(4, "two", "three");
     succeeded(await stack.up());
@@ -147,7 +147,7 @@ describe("a machine that is taken out", () => {
     for (const name of ["two", "three"]) expect((await answering(machine(name), 4)).size, name).toBe(4);
   });
 
-  test("may not be the first one of two, because the other could not take over", async () => {
+  test("the first of two machines cannot be removed, because the other could not take over", async () => {
     configure(2, "three");
     const { code, output } = await stack.up();
     expect(code).toBe(1);
@@ -158,7 +158,7 @@ describe("a machine that is taken out", () => {
 });
 
 describe("down", () => {
-  test("leaves nothing on any machine", async () => {
+  test("removes everything on every machine", async () => {
     succeeded(await stack.down());
     expect(await Promise.all(machines.map(belongings))).toEqual(before);
   });

@@ -21,7 +21,7 @@ afterAll(async () => {
   rmSync(file, { force: true });
 });
 
-test("another program's runtime routes its service, and leaves nothing behind", async () => {
+test("a program that uses the components routes its service and removes everything on down", async () => {
   const before = await belongings();
   const images = { "one-node:baseImage": baseImage, "one-node:consulImage": consulImage };
   writeFileSync(file, stringify({ config: images }));

@@ -17,27 +17,30 @@ const configuration = (): Promise<string> =>
 
 const injection = "evil\n  http-request return status 200 content-type text/plain string INJECTED\nbackend";
 
-/** What other people write is refused and reported, and touches nothing else. */
+/** Hostile input from other clients is rejected and reported, and affects nothing else. */
 export function hostileInput(bystander: string, image: () => Promise<string>): void {
   const base = { Address: "127.0.0.1", Port: 9, Tags: ["rest"] };
   const cases: [string, Record<string, unknown>][] = [
     ["a name with line breaks", { Name: injection }],
-    ["a name that climbs", { Name: "../../etc/passwd" }],
+    ["a name with path traversal", { Name: "../../etc/passwd" }],
     ["a name with HAProxy's own syntax", { Name: "x %[src] }" }],
     ["a path with line breaks", { Name: "hostile-path", Meta: { path: `/a\n${injection}` } }],
-    ["a host that is none", { Name: "hostile-host", Meta: { host: "a b\tc" } }],
+    ["an invalid host", { Name: "hostile-host", Meta: { host: "a b\tc" } }],
     [
       "a health path with a second request",
       { Name: "hostile-check", Meta: { health_path: "/ HTTP/1.0\r\nX: y" } },
     ],
-    ["a weight with more behind it", { Name: "hostile-weight", Meta: { weight: "1 ; shutdown sessions" } }],
-    ["a balance that is none", { Name: "hostile-balance", Meta: { balance: "roundrobin\n  stats enable" } }],
-    ["an address that is a name", { Name: "hostile-address", Address: "a;b" }],
-    ["a path that belongs to another", { Name: "hostile-thief", Meta: { path: `/${bystander}` } }],
-    ["a port of the load balancer itself", { Name: "hostile-port", Tags: ["tcp"], Meta: { tcp_port: "80" } }],
+    ["a weight with trailing text", { Name: "hostile-weight", Meta: { weight: "1 ; shutdown sessions" } }],
+    ["an invalid balance", { Name: "hostile-balance", Meta: { balance: "roundrobin\n  stats enable" } }],
+    ["an address that is not an IP address", { Name: "hostile-address", Address: "a;b" }],
+    ["another service's path", { Name: "hostile-thief", Meta: { path: `/${bystander}` } }],
+    [
+      "one of the load balancer's own ports",
+      { Name: "hostile-port", Tags: ["tcp"], Meta: { tcp_port: "80" } },
+    ],
   ];
 
-  test.each(cases)("%s is refused and reported, and nothing else is touched", async (what, service) => {
+  test.each(cases)("%s is rejected and reported, and affects nothing else", async (what, service) => {
     const id = `hostile ${what}`;
     await register({ ...base, ID: id, ...service });
     try {
@@ -54,10 +57,10 @@ export function hostileInput(bystander: string, image: () => Promise<string>): v
     await expect.poll(async () => (await routes()).quarantined).toEqual([]);
   });
 
-  test("a tag with line breaks is not ours, and changes nothing", async () => {
+  test("a tag with line breaks is ignored", async () => {
     await register({ ...base, ID: "hostile-tag", Name: "hostile-tag", Tags: [`rest\n${injection}`] });
     try {
-      // What comes after it in Consul is routed, so it has been seen by then.
+      // The marker is registered later: once it is routed, the hostile tag has been seen.
       await register({ ...base, ID: "marker", Name: "marker" });
       await until("http://localhost/marker", ({ status }) => status !== 404);
       expect((await get("http://localhost/hostile-tag")).status).toBe(404);
@@ -73,7 +76,7 @@ export function hostileInput(bystander: string, image: () => Promise<string>): v
     ["timeouts/connect", "-5"],
     ["timeouts/server", "1h; shutdown"],
     ["versions/hello", "v1=50,v2=60"],
-  ])("the setting %s = %j is reported, and the one before stays", async (key, value) => {
+  ])("an invalid %s = %j is reported, and the previous value stays", async (key, value) => {
     const path = `service/haproxy/${key}`;
     await putKey(path, value);
     try {
@@ -86,7 +89,7 @@ export function hostileInput(bystander: string, image: () => Promise<string>): v
     await expect.poll(async () => (await routes()).warnings).toEqual([]);
   });
 
-  test("a good setting is in force at once", async () => {
+  test("a valid setting takes effect at once", async () => {
     await putKey("service/haproxy/maxconn", "1234");
     try {
       await expect.poll(configuration).toMatch(/maxconn 1234\b/);
@@ -95,7 +98,7 @@ export function hostileInput(bystander: string, image: () => Promise<string>): v
     }
   });
 
-  test("a container with a hostile name is not registered, and Registrator goes on", async () => {
+  test("a container with a hostile name is not registered, and Registrator keeps running", async () => {
     const name = ["-e", `SERVICE_NAME=${injection}`, "-e", "SERVICE_TAGS=rest"];
     const hostile = await docker("run", "-d", "-P", "--name", "e2e-hostile", ...name, await image());
     const harmless = await docker(

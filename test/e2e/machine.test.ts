@@ -26,7 +26,7 @@ afterAll(async () => {
 });
 
 describe("a fresh machine", () => {
-  test("sets itself up by its user-data, and is waited for", async () => {
+  test("sets itself up from its user-data, and up waits for it", async () => {
     const { host, sshOpts } = machine;
     const { outs } = await engineProvider.create({ host, sshOpts, readyFile, timeoutSeconds: 170 });
     expect(outs).toMatchObject({
@@ -35,7 +35,7 @@ describe("a fresh machine", () => {
     });
   }, 180_000);
 
-  test("has user-data that cloud-init finds nothing wrong with", async () => {
+  test("has user-data that passes cloud-init's schema check", async () => {
     const file = "/var/lib/cloud/seed/nocloud/user-data";
     expect(await machine.exec("cloud-init", "schema", "--config-file", file)).toMatch(/^Valid/);
     expect(await machine.exec("cloud-init", "status", "--wait", "--long")).toContain(
@@ -43,7 +43,7 @@ describe("a fresh machine", () => {
     );
   });
 
-  test("lets nobody in by password or as root, and rotates its logs", async () => {
+  test("refuses password and root logins, and rotates its logs", async () => {
     const settings = await machine.exec("/usr/sbin/sshd", "-T");
     expect(settings).toMatch(/^permitrootlogin no$/m);
     expect(settings).toMatch(/^passwordauthentication no$/m);
@@ -54,13 +54,13 @@ describe("a fresh machine", () => {
     await expect(machine.exec("su", "switchyard", "-c", "sudo -n true")).rejects.toThrow();
   });
 
-  test("keeps its containers from the cloud's metadata", async () => {
+  test("blocks its containers from the cloud's metadata service", async () => {
     const rules = await machine.exec("iptables", "-S", "DOCKER-USER");
     expect(rules).toMatch(/-d 169\.254\.169\.254\/32 -p tcp .*--dport 80 -j DROP/);
   });
 });
 
-describe("what ssh refuses is told at once, with the host and the command to try", () => {
+describe("an ssh failure is reported at once, with the host and the command to try", () => {
   const failure = async (sshOpts: readonly string[]): Promise<string> => {
     const started = Date.now();
     const error = await engineProvider.create({ host: machine.host, sshOpts }).then(
@@ -72,7 +72,7 @@ describe("what ssh refuses is told at once, with the host and the command to try
   };
   const known = (folder: string) => ["-o", `UserKnownHostsFile=${join(folder, "known_hosts.%h")}`];
 
-  test("a key that the machine does not know", async () => {
+  test("an unknown key", async () => {
     const other = writeKey(join(machine.folder, "other"), generateKey("stranger").privateKey);
     const opts = ["-F", "none", "-i", other, "-o", "IdentitiesOnly=yes", ...known(machine.folder)];
     const message = await failure(opts);
@@ -82,7 +82,7 @@ describe("what ssh refuses is told at once, with the host and the command to try
   });
 
   test.each([
-    ["a host key that nobody has vouched for", undefined],
+    ["an unverified host key", undefined],
     ["another host key than the known one", "stranger"],
   ])("%s", async (_, comment) => {
     const folder = join(machine.folder, comment ?? "nobody");
@@ -92,7 +92,7 @@ describe("what ssh refuses is told at once, with the host and the command to try
     expect(message).toContain("Host key verification failed");
   });
 
-  test("a machine that is not there", async () => {
+  test("an unreachable machine", async () => {
     const host = "ssh://switchyard@127.0.0.1:9";
     await expect(engineProvider.create({ host, timeoutSeconds: 1 })).rejects.toThrow(
       /Docker at ssh:\/\/switchyard@127.0.0.1:9 did not answer within 1 s .*Connection refused.*: ssh .*docker info/,
@@ -100,7 +100,7 @@ describe("what ssh refuses is told at once, with the host and the command to try
   });
 });
 
-test("a stack runs on it as on any host", async () => {
+test("a stack runs on it like on any host", async () => {
   vi.stubEnv("PATH", `${configuredSsh(machine)}:${process.env["PATH"] ?? ""}`);
   for (const image of [baseImage, consulImage]) {
     execFileSync("sh", ["-c", `docker save ${image} | docker -H ${machine.host} load`]);

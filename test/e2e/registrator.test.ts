@@ -201,8 +201,8 @@ afterEach(async () => {
   remove();
 });
 
-describe("containers come and go", () => {
-  it("are in Consul soon after they start", async () => {
+describe("containers", () => {
+  it("are registered within 100 ms of their start", async () => {
     const starts = new Map<string, number>();
     const format = ["--format", "{{.Actor.Attributes.name}} {{.TimeNano}}"];
     const since = ["--since", String(Math.floor(Date.now() / 1000))];
@@ -226,7 +226,7 @@ describe("containers come and go", () => {
     expect(median).toBeLessThan(100);
   });
 
-  it("leave at SIGTERM, before they end", async () => {
+  it("are deregistered at SIGTERM, before they exit", async () => {
     const id = run("stop", [], drains);
     await answers("stop");
     const stopped = dockerLater("stop", "rg-t-stop");
@@ -237,7 +237,7 @@ describe("containers come and go", () => {
     await until(there("stop"));
   });
 
-  it("stay at SIGHUP, and come back when they survive SIGTERM", async () => {
+  it("stay registered at SIGHUP and return when they survive SIGTERM", async () => {
     run("kill", [], `${ignores};process.on('SIGHUP',()=>{})`);
     await answers("kill");
     docker("kill", "-s", "HUP", "rg-t-kill");
@@ -250,7 +250,7 @@ describe("containers come and go", () => {
     await until(gone("kill"));
   });
 
-  it("leave while they are paused, also for the comparison", async () => {
+  it("are deregistered while paused, and no comparison brings them back", async () => {
     run("pause");
     await until(there("pause"));
     docker("pause", "rg-t-pause");
@@ -261,7 +261,7 @@ describe("containers come and go", () => {
     await until(there("pause"));
   });
 
-  it("are known by their new name", async () => {
+  it("are registered again under their new name", async () => {
     run("old");
     await until(there("old"));
     docker("rename", "rg-t-old", "rg-t-new");
@@ -270,7 +270,7 @@ describe("containers come and go", () => {
     );
   });
 
-  it("take Docker's HEALTHCHECK as their check", async () => {
+  it("use Docker's HEALTHCHECK as their check", async () => {
     run("health", ["--health-cmd", "test -f /tmp/ok", "--health-interval", "0.5s", "--health-retries", "1"]);
     await until(there("health"));
     expect(await health("health")).toBe("warning");
@@ -286,7 +286,7 @@ describe("containers come and go", () => {
     await until(async () => (await health("health")) === "critical");
   });
 
-  it("come and go thirty at once, and none is left behind by a short life", async () => {
+  it("start and stop thirty at once, and a short-lived one leaves no service behind", async () => {
     const names = Array.from({ length: 30 }, (_, index) => `many${index}`);
     const start = async (list: string[]): Promise<void> => {
       for (const name of list)
@@ -302,8 +302,8 @@ describe("containers come and go", () => {
   });
 });
 
-describe("whatever else happens", () => {
-  it("stale services go, others' stay, and what is right is not written again", async () => {
+describe("failures", () => {
+  it("removes stale services, leaves others' services and does not rewrite correct ones", async () => {
     run("right", ["-e", "SERVICE_TAGS=a,b", "-e", "SERVICE_WEIGHT=2"]);
     run("own", ["-e", "SERVICE_ID=rg-t-chosen"]);
     await until(there("right"));
@@ -326,7 +326,7 @@ describe("whatever else happens", () => {
     await ask("agent/service/deregister/other-node:gone.1:80", "PUT");
   });
 
-  it("an emptied Consul has everything again", async () => {
+  it("registers everything again in an emptied Consul", async () => {
     run("wiped");
     await until(there("wiped"));
     docker("rm", "-f", "rg-t-consul");
@@ -341,7 +341,7 @@ describe("whatever else happens", () => {
     expect(await until(there("wiped"))).toBeLessThan(2_500);
   });
 
-  it("a lost engine deregisters nothing, and what was missed is made up for", async () => {
+  it("deregisters nothing when the engine is lost, and catches up when it returns", async () => {
     run("stays");
     run("leaves");
     await until(there("leaves"));
@@ -358,7 +358,7 @@ describe("whatever else happens", () => {
     expect(await count("stays")).toBe(1);
   });
 
-  it("one hostile container costs nobody else anything", async () => {
+  it("a hostile container does not affect the others", async () => {
     run("hostile", ["-e", "SERVICE_8080_NAME=a//../b\tc"]);
     run("victim");
     run("thief", ["-e", `SERVICE_ID=${idOf("victim")}`]);

@@ -49,7 +49,7 @@ describe("a mistake", () => {
 });
 
 describe("a preview", () => {
-  test("shows the routes without a Docker Engine, says that there is none, and leaves the stack's file alone", async () => {
+  test("shows the routes without a Docker Engine, reports its absence and leaves the stack file unchanged", async () => {
     stack.configure(initial, { dockerHost: "unix:///nowhere/docker.sock" });
     const file = await readFile("Pulumi.e2e.yaml", "utf8");
     const { code, output } = await stack.preview();
@@ -59,7 +59,7 @@ describe("a preview", () => {
     expect(await readFile("Pulumi.e2e.yaml", "utf8")).toBe(file);
   });
 
-  test("fails by what cannot be routed, before an engine is asked", async () => {
+  test("fails on an unroutable service before it contacts an engine", async () => {
     stack.configure([...initial, hello("other", { meta: { path: "/time" } })]);
     const { code, output } = await stack.preview("--json");
     expect(output).toMatch(/^error: Configuration switchyard:services\[3\] cannot be routed: .*\/time/m);
@@ -68,7 +68,7 @@ describe("a preview", () => {
 });
 
 describe("first up", () => {
-  test("gives a working runtime and prints its URLs", async () => {
+  test("creates a working runtime and prints its URLs", async () => {
     stack.configure(initial);
     const { code, output } = await stack.up();
     expect(output).toContain("http://localhost/hello/v1");
@@ -76,7 +76,7 @@ describe("first up", () => {
     expect(code).toBe(0);
   });
 
-  test("a second one changes nothing, within 10 s", async () => {
+  test("a second up changes nothing and takes under 10 s", async () => {
     const { code, output, seconds } = await stack.up("--expect-no-changes");
     expect({ code, output }).toMatchObject({ code: 0 });
     expect(seconds).toBeLessThan(10);
@@ -98,7 +98,7 @@ describe("routing", () => {
     expect(JSON.parse(answer.body)).toMatchObject({ service });
   });
 
-  test("the service sees its own paths, and where it is mounted", async () => {
+  test("the service sees its own paths and its prefix", async () => {
     const { body } = await get(`${base}/hello/v1/deep/er?q=1`);
     expect(JSON.parse(body)).toMatchObject({
       path: "/deep/er",
@@ -107,7 +107,7 @@ describe("routing", () => {
   });
 
   test.each(["/", "/nothing", "/hello/v10", "/hello/v3/x", "/hellov1"])(
-    "%s is not found, in JSON",
+    "%s gets a 404 in JSON",
     async (path) => {
       const answer = await get(base + path);
       expect(answer).toMatchObject({ status: 404, headers: { "content-type": "application/json" } });
@@ -115,7 +115,7 @@ describe("routing", () => {
     },
   );
 
-  test("requests go to every instance in turn", async () => {
+  test("requests are spread over all instances", async () => {
     const hosts = new Set<unknown>();
     for (let i = 0; i < 12; i++) {
       const answer = JSON.parse((await get(`${base}/hello/v1`)).body) as Record<string, unknown>;
@@ -130,7 +130,7 @@ describe("routing", () => {
     await expect.poll(() => docker("logs", "--tail", "50", "rest")).toContain("/hello/v1/seen-in-the-log");
   });
 
-  test("the statistics page asks for user and password", async () => {
+  test("the statistics page requires user and password", async () => {
     const { user, password } = await credentials();
     expect((await get("http://localhost:1936")).status).toBe(401);
     expect((await get("http://localhost:1936", { auth: `${user}:wrong` })).status).toBe(401);
@@ -139,7 +139,7 @@ describe("routing", () => {
     expect(page.body).toContain("Statistics Report");
   });
 
-  test("a browser shows the statistics page and Consul's own", async () => {
+  test("a browser shows the statistics page and Consul's UI", async () => {
     const { user, password } = await credentials();
     await inBrowser(
       async (page) => {
@@ -154,7 +154,7 @@ describe("routing", () => {
     });
   });
 
-  test("an instance reaches services by rest.service.consul, and the outside by its names", async () => {
+  test("an instance resolves rest.service.consul and public names", async () => {
     const [instance = ""] = await tasks("hello-v1");
     const inside = (code: string) => docker("exec", instance, "node", "-e", code);
     const answer = await inside(
@@ -172,8 +172,8 @@ describe("routing", () => {
   });
 });
 
-describe("a container that nobody declared", () => {
-  test("answers at once where it starts, and no more where it ends", async () => {
+describe("an undeclared container", () => {
+  test("is routed when it starts and removed when it stops", async () => {
     const image = await imageOf("hello-v1");
     const args = ["-e", "SERVICE_NAME=foo/v1", "-e", "SERVICE_TAGS=rest"];
     const id = await docker("run", "-d", "-P", ...args, image);
@@ -192,8 +192,8 @@ describe("hostile input", () => {
   hostileInput("time", () => imageOf("hello-v1"));
 });
 
-describe("under constant requests", () => {
-  test("scaling 3 → 6 → 2 fails none and restarts no instance that stays", async () => {
+describe("under constant load", () => {
+  test("scaling 3 → 6 → 2 fails no request and restarts no remaining instance", async () => {
     const first = await tasks("hello-v1");
     const load = startLoad(`${base}/hello/v1`);
 
@@ -217,7 +217,7 @@ describe("under constant requests", () => {
     expect(result.perSecond).toBeGreaterThanOrEqual(500);
   });
 
-  test("a rolling change of the image fails none", async () => {
+  test("a rolling update of the image fails no request", async () => {
     const old = await tasks("hello-v1");
     await docker("tag", await imageOf("hello-v1"), "e2e/hello:old");
     await buildOnTop("e2e/hello:next", "e2e/hello:old");
@@ -243,7 +243,7 @@ describe("under constant requests", () => {
     expect(result.perSecond).toBeGreaterThanOrEqual(500);
   });
 
-  test("Consul restarted, and Consul emptied, fail none", async () => {
+  test("restarting and emptying Consul fail no request", async () => {
     const load = startLoad(`${base}/hello/v1`);
     await docker("restart", "-t", "1", "consul");
     await until("http://localhost:8500/v1/status/leader", ({ body }) => body.length > 4);
@@ -260,7 +260,7 @@ describe("under constant requests", () => {
 });
 
 describe("down", () => {
-  test("leaves nothing behind and spares what was there before", async () => {
+  test("removes everything the stack created and nothing else", async () => {
     expect(await stack.down()).toMatchObject({ code: 0 });
     await expect.poll(belongings, { timeout: 30_000 }).toEqual(before);
   });
