@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
 
 import { expect, test } from "vitest";
 import { parse } from "yaml";
@@ -44,4 +45,49 @@ test("the configuration reference is that of Pulumi.yaml", () => {
 test("the reference explains every routing option", () => {
   const explained = rows(section("options")).map((row) => /`(\w+)`/.exec(row)?.[1]);
   expect(explained.sort()).toEqual([...metaKeys].sort());
+});
+
+/** Every page: the README, docs/, CONTRIBUTING.md, CHANGELOG.md and the packages' own READMEs. */
+const pages = [".", "docs", "bench", ...readdirSync("templates").map((name) => `templates/${name}`)].flatMap(
+  (folder) =>
+    readdirSync(folder)
+      .filter((file) => file.endsWith(".md"))
+      .map((file) => path.join(folder, file)),
+);
+
+/** The names that GitHub gives the headings of a page. */
+function anchors(page: string): string[] {
+  const headings = readFileSync(page, "utf8").matchAll(/^#{1,6} (.+)$/gm);
+  return [...headings].map(([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\p{M} _-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
+}
+
+test.each(pages)("every relative link of %s leads somewhere", (page) => {
+  const links = readFileSync(page, "utf8").matchAll(/(?:\]\(|(?:src|href)=")([^)\s"]+)/g);
+  for (const [, link = ""] of links) {
+    if (/^https?:/.test(link)) continue;
+    const [file = "", anchor] = link.split("#");
+    const target = file === "" ? page : path.join(path.dirname(page), file);
+    expect(existsSync(target), `${page} links to ${link}`).toBe(true);
+    if (anchor !== undefined) expect(anchors(target), `${page} links to ${link}`).toContain(anchor);
+  }
+});
+
+test.each(pages)("every script and source file that %s names exists", (page) => {
+  const text = readFileSync(page, "utf8");
+  const scripts = text.matchAll(/(?<![\w./-])script\/[a-z]+/g);
+  const sources = text.matchAll(
+    /(?<![\w./-])(?:components|engine|lib|preview|providers|routing|templates|test)\/[\w./-]+\.(?:ts|md|json|yaml)\b/g,
+  );
+  for (const [name] of [...scripts, ...sources]) expect(existsSync(name), `${page} names ${name}`).toBe(true);
+});
+
+test("no page shows a secret on a command line", () => {
+  for (const page of pages)
+    for (const [line] of readFileSync(page, "utf8").matchAll(/config set --secret.*/g))
+      expect(line, page).not.toMatch(/--secret `?[\w.:]+ [A-Z…'"<]/);
 });
