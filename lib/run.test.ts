@@ -1,0 +1,29 @@
+import { expect, test } from "vitest";
+
+import { run } from "./run";
+
+const timeoutMs = 10_000;
+
+test("returns the exit code and both outputs", async () => {
+  const script = "process.stdout.write('out'); process.stderr.write('err'); process.exitCode = 3";
+  expect(await run(process.execPath, ["-e", script], { timeoutMs })).toEqual({
+    code: 3,
+    stdout: "out",
+    stderr: "err",
+  });
+});
+
+test("reports a missing program as a shell does", async () => {
+  expect(await run("no-such-program", [], { timeoutMs })).toMatchObject({
+    code: 127,
+    stderr: "no-such-program is not installed",
+  });
+});
+
+test("kills a program at its time limit, even if a grandchild holds its output open", async () => {
+  const started = Date.now();
+  await expect(run("sh", ["-c", "sleep 20 & wait"], { timeoutMs: 200 })).rejects.toThrow(
+    "sh -c sleep 20 & wait did not end within 0.2 s",
+  );
+  expect(Date.now() - started).toBeLessThan(5000);
+});
