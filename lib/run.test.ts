@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { run } from "./run";
+import { outputOf, run } from "./run";
 
 const timeoutMs = 10_000;
 
@@ -26,4 +26,16 @@ test("kills a program at its time limit, even if a grandchild holds its output o
     "sh -c sleep 20 & wait did not end within 0.2 s",
   );
   expect(Date.now() - started).toBeLessThan(5000);
+});
+
+test("passes input on standard input and returns standard output", async () => {
+  const script = "process.stdin.pipe(process.stdout)";
+  expect(await outputOf(process.execPath, ["-e", script], { timeoutMs, input: "grüße" })).toBe("grüße");
+});
+
+test("reports a failure with the program, its complaint and its exit code", async () => {
+  await expect(
+    outputOf("sh", ["-c", "echo no such disk >&2; exit 3"], { timeoutMs, label: "disks" }),
+  ).rejects.toThrow("disks: no such disk (exit code 3)");
+  await expect(outputOf("false", [], { timeoutMs })).rejects.toThrow("false: (exit code 1)");
 });

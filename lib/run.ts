@@ -1,6 +1,6 @@
 /**
- * Runs programs by their arguments: without a shell, without input, never without a time limit. Plain functions only,
- * because Pulumi serialises what its dynamic providers call.
+ * Runs programs by their arguments: without a shell, never without a time limit. Plain functions only, because Pulumi
+ * serialises what its dynamic providers call.
  */
 import { spawn } from "node:child_process";
 
@@ -9,6 +9,10 @@ export interface RunOptions {
   readonly timeoutMs: number;
   /** Whether the output goes to the user as it comes, instead of into the result. Default: false. */
   readonly show?: boolean;
+  /** What the program reads from standard input. Default: nothing. */
+  readonly input?: string;
+  /** What error messages call the run. Default: the program and its first two arguments. */
+  readonly label?: string;
 }
 
 export interface RunResult {
@@ -21,24 +25,27 @@ export interface RunResult {
 /**
  * Runs a program and waits until it ends, whatever its exit code.
  *
- * @throws Error when the program does not end within `timeoutMs`; the message names its first two arguments at most
+ * @throws Error when the program does not end within `timeoutMs`
  */
 export function run(program: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
-  const { timeoutMs, show = false } = options;
+  const { timeoutMs, show = false, input } = options;
+  const label = labelOf(program, args, options);
   const output = show ? "inherit" : "pipe";
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ["ignore", output, output] });
+    const stdin = input === undefined ? "ignore" : "pipe";
+    const child = spawn(program, args, { stdio: [stdin, output, output] });
     let stdout = "";
     let stderr = "";
     child.stdout?.setEncoding("utf8").on("data", (text: string) => (stdout += text));
     child.stderr?.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+    // A program may end without reading its input; its exit code says whether that is a failure.
+    child.stdin?.on("error", () => undefined).end(input);
     const timer = setTimeout(() => {
       child.kill("SIGKILL");
       // A grandchild may hold the pipes open, so do not wait for them to close.
       child.stdout?.destroy();
       child.stderr?.destroy();
-      const command = [program, ...args.slice(0, 2)].join(" ");
-      reject(new Error(`${command} did not end within ${timeoutMs / 1000} s`));
+      reject(new Error(`${label} did not end within ${timeoutMs / 1000} s`));
     }, timeoutMs);
     child.on("error", (error: NodeJS.ErrnoException) => {
       clearTimeout(timer);
@@ -51,3 +58,22 @@ export function run(program: string, args: readonly string[], options: RunOption
     });
   });
 }
+
+/**
+ * What a program prints.
+ *
+ * @throws Error with the program, the last lines of what it complained of and its exit code, unless that is 0
+ */
+export async function outputOf(
+  program: string,
+  args: readonly string[],
+  options: RunOptions,
+): Promise<string> {
+  const { code, stdout, stderr } = await run(program, args, options);
+  if (code === 0) return stdout;
+  const complaint = stderr.trim().slice(-500);
+  throw new Error(`${labelOf(program, args, options)}: ${complaint && `${complaint} `}(exit code ${code})`);
+}
+
+const labelOf = (program: string, args: readonly string[], { label }: RunOptions): string =>
+  label ?? [program, ...args.slice(0, 2)].join(" ");
