@@ -31,13 +31,16 @@ function configure(values: Record<string, string | number>): void {
   writeFileSync(path.join(dir, "Pulumi.dev.yaml"), `config:\n${lines.join("") || "  {}\n"}`);
 }
 
-function engine(...args: string[]): { code: number | null; out: string; err: string } {
+const engine = (...args: string[]) => engineWith("", ...args);
+
+function engineWith(input: string, ...args: string[]): { code: number | null; out: string; err: string } {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     ["-r", "ts-node/register/transpile-only", path.join(__dirname, "main.ts"), ...args, "--cwd", dir],
     {
       cwd: ROOT,
       encoding: "utf8",
+      input,
       timeout: 60_000,
       env: { ...process.env, FIXTURE_LOG: path.join(dir, "log"), PULUMI_CONFIG_PASSPHRASE: "sesame" },
     },
@@ -91,7 +94,7 @@ describe("the life of a stack", { timeout: 120_000 }, () => {
   });
 
   it("keeps secrets out of sight, on the screen and in the state", () => {
-    expect(engine("config", "set", "--secret", "token", "hush-hush").code).toBe(0);
+    expect(engineWith("hush-hush\n", "config", "set", "--secret", "token").code).toBe(0);
     expect(engine("config", "get", "token").out).toBe("hush-hush\n");
     const up = engine("up");
     expect(up.out).toContain('token: "[secret]"');

@@ -4,6 +4,7 @@
  */
 import { createRequire } from "node:module";
 import path from "node:path";
+import { text } from "node:stream/consumers";
 import { parseArgs } from "node:util";
 import { messageOf, UserError } from "./errors";
 import {
@@ -27,7 +28,7 @@ const USAGE = `Usage: engine/main.ts COMMAND [--stack NAME] [--config-file FILE]
   preview  [--expect-no-changes] [--json]   show what \`up\` would do
   down                                      remove everything that the stack made
   outputs  [--json] [--show-secrets]        show the outputs of the last \`up\`
-  config   set [--secret] KEY VALUE | get KEY`;
+  config   set [--secret] KEY [VALUE] | get KEY   without VALUE, reads it from standard input`;
 
 const { values: flags, positionals } = (() => {
   try {
@@ -191,12 +192,15 @@ async function outputs(): Promise<boolean> {
 async function config([action, key, value]: string[]): Promise<boolean> {
   const project = loadProject(process.cwd());
   const stackFile = loadStackFile(project, flags.stack, flags["config-file"]);
-  if (action === "set" && key !== undefined && value !== undefined) {
-    await setConfig(project, stackFile, key, value, flags.secret);
+  if (action === "set" && key !== undefined) {
+    // As the Pulumi CLI does: a secret need not stand on the command line, and one final newline is not part of it.
+    if (value === undefined && process.stdin.isTTY) note("Type the value, then press Ctrl-D:");
+    const given = value ?? (await text(process.stdin)).replace(/\r?\n$/, "");
+    await setConfig(project, stackFile, key, given, flags.secret);
     return true;
   }
   if (action !== "get" || key === undefined)
-    throw new UserError(`config needs: set [--secret] KEY VALUE, or get KEY\n${USAGE}`);
+    throw new UserError(`config needs: set [--secret] KEY [VALUE], or get KEY\n${USAGE}`);
   const found = await getConfig(project, stackFile, key);
   if (found === undefined)
     throw new UserError(`'${key}' is not set for stack '${flags.stack}': config set ${key} VALUE`);

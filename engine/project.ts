@@ -115,7 +115,7 @@ function opened(value: Json, key: string, crypter: Crypter | undefined): { value
       return { value: crypter.decrypt(value.secure), secure: true };
     } catch {
       throw new UserError(
-        `'${key}' cannot be decrypted: it was encrypted for another stack. Set it again: config set --secret ${key} VALUE`,
+        `'${key}' cannot be decrypted: it was encrypted for another stack. Set it again: config set --secret ${key}`,
       );
     }
   }
@@ -176,7 +176,7 @@ export function mergeConfig(
     if (type?.type !== undefined) {
       if (type.secret && !secure) {
         throw new UserError(
-          `Stack '${stack}' with configuration key '${shown(key)}' must be encrypted as it's secret: config set --secret ${shown(key)} VALUE`,
+          `Stack '${stack}' with configuration key '${shown(key)}' must be encrypted as it's secret: config set --secret ${shown(key)}`,
         );
       }
       // Scalars reach the CLI's check as text.
@@ -202,7 +202,7 @@ export function mergeConfig(
     throw new UserError(
       `Stack '${stack}' is missing configuration ${missing.length > 1 ? "values" : "value"} ${missing
         .map((key) => `'${key}'`)
-        .join(", ")}: config set ${secret ? "--secret " : ""}${missing[0] ?? ""} VALUE`,
+        .join(", ")}: config set ${secret ? `--secret ${missing[0] ?? ""}` : `${missing[0] ?? ""} VALUE`}`,
     );
   }
   return { values: merged, secretKeys };

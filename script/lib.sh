@@ -78,9 +78,10 @@ prepare() {
   done <.switchyard/bases
 }
 
-# set_default KEY VALUE [FLAG]: sets a key of the stack unless it is there.
+# set_default KEY VALUE [FLAG]: sets a key of the stack unless it is already set. The value goes to the engine on standard
+# input, because every user of the machine can read command lines.
 set_default() {
   local key=$1 value=$2
   shift 2
-  grep -q "^ *switchyard:$key:" "$stack_file" || engine config set "$@" "$key" "$value"
+  grep -q "^ *switchyard:$key:" "$stack_file" || printf '%s' "$value" | engine config set "$@" "$key"
 }

@@ -164,7 +164,7 @@ function requirePassword(config: pulumi.Config): pulumi.Output<string> {
     throw new ConfigError(
       "statsPassword",
       "is not set",
-      "script/up generates one, or: pulumi config set --secret statsPassword …",
+      "script/up generates one, or: pulumi config set --secret statsPassword",
     );
   }
   return password.apply(checkPassword);
