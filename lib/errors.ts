@@ -8,7 +8,8 @@ export class UserError extends Error {
   readonly __pulumiRunError = true;
 }
 
-/** What an error says, whatever was thrown. */
+/** The message of whatever was thrown. Some system errors, such as a failed connection, have a code and no message. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message.trim() : String(error);
+  if (!(error instanceof Error)) return String(error);
+  return error.message.trim() || ("code" in error ? String(error.code) : error.name);
 }

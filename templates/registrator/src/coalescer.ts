@@ -1,18 +1,19 @@
 /**
- * Runs one piece of work per key at a time. A key that is touched while its work runs is worked on once more afterwards, so
- * that the last run always starts after the last touch: work that reads the current state then can't leave an old one behind.
+ * Runs the work of a key one run at a time. Touching a key while its work runs queues one more run, so the last run
+ * always starts after the last touch, and work that reads the current state never leaves a stale result behind.
  */
 export class Coalescer {
   private readonly runs = new Map<string, Run>();
   private readonly waiting: (() => void)[] = [];
   private active = 0;
 
+  /** `limit`: how many keys may run at the same time. */
   constructor(
     private readonly work: (key: string, reason: string, isOutdated: () => boolean) => Promise<void>,
     private readonly limit: number,
   ) {}
 
-  /** Resolves when the key is at rest. */
+  /** Resolves when the key has no more work. */
   touch(key: string, reason: string): Promise<void> {
     const running = this.runs.get(key);
     if (running) {
@@ -25,7 +26,7 @@ export class Coalescer {
     return run.done;
   }
 
-  /** Has the key's work repeated if some is under way; without, there is nothing to repeat. */
+  /** Repeats the key's work if it is running; does nothing otherwise. */
   outdate(key: string, reason: string): void {
     if (this.runs.has(key)) void this.touch(key, reason);
   }

@@ -1,39 +1,38 @@
 import { existsSync, readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
-import type { Endpoint } from "./http";
-import { UsageError } from "./options";
+import { UserError } from "../../../lib/errors";
+import type { Endpoint } from "../../../lib/http";
 
-/** The IPv4 address on the interface of the default route; undefined on a machine without one. */
+/** The IPv4 address on the interface of the default route, or on the first other one; undefined if there is none. */
 export function ownAddress(
   interfaces: ReturnType<typeof networkInterfaces> = networkInterfaces(),
   routes = read("/proc/net/route"),
 ): string | undefined {
-  const byDefault = routes
+  const defaultInterface = routes
     .split("\n")
     .map((line) => line.split("\t"))
     .find(([, destination]) => destination === "00000000")?.[0];
   const usable = Object.entries(interfaces)
     .flatMap(([name, addresses]) => (addresses ?? []).map((address) => ({ name, ...address })))
     .filter(({ family, internal }) => family === "IPv4" && !internal);
-  const named = usable.find(({ name }) => name === byDefault);
-  return (named ?? usable.find(({ name }) => !/^(docker|br-|veth)/.test(name)))?.address;
+  const preferred = usable.find(({ name }) => name === defaultInterface);
+  return (preferred ?? usable.find(({ name }) => !/^(docker|br-|veth)/.test(name)))?.address;
 }
 
-/** DOCKER_HOST, or the socket at its usual place, or where Registrator's users mount it. */
+/** DOCKER_HOST, or else the socket: at its usual path, or where users of the original Registrator mount it. */
 export function dockerEndpoint(host: string | undefined, exists = existsSync): Endpoint {
   if (!host) {
-    const places = ["/var/run/docker.sock", "/tmp/docker.sock"];
-    const socketPath = places.find((place) => exists(place));
+    const socketPath = ["/var/run/docker.sock", "/tmp/docker.sock"].find((path) => exists(path));
     if (socketPath) return { socketPath };
-    throw new UsageError(`There is no Docker socket; mount it: -v /var/run/docker.sock:/var/run/docker.sock`);
+    throw new UserError("There is no Docker socket; mount it: -v /var/run/docker.sock:/var/run/docker.sock");
   }
   if (host.startsWith("unix://")) return { socketPath: host.slice("unix://".length) };
   const [, name, port = "2375"] = /^(?:tcp|http):\/\/(\[[^\]]+\]|[^:/]+)(?::(\d+))?\/?$/.exec(host) ?? [];
-  if (!name) throw new UsageError(`DOCKER_HOST=${host}: it is unix://PATH or tcp://HOST:PORT.`);
+  if (!name) throw new UserError(`DOCKER_HOST=${host}: write it as unix://PATH or tcp://HOST:PORT.`);
   return { host: name.replace(/^\[|\]$/g, ""), port: Number(port) };
 }
 
-/** The files that consul-tls:// takes its certificates from, as with Registrator. */
+/** The certificate files for consul-tls://, from the same variables as the original Registrator. */
 export function consulTls(env: NodeJS.ProcessEnv): NonNullable<Endpoint["tls"]> {
   const file = (name: string): Buffer | undefined => {
     const path = env[name];
@@ -41,7 +40,7 @@ export function consulTls(env: NodeJS.ProcessEnv): NonNullable<Endpoint["tls"]> 
     try {
       return readFileSync(path);
     } catch {
-      throw new UsageError(`${name}=${path}: the file can't be read.`);
+      throw new UserError(`${name}=${path}: the file cannot be read.`);
     }
   };
   const ca = file("CONSUL_CACERT");

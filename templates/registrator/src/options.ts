@@ -1,5 +1,6 @@
+import { UserError } from "../../../lib/errors";
+import type { Endpoint } from "../../../lib/http";
 import { tagsOf } from "./service/metadata";
-import type { Endpoint } from "./http";
 
 export interface Options {
   readonly consul: Endpoint & { readonly label: string; readonly tlsFromEnv: boolean };
@@ -12,11 +13,9 @@ export interface Options {
   readonly network?: string;
   readonly resyncSeconds: number;
   readonly killGraceSeconds?: number;
-  /** Flags of Registrator that are taken and have no effect here, each with the reason. */
+  /** A sentence for each accepted flag of the original Registrator that has no effect here. */
   readonly notes: readonly string[];
 }
-
-export class UsageError extends Error {}
 
 const booleans = new Set(["internal", "explicit", "cleanup", "help", "version"]);
 const valued = new Set([
@@ -37,16 +36,16 @@ const valued = new Set([
 
 export const usage = `Usage: registrator [flags] [consul://HOST:PORT]
 
-  -ip ADDRESS           register this address instead of the one found on this machine
+  -ip ADDRESS           register this address instead of the detected one
   -hostname NAME        first part of every service ID (default: this machine's name)
-  -internal             register the container's own address and port instead of the published one
+  -internal             register the container's own address and port instead of the published ones
   -network NAME         with -internal: the network whose address is registered
   -explicit             register only containers with a SERVICE_NAME
   -tags A,B             add these tags to every service
   -useIpFromLabel LABEL take the address from this label of the container
   -resync SECONDS       how often to compare Docker and Consul (default 2; 0: at start and on reconnection only)
-  -kill-grace SECONDS   register a container again that still runs so long after a signal to stop
-                        (default: its stop timeout and 5 s; for a Swarm task an hour)
+  -kill-grace SECONDS   register a container again if it still runs this long after a stop signal
+                        (default: its stop timeout plus 5 s; an hour for a Swarm task)
   -consul HOST:PORT     the same as consul://HOST:PORT (default 127.0.0.1:8500)
   -help, -version
 
@@ -58,47 +57,47 @@ export function parseOptions(args: readonly string[], env: NodeJS.ProcessEnv): O
   if (flags.has("help")) return "help";
   if (flags.has("version")) return "version";
   if (positional.length > 1) {
-    throw new UsageError(`There is one address of Consul, but the arguments are ${positional.join(" ")}.`);
+    throw new UserError(`Give one address of Consul, not several: ${positional.join(" ")}.`);
   }
   const get = (name: string) => flags.get(name) || undefined;
   const consul = positional[0] ?? get("consul") ?? (env.CONSUL_HTTP_ADDR || "127.0.0.1:8500");
   const tags = get("tags") ?? "";
   if (tags.includes("{{")) {
-    throw new UsageError("-tags: Go templates are not supported; give a comma-separated list.");
+    throw new UserError("-tags: Go templates are not supported; give a comma-separated list.");
   }
   const deregister = get("deregister") ?? "always";
   if (deregister !== "always") {
-    throw new UsageError(
-      `-deregister ${deregister}: only "always" is supported; a container that has ended is no instance of a service.`,
+    throw new UserError(
+      `-deregister ${deregister}: only "always" is supported; an ended container provides no service.`,
     );
   }
   const ip = get("ip");
   const hostname = get("hostname");
   const addressLabel = get("useIpFromLabel");
   const network = get("network");
-  const grace = number("kill-grace", get("kill-grace"));
+  const killGraceSeconds = seconds("kill-grace", get("kill-grace"));
   return {
     consul: consulEndpoint(consul),
     internal: isTrue("internal", flags.get("internal")),
     explicit: isTrue("explicit", flags.get("explicit")),
     tags: tagsOf(tags),
-    resyncSeconds: number("resync", get("resync")) ?? 2,
+    resyncSeconds: seconds("resync", get("resync")) ?? 2,
     notes: notesOn(flags),
     ...(ip && { ip }),
     ...(hostname && { hostname }),
     ...(addressLabel && { addressLabel }),
     ...(network && { network }),
-    ...(grace !== undefined && { killGraceSeconds: grace }),
+    ...(killGraceSeconds !== undefined && { killGraceSeconds }),
   };
 }
 
 function notesOn(flags: ReadonlyMap<string, string>): string[] {
   const has = (...names: string[]) => names.filter((name) => flags.has(name)).map((name) => `-${name}`);
   return [
-    ...has("cleanup").map((flag) => `${flag}: what has gone is always cleaned up.`),
-    ...has("ttl", "ttl-refresh").map((flag) => `${flag} has no effect: with Consul it never had one.`),
+    ...has("cleanup").map((flag) => `${flag} has no effect: stale services are always removed.`),
+    ...has("ttl", "ttl-refresh").map((flag) => `${flag} has no effect: it never had one with Consul.`),
     ...has("retry-attempts", "retry-interval").map(
-      (flag) => `${flag} has no effect: Consul is tried until it answers.`,
+      (flag) => `${flag} has no effect: Registrator retries until Consul answers.`,
     ),
   ];
 }
@@ -115,10 +114,10 @@ function split(args: readonly string[]) {
     const [, name = "", given] = /^--?([^=]*)(?:=(.*))?$/s.exec(arg) ?? [];
     if (booleans.has(name)) flags.set(name, given ?? "true");
     else if (!valued.has(name))
-      throw new UsageError(`Unknown flag ${arg}; registrator -help lists the flags.`);
+      throw new UserError(`Unknown flag ${arg}; registrator -help lists the flags.`);
     else {
       const value = given ?? args[++at];
-      if (value === undefined) throw new UsageError(`The flag -${name} needs a value: -${name}=VALUE.`);
+      if (value === undefined) throw new UserError(`The flag -${name} needs a value: -${name}=VALUE.`);
       flags.set(name, value);
     }
   }
@@ -129,14 +128,14 @@ function isTrue(name: string, value: string | undefined): boolean {
   if (value === undefined) return false;
   if (["true", "1", "t"].includes(value.toLowerCase())) return true;
   if (["false", "0", "f"].includes(value.toLowerCase())) return false;
-  throw new UsageError(`-${name}=${value}: it is true or false.`);
+  throw new UserError(`-${name}=${value}: it must be true or false.`);
 }
 
-function number(name: string, value: string | undefined): number | undefined {
+function seconds(name: string, value: string | undefined): number | undefined {
   if (value === undefined) return undefined;
-  const seconds = Number(value);
-  if (/^\d+(\.\d+)?$/.test(value) && seconds <= 86_400) return seconds;
-  throw new UsageError(`-${name}=${value}: it is a number of seconds up to 86400.`);
+  const given = Number(value);
+  if (/^\d+(\.\d+)?$/.test(value) && given <= 86_400) return given;
+  throw new UserError(`-${name}=${value}: it must be a number of seconds up to 86400.`);
 }
 
 function consulEndpoint(address: string): Options["consul"] {
@@ -146,12 +145,12 @@ function consulEndpoint(address: string): Options["consul"] {
   }
   const tls = scheme === "consul-tls" || scheme === "https";
   if (!tls && scheme !== "consul" && scheme !== "http") {
-    throw new UsageError(`${address}: only Consul is supported, as consul://HOST:PORT.`);
+    throw new UserError(`${address}: only Consul is supported; write it as consul://HOST:PORT.`);
   }
   const [, host = "", port = "8500"] = /^(\[[^\]]+\]|[^:/]*)(?::(\d+))?\/?$/.exec(rest) ?? [];
   const bare = host.replace(/^\[|\]$/g, "") || (rest === "" ? "127.0.0.1" : "");
   if (bare === "" || Number(port) < 1 || Number(port) > 65_535) {
-    throw new UsageError(`${address} is no address of Consul; write it as consul://HOST:PORT.`);
+    throw new UserError(`${address} is not an address of Consul; write it as consul://HOST:PORT.`);
   }
   return { host: bare, port: Number(port), label: `${host || bare}:${port}`, tlsFromEnv: tls };
 }

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { RefusedError } from "../../../lib/http";
+import { Registry, type Agent } from "./consul/registry";
 import type { ContainerEvent } from "./docker/client";
 import { container, options, type Given } from "./fixtures";
-import { RefusedError } from "./http";
 import { Registrar, type Engine } from "./registrar";
-import { Registry, type Agent } from "./consul/registry";
 import type { ActualService, Inspect, Registration } from "./types";
 
-/** An engine and an agent that hold what the test puts there, answer when it says, and remember every write. */
+/** A fake Docker Engine and Consul agent under the test's control, which record every write. */
 class World implements Engine, Agent {
   readonly containers = new Map<string, Inspect>();
   readonly agent = new Map<string, ActualService>();
@@ -101,11 +101,11 @@ class World implements Engine, Agent {
 let world: World;
 const after = (ms: number) => vi.advanceTimersByTimeAsync(ms);
 const web = "hostname:web:80";
-/** Promises take turns between timers, so that one step of the clock is not enough for a chain of them. */
+/** Chained promises settle between timers, so one large step of the clock would not be enough. */
 async function settled(): Promise<void> {
   for (let step = 0; step < 20; step++) await after(1);
 }
-/** The writes since the last call. */
+/** Returns the writes since the last call. */
 const writes = () => world.writes.splice(0);
 
 beforeEach(() => {
@@ -117,7 +117,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-it("registers what starts, at once and once", async () => {
+it("registers a started container immediately and only once", async () => {
   world.start();
   await settled();
   const id = world.put({ name: "web" });
@@ -129,7 +129,7 @@ it("registers what starts, at once and once", async () => {
   expect(world.log.at(-1)).toBe(`registered image (${web}) at 192.168.1.102:8000: container web started`);
 });
 
-it("leaves nothing of a container that dies while it is being inspected", async () => {
+it("leaves no service of a container that dies during its inspection", async () => {
   world.start();
   await settled();
   world.inspectDelay = 50;
@@ -143,7 +143,7 @@ it("leaves nothing of a container that dies while it is being inspected", async 
   expect(writes()).toEqual([]);
 });
 
-it("writes nothing at start that is right, removes what is stale and spares what is another's", async () => {
+it("at start, keeps correct services, removes stale ones and leaves foreign ones alone", async () => {
   world.put({ name: "web" });
   const service = (ID: string, Port: number): ActualService => ({
     registration: { ID, Name: "image", Address: "192.168.1.102", Port, Tags: [], Meta: {} },
@@ -158,7 +158,7 @@ it("writes nothing at start that is right, removes what is stale and spares what
   expect(writes()).toEqual([`-${web}`]);
 });
 
-it("takes a container out at its stop signal and in again when it survives", async () => {
+it("deregisters a container at its stop signal and registers it again if it survives", async () => {
   const id = world.put({ name: "web", stopSignal: "SIGQUIT" });
   world.start();
   await settled();
@@ -171,10 +171,10 @@ it("takes a container out at its stop signal and in again when it survives", asy
   expect(writes()).toEqual([`-${web}`]);
   await after(2_000);
   expect(writes()).toEqual([`+${web}`]);
-  expect(world.log.at(-1)).toContain("container web still runs 15 s after it was told to stop");
+  expect(world.log.at(-1)).toContain("container web still runs 15 s after its stop signal");
 });
 
-it("follows Docker's HEALTHCHECK with updates, not registrations", async () => {
+it("follows Docker's HEALTHCHECK with check updates, not registrations", async () => {
   const id = world.put({ name: "web", health: "starting" });
   world.start();
   await settled();
@@ -189,7 +189,7 @@ it("follows Docker's HEALTHCHECK with updates, not registrations", async () => {
   expect(writes()).toEqual([`critical ${web}`]);
 });
 
-it("tries an absent Consul until it answers, then registers everything", async () => {
+it("retries until Consul answers, then registers everything", async () => {
   world.consulDown = true;
   const id = world.put({ name: "web" });
   world.start();
@@ -214,7 +214,7 @@ it("registers everything again in an emptied Consul", async () => {
   expect(writes()).toEqual([`+${web}`]);
 });
 
-it("deregisters nothing while the engine is away, and makes up for what it missed", async () => {
+it("deregisters nothing while the engine is away, and catches up afterwards", async () => {
   const id = world.put({ name: "web" });
   world.put({ name: "stays" });
   world.start();
@@ -231,7 +231,7 @@ it("deregisters nothing while the engine is away, and makes up for what it misse
   expect(world.log.filter((line) => line.includes("Docker does not answer"))).toHaveLength(1);
 });
 
-it("registers without the check that Consul refuses, and keeps to that", async () => {
+it("registers a service without the check that Consul refuses, once", async () => {
   world.refuse = ({ Check: check }) => (check ? "no such check" : undefined);
   world.put({ name: "web", env: ["SERVICE_CHECK_TCP=true"] });
   world.put({ name: "other" });
@@ -241,7 +241,7 @@ it("registers without the check that Consul refuses, and keeps to that", async (
   expect(world.log.filter((line) => line.includes("without its check"))).toHaveLength(1);
 });
 
-it("reports once what Consul refuses altogether, and the others go on", async () => {
+it("reports a refused service once, and registers the others", async () => {
   world.refuse = ({ Name: name }) => (name === "bad" ? "no" : undefined);
   world.put({ name: "web", env: ["SERVICE_NAME=bad"] });
   world.put({ name: "other" });
@@ -251,7 +251,7 @@ it("reports once what Consul refuses altogether, and the others go on", async ()
   expect(world.log.filter((line) => line.includes('refused bad (hostname:web:80): "no"'))).toHaveLength(1);
 });
 
-it("takes a paused container out until it goes on", async () => {
+it("deregisters a paused container until it is unpaused", async () => {
   const id = world.put({ name: "web" });
   world.start();
   await settled();

@@ -1,4 +1,4 @@
-/** What `GET /containers/<id>/json` says, as far as it is read here; every field may be missing on some engine. */
+/** The fields used from `GET /containers/<id>/json`. Each may be missing, depending on the engine. */
 export interface Inspect {
   readonly Id: string;
   readonly Name: string;
@@ -30,7 +30,7 @@ export interface PortBinding {
 
 export type Health = "passing" | "warning" | "critical";
 
-/** A health check as Consul's agent takes it. */
+/** A health check in the format of Consul's agent. */
 export interface Check {
   readonly Name?: string;
   readonly Status?: Health;
@@ -63,31 +63,31 @@ export interface Service {
   readonly registration: Registration;
   /** The container's name, for the log. */
   readonly container: string;
-  /** What Docker's HEALTHCHECK says; absent when the check is Consul's own or there is none. */
+  /** The result of Docker's HEALTHCHECK; absent if Consul runs the check itself or there is none. */
   readonly health?: Health;
 }
 
-/** A service as the agent has it, with the check that belongs to it. */
+/** A service in the agent, with its check. */
 export interface ActualService {
   readonly registration: Omit<Registration, "Check">;
   readonly check?: { readonly type?: string; readonly name: string; readonly status: string };
 }
 
 export interface ServiceOptions {
-  /** First part of every service ID: this node's name. */
+  /** This node's name, the first part of every service ID. */
   readonly hostname: string;
-  /** The address of this node, for ports published on all of its addresses. */
+  /** This node's address, for ports published on all addresses. */
   readonly address: string;
-  /** `-ip`: this address for every service, whatever it is bound to. */
+  /** `-ip`: registers this address for every service, whatever address its port is bound to. */
   readonly forcedAddress?: string;
-  /** `-internal`: the container's own address and port instead of the published one. */
+  /** `-internal`: registers the container's own address and port instead of the published ones. */
   readonly internal: boolean;
-  /** `-explicit`: only what has a SERVICE_NAME. */
+  /** `-explicit`: registers only containers with a SERVICE_NAME. */
   readonly explicit: boolean;
   /** `-tags`: added to every service. */
   readonly tags: readonly string[];
-  /** `-useIpFromLabel`: the label that holds the address, with or without a prefix length. */
+  /** `-useIpFromLabel`: the label that contains the address, with or without a prefix length. */
   readonly addressLabel?: string;
-  /** `--network`: with `-internal`, the network whose address is registered. */
+  /** `-network`: with `-internal`, the network whose address is registered. */
   readonly network?: string;
 }

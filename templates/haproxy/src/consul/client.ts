@@ -1,20 +1,23 @@
-/** Consul's HTTP API as far as watching needs it: blocking queries, bounded in time and size. */
+/** The part of Consul's HTTP API that the watcher needs: blocking queries, bounded in time and size. */
 import { readFile } from "node:fs/promises";
-import * as http from "node:http";
-import * as https from "node:https";
+
+import { messageOf } from "../../../../lib/errors";
+import { HttpClient, TooLarge, type Answer as HttpAnswer, type Endpoint } from "../../../../lib/http";
 import type { ConsulAddress, ConsulOptions } from "./options";
+
+export { TooLarge };
 
 export interface Answer {
   readonly index: number;
-  /** `null`: there is nothing under that path. */
+  /** `null` if nothing exists under the path. */
   readonly body: unknown;
-  /** Milliseconds that reading it took. */
-  readonly parsing: number;
-  /** Consul has left out what our token may not see. Consul says so since 1.11. */
+  /** How long parsing the body took. */
+  readonly parsingMs: number;
+  /** Consul withheld what our token may not see. Consul reports this since 1.11. */
   readonly filtered: boolean;
 }
 
-/** Consul has answered, and not with what was asked for. */
+/** Consul answered, but not with what was asked for. */
 export class Refusal extends Error {
   constructor(
     message: string,
@@ -24,37 +27,30 @@ export class Refusal extends Error {
   }
 }
 
-/** There was no answer, or not all of it. */
+/** There was no answer, or only part of one. */
 export class Unanswered extends Error {}
 
-/** It was more than is read. */
-export class TooLarge extends Error {}
-
-/** 60,000 services of a node, or 10,000 checks that are not passing, each with the 4 KiB that Consul keeps of what it says. */
-const maxBody = 64 * 1024 * 1024;
-/** Consul adds up to a sixteenth to the wait; what takes longer than this is lost. */
-const slack = 10_000;
-/** Milliseconds, then one a second for ten: a Consul whose machine is gone, or the way to it, is noticed by TCP. */
-const keepAlive = 5_000;
+/** Consul extends a wait by up to a sixteenth. A query that takes even longer than that plus this is lost. */
+const slackMs = 10_000;
 /**
- * Consul lets a client have 200 in all, among them for a while those of the process before this one. Where there are more
- * nodes, their queries take turns.
+ * Consul allows a client 200 connections, and for a while those of our previous process count as well. With more nodes
+ * than this, their queries take turns.
  */
 export const nodeConnections = 90;
 const otherConnections = 20;
 
 const nodeServices = "catalog/node-services/";
-/** Half a character cannot be encoded; Consul itself puts U+FFFD in its place. */
+/** A lone surrogate cannot be encoded. Consul itself replaces it by U+FFFD. */
 export const nodePath = (node: string): string =>
   nodeServices + encodeURIComponent(node.replaceAll(/\p{Cs}/gu, "\ufffd"));
 const isAboutNode = (path: string): boolean => path.startsWith(nodeServices);
 
 interface Link {
   readonly address: ConsulAddress;
-  /** For queries that wait for a change of one node. */
-  readonly nodes: http.Agent;
-  /** For the few that concern all nodes and for those that are answered at once: they never wait for a turn. */
-  readonly others: http.Agent;
+  /** For blocking queries about one node. */
+  readonly nodes: HttpClient;
+  /** For the few queries about all nodes and for those answered at once: they never queue. */
+  readonly others: HttpClient;
 }
 
 export class Consul {
@@ -63,12 +59,12 @@ export class Consul {
 
   constructor(private readonly options: ConsulOptions) {}
 
-  /** Answers at once for index 0, else when something has changed since, or after `wait` seconds. */
-  async query(path: string, index: number, wait: number, signal: AbortSignal): Promise<Answer> {
+  /** Answers at once for index 0; otherwise as soon as the result has a higher index, or after `waitSeconds`. */
+  async query(path: string, index: number, waitSeconds: number, signal: AbortSignal): Promise<Answer> {
     const opening = (this.link ??= this.open());
     try {
       const token = await this.token();
-      return await ask(await opening, path, index, wait, token, signal);
+      return await ask(await opening, path, index, waitSeconds, token, signal);
     } catch (error) {
       if (!signal.aborted) await this.failed(opening, error);
       throw error;
@@ -78,43 +74,39 @@ export class Consul {
   close(): void {
     this.link?.then(
       ({ nodes, others }) => {
-        for (const agent of [nodes, others]) {
-          retire(agent);
-          agent.destroy();
-        }
+        nodes.close();
+        others.close();
       },
       () => undefined,
     );
   }
 
-  /** Files are read when a connection is made anew, so that renewed certificates are found. */
+  /** Reads the certificate files on every reconnection, to pick up renewed ones. */
   private async open(): Promise<Link> {
     const { addresses } = this.options;
     const address = addresses[this.next % addresses.length];
     if (address === undefined) throw new Error("there is no address of Consul to ask");
-    const secure = address.tls ? await this.secure() : undefined;
-    const agent = (maxSockets: number): http.Agent => {
-      const keep = { keepAlive: true, maxSockets };
-      return secure === undefined ? new http.Agent(keep) : new https.Agent({ ...keep, ...secure });
-    };
-    return { address, nodes: agent(nodeConnections), others: agent(otherConnections) };
+    const { host, port } = address;
+    const endpoint = { host, port, ...(address.tls && { tls: await this.tls() }) };
+    const client = (maxSockets: number) => new HttpClient(endpoint, { maxSockets, retryStale: false });
+    return { address, nodes: client(nodeConnections), others: client(otherConnections) };
   }
 
-  private async secure(): Promise<https.AgentOptions> {
+  private async tls(): Promise<NonNullable<Endpoint["tls"]>> {
     const { tls } = this.options;
     const [ca, cert, key] = await Promise.all([read(tls.ca), read(tls.cert), read(tls.key)]);
     return {
-      ...(ca === undefined ? {} : { ca }),
-      ...(cert === undefined ? {} : { cert }),
-      ...(key === undefined ? {} : { key }),
-      ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
+      ...(ca && { ca }),
+      ...(cert && { cert }),
+      ...(key && { key }),
+      ...(tls.serverName !== undefined && { servername: tls.serverName }),
       rejectUnauthorized: tls.verify,
     };
   }
 
   /**
-   * The first query that fails takes all to the next address: they should see one Consul. A refusal is an answer, but a
-   * Consul that cannot answer, as one without a leader, is left where there is another.
+   * The first query that fails moves all queries to the next address, because they must all see the same Consul. A refusal
+   * is an answer. But if there is another address, a Consul that cannot answer (one without a leader, say) is abandoned.
    */
   private async failed(opening: Promise<Link>, error: unknown): Promise<void> {
     const elsewhere = this.options.addresses.length > 1;
@@ -125,119 +117,72 @@ export class Consul {
     if (elsewhere) this.next++;
     await opening.then(
       ({ nodes, others }) => {
-        for (const agent of [nodes, others]) {
-          retire(agent);
-          if (elsewhere) agent.destroy();
+        for (const client of [nodes, others]) {
+          // Consul never closes an idle connection, and counts it against our limit.
+          if (elsewhere) client.close();
+          else client.retire();
         }
       },
       () => undefined,
     );
   }
 
-  /** Read for every query, since tokens are renewed while we run. */
+  /** Read for every query, because tokens can be renewed while we run. */
   private async token(): Promise<string | undefined> {
     return (await read(this.options.tokenFile))?.toString("utf8").trim() ?? this.options.token;
   }
 }
 
-/**
- * Queries under way may end, and their connections end with them. Consul never closes one that is kept, and counts it
- * until there are too many.
- */
-function retire(agent: http.Agent): void {
-  agent.maxFreeSockets = 0;
-  for (const sockets of Object.values(agent.freeSockets))
-    for (const socket of sockets ?? []) socket.destroy();
-}
-
 async function read(file: string | undefined): Promise<Buffer | undefined> {
   if (file === undefined) return undefined;
   return readFile(file).catch((error: unknown) => {
-    throw new Error(
-      `${file} cannot be read (${error instanceof Error ? error.message : String(error)}): mount it so that user 10001 may read it`,
-    );
+    throw new Error(`${file} cannot be read (${messageOf(error)}): mount it so that user 10001 can read it`);
   });
 }
 
-function ask(
+async function ask(
   { address, nodes, others }: Link,
   path: string,
   index: number,
-  wait: number,
+  waitSeconds: number,
   token: string | undefined,
   signal: AbortSignal,
 ): Promise<Answer> {
-  const at = `${address.host}:${address.port}`;
-  // Answered by the server that is asked: one that passed it on to a leader on a node that has just died would wait
-  // for that one's answer much longer than the servers take to elect another.
+  // `stale`: the server we ask answers by itself. If it forwarded the query to a leader whose machine has just died, it
+  // would wait for that leader much longer than the servers need to elect a new one.
   const query = `${path.includes("?") ? "&" : "?"}stale`;
-  const blocking = index > 0 ? `&index=${index}&wait=${wait}s` : "";
-  const limit = wait * 1000 + (wait * 1000) / 16 + slack;
-  return new Promise((resolve, reject) => {
-    const sent = (address.tls ? https : http).request({
-      host: address.host,
-      port: address.port,
-      path: `/v1/${path}${query}${blocking}`,
-      agent: index > 0 && isAboutNode(path) ? nodes : others,
+  const blocking = index > 0 ? `&index=${index}&wait=${waitSeconds}s` : "";
+  const client = index > 0 && isAboutNode(path) ? nodes : others;
+  let answer: HttpAnswer;
+  try {
+    answer = await client.request("GET", `/v1/${path}${query}${blocking}`, {
       signal,
-      headers: token === undefined ? {} : { "X-Consul-Token": token },
+      timeoutMs: waitSeconds * 1000 * (1 + 1 / 16) + slackMs,
+      ...(token !== undefined && { headers: { "X-Consul-Token": token } }),
     });
-    sent.setSocketKeepAlive(true, keepAlive);
-    let timer: NodeJS.Timeout | undefined;
-    const end = (action: () => void) => {
-      clearTimeout(timer);
-      action();
-    };
-    const fail = (error: unknown) => {
-      end(() => {
-        if (error instanceof TooLarge) reject(error);
-        else reject(new Unanswered(`Consul at ${at} cannot be asked for ${path}: ${reason(error)}`));
-      });
-    };
-    // With a connection in hand: there may be more nodes than connections, and then queries wait for their turn.
-    sent.on("socket", () => {
-      timer ??= setTimeout(() => sent.destroy(new Error("it gave no whole answer in time")), limit);
-    });
-    sent.on("response", (response) => {
-      const chunks: Buffer[] = [];
-      let size = 0;
-      response.on("data", (chunk: Buffer) => {
-        size += chunk.length;
-        if (size > maxBody) sent.destroy(new TooLarge("an answer of more than 64 MiB"));
-        else chunks.push(chunk);
-      });
-      response.on("error", fail);
-      response.on("end", () => {
-        end(() => {
-          try {
-            const content = Buffer.concat(chunks).toString("utf8");
-            resolve(toAnswer(path, response.statusCode ?? 0, response.headers, content));
-          } catch (error) {
-            reject(error instanceof Error ? error : new Error(String(error)));
-          }
-        });
-      });
-    });
-    sent.on("error", fail);
-    sent.end();
-  });
+  } catch (error) {
+    if (error instanceof TooLarge) throw error;
+    const at = `${address.host}:${address.port}`;
+    throw new Unanswered(`Consul at ${at} cannot be asked for ${path}: ${reason(error)}`);
+  }
+  return toAnswer(path, answer);
 }
 
-/** With what helps, where that is known. */
+/** The error's message, and the cure if it is known. */
 function reason(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY/.test(code))
-    return `${message}. Set CONSUL_CACERT to the file with the authority of its certificate, CONSUL_TLS_SERVER_NAME if it is for another name`;
+    return `${message}. Set CONSUL_CACERT to the file with the CA of its certificate, and CONSUL_TLS_SERVER_NAME if the certificate is for another name`;
   if (code === "EPROTO")
     return `${message}. If this port speaks plain HTTP, write http:// before its address`;
   // An agent that has no connection left for this client closes the next one at once.
   if (code === "ECONNRESET") return `${message}. ${connectionAdvice}`;
-  return message === "" ? code : message;
+  return message;
 }
 
-function toAnswer(path: string, status: number, headers: http.IncomingHttpHeaders, content: string): Answer {
-  // KV answers 404 for an empty prefix; that is an answer, and it has an index.
+function toAnswer(path: string, { status, headers, body: content }: HttpAnswer): Answer {
+  // KV answers 404 for an empty prefix. That is a valid answer with an index.
   if (status !== 200 && !(status === 404 && path.startsWith("kv/")))
     throw new Refusal(`Consul answered ${status} to ${path}: ${refusal(status, content)}`, status);
   if (headers["x-consul-knownleader"] === "false") throw new Refusal("Consul has no leader", 500);
@@ -247,7 +192,7 @@ function toAnswer(path: string, status: number, headers: http.IncomingHttpHeader
   const filtered = headers["x-consul-results-filtered-by-acls"] === "true";
   const start = performance.now();
   const body = status === 404 ? null : (JSON.parse(content) as unknown);
-  return { index, body, parsing: performance.now() - start, filtered };
+  return { index, body, parsingMs: performance.now() - start, filtered };
 }
 
 function refusal(status: number, content: string): string {
@@ -259,7 +204,7 @@ function refusal(status: number, content: string): string {
 }
 
 const connectionAdvice =
-  "Should it say so again, raise limits.http_max_conns_per_client of that agent, which counts the connections of clients that are gone for another minute";
+  "If this persists, raise limits.http_max_conns_per_client of that agent: it still counts the connections of clients that left up to a minute ago";
 
 export const tokenAdvice =
   "Give the load balancer a token with node:read and service:read for everything and key:read for service/haproxy/, in CONSUL_HTTP_TOKEN or CONSUL_HTTP_TOKEN_FILE";

@@ -42,7 +42,7 @@ class FakeConsul implements Source {
       const refusal = this.refused.get(path);
       if (refusal !== undefined) throw refusal;
       const held = this.held.get(path) ?? { index: 1, body: [] };
-      if (held.index !== index) return { ...held, parsing: 0, filtered: this.filtered };
+      if (held.index !== index) return { ...held, parsingMs: 0, filtered: this.filtered };
       await new Promise<void>((resolve, reject) => {
         const wake = () => {
           this.wakers.delete(wake);

@@ -285,7 +285,7 @@ export class Watch {
         if (unchanged) continue;
         if (different) this.events.changed();
         else this.events.advanced?.();
-        const busy = answer.parsing + performance.now() - start;
+        const busy = answer.parsingMs + performance.now() - start;
         const hurried = start - lastChange < longestRest;
         lastChange = start;
         const rest = hurried ? Math.min(busy * restingParts, longestRest) : 0;

@@ -1,7 +1,7 @@
-import { HttpClient, RefusedError, type Endpoint } from "../http";
+import { HttpClient, RefusedError, type Endpoint } from "../../../../lib/http";
 import type { ActualService, Health, Registration } from "../types";
 
-/** Consul's agent on this node: only what is local to it, so that everything here works without a leader too. */
+/** The Consul agent on this node. Uses only the agent's local API, which works without a leader. */
 export class Consul {
   private readonly http: HttpClient;
 
@@ -37,21 +37,23 @@ export class Consul {
   async register(registration: Registration, health: Health | undefined): Promise<void> {
     const { Check: check } = registration;
     await this.http.ok("PUT", "/v1/agent/service/register?replace-existing-checks=true", {
-      ...registration,
-      ...(check && { Check: { ...check, ...(health && { Status: health }) } }),
+      body: {
+        ...registration,
+        ...(check && { Check: { ...check, ...(health && { Status: health }) } }),
+      },
     });
   }
 
   async deregister(id: string): Promise<void> {
     const path = `/v1/agent/service/deregister/${encodeURIComponent(id)}`;
     const { status, body } = await this.http.request("PUT", path);
-    // Newer agents say 404 for a service that is gone already, which is what was wanted.
+    // Newer agents answer 404 if the service is already gone, which is the desired result.
     if (status !== 200 && status !== 404) throw new RefusedError(status, body);
   }
 
   async updateCheck(id: string, health: Health, output: string): Promise<void> {
     const path = `/v1/agent/check/update/${encodeURIComponent(checkId(id))}`;
-    await this.http.ok("PUT", path, { Status: health, Output: output });
+    await this.http.ok("PUT", path, { body: { Status: health, Output: output } });
   }
 
   private async get<T>(path: string): Promise<T> {
@@ -60,7 +62,7 @@ export class Consul {
   }
 }
 
-/** The name that Consul gives to a service's only check. */
+/** The ID that Consul gives a service's only check. */
 const checkId = (id: string) => `service:${id}`;
 
 interface AgentService {

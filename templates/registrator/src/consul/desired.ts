@@ -3,13 +3,13 @@ import type { Service } from "../types";
 
 export interface Desired {
   readonly services: ReadonlyMap<string, Service>;
-  /** Services that are not registered because their ID is another's. */
+  /** Services that are not registered because their ID is taken. */
   readonly conflicts: readonly { readonly service: Service; readonly sentence: string }[];
 }
 
 /**
- * One service per ID. An ID of Registrator's form beats one that a container chose for itself, and what others registered
- * with the agent (`foreign`) is never overwritten.
+ * Picks one service per ID. A default ID wins over an equal SERVICE_ID, and services that others registered with the agent
+ * (`foreign`) are never overwritten.
  */
 export function desiredOf(services: Iterable<Service>, foreign: ReadonlySet<string>): Desired {
   const byId = new Map<string, Service>();
@@ -20,11 +20,14 @@ export function desiredOf(services: Iterable<Service>, foreign: ReadonlySet<stri
     const { ID: id } = service.registration;
     const other = byId.get(id);
     if (other) {
-      conflicts.push({ service, sentence: conflict(service, `container ${other.container} has it already`) });
+      conflicts.push({
+        service,
+        sentence: conflict(service, `container ${other.container} already uses it`),
+      });
     } else if (isChosen(service) && foreign.has(id)) {
       conflicts.push({
         service,
-        sentence: conflict(service, "a service that is not Registrator's has it already"),
+        sentence: conflict(service, "a service not registered by Registrator already uses it"),
       });
     } else {
       byId.set(id, service);
@@ -37,7 +40,7 @@ function conflict({ container, registration }: Service, why: string): string {
   return `container ${container}: not registered with ID ${registration.ID}: ${why}; set another SERVICE_ID`;
 }
 
-/** What Consul is told, as a string to compare; the state of Docker's HEALTHCHECK is kept apart. */
+/** A service's registration as a comparable string, without the state of Docker's HEALTHCHECK. */
 export function fingerprint(service: Service): string {
   const { Meta, ...rest } = service.registration;
   return JSON.stringify([rest, Object.entries(Meta).sort()]);

@@ -41,7 +41,7 @@ const actualMap = fc
   .map((all) => mapOf(all, (each) => each.registration.ID));
 
 describe("plan", () => {
-  it("is empty once it is carried out, and spares what is not ours", () => {
+  it("is empty after it was carried out, and leaves foreign services alone", () => {
     fc.assert(
       fc.property(desiredMap, actualMap, (desired, actual) => {
         const todo = plan(desired, actual, "n");
@@ -61,7 +61,7 @@ describe("plan", () => {
     );
   });
 
-  it("does not write for the order of tags or meta", () => {
+  it("ignores the order of tags and meta", () => {
     const registration = { ID: "n:a:80", Name: "a", Address: "h", Port: 1 };
     const want: Service = {
       container: "a",
@@ -72,7 +72,7 @@ describe("plan", () => {
     expect(todo.register).toEqual([]);
   });
 
-  it("writes when a check was lost or is of another kind", () => {
+  it("registers again if the check is missing or of another kind", () => {
     const registration = { ID: "n:a:80", Name: "a", Address: "h", Port: 1, Tags: [], Meta: {} };
     const want: Service = { container: "a", registration: { ...registration, Check: { TCP: "h:1" } } };
     const desired = new Map([["n:a:80", want]]);
@@ -97,13 +97,13 @@ it.each([
   ["my-id", {}, false],
   ["my-id", { [originKey]: "n:web:80" }, true],
   ["my-id", { [originKey]: "m:web:80" }, false],
-])("whether %s with meta %j is ours: %s", (ID, Meta, expected) => {
+])("%s with meta %j is ours: %s", (ID, Meta, expected) => {
   expect(isOurs({ registration: { ID, Name: "x", Address: "", Port: 1, Tags: [], Meta } }, "n")).toBe(
     expected,
   );
 });
 
-it("gives an ID to one service: Registrator's form first, and never another's", () => {
+it("assigns each ID once: default IDs first, foreign IDs never", () => {
   const make = (name: string, ID: string, chosen: boolean): Service => ({
     container: name,
     registration: {
@@ -119,7 +119,7 @@ it("gives an ID to one service: Registrator's form first, and never another's", 
   const { services, conflicts } = desiredOf(all, new Set(["foreign"]));
   expect([...services.values()].map(({ container }) => container)).toEqual(["a"]);
   expect(conflicts.map(({ sentence }) => sentence)).toEqual([
-    "container thief: not registered with ID n:a:80: container a has it already; set another SERVICE_ID",
-    "container b: not registered with ID foreign: a service that is not Registrator's has it already; set another SERVICE_ID",
+    "container thief: not registered with ID n:a:80: container a already uses it; set another SERVICE_ID",
+    "container b: not registered with ID foreign: a service not registered by Registrator already uses it; set another SERVICE_ID",
   ]);
 });

@@ -2,7 +2,7 @@ import { dockerCheckName } from "../service/checks";
 import { originKey } from "../service/services";
 import type { ActualService, Check, Registration, Service } from "../types";
 
-/** What has to be written so that the agent has what runs here; empty most of the time, so that no watcher wakes. */
+/** The writes that bring the agent in line with Docker. Usually none, so no watcher of Consul wakes up. */
 export interface Plan {
   readonly register: readonly { readonly service: Service; readonly reason: string }[];
   readonly update: readonly { readonly service: Service; readonly from: string }[];
@@ -18,7 +18,7 @@ export function plan(
   const update: { service: Service; from: string }[] = [];
   for (const [id, service] of desired) {
     const found = actual.get(id);
-    const reason = found ? difference(service, found) : "Consul did not have it";
+    const reason = found ? difference(service, found) : "it was missing in Consul";
     if (reason) register.push({ service, reason });
     else if (service.health && found?.check && found.check.status !== service.health) {
       update.push({ service, from: found.check.status });
@@ -34,7 +34,7 @@ export function plan(
   return { register, update, remove };
 }
 
-/** Registered by a Registrator on this node: known by the form of the ID, or by the mark beside a SERVICE_ID. */
+/** Whether a Registrator on this node registered the service: its ID, or the mark beside its SERVICE_ID, says so. */
 export function isOurs({ registration }: ActualService, hostname: string): boolean {
   return [registration.ID, registration.Meta[originKey]].some(
     (id) => id !== undefined && hasOurForm(id, hostname),
@@ -62,7 +62,7 @@ function difference(service: Service, actual: ActualService): string | undefined
   }
   if (JSON.stringify([...want.Tags].sort()) !== JSON.stringify([...have.Tags].sort()))
     return "its tags differed";
-  // Everything a check is made of is in the meta as well (check_http, check_interval …), as Registrator has it.
+  // The meta also contains every option of the check (check_http, check_interval …), as in the original Registrator.
   if (!sameMeta(want.Meta, have.Meta)) return "its meta differed";
   if (Boolean(want.Check) !== Boolean(actual.check)) return "its check differed";
   if (want.Check && actual.check && !sameCheck(want.Check, actual.check)) return "its check differed";
@@ -79,7 +79,7 @@ function sameMeta(a: Readonly<Record<string, string>>, b: Readonly<Record<string
 function sameCheck(want: Check, have: NonNullable<ActualService["check"]>): boolean {
   const isDocker = want.Name === dockerCheckName;
   if (isDocker !== (have.name === dockerCheckName)) return false;
-  // Older agents don't say what type a check is.
+  // Older agents do not report a check's type.
   return !have.type || have.type === typeOf(want);
 }
 

@@ -1,11 +1,12 @@
+import { messageOf } from "../../../../lib/errors";
+import { RefusedError } from "../../../../lib/http";
 import { Coalescer } from "../coalescer";
 import type { Consul } from "./agent";
 import { desiredOf, fingerprint } from "./desired";
-import { messageOf, RefusedError } from "../http";
 import { isOurs, plan } from "./plan";
 import type { ActualService, Health, Service } from "../types";
 
-/** What is asked of Consul here. */
+/** The part of the agent's client that the registry uses. */
 export type Agent = Pick<Consul, "services" | "register" | "deregister" | "updateCheck">;
 
 interface Written {
@@ -14,21 +15,21 @@ interface Written {
   readonly name: string;
 }
 
-/** A refusal is final until something changes, an internal error may pass. */
+/** An internal error may pass soon; a refusal lasts until something changes. */
 const retryMs = { failed: 5_000, refused: 60_000 };
 
-/** What should be in Consul's agent, and the writing of what differs. */
+/** Keeps the services of Consul's agent in line with the wanted ones, and writes only differences. */
 export class Registry {
   private wanted: readonly Service[] = [];
   private services: ReadonlyMap<string, Service> = new Map();
   private foreign: ReadonlySet<string> = new Set();
   private readonly written = new Map<string, Written>();
   private readonly lastWrite = new Map<string, number>();
-  /** Registrations that Consul took only without their check. */
+  /** Fingerprints of services that Consul accepted only without their check. */
   private readonly uncheckable = new Set<string>();
   private readonly refused = new Map<string, { fingerprint: string; until: number }>();
-  private told = new Set<string>();
-  /** Whether it is known what the agent has; until then nothing is written, since that might be needless or wrong. */
+  private reportedConflicts = new Set<string>();
+  /** Nothing is written until the agent's services are known: the write might be redundant or wrong. */
   private state: "unknown" | "compared" | "away" = "unknown";
   private readonly writes = new Coalescer((id, reason) => this.write(id, reason), 8);
 
@@ -37,22 +38,22 @@ export class Registry {
     private readonly label: string,
     private readonly hostname: string,
     private readonly log: (line: string) => void,
-    /** Called when a write did not get through: the next comparison makes up for it. */
+    /** Called when Consul does not answer: the caller schedules a comparison, which catches up. */
     private readonly onFailure: () => void,
   ) {}
 
-  /** Writes at once what changed since the last call, and only that. */
+  /** Sets the wanted services and immediately writes what changed since the last call. */
   want(services: readonly Service[], reason: string): void {
     this.wanted = services;
     this.rebuild(reason);
   }
 
   /**
-   * Compares with what the agent has and writes what differs. Services of the containers in `unknown` are not removed: it
-   * could not be found out what they are. Resolves to whether Consul answered.
+   * Compares the wanted services with the agent's and writes the differences. Keeps the services of the containers in
+   * `unknown`, whose inspection failed. Resolves to whether Consul answered.
    */
   async compare(unknown: ReadonlySet<string>): Promise<boolean> {
-    const asked = performance.now();
+    const askedAt = performance.now();
     let actual;
     try {
       actual = await this.consul.services();
@@ -64,24 +65,24 @@ export class Registry {
     this.foreign = new Set(
       [...actual.values()].filter((each) => !isOurs(each, this.hostname)).map((each) => each.registration.ID),
     );
-    this.rebuild("another service gave up its ID");
-    await this.carryOut(actual, asked, unknown);
+    this.rebuild("its ID became available");
+    await this.carryOut(actual, askedAt, unknown);
     for (const [id, at] of this.lastWrite) {
-      if (at < asked && !this.services.has(id)) this.lastWrite.delete(id);
+      if (at < askedAt && !this.services.has(id)) this.lastWrite.delete(id);
     }
     return this.state === "compared";
   }
 
   private async carryOut(
     actual: ReadonlyMap<string, ActualService>,
-    asked: number,
+    askedAt: number,
     unknown: ReadonlySet<string>,
   ): Promise<void> {
     const todo = plan(this.services, actual, this.hostname);
     const reasons = new Map<string, string>();
-    // What was written since the agent was asked is newer than its answer.
+    // A write after the request is newer than the agent's answer.
     const set = (id: string, written: Written | undefined, reason?: string) => {
-      if ((this.lastWrite.get(id) ?? -1) >= asked) return;
+      if ((this.lastWrite.get(id) ?? -1) >= askedAt) return;
       if (written) this.written.set(id, written);
       else this.written.delete(id);
       if (reason) reasons.set(id, reason);
@@ -95,11 +96,11 @@ export class Registry {
     }
     for (const { service, from } of todo.update) {
       const written = { ...writtenAs(service), health: undefined };
-      set(service.registration.ID, written, `Consul had it ${from}`);
+      set(service.registration.ID, written, `Consul reported ${from}`);
     }
     for (const { id, name, container } of todo.remove) {
       if (unknown.has(container) || this.isRefused(id, "")) continue;
-      set(id, { fingerprint: "", health: undefined, name }, "nothing that runs on this node has it");
+      set(id, { fingerprint: "", health: undefined, name }, "no container on this node provides it");
     }
     await Promise.all([...reasons].map(([id, reason]) => this.writes.touch(id, reason)));
   }
@@ -111,8 +112,8 @@ export class Registry {
       this.foreign,
     );
     this.services = services;
-    for (const { sentence } of conflicts) if (!this.told.has(sentence)) this.log(sentence);
-    this.told = new Set(conflicts.map(({ sentence }) => sentence));
+    for (const { sentence } of conflicts) if (!this.reportedConflicts.has(sentence)) this.log(sentence);
+    this.reportedConflicts = new Set(conflicts.map(({ sentence }) => sentence));
     if (this.state !== "compared") return;
     for (const id of new Set([...before.keys(), ...services.keys()])) {
       if (!isSame(before.get(id), services.get(id))) void this.writes.touch(id, reason);
@@ -163,7 +164,7 @@ export class Registry {
       await this.consul.updateCheck(service.registration.ID, health, output);
     } catch (error) {
       if (!(error instanceof RefusedError)) throw error;
-      // The agent lost the check, perhaps with everything else.
+      // The agent lost the check, perhaps along with everything else.
       await this.consul.register(service.registration, health);
     }
   }
@@ -174,23 +175,23 @@ export class Registry {
     this.log(`deregistered ${name} (${id}): ${reason}`);
   }
 
-  /** Consul answered that it won't have it: that is about this one service only. */
+  /** Handles a refusal by Consul, which concerns only this service. */
   private refuse(id: string, service: Service | undefined, error: RefusedError): void {
     const print = service ? fingerprint(service) : "";
     const check = service?.registration.Check;
     const what = service
       ? `container ${service.container}: Consul refused ${service.registration.Name} (${id})`
       : `Consul refused to deregister ${id}`;
-    // Agents that don't run scripts say so with status 500.
+    // Agents with scripts disabled answer status 500.
     if (check && (error.status === 400 || check.Args)) {
       this.log(`${what}: "${error.message}"; registering it without its check`);
       this.uncheckable.add(print);
       this.rebuild("without the check that Consul refused");
       return;
     }
-    if (this.refused.get(id)?.fingerprint !== print) this.log(`${what}: "${error.message}"; trying again`);
-    const wait = error.status >= 500 ? retryMs.failed : retryMs.refused;
-    this.refused.set(id, { fingerprint: print, until: performance.now() + wait });
+    if (this.refused.get(id)?.fingerprint !== print) this.log(`${what}: "${error.message}"; retrying`);
+    const delayMs = error.status >= 500 ? retryMs.failed : retryMs.refused;
+    this.refused.set(id, { fingerprint: print, until: performance.now() + delayMs });
   }
 
   private isRefused(id: string, print: string): boolean {
@@ -201,7 +202,7 @@ export class Registry {
   private away(error: unknown): void {
     if (this.state !== "away") {
       const why = messageOf(error);
-      this.log(`Consul at ${this.label} does not answer (${why}); what changes is registered when it does`);
+      this.log(`Consul at ${this.label} does not answer (${why}); changes will be registered when it does`);
     }
     this.state = "away";
     this.onFailure();
@@ -210,7 +211,7 @@ export class Registry {
   private back(): void {
     if (this.state === "away") {
       this.log(`Consul at ${this.label} answers again`);
-      // It may be another one, with other rules and none of what we wrote.
+      // It may be a different agent, with other rules and without our services.
       this.uncheckable.clear();
       this.refused.clear();
     }

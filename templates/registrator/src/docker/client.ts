@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { HttpClient, type Endpoint } from "../http";
+import { HttpClient, type Endpoint } from "../../../../lib/http";
 import type { Inspect } from "../types";
 
 export interface ContainerEvent {
@@ -8,14 +8,14 @@ export interface ContainerEvent {
   readonly attributes: Readonly<Record<string, string>>;
 }
 
-/** What the list of containers says of one; cheap to get, and enough to see that something changed. */
+/** A container in Docker's list; `signature` is cheap to get and changes whenever an inspection would differ. */
 export interface Listed {
   readonly id: string;
   readonly name: string;
   readonly signature: string;
 }
 
-/** The newest API version these requests were written for; older ones down to 1.41 are tried and work alike. */
+/** The newest API version these requests support. Versions down to 1.41 are tested and behave the same. */
 const newest = "1.52";
 
 const actions = [
@@ -38,7 +38,7 @@ export class Docker {
     this.http = new HttpClient(endpoint);
   }
 
-  /** Agrees on an API version; to be called on every reconnection, since the engine may have been upgraded. */
+  /** Negotiates the API version. Call it on every reconnection: the engine may have been upgraded. */
   async connect(): Promise<string> {
     const { body } = await this.http.ok("GET", "/version");
     const answer = JSON.parse(body) as { ApiVersion?: string; MinAPIVersion?: string; Version?: string };
@@ -47,7 +47,7 @@ export class Docker {
     return `${answer.Version ?? "of an unknown version"}, API ${version}`;
   }
 
-  /** Undefined when there is no such container. */
+  /** Undefined if there is no such container. */
   async inspect(id: string): Promise<Inspect | undefined> {
     const path = `${this.base}/containers/${encodeURIComponent(id)}/json`;
     const answer = await this.http.request("GET", path);
@@ -56,7 +56,7 @@ export class Docker {
     return JSON.parse(answer.body) as Inspect;
   }
 
-  /** The containers that are not stopped. */
+  /** The running and paused containers. */
   async list(): Promise<Listed[]> {
     const { body } = await this.http.ok("GET", `${this.base}/containers/json`);
     const answer: unknown = JSON.parse(body);
@@ -64,7 +64,7 @@ export class Docker {
     return (answer as ListItem[]).map(listedOf);
   }
 
-  /** Resolves once the engine has begun to send; nothing that happens after that is missed. */
+  /** Resolves once the engine has started the stream: no later event is missed. */
   async events(listener: (event: ContainerEvent) => void): Promise<{ closed: Promise<void> }> {
     const filters = encodeURIComponent(JSON.stringify({ type: ["container"], event: actions }));
     const response = await this.http.stream(`${this.base}/events?filters=${filters}`);
@@ -72,6 +72,7 @@ export class Docker {
   }
 }
 
+/** The API version to use with an engine that offers versions from `oldest` to `offered`. */
 export function agreeOn(offered: string | undefined, oldest: string | undefined): string {
   if (!offered) return "";
   const version = compare(offered, newest) < 0 ? offered : newest;
@@ -94,7 +95,7 @@ interface ListItem {
 }
 
 function listedOf(item: ListItem): Listed {
-  // A container that others link to has further names, such as /other/alias.
+  // A linked container has additional names, such as /other/alias.
   const name = item.Names?.find((each) => !each.slice(1).includes("/"))?.slice(1) ?? "";
   const health = /\((healthy|unhealthy|health: starting)\)/.exec(item.Status ?? "")?.[1];
   const ports = (item.Ports ?? []).map((port) => JSON.stringify(port)).sort();
@@ -121,11 +122,11 @@ async function readLines(
       }
     }
   } catch {
-    // A cut stream and an ended one are the same to us: both are followed by a reconnection.
+    // A broken stream is handled like one that ended: the caller reconnects.
   }
 }
 
-/** Reads `Action` and `Actor` only: `status` and `id` are gone since API 1.52. */
+/** Reads only `Action` and `Actor`: API 1.52 removed `status` and `id`. */
 export function eventOf(line: string): ContainerEvent | undefined {
   if (line.trim() === "") return undefined;
   const event = parsed(line) as
@@ -136,7 +137,7 @@ export function eventOf(line: string): ContainerEvent | undefined {
 
 function parsed(line: string): unknown {
   try {
-    // A JSON text sequence, the other form that newer engines offer, begins each line with this separator.
+    // Newer engines can send JSON text sequences, in which this separator starts each record.
     return JSON.parse(line.replace("\u001e", ""));
   } catch {
     return undefined;

@@ -2,7 +2,7 @@ import { constants } from "node:os";
 
 const numbers: Readonly<Record<string, number>> = constants.signals;
 
-/** `SIGTERM`, `TERM`, `15` and `SIGRTMIN+3` as the number that the engine's kill event carries. */
+/** The number of a signal given as `SIGTERM`, `TERM`, `15` or `SIGRTMIN+3`; undefined if it is none of these. */
 export function signalNumber(signal: string): number | undefined {
   const text = signal.trim().toUpperCase().replace(/^SIG/, "");
   if (/^\d+$/.test(text)) return Number(text);
@@ -12,8 +12,8 @@ export function signalNumber(signal: string): number | undefined {
 }
 
 /**
- * Whether a signal means that the container is about to end. SIGHUP, SIGUSR1 or SIGQUIT (a thread dump) do not, unless the
- * image declares that signal as its STOPSIGNAL.
+ * Whether a signal is meant to end the container: SIGTERM, SIGINT, SIGKILL or its own STOPSIGNAL. SIGHUP, SIGUSR1 and
+ * SIGQUIT (a thread dump) are not.
  */
 export function endsContainer(signal: string, stopSignal = "SIGTERM"): boolean {
   const number = signalNumber(signal);
