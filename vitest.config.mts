@@ -14,8 +14,6 @@ export default defineConfig({
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           exclude: [
-            // Needs a HAProxy that Debian does not have yet.
-            ...(process.env["HAPROXY34"] === undefined ? ["test/e2e/balancer-native.test.ts"] : []),
             // Only root makes machines; script/test says so.
             ...(process.getuid?.() === 0 ? [] : ["test/e2e/cluster.test.ts"]),
           ],

@@ -3,7 +3,8 @@
  * operations or by a reload with its reasons.
  */
 export { render, toConfig, toMapFile } from "./config/render";
-export type { HttpsOptions, Part, Places, Rendered, RenderedBackend, RenderOptions } from "./config/render";
-export { applied, loaded, plan, type Actual, type Operation, type Plan } from "./reconcile/planner";
+export type { HttpsOptions, Part, Places, Rendered, RenderedBackend, RenderOptions } from "./config/types";
+export type { Actual, Operation } from "./haproxy/types";
+export { applied, loaded, plan, type Plan } from "./reconcile/planner";
 export { assignPlaces } from "./config/backend-pool";
 export { forecast, forecastStack, type Forecast, type StackForecast } from "./reconcile/forecast";

@@ -9,10 +9,10 @@ import { showAddresses } from "./consul/options";
 import { Controller, dryRun } from "./reconcile/controller";
 import { parseCommand, runCommand, type Command } from "./cli/commands";
 import { askRunning } from "./admin/client";
-import { hardFileLimit, installedMakesBackends } from "./haproxy/limits";
+import { hardFileLimit } from "./haproxy/limits";
 import { Metrics } from "./metrics";
 import { parseArguments, usage, UsageError, type Options } from "./cli/options";
-import type { RenderOptions } from "./config/render";
+import type { RenderOptions } from "./config/types";
 import { logLine } from "./reconcile/report";
 import { bracketed } from "./config/syntax";
 import { Certificates } from "./tls/watcher";
@@ -120,7 +120,7 @@ async function inspect(command: Command, options: Options): Promise<void> {
   const admin = `${bracketed(host)}:${options.adminPort}`;
   const printed = await runCommand(command, {
     routing: { reservedPorts: ownPorts(options) },
-    render: { ...renderOptions(options), native: await installedMakesBackends() },
+    render: renderOptions(options),
     catalog: () => catalogOnce(options),
     admin,
     running: (question) => askRunning(admin, question),

@@ -1,24 +1,47 @@
 /** Our own metrics in Prometheus' text format, named by its conventions. Their names are part of the image's interface. */
-import type { Operation } from "./reconcile/planner";
 import { version } from "../../../routing/version";
-import { reloadKinds, type ReloadKind } from "./reconcile/report";
-import type { InstanceState, View } from "./admin/status";
 
 const convergenceBuckets = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10];
 
-type OperationKind = Operation["kind"] | "certificate";
-
-const operationKinds: readonly OperationKind[] = [
-  "create",
-  "add",
-  "return",
-  "weight",
-  "map",
-  "unmap",
-  "leave",
+/** What a reload was needed for: the label of `switchyard_reloads_total`. */
+export const reloadKinds = [
+  "new service",
+  "service options",
+  "tcp port",
   "certificate",
-];
-const instanceStates: readonly InstanceState[] = ["up", "down", "starting", "leaving", "unknown"];
+  "settings",
+  "recovery",
+] as const;
+export type ReloadKind = (typeof reloadKinds)[number];
+
+const operationKinds = ["add", "return", "weight", "map", "unmap", "leave", "certificate"] as const;
+export type OperationKind = (typeof operationKinds)[number];
+
+const instanceStates = ["up", "down", "starting", "leaving", "unknown"];
+
+/** What the gauges show at the moment of a scrape. */
+export interface Observed {
+  readonly ready: boolean;
+  readonly failure?: string;
+  readonly pending: readonly string[];
+  /** `lastAnswer` is a date, null before Consul's first answer. */
+  readonly consul: {
+    readonly connected: boolean;
+    readonly index: number;
+    readonly lastAnswer: string | null;
+  };
+  readonly routes: readonly unknown[];
+  readonly tcp: readonly unknown[];
+  readonly services: readonly {
+    readonly instances: readonly { readonly state: string }[];
+    readonly critical: readonly unknown[];
+  }[];
+  readonly leaving: readonly unknown[];
+  readonly held: readonly unknown[];
+  readonly quarantined: readonly unknown[];
+  readonly warnings: readonly unknown[];
+  readonly certificates: readonly { readonly name: string; readonly expires: string }[];
+}
 
 interface Sample {
   /** What comes after the family's name: `_sum`. */
@@ -90,9 +113,9 @@ export class Metrics {
     });
   }
 
-  /** `view` is what is so at the moment of asking; `time` in milliseconds. */
-  text(view: View, time: number): string {
-    return [...this.counters(), ...gauges(view, time), ...ownProcess()].map(familyText).join("");
+  /** `time` is now, in milliseconds since 1970. */
+  text(observed: Observed, time: number): string {
+    return [...this.counters(), ...gauges(observed, time), ...ownProcess()].map(familyText).join("");
   }
 
   private counters(): Family[] {
@@ -140,7 +163,7 @@ export class Metrics {
   }
 }
 
-function gauges(view: View, time: number): Family[] {
+function gauges(view: Observed, time: number): Family[] {
   const gauge = (name: string, help: string, ...samples: readonly Sample[]): Family => ({
     name: `switchyard_${name}`,
     type: "gauge",

@@ -1,7 +1,7 @@
 /** Generators and readers that several tests share. */
 import fc from "fast-check";
 import type { Catalog, Instance } from "../../../routing/build";
-import type { RenderOptions } from "./config/render";
+import type { RenderOptions } from "./config/types";
 
 export const renderOptions: RenderOptions = {
   httpPort: 80,

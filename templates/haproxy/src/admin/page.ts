@@ -1,7 +1,7 @@
 /** The page at `/` of the admin port, for people: the view as HTML that needs nothing from anywhere else. Pure. */
 import { show } from "../../../../routing/grammar";
 import { html, type Html } from "./html";
-import { some } from "../reconcile/report";
+import { some } from "../../../../lib/text";
 import type { InstanceView, ServiceView, View } from "./status";
 
 /** A page of thousands of rows helps nobody; the search box narrows it. */

@@ -9,7 +9,7 @@ import { liveOf } from "./client";
 import type { Metrics } from "../metrics";
 import { renderPage } from "./page";
 import { pageCss, pageJs } from "./page-assets";
-import { some } from "../reconcile/report";
+import { some } from "../../../../lib/text";
 import { buildView, type View } from "./status";
 
 export interface AdminOptions {

@@ -9,7 +9,7 @@ import { explain, parseAsked } from "../admin/explain";
 import { explainText } from "../admin/explain-text";
 import { forecast } from "../reconcile/forecast";
 import { usage, UsageError } from "./options";
-import type { RenderOptions } from "../config/render";
+import type { RenderOptions } from "../config/types";
 import { formatSnapshot, parseSnapshot } from "../consul/snapshot";
 
 export interface Command {

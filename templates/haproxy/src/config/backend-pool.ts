@@ -1,14 +1,18 @@
 /** Which services live in spare backends, and what they are called there. Pure. */
 import type { Routing } from "../../../../routing/build";
-import type { Actual } from "../reconcile/planner";
-import type { Places } from "./render";
 import { shapeOf, spareBackends } from "./backend-profiles";
+import type { Places } from "./types";
+
+/** The backends of the running HAProxy, with as much of their servers as matters here. */
+interface Running {
+  readonly backends: ReadonlyMap<string, { readonly servers: { readonly size: number } }>;
+}
 
 /**
  * A service that the running HAProxy has no backend for gets a spare one of its shape. Services stay where they are until the
  * next reload, also those that want another shape, which takes one; a service that is gone gives its spare backend back.
  */
-export function assignPlaces(routing: Routing, actual: Actual, before: Places): Map<string, string> {
+export function assignPlaces(routing: Routing, actual: Running, before: Places): Map<string, string> {
   const places = new Map<string, string>();
   const homeless: { readonly name: string; readonly shape: string }[] = [];
   for (const { name, options } of routing.backends) {

@@ -4,15 +4,11 @@
  * service to service is looked up in maps by the backend's name. Pure.
  */
 import type { Balance, ServiceOptions } from "../../../../routing/options";
-import type { RenderOptions } from "./render";
 import { lines } from "./syntax";
+import type { OptionMap, RenderOptions } from "./types";
 
 /** The backend that a route without a target leads to. */
 export const nowhere = "none";
-
-/** What services say in their options, by backend: changed while HAProxy runs. */
-export const optionMaps = ["hosts.map", "health.map", "timeouts.map"] as const;
-export type OptionMap = (typeof optionMaps)[number];
 
 export const balanceLines: Readonly<Record<Balance, readonly string[]>> = {
   roundrobin: ["balance roundrobin"],
@@ -62,8 +58,6 @@ export function shapeSections({ dir, trusted = [] }: Pick<RenderOptions, "dir" |
   return shapes
     .map((shape) =>
       lines(`defaults ${nameOf(shape)} from http:common`, [
-        // Said again because `add backend` wants to read it here.
-        "mode http",
         ...balanceLines[shape.balance],
         ...(shape.sticky
           ? [
@@ -94,7 +88,7 @@ const spares = (count: number, name: string, shape: Shape): Spare[] =>
   Array.from({ length: count }, (_, index) => ({ name: `${name}:${index}`, shape: nameOf(shape) }));
 
 /**
- * HAProxy before 3.4 cannot make a backend while it runs; new services take over these. Enough for a burst of services of
+ * HAProxy takes no new backend while it runs; new services take over these. Enough for a burst of services of
  * the ordinary shapes; each costs a few kB.
  */
 export const spareBackends: readonly Spare[] = [

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { originOf } from "./backend-pool";
-import type { Places, Rendered } from "./render";
+import type { Places, Rendered } from "./types";
 
 export const countersFile = (dir: string): string => `${dir}/counters.stats`;
 

@@ -1,8 +1,8 @@
 /** The frontend that all HTTP traffic comes through. */
 import { frontendGuid } from "./counters";
-import type { RenderOptions } from "./render";
 import { nowhere, slotCookie } from "./backend-profiles";
 import { binds, lines } from "./syntax";
+import type { RenderOptions } from "./types";
 
 /** HAProxy's list of certificates. */
 export const certificateList = (dir: string): string => `${dir}/certificates.list`;
@@ -24,7 +24,7 @@ export function httpFrontend(options: RenderOptions): string {
     `guid ${frontendGuid("http")}`,
     ...binds(options.httpPort, options),
     ...(https === undefined ? [] : binds(https.port, options, tls(options.dir))),
-    // Here they hold for backends as well. In their own sections, HAProxy 3.4.0 would crash when it makes a backend.
+    // Here they hold for backends as well.
     "errorfiles json",
     "unique-id-format %[uuid()]",
     ...(trusted.length === 0 ? ["unique-id-header X-Request-ID"] : []),

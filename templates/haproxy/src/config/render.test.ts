@@ -6,7 +6,8 @@ import { buildRouting, routeKey, type Catalog, type Routing } from "../../../../
 import { toCommands, toPayloads } from "../haproxy/commands";
 import { dryRun } from "../reconcile/controller";
 import { loaded, plan } from "../reconcile/planner";
-import { eachMap, mapNames, render, toConfig, toMapFile, type MapName, type Rendered } from "./render";
+import { render, toConfig, toMapFile } from "./render";
+import { eachMap, mapNames, type MapName, type Rendered } from "./types";
 import { catalogs, instance, renderOptions } from "../testing";
 
 // Properties run hundreds of catalogs; a busy machine takes its time.
@@ -86,7 +87,7 @@ const mapLines: Readonly<Record<MapName, RegExp>> = {
   "timeouts.map": /^svc:[A-Za-z0-9_.:-]+ [1-9][0-9]*$/,
 };
 const commandLine =
-  /^experimental-mode on$|^((publish|add) backend|add server|enable health|set server|set weight|add map|set map|del map) [A-Za-z0-9_.:/-]+( [A-Za-z0-9_.:*/%|~[\]=&?@,+-]+)*$/;
+  /^(add server|enable health|set server|set weight|add map|set map|del map) [A-Za-z0-9_.:/-]+( [A-Za-z0-9_.:*/%|~[\]=&?@,+-]+)*$/;
 
 describe("whatever is registered", () => {
   const fixed = (rendered: Rendered) => rendered.parts.filter(({ name }) => !name.startsWith("TCP"));
@@ -120,13 +121,11 @@ describe("whatever is registered", () => {
 
   test("no runtime command is sent that was not meant", () => {
     fc.assert(
-      fc.property(catalogs, fc.boolean(), (catalog, native) => {
-        const rendered = render(buildRouting(catalog), { ...renderOptions, native });
+      fc.property(catalogs, (catalog) => {
+        const rendered = render(buildRouting(catalog), renderOptions);
         const empty = {
           ...rendered,
-          backends: rendered.backends
-            .filter(({ shape }) => !native || shape === undefined)
-            .map((backend) => ({ ...backend, servers: [] })),
+          backends: rendered.backends.map((backend) => ({ ...backend, servers: [] })),
           maps: eachMap(() => new Map()),
         };
         const commands = [plan(loaded(empty), rendered), plan(loaded(rendered), empty)].flatMap((steps) =>

@@ -13,92 +13,8 @@ import { bracketed, binds, lines } from "./syntax";
 import { httpFrontend } from "./frontend";
 import { serverAt } from "./backend-pool";
 import { defaultsSections, globalSection, statsFrontend } from "./sections";
-import { balanceLines, nowhere, optionMaps, shapeOf, spareBackends } from "./backend-profiles";
-
-export interface RenderOptions {
-  readonly httpPort: number;
-  /** Without it there is no statistics page. */
-  readonly statsPort?: number;
-  readonly threads: number;
-  /** Where the maps, error pages and server states are. */
-  readonly dir: string;
-  /** Where HAProxy's sockets are. */
-  readonly runDir: string;
-  /** Whether to listen on IPv6 as well. */
-  readonly ipv6: boolean;
-  /** Without it there is no TLS. */
-  readonly https?: HttpsOptions;
-  /** The peers, as addresses or networks, whose X-Forwarded-* and X-Request-ID are believed. */
-  readonly trusted?: readonly string[];
-  /** Whether HAProxy makes backends while it runs (3.4 and later do), so that there need be no spare ones. */
-  readonly native?: boolean;
-}
-
-export interface HttpsOptions {
-  readonly port: number;
-  /** Whether HTTP only leads to HTTPS. */
-  readonly redirect: boolean;
-}
-
-/** A part of the configuration that only a reload can change. */
-export interface Part {
-  readonly name: string;
-  readonly text: string;
-}
-
-export interface RenderedServer {
-  readonly name: string;
-  readonly address: string;
-  readonly port: number;
-  readonly weight: number;
-  /** Everything after the name but the weight, as both `server` and `add server` take it. */
-  readonly definition: string;
-}
-
-export interface RenderedBackend {
-  readonly name: string;
-  /** Undefined for a spare backend that no service has taken. */
-  readonly service: string | undefined;
-  /** What its health is judged by. */
-  readonly options: ServiceOptions | undefined;
-  /** The section without its servers. */
-  readonly head: string;
-  /** The `defaults` section that is all of the head, if it is. */
-  readonly shape: string | undefined;
-  readonly servers: readonly RenderedServer[];
-}
-
-export const mapNames = ["routes.map", "splits.map", ...optionMaps] as const;
-export type MapName = (typeof mapNames)[number];
-export type Maps = Readonly<Record<MapName, ReadonlyMap<string, string>>>;
-
-export const eachMap = (make: (name: MapName) => ReadonlyMap<string, string>): Maps => ({
-  "routes.map": make("routes.map"),
-  "splits.map": make("splits.map"),
-  "hosts.map": make("hosts.map"),
-  "health.map": make("health.map"),
-  "timeouts.map": make("timeouts.map"),
-});
-
-export interface Rendered {
-  readonly settings: Settings;
-  /**
-   * How often health is checked, as `server` and `add server` take it. Not part of a server's definition: those that are
-   * there keep the pace that they came with until the next reload.
-   */
-  readonly pace: string;
-  readonly parts: readonly Part[];
-  readonly backends: readonly RenderedBackend[];
-  readonly maps: Maps;
-  /** Whether HAProxy makes backends while it runs. */
-  readonly native: boolean;
-}
-
-/**
- * Which backend a service has that came while HAProxy was running and could not make one: it takes over one of the spare
- * ones. By the name of the backend that it would have otherwise.
- */
-export type Places = ReadonlyMap<string, string>;
+import { balanceLines, nowhere, shapeOf, spareBackends } from "./backend-profiles";
+import type { Part, Places, Rendered, RenderedBackend, RenderOptions } from "./types";
 
 /** A backend that is nothing but its shape. */
 export const shapedHead = (name: string, shape: string): string =>
@@ -135,11 +51,9 @@ function fixedParts(settings: Settings, options: RenderOptions): readonly Part[]
 export function render(routing: Routing, options: RenderOptions, places: Places = new Map()): Rendered {
   const at = (backend: string) => places.get(backend) ?? backend;
   const taken = new Set(places.values());
-  const { native = false } = options;
   return {
     settings: routing.settings,
     pace: paceOf(routing.backends.reduce((sum, { servers }) => sum + servers.length, 0)),
-    native,
     parts: [
       ...fixedParts(routing.settings, options),
       ...routing.tcp.map(({ port, backend, service }) => ({
@@ -153,7 +67,7 @@ export function render(routing: Routing, options: RenderOptions, places: Places 
     ],
     backends: [
       ...routing.backends.map((backend) => rendered(backend, at(backend.name))),
-      ...(native ? [] : spares.filter(({ name }) => !taken.has(name))),
+      ...spares.filter(({ name }) => !taken.has(name)),
     ],
     maps: {
       "routes.map": routesMap(routing, at),

@@ -1,10 +1,10 @@
 /** The sections of the configuration that do not depend on services. */
 import { STATUS_CODES } from "node:http";
 import type { Settings } from "../../../../routing/settings";
-import type { RenderOptions } from "./render";
 import { countersFile } from "./counters";
 import { shapeSections } from "./backend-profiles";
 import { binds, lines } from "./syntax";
+import type { RenderOptions } from "./types";
 
 /**
  * Connections of before a reload, such as websockets, may go on for so long and for so many reloads. A worker that only has

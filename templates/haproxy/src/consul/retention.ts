@@ -2,7 +2,7 @@
 import type { Catalog, Instance } from "../../../../routing/build";
 import { hold, instanceKey, place, type Held, type Lost } from "./retention-policy";
 import { listens } from "../health/tcp-probe";
-import { some } from "../reconcile/report";
+import { some } from "../../../../lib/text";
 
 export interface HolderOptions {
   /** Milliseconds. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { complaints, parseMap, parseServersState, serverStateFile, toCommands, toPayloads } from "./commands";
-import type { Operation } from "../reconcile/planner";
+import type { Operation } from "./types";
 
 const newServer: Operation = {
   kind: "add",
@@ -31,12 +31,6 @@ test("one that is known to answer is up as soon as it is there", () => {
   expect(toCommands(newServer, "/d", answering).slice(1)).toEqual(up);
   const back: Operation = { kind: "return", backend: "svc:a", server: "10.0.0.1:1", weight: 7 };
   expect(toCommands(back, "/d", answering)).toEqual(["set weight svc:a/10.0.0.1:1 7", ...up]);
-});
-
-test("a new backend is one command line, since experimental mode ends with its connection", () => {
-  expect(toCommands({ kind: "create", backend: "svc:a", shape: "http:uri" }, "/d")).toEqual([
-    "experimental-mode on;add backend svc:a from http:uri guid svc:a;publish backend svc:a",
-  ]);
 });
 
 test("commands go in lines that HAProxy can take, in order", () => {

@@ -1,7 +1,7 @@
 /** Operations as HAProxy's runtime commands, and its answers read. Pure. */
-import { backendGuid, serverGuid } from "../config/counters";
-import type { Operation } from "../reconcile/planner";
-import type { RenderedBackend } from "../config/render";
+import { serverGuid } from "../config/counters";
+import type { RenderedBackend } from "../config/types";
+import type { Operation } from "./types";
 
 /** One command line must fit HAProxy's buffer of 16 KiB. */
 const maxPayload = 12 * 1024;
@@ -30,13 +30,6 @@ export function toCommands(
   answering: ReadonlySet<string> = new Set(),
 ): string[] {
   switch (operation.kind) {
-    case "create": {
-      const { backend, shape } = operation;
-      // One command line, because the first only holds for its own connection.
-      return [
-        `experimental-mode on;add backend ${backend} from ${shape} guid ${backendGuid(backend)};publish backend ${backend}`,
-      ];
-    }
     case "add": {
       const server = `${operation.backend}/${operation.server}`;
       const { definition, pace, weight } = operation;
@@ -119,10 +112,6 @@ export function parseServersState(answer: string): ServerState[] {
     return [check === undefined ? found : { ...found, check }];
   });
 }
-
-/** The answer to `show backend`: a name a line. */
-export const parseBackends = (answer: string): Set<string> =>
-  new Set(answer.split("\n").filter((line) => line !== "" && !line.startsWith("#")));
 
 /** The answer to `show map`: one "address key value" a line. */
 export function parseMap(answer: string): Map<string, string> {

@@ -2,7 +2,6 @@
 import {
   complaints,
   healthUp,
-  parseBackends,
   parseMap,
   parseServersState,
   toCommands,
@@ -10,10 +9,9 @@ import {
   type ServerState,
 } from "./commands";
 import { certificateCommands } from "./certificate-commands";
-import type { CertificateChange } from "../tls/watcher";
-import type { Actual, ActualServer, Operation } from "../reconcile/planner";
-import { mapNames, type MapName } from "../config/render";
+import { mapNames, type MapName } from "../config/types";
 import { ask, Session } from "./socket";
+import type { Actual, ActualServer, CertificateChange, Operation } from "./types";
 
 export class Runtime {
   private readonly session: Session;
@@ -70,31 +68,12 @@ export class Runtime {
     return /Server deleted|No such server|No such backend/i.test(answer);
   }
 
-  /** Whether HAProxy makes backends while it runs; one that does not knows no such command. */
-  async makesBackends(): Promise<boolean> {
-    return /Require backend name/i.test(await this.session.ask("experimental-mode on;add backend"));
-  }
-
-  /**
-   * Whether the backend, which has no servers any more, is gone. HAProxy refuses while a request is in it; then it is
-   * as it was, since its service may come back.
-   */
-  async removeBackend(backend: string): Promise<boolean> {
-    const answer = await this.session.ask(
-      `experimental-mode on;unpublish backend ${backend};del backend ${backend}`,
-    );
-    if (/Backend deleted|No such backend/i.test(answer)) return true;
-    await this.session.ask(`publish backend ${backend}`);
-    return false;
-  }
-
   /**
    * `known`, with servers and maps as the worker really has them. What is in sections cannot be asked for; it is what
    * they were given.
    */
   async actual(known: Actual): Promise<Actual> {
     const states = await this.states();
-    const there = parseBackends(await ask(this.socket, "show backend"));
     const maps: Partial<Record<MapName, Map<string, string>>> = {};
     for (const name of mapNames) maps[name] = await this.map(name);
     const servers = new Map<string, Map<string, ActualServer>>();
@@ -106,9 +85,10 @@ export class Runtime {
     return {
       parts: known.parts,
       backends: new Map(
-        [...known.backends]
-          .filter(([name]) => there.has(name))
-          .map(([name, { head }]) => [name, { head, servers: servers.get(name) ?? new Map() }]),
+        [...known.backends].map(([name, { head }]) => [
+          name,
+          { head, servers: servers.get(name) ?? new Map() },
+        ]),
       ),
       maps: { ...known.maps, ...maps },
     };

@@ -6,7 +6,7 @@
 import { createConnection } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ServiceOptions } from "../../../../routing/options";
-import type { Rendered } from "../config/render";
+import type { Rendered } from "../config/types";
 import { listens } from "./tcp-probe";
 import { checkAgent, healthyStatus } from "../config/backend-profiles";
 

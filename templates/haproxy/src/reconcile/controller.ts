@@ -8,7 +8,8 @@ import {
 } from "../../../../routing/build";
 import { settingsValues } from "../../../../routing/settings";
 import type { Applier, Done } from "./reconciler";
-import { toConfig, toMapFile, render, type RenderOptions } from "../config/render";
+import { toConfig, toMapFile, render } from "../config/render";
+import type { RenderOptions } from "../config/types";
 import type { Held } from "../consul/retention-policy";
 import { Holder } from "../consul/retention";
 import type { Metrics } from "../metrics";

@@ -1,8 +1,6 @@
 import { expect, test } from "vitest";
 import { emptyStack, type PlannedStack, type StackService } from "../../../../routing/planned";
-import { buildRouting, type Instance } from "../../../../routing/build";
-import { forecast, forecastStack } from "./forecast";
-import { instance, renderOptions } from "../testing";
+import { forecastStack } from "./forecast";
 
 const service = (name: string, more: Partial<StackService> = {}): StackService => ({
   name,
@@ -84,14 +82,4 @@ test.each<[string, PlannedStack, PlannedStack, string, string]>([
   ],
 ])("%s", (_, before, after, kind, sentence) => {
   expect(forecastStack(before, after)).toMatchObject({ kind, sentence });
-});
-
-test("a HAProxy that makes backends while it runs takes a new service of any shape without a reload", () => {
-  const routing = (...instances: Instance[]) => buildRouting({ instances, kv: {} });
-  const before = routing(instance("a", 1));
-  const after = routing(instance("a", 1), instance("b", 2), instance("c", 3, { meta: { sticky: "true" } }));
-  expect(forecast(before, after, renderOptions).plan.kind).toBe("reload");
-  const { plan, sentence } = forecast(before, after, { ...renderOptions, native: true });
-  expect(plan.kind).toBe("operations");
-  expect(sentence).toContain("c is new");
 });

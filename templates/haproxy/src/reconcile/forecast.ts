@@ -3,9 +3,12 @@ import { plannedRouting, type PlannedStack } from "../../../../routing/planned";
 import type { Routing } from "../../../../routing/build";
 import { replacedServices } from "../../../../routing/stack-diff";
 import { assignPlaces } from "../config/backend-pool";
-import { loaded, plan, type Operation, type Plan } from "./planner";
-import { render, type Rendered, type RenderOptions } from "../config/render";
-import { describe, isOption, some, targetOf } from "./report";
+import { render } from "../config/render";
+import type { Rendered, RenderOptions } from "../config/types";
+import type { Operation } from "../haproxy/types";
+import { some } from "../../../../lib/text";
+import { loaded, plan, type Plan } from "./planner";
+import { describe, isOption, targetOf } from "./report";
 
 export interface Forecast {
   readonly plan: Plan;
@@ -70,11 +73,7 @@ export function forecastStack(
   };
 }
 
-/**
- * As the load balancer's container has them; what does not differ before and after does not matter. Where this runs there
- * is no HAProxy to ask, so it is taken to be Debian's 3.0, which makes no backends while it runs: a later one needs fewer
- * reloads than are foretold.
- */
+/** As in the load balancer's container; only what differs before and after matters. */
 const optionsOf = ({ ports }: PlannedStack): RenderOptions => ({
   httpPort: ports["httpPort"] ?? 80,
   statsPort: ports["statsPort"] ?? 1936,
@@ -87,7 +86,7 @@ const optionsOf = ({ ports }: PlannedStack): RenderOptions => ({
 function foresee(before: Routing, after: Routing, options: RenderOptions) {
   const running = render(before, options);
   const actual = loaded(running);
-  const places = options.native === true ? new Map<string, string>() : assignPlaces(after, actual, new Map());
+  const places = assignPlaces(after, actual, new Map());
   const desired = render(after, options, places);
   return { steps: plan(actual, desired), services: servicesOf(running, desired) };
 }
@@ -120,7 +119,6 @@ function tally(operations: readonly Operation[], services: ReadonlyMap<string, s
   const counts = new Map<string, number>();
   const routes: string[] = [];
   for (const operation of operations) {
-    if (operation.kind === "create") continue;
     if ("map" in operation) {
       if (operation.map === "routes.map") routes.push(routeSentence(operation));
       else if (isOption(operation)) routes.push(describe([operation], services));

@@ -2,8 +2,10 @@ import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { buildRouting, type Catalog, type Instance, type Routing } from "../../../../routing/build";
 import { assignPlaces, originOf } from "../config/backend-pool";
-import { applied, isSame, loaded, plan, postponed, tcpFrontends, type Actual } from "./planner";
-import { render, type Rendered } from "../config/render";
+import { applied, isSame, loaded, plan, postponed, tcpFrontends } from "./planner";
+import { render } from "../config/render";
+import type { Rendered } from "../config/types";
+import type { Actual } from "../haproxy/types";
 import { spareBackends } from "../config/backend-profiles";
 import { catalogs, instance, renderOptions } from "../testing";
 
@@ -189,48 +191,6 @@ describe("spare backends", () => {
   });
 });
 
-describe("a HAProxy that makes backends while it runs", () => {
-  const native = (...instances: Instance[]) =>
-    render(routing(...instances), { ...renderOptions, native: true });
-  const meta = { balance: "leastconn", sticky: "true", health_path: "/h", timeout_server: "5" };
-
-  test("has no spare ones", () => {
-    expect(native(instance("a", 1)).backends.map(({ name }) => name)).toEqual(["svc:a"]);
-  });
-
-  test("takes a new service of any shape without a reload", () => {
-    const steps = plan(loaded(native()), native(instance("a", 1, { meta })));
-    expect(steps).toMatchObject({
-      kind: "operations",
-      operations: [
-        { kind: "create", backend: "svc:a", shape: "http:leastconn:sticky:health" },
-        { map: "health.map" },
-        { map: "timeouts.map" },
-        { kind: "add", backend: "svc:a" },
-        { map: "routes.map" },
-      ],
-    });
-    if (steps.kind !== "operations") return;
-    expect(plan(applied(loaded(native()), steps.operations), native(instance("a", 1, { meta })))).toEqual({
-      kind: "nothing",
-    });
-  });
-
-  test("needs a reload for a TCP port and for other options all the same, and new services do not wait for it", () => {
-    const before = native(instance("b", 2));
-    const to = native(
-      instance("a", 1, { meta }),
-      instance("b", 2, { meta }),
-      instance("d", 3, { tags: ["tcp"], meta: { tcp_port: "25" } }),
-    );
-    const steps = plan(loaded(before), to);
-    expect(steps.kind).toBe("reload");
-    if (steps.kind === "reload") expect(steps.reasons.join()).toMatch(/TCP port 25.*service b has other/);
-    const meanwhile = plan(loaded(before), postponed(loaded(before), to, before));
-    expect(meanwhile).toMatchObject({ operations: [{ kind: "create", backend: "svc:a" }, {}, {}, {}, {}] });
-  });
-});
-
 /** What requests can notice: routes, and the servers that take them. */
 function visible(state: Actual) {
   const servers = [...state.backends].flatMap(([backend, { servers }]) =>
@@ -347,34 +307,30 @@ describe("while a reload has to wait", () => {
   });
 });
 
-test.each([false, true])(
-  "after any sequence of changes the running state is the desired one, native: %s",
-  (native) => {
-    const to = (given: Routing, places: ReadonlyMap<string, string> = new Map()) =>
-      render(given, { ...renderOptions, native }, places);
-    fc.assert(
-      fc.property(fc.array(catalogs, { minLength: 2, maxLength: 6 }), (sequence: Catalog[]) => {
-        let before = to(buildRouting(sequence[0] ?? { instances: [], kv: {} }));
-        let actual = loaded(before);
-        let places = new Map<string, string>();
-        for (const catalog of sequence) {
-          const wanted = buildRouting(catalog);
-          if (!native) places = assignPlaces(wanted, actual, places);
-          let target = to(wanted, places);
-          const steps = plan(actual, target);
-          if (steps.kind === "operations") actual = applied(actual, steps.operations);
-          else if (steps.kind === "reload") {
-            expect(plan(actual, postponed(actual, target, before)).kind).not.toBe("reload");
-            places = new Map();
-            target = to(wanted);
-            actual = loaded(target);
-          }
-          before = target;
-          expect(visible(actual)).toEqual(visible(loaded(target)));
-          expect(plan(actual, target)).toEqual({ kind: "nothing" });
+test("after any sequence of changes the running state is the desired one", () => {
+  const to = desired;
+  fc.assert(
+    fc.property(fc.array(catalogs, { minLength: 2, maxLength: 6 }), (sequence: Catalog[]) => {
+      let before = to(buildRouting(sequence[0] ?? { instances: [], kv: {} }));
+      let actual = loaded(before);
+      let places = new Map<string, string>();
+      for (const catalog of sequence) {
+        const wanted = buildRouting(catalog);
+        places = assignPlaces(wanted, actual, places);
+        let target = to(wanted, places);
+        const steps = plan(actual, target);
+        if (steps.kind === "operations") actual = applied(actual, steps.operations);
+        else if (steps.kind === "reload") {
+          expect(plan(actual, postponed(actual, target, before)).kind).not.toBe("reload");
+          places = new Map();
+          target = to(wanted);
+          actual = loaded(target);
         }
-      }),
-      { numRuns: 300 },
-    );
-  },
-);
+        before = target;
+        expect(visible(actual)).toEqual(visible(loaded(target)));
+        expect(plan(actual, target)).toEqual({ kind: "nothing" });
+      }
+    }),
+    { numRuns: 300 },
+  );
+});

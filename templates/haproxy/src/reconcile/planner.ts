@@ -1,61 +1,21 @@
 /**
  * From what the running HAProxy has to what it should have: operations that it takes while running, or, where none
  * exists, a reload with its reasons. A backend that has lost its service stays, empty and without a route, until the next
- * reload, so that a service that comes back needs none; where HAProxy makes backends while it runs, it is removed. The
+ * reload, so that a service that comes back needs none. The
  * port of a TCP service that is gone stays as well, unless another service wants it.
  */
+import { nowhere, spareBackends } from "../config/backend-profiles";
 import {
   eachMap,
   mapNames,
-  shapedHead,
+  optionMaps,
   type MapName,
   type Maps,
   type Part,
   type Rendered,
   type RenderedBackend,
-} from "../config/render";
-import { nowhere, optionMaps, spareBackends } from "../config/backend-profiles";
-
-export interface ActualServer {
-  readonly weight: number;
-  /** It takes no more requests and goes when its last connection has. */
-  readonly leaving: boolean;
-  /** Undefined for one that somebody else has added. */
-  readonly definition: string | undefined;
-}
-
-export interface ActualBackend {
-  readonly head: string;
-  readonly servers: ReadonlyMap<string, ActualServer>;
-}
-
-export interface Actual {
-  readonly parts: readonly Part[];
-  readonly backends: ReadonlyMap<string, ActualBackend>;
-  readonly maps: Maps;
-}
-
-export type Operation =
-  | { readonly kind: "create"; readonly backend: string; readonly shape: string }
-  | {
-      readonly kind: "add";
-      readonly backend: string;
-      readonly server: string;
-      readonly weight: number;
-      readonly definition: string;
-      readonly pace: string;
-    }
-  | { readonly kind: "return"; readonly backend: string; readonly server: string; readonly weight: number }
-  | { readonly kind: "weight"; readonly backend: string; readonly server: string; readonly weight: number }
-  | {
-      readonly kind: "map";
-      readonly change: "add" | "set";
-      readonly map: MapName;
-      readonly key: string;
-      readonly value: string;
-    }
-  | { readonly kind: "unmap"; readonly map: MapName; readonly key: string }
-  | { readonly kind: "leave"; readonly backend: string; readonly server: string };
+} from "../config/types";
+import type { Actual, ActualBackend, ActualServer, Operation } from "../haproxy/types";
 
 export type Plan =
   | { readonly kind: "nothing" }
@@ -65,10 +25,9 @@ export type Plan =
 export function plan(actual: Actual, desired: Rendered): Plan {
   const reasons = reloadReasons(actual, desired);
   if (reasons.length > 0) return { kind: "reload", reasons };
-  // Backends and what is looked up about them before their servers, servers before the routes that lead to them, and
+  // What is looked up about backends before their servers, servers before the routes that lead to them, and
   // routes away before the servers they led to.
   const operations = [
-    ...creations(actual, desired),
     ...optionMaps.flatMap((map) => mapAdditions(map, actual, desired)),
     ...arrivals(actual, desired),
     ...mapAdditions("splits.map", actual, desired),
@@ -107,7 +66,7 @@ function reloadReasons(actual: Actual, desired: Rendered): string[] {
       .filter((part) => !after.has(part.name) && tcpFrontend(part) === undefined)
       .map(({ name }) => `${name} is gone`),
     ...desired.backends.flatMap((backend) => {
-      const reason = reasonFor(backend, actual.backends.get(backend.name), desired.native);
+      const reason = reasonFor(backend, actual.backends.get(backend.name));
       return reason === undefined ? [] : [reason];
     }),
   ];
@@ -116,10 +75,8 @@ function reloadReasons(actual: Actual, desired: Rendered): string[] {
 function reasonFor(
   { service, head, shape, servers }: RenderedBackend,
   old: ActualBackend | undefined,
-  native: boolean,
 ): string | undefined {
   if (old === undefined) {
-    if (native && shape !== undefined) return undefined;
     if (service === undefined) return "the pool of spare backends is new";
     const spare = spareBackends.some((each) => each.shape === shape);
     return `service ${service} is new and ${spare ? "all spare backends are taken" : "has options of its own"}`;
@@ -143,14 +100,6 @@ function difference(old: string, text: string, separator = "\n"): string {
 }
 
 // These go through all that there is for each change, so they make nothing for what has not changed.
-
-function creations(actual: Actual, desired: Rendered): Operation[] {
-  const operations: Operation[] = [];
-  for (const { name: backend, shape } of desired.backends)
-    if (shape !== undefined && !actual.backends.has(backend))
-      operations.push({ kind: "create", backend, shape });
-  return operations;
-}
 
 function arrivals(actual: Actual, desired: Rendered): Operation[] {
   const operations: Operation[] = [];
@@ -205,15 +154,7 @@ function mapRemovals(map: MapName, actual: Actual, desired: Rendered): Operation
  * other options keep the old ones, and a route that is to lead to a new service leads to where it did, as `before` has it.
  */
 export function postponed(actual: Actual, desired: Rendered, before: Rendered): Rendered {
-  const makable = new Set(
-    desired.native ? desired.backends.flatMap(({ name, shape }) => (shape === undefined ? [] : [name])) : [],
-  );
-  const routes = postponedRoutes(
-    actual,
-    desired,
-    before,
-    (name) => actual.backends.has(name) || makable.has(name),
-  );
+  const routes = postponedRoutes(actual, desired, before, (name) => actual.backends.has(name));
   const staying = new Set(
     [...routes["routes.map"].values(), ...routes["splits.map"].values()].map(backendOf),
   );
@@ -222,7 +163,6 @@ export function postponed(actual: Actual, desired: Rendered, before: Rendered): 
     const old = actual.backends.get(backend.name);
     if (old !== undefined)
       possible.set(backend.name, { ...backend, head: old.head, servers: asTheyAre(backend.servers, old) });
-    else if (makable.has(backend.name)) possible.set(backend.name, backend);
   }
   // Services that are gone, and have routes all the same.
   for (const backend of before.backends)
@@ -240,7 +180,6 @@ export function postponed(actual: Actual, desired: Rendered, before: Rendered): 
   return {
     settings: desired.settings,
     pace: desired.pace,
-    native: desired.native,
     // A frontend whose backend is gone could not be loaded again, should HAProxy end.
     parts: actual.parts.filter((part) => {
       const frontend = tcpFrontend(part);
@@ -253,7 +192,7 @@ export function postponed(actual: Actual, desired: Rendered, before: Rendered): 
 
 const serviceOf = ({ backends }: Rendered) => new Map(backends.map(({ name, service }) => [name, service]));
 
-/** `has` tells whether HAProxy has a backend, or can. */
+/** `has` tells whether HAProxy has a backend. */
 function postponedRoutes(
   actual: Actual,
   desired: Rendered,
@@ -340,11 +279,6 @@ export function applied(actual: Actual, operations: readonly Operation[]): Actua
   for (const operation of operations) {
     if (operation.kind === "map") changed(operation.map).set(operation.key, operation.value);
     else if (operation.kind === "unmap") changed(operation.map).delete(operation.key);
-    else if (operation.kind === "create")
-      backends.set(operation.backend, {
-        head: shapedHead(operation.backend, operation.shape),
-        servers: new Map(),
-      });
     else {
       const backend = backends.get(operation.backend);
       if (backend === undefined) continue;

@@ -7,24 +7,17 @@ import { Haproxy } from "../haproxy/process";
 import type { Metrics } from "../metrics";
 import type { Routing } from "../../../../routing/build";
 import { ReloadPace } from "./reload-limiter";
-import {
-  applied,
-  isSame,
-  loaded,
-  plan,
-  postponed,
-  tcpFrontends,
-  type Actual,
-  type Operation,
-} from "./planner";
+import { applied, isSame, loaded, plan, postponed, tcpFrontends } from "./planner";
 import { assignPlaces, originOf } from "../config/backend-pool";
 import { Reaper, withoutLeft } from "./server-reaper";
-import { render, type Places, type Rendered, type RenderOptions } from "../config/render";
-import { describe, reloadKind, servicesOf, some } from "./report";
+import { render } from "../config/render";
+import type { Places, Rendered, RenderOptions } from "../config/types";
+import { describe, reloadKind, servicesOf } from "./report";
 import { Runtime } from "../haproxy/runtime-api";
 import { StateFiles } from "./state-files";
 import { Mutex } from "../../../../lib/mutex";
-import type { CertificateChange } from "../tls/watcher";
+import { some } from "../../../../lib/text";
+import type { Actual, CertificateChange, Operation } from "../haproxy/types";
 
 const isArrival = (operation: Operation): operation is Extract<Operation, { kind: "add" | "return" }> =>
   operation.kind === "add" || operation.kind === "return";
@@ -69,8 +62,6 @@ export class Applier {
   private actual: Actual | undefined;
   private lastGood: Rendered | undefined;
   private places: Places = new Map();
-  /** Whether HAProxy makes backends while it runs, found by asking it. */
-  private native = false;
   /** Servers that have been seen to answer, by the names that backends have in the routing. */
   readonly proven = new Set<string>();
   private readonly haproxy: Haproxy;
@@ -227,7 +218,6 @@ export class Applier {
     await this.haproxy.start().catch((error: unknown) => {
       throw servicesNamed(routing, error) ?? error;
     });
-    this.native = await this.runtime.makesBackends();
     this.lastGood = desired;
     this.https = this.options.https() !== undefined;
     this.actual = loaded(desired);
@@ -236,7 +226,7 @@ export class Applier {
   }
 
   private async change(actual: Actual, routing: Routing): Promise<Applied> {
-    const places = this.native ? new Map<string, string>() : assignPlaces(routing, actual, this.places);
+    const places = assignPlaces(routing, actual, this.places);
     let desired = this.render(routing, places);
     let steps = plan(actual, desired);
     const pending = [...this.reasons, ...(steps.kind === "reload" ? steps.reasons : [])];
@@ -304,8 +294,7 @@ export class Applier {
 
   private render(routing: Routing, places?: Places): Rendered {
     const https = this.options.https();
-    const options = { ...this.options.render, native: this.native };
-    return render(routing, { ...options, ...(https === undefined ? {} : { https }) }, places);
+    return render(routing, { ...this.options.render, ...(https === undefined ? {} : { https }) }, places);
   }
 
   /**
@@ -367,12 +356,7 @@ export class Applier {
 
   private async reapOnce(): Promise<number> {
     if (this.actual === undefined) return 0;
-    const wanted = new Set([
-      ...(this.lastGood?.backends ?? []).map(({ name }) => name),
-      ...tcpFrontends(this.actual.parts).map(({ backend }) => backend),
-    ]);
-    const isWanted = (backend: string) => !this.native || wanted.has(backend);
-    const { actual, left } = await withoutLeft(this.actual, this.runtime, isWanted);
+    const { actual, left } = await withoutLeft(this.actual, this.runtime);
     this.actual = actual;
     return left;
   }

@@ -2,18 +2,11 @@
 import { escapeInvisible } from "../../../../routing/grammar";
 import type { Problem } from "../../../../routing/build";
 import { originOf } from "../config/backend-pool";
-import type { Operation } from "./planner";
-import type { Rendered } from "../config/render";
-import { nowhere, optionMaps, type OptionMap } from "../config/backend-profiles";
-
-const shown = 6;
-
-/** At most a few of them, so that a line stays a line. */
-export function some(items: readonly string[]): string {
-  return items.length <= shown
-    ? items.join(", ")
-    : `${items.slice(0, shown).join(", ")} and ${items.length - shown} more`;
-}
+import { some } from "../../../../lib/text";
+import { nowhere } from "../config/backend-profiles";
+import { optionMaps, type OptionMap, type Rendered } from "../config/types";
+import type { Operation } from "../haproxy/types";
+import type { ReloadKind } from "../metrics";
 
 /** One line, whatever is in it, that does nothing to the terminal it is read in. */
 export const logLine = (message: string): string =>
@@ -72,7 +65,6 @@ function sentence(operation: Operation, services: ReadonlyMap<string, string>): 
   if (operation.kind === "map") return `route ${operation.key} -> ${targetOf(operation.value)}`;
   if (operation.kind === "unmap") return `route ${operation.key} gone`;
   const service = named(operation.backend);
-  if (operation.kind === "create") return `${service} is new`;
   const { server } = originOf(operation);
   switch (operation.kind) {
     case "add":
@@ -126,16 +118,6 @@ export class ProblemLog {
     }
   }
 }
-
-export const reloadKinds = [
-  "new service",
-  "service options",
-  "tcp port",
-  "certificate",
-  "settings",
-  "recovery",
-] as const;
-export type ReloadKind = (typeof reloadKinds)[number];
 
 /** Reasons differ in their details; a metric's label must not. A reload counts once, for the first of its reasons. */
 export function reloadKind([reason = ""]: readonly string[]): ReloadKind {

@@ -1,10 +1,7 @@
-/**
- * Deletes leaving servers, and backends that are not wanted any more, as soon as HAProxy lets them go, which is when their
- * last connection has ended.
- */
+/** Deletes leaving servers as soon as HAProxy allows it, which is when their last connection has ended. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Actual } from "./planner";
 import type { Runtime } from "../haproxy/runtime-api";
+import type { Actual } from "../haproxy/types";
 
 const firstReap = 100;
 const longestReap = 5_000;
@@ -31,27 +28,22 @@ export class Reaper {
   }
 }
 
-/** What the worker has after that, and how many servers and backends are still in use. */
+/** What the worker has after one attempt, and how many servers are still in use. */
 export async function withoutLeft(
   actual: Actual,
-  runtime: Pick<Runtime, "remove" | "removeBackend">,
-  isWanted: (backend: string) => boolean,
+  runtime: Pick<Runtime, "remove">,
 ): Promise<{ readonly actual: Actual; readonly left: number }> {
   let left = 0;
   const backends = new Map(actual.backends);
   for (const [name, backend] of backends) {
     const leaving = [...backend.servers].filter(([, server]) => server.leaving);
-    if (leaving.length > 0) {
-      const servers = new Map(backend.servers);
-      for (const [server] of leaving) {
-        if (await runtime.remove(name, server)) servers.delete(server);
-        else left++;
-      }
-      backends.set(name, { head: backend.head, servers });
+    if (leaving.length === 0) continue;
+    const servers = new Map(backend.servers);
+    for (const [server] of leaving) {
+      if (await runtime.remove(name, server)) servers.delete(server);
+      else left++;
     }
-    if (isWanted(name) || backends.get(name)?.servers.size !== 0) continue;
-    if (await runtime.removeBackend(name)) backends.delete(name);
-    else left++;
+    backends.set(name, { head: backend.head, servers });
   }
   return { actual: { ...actual, backends }, left };
 }

@@ -5,7 +5,8 @@ import { serverStateFile } from "../haproxy/commands";
 import { countersFile } from "../config/counters";
 import { readIfThere, writeWhole } from "../../../../lib/files";
 import { checkServices, ServicesRefused } from "./quarantine";
-import { mapNames, toConfig, toMapFile, type Rendered } from "../config/render";
+import { toConfig, toMapFile } from "../config/render";
+import { mapNames, type Rendered } from "../config/types";
 import { errorPage, errorPageName, errorPages } from "../config/sections";
 
 export class StateFiles {

@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
-import { Certificates, type CertificateChange, type TlsOptions } from "./watcher";
+import type { CertificateChange } from "../haproxy/types";
+import { Certificates, type TlsOptions } from "./watcher";
 
 let scratch: string;
 let pems: readonly string[];

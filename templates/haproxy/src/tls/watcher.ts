@@ -16,16 +16,9 @@ import {
 import { writeWhole } from "../../../../lib/files";
 import { certificateList } from "../config/frontend";
 import { isTaken } from "../health/tcp-probe";
-import type { HttpsOptions } from "../config/render";
-import { some } from "../reconcile/report";
-
-/** As the worker is told. */
-export interface CertificateChange {
-  readonly kind: "new" | "replace" | "remove";
-  /** The copy's path. */
-  readonly file: string;
-  readonly pem: string;
-}
+import type { HttpsOptions } from "../config/types";
+import type { CertificateChange } from "../haproxy/types";
+import { some } from "../../../../lib/text";
 
 export interface TlsOptions extends HttpsOptions {
   /** Where certificates are mounted. */
