@@ -8,3 +8,6 @@ export const some = (items: readonly string[]): string =>
   items.length <= shown
     ? items.join(", ")
     : `${items.slice(0, shown).join(", ")} and ${items.length - shown} more`;
+
+/** Orders strings by their code units, for `sort`: the same everywhere, whatever the locale. */
+export const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -3,117 +3,39 @@
  * it at preview, so what it says about a route is the same in both places, and is written for the person who owns it.
  */
 import { agree, claimedSince, type Member } from "./service-options";
-import { parseOptions, type ServiceOptions } from "./options";
+import { parseOptions } from "./options";
 import { backendName, parseAddress, parseServiceName, serverName, show } from "./grammar";
-import { readSettings, type Settings } from "./settings";
-import { chooseVersions, findFamilies, readPins, type Asked, type Families, type Pins } from "./versions";
+import { readSettings } from "./settings";
+import type {
+  Backend,
+  Catalog,
+  Instance,
+  Problem,
+  Route,
+  Routing,
+  RoutingOptions,
+  Server,
+  TcpPort,
+} from "./types";
+import { compare } from "../lib/text";
+import { chooseVersions, findFamilies, readPins, type Families } from "./versions";
 
-/** An instance as Consul has it; nothing in it can be trusted. */
-export interface Instance {
-  readonly service: string;
-  readonly id: string;
-  readonly node: string;
-  readonly address: string;
-  readonly port: number;
-  readonly tags: readonly string[];
-  readonly meta: Readonly<Record<string, string>>;
-  readonly healthy: boolean;
-  /** Consul warns of it, as while it starts: it takes requests only as long as no other instance can. */
-  readonly warning?: boolean;
-  /** Consul's index when it was registered, the same for whoever asks. Without it, it counts as the newest. */
-  readonly createIndex?: number;
-}
-
-export interface Catalog {
-  readonly instances: readonly Instance[];
-  readonly kv: Readonly<Record<string, string>>;
-  /** What could not be read of it. */
-  readonly problems?: readonly Problem[];
-}
-
-export interface Server {
-  readonly name: string;
-  readonly address: string;
-  readonly port: number;
-  readonly weight: number;
-  /** The registrations that are this server, for people to recognise it. */
-  readonly ids: readonly string[];
-}
-
-export interface Backend {
-  readonly name: string;
-  readonly service: string;
-  readonly options: ServiceOptions;
-  /** Instances that may take traffic, by name. */
-  readonly servers: readonly Server[];
-  /** There are servers, but Consul warns of each. */
-  readonly warning: boolean;
-  /** Instances that Consul calls critical, and those it warns of where others serve. */
-  readonly unhealthy: readonly string[];
-  /** The index at which the first of its instances asked for the route or port that it wants. */
-  readonly since: number;
-}
-
-export interface Target {
-  readonly backend: string;
-  readonly service: string;
-  /** Per cent of the requests. */
-  readonly share: number;
-}
-
-export interface Route {
-  /** `undefined`: any host that has no route of its own for the path. */
-  readonly host?: string;
-  readonly path: string;
-  readonly stripPrefix: boolean;
-  /** The base name of versions, or undefined for a service's own route. */
-  readonly versionsOf?: string;
-  /** Why it leads where it does, when that is a choice. */
-  readonly choice?: string;
-  readonly targets: readonly Target[];
-}
-
-export interface TcpPort {
-  readonly port: number;
-  readonly backend: string;
-  readonly service: string;
-}
-
-export interface Problem {
-  /** `quarantined` takes something out of routing; `warning` does not. */
-  readonly level: "quarantined" | "warning";
-  /** The service, the KV key or the node that it is about. */
-  readonly subject: string;
-  readonly message: string;
-}
-
-export interface Routing {
-  readonly settings: Settings;
-  readonly pins: Pins;
-  readonly backends: readonly Backend[];
-  readonly routes: readonly Route[];
-  readonly tcp: readonly TcpPort[];
-  readonly problems: readonly Problem[];
-}
-
-export interface RoutingOptions extends Asked {
-  /** What stays in force where a KV value cannot be used. */
-  readonly lastGood?: {
-    readonly settings?: Settings | undefined;
-    readonly pins?: Routing["pins"] | undefined;
-  };
-  /** How many files HAProxy may open, where that is known: settings that need more cannot be used. */
-  readonly maxFiles?: number;
-  /** Ports that no TCP service may take, with who has them. */
-  readonly reservedPorts?: ReadonlyMap<number, string>;
-  /** Services that HAProxy does not take, with what it says. */
-  readonly refused?: ReadonlyMap<string, string>;
-}
+export type {
+  Backend,
+  Catalog,
+  Instance,
+  Problem,
+  Route,
+  Routing,
+  RoutingOptions,
+  Server,
+  Target,
+  TcpPort,
+} from "./types";
+export { compare } from "../lib/text";
 
 /** A bad name can have any length. */
 const longestSubject = 200;
-
-export const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 interface Candidate {
   readonly backend: Backend;
@@ -241,7 +163,7 @@ function ownRoute(backend: Backend): { readonly key: string; readonly route: Rou
     ...(host === undefined ? {} : { host }),
     path,
     stripPrefix,
-    targets: [{ backend: backend.name, service: backend.service, share: 100 }],
+    targets: [{ backend: backend.name, service: backend.service, share: 100, stripPrefix }],
   };
   const made = { key: routeKey(route), route };
   ownRoutes.set(backend, made);

@@ -3,17 +3,10 @@
  * Consul with it, and a preview what is configured now with what would be. Pure; diff-text.ts says it in words.
  */
 import type { ServiceOptions } from "./options";
-import {
-  buildRouting,
-  compare,
-  routeKey,
-  routeUrl,
-  type Backend,
-  type Problem,
-  type Route,
-  type Routing,
-} from "./build";
+import { compare } from "../lib/text";
+import { buildRouting, routeKey, routeUrl } from "./build";
 import type { Settings } from "./settings";
+import type { Backend, Problem, Route, Routing } from "./types";
 
 /** Where a URL leads, and why. */
 export interface RouteSide {

@@ -14,7 +14,7 @@ export type {
   Server,
   Target,
   TcpPort,
-} from "./build";
+} from "./types";
 export { metaKeys, parseOptions, type InstanceOptions, type Kind, type ServiceOptions } from "./options";
 export { defaultSettings, type Settings } from "./settings";
 export { compareRoutings, emptyRouting, type Difference } from "./diff";

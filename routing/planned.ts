@@ -1,6 +1,7 @@
 /** What the Pulumi program needs at preview: the routing of services that do not run yet. */
 import type { Kind } from "./options";
-import { buildRouting, routeUrl, type Instance, type Routing, type Target } from "./build";
+import { buildRouting, routeUrl } from "./build";
+import type { Instance, Routing, Target } from "./types";
 
 export interface PlannedService {
   readonly name: string;

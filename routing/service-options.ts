@@ -1,6 +1,6 @@
 /** What the instances of a service say about it as a whole, which need not be the same. */
 import type { InstanceOptions, ServiceOptions } from "./options";
-import type { Instance } from "./build";
+import type { Instance } from "./types";
 
 export interface Member {
   readonly instance: Instance;

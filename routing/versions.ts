@@ -1,6 +1,6 @@
 /** Which version of a service answers when a request names none. */
 import { kv, parseVersion, show } from "./grammar";
-import type { Backend, Problem, Route, Target } from "./build";
+import type { Backend, Pins, Probed, Problem, Route, Target } from "./types";
 
 /** A pin (`v1`) is one share of 100. */
 type Shares = ReadonlyMap<number, number>;
@@ -19,9 +19,6 @@ export function parseShares(value: string): Shares | undefined {
   }
   return [...shares.values()].reduce((sum, each) => sum + each, 0) === 100 ? shares : undefined;
 }
-
-/** The values in KV that say which versions answer, by key; of each key the last one that could be used. */
-export type Pins = ReadonlyMap<string, string>;
 
 export function readPins(values: Readonly<Record<string, string>>, lastGood: Pins = new Map()): Pins {
   const pins = new Map<string, string>();
@@ -67,11 +64,11 @@ export function chooseVersions(
   taken: ReadonlyMap<string, Route>,
   values: Readonly<Record<string, string>>,
   pins: Pins,
-  asked: Asked = {},
+  probed: Probed = {},
 ): { routes: Route[]; problems: Problem[] } {
   const routes: Route[] = [];
   const problems: Problem[] = [];
-  const ready = readiness(asked);
+  const ready = readiness(probed);
   for (const [key, members] of families) {
     // A service that is literally called so comes first.
     if (taken.has(key)) continue;
@@ -123,10 +120,7 @@ function choose(
   const route = {
     ...(host === undefined ? {} : { host }),
     path: `/${base}`,
-    // As those that answer have it; each of them says so itself.
-    stripPrefix: members.every(
-      ({ backend }) => backend.options.stripPrefix || !targets.some((each) => each.backend === backend.name),
-    ),
+    stripPrefix: targets.every((each) => each.stripPrefix),
     versionsOf: base,
     choice,
     targets,
@@ -167,6 +161,7 @@ const target = (backend: Backend, percent: number): Target => ({
   backend: backend.name,
   service: backend.service,
   share: percent,
+  stripPrefix: backend.options.stripPrefix,
 });
 
 /**
@@ -176,16 +171,8 @@ const target = (backend: Backend, percent: number): Target => ({
 type Ready = 0 | 1 | 2 | 3 | 4;
 type Readiness = (backend: Backend) => Ready;
 
-/** What is known of instances by asking them: sets of servers, `backend/server`. */
-export interface Asked {
-  /** Those that have been seen to answer; all of them where that cannot be known. */
-  readonly proven?: ReadonlySet<string>;
-  /** Those of the proven that do not answer at present. */
-  readonly down?: ReadonlySet<string>;
-}
-
 const readiness =
-  ({ proven, down }: Asked): Readiness =>
+  ({ proven, down }: Probed): Readiness =>
   ({ name, servers, warning }) => {
     let best: Ready = 0;
     for (const server of servers) {

@@ -1,6 +1,6 @@
 /** Generators and readers that several tests share. */
 import fc from "fast-check";
-import type { Catalog, Instance } from "../../../routing/build";
+import type { Catalog, Instance } from "../../../routing/types";
 import type { RenderOptions } from "./config/types";
 
 export const renderOptions: RenderOptions = {

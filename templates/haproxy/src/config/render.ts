@@ -5,8 +5,9 @@
  */
 import { createHash } from "node:crypto";
 import type { ServiceOptions } from "../../../../routing/options";
-import type { Backend, Route, Routing, Server } from "../../../../routing/build";
-import { compare, routeKey } from "../../../../routing/build";
+import { compare } from "../../../../lib/text";
+import { routeKey } from "../../../../routing/build";
+import type { Backend, Route, Routing, Server } from "../../../../routing/types";
 import type { Settings } from "../../../../routing/settings";
 import { backendGuid, frontendGuid, serverGuid } from "./counters";
 import { bracketed, binds, lines } from "./syntax";
@@ -186,15 +187,14 @@ function entry(kind: "v" | "-", { path }: Route, strip: boolean, backend: string
   return [kind, from, path, backend, service].join("|");
 }
 
-function routesMap({ routes, backends }: Routing, at: At): Map<string, string> {
-  const whole = unstripped(backends);
+function routesMap({ routes }: Routing, at: At): Map<string, string> {
   const map = new Map<string, string>();
   for (const route of routes) {
     const [target] = route.targets;
     const backend =
       route.targets.length > 1 ? groupOf(route) : target === undefined ? nowhere : at(target.backend);
     const known = entries.get(route);
-    const found = known?.backend === backend ? known : { backend, ...toEntry(route, backend, whole) };
+    const found = known?.backend === backend ? known : { backend, ...toEntry(route, backend) };
     if (found !== known) entries.set(route, found);
     map.set(found.key, found.value);
   }
@@ -209,10 +209,6 @@ interface Entry {
 
 const entries = new WeakMap<Route, Entry>();
 
-/** The backends whose services see paths with their prefix. */
-const unstripped = (backends: readonly Backend[]): ReadonlySet<string> =>
-  new Set(backends.flatMap(({ name, options }) => (options.stripPrefix ? [] : [name])));
-
 /** A command that puts it into the map must fit HAProxy's buffer. */
 const mostShares = 10;
 
@@ -221,22 +217,21 @@ const sharesOf = ({ targets }: Route): string =>
     ? `${targets.length}-versions`
     : targets.map(({ service, share }) => `${service}=${share}`).join(",");
 
-function toEntry(route: Route, backend: string, whole: ReadonlySet<string>): Omit<Entry, "backend"> {
+function toEntry(route: Route, backend: string): Omit<Entry, "backend"> {
   const [target] = route.targets;
   const kind = route.versionsOf === undefined ? "-" : "v";
-  const strip = target !== undefined && !whole.has(target.backend);
+  const strip = target?.stripPrefix === true;
   const service = target?.service ?? route.versionsOf ?? "-";
   const value = entry(kind, route, strip, backend, service);
   return { key: routeKey(route), value: route.targets.length > 1 ? `${value}|${sharesOf(route)}` : value };
 }
 
 /** HAProxy draws a slot from 0 to 99 and finds what stands under it in place of what it had. */
-function splitsMap({ routes, backends }: Routing, at: At): Map<string, string> {
-  const whole = unstripped(backends);
+function splitsMap({ routes }: Routing, at: At): Map<string, string> {
   const entries: [string, string][] = [];
   for (const route of routes.filter(({ targets }) => targets.length > 1)) {
-    const slots = route.targets.flatMap(({ backend, service, share }) =>
-      Array<string>(share).fill(entry("-", route, !whole.has(backend), at(backend), service)),
+    const slots = route.targets.flatMap(({ backend, service, share, stripPrefix }) =>
+      Array<string>(share).fill(entry("-", route, stripPrefix, at(backend), service)),
     );
     for (const [slot, value] of slots.entries()) entries.push([`${groupOf(route)}/${slot}`, value]);
   }
