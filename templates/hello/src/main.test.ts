@@ -36,7 +36,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** Starts the service as its image does, on a free port. */
+/** Starts the service on a free port, the way its image does. */
 async function start(env: Record<string, string> = {}): Promise<{ child: ChildProcess; port: number }> {
   const child = spawn(process.execPath, [bundle], {
     env: { PORT: "0", NAME: "hello", VERSION: "v1", ...env },
@@ -49,7 +49,7 @@ async function start(env: Record<string, string> = {}): Promise<{ child: ChildPr
       if (found !== undefined) resolve(Number(found));
     });
     child.on("exit", () => {
-      reject(new Error("hello ended before it listened"));
+      reject(new Error("hello exited before it listened"));
     });
   });
   return { child, port };
@@ -82,7 +82,7 @@ function ask(
 }
 
 describe("hello", () => {
-  it("says who answers, on any path", async () => {
+  it("describes the instance on any path", async () => {
     const { port, child } = await start();
     const { status, body } = await ask(port, "/a/b?c=d", {
       headers: { "x-forwarded-prefix": "/hello/v1", "x-request-id": "42", cookie: "secret" },
@@ -99,14 +99,14 @@ describe("hello", () => {
     expect(Math.abs(Date.parse(String(body["timestamp"])) - Date.now())).toBeLessThan(5000);
   });
 
-  it("answers HEAD, /health, and refuses what it can't do", async () => {
+  it("answers HEAD and /health, and rejects other methods", async () => {
     const { port } = await start();
     expect((await ask(port, "/", { method: "HEAD" })).status).toBe(200);
     expect((await ask(port, "/health")).body).toEqual({ status: "ok" });
     expect((await ask(port, "/", { method: "POST" })).status).toBe(405);
   });
 
-  it("fails its checks first, serves on, finishes what runs, and exits 0", async () => {
+  it("fails its health checks, keeps serving, finishes running requests and exits with 0", async () => {
     const { child, port } = await start({ DRAIN_SECONDS: "0.6" });
     const agent = new Agent({ keepAlive: true });
     await ask(port, "/", { agent });
@@ -131,7 +131,7 @@ describe("hello", () => {
     await expect(ask(port, "/")).rejects.toThrow("ECONNREFUSED");
   });
 
-  it("ends within the grace period even when a request never does", async () => {
+  it("exits within the grace period even if a request never ends", async () => {
     const { child, port } = await start({ DRAIN_SECONDS: "0", GRACE_SECONDS: "1" });
     const hanging = ask(port, "/?wait=60000");
     hanging.catch(() => undefined);
@@ -144,7 +144,7 @@ describe("hello", () => {
     await expect(hanging).rejects.toThrow();
   });
 
-  it("names a setting that makes no sense", async () => {
+  it("names an invalid setting", async () => {
     const child = spawn(process.execPath, [bundle], {
       env: { PORT: "http" },
       stdio: ["ignore", "ignore", "pipe"],
@@ -155,7 +155,7 @@ describe("hello", () => {
   });
 });
 
-it("finds the address that others see", () => {
+it("finds the address that other containers see", () => {
   const base = { netmask: "", mac: "", cidr: null };
   expect(
     addressOf({

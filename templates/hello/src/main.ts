@@ -3,7 +3,7 @@ import { createHello } from "./server";
 const { PORT, NAME, VERSION, DRAIN_SECONDS, GRACE_SECONDS } = process.env;
 const port = Number(PORT ?? 8080);
 const drainSeconds = Number(DRAIN_SECONDS ?? 5);
-// Swarm kills ten seconds after the signal: be gone before that.
+// Swarm kills a container ten seconds after its stop signal; exit before that.
 const graceSeconds = Number(GRACE_SECONDS ?? 9);
 const log = (line: string): void => {
   console.log(line);
@@ -11,7 +11,7 @@ const log = (line: string): void => {
 if (!(port >= 0 && port < 65536 && drainSeconds >= 0 && graceSeconds >= drainSeconds)) {
   console.error(
     `PORT=${PORT ?? "8080"} DRAIN_SECONDS=${DRAIN_SECONDS ?? "5"} GRACE_SECONDS=${GRACE_SECONDS ?? "9"}: ` +
-      "a port and two numbers of seconds are needed, the first of them not above the second",
+      "PORT must be a port, and DRAIN_SECONDS a number of seconds that does not exceed GRACE_SECONDS",
   );
   process.exit(1);
 }

@@ -1,24 +1,25 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { hostname, networkInterfaces } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 
-/** How the example service presents itself, and how long it takes to leave. */
+/** How the example service presents itself and how it shuts down. */
 export interface HelloOptions {
   readonly name: string;
   readonly version: string;
-  /** From the first stop signal until new connections are refused: the load balancer's time to look elsewhere. */
+  /** From the first stop signal until new connections are refused: time for the load balancer to stop routing here. */
   readonly drainSeconds: number;
-  /** From the first stop signal until requests that still run are cut off. */
+  /** From the first stop signal until requests still running are cut off. */
   readonly graceSeconds: number;
   readonly log: (line: string) => void;
 }
 
 export interface Hello {
   readonly server: Server;
-  /** Fails the health check, serves on while the load balancer turns away, then finishes what runs and closes. */
+  /** Fails the health check, keeps serving for `drainSeconds`, then finishes running requests and closes. */
   drain(): Promise<void>;
 }
 
-/** The headers that the load balancer adds or that tell how a request came. */
+/** The headers that the load balancer adds or that show the path of a request. */
 const SHOWN_HEADERS = [
   "host",
   "user-agent",
@@ -35,17 +36,17 @@ export function createHello(options: HelloOptions): Hello {
   const server = createServer((request, response) => {
     if (draining !== undefined) response.setHeader("connection", "close");
     request.resume();
-    // A body that is still arriving when we answer would make node cut the connection under the client.
+    // Node would cut the connection if we answered while the body is still arriving.
     request.on("end", () => {
       answer(request, response);
     });
   });
-  // Longer than any load balancer keeps an idle connection: the side that opened it should be the one that closes it.
+  // Longer than any load balancer keeps an idle connection: the side that opened it should close it.
   server.keepAliveTimeout = 75_000;
 
   function answer(request: IncomingMessage, response: ServerResponse): void {
-    const path = new URL(request.url ?? "/", "http://localhost").pathname;
-    const slow = Number(new URL(request.url ?? "/", "http://localhost").searchParams.get("wait") ?? 0);
+    const { pathname: path, searchParams } = new URL(request.url ?? "/", "http://localhost");
+    const waitMs = Number(searchParams.get("wait") ?? 0);
     if (path === "/health" || isProbe(request, path)) {
       send(request, response, draining === undefined ? 200 : 503, {
         status: draining === undefined ? "ok" : "draining",
@@ -53,12 +54,12 @@ export function createHello(options: HelloOptions): Hello {
     } else if (request.method !== "GET" && request.method !== "HEAD") {
       response.setHeader("allow", "GET, HEAD");
       send(request, response, 405, { error: `${request.method ?? ""} is not something to say hello with` });
-    } else if (slow > 0) {
+    } else if (waitMs > 0) {
       setTimeout(
         () => {
           send(request, response, 200, describe(request, path, options));
         },
-        Math.min(slow, 60_000),
+        Math.min(waitMs, 60_000),
       );
     } else {
       send(request, response, 200, describe(request, path, options));
@@ -71,7 +72,7 @@ export function createHello(options: HelloOptions): Hello {
     await sleep(options.drainSeconds * 1000);
     const cut = setTimeout(
       () => {
-        options.log("grace period over: closing the connections that are left");
+        options.log("grace period over: closing the remaining connections");
         server.closeAllConnections();
       },
       options.graceSeconds * 1000 - (Date.now() - started),
@@ -95,7 +96,7 @@ export function createHello(options: HelloOptions): Hello {
   };
 }
 
-/** The load balancer's health check: a bare `HEAD /`, while a client's has been through the proxy. */
+/** Whether this is the load balancer's own `HEAD /` health check. A client's request has been through the proxy. */
 function isProbe(request: IncomingMessage, path: string): boolean {
   return request.method === "HEAD" && path === "/" && request.headers["x-forwarded-for"] === undefined;
 }
@@ -121,7 +122,7 @@ function describe(request: IncomingMessage, path: string, options: HelloOptions)
   };
 }
 
-/** The instance's own IPv4 address as other containers see it. */
+/** The IPv4 address at which other containers see this instance. */
 export function addressOf(interfaces: ReturnType<typeof networkInterfaces>): string | undefined {
   return Object.values(interfaces)
     .flat()
@@ -136,8 +137,4 @@ function send(request: IncomingMessage, response: ServerResponse, status: number
     "cache-control": "no-store",
   });
   response.end(request.method === "HEAD" ? undefined : text);
-}
-
-function sleep(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -1,6 +1,6 @@
 import type { Inspect, ServiceOptions } from "./types";
 
-/** For the tests: what `docker inspect` says, as far as it matters. */
+/** Test input for `container`: the relevant parts of `docker inspect`. */
 export interface Given {
   readonly name: string;
   readonly image?: string;

@@ -21,14 +21,14 @@ afterEach(() => {
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** A Consul that answers as told; its port. */
+/** Starts a fake Consul and returns its port. */
 async function fake(handler: Handler, server: Server = createServer(handler)): Promise<number> {
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return (server.address() as AddressInfo).port;
 }
 
-/** How many each fake Consul has open. */
+/** The number of open connections of each fake Consul. */
 const connections = (): Promise<number[]> =>
   Promise.all(
     servers.map(
@@ -52,7 +52,7 @@ function client(ports: readonly number[], more: Partial<ConsulOptions> = {}): Co
 }
 const ask = (consul: Consul, path = "catalog/nodes") => consul.query(path, 0, 1, signal);
 
-test("an answer is its index and body; the first question does not wait, later ones do", async () => {
+test("returns index and body; the first query does not wait, later ones do", async () => {
   const asked: (string | undefined)[] = [];
   const port = await fake((request, response) => {
     asked.push(request.url);
@@ -69,12 +69,12 @@ test.each<[string, number, string, RegExp]>([
   ["TLS on that port", 400, "Client sent an HTTP request to an HTTPS server.", /Write https:\/\//],
   ["too many connections", 429, "Too many", /http_max_conns_per_client/],
   ["no leader", 500, "No cluster leader", /500 to catalog\/nodes: No cluster leader/],
-])("%s is refused with a sentence", async (_, status, said, expected) => {
+])("%s is reported with the cure", async (_, status, said, expected) => {
   const port = await fake((_, response) => response.writeHead(status).end(said));
   await expect(ask(client([port]))).rejects.toThrow(expected);
 });
 
-test("an answer without leader, index or JSON is none", async () => {
+test("an answer without a leader, an index or JSON is an error", async () => {
   const answers: [Record<string, string>, string, RegExp][] = [
     [{ "X-Consul-Index": "1", "X-Consul-KnownLeader": "false" }, "[]", /no leader/],
     [{}, "[]", /no index/],
@@ -87,14 +87,14 @@ test("an answer without leader, index or JSON is none", async () => {
   }
 });
 
-test("an empty KV folder is an answer, an unknown path elsewhere is not", async () => {
+test("404 is an answer for an empty KV folder and an error elsewhere", async () => {
   const port = await fake((_, response) => response.writeHead(404, { "X-Consul-Index": "3" }).end());
   const consul = client([port]);
   expect(await ask(consul, "kv/x/?recurse")).toMatchObject({ index: 3, body: null });
   await expect(ask(consul)).rejects.toThrow("404");
 });
 
-test("the token is read anew for every question, so that it can be renewed", async () => {
+test("reads the token file for every query, so the token can be renewed", async () => {
   const folder = mkdtempSync(join(tmpdir(), "switchyard-"));
   const tokenFile = join(folder, "token");
   try {
@@ -115,7 +115,7 @@ test("the token is read anew for every question, so that it can be renewed", asy
   }
 });
 
-test("with several addresses the next one is asked on failure, and then stays", async () => {
+test("switches to the next address on failure and stays there", async () => {
   const counts = { a: 0, b: 0 };
   let broken = false;
   const a = await fake((request, response) => {
@@ -138,7 +138,7 @@ test("with several addresses the next one is asked on failure, and then stays", 
   expect(counts).toEqual({ a: 2, b: 2 });
 });
 
-test("all questions go to the next address together", async () => {
+test("all queries switch to the next address together", async () => {
   let waiting: () => void = () => undefined;
   const waits = new Promise<void>((resolve) => (waiting = resolve));
   const a = await fake((request, response) => {
@@ -154,7 +154,7 @@ test("all questions go to the next address together", async () => {
   expect(await ask(consul, "waits")).toMatchObject({ index: 7 });
 });
 
-test("a connection that is given up does not stay behind, nor do those beside it", async () => {
+test("closes a failed connection and the idle ones beside it", async () => {
   const port = await fake((request, response) => {
     if (request.url?.includes("fails") === true) response.destroy();
     else good(request, response);
@@ -166,7 +166,7 @@ test("a connection that is given up does not stay behind, nor do those beside it
   await expect.poll(connections).toEqual([1]);
 });
 
-/** Of the clients' ends of connections to that port on loopback, which timers the kernel has for them. */
+/** The kernel's timer for each client-side connection to that port on loopback. */
 const timers = (port: number): (string | undefined)[] => {
   const there = `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   return readFileSync("/proc/net/tcp", "utf8")
@@ -176,7 +176,7 @@ const timers = (port: number): (string | undefined)[] => {
     .map(([, , , , , timer]) => timer?.slice(0, 2));
 };
 
-test.each(["http", "https"])("a Consul whose machine has gone is noticed by TCP, over %s", async (scheme) => {
+test.each(["http", "https"])("TCP keepalive detects a vanished Consul over %s", async (scheme) => {
   const { pem: cert, key } = makeCertificate("consul.test");
   const tls = scheme === "https";
   const port = await fake(() => undefined, tls ? https.createServer({ cert, key }) : undefined);
@@ -186,7 +186,7 @@ test.each(["http", "https"])("a Consul whose machine has gone is noticed by TCP,
   await expect.poll(() => timers(port)).toEqual([keepAlive]);
 });
 
-test("an answer that is too large is read no further, and the same address stays", async () => {
+test("stops reading an oversized answer and keeps the address", async () => {
   let asked = 0;
   const a = await fake((_, response) => {
     asked++;
@@ -203,14 +203,14 @@ test("an answer that is too large is read no further, and the same address stays
   expect(asked).toBe(2);
 });
 
-test("a refusal is an answer: the same address stays", async () => {
+test("keeps the address after a refusal", async () => {
   const a = await fake((_, response) => response.writeHead(403).end("Permission denied"));
   const consul = client([a, await fake(good)]);
   await expect(ask(consul)).rejects.toThrow("403");
   await expect(ask(consul)).rejects.toThrow("403");
 });
 
-test("addresses and TLS are read as Consul's own tools read them", () => {
+test("reads addresses and TLS settings like Consul's own tools", () => {
   const read = (addresses: string | undefined, env: Record<string, string> = {}) =>
     readConsulOptions(addresses, env);
   expect(read(undefined)).toMatchObject({

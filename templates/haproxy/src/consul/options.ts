@@ -1,4 +1,4 @@
-/** How Consul is reached, by the variables that Consul's own tools take. */
+/** How to reach Consul, from the same variables that Consul's own tools read. */
 import { ok, parseBoolean, refuse, show, type Parsed } from "../../../../routing/grammar";
 
 export interface ConsulAddress {
@@ -8,13 +8,13 @@ export interface ConsulAddress {
 }
 
 export interface ConsulOptions {
-  /** The first one that answers is used for as long as it does. */
+  /** Tried in this order; the first one that answers is used until it fails. */
   readonly addresses: readonly ConsulAddress[];
   readonly token?: string;
-  /** Goes before `token`. */
+  /** A file with the token; takes precedence over `token`. */
   readonly tokenFile?: string;
   readonly tls: {
-    /** Files in PEM. */
+    /** Paths of PEM files. */
     readonly ca?: string;
     readonly cert?: string;
     readonly key?: string;
@@ -25,7 +25,7 @@ export interface ConsulOptions {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** `addresses` is what --consul says; it goes before CONSUL_HTTP_ADDR. */
+/** `addresses` is the value of --consul, which takes precedence over CONSUL_HTTP_ADDR. */
 export function readConsulOptions(addresses: string | undefined, env: Environment): Parsed<ConsulOptions> {
   const variable = (name: string) => (env[name] === "" ? undefined : env[name]);
   const flag = (name: string, fallback: boolean): Parsed<boolean> => {
@@ -73,10 +73,10 @@ function parseConsulAddress(value: string, tls: boolean): Parsed<ConsulAddress> 
   return host !== undefined && port >= 1 && port <= 65_535
     ? ok({ host, port, tls: match?.[1] === undefined ? tls : match[1] === "https" })
     : refuse(
-        "is not HOST:PORT, as in 127.0.0.1:8500 or https://consul.example.com:8501, or several with commas",
+        "is not HOST:PORT, such as 127.0.0.1:8500 or https://consul.example.com:8501, or a comma-separated list of these",
       );
 }
 
-/** For messages. */
+/** The addresses for use in messages. */
 export const showAddresses = ({ addresses }: ConsulOptions): string =>
   addresses.map(({ host, port, tls }) => `${tls ? "https://" : ""}${host}:${port}`).join(", ");

@@ -1,4 +1,4 @@
-/** Watch and Consul's client together, over HTTP: what their connections do. */
+/** The watcher with the real client over HTTP: how they use their connections. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -6,7 +6,7 @@ import { afterEach, expect, test, vi } from "vitest";
 import { Consul } from "./client";
 import { Watch } from "./watcher";
 
-/** Blocks as Consul does, never closes a connection by itself, and takes only so many. */
+/** Supports blocking queries, never closes a connection on its own and limits their number, like Consul. */
 class ConsulServer {
   leader = true;
   open = 0;
@@ -60,7 +60,7 @@ class ConsulServer {
     else this.block(request, response, Number.parseInt(searchParams.get("wait") ?? "", 10));
   }
 
-  /** Until there is something new to say or the wait is over. */
+  /** Answers once the result changes or the wait is over. */
   private block(request: IncomingMessage, response: ServerResponse, wait: number): void {
     const end = () => {
       clearTimeout(timer);
@@ -121,7 +121,7 @@ async function watching(nodeCount: number, mostConnections?: number) {
   return { server, watch, events };
 }
 
-test("a Consul that has had no leader for a while is not out of connections when it has one again", async () => {
+test("a period without a leader does not use up Consul's connections", async () => {
   const limit = 60;
   const { server, watch, events } = await watching(20, limit);
   server.leader = false;
@@ -142,10 +142,10 @@ test("a Consul that has had no leader for a while is not out of connections when
   expect(events.back).toHaveBeenCalledTimes(1);
 }, 20_000);
 
-test("values, checks and new nodes are heard of at once, also where the nodes' queries take turns", async () => {
+test("KV values, checks and new nodes arrive at once even while the nodes' queries take turns", async () => {
   const { server, watch } = await watching(200);
   const soon = (what: () => unknown) => vi.waitFor(what, { timeout: 1_000 });
-  // All turns are taken, and the next ones come in seconds.
+  // All connections for nodes are in use, and the next turn comes in seconds.
   await sleep(500);
   for (const value of ["v1", "v2", "v3"]) {
     server.kv.set("service/haproxy/versions/a", value);

@@ -9,7 +9,7 @@ it.each([
   ["1.70", "1.55", "1.55"],
   ["1.9", "1.9", "1.9"],
   [undefined, undefined, ""],
-])("an engine of API %s down to %s is spoken to in %s", (offered, oldest, version) => {
+])("with an engine of API %s down to %s uses %s", (offered, oldest, version) => {
   expect(agreeOn(offered, oldest)).toBe(version);
 });
 

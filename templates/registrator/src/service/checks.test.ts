@@ -47,11 +47,11 @@ describe("SERVICE_CHECK_*", () => {
     else expect(found.check).toBeUndefined();
   });
 
-  it("a TTL check has no interval", () => {
+  it("a TTL check has no interval or timeout", () => {
     expect(check({ ttl: "30s", interval: "5s", timeout: "1s" }).check).toEqual({ TTL: "30s" });
   });
 
-  it("leaves out a bad option with a sentence and keeps the check", () => {
+  it("drops an invalid option with a reason and keeps the check", () => {
     const { check: found, problems } = check({ http: "/", interval: "banana", initial_status: "fine" });
     expect(found).toEqual({ HTTP: "http://10.0.0.1:8000/", Interval: "10s" });
     expect(problems).toEqual([
@@ -70,18 +70,18 @@ describe("Docker's HEALTHCHECK", () => {
     ["healthy", "passing"],
     ["unhealthy", "critical"],
     ["none", undefined],
-  ])("%s is %s", (health, expected) => {
+  ])("%s maps to %s", (health, expected) => {
     const service = serviceOf(health);
     expect(service?.health).toBe(expected);
     expect(service?.registration.Check?.TTL).toBe(expected && "8760h");
   });
 
-  it("starts as the image says", () => {
+  it("starts with the status from SERVICE_CHECK_INITIAL_STATUS", () => {
     expect(serviceOf("starting", ["SERVICE_CHECK_INITIAL_STATUS=passing"])?.health).toBe("passing");
     expect(serviceOf("unhealthy", ["SERVICE_CHECK_INITIAL_STATUS=passing"])?.health).toBe("critical");
   });
 
-  it("gives way to SERVICE_CHECK_*", () => {
+  it("yields to SERVICE_CHECK_*", () => {
     const service = serviceOf("healthy", ["SERVICE_CHECK_TCP=true"]);
     expect(service?.health).toBeUndefined();
     expect(service?.registration.Check?.TCP).toBe("192.168.1.102:8000");

@@ -12,13 +12,13 @@ export interface CheckTarget {
 export const dockerCheckName = "Docker HEALTHCHECK";
 
 /**
- * Consul has no check that only we update and that never expires: the nearest is a TTL, and a year is never. Were it a few
- * seconds, instances would turn critical whenever Registrator is away, which says nothing about them. A container that
- * keeps its state for longer than that is put right by the next comparison.
+ * A year. Consul has no check that we update and that never expires; a long TTL comes closest. With a TTL of seconds, all
+ * instances would turn critical whenever Registrator is down, although nothing is wrong with them. If a container's state
+ * outlasts the year, the next comparison restores it.
  */
-const never = "8760h";
+const dockerCheckTtl = "8760h";
 
-/** The check that SERVICE_CHECK_* asks for; the first kind that is set wins, in Registrator's order. */
+/** The check described by SERVICE_CHECK_*. If several kinds are set, the first in Registrator's order wins. */
 export function checkOf(meta: ReadonlyMap<string, string>, target: CheckTarget) {
   const problems: string[] = [];
   const set = (key: string) => meta.get(`check_${key}`) ?? "";
@@ -60,7 +60,7 @@ function kindOf(
     if (path === "") continue;
     const method = pick(`${scheme}_method`, (value) => /^[A-Za-z]+$/.test(value), "a method such as HEAD");
     return {
-      // Without the slash "@elsewhere" would send Consul to another host.
+      // Without the slash, the path "@elsewhere" would send Consul to another host.
       HTTP: `${scheme}://${host}${path.startsWith("/") ? "" : "/"}${path}`,
       ...(method && { Method: method }),
       ...(scheme === "https" && skipVerify),
@@ -70,7 +70,7 @@ function kindOf(
   if (command) return { Args: ["check-cmd", containerId.slice(0, 12), exposedPort, command] };
   const script = set("script");
   if (script) {
-    // Registrator's documented examples are shell lines, and Consul runs arguments without a shell since 1.0.
+    // Registrator's documentation uses shell lines, but since 1.0 Consul runs scripts without a shell.
     const filled = script.replaceAll("$SERVICE_IP", address).replaceAll("$SERVICE_PORT", String(port));
     return { Args: ["sh", "-c", filled] };
   }
@@ -84,9 +84,9 @@ function kindOf(
 }
 
 /**
- * Docker's own verdict as a Consul check; undefined for a container without HEALTHCHECK. A container that is starting
- * gets a warning: Docker asks it for the first time after a whole interval, 30 s by default, and a load balancer that
- * makes its own check need not wait for that when there is no other instance.
+ * The result of Docker's HEALTHCHECK as a Consul check; undefined for a container without one. A starting container gets a
+ * warning: Docker first checks it after a whole interval, 30 s by default, and a load balancer with its own checks need
+ * not wait that long if there is no other instance.
  */
 export function dockerHealthOf(
   status: string | undefined,
@@ -97,7 +97,7 @@ export function dockerHealthOf(
     return isHealth(value) ? value : "";
   });
   const health = healthOf(status, initial || "warning");
-  return health && { check: { Name: dockerCheckName, TTL: never }, health };
+  return health && { check: { Name: dockerCheckName, TTL: dockerCheckTtl }, health };
 }
 
 export function healthOf(status: string | undefined, starting: Health): Health | undefined {

@@ -18,11 +18,11 @@ describe("tags", () => {
     ["master,backups", ["master", "backups"]],
     ["/(;\\,:-_)/", ["/(;,:-_)/"]],
     ["a,b,a", ["a", "b"]],
-  ])("%j is %j", (list, expected) => {
+  ])("splits %j into %j", (list, expected) => {
     expect(tagsOf(list)).toEqual(expected);
   });
 
-  it("gives back what was escaped", () => {
+  it("reverses the escaping of commas", () => {
     const tag = fc.string({ minLength: 1 }).filter((text) => !text.includes("\\"));
     fc.assert(
       fc.property(fc.uniqueArray(tag), (tags) => {
@@ -40,20 +40,30 @@ describe("metadata", () => {
 
   it.each<[string, string[], Record<string, string>, Record<string, string>]>([
     ["keys are lower-cased", ["SERVICE_NAME=db", "SERVICE_REGION=us2"], {}, { name: "db", region: "us2" }],
-    ["others are not read", ["PATH=/bin", "MYSERVICE_NAME=x", "service_name=y"], { name: "z" }, {}],
-    ["a label beats the environment", ["SERVICE_NAME=a"], { SERVICE_NAME: "b" }, { name: "b" }],
-    ["a port beats none", ["SERVICE_80_NAME=a", "SERVICE_NAME=b"], { SERVICE_NAME: "c" }, { name: "a" }],
-    ["a port's label beats its environment", ["SERVICE_80_NAME=a"], { SERVICE_80_NAME: "b" }, { name: "b" }],
-    ["another port's is not read", ["SERVICE_443_NAME=a", "SERVICE_NAME=b"], {}, { name: "b" }],
+    ["other variables are ignored", ["PATH=/bin", "MYSERVICE_NAME=x", "service_name=y"], { name: "z" }, {}],
+    ["a label overrides the environment", ["SERVICE_NAME=a"], { SERVICE_NAME: "b" }, { name: "b" }],
+    [
+      "a key with the port overrides one without",
+      ["SERVICE_80_NAME=a", "SERVICE_NAME=b"],
+      { SERVICE_NAME: "c" },
+      { name: "a" },
+    ],
+    [
+      "a port's label overrides its environment",
+      ["SERVICE_80_NAME=a"],
+      { SERVICE_80_NAME: "b" },
+      { name: "b" },
+    ],
+    ["keys of other ports are ignored", ["SERVICE_443_NAME=a", "SERVICE_NAME=b"], {}, { name: "b" }],
     ["a value may contain =", ["SERVICE_X=a=b"], {}, { x: "a=b" }],
     ["a number alone is a key", ["SERVICE_80=x"], {}, { "80": "x" }],
-    ["underscores in keys", ["SERVICE_80_CHECK_HTTP=/h"], {}, { check_http: "/h" }],
-    ["no = is nothing", ["SERVICE_NAME"], {}, {}],
+    ["a key may contain underscores", ["SERVICE_80_CHECK_HTTP=/h"], {}, { check_http: "/h" }],
+    ["a variable without = is ignored", ["SERVICE_NAME"], {}, {}],
   ])("%s", (_, env, labels, expected) => {
     expect(of(env, labels).values).toEqual(expected);
   });
 
-  it("knows what was set for the port", () => {
+  it("reports which keys were set for the port", () => {
     expect(of(["SERVICE_80_NAME=a", "SERVICE_TAGS=b"]).fromPort).toEqual(["name"]);
   });
 
@@ -73,6 +83,6 @@ it.each([
   ["true", true],
   ["1", true],
   ["anything", true],
-])("the switch %j is %j", (value, expected) => {
+])("the value %j means %j", (value, expected) => {
   expect(isOn(value)).toBe(expected);
 });

@@ -1,14 +1,14 @@
-/** Registrator's SERVICE_* conventions: from a container's environment and labels to what one port says. */
+/** Registrator's SERVICE_* conventions: reads a port's metadata from a container's environment and labels. */
 
 export interface Metadata {
   readonly values: ReadonlyMap<string, string>;
-  /** The keys that were set for this port in particular (`SERVICE_80_NAME`). */
+  /** The keys set for this port specifically (`SERVICE_80_NAME`). */
   readonly fromPort: ReadonlySet<string>;
 }
 
 const prefix = "SERVICE_";
 
-/** Later pairs beat earlier ones and labels come after the environment; what names the port beats what doesn't. */
+/** Labels override the environment, later pairs override earlier ones, and keys with the port override those without. */
 export function metadataOf(
   env: readonly string[],
   labels: Readonly<Record<string, string>>,
@@ -16,7 +16,7 @@ export function metadataOf(
 ): Metadata {
   const values = new Map<string, string>();
   const fromPort = new Set<string>();
-  // Labels that differ in case only would win at random otherwise: the engine keeps them in no order.
+  // The engine keeps labels in no order: without sorting, one of two that differ only in case would win at random.
   const sorted = Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
   for (const [name, value] of [...env.flatMap(pairOf), ...sorted]) {
     if (!name.startsWith(prefix)) continue;
@@ -39,13 +39,13 @@ function pairOf(line: string): [string, string][] {
   return at < 0 ? [] : [[line.slice(0, at), line.slice(at + 1)]];
 }
 
-/** A comma-separated list; `\,` is a comma inside a tag; empty tags and repetitions are dropped. */
+/** Splits a comma-separated list; `\,` is a comma inside a tag. Drops empty tags and duplicates. */
 export function tagsOf(list: string): string[] {
   const tags = list.split(/(?<!\\),/).map((tag) => tag.replaceAll("\\,", ","));
   return [...new Set(tags)].filter((tag) => tag !== "");
 }
 
-/** Registrator took any value for a yes, `false` included; here a no is a no. */
+/** Whether a switch is on: any value but empty, 0, false, no and off. The original Registrator accepts even `false` as on. */
 export function isOn(value: string | undefined): boolean {
   return value !== undefined && !["", "0", "false", "no", "off"].includes(value.trim().toLowerCase());
 }

@@ -1,10 +1,10 @@
-/** What Consul, and a URL, can hold. Containers are not trusted: one bad value must cost that value and no more. */
+/** The limits of Consul and URLs. Containers are untrusted: an invalid value must affect nothing but itself. */
 
 const isControl = (char: string) => char < " " || (char >= "\u007f" && char <= "\u009f");
 
 export const hasControls = (text: string): boolean => Array.from(text).some(isControl);
 
-/** Quotes what came from a container so that it can't fake or break a log line. */
+/** Quotes and escapes a container's text, so it can neither fake nor break a log line. */
 export function quoted(text: string): string {
   const short = text.length > 80 ? `${text.slice(0, 80)}…` : text;
   const escape = (char: string) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
@@ -14,8 +14,8 @@ export function quoted(text: string): string {
 const maxName = 128;
 
 /**
- * Why Consul, or a path in a URL, can't take this as a service's name or ID; undefined when it can. Consul's HTTP server
- * redirects paths with an empty or a dot segment, so that such a service could be registered and never removed again.
+ * Why this cannot be a service's name or ID; undefined if it can. Names become paths in URLs, and Consul's HTTP server
+ * redirects paths with an empty or a dot segment: such a service could be registered but never removed.
  */
 export function problemWithName(name: string): string | undefined {
   if (hasControls(name)) return "it contains a control character";
@@ -24,13 +24,13 @@ export function problemWithName(name: string): string | undefined {
   const segments = name.split("/");
   if (segments.includes("")) return "it begins or ends with a slash or has two in a row";
   if (segments.includes(".") || segments.includes("..")) return 'it has a segment "." or ".."';
-  if (name === "consul") return "it is Consul's own";
+  if (name === "consul") return "Consul reserves it";
   return undefined;
 }
 
 const maxPairs = 64;
 
-/** The pairs that Consul accepts as a service's meta, and a sentence for each that it would refuse the service for. */
+/** Splits pairs into the meta that Consul accepts and a sentence for each pair that it would refuse the service for. */
 export function cleanMeta(pairs: Iterable<readonly [string, string]>, limit = maxPairs) {
   const meta: Record<string, string> = {};
   const problems: string[] = [];
@@ -49,10 +49,10 @@ export function cleanMeta(pairs: Iterable<readonly [string, string]>, limit = ma
 }
 
 function problemWithPair(key: string, value: string): string | undefined {
-  if (!/^[a-zA-Z0-9_-]+$/.test(key)) return "a key has letters, digits, _ and - only";
+  if (!/^[a-zA-Z0-9_-]+$/.test(key)) return "a key consists of letters, digits, _ and -";
   if (key.length > 128) return "a key has at most 128 characters";
-  if (key.startsWith("consul-")) return "keys that begin with consul- are Consul's own";
-  // An object would take it for its prototype.
+  if (key.startsWith("consul-")) return "Consul reserves keys that begin with consul-";
+  // Assigning it would set the object's prototype.
   if (key === "__proto__") return "the key is reserved";
   if (Buffer.byteLength(value) > 512) return "a value has at most 512 bytes";
   return undefined;

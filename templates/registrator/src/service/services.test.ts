@@ -17,7 +17,7 @@ const brief = (given: Parameters<typeof container>[0], own: Partial<typeof optio
 
 const at = "192.168.1.102";
 
-describe("the examples of Registrator's documentation", () => {
+describe("examples from Registrator's documentation", () => {
   it("single service with defaults", () => {
     expect(brief(redis)).toEqual([
       { id: "hostname:redis.0:6379", name: "redis", at: `${at}:10000`, tags: [], meta: {} },
@@ -67,7 +67,7 @@ describe("the examples of Registrator's documentation", () => {
     ]);
   });
 
-  it("a general name with several ports gets the port as a suffix", () => {
+  it("appends the port to a general name if there are several", () => {
     expect(brief({ ...nginx, env: ["SERVICE_NAME=web"] }).map(({ name }) => name)).toEqual([
       "web-80",
       "web-443",
@@ -75,8 +75,8 @@ describe("the examples of Registrator's documentation", () => {
   });
 });
 
-describe("what is registered", () => {
-  it("ignores by any value that means yes, on all ports or on one", () => {
+describe("registration", () => {
+  it("SERVICE_IGNORE ignores one port or all, unless its value means no", () => {
     expect(brief({ ...nginx, env: ["SERVICE_IGNORE=true"] })).toEqual([]);
     expect(brief({ ...nginx, env: ["SERVICE_IGNORE=please"] })).toEqual([]);
     expect(brief({ ...nginx, env: ["SERVICE_IGNORE=false"] })).toHaveLength(2);
@@ -84,36 +84,36 @@ describe("what is registered", () => {
     expect(brief({ ...redis, env: ["SERVICE_IGNORE=false"] })[0]?.meta).toEqual({});
   });
 
-  it("leaves out what is not published", () => {
+  it("leaves out unpublished ports", () => {
     expect(brief({ ...redis, ports: { "6379/tcp": null } })).toEqual([]);
     expect(brief({ ...nginx, ports: { "80/tcp": "8000", "443/tcp": null } }).map(({ name }) => name)).toEqual(
       ["nginx"],
     );
   });
 
-  it("marks udp", () => {
+  it("tags UDP ports", () => {
     expect(brief({ name: "dns", image: "dns", ports: { "53/tcp": "53", "53/udp": "53" } })).toMatchObject([
       { id: "hostname:dns:53", name: "dns-53", tags: [] },
       { id: "hostname:dns:53:udp", name: "dns-53", tags: ["udp"] },
     ]);
   });
 
-  it("-explicit wants a name", () => {
+  it("-explicit requires a SERVICE_NAME", () => {
     expect(brief(redis, { explicit: true })).toEqual([]);
     expect(brief({ ...redis, env: ["SERVICE_NAME=db"] }, { explicit: true })).toHaveLength(1);
   });
 
-  it("-tags are added", () => {
+  it("-tags adds tags", () => {
     expect(brief({ ...redis, env: ["SERVICE_TAGS=a"] }, { tags: ["b", "a"] })[0]?.tags).toEqual(["a", "b"]);
   });
 
-  it("takes exposed ports on the host's network", () => {
+  it("registers exposed ports on the host's network", () => {
     expect(brief({ ...redis, mode: "host", ports: {}, exposed: ["6379/tcp"] })).toMatchObject([
       { at: `${at}:6379` },
     ]);
   });
 
-  it("-internal takes the container's address, sorted by network, or in the one that was named", () => {
+  it("-internal registers the container's address in the given network, or else in the first by name", () => {
     const networks = { ingress: "10.0.0.2", b: "172.20.0.3", a: "172.19.0.3" };
     const given = { ...redis, mode: "a", networks };
     expect(brief(given, { internal: true })[0]?.at).toBe("172.19.0.3:6379");
@@ -125,19 +125,19 @@ describe("what is registered", () => {
     ]);
   });
 
-  it("takes the address a port is bound to, unless -ip says otherwise", () => {
+  it("registers the address that a port is bound to, unless -ip overrides it", () => {
     const given = { ...redis, hostIp: "10.1.1.1" };
     expect(brief(given)[0]?.at).toBe("10.1.1.1:10000");
     expect(brief(given, { forcedAddress: "10.2.2.2" })[0]?.at).toBe("10.2.2.2:10000");
   });
 
-  it("-useIpFromLabel", () => {
+  it("-useIpFromLabel takes the address from a label", () => {
     const given = { ...redis, labels: { ip: "10.9.9.9/24" } };
     expect(brief(given, { addressLabel: "ip" })[0]?.at).toBe("10.9.9.9:10000");
     expect(brief(redis, { addressLabel: "ip" })[0]?.at).toBe(`${at}:10000`);
   });
 
-  it("takes the ports of the container whose network it shares", () => {
+  it("registers the ports of the container whose network it shares", () => {
     const owner = container({ name: "pod", image: "pause", ports: { "80/tcp": "8000", "81/tcp": "8001" } });
     const given = container({
       name: "web",
@@ -159,12 +159,12 @@ it.each([
   ["registry:5000/team/web:1.2", "web"],
   ["team/web:1.2@sha256:abcd", "web"],
   ["web@sha256:abcd", "web"],
-])("the image %s is called %s", (image, name) => {
+])("image %s gives the name %s", (image, name) => {
   expect(imageName(image)).toBe(name);
 });
 
 describe("hostile containers", () => {
-  it("refuses a name with a sentence", () => {
+  it("rejects an invalid name with a reason", () => {
     const given = container({ ...redis, env: ["SERVICE_NAME=a\nb"] });
     expect(servicesOf(given, options)).toEqual({
       services: [],
@@ -174,7 +174,7 @@ describe("hostile containers", () => {
     });
   });
 
-  it("drops what Consul would refuse the service for, and nothing else", () => {
+  it("drops exactly the meta and tags that Consul would refuse", () => {
     const env = [
       "SERVICE_OK=1",
       "SERVICE_BAD KEY=1",
@@ -189,7 +189,7 @@ describe("hostile containers", () => {
     expect(problems).toHaveLength(6);
   });
 
-  it("keeps 64 pairs", () => {
+  it("keeps at most 64 meta pairs", () => {
     const env = Array.from({ length: 80 }, (_, n) => `SERVICE_K${n}=v`);
     const { services } = servicesOf(container({ ...redis, env }), options);
     expect(Object.keys(services[0]?.registration.Meta ?? {})).toHaveLength(64);
@@ -197,7 +197,7 @@ describe("hostile containers", () => {
     expect(Object.keys(marked.services[0]?.registration.Meta ?? {})).toHaveLength(64);
   });
 
-  it("never throws, and never gives what Consul can't take", () => {
+  it("never throws, and never returns what Consul cannot accept", () => {
     const pair = fc.tuple(fc.string({ unit: "binary" }), fc.string({ unit: "binary" }));
     const env = fc.array(pair.map(([key, value]) => `SERVICE_${key}=${value}`));
     const special = fc.constantFrom("NAME", "ID", "TAGS", "CHECK_HTTP", "6379_NAME", "CHECK_INTERVAL");

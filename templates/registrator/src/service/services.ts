@@ -5,14 +5,14 @@ import type { Inspect, PortBinding, Service, ServiceOptions } from "../types";
 
 export interface ServicesOf {
   readonly services: readonly Service[];
-  /** What was left out and why, one sentence each. */
+  /** One sentence for everything left out, with the reason. */
   readonly problems: readonly string[];
 }
 
-/** Meta key that says which default ID a service with a SERVICE_ID would have: how we know it again as ours. */
+/** Meta key with the default ID of a service that has a SERVICE_ID. It marks the service as ours. */
 export const originKey = "registrator_id";
 
-/** What of SERVICE_* is not passed on as meta. */
+/** Keys of SERVICE_* that do not become meta. */
 const consumed = new Set(["id", "name", "tags", "ignore", originKey]);
 
 interface Port {
@@ -22,8 +22,8 @@ interface Port {
 }
 
 /**
- * The services of a container. `owner` is the container whose network it shares (`--network container:…`): ports and
- * addresses are that one's.
+ * The services of a container, one per port. If it shares the network of another container (`--network container:…`), pass
+ * that one as `owner`: its published ports and addresses apply.
  */
 export function servicesOf(container: Inspect, options: ServiceOptions, owner?: Inspect): ServicesOf {
   const ports = portsOf(container, owner).filter((port) => options.internal || port.binding);
@@ -47,7 +47,7 @@ export function servicesOf(container: Inspect, options: ServiceOptions, owner?: 
 
 export const nameOf = (container: Inspect): string => container.Name.replace(/^\//, "");
 
-/** The other container whose network this one shares, if any. */
+/** Name or ID of the container whose network this one shares; undefined if it shares none. */
 export function networkOwnerOf(container: Inspect): string | undefined {
   return /^container:(.+)$/.exec(container.HostConfig?.NetworkMode ?? "")?.[1];
 }
@@ -56,7 +56,7 @@ function portsOf(container: Inspect, owner: Inspect | undefined): Port[] {
   const exposed = Object.keys(container.Config?.ExposedPorts ?? {});
   const published = (owner ?? container).NetworkSettings?.Ports ?? {};
   const mode = (owner ?? container).HostConfig?.NetworkMode;
-  // In the host's network nothing is published: what is exposed listens on the host itself.
+  // Nothing is published on the host's network: exposed ports listen on the host itself.
   const found: [string, PortBinding | undefined][] =
     mode === "host"
       ? exposed.map((key) => [key, { HostIp: "0.0.0.0", HostPort: key.split("/")[0] ?? "" }])
@@ -69,7 +69,7 @@ function portsOf(container: Inspect, owner: Inspect | undefined): Port[] {
     .sort((a, b) => Number(a.exposed) - Number(b.exposed) || (a.protocol < b.protocol ? -1 : 1));
 }
 
-/** An engine with IPv6 lists a port twice, on some versions with different numbers: IPv4 first. */
+/** With IPv6, an engine lists a port twice, on some versions with different numbers. Prefers IPv4. */
 function bestBinding(bindings: readonly PortBinding[] | null | undefined): PortBinding | undefined {
   const usable = (bindings ?? []).filter((binding) => Number(binding.HostPort) > 0);
   return usable.find((binding) => !binding.HostIp?.includes(":")) ?? usable[0];
@@ -92,16 +92,16 @@ function serviceOf(
 
   const suffix = isGroup && !(given && fromPort.has("name")) ? `-${port.exposed}` : "";
   const name = (given || imageName(container.Config?.Image ?? "")) + suffix;
-  const refused = problemWithName(name);
-  if (refused)
-    return { problems: [`not registered as ${quoted(name)}: ${refused}; set another SERVICE_NAME`] };
+  const nameProblem = problemWithName(name);
+  if (nameProblem)
+    return { problems: [`not registered as ${quoted(name)}: ${nameProblem}; set another SERVICE_NAME`] };
 
   const extra = port.protocol === "tcp" ? "" : port.protocol;
   const defaultId = `${options.hostname}:${nameOf(container)}:${port.exposed}${extra && `:${extra}`}`;
   const id = values.get("id") || defaultId;
-  const refusedId = problemWithName(id);
-  if (refusedId)
-    return { problems: [`not registered with ID ${quoted(id)}: ${refusedId}; set another SERVICE_ID`] };
+  const idProblem = problemWithName(id);
+  if (idProblem)
+    return { problems: [`not registered with ID ${quoted(id)}: ${idProblem}; set another SERVICE_ID`] };
 
   const address = addressOf(container, port, options, network);
   const number = Number(options.internal ? port.exposed : port.binding?.HostPort);
@@ -164,7 +164,7 @@ function addressOf(
     if (network.HostConfig?.NetworkMode === "host") return options.address;
     const networks = network.NetworkSettings?.Networks ?? {};
     const names = options.network ? [options.network] : Object.keys(networks).sort();
-    // Swarm's ingress network carries published ports only; nothing reaches a container by its address there.
+    // Swarm's ingress network carries only published ports: containers are not reachable by their addresses in it.
     return names
       .filter((name) => name !== "ingress")
       .map((name) => networks[name]?.IPAddress)
