@@ -13,7 +13,7 @@ import { docker } from "./docker";
 import { get, until } from "./http";
 
 const prefix = "cs-t-hostile";
-/** HOSTILE_CATALOGS=10000 for more; each takes HAProxy about 10 ms. */
+/** Set HOSTILE_CATALOGS for more; HAProxy checks each in about 10 ms. */
 const count = Number(process.env["HOSTILE_CATALOGS"] ?? 2_000);
 const seed = Number(process.env["HOSTILE_SEED"] ?? 4);
 
@@ -48,7 +48,7 @@ test(`HAProxy accepts the configuration rendered from ${count} random catalogs, 
       const write = (name: string, content: string) => {
         writeFileSync(join(folder.path, String(index), name), content);
       };
-      // The error pages are the same for all.
+      // All catalogs share the error pages.
       write("haproxy.cfg", toConfig(rendered).replaceAll(/ \/c\/\d+\/(\d+\.http)$/gm, " /c/$1"));
       for (const [name, map] of Object.entries(rendered.maps)) write(name, toMapFile(map));
     });
@@ -95,7 +95,7 @@ test("10,000 invalid services do not affect the valid ones and use little log an
   }
   const quarantined = async () => (await balancer.routes<{ quarantined: unknown[] }>()).quarantined.length;
   await expect.poll(quarantined, { timeout: 30_000, interval: 1_000 }).toBe(10_000);
-  // Behind all of them, a good one is routed as ever.
+  // A valid service registered after all of them is routed as usual.
   await consul.register("good", instance.port);
   await until(`${balancer.url}/good`, ({ status }) => status === 200);
   expect([...statuses]).toEqual([200]);
@@ -114,7 +114,7 @@ test("the container runs without root, on a read-only file system, with private 
   expect(host).toMatchObject({ ReadonlyRootfs: true, CapDrop: ["ALL"], Privileged: false });
   const exec = (command: string) => docker("exec", balancer.container, "sh", "-c", command);
   expect(await exec("id -u; id -g")).toBe("10001\n10001");
-  // No process has a capability but HAProxy, whose file has the one to bind low ports.
+  // Only HAProxy has a capability: its file grants the one to bind low ports.
   const capabilities = await exec("for p in /proc/[0-9]*; do cat $p/comm; grep CapEff $p/status; done");
   const allowed = /^(haproxy\nCapEff:\s0{13}400|\w+\nCapEff:\s0{16})$/;
   expect(capabilities.split(/\n(?=\w+\nCapEff)/).filter((each) => !allowed.test(each))).toEqual([]);

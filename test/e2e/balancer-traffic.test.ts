@@ -12,7 +12,7 @@ import { makeCertificate } from "./certificates";
 import { get, startLoad, until, type Answer } from "./http";
 import { WebSocketClient, WebSocketService } from "./websocket";
 
-// What a request can meet: versions by header, peers that are believed, options of services, gRPC.
+// Requests: version headers, trusted peers, service options, gRPC.
 
 const port = 26_030;
 const httpsPort = 26_035;
@@ -25,7 +25,7 @@ let grpc: http2.Http2Server;
 interface Service {
   readonly name: string;
   readonly meta?: Readonly<Record<string, string>>;
-  /** What its instances answer with. */
+  /** How its instances answer. */
   readonly answers: readonly Parameters<typeof Instance.start>[1][];
 }
 
@@ -235,7 +235,7 @@ describe("X-Forwarded-* and X-Request-ID", () => {
 });
 
 describe("paths", () => {
-  /** As they are, which a URL would not leave them. */
+  /** Sends the path unchanged: a URL would normalise it. */
   const raw = (path: string, more: Record<string, string> = {}) =>
     new Promise<string>((resolve) => {
       const head = Object.entries({ Host: "localhost", Connection: "close", ...more });
@@ -305,7 +305,7 @@ test("a service that already listens is added without a 503", async () => {
     await Promise.all([asked, consul.register(name, instance.port)]);
     await consul.deregister(name, instance.port);
   }
-  // Where the machine is busy, its answer may come too late for the change that brings it.
+  // On a busy machine its answer may come too late for the change that adds it.
   expect(new Set(refused).size).toBeLessThan(5);
 });
 
@@ -437,9 +437,9 @@ test("every request is logged or counted as dropped, even at thousands per secon
   const { requests, failures } = await load.stop();
   expect(failures).toEqual({});
   const dropped = (await leftOut()) - before;
-  // HAProxy leaves a line out where another of its threads has been put to sleep by the kernel while it wrote one.
+  // HAProxy drops a log line if the kernel suspended another of its threads while that one was writing a line.
   expect(dropped).toBeLessThan(requests / 100);
-  // Docker may still be writing what it has been given.
+  // Docker may still be writing the log.
   const logged = async () =>
     (await balancer.logs()).split("\n").filter((line) => line.includes(`GET ${path} `)).length;
   for (let tries = 0; tries < 20 && (await logged()) < requests - dropped; tries++) await sleep(250);

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { get, until } from "./http";
 
-// Which version of a service answers at its name, and which instance of a service: what KV, weights and health say.
+// How KV, weights and health decide which version answers at a service's name, and which instance of a service.
 
 const port = 26_080;
 const versions = "kv/service/haproxy/versions";
@@ -13,7 +13,7 @@ const instances: Instance[] = [];
 let consul: ConsulAlone;
 let balancer: Balancer;
 let families = 0;
-/** Each test has a family of versions of its own. */
+/** Each test has its own family of versions. */
 let family: string;
 
 async function serve(name: string, meta: Readonly<Record<string, string>> = {}, says = name) {

@@ -4,40 +4,20 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { buildSync } from "esbuild";
-
-import { baseImage, consulImage } from "./bases";
+import { consulImage } from "./bases";
+import { put } from "./consul";
 import { docker } from "./docker";
 import { get, until } from "./http";
+import { buildImage } from "./images";
 
-// The load balancer's image by itself, with a Consul of its own and services that live in the test: what a user has
-// who runs the image without the rest.
+// The load balancer's image on its own, with a separate Consul and services inside the test process: the setup of a user
+// who runs only the image.
 
-const context = join(__dirname, "../../templates/haproxy");
 let built: Promise<string> | undefined;
 
-/** Builds the image from the working tree, once for each test file. */
+/** Builds the image from the working tree, once per test file. */
 export function balancerImage(): Promise<string> {
-  built ??= (async () => {
-    buildSync({
-      entryPoints: [join(context, "src/main.ts")],
-      outfile: join(context, "dist/main.js"),
-      bundle: true,
-      platform: "node",
-      target: "node20",
-      format: "cjs",
-    });
-    await docker(
-      "build",
-      "-q",
-      "--build-arg",
-      `BASE=${baseImage}`,
-      "-t",
-      "switchyard/haproxy:e2e-alone",
-      context,
-    );
-    return "switchyard/haproxy:e2e-alone";
-  })();
+  built ??= buildImage("haproxy", "switchyard/haproxy:e2e-alone");
   return built;
 }
 
@@ -50,7 +30,7 @@ export interface ConsulOptions {
   readonly args?: readonly string[];
 }
 
-/** A Consul server in memory, on the host's network, which holds only what a test writes. */
+/** An in-memory Consul server on the host's network that contains only what a test writes. */
 export class ConsulAlone {
   readonly address: string;
 
@@ -98,12 +78,10 @@ export class ConsulAlone {
   }
 
   async put(path: string, body: unknown): Promise<void> {
-    const text = typeof body === "string" ? body : JSON.stringify(body);
-    const response = await fetch(`http://${this.address}/v1/${path}`, { method: "PUT", body: text });
-    if (!response.ok) throw new Error(`Consul refuses ${path}: ${await response.text()}`);
+    await put(this.address, path, body);
   }
 
-  /** Registers an instance of a service at a port of this machine. */
+  /** Registers an instance of a service on a port of this machine. */
   register(name: string, port: number, more: Readonly<Record<string, unknown>> = {}): Promise<void> {
     return this.put("agent/service/register", {
       ID: `${name}:${port}`,
@@ -137,7 +115,21 @@ export interface BalancerOptions {
   readonly docker?: readonly string[];
 }
 
-/** The load balancer, run as the README says: read-only, without root, without capabilities but one. */
+/** What `docker run` gets before and after the image, as the README says: read-only, no root, one capability. */
+export function balancerArguments(port: number, consul: string): { docker: string[]; image: string[] } {
+  const caps = ["--cap-drop", "ALL", "--cap-add", "NET_BIND_SERVICE", "--read-only"];
+  return {
+    docker: [...caps, "--tmpfs", "/var/lib/switchyard:uid=10001,mode=700", "-e", `ADMIN_PORT=${port + 2}`],
+    image: [
+      `--consul=${consul}`,
+      `--http-port=${port}`,
+      `--stats-port=${port + 1}`,
+      `--admin=127.0.0.1:${port + 2}`,
+    ],
+  };
+}
+
+/** A running load balancer. */
 export class Balancer {
   readonly url: string;
   readonly admin: string;
@@ -159,21 +151,21 @@ export class Balancer {
     docker: more = [],
   }: BalancerOptions): Promise<Balancer> {
     const container = `${name}-balancer`;
-    const caps = ["--cap-drop", "ALL", "--cap-add", "NET_BIND_SERVICE", "--read-only"];
-    const state = ["--tmpfs", "/var/lib/switchyard:uid=10001,mode=700"];
-    const own = ["--name", container, "--network", "host", "-l", "SERVICE_IGNORE=true", ...caps, ...state];
-    const variables = Object.entries({ ADMIN_PORT: String(port + 2), ...env }).flatMap(([key, value]) => [
-      "-e",
-      `${key}=${value}`,
-    ]);
-    const options = [
-      `--consul=${consul}`,
-      `--http-port=${port}`,
-      `--stats-port=${port + 1}`,
-      `--admin=127.0.0.1:${port + 2}`,
-    ];
+    const own = ["--name", container, "--network", "host", "-l", "SERVICE_IGNORE=true"];
+    const variables = Object.entries(env).flatMap(([key, value]) => ["-e", `${key}=${value}`]);
+    const readme = balancerArguments(port, consul);
     const image = await balancerImage();
-    await docker("run", "-d", ...own, ...variables, ...more, image, ...options, ...args);
+    await docker(
+      "run",
+      "-d",
+      ...own,
+      ...readme.docker,
+      ...variables,
+      ...more,
+      image,
+      ...readme.image,
+      ...args,
+    );
     const balancer = new Balancer(container, port);
     await until(`${balancer.admin}/ready`, ({ status }) => status === 200);
     return balancer;
@@ -183,7 +175,7 @@ export class Balancer {
     return JSON.parse((await get(`${this.admin}/routes`)).body) as T;
   }
 
-  /** How often HAProxy has been reloaded, for whatever reason. */
+  /** The number of HAProxy reloads, for all reasons. */
   async reloads(): Promise<number> {
     const { body } = await get(`${this.admin}/metrics`);
     return [...body.matchAll(/^switchyard_reloads_total\{.*\} (\d+)$/gm)].reduce(
@@ -192,7 +184,7 @@ export class Balancer {
     );
   }
 
-  /** The value of one of HAProxy's metrics, such as `frontend_http_requests_total{proxy="http"}`; 0 if it has none. */
+  /** The value of an HAProxy metric, such as `frontend_http_requests_total{proxy="http"}`; 0 if it does not exist. */
   async counter(name: string): Promise<number> {
     const { body } = await get(`${this.admin}/metrics`);
     const line = body.split("\n").find((each) => each.startsWith(`haproxy_${name} `));
@@ -208,7 +200,7 @@ export class Balancer {
   }
 }
 
-/** A service that lives in the test: answers with its name, or as told. */
+/** A service inside the test process: answers with its name, or with `listener`. */
 export class Instance {
   private constructor(
     private readonly server: http.Server,
@@ -230,7 +222,7 @@ export class Instance {
   }
 }
 
-/** A folder for a test's files; `remove` takes it away again. */
+/** A temporary folder for a test's files; `remove` deletes it. */
 export function scratch(): { readonly path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), "switchyard-"));
   return {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** The images that `script/bootstrap` has found or made on this machine, for all that the tests build and run. */
+/** The base images that `script/bootstrap` found or built on this machine. */
 const bases = new Map(
   readFileSync(".switchyard/bases", "utf8")
     .split("\n")

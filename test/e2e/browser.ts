@@ -4,14 +4,14 @@ import { chromium, type Page } from "playwright-core";
 
 const known = ["/usr/bin/chromium", "/usr/bin/google-chrome", "/usr/bin/chromium-browser"];
 
-/** Opens a page in a real Chromium (CHROMIUM, or where Linux distributions put it), and closes it afterwards. */
+/** Runs `use` with a page in a real Chromium: the one in CHROMIUM, or else the distribution's. Closes it afterwards. */
 export async function inBrowser<T>(
   use: (page: Page) => Promise<T>,
   credentials?: { readonly username: string; readonly password: string },
 ): Promise<T> {
   const executablePath = process.env["CHROMIUM"] ?? known.find(existsSync);
   if (executablePath === undefined)
-    throw new Error(`Chromium is needed: none of ${known.join(", ")} is there`);
+    throw new Error(`Chromium is required: set CHROMIUM, or install it as one of ${known.join(", ")}`);
   const browser = await chromium.launch({
     executablePath,
     args: [

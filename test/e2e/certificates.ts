@@ -5,14 +5,12 @@ import { join } from "node:path";
 
 const request = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "key"];
 
-/** A self-signed certificate for `name`, good from yesterday until `days` from now, and its key. */
+/** Creates a self-signed certificate for `name`, valid from yesterday until `days` from now, and its key. */
 export function makeCertificate(name: string, { days = 2, weak = false } = {}): { pem: string; key: string } {
   const dir = mkdtempSync(join(tmpdir(), "certificate-"));
   const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: dir, stdio: "ignore" });
-  const date = (day: number) => {
-    const digits = new Date(Date.now() + day * 86_400_000).toISOString().replaceAll(/[-:T]|\.\d+/g, "");
-    return digits;
-  };
+  const date = (day: number) =>
+    new Date(Date.now() + day * 86_400_000).toISOString().replaceAll(/[-:T]|\.\d+/g, "");
   try {
     const subject = ["-subj", `/CN=${name}`, "-addext", `subjectAltName=DNS:${name}`];
     openssl(
@@ -21,7 +19,7 @@ export function makeCertificate(name: string, { days = 2, weak = false } = {}): 
       "-out",
       "csr",
     );
-    // `openssl ca` is the one command of every version of OpenSSL that takes dates.
+    // In every version of OpenSSL, only `openssl ca` accepts dates.
     writeFileSync(
       join(dir, "cnf"),
       "[ca]\ndefault_ca=a\n[a]\ndatabase=index\nrand_serial=yes\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\ncopy_extensions=copy\n[p]\ncommonName=supplied\n",

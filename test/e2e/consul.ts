@@ -1,30 +1,33 @@
 import { docker } from "./docker";
 
-const api = "http://localhost:8500/v1";
+/** The Consul of the stack under test. */
+const address = "localhost:8500";
 
-/** Registers a service as anybody who reaches Consul can: no Registrator in between. */
+/** Registers a service directly, as anyone who can reach Consul may. */
 export async function register(service: Readonly<Record<string, unknown>>): Promise<void> {
-  await put("/agent/service/register", JSON.stringify(service));
+  await put(address, "agent/service/register", service);
 }
 
 export async function deregister(id: string): Promise<void> {
-  await put(`/agent/service/deregister/${encodeURIComponent(id)}`, "");
+  await put(address, `agent/service/deregister/${encodeURIComponent(id)}`, "");
 }
 
 export async function putKey(key: string, value: string): Promise<void> {
-  await put(`/kv/${key}`, value);
+  await put(address, `kv/${key}`, value);
 }
 
 export async function deleteKey(key: string): Promise<void> {
-  await fetch(`${api}/kv/${key}`, { method: "DELETE" });
+  await fetch(`http://${address}/v1/kv/${key}`, { method: "DELETE" });
 }
 
-async function put(path: string, body: string): Promise<void> {
-  const response = await fetch(api + path, { method: "PUT", body });
+/** Sends text as it is and everything else as JSON; throws with Consul's answer if Consul refuses. */
+export async function put(consul: string, path: string, body: unknown): Promise<void> {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  const response = await fetch(`http://${consul}/v1/${path}`, { method: "PUT", body: text });
   if (!response.ok) throw new Error(`Consul refuses ${path}: ${await response.text()}`);
 }
 
-/** Restarts Consul without anything that it knew. */
+/** Restarts Consul with all its data deleted. */
 export async function emptyConsul(): Promise<void> {
   await docker("exec", "consul", "sh", "-c", "rm -rf /data/*");
   await docker("kill", "consul");

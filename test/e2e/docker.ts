@@ -1,6 +1,6 @@
 import { run } from "./stack";
 
-/** Runs `docker` and gives what it printed, trimmed; throws with its output where it fails. */
+/** Runs `docker` and returns its trimmed output; throws with that output if the command fails. */
 export async function docker(...args: string[]): Promise<string> {
   const { code, output } = await run("docker", args);
   if (code !== 0) throw new Error(`docker ${args.join(" ")}: ${output}`);
@@ -9,18 +9,18 @@ export async function docker(...args: string[]): Promise<string> {
 
 const lines = (output: string): string[] => output.split("\n").filter((line) => line !== "");
 
-/** Ids of the running containers that Docker's filters let through. */
+/** IDs of the running containers that match Docker's filters. */
 export async function containers(...filters: string[]): Promise<string[]> {
   const flags = filters.flatMap((filter) => ["--filter", filter]);
   return lines(await docker("ps", "-q", "--no-trunc", ...flags)).sort();
 }
 
-/** Ids of a Swarm service's running containers. */
+/** IDs of a Swarm service's running containers. */
 export function tasks(service: string): Promise<string[]> {
   return containers(`label=com.docker.swarm.service.name=${service}`);
 }
 
-/** All that a stack could leave behind: containers, networks, volumes, Swarm membership. */
+/** Everything a stack could leave behind: containers, networks, volumes, Swarm membership. */
 export async function belongings(): Promise<Record<string, string[] | string>> {
   return {
     containers: lines(await docker("ps", "-aq", "--no-trunc")).sort(),

@@ -1,14 +1,14 @@
 import * as http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** What a request got; status 0 where there was no answer at all. */
+/** The answer to a request; status 0 if there was none. */
 export interface Answer {
   readonly status: number;
   readonly body: string;
   readonly headers: http.IncomingHttpHeaders;
 }
 
-/** One request; never throws, since a test asks what a user would see. */
+/** Sends one request. Never throws: no answer is a result as well. */
 export function get(url: string, options: http.RequestOptions = {}): Promise<Answer> {
   return new Promise((resolve) => {
     const request = http.request(url, { timeout: 10_000, ...options }, (response) => {
@@ -29,7 +29,7 @@ export function get(url: string, options: http.RequestOptions = {}): Promise<Ans
   });
 }
 
-/** Asks until the answer is as wished; the last answer where it is not within `seconds`. */
+/** Repeats a request until the answer is as wished, for at most `seconds`. Returns the last answer. */
 export async function until(
   url: string,
   wished: (answer: Answer) => boolean,
@@ -43,15 +43,15 @@ export async function until(
   }
 }
 
-/** What constant requests met. */
+/** The result of constant load. */
 export interface LoadResult {
   readonly requests: number;
   readonly perSecond: number;
-  /** Every answer that was not 200: status or error, with how often. */
+  /** How often each answer other than 200 came, by status and body or error. */
   readonly failures: Readonly<Record<string, number>>;
 }
 
-/** Starts constant requests, `perSecond` over kept-alive connections; `stop` ends them and tells. */
+/** Sends `perSecond` requests over kept-alive connections until `stop`, which returns the result. */
 export function startLoad(
   url: string,
   { perSecond = 600, connections = 16 } = {},
@@ -63,12 +63,12 @@ export function startLoad(
   let running = true;
 
   const worker = async (offset: number): Promise<void> => {
-    const pause = (1000 / perSecond) * connections;
-    let due = started + (pause / connections) * offset;
+    const intervalMs = (1000 / perSecond) * connections;
+    let due = started + (intervalMs / connections) * offset;
     while (running) {
-      const wait = due - Date.now();
-      if (wait > 0) await sleep(wait);
-      due += pause;
+      const waitMs = due - Date.now();
+      if (waitMs > 0) await sleep(waitMs);
+      due += intervalMs;
       const { status, body } = await get(url, { agent });
       requests++;
       if (status !== 200) {

@@ -12,8 +12,8 @@ import { docker } from "./docker";
 const name = "e2e-machine";
 
 /**
- * What a cloud image is: Debian with systemd, sshd and cloud-init, and nothing of ours. It runs as a container, which
- * systemd of Debian 13 takes for a machine where the kernel has cgroups of the first version only if it is told so.
+ * The equivalent of a cloud image: Debian with systemd, sshd and cloud-init, and nothing of ours. It runs as a container.
+ * The kernel arguments make systemd of Debian 13 accept a kernel with version 1 cgroups.
  */
 const dockerfile = `
 FROM ${baseImage}
@@ -24,7 +24,7 @@ STOPSIGNAL SIGRTMIN+3
 CMD ["/sbin/init", "systemd.unified_cgroup_hierarchy=0", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"]
 `;
 
-/** What systemd and a Docker Engine inside need; not --privileged, which asks for all that there is. */
+/** The rights that systemd and a nested Docker Engine need. --privileged would grant far more. */
 const rights = [
   ...[
     "SYS_ADMIN",
@@ -43,16 +43,16 @@ const rights = [
   ...["--tmpfs", "/run", "--tmpfs", "/tmp", "-v", "/var/lib/docker"],
 ];
 
-/** A machine that gets our user-data at its first boot, and all that is needed to reach it. */
+/** A machine that boots with our user-data, with everything needed to reach it. */
 export interface TestMachine {
   readonly host: string;
   readonly address: string;
   readonly folder: string;
-  /** File of the key that it lets in. */
+  /** Path of the private key that it accepts. */
   readonly key: string;
-  /** Options of `ssh` that trust its host key and no other. */
+  /** Options for `ssh` that trust only its host key. */
   readonly sshOpts: readonly string[];
-  /** Runs a command in it, as root and not by ssh. */
+  /** Runs a command on it as root, without ssh. */
   readonly exec: (...command: string[]) => Promise<string>;
   readonly stop: () => Promise<void>;
 }
@@ -99,7 +99,7 @@ export async function startMachine(): Promise<TestMachine> {
   };
 }
 
-/** A folder for PATH with an `ssh` that stands for one that its user has configured for the machine. */
+/** Returns a folder for PATH whose `ssh` behaves as if its user had configured it for the machine. */
 export function configuredSsh({ folder, sshOpts }: TestMachine): string {
   const bin = join(folder, "bin");
   mkdirSync(bin);

@@ -7,8 +7,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { baseImage, consulImage } from "./bases";
 import { run } from "./stack";
 
-// Several machines on one: each has its own network, host name, mounts and processes, and a Docker Engine of its own
-// with which nothing is shared. Killing its first process is pulling the plug.
+// Several machines on one: each has its own network, host name, mounts, processes and Docker Engine. Killing its first
+// process is like pulling the plug.
 
 const bridge = "sw-e2e";
 const subnet = "10.97.0";
@@ -16,7 +16,7 @@ const subnet = "10.97.0";
 /** A machine on the test's network. */
 export class Machine {
   readonly address: string;
-  /** Docker URL of its engine. */
+  /** The Docker URL of its engine. */
   readonly dockerHost: string;
   private readonly namespace: string;
   private readonly link: string;
@@ -34,7 +34,7 @@ export class Machine {
     this.dockerHost = `unix://${this.folder}/docker.sock`;
   }
 
-  /** Lays its cable and switches it on. */
+  /** Connects the machine to the network and boots it. */
   async create(): Promise<void> {
     await sudo("ip", "netns", "add", this.namespace);
     await sudo(
@@ -60,7 +60,7 @@ export class Machine {
     await pipe(["docker", "save", baseImage, consulImage], ["docker", "-H", this.dockerHost, "load", "-q"]);
   }
 
-  /** Boots: with all that was on its disk. */
+  /** Boots the machine with the current content of its disk. */
   async start(): Promise<void> {
     mkdirSync(join(this.folder, "data"), { recursive: true });
     const boot = `
@@ -73,8 +73,9 @@ export class Machine {
       stdio: "ignore",
     });
     this.pid = child.pid ?? 0;
-    for (let patience = 150; !(await this.answers()); patience--) {
-      if (patience === 0) throw new Error(readFileSync(`${this.folder}/dockerd.log`, "utf8").slice(-2000));
+    for (let attemptsLeft = 150; !(await this.answers()); attemptsLeft--) {
+      if (attemptsLeft === 0)
+        throw new Error(readFileSync(`${this.folder}/dockerd.log`, "utf8").slice(-2000));
       await sleep(200);
     }
   }
@@ -83,18 +84,18 @@ export class Machine {
     return (await run("docker", ["-H", this.dockerHost, "info"])).code === 0;
   }
 
-  /** Power off, in the middle of whatever it does. */
+  /** Cuts the power. */
   async kill(): Promise<void> {
     process.kill(this.pid, "SIGKILL");
     while (existsSync(`/proc/${this.pid}`)) await sleep(20);
   }
 
-  /** Pulls the network cable, or plugs it in again. */
+  /** Unplugs the network cable, or plugs it in again. */
   async connected(on: boolean): Promise<void> {
     await sudo("ip", "link", "set", this.link, on ? "up" : "down");
   }
 
-  /** `docker` on its engine. */
+  /** Runs `docker` on its engine. */
   async docker(...args: string[]): Promise<string> {
     return sudo("docker", "-H", this.dockerHost, ...args);
   }
@@ -113,7 +114,7 @@ const forwards = [
   ["FORWARD", "-o", bridge, "-j", "ACCEPT"],
 ];
 
-/** Makes machines on a network of their own, which reaches the outside as this machine does. */
+/** Creates machines on a separate network that reaches the outside through this machine. */
 export async function makeMachines(...names: string[]): Promise<Machine[]> {
   await removeNetwork();
   await sudo("sysctl", "-qw", "net.ipv4.ip_forward=1");
@@ -127,7 +128,7 @@ export async function makeMachines(...names: string[]): Promise<Machine[]> {
   return machines;
 }
 
-/** Takes the machines away, their network too. */
+/** Removes the machines and their network. */
 export async function removeMachines(machines: readonly Machine[]): Promise<void> {
   await Promise.all(machines.map((machine) => machine.destroy()));
   await removeNetwork();
@@ -139,14 +140,14 @@ async function removeNetwork(): Promise<void> {
   for (const rule of forwards) await run("iptables", ["-D", ...rule]);
 }
 
-/** Runs what only root may; its output, trimmed. */
+/** Runs a command that requires root and returns its trimmed output. */
 async function sudo(program: string, ...args: string[]): Promise<string> {
   const { code, output } = await run(program, args);
   if (code !== 0) throw new Error(`${program} ${args.join(" ")}: ${output}`);
   return output.trim();
 }
 
-/** What the first program writes, the second one reads. */
+/** Pipes the output of the first program into the second. */
 function pipe([from = "", ...fromArgs]: string[], [to = "", ...toArgs]: string[]): Promise<void> {
   return new Promise((resolve, reject) => {
     const source = spawn(from, fromArgs, { stdio: ["ignore", "pipe", "inherit"] });

@@ -4,11 +4,13 @@ import * as net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { buildSync } from "esbuild";
-import { baseImage, consulImage } from "./bases";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 
-/** Registrator alone, on the real engine and a real Consul of its own. It needs ports 22000 to 22999. */
+import { ConsulAlone } from "./balancer";
+import { buildImage } from "./images";
+
+// Registrator on its own, with the real engine and a separate Consul. It uses ports 22000 to 22999.
+
 const image = "switchyard/registrator:e2e-alone";
 const node = "rg-t-node";
 const consul = "127.0.0.1:22500";
@@ -21,7 +23,7 @@ function docker(...args: string[]): string {
   return stdout.trim();
 }
 
-/** Many at once, as a real deployment starts them. */
+/** Runs docker without waiting, so that containers can start in parallel as in a real deployment. */
 function dockerLater(...args: string[]): Promise<void> {
   return new Promise((resolve, reject) => {
     spawn("docker", args, { stdio: "ignore" }).on("exit", (code) => {
@@ -67,7 +69,7 @@ const count = async (name: string) => (await entries(name)).length;
 const health = async (name: string) =>
   (await entries(name))[0]?.Checks.find(({ CheckID }) => CheckID.startsWith("service:"))?.Status;
 
-/** Milliseconds until it holds. */
+/** Waits until the condition holds and returns how many milliseconds that took. */
 async function until(holds: () => Promise<boolean>, withinMs = 5_000): Promise<number> {
   const start = performance.now();
   for (;;) {
@@ -77,7 +79,7 @@ async function until(holds: () => Promise<boolean>, withinMs = 5_000): Promise<n
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
-/** When a blocking query first showed it, in milliseconds since 1970. */
+/** The time at which a blocking query first shows the service, in milliseconds since 1970. */
 async function firstSeen(name: string): Promise<number> {
   for (let index = "0"; ;) {
     const answer = await fetch(`http://${consul}/v1/health/service/rg-t/${name}?index=${index}&wait=5s`);
@@ -87,7 +89,7 @@ async function firstSeen(name: string): Promise<number> {
   }
 }
 
-/** Registered, and its process listens: until then it has no handler for a signal. */
+/** Waits until the service is registered and its process listens: before that, it has no signal handlers. */
 async function answers(name: string): Promise<void> {
   await until(there(name));
   const port = (await entries(name))[0]?.Service.Port ?? 0;
@@ -96,31 +98,7 @@ async function answers(name: string): Promise<void> {
 const gone = (name: string) => async () => (await count(name)) === 0;
 const there = (name: string) => async () => (await count(name)) === 1;
 
-function startConsul(): void {
-  const ports = ["-http-port=22500", "-dns-port=22501", "-serf-lan-port=22502", "-serf-wan-port=-1"];
-  const args = [
-    "agent",
-    "-dev",
-    "-bind=127.0.0.1",
-    "-client=127.0.0.1",
-    "-server-port=22503",
-    "-grpc-port=22504",
-  ];
-  const own = [
-    "--name",
-    "rg-t-consul",
-    "--network",
-    "host",
-    "-l",
-    "SERVICE_IGNORE=true",
-    "--entrypoint",
-    "consul",
-  ];
-  docker("run", "-d", ...own, consulImage, ...args, ...ports, "-node=rg-t");
-}
-const leads = async () => (await ask<string>("status/leader")) !== "";
-
-/** The engine's socket behind one that can be cut. */
+/** A proxy for the engine's socket whose connections can be cut. */
 class Proxy {
   readonly path = join(folder, "docker.sock");
   private readonly open = new Set<net.Socket>();
@@ -150,6 +128,9 @@ class Proxy {
   }
 }
 
+const startConsul = () => ConsulAlone.start({ name: "rg-t", port: 22_500 });
+
+let consulServer: ConsulAlone;
 let registrator: ChildProcess;
 let log = "";
 const proxy = new Proxy();
@@ -171,24 +152,20 @@ async function stopRegistrator(): Promise<void> {
 
 const remove = () => {
   const all = docker("ps", "-aq", "--filter", "name=^rg-t-", "--filter", `ancestor=${image}`).split("\n");
-  // Without a look at how it ends: one that was started with --rm may be on its way out by itself.
+  // Ignore the result: a container started with --rm may already be removing itself.
   if (all[0]) spawnSync("docker", ["rm", "-f", "-v", ...all]);
 };
 
 beforeAll(async () => {
-  const entryPoints = [join(context, "src/main.ts")];
-  const outfile = join(context, "dist/main.js");
-  buildSync({ entryPoints, outfile, bundle: true, platform: "node", target: "node20", format: "cjs" });
-  docker("build", "-q", "--build-arg", `BASE=${baseImage}`, "-t", image, context);
+  await buildImage("registrator", image);
   spawnSync("docker", ["rm", "-f", "rg-t-consul"]);
   remove();
-  startConsul();
+  consulServer = await startConsul();
   await proxy.listen();
-  await until(leads, 15_000);
 });
 afterAll(async () => {
   remove();
-  docker("rm", "-f", "rg-t-consul");
+  await consulServer.stop();
   await proxy.close();
   rmSync(folder, { recursive: true });
 });
@@ -329,10 +306,9 @@ describe("failures", () => {
   it("registers everything again in an emptied Consul", async () => {
     run("wiped");
     await until(there("wiped"));
-    docker("rm", "-f", "rg-t-consul");
+    await consulServer.stop();
     run("meanwhile");
-    startConsul();
-    await until(leads, 15_000);
+    consulServer = await startConsul();
     const took = await until(there("wiped"));
     await until(there("meanwhile"));
     console.log(`in an emptied Consul again ${took.toFixed(0)} ms after its election`);

@@ -12,9 +12,9 @@ import { hostileInput } from "./hostile";
 import { get, startLoad, until } from "./http";
 import { stack, type ServiceEntry } from "./stack";
 
-// The story of one stack, told in order: each part starts from what the part before it left.
+// The life of one stack, in order: each part starts from the state that the previous one left.
 
-/** The example service, which answers with the name it was given. */
+/** The example service, which answers with its configured name. */
 const hello = (name: string, more: Readonly<Record<string, unknown>> = {}): ServiceEntry => ({
   name,
   build: "hello",
@@ -31,9 +31,9 @@ let before: Awaited<ReturnType<typeof belongings>>;
 beforeAll(async () => {
   const taken = await containers("name=^(rest|consul|registrator)$");
   if (taken.length > 0) {
-    throw new Error("A stack runs on this Docker Engine already; end it with script/down, then test again.");
+    throw new Error("A stack is already running on this Docker Engine; remove it with script/down and run the tests again.");
   }
-  // Something of the user's own, which must be there afterwards as before.
+  // A container of the user's own, which must survive.
   await docker("run", "-d", "--name", "e2e-bystander", baseImage, "sleep", "3600");
   before = await belongings();
 });
@@ -161,7 +161,7 @@ describe("routing", () => {
       'fetch("http://rest.service.consul/hello/v2").then((r) => r.text()).then(console.log)',
     );
     expect(JSON.parse(answer)).toMatchObject({ service: "hello/v2" });
-    // A name that is sure to exist: where the image's own packages come from.
+    // A name that certainly exists: the source of the image's packages.
     const outside = await inside(`
       const source = ["/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources"]
         .map((file) => { try { return fs.readFileSync(file, "utf8"); } catch { return ""; } }).join();
@@ -276,7 +276,7 @@ function imageOf(service: string): Promise<string> {
   return docker("service", "inspect", service, "--format", "{{.Spec.TaskTemplate.ContainerSpec.Image}}");
 }
 
-/** The same image with one more layer, so that it is another. */
+/** The same image with one more layer, so it has a different ID. */
 async function buildOnTop(tag: string, from: string): Promise<void> {
   const container = await docker("create", from);
   await docker("commit", "--change", "LABEL e2e=next", container, tag);

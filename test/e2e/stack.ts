@@ -3,17 +3,17 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 
 import { parse, stringify } from "yaml";
 
-/** What a script said and how it ended. */
+/** The outcome of a program. */
 export interface Outcome {
   readonly code: number;
   readonly output: string;
   readonly seconds: number;
 }
 
-/** A service as it stands in a stack file. */
+/** A service entry in a stack file. */
 export type ServiceEntry = Readonly<Record<string, unknown>> & { readonly name: string };
 
-/** A stack of the end-to-end suite: driven as a user does, by editing its file and running the scripts. */
+/** A stack driven like a user does it: by editing its file and running the scripts. */
 export class TestStack {
   private readonly file: string;
 
@@ -21,7 +21,7 @@ export class TestStack {
     this.file = `Pulumi.${name}.yaml`;
   }
 
-  /** Writes the stack file anew; the secrets that `script/up` put into it stay. */
+  /** Rewrites the stack file, but keeps the values that `script/up` put into it. */
   configure(services: readonly ServiceEntry[], settings: Readonly<Record<string, unknown>> = {}): void {
     const before = this.read();
     const kept = Object.fromEntries(
@@ -41,7 +41,7 @@ export class TestStack {
   down = (...args: string[]) => this.script("down", ...args);
   outputs = (...args: string[]) => this.script("outputs", ...args);
 
-  /** Forgets the stack, whatever is left of it; to be called after `down`. */
+  /** Deletes the stack's file and state. Call it after `down`. */
   forget(): void {
     rmSync(this.file, { force: true });
     rmSync(`.switchyard/state/${this.name}.json`, { force: true });
@@ -61,16 +61,16 @@ export class TestStack {
   }
 }
 
-/** The one that most of the suite shares. */
+/** The stack that most of the suite shares. */
 export const stack = new TestStack("e2e");
 
-/** The outcome of what is to succeed; where it did not, an error with all that it said. */
+/** Returns the outcome if it is a success; throws an error with its output otherwise. */
 export function succeeded(outcome: Outcome): Outcome {
-  if (outcome.code !== 0) throw new Error(`it ended with ${outcome.code}:\n${outcome.output}`);
+  if (outcome.code !== 0) throw new Error(`exit code ${outcome.code}:\n${outcome.output}`);
   return outcome;
 }
 
-/** Runs a program to its end; its output, both streams in order, is kept. */
+/** Runs a program to its end. The output contains both streams, interleaved. */
 export function run(
   program: string,
   args: readonly string[],

@@ -5,10 +5,19 @@ import type { ClientHttp2Session, IncomingHttpHeaders, IncomingHttpStatusHeader 
 import { connect, type AddressInfo, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 
-// As much of RFC 6455 as it takes to see that a connection stays open: short text frames, echoed with the name in front.
+// The part of RFC 6455 that shows whether a connection stays open: short text frames, echoed behind the service's name.
 
 const accept = (key: string) =>
   createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
+
+/** Answers an upgrade request: from here on, the socket is a websocket. */
+export function acceptUpgrade({ headers }: http.IncomingMessage, socket: Duplex): void {
+  const key = accept(headers["sec-websocket-key"] ?? "");
+  socket.write(
+    `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${key}\r\n\r\n`,
+  );
+  socket.on("error", () => undefined);
+}
 
 function frame(text: string, mask?: Buffer): Buffer {
   const body = Buffer.from(text);
@@ -26,7 +35,7 @@ function unframe(data: Buffer): string {
   ).toString();
 }
 
-/** A service that answers requests with its name and echoes on websockets. */
+/** A service that answers requests with its name and echoes messages on websockets. */
 export class WebSocketService {
   private readonly sockets = new Set<Socket>();
 
@@ -42,12 +51,8 @@ export class WebSocketService {
     const service = new WebSocketService(server, (server.address() as AddressInfo).port);
     server.on("upgrade", (request, socket: Socket) => {
       service.sockets.add(socket);
-      const key = accept(request.headers["sec-websocket-key"] ?? "");
-      socket.write(
-        `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${key}\r\n\r\n`,
-      );
+      acceptUpgrade(request, socket);
       socket.on("data", (data: Buffer) => socket.write(frame(`${name}: ${unframe(data)}`)));
-      socket.on("error", () => undefined);
     });
     return service;
   }
@@ -62,7 +67,7 @@ export class WebSocketService {
 export class WebSocketClient {
   private constructor(private readonly socket: Duplex) {}
 
-  /** In a stream of HTTP/2, as RFC 8441 has it. */
+  /** Opens a websocket in an HTTP/2 stream, as described in RFC 8441. */
   static async openIn(session: ClientHttp2Session, path: string): Promise<WebSocketClient> {
     if (!session.remoteSettings.enableConnectProtocol) await once(session, "remoteSettings");
     const stream = session.request({
@@ -91,7 +96,7 @@ export class WebSocketClient {
     return new WebSocketClient(socket);
   }
 
-  /** What comes back, or why nothing does. */
+  /** Sends a message and returns the reply, or the reason why none came. */
   async echo(text: string): Promise<string> {
     if (this.socket.destroyed || this.socket.readableEnded) return "closed";
     const answer = Promise.race([
