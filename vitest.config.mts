@@ -14,7 +14,7 @@ export default defineConfig({
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           exclude: [
-            // Only root makes machines; script/test says so.
+            // Only root can create virtual nodes; script/test says so.
             ...(process.getuid?.() === 0 ? [] : ["test/e2e/cluster.test.ts"]),
           ],
           fileParallelism: false,

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# What the scripts share. Sourced, not run.
+# Functions and settings that the scripts share. Source this file; do not run it.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 
-# Ends the script with a sentence that says what is wrong and one that says what to do.
+# fail PROBLEM CURE: prints both sentences and ends the script.
 fail() {
   printf '\033[1;31merror:\033[0m %s\n       %s\n' "$1" "$2" >&2
   exit 1
@@ -15,13 +15,13 @@ fail() {
 # Prints 32 random hexadecimal digits.
 random_hex() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
 
-# The stack, and where the engines keep their state: a folder here, so that no account is needed.
+# The stack, and the engines' state: by default a folder here, so that no account is needed.
 stack=${STACK:-dev}
 stack_file=Pulumi.$stack.yaml
 passphrase_file=.switchyard/passphrase
 export PULUMI_SKIP_UPDATE_CHECK=1
-export PULUMI_NODEJS_TRANSPILE_ONLY=${PULUMI_NODEJS_TRANSPILE_ONLY:-true} # types are script/test's business
-# A secret that a CI system does not have is an empty variable, which is not the same as none for the CLI.
+export PULUMI_NODEJS_TRANSPILE_ONLY=${PULUMI_NODEJS_TRANSPILE_ONLY:-true} # script/test checks types
+# CI systems pass a missing secret as an empty variable, which the CLI does not treat as unset.
 for variable in PULUMI_ACCESS_TOKEN PULUMI_BACKEND_URL PULUMI_CONFIG_PASSPHRASE; do
   [ -n "${!variable:-}" ] || unset "$variable"
 done
@@ -32,18 +32,18 @@ if [ -z "${PULUMI_CONFIG_PASSPHRASE:-}" ]; then
   export PULUMI_CONFIG_PASSPHRASE_FILE=${PULUMI_CONFIG_PASSPHRASE_FILE:-$PWD/$passphrase_file}
 fi
 
-# The engine that runs the program: $ENGINE, or the Pulumi CLI where there is one, or the embedded engine.
+# The engine that runs the program: $ENGINE, or the Pulumi CLI if it is installed, or else the embedded engine.
 if [ -z "${ENGINE:-}" ]; then
   if command -v pulumi >/dev/null; then ENGINE=pulumi; else ENGINE=embedded; fi
 fi
 
-# engine up|down|outputs|config … on the stack; further arguments go to the engine.
+# engine up|down|outputs|config [ARGUMENT…]: runs a command of the engine on the stack.
 engine() {
   local verb=$1
   shift
   case $ENGINE:$verb in
     embedded:*) node -r ts-node/register/transpile-only engine/main.ts "$verb" --stack "$stack" "$@" ;;
-    # With a refresh, so that what was removed by hand comes back, as with the embedded engine.
+    # Refresh first, so that resources removed by hand come back, as with the embedded engine.
     pulumi:up) pulumi up --stack "$stack" --yes --skip-preview --refresh "$@" ;;
     pulumi:down) pulumi destroy --stack "$stack" --yes --skip-preview "$@" ;;
     pulumi:outputs) pulumi stack output --stack "$stack" "$@" ;;
@@ -52,7 +52,7 @@ engine() {
   esac
 }
 
-# Makes a passphrase unless there is one; fails where the stack's secrets have another that is not here.
+# Creates a passphrase unless there is one. Fails if the stack already has secrets, which a new passphrase could not decrypt.
 make_passphrase() {
   if [ -n "${PULUMI_CONFIG_PASSPHRASE:-}" ] || [ -f "$PULUMI_CONFIG_PASSPHRASE_FILE" ]; then return; fi
   ! grep -qs '^encryptionsalt:' "$stack_file" || return 1
@@ -60,12 +60,12 @@ make_passphrase() {
   (umask 077 && random_hex >"$PULUMI_CONFIG_PASSPHRASE_FILE")
 }
 
-# Makes the machine and the stack ready for an engine: passphrase, password of the statistics page, base images.
+# Prepares the machine and the stack for an engine: passphrase, password of the statistics page, base images.
 prepare() {
-  [ -f "$stack_file" ] || fail "There is no $stack_file." "Copy Pulumi.dev.yaml to it and edit it, or set STACK."
+  [ -f "$stack_file" ] || fail "There is no $stack_file." "Copy Pulumi.dev.yaml to it and edit it, or set STACK to another stack."
   script/bootstrap
   make_passphrase ||
-    fail "$stack_file holds secrets, and their passphrase is not here." \
+    fail "$stack_file contains secrets, but their passphrase is missing." \
       "Put it into $passphrase_file, or set PULUMI_CONFIG_PASSPHRASE."
   if [ "$ENGINE" = pulumi ]; then
     mkdir -p .switchyard/pulumi

@@ -12,7 +12,7 @@ const before = { ...process.env };
 
 beforeEach(() => {
   dir = mkdtempSync(path.join(tmpdir(), "switchyard-comment-"));
-  // A gh that answers with an id for the listing, and notes how it was called.
+  // A fake gh that answers the listing with $FOUND and records its calls.
   writeFileSync(
     path.join(dir, "gh"),
     `#!/bin/sh\necho "marker=$marker $*" >>"${dir}/calls"\ncase $* in *--paginate*) printf '%s' "$FOUND" ;; esac\n`,
@@ -28,8 +28,8 @@ afterEach(() => {
 });
 
 test.each([
-  ["makes one where there is none", "", "--method POST repos/us/ours/issues/7/comments"],
-  ["edits the first that is there", "41\n42\n", "--method PATCH repos/us/ours/issues/comments/41"],
+  ["creates one if there is none", "", "--method POST repos/us/ours/issues/7/comments"],
+  ["edits the first one found", "41\n42\n", "--method PATCH repos/us/ours/issues/comments/41"],
 ])("the comment: %s", async (_, found, call) => {
   process.env["FOUND"] = found;
   expect(await run("script/comment", ["7", path.join(dir, "preview.md")])).toMatchObject({ code: 0 });

@@ -17,13 +17,13 @@ interface Key {
   readonly description: string;
 }
 
-/** What stands between two markers. */
+/** The text between two markers. */
 function section(name: string): string {
   const [, content = ""] = reference.split(`<!-- ${name}:begin -->`);
   return content.split(`<!-- ${name}:end -->`)[0]?.trim() ?? "";
 }
 
-/** The rows of a table, without the padding that makes it readable. */
+/** The rows of a table, without the padding. */
 function rows(table: string): string[] {
   return table
     .split("\n")
@@ -31,7 +31,7 @@ function rows(table: string): string[] {
     .map((row) => row.replace(/ +/g, " "));
 }
 
-test("the configuration reference is that of Pulumi.yaml", () => {
+test("the configuration reference matches Pulumi.yaml", () => {
   const { config } = parse(readFileSync("Pulumi.yaml", "utf8")) as { config: Record<string, Key> };
   const expected = Object.entries(config).map(([name, key]) => {
     const fallback =
@@ -42,7 +42,7 @@ test("the configuration reference is that of Pulumi.yaml", () => {
   expect(rows(section("config"))).toEqual(expected);
 });
 
-test("the reference explains every routing option", () => {
+test("the reference lists every routing option", () => {
   const explained = rows(section("options")).map((row) => /`(\w+)`/.exec(row)?.[1]);
   expect(explained.sort()).toEqual([...metaKeys].sort());
 });
@@ -55,7 +55,7 @@ const pages = [".", "docs", "bench", ...readdirSync("templates").map((name) => `
       .map((file) => path.join(folder, file)),
 );
 
-/** The names that GitHub gives the headings of a page. */
+/** The anchors that GitHub derives from the headings of a page. */
 function anchors(page: string): string[] {
   const headings = readFileSync(page, "utf8").matchAll(/^#{1,6} (.+)$/gm);
   return [...headings].map(([, heading = ""]) =>
@@ -66,7 +66,7 @@ function anchors(page: string): string[] {
   );
 }
 
-test.each(pages)("every relative link of %s leads somewhere", (page) => {
+test.each(pages)("every relative link in %s resolves", (page) => {
   const links = readFileSync(page, "utf8").matchAll(/(?:\]\(|(?:src|href)=")([^)\s"]+)/g);
   for (const [, link = ""] of links) {
     if (/^https?:/.test(link)) continue;

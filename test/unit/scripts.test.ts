@@ -9,7 +9,7 @@ import { run } from "../../preview/run";
 let dir: string;
 const before = { ...process.env };
 
-/** Every call of a fake program: its arguments, and what it got on standard input by `config set`. */
+/** A call of a fake program. `input` is the standard input of `config` commands. */
 interface Call {
   readonly args: string;
   readonly input: string;

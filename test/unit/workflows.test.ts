@@ -15,7 +15,7 @@ interface Workflow {
   readonly jobs: Readonly<Record<string, { readonly concurrency?: Readonly<Record<string, unknown>> }>>;
 }
 
-test.each(files)("%s pins its actions by commit and begins with the right to read alone", (_, text) => {
+test.each(files)("%s pins its actions to commits and defaults to read-only permissions", (_, text) => {
   const uses = [...text.matchAll(/uses: (\S+)(.*)/g)];
   expect(uses.length).toBeGreaterThan(0);
   for (const [, action, comment] of uses) {
@@ -24,11 +24,11 @@ test.each(files)("%s pins its actions by commit and begins with the right to rea
   }
   const { permissions, on } = parse(text) as Workflow;
   expect(permissions).toEqual({ contents: "read" });
-  // It would run a fork's code with our secrets.
+  // That event would run a fork's code with our secrets.
   expect(on).not.toHaveProperty("pull_request_target");
 });
 
-test("no update is cut off by the next", () => {
+test("a newer update does not cancel a running one", () => {
   const { jobs } = parse(readFileSync(path.join(folder, "up.yml"), "utf8")) as Workflow;
   expect(jobs["up"]?.concurrency).toMatchObject({ "cancel-in-progress": false });
 });
