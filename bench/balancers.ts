@@ -72,7 +72,7 @@ const switchyard = (haproxy: string): Balancer => ({
   name: "Switchyard",
   version: `HAProxy ${haproxy}`,
   settings:
-    "its defaults; every instance is checked every 2 s, with 1,000 of them every 10 s, with 5,000 every 50 s",
+    "defaults; checks every instance every 2 s, with 1,000 instances every 10 s, with 5,000 every 50 s",
   start: (consul) => runSwitchyard(consul),
 });
 
@@ -111,7 +111,7 @@ function consulTemplate(program: string, haproxy: string): Balancer {
     name: "consul-template + HAProxy",
     version: `consul-template ${versionOf(program, "-v")}, HAProxy ${haproxy}`,
     settings:
-      "no `wait`; a map and a backend for each service; HAProxy reloads over the master's socket, hands its listeners over and keeps idle connections for one more answer; every instance is checked every 2 s",
+      "no `wait`; one map, and one backend per service; HAProxy reloads over the master socket, hands its listeners over and keeps idle connections for one more answer; checks every instance every 2 s",
     start: (consul) => {
       const folder = join(files, "consul-template");
       mkdirSync(folder, { recursive: true });
@@ -145,7 +145,7 @@ function fabio(program: string): Balancer {
     name: "fabio",
     version: `fabio ${versionOf(program, "-v")}`,
     settings:
-      "blocking queries, as by default; `registry.consul.serviceMonitors=16`; believes Consul's checks alone",
+      "blocking queries, as by default; `registry.consul.serviceMonitors=16`; relies on Consul's checks alone",
     start: (consul) =>
       Container.run(
         "fabio",
@@ -182,7 +182,7 @@ function traefik(program: string): Balancer {
     name: "Traefik, watching, unthrottled",
     version: `Traefik ${versionOf(program, "version")}`,
     settings:
-      "`watch=true`, and `providersThrottleDuration=0s` in place of its default of two seconds; believes Consul's checks alone",
+      "`watch=true`, and `providersThrottleDuration=0s` instead of the default of two seconds; relies on Consul's checks alone",
     start: (consul) =>
       Container.run(
         "traefik",

@@ -235,9 +235,9 @@ async function main(): Promise<void> {
   }
   writeSection(
     "(c) Changes under load",
-    `${changes.toLocaleString("en-US")} changes of instances, ${perSecond} each second, of ${services} services with ${instancesEach} instances each, and ${newServices} new services that go again.
-An instance that goes is taken out of Consul and ends ${lasts / 1000} s later.
-Each websocket says something five times a second and counts as broken when it is closed or hears no echo for 2 s.
+    `${changes.toLocaleString("en-US")} changes of instances, ${perSecond} each second, of ${services} services with ${instancesEach} instances each, and ${newServices} new services that are removed again.
+An instance that leaves is deregistered from Consul and exits ${lasts / 1000} s later.
+Each websocket sends a message five times a second. It counts as broken if it is closed or gets no echo for 2 s.
 
 ${table(["", "requests", "per second", "failed", "reloads", "websockets broken", "new services that answered within 5 s", "seconds"], rows)}
 

@@ -180,10 +180,10 @@ async function main(): Promise<void> {
   ];
   writeSection(
     "(a) From a change in Consul to the first answer",
-    `${rounds} new services each, every one with a name that was never there; milliseconds from the moment that the request
-to Consul is sent. Every balancer had its start and its rest in each cell. Consul allowed 12,000 connections for each
-client, because consul-template does not work within the 200 of the default. “–”: not ready within ${patience} s or not
-there within 20 s.
+    `${rounds} new services each, every one with a name never used before; milliseconds from sending the request to Consul. Every
+balancer was started afresh and left to settle in each cell. Consul allowed 12,000 connections per client, because
+consul-template does not work within the default of 200. “–”: not ready within ${patience} s, or no
+answer within 20 s.
 
 ${table(head, rows)}
 

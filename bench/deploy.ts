@@ -30,7 +30,7 @@ async function main(): Promise<void> {
   const newest = [...new Map(sizes.reverse().map(([name = "", size = ""]) => [name, size]))].sort();
   writeSection(
     "Deploying a stack",
-    `The stack \`dev\`, with the embedded engine unless ENGINE says otherwise.
+    `The stack \`dev\`, with the embedded engine unless ENGINE chooses another.
 
 ${table(
   ["step", "seconds"],

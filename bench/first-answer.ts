@@ -83,17 +83,17 @@ async function main(): Promise<void> {
   writeSection(
     "From a container's start to its first answer",
     `${rounds} starts each, in turns, through the whole of a running stack: Docker, Registrator, Consul, the load balancer.
-Milliseconds; “beyond” is what comes on top of the time that the container itself takes until it answers.
+Milliseconds; “beyond” is the time on top of what the container itself takes until it answers.
 
 ${table(
   ["", "container's own start, p50", "beyond it, p50", "beyond it, p95"],
-  [row("a service that never was there", fresh), row("a service that was there before", known)],
+  [row("a new service name", fresh), row("a known service name", known)],
 )}
 
-${verdicts([verdict("a service that never was there", fresh), verdict("a service that was there before", known)])}
+${verdicts([verdict("a new service name", fresh), verdict("a known service name", known)])}
 
-The image is that of the example service with its own health check, which a stack runs; what Docker takes for the
-container itself swings with whatever else the machine does, which is why only what comes on top is judged.`,
+The image is the example service with its own health check, as a stack runs it. The time that Docker takes to start the container
+varies with whatever else the machine does, so only the time beyond it is judged.`,
   );
 }
 

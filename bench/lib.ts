@@ -10,8 +10,8 @@ const results = join(__dirname, "RESULTS.md");
 
 const preamble = `# Results
 
-Each section is written by its benchmark and holds one run: what stands side by side was measured side by side, in turns,
-on the same machine. Compare within a section, not between machines. How to repeat them: [README.md](README.md).
+Each section is written by its benchmark and holds one run. Figures side by side were measured side by side, in turns, on the
+same machine. Compare within a section, not between machines. [README.md](README.md) says how to repeat the runs.
 `;
 
 /** The value below which the share `q` of all values lies, by nearest rank. */
@@ -59,7 +59,7 @@ export interface Verdict {
 /** The targets with what was measured, missed ones as plain as met ones. */
 export const verdicts = (found: readonly Verdict[]): string =>
   table(
-    ["to reach", "measured", ""],
+    ["target", "measured", ""],
     found.map(({ target, measured, met }) => [target, measured, met ? "met" : "**missed**"]),
   );
 
@@ -69,7 +69,7 @@ const [loadBefore = NaN] = loadavg();
 function circumstances(): string {
   const name = commandOf[basename(process.argv[1] ?? "", ".ts")] ?? "";
   const command = ["script/bench", name, ...process.argv.slice(2)].join(" ").trim();
-  return `\`${command}\`, ${new Date().toISOString().slice(0, 10)}; ${machine()}; load average before it began ${loadBefore.toFixed(1)}.`;
+  return `\`${command}\`, ${new Date().toISOString().slice(0, 10)}; ${machine()}; load average before the run ${loadBefore.toFixed(1)}.`;
 }
 
 const commandOf: Readonly<Record<string, string>> = {

@@ -222,14 +222,14 @@ ${table(
     "CPU, renderer",
     "CPU, HAProxy",
     "Consul requests",
-    "for each change",
-    "KiB from Consul for each",
+    "per change",
+    "KiB from Consul per change",
   ],
   rows,
 )}
 
-HAProxy's share is mostly its health checks: one of each instance every 10 s. Requests at rest are the blocking queries that
-come round after their minute.
+HAProxy's share is mostly health checks: one per instance every 10 s. The requests at rest are blocking queries that return after
+their minute.
 
 ${verdicts([
   { target: "full render at most 1 s", measured: `${short(slowest)} ms, the first`, met: slowest <= 1_000 },

@@ -261,7 +261,7 @@ async function main(): Promise<void> {
   ];
   const settings = { fabio: "static routes", traefik: "routes from a file" };
   const peers = [
-    `HAProxy ${await versionInImage("haproxy")} in all four, with one thread; by hand a map; as in 2015 an ACL for each route, and a regular expression to strip it`,
+    `HAProxy ${await versionInImage("haproxy")} in all four, with one thread; “by hand” uses a map; “as in 2015” uses one ACL per route, and a regular expression to strip the prefix`,
     ...(["fabio", "traefik"] as const).map((name) => {
       const path = onPath(name);
       if (path === undefined) return `${name}: not on PATH, so not measured`;
@@ -271,20 +271,21 @@ async function main(): Promise<void> {
   ];
   writeSection(
     "(b) What routing costs",
-    `Medians of ${rounds} rounds in turns, ${seconds} s each, 32 connections that are kept alive, each request to one of ${hot} routes
-that lie evenly among all; every route has an instance of its own. The balancer has one core and one thread; load and instances have the other.
-All of them log every request and set X-Forwarded-For; the first three also set a request id. Switchyard passes its log on in
-pieces, and so does the one “with our log”. Switchyard checks instances by HTTP every 2 s, 1,000 of them every 10 s, 10,000 every 100 s, the other HAProxys every 2 s by opening a connection.
-Switchyard's processor time is that of its whole container, with the renderer and its own health check. A p99 at full load says how evenly requests wait, not how long an idle balancer takes.
-Of its own at ${fewest}: medians of ${pairs} turns of ${pairSeconds} s, both running all the time. What the one that has no turn does at rest is thus taken
-from the other's rate, but not from its requests for each CPU second.
+    `Medians of ${rounds} rounds in turns, ${seconds} s each, over 32 keep-alive connections, each request to one of ${hot} routes
+spread evenly among all; every route has its own instance. The balancer has one core and one thread; the load generator and the instances
+have the other core. All contenders log every request and set X-Forwarded-For; the first three also set a request id. Switchyard passes
+its log on in batches, and so does the one “with our log”. Switchyard checks instances by HTTP every 2 s, 1,000 of them every 10 s,
+10,000 every 100 s; the other HAProxys check by opening a connection every 2 s. Switchyard's CPU time is that of its whole container, with
+the renderer and the container's health check. A p99 at full load says how evenly requests wait, not how long an idle balancer takes.
+Of its own at ${fewest}: medians of ${pairs} turns of ${pairSeconds} s, with both running all the time. The idle work of the one whose turn it is not
+thus lowers the other's rate, but not its requests per CPU second.
 
 ${table(head, rows)}
 
 ${verdicts(judged)}
 
-Noise: processor time for each request differed between the rounds of one cell by ${percent(median(spreads))} of itself (median of all cells),
-so that smaller differences say nothing.
+Noise: CPU time per request differed between the rounds of one cell by ${percent(median(spreads))} (median of all cells),
+so smaller differences mean nothing.
 
 ${peers.map((peer) => `- ${peer}.`).join("\n")}`,
   );
