@@ -46,7 +46,7 @@ export function toTextReport({ infrastructure, routing }: Report): string {
   ].join("\n");
 }
 
-/** For programs: see the README for its shape. */
+/** For programs; docs/team.md describes the shape. */
 export function toJsonReport({ stack, infrastructure, routing }: Report): string {
   const summary = summarise(routing.differences);
   return JSON.stringify({ stack, infrastructure, routing: { summary, ...routing } }, null, 2);
