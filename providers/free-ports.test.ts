@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type AddressInfo, type Server } from "node:net";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { fakeEngine, type FakeEngine } from "./fake-engine";
 import { freePortsProvider, listenersIn } from "./free-ports";
 
 let server: Server;
@@ -35,6 +36,65 @@ it("takes a free port, and keeps what is its own", async () => {
   await expect(freePortsProvider.diff?.("free", olds, news)).resolves.toEqual({ changes: true });
   await expect(freePortsProvider.diff?.("free", olds, olds)).resolves.toEqual({ changes: false });
   await expect(freePortsProvider.update?.("free", olds, news)).resolves.toMatchObject({ outs: news });
+});
+
+describe("a host that is found somewhere else", () => {
+  let here: FakeEngine;
+  let there: FakeEngine;
+  beforeEach(async () => {
+    [here, there] = await Promise.all([fakeEngine(), fakeEngine()]);
+    here.answers["GET /info"] = { ID: "this machine" };
+  });
+  afterEach(() => {
+    here.close();
+    there.close();
+  });
+
+  /** What is recorded for a host on which the port was free, before it was taken by our own container. */
+  async function recorded() {
+    server.close();
+    await once(server, "close");
+    const inputs = { ports: { httpPort: taken }, addresses, host: here.host };
+    const { outs } = await freePortsProvider.create(inputs);
+    server = createServer().listen(taken, "127.0.0.1");
+    await once(server, "listening");
+    if (outs === undefined) throw new Error("nothing was recorded");
+    return { inputs, outs };
+  }
+
+  it("is looked at again if another machine answers there", async () => {
+    there.answers["GET /info"] = { ID: "another machine" };
+    const { inputs, outs } = await recorded();
+    for (const news of [
+      { ...inputs, host: there.host },
+      { ...inputs, addresses: ["127.0.0.1", "127.0.0.2"] },
+    ])
+      await expect(freePortsProvider.diff?.("free", outs, news)).resolves.toEqual({ changes: true });
+    const moved = { ...inputs, host: there.host };
+    await expect(freePortsProvider.update?.("free", outs, moved)).rejects.toThrow(`Port ${taken} is taken`);
+    // The same URL leads to another machine, such as a new one under an old name.
+    here.answers["GET /info"] = { ID: "another machine" };
+    await expect(freePortsProvider.update?.("free", outs, inputs)).rejects.toThrow(`Port ${taken} is taken`);
+  });
+
+  it("keeps its ports if it is the same machine under another URL", async () => {
+    there.answers["GET /info"] = { ID: "this machine" };
+    const { inputs, outs } = await recorded();
+    const renamed = { ...inputs, host: there.host };
+    await expect(freePortsProvider.update?.("free", outs, renamed)).resolves.toMatchObject({ outs: renamed });
+  });
+
+  it("keeps its ports in a stack that has not recorded its machine yet", async () => {
+    const { inputs, outs } = await recorded();
+    for (const host of [inputs.host, undefined]) {
+      const before = { ports: outs.ports, addresses, ...(host !== undefined && { host }) };
+      await expect(freePortsProvider.update?.("free", before, inputs)).resolves.toMatchObject({
+        outs: inputs,
+      });
+    }
+    const elsewhere = { ports: outs.ports, addresses, host: there.host };
+    await expect(freePortsProvider.update?.("free", elsewhere, inputs)).rejects.toThrow("is taken");
+  });
 });
 
 it("reads the kernel's table of what listens, on a machine behind ssh", () => {

@@ -1,6 +1,6 @@
 import { connect as dial } from "node:net";
 import * as pulumi from "@pulumi/pulumi";
-import { runBySsh } from "./client";
+import { api, connect, runBySsh } from "./client";
 
 /** What a {@link FreePorts} is made from. */
 export interface FreePortsArgs {
@@ -8,7 +8,7 @@ export interface FreePortsArgs {
   readonly ports: Readonly<Record<string, number>>;
   /** Addresses on which nothing may listen on them. */
   readonly addresses: readonly pulumi.Input<string>[];
-  /** The machine whose ports they are; one of an `ssh://` URL is asked there. Default: this one. */
+  /** Docker URL of the machine whose ports they are; one of an `ssh://` URL is asked there. Default: this machine. */
   readonly host?: pulumi.Input<string> | undefined;
   /** Options of `ssh`. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
@@ -19,6 +19,11 @@ interface FreePortsInputs {
   readonly addresses: readonly string[];
   readonly host?: string;
   readonly sshOpts?: readonly string[];
+}
+
+interface FreePortsState extends FreePortsInputs {
+  /** Id of the Docker Engine on the machine: the same machine may be found under another URL. */
+  readonly engineId?: string;
 }
 
 function listens(address: string, port: number): Promise<boolean> {
@@ -72,17 +77,33 @@ async function refuseTaken(inputs: FreePortsInputs, ours: readonly number[]): Pr
   }
 }
 
-export const freePortsProvider: pulumi.dynamic.ResourceProvider<FreePortsInputs, FreePortsInputs> = {
+async function withEngineId(inputs: FreePortsInputs): Promise<FreePortsState> {
+  if (inputs.host === undefined) return inputs;
+  const docker = connect(inputs.host, { sshOpts: inputs.sshOpts });
+  const { ID: engineId } = await api<{ ID: string }>(docker, "GET", "/info");
+  return { ...inputs, engineId };
+}
+
+/** Stacks from before the id was recorded are compared by the URL. */
+function isSameMachine(olds: FreePortsState, news: FreePortsState): boolean {
+  if (olds.engineId !== undefined) return olds.engineId === news.engineId;
+  return olds.host === undefined || olds.host === news.host;
+}
+
+export const freePortsProvider: pulumi.dynamic.ResourceProvider<FreePortsInputs, FreePortsState> = {
   async create(inputs) {
     await refuseTaken(inputs, []);
-    return { id: "free", outs: inputs };
+    return { id: "free", outs: await withEngineId(inputs) };
   },
   diff(_id, olds, news) {
-    return Promise.resolve({ changes: JSON.stringify(olds.ports) !== JSON.stringify(news.ports) });
+    const claim = ({ ports, addresses, host }: FreePortsInputs) => JSON.stringify([ports, addresses, host]);
+    return Promise.resolve({ changes: claim(olds) !== claim(news) });
   },
   async update(_id, olds, news) {
-    await refuseTaken(news, Object.values(olds.ports));
-    return { outs: news };
+    const outs = await withEngineId(news);
+    // On another machine, whatever listens on these ports is not ours.
+    await refuseTaken(news, isSameMachine(olds, outs) ? Object.values(olds.ports) : []);
+    return { outs };
   },
 };
 

@@ -107,7 +107,12 @@ export class HostNode extends pulumi.ComponentResource implements DockerNode {
     const engine = new DockerEngine(name, reach, { parent: this });
     const ports = new FreePorts(
       name,
-      { ...reach, ports: args.ports, addresses: addressesToTry(args, engine.bridgeAddress) },
+      {
+        ...reach,
+        host: engine.host,
+        ports: args.ports,
+        addresses: addressesToTry(args, engine.bridgeAddress),
+      },
       { parent: this },
     );
     this.name = name;

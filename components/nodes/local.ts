@@ -45,7 +45,7 @@ export class LocalNode extends pulumi.ComponentResource implements DockerNode {
     const engine = new DockerEngine(name, { host: args.dockerHost }, { parent: this });
     const ports = new FreePorts(
       name,
-      { ports: args.ports, addresses: ["127.0.0.1", engine.bridgeAddress] },
+      { host: engine.host, ports: args.ports, addresses: ["127.0.0.1", engine.bridgeAddress] },
       { parent: this },
     );
     this.name = name;
