@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -6,6 +5,8 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
 import * as pulumi from "@pulumi/pulumi";
+
+import { command, diskTimeoutMs } from "./command";
 
 interface ImageInputs {
   readonly url: string;
@@ -16,35 +17,13 @@ interface ImageState extends ImageInputs {
   readonly disk: string;
 }
 
-/** Runs a program by its arguments, without a shell; an error says what it complained of. */
-export function run(program: string, ...args: string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
-    let output = "";
-    let complaint = "";
-    child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-    child.stderr.on("data", (chunk: Buffer) => (complaint += chunk.toString()));
-    child.on("error", (error: NodeJS.ErrnoException) => {
-      const missing = { VBoxManage: "VirtualBox 7.0 or later", "qemu-img": "qemu-utils" }[program];
-      reject(
-        error.code === "ENOENT" ? new Error(`There is no ${program}: install ${missing ?? program}`) : error,
-      );
-    });
-    child.on("close", (code) => {
-      const [reason] = complaint.split("\n").filter((line) => line.includes("error:"));
-      if (code === 0) resolve(output);
-      else reject(new Error(`${program} ${args.slice(0, 2).join(" ")}: ${reason ?? complaint.trim()}`));
-    });
-  });
-}
-
 async function sha512(file: string): Promise<string> {
   const hash = createHash("sha512");
   await pipeline(createReadStream(file), hash);
   return hash.digest("hex");
 }
 
-/** Downloads and converts the image, unless that was done before; what is not as promised is thrown away. */
+/** Downloads and converts the image, unless that was done before; discards a download with another checksum. */
 async function fetchDisk({ url, sha512: promised }: ImageInputs): Promise<string> {
   const folder = join(".switchyard", "images");
   mkdirSync(folder, { recursive: true });
@@ -59,7 +38,7 @@ async function fetchDisk({ url, sha512: promised }: ImageInputs): Promise<string
     if (found !== promised) {
       throw new Error(`${url} is not what it was: its SHA-512 is ${found}, not ${promised}`);
     }
-    await run("qemu-img", "convert", "-O", "vdi", source, `${disk}.part`);
+    await command("qemu-img", ["convert", "-O", "vdi", source, `${disk}.part`], diskTimeoutMs);
     renameSync(`${disk}.part`, disk);
   } finally {
     rmSync(source, { force: true });
@@ -86,9 +65,9 @@ export const imageProvider: pulumi.dynamic.ResourceProvider<ImageInputs, ImageSt
   },
 };
 
-/** An image in QCOW2 format, of known content, as a disk of VirtualBox's own format under `.switchyard/images/`. */
+/** A QCOW2 image with a known checksum, converted to a VirtualBox disk under `.switchyard/images/`. */
 export class VirtualBoxImage extends pulumi.dynamic.Resource {
-  /** File of the disk, from the project's folder. */
+  /** The disk's file, relative to the project's folder. */
   declare readonly disk: pulumi.Output<string>;
 
   constructor(

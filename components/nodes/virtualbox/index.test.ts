@@ -20,7 +20,11 @@ import { parseSettings } from "./index";
 import { imageProvider } from "./image";
 import { vmProvider } from "./vm";
 
-// VirtualBox cannot run here: this one keeps its machines in a JSON file and its calls in another, and fails as told.
+// Every call of the fake VBoxManage is a process of its own.
+vi.setConfig({ testTimeout: 60_000 });
+
+// VirtualBox cannot run here. This one keeps its machines in a JSON file and a log of its calls in another, fails when told
+// to, and refuses what the real one refuses in the machine's state.
 const fake = `#!/usr/bin/env node
 const fs = require("fs");
 const path = require("path");
@@ -39,12 +43,20 @@ else if (verb === "list") console.log("Name:            vboxnet0\\nIPAddress:   
 else if (verb === "createvm") machines[after("--name")] = { VMState: "poweroff" };
 else if (verb === "showvminfo") for (const [key, value] of Object.entries(known())) console.log(key + '="' + value + '"');
 else if (verb === "modifyvm") {
-  if (known().VMState !== "poweroff") fail("The machine is locked");
+  if (!["poweroff", "aborted"].includes(known().VMState)) fail("The machine is not mutable (state is " + known().VMState + ")");
   for (let i = 2; i < args.length; i += 2) machines[name][args[i].slice(2)] = args[i + 1];
-} else if (verb === "startvm") known().VMState = "running";
-else if (verb === "controlvm") known().VMState = "poweroff";
-else if (verb === "unregistervm") {
-  if (known().VMState !== "poweroff") fail("Cannot unregister a machine that runs");
+} else if (verb === "startvm") {
+  if (known().VMState === "running") fail("The machine '" + name + "' is already locked by a session (or being locked or unlocked)");
+  known().VMState = "running";
+} else if (verb === "controlvm") {
+  // As the real one does: nothing can be done to a machine that does not run.
+  if (known().VMState !== "running") fail("Machine '" + name + "' is not currently running.");
+  known().VMState = "poweroff";
+} else if (verb === "discardstate") {
+  if (!["saved", "aborted-saved"].includes(known().VMState)) fail("Machine is not in the Saved state: " + known().VMState);
+  known().VMState = "poweroff";
+} else if (verb === "unregistervm") {
+  if (!["poweroff", "aborted"].includes(known().VMState)) fail("Cannot unregister the machine '" + name + "' while it is " + known().VMState);
   delete machines[name];
 } else if (!["storagectl", "storageattach", "clonemedium", "modifymedium"].includes(verb)) fail("Unknown command " + verb);
 fs.writeFileSync(file, JSON.stringify(machines));
@@ -87,6 +99,12 @@ const inputs = () => ({
 });
 type Machines = Record<string, Record<string, string>>;
 const machines = () => JSON.parse(readFileSync(join(folder, "machines.json"), "utf8")) as Machines;
+const setState = (id: string, state: string) => {
+  writeFileSync(
+    join(folder, "machines.json"),
+    JSON.stringify({ [id]: { ...machines()[id], VMState: state } }),
+  );
+};
 const calls = () => readFileSync(join(folder, "calls"), "utf8");
 
 describe("a machine of VirtualBox", () => {
@@ -116,6 +134,23 @@ describe("a machine of VirtualBox", () => {
     await expect(vmProvider.delete?.(id, bigger)).resolves.toBeUndefined();
     await expect(vmProvider.read?.(id, bigger)).resolves.toMatchObject({ id: "" });
   });
+
+  test.each(["poweroff", "aborted", "saved", "aborted-saved"])(
+    "is updated, resized and started from the state %s",
+    async (state) => {
+      const one = inputs();
+      const { id, outs = one } = await vmProvider.create(one);
+      const bigger = { ...one, cpus: 4, diskGb: 40 };
+      setState(id, state);
+      await vmProvider.update?.(id, outs, bigger);
+      expect(machines()[id]).toMatchObject({ VMState: "running", cpus: "4" });
+      expect(calls()).toMatch(/modifymedium disk \S+disk.vdi --resize 40960/);
+
+      setState(id, state);
+      await vmProvider.delete?.(id, bigger);
+      expect(machines()).toEqual({});
+    },
+  );
 
   test("is replaced by what cannot be changed in place", async () => {
     const one = inputs();

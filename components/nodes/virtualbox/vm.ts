@@ -3,24 +3,25 @@ import { join } from "node:path";
 
 import * as pulumi from "@pulumi/pulumi";
 
+import { command, diskTimeoutMs } from "./command";
+import { remove, start, stateOf, stop } from "./machine";
 import { seedIso } from "./seed-iso";
-import { run } from "./image";
 
-/** What a {@link VirtualBoxVm} is made from. */
+/** Arguments of {@link VirtualBoxVm}. */
 export interface VirtualBoxVmArgs {
   /** Name of the machine in VirtualBox. */
   readonly name: pulumi.Input<string>;
   readonly cpus: pulumi.Input<number>;
   readonly memoryMb: pulumi.Input<number>;
-  /** May grow in place, never shrink. */
+  /** A larger disk grows in place; a smaller one replaces the machine. */
   readonly diskGb: pulumi.Input<number>;
-  /** The disk that its own begins as a copy of. */
+  /** Disk image that the machine's own disk is copied from. */
   readonly baseDisk: pulumi.Input<string>;
-  /** Name of the host-only adapter of this machine that the nodes share. */
+  /** Host-only adapter of this computer; its network connects the nodes. */
   readonly hostOnlyAdapter: pulumi.Input<string>;
-  /** MAC addresses, 12 hexadecimal digits, of the adapters to the outside and to the other nodes. */
+  /** MAC addresses (12 hexadecimal digits) of the adapters to the outside and to the other nodes. */
   readonly macs: pulumi.Input<pulumi.Input<string>[]>;
-  /** The files of NoCloud's seed, by name. */
+  /** Files of the NoCloud seed, by name. */
   readonly seed: pulumi.Input<Record<string, pulumi.Input<string>>>;
 }
 
@@ -38,113 +39,56 @@ interface VmInputs {
 const MACHINES = join(".switchyard", "virtualbox");
 
 async function requireVirtualBox(adapter: string): Promise<void> {
-  const version = (await run("VBoxManage", "--version")).trim().split("\n").at(-1) ?? "";
+  const version = (await command("VBoxManage", ["--version"])).trim().split("\n").at(-1) ?? "";
   if (!(Number.parseInt(version, 10) >= 7)) {
     throw new Error(`VirtualBox is ${version}, which is too old: install 7.0 or later`);
   }
-  const adapters = await run("VBoxManage", "list", "hostonlyifs");
+  const adapters = await command("VBoxManage", ["list", "hostonlyifs"]);
   if (!adapters.split("\n").some((line) => /^Name: +(.*)$/.exec(line)?.[1] === adapter)) {
     throw new Error(
-      `VirtualBox has no host-only adapter ${adapter}: make it with VBoxManage hostonlyif create, or name one in machine.hostOnlyAdapter`,
+      `VirtualBox has no host-only adapter ${adapter}: create it (VBoxManage hostonlyif create), or set machine.hostOnlyAdapter to one that exists`,
     );
   }
-}
-
-async function info(name: string): Promise<ReadonlyMap<string, string> | undefined> {
-  let text: string;
-  try {
-    text = await run("VBoxManage", "showvminfo", name, "--machinereadable");
-  } catch (error) {
-    if (error instanceof Error && /VBOX_E_OBJECT_NOT_FOUND|Could not find/.test(error.message))
-      return undefined;
-    throw error;
-  }
-  return new Map(
-    text.split("\n").map((line) => {
-      const [key = "", value = ""] = line.split("=", 2);
-      return [key, value.replace(/^"|"$/g, "")];
-    }),
-  );
-}
-
-/** Takes the machine away with its disks, whatever state it is in. */
-async function remove(name: string): Promise<void> {
-  const found = await info(name);
-  if (found === undefined) return;
-  if (found.get("VMState") !== "poweroff" && found.get("VMState") !== "aborted") {
-    await run("VBoxManage", "controlvm", name, "poweroff").catch(() => undefined);
-    await until(name, ["poweroff", "aborted"], 30);
-  }
-  await run("VBoxManage", "unregistervm", name, "--delete");
-}
-
-async function until(name: string, states: readonly string[], seconds: number): Promise<boolean> {
-  for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline;) {
-    const state = (await info(name))?.get("VMState") ?? "gone";
-    if (states.includes(state)) return true;
-    await new Promise((resolve) => setTimeout(resolve, 250));
-  }
-  return false;
 }
 
 async function make(inputs: VmInputs): Promise<void> {
   const { name, seed, macs } = inputs;
   const [outside = "", inside = ""] = macs;
   const folder = join(process.cwd(), MACHINES);
-  await run(
-    "VBoxManage",
-    "createvm",
-    "--name",
-    name,
-    "--ostype",
-    "Debian_64",
-    "--basefolder",
-    folder,
-    "--register",
-  );
   const own = join(folder, name);
+  const disk = join(own, "disk.vdi");
+  const iso = join(own, "seed.iso");
+  const vbox = (...args: string[]) => command("VBoxManage", args);
+  const change = (...args: string[]) => vbox("modifyvm", name, ...args);
+  const attach = (...args: string[]) => vbox("storageattach", name, "--storagectl", "SATA", ...args);
+
+  await vbox("createvm", "--name", name, "--ostype", "Debian_64", "--basefolder", folder, "--register");
   mkdirSync(own, { recursive: true });
-  writeFileSync(join(own, "seed.iso"), seedIso(seed), { mode: 0o600 });
-  const change = (...args: string[]) => run("VBoxManage", "modifyvm", name, ...args);
+  writeFileSync(iso, seedIso(seed), { mode: 0o600 });
   await change("--cpus", String(inputs.cpus), "--memory", String(inputs.memoryMb), "--rtcuseutc", "on");
-  await change(
-    "--audio-enabled",
-    "off",
-    "--usbohci",
-    "off",
-    "--uart1",
-    "0x3F8",
-    "4",
-    "--uartmode1",
-    "disconnected",
-  );
+  await change("--audio-enabled", "off", "--usbohci", "off");
+  await change("--uart1", "0x3F8", "4", "--uartmode1", "disconnected");
   await change("--nic1", "nat", "--nictype1", "virtio", "--macaddress1", outside);
   await change("--nic2", "hostonly", "--nictype2", "virtio", "--macaddress2", inside);
   await change("--hostonlyadapter2", inputs.hostOnlyAdapter);
-  await run("VBoxManage", "storagectl", name, "--name", "SATA", "--add", "sata", "--portcount", "2");
-  const disk = join(own, "disk.vdi");
-  await run("VBoxManage", "clonemedium", "disk", inputs.baseDisk, disk, "--format", "VDI");
-  await run("VBoxManage", "modifymedium", "disk", disk, "--resize", String(inputs.diskGb * 1024));
-  const attach = (port: string, type: string, medium: string) =>
-    run(
-      "VBoxManage",
-      "storageattach",
-      name,
-      "--storagectl",
-      "SATA",
-      "--port",
-      port,
-      "--type",
-      type,
-      "--medium",
-      medium,
-    );
-  await attach("0", "hdd", disk);
-  await attach("1", "dvddrive", join(own, "seed.iso"));
-  await run("VBoxManage", "startvm", name, "--type", "headless");
+  await vbox("storagectl", name, "--name", "SATA", "--add", "sata", "--portcount", "2");
+  await command(
+    "VBoxManage",
+    ["clonemedium", "disk", inputs.baseDisk, disk, "--format", "VDI"],
+    diskTimeoutMs,
+  );
+  await resize(disk, inputs.diskGb);
+  await attach("--port", "0", "--type", "hdd", "--medium", disk);
+  await attach("--port", "1", "--type", "dvddrive", "--medium", iso);
+  await start(name);
 }
 
-/** Changes of these are made in place, with the machine off for a moment. */
+async function resize(disk: string, diskGb: number): Promise<void> {
+  const args = ["modifymedium", "disk", disk, "--resize", String(diskGb * 1024)];
+  await command("VBoxManage", args, diskTimeoutMs);
+}
+
+/** Changed in place, with the machine off for a moment. */
 const IN_PLACE = ["cpus", "memoryMb", "diskGb"];
 const KEYS = ["name", "baseDisk", "hostOnlyAdapter", "macs", "seed", ...IN_PLACE] as const;
 
@@ -152,7 +96,7 @@ export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmInputs> = {
   async create(inputs) {
     const { name } = inputs;
     await requireVirtualBox(inputs.hostOnlyAdapter);
-    if ((await info(name)) !== undefined) {
+    if ((await stateOf(name)) !== undefined) {
       throw new Error(
         `VirtualBox has a machine ${name} that is not this stack's: remove it (VBoxManage unregistervm ${name} --delete) or rename the stack`,
       );
@@ -167,7 +111,7 @@ export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmInputs> = {
   },
   async read(id, props) {
     if (props === undefined) throw new Error(`import of a VirtualBoxVm (${id}) is not supported`);
-    return { id: (await info(id)) === undefined ? "" : id, props };
+    return { id: (await stateOf(id)) === undefined ? "" : id, props };
   },
   diff(_id, olds, news) {
     const value = (inputs: VmInputs, key: string) => JSON.stringify(inputs[key as keyof VmInputs]);
@@ -177,17 +121,11 @@ export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmInputs> = {
     return Promise.resolve({ changes: changed.length > 0, replaces, deleteBeforeReplace: true });
   },
   async update(id, olds, news) {
-    await run("VBoxManage", "controlvm", id, "acpipowerbutton");
-    if (!(await until(id, ["poweroff"], 90))) {
-      await run("VBoxManage", "controlvm", id, "poweroff");
-      await until(id, ["poweroff"], 30);
-    }
-    await run("VBoxManage", "modifyvm", id, "--cpus", String(news.cpus), "--memory", String(news.memoryMb));
-    if (news.diskGb !== olds.diskGb) {
-      const disk = join(process.cwd(), MACHINES, id, "disk.vdi");
-      await run("VBoxManage", "modifymedium", "disk", disk, "--resize", String(news.diskGb * 1024));
-    }
-    await run("VBoxManage", "startvm", id, "--type", "headless");
+    await stop(id);
+    const size = ["--cpus", String(news.cpus), "--memory", String(news.memoryMb)];
+    await command("VBoxManage", ["modifyvm", id, ...size]);
+    if (news.diskGb !== olds.diskGb) await resize(join(process.cwd(), MACHINES, id, "disk.vdi"), news.diskGb);
+    await start(id);
     return { outs: news };
   },
   async delete(id) {
@@ -195,7 +133,7 @@ export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmInputs> = {
   },
 };
 
-/** A machine of VirtualBox on this computer, started without a window. */
+/** A VirtualBox machine on this computer, without a window. */
 export class VirtualBoxVm extends pulumi.dynamic.Resource {
   constructor(name: string, args: VirtualBoxVmArgs, opts?: pulumi.CustomResourceOptions) {
     super(vmProvider, name, { ...args }, opts, "switchyard", "VirtualBoxVm");
