@@ -2,7 +2,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
 import { ConsulMember } from "../providers/consul-member";
-import { livesOn, type DockerNode } from "./nodes/node";
+import { placedOn, type DockerNode } from "./nodes/node";
 
 export interface ConsulArgs {
   readonly node: DockerNode;
@@ -34,9 +34,9 @@ export class Consul extends pulumi.ComponentResource {
   constructor(name: string, args: ConsulArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:Consul", name, {}, opts);
     const { node, servers } = args;
-    const livesHere = { parent: this, ...livesOn(node) };
+    const placedHere = { parent: this, ...placedOn(node) };
 
-    const data = new docker.Volume(name, { name: `${CONTAINER}-data` }, livesHere);
+    const data = new docker.Volume(name, { name: `${CONTAINER}-data` }, placedHere);
     const container = new docker.Container(
       name,
       {
@@ -67,7 +67,7 @@ export class Consul extends pulumi.ComponentResource {
         waitTimeout: 120,
         logOpts: { "max-size": "10m", "max-file": "3" },
       },
-      { ...livesHere, deleteBeforeReplace: true },
+      { ...placedHere, deleteBeforeReplace: true },
     );
     new ConsulMember(
       name,

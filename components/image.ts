@@ -8,7 +8,7 @@ import * as esbuild from "esbuild";
 
 import { ImageCopy } from "../providers/image-copy";
 import { ConfigError } from "./config/value";
-import { goesWith, livesOn, type DockerNode } from "./nodes/node";
+import { boundTo, placedOn, type DockerNode } from "./nodes/node";
 
 export interface ImagesArgs {
   /** The image to build upon. */
@@ -70,7 +70,7 @@ export class Images {
       new docker.Image(
         `${node.name}-${template}`,
         { imageName, build: { context, args, platform: node.platform }, skipPush: registry === undefined },
-        { ...livesOn(node), dependsOn: this.bring(base, node) },
+        { ...placedOn(node), dependsOn: this.bring(base, node) },
       );
     const everywhere =
       registry === undefined ? this.onEach(imageName, make) : this.fromRegistry(template, make);
@@ -90,7 +90,7 @@ export class Images {
         new docker.RemoteImage(
           `${node.name}-${template}`,
           { name: first.repoDigest, keepLocally: true },
-          livesOn(node),
+          placedOn(node),
         ).imageId,
     );
     return pulumi.all([first.repoDigest, pulumi.all(pulled)]).apply(([digest]) => digest);
@@ -103,7 +103,7 @@ export class Images {
     const before = this.brought.get(name);
     if (before !== undefined) return [before];
     const args = { image, from: this.defaults.source, host: node.host, sshOpts: node.sshOpts };
-    const copy = new ImageCopy(name, args, goesWith(node));
+    const copy = new ImageCopy(name, args, boundTo(node));
     this.brought.set(name, copy);
     return [copy];
   }

@@ -5,7 +5,7 @@
 
 /** Nodes: a Docker Engine with an address and a provider, whatever it runs on. */
 export type { DockerNode } from "./nodes/node";
-export { bridgeAddressOf, livesOn, quorum } from "./nodes/node";
+export { bridgeAddressOf, placedOn, quorum } from "./nodes/node";
 export { LocalNode, type LocalNodeArgs } from "./nodes/local";
 
 /** What runs on every node. */

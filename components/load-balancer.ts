@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import type { Routing } from "../routing/build";
 import type { Https, Ports } from "./config/index";
-import { livesOn, type DockerNode } from "./nodes/node";
+import { placedOn, type DockerNode } from "./nodes/node";
 
 export interface LoadBalancerArgs {
   readonly node: DockerNode;
@@ -41,7 +41,11 @@ export class LoadBalancer extends pulumi.ComponentResource {
     super("switchyard:index:LoadBalancer", name, {}, opts);
     const { node, ports, https } = args;
 
-    const state = new docker.Volume(name, { name: `${CONTAINER}-state` }, { parent: this, ...livesOn(node) });
+    const state = new docker.Volume(
+      name,
+      { name: `${CONTAINER}-state` },
+      { parent: this, ...placedOn(node) },
+    );
     const container = new docker.Container(
       name,
       {
@@ -76,7 +80,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
         destroyGraceSeconds: 15,
         logOpts: { "max-size": "50m", "max-file": "3" },
       },
-      { parent: this, ...livesOn(node), deleteBeforeReplace: true },
+      { parent: this, ...placedOn(node), deleteBeforeReplace: true },
     );
     this.address = pulumi.all([node.publicAddress, container.id]).apply(([address]) => address);
     this.url = pulumi.interpolate`http://${this.address}${ports.http === 80 ? "" : `:${ports.http}`}`;

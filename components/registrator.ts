@@ -1,7 +1,7 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
-import { livesOn, type DockerNode } from "./nodes/node";
+import { placedOn, type DockerNode } from "./nodes/node";
 
 export interface RegistratorArgs {
   readonly node: DockerNode;
@@ -38,7 +38,7 @@ export class Registrator extends pulumi.ComponentResource {
         volumes: [{ hostPath: "/var/run/docker.sock", containerPath: "/tmp/docker.sock" }],
         logOpts: { "max-size": "10m", "max-file": "3" },
       },
-      { parent: this, ...livesOn(node), deleteBeforeReplace: true },
+      { parent: this, ...placedOn(node), deleteBeforeReplace: true },
     );
     this.registerOutputs();
   }

@@ -93,6 +93,15 @@ describe("the life of a stack", { timeout: 120_000 }, () => {
     expect(existsSync(state())).toBe(false);
   });
 
+  it("keeps what is in a component whose type was renamed", () => {
+    configure({ size: 5, mode: "old-name" });
+    expect(engine("up").code).toBe(0);
+    const before = log();
+    configure({ size: 5, mode: "new-name" });
+    expect(engine("up").out).toContain("- 1 deleted, 5 unchanged");
+    expect(log().slice(before.length)).toEqual(["delete thing-10"]);
+  });
+
   it("keeps secrets out of sight, on the screen and in the state", () => {
     expect(engineWith("hush-hush\n", "config", "set", "--secret", "token").code).toBe(0);
     expect(engine("config", "get", "token").out).toBe("hush-hush\n");

@@ -141,6 +141,9 @@ export class Run {
       resource.dependencies = resource.dependencies.map(renamed);
       if (resource.parent === former) resource.parent = goal.urn;
       if (resource.provider === former) resource.provider = goal.urn;
+      if (resource.deletedWith === former) resource.deletedWith = goal.urn;
+      for (const [key, urns] of Object.entries(resource.propertyDependencies))
+        resource.propertyDependencies[key] = urns.map(renamed);
     }
     alias.urn = goal.urn;
     return alias;

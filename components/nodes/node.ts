@@ -26,13 +26,13 @@ export interface DockerNode {
  * The options of a resource that lives on a machine which the program may have made itself: replaced with it, and gone
  * with it, since there is nobody left to ask for its removal.
  */
-export function goesWith({ machine }: Pick<DockerNode, "machine">): pulumi.CustomResourceOptions {
+export function boundTo({ machine }: Pick<DockerNode, "machine">): pulumi.CustomResourceOptions {
   return machine === undefined ? {} : { deletedWith: machine, replaceWith: [machine] };
 }
 
 /** The options of a resource that the node's own provider makes. */
-export function livesOn(node: DockerNode): pulumi.CustomResourceOptions {
-  return { provider: node.provider, ...goesWith(node) };
+export function placedOn(node: DockerNode): pulumi.CustomResourceOptions {
+  return { provider: node.provider, ...boundTo(node) };
 }
 
 /**

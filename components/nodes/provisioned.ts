@@ -5,7 +5,7 @@ import type { Config } from "../config/index";
 import { DockerEngine } from "../../providers/engine";
 import { readyFile, user, userData } from "./cloud-init";
 import type { Nodes } from "./index";
-import { goesWith, type DockerNode } from "./node";
+import { boundTo, type DockerNode } from "./node";
 import { publicKeyOf, sshFolder, sshOptions, writeKey, writeKnownHost } from "./ssh-files";
 import { SshKey } from "./ssh-key";
 
@@ -36,7 +36,7 @@ export interface MachineParts {
   readonly parent: pulumi.Resource;
 }
 
-export interface MadeNodeArgs {
+export interface ProvisionedNodeArgs {
   readonly access: SshAccess;
   readonly platform: string;
   readonly makeMachine: (parts: MachineParts) => Machine;
@@ -61,15 +61,15 @@ export function nodeNames(count: number): [string, ...string[]] {
 }
 
 /** As many nodes as the configuration asks for. */
-export function makeNodes(config: Config, args: Omit<MadeNodeArgs, "access">): Nodes {
+export function provisionNodes(config: Config, args: Omit<ProvisionedNodeArgs, "access">): Nodes {
   const access = sshAccess(config);
   const [first, ...others] = nodeNames(config.nodes);
-  const make = (name: string): MadeNode => new MadeNode(name, { ...args, access });
+  const make = (name: string): ProvisionedNode => new ProvisionedNode(name, { ...args, access });
   return [make(first), ...others.map(make)];
 }
 
 /** A machine of our own making, with Docker from Debian; reached by ssh as its user `switchyard`. */
-export class MadeNode extends pulumi.ComponentResource implements DockerNode {
+export class ProvisionedNode extends pulumi.ComponentResource implements DockerNode {
   readonly name: string;
   readonly address: pulumi.Output<string>;
   readonly publicAddress: pulumi.Output<string>;
@@ -80,8 +80,10 @@ export class MadeNode extends pulumi.ComponentResource implements DockerNode {
   readonly platform: string;
   readonly provider: docker.Provider;
 
-  constructor(name: string, args: MadeNodeArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("switchyard:index:MadeNode", name, {}, opts);
+  constructor(name: string, args: ProvisionedNodeArgs, opts?: pulumi.ComponentResourceOptions) {
+    // Stacks deployed before the type was renamed keep their machines.
+    const aliases = [{ type: "switchyard:index:MadeNode" }];
+    super("switchyard:index:ProvisionedNode", name, {}, pulumi.mergeOptions(opts, { aliases }));
     const { folder, authorizedKey, keyFile } = args.access;
     const hostKey = new SshKey(`${name}-host`, { parent: this });
     const machine = args.makeMachine({
@@ -110,7 +112,7 @@ export class MadeNode extends pulumi.ComponentResource implements DockerNode {
         readyFile,
         timeoutSeconds: 900,
       },
-      { parent: this, ...goesWith(this) },
+      { parent: this, ...boundTo(this) },
     );
     this.name = name;
     this.host = engine.host;

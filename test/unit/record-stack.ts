@@ -22,6 +22,8 @@ export interface Recorded {
     readonly replaceWith?: readonly string[];
     readonly deleteBeforeReplace?: boolean;
   };
+  /** Types that it had before; engines look for it and its children under these, too. */
+  readonly aliases: readonly string[];
 }
 
 export interface Recording {
@@ -64,12 +66,14 @@ async function record(
       call: ({ token, inputs }) => {
         const answer = cloudAnswer(token, "");
         if (answer === undefined) throw new Error(`no invoke is expected: ${token}`);
-        resources.push({ type: token, name: "", inputs: inputs as Record<string, unknown>, options: {} });
+        const recorded = inputs as Record<string, unknown>;
+        resources.push({ type: token, name: "", inputs: recorded, options: {}, aliases: [] });
         return answer;
       },
       newResource: ({ type, name, inputs, custom }) => {
         const recorded = inputs as Record<string, unknown>;
-        resources.push({ type, name, inputs: recorded, options: options.get(`${type} ${name}`) ?? {} });
+        const { options = {}, aliases = [] } = requests.get(`${type} ${name}`) ?? {};
+        resources.push({ type, name, inputs: recorded, options, aliases });
         if (custom !== true) return { id: undefined, state: recorded };
         const answer = answers[type] ?? cloudAnswer(type, name);
         if (answer === undefined) throw new Error(`no resource of type ${type} is expected`);
@@ -80,7 +84,7 @@ async function record(
     stackName(stack),
     preview,
   );
-  const options = recordOptions();
+  const requests = recordRequests();
   pulumi.runtime.setAllConfig(configOf(stack, config), ["switchyard:statsPassword"]);
   const outputs = await pulumi.runtime.runInPulumiStack(() => Promise.resolve(module.require("../../index")));
   await pulumi.runtime.disconnect();
@@ -103,11 +107,12 @@ interface Request {
   getDeletedwith(): string;
   getReplaceWithList(): string[];
   getDeletebeforereplace(): boolean;
+  getAliasesList(): { getSpec(): { getType(): string } | undefined }[];
 }
 
-/** Mocks see nothing of a resource's options: these are taken from the requests that they are made from. */
-function recordOptions(): Map<string, Recorded["options"]> {
-  const options = new Map<string, Recorded["options"]>();
+/** Mocks do not get a resource's options, so these are taken from the requests that the mocks are called for. */
+function recordRequests(): Map<string, Pick<Recorded, "options" | "aliases">> {
+  const requests = new Map<string, Pick<Recorded, "options" | "aliases">>();
   const monitor = pulumi.runtime.getMonitor() as unknown as {
     registerResource: (request: Request, answer: unknown) => unknown;
   };
@@ -115,15 +120,19 @@ function recordOptions(): Map<string, Recorded["options"]> {
   const nameOf = (urn: string): string => urn.split("::").slice(2).join(" ").replace(/^.*\$/, "");
   monitor.registerResource = (request, answer) => {
     const replaceWith = request.getReplaceWithList().map(nameOf);
-    options.set(`${request.getType()} ${request.getName()}`, {
+    const options = {
       ...(request.getProtect() === true && { protect: true }),
       ...(request.getDeletedwith() !== "" && { deletedWith: nameOf(request.getDeletedwith()) }),
       ...(replaceWith.length > 0 && { replaceWith }),
       ...(request.getDeletebeforereplace() && { deleteBeforeReplace: true }),
+    };
+    requests.set(`${request.getType()} ${request.getName()}`, {
+      options,
+      aliases: request.getAliasesList().flatMap((alias) => alias.getSpec()?.getType() ?? []),
     });
     return original(request, answer);
   };
-  return options;
+  return requests;
 }
 
 /** A stack's configuration as an engine passes it on: defaults of Pulumi.yaml beneath, all values as text. */

@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Config } from "../../config/index";
 import { ConfigError, flag, mapping, onlyKeys, text, whole } from "../../config/value";
 import type { Nodes } from "../index";
-import { makeNodes, type Machine, type MachineParts } from "../provisioned";
+import { provisionNodes, type Machine, type MachineParts } from "../provisioned";
 import { openPorts, type OpenPorts } from "../ports";
 
 /** Debian's own account, and the release that machines are made from. Another one replaces them. */
@@ -41,7 +41,7 @@ export function createNodes(config: Config): Nodes {
       { name: "virtualization-type", values: ["hvm"] },
     ],
   });
-  return makeNodes(config, {
+  return provisionNodes(config, {
     platform: `linux/${settings.arch}`,
     makeMachine: (parts) => makeInstance(parts, { settings, network, group, image: image.id, tags }),
   });

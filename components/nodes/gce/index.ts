@@ -5,7 +5,7 @@ import type { Config } from "../../config/index";
 import { ConfigError, flag, mapping, onlyKeys, text, whole } from "../../config/value";
 import { installCloudInit } from "../cloud-init";
 import type { Nodes } from "../index";
-import { makeNodes, type Machine, type MachineParts } from "../provisioned";
+import { provisionNodes, type Machine, type MachineParts } from "../provisioned";
 import { openPorts, type OpenPorts } from "../ports";
 
 interface Settings {
@@ -36,7 +36,7 @@ export function createNodes(config: Config): Nodes {
     .replace(/[^a-z0-9]+/g, "-")}`;
   const network = settings.network ?? makeNetwork();
   makeFirewalls(network.network, tag, ports);
-  return makeNodes(config, {
+  return provisionNodes(config, {
     platform: `linux/${settings.arch}`,
     makeMachine: (parts) => makeInstance(parts, { settings, network, tag }),
   });

@@ -6,7 +6,7 @@ import type { Config } from "../../config/index";
 import { mapping, onlyKeys, text, whole } from "../../config/value";
 import { metaData, networkConfig } from "../cloud-init";
 import type { Nodes } from "../index";
-import { makeNodes, type Machine, type MachineParts } from "../provisioned";
+import { provisionNodes, type Machine, type MachineParts } from "../provisioned";
 import { VirtualBoxImage } from "./image";
 import { VirtualBoxVm } from "./vm";
 
@@ -30,7 +30,7 @@ interface Settings {
 export function createNodes(config: Config): Nodes {
   const settings = parseSettings(config.machine);
   const { disk } = new VirtualBoxImage("debian", image);
-  return makeNodes(config, {
+  return provisionNodes(config, {
     platform: "linux/amd64",
     makeMachine: (parts) => makeVm(parts, settings, disk),
   });
