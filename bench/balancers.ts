@@ -1,21 +1,22 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { balancerArguments } from "../test/e2e/balancer";
 import { Container, files, versionInImage } from "./containers";
 import { onPath, versionOf } from "./lib";
 import { ports } from "./ports";
 
-// Those that follow Consul by themselves, each as its documentation says, with access logs, on the traffic port.
+// The contenders that follow Consul: each configured as its documentation says, with access logs, on the traffic port.
 
 export interface Balancer {
   readonly name: string;
   readonly version: string;
-  /** How it is set up where that is not its default, and why, as a clause. */
+  /** Its settings other than the defaults, and the reason for them, as a clause. */
   readonly settings: string;
   start(consul: string): Promise<Container>;
 }
 
-/** Those that can be measured here, ours first, and the names of the programs that are not on PATH. */
+/** The contenders available here, ours first, and the names of the programs that are not on PATH. */
 export async function balancers(): Promise<{ readonly here: Balancer[]; readonly missing: string[] }> {
   const haproxy = await versionInImage("haproxy");
   const peers: readonly [string, (program: string) => Balancer][] = [
@@ -33,17 +34,17 @@ export async function balancers(): Promise<{ readonly here: Balancer[]; readonly
   };
 }
 
-/** Versions and settings of those that were measured, and who was not. */
+/** Lists the versions and settings of the measured contenders, and those that are missing. */
 export const footnote = (here: readonly Balancer[], missing: readonly string[]): string =>
   [
     ...here.map(({ name, version, settings }) => `- ${name}: ${version}; ${settings}.`),
-    ...(missing.length > 0 ? [`- Not on PATH, so not measured: ${missing.join(", ")}.`] : []),
+    ...(missing.length > 0 ? [`- Not measured because not on PATH: ${missing.join(", ")}.`] : []),
   ].join("\n");
 
 export interface SwitchyardOptions {
-  /** Of the container, where there are several. */
+  /** The container's name. */
   readonly name?: string;
-  /** First of three ports: traffic, statistics, admin. */
+  /** The first of three ports: traffic, statistics, admin. */
   readonly port?: number;
   readonly core?: number;
   readonly args?: readonly string[];
@@ -53,17 +54,9 @@ export function runSwitchyard(
   consul: string,
   { name = "switchyard", port = ports.traffic, args = [], ...options }: SwitchyardOptions = {},
 ): Promise<Container> {
-  const caps = ["--cap-drop", "ALL", "--cap-add", "NET_BIND_SERVICE", "--read-only"];
-  const state = ["--tmpfs", "/var/lib/switchyard:uid=10001,mode=700", "-e", `ADMIN_PORT=${port + 2}`];
-  const own = [
-    `--consul=${consul}`,
-    `--http-port=${port}`,
-    `--stats-port=${port + 1}`,
-    `--admin=127.0.0.1:${port + 2}`,
-    ...args,
-  ];
-  return Container.run(name, own, {
-    docker: [...caps, ...state],
+  const readme = balancerArguments(port, consul);
+  return Container.run(name, [...readme.image, ...args], {
+    docker: readme.docker,
     ...(options.core === undefined ? {} : { core: options.core }),
   });
 }
@@ -76,7 +69,7 @@ const switchyard = (haproxy: string): Balancer => ({
   start: (consul) => runSwitchyard(consul),
 });
 
-/** A map for the routes and a backend for each service, rendered on every change and reloaded without loss. */
+/** A map of the routes and a backend per service, rendered on every change and reloaded without loss. */
 const template = `global
   log stdout format raw local0
   stats socket /run/ct/stats.sock level admin expose-fd listeners
@@ -124,7 +117,7 @@ function consulTemplate(program: string, haproxy: string): Balancer {
   };
 }
 
-/** Reloads go to the master's socket, which hands the listeners over. */
+/** Reloads through the master's socket, which passes the listeners on. */
 const startHaproxyWith = (consul: string): string => `set -e
 mkdir -p /run/ct
 printf 'defaults\\n mode http\\n timeout connect 5s\\n timeout client 50s\\n timeout server 50s\\nfrontend http\\n bind 127.0.0.1:${ports.traffic}\\n http-request return status 503\\n' >/run/ct/haproxy.cfg
@@ -152,7 +145,7 @@ function fabio(program: string): Balancer {
         [
           `-registry.consul.addr=${consul}`,
           "-registry.consul.register.enabled=false",
-          // Its one knob for many services: how many of them it asks Consul about at a time.
+          // Its only setting for many services: how many it queries at a time.
           "-registry.consul.serviceMonitors=16",
           ...fabioListens(ports.traffic),
         ],
@@ -188,7 +181,7 @@ function traefik(program: string): Balancer {
         "traefik",
         [
           ...traefikListens(ports.traffic),
-          // It holds changes back for two seconds by default.
+          // By default it delays changes by two seconds.
           "--providers.providersThrottleDuration=0s",
           catalog,
           `${catalog}.endpoint.address=${consul}`,

@@ -18,7 +18,7 @@ import { ports } from "./ports";
 import { untilStatus } from "./probe";
 import { Registry } from "./registry";
 
-// (c) What users notice of changes: requests that fail and websockets that break while instances and services come and go.
+// (c) What users notice of changes: failed requests and broken websockets while instances and services come and go.
 
 const changes = numberOption("changes", 1_000);
 const newServices = numberOption("services", 100);
@@ -27,8 +27,8 @@ const perSecond = 20;
 const services = 10;
 const instancesEach = 3;
 const websocketsEach = 2;
-/** How long an instance goes on after it was taken out of Consul, as a container does between its stop signal and its end. */
-const lasts = 2_000;
+/** How long an instance keeps running after its deregistration, like a container between its stop signal and its end. */
+const lingerMs = 2_000;
 
 class Fleet {
   private readonly free = Array.from({ length: 800 }, (_, index) => ports.instances + index);
@@ -44,7 +44,7 @@ class Fleet {
     await this.registry.register(at(service, port));
   }
 
-  /** The oldest but one: the first of each service has the websockets and stays. */
+  /** Removes the second oldest instance: the oldest has the websockets and stays. */
   async remove(service: string, which = 1): Promise<void> {
     const all = this.running.get(service) ?? [];
     const instance = all[which];
@@ -54,7 +54,7 @@ class Fleet {
       all.filter((each) => each !== instance),
     );
     await this.registry.deregister(at(service, instance.port));
-    void sleep(lasts)
+    void sleep(lingerMs)
       .then(() => instance.stop())
       .then(() => this.free.push(instance.port));
   }
@@ -75,7 +75,7 @@ interface Outcome {
   readonly reloads: string;
 }
 
-/** Constant requests to all services at once, and what they met in all. */
+/** Sends constant requests to all services at once and adds up the results. */
 function loadAll(names: readonly string[], total: number): { stop(): Promise<LoadResult> } {
   const loads = names.map((name) =>
     startLoad(`http://127.0.0.1:${ports.traffic}/${name}`, {
@@ -144,7 +144,7 @@ async function measure(balancer: Balancer, registry: Registry): Promise<Outcome>
     const load = loadAll(names, 600);
     const started = performance.now();
     const newAnswered = await churn(fleet, names);
-    await sleep(lasts + 500);
+    await sleep(lingerMs + 500);
     const seconds = (performance.now() - started) / 1000;
     return {
       load: await load.stop(),
@@ -163,7 +163,7 @@ async function measure(balancer: Balancer, registry: Registry): Promise<Outcome>
   }
 }
 
-/** To instances that stay: while the websockets are opened, each service has only its first one in Consul. */
+/** Opens websockets to the instances that stay: meanwhile, Consul has only the first instance of each service. */
 async function openWebsockets(
   fleet: Fleet,
   registry: Registry,
@@ -186,11 +186,9 @@ async function reloads(balancer: Balancer, container: Container): Promise<string
   if (balancer.name === "Switchyard") {
     const { status, body } = await get(`http://127.0.0.1:${ports.traffic + 2}/metrics`);
     const all = [...body.matchAll(/^switchyard_reloads_total\{reason="([^"]*)"\} (\d+)$/gm)];
-    // Every reason is there from the start, at 0: none at all is no answer.
+    // Every reason exists from the start, with 0. No reason at all means that there was no answer.
     if (status !== 200 || all.length === 0)
-      throw new Error(
-        `Switchyard does not tell its reloads: /metrics answered ${status} ${body.slice(0, 80)}`,
-      );
+      throw new Error(`cannot read Switchyard's reloads: /metrics answered ${status} ${body.slice(0, 80)}`);
     const counts = all.filter(([, , count]) => count !== "0");
     const total = counts.reduce((sum, [, , count]) => sum + Number(count), 0);
     return counts.length === 0
@@ -236,7 +234,7 @@ async function main(): Promise<void> {
   writeSection(
     "(c) Changes under load",
     `${changes.toLocaleString("en-US")} changes of instances, ${perSecond} each second, of ${services} services with ${instancesEach} instances each, and ${newServices} new services that are removed again.
-An instance that leaves is deregistered from Consul and exits ${lasts / 1000} s later.
+An instance that leaves is deregistered from Consul and exits ${lingerMs / 1000} s later.
 Each websocket sends a message five times a second. It counts as broken if it is closed or gets no echo for 2 s.
 
 ${table(["", "requests", "per second", "failed", "reloads", "websockets broken", "new services that answered within 5 s", "seconds"], rows)}

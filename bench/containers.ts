@@ -1,49 +1,27 @@
-import { copyFileSync, mkdirSync } from "node:fs";
-import { request } from "node:http";
-import { join } from "node:path";
-
-import { buildSync } from "esbuild";
-
-import { baseImage } from "../test/e2e/bases";
-import { docker } from "../test/e2e/docker";
+import { HttpClient } from "../lib/http";
 import { scratch } from "../test/e2e/balancer";
+import { docker } from "../test/e2e/docker";
+import { buildImage } from "../test/e2e/images";
 
-// Everything that is measured runs in containers made from the load balancer's image, on the host's network: the same
-// HAProxy, the same kind of log, the same limits for all.
+// All contenders run in containers of the load balancer's image on the host's network: with the same HAProxy, the same kind
+// of log and the same limits.
 
-const template = join(__dirname, "../templates/haproxy");
 const prefix = "bn-t-";
 const names = new Set<string>();
 const folder = scratch();
+const engine = new HttpClient({ socketPath: "/var/run/docker.sock" });
 let built: Promise<string> | undefined;
 
-/** A folder for the files of this run. */
+/** A temporary folder for the files of this run. */
 export const files = folder.path;
 
-/** The load balancer's image from the working tree, under a tag of the benchmarks' own. */
+/** Builds the load balancer's image from the working tree, under the benchmarks' own tag. */
 export function image(): Promise<string> {
-  built ??= build();
+  built ??= buildImage("haproxy", "switchyard/haproxy:bench");
   return built;
 }
 
-async function build(): Promise<string> {
-  const context = join(files, "image");
-  mkdirSync(join(context, "dist"), { recursive: true });
-  copyFileSync(join(template, "Dockerfile"), join(context, "Dockerfile"));
-  buildSync({
-    entryPoints: [join(template, "src/main.ts")],
-    outfile: join(context, "dist/main.js"),
-    bundle: true,
-    platform: "node",
-    target: "node20",
-    format: "cjs",
-  });
-  const tag = "switchyard/haproxy:bench";
-  await docker("build", "-q", "--build-arg", `BASE=${baseImage}`, "-t", tag, context);
-  return tag;
-}
-
-/** The version that a program in the image prints. */
+/** The version of a program in the image. */
 export async function versionInImage(program: string): Promise<string> {
   const printed = await docker("run", "--rm", "--entrypoint", program, await image(), "-v");
   return /\d+\.\d+(?:\.\d+)?/.exec(printed)?.[0] ?? "unknown";
@@ -51,13 +29,13 @@ export async function versionInImage(program: string): Promise<string> {
 
 export interface RunOptions {
   readonly docker?: readonly string[];
-  /** A program of the image other than the load balancer. */
+  /** A program of the image to run instead of the load balancer. */
   readonly program?: string;
-  /** The one core that it may use. */
+  /** The only core that the container may use. */
   readonly core?: number;
 }
 
-/** A container with a name of ours; what it prints is kept as Docker keeps it by default, but bounded. */
+/** A container of this run. Docker keeps its log as by default, but limits its size. */
 export class Container {
   private constructor(
     readonly name: string,
@@ -92,30 +70,30 @@ export class Container {
     await docker("unpause", this.name);
   }
 
-  /** Its last lines, to say why something failed. */
+  /** The last lines of its log, for error messages. */
   logs(): Promise<string> {
     return docker("logs", "--tail", "20", this.name);
   }
 
-  /** How many of its lines match. */
+  /** How many lines of its log match. */
   async count(pattern: RegExp): Promise<number> {
     return (await docker("logs", this.name)).split("\n").filter((line) => pattern.test(line)).length;
   }
 
-  /** Process id of its first process, as this machine sees it. */
+  /** The ID of its first process on this machine. */
   async pid(): Promise<number> {
     return Number(await docker("inspect", "-f", "{{.State.Pid}}", this.name));
   }
 
-  /** Seconds of processor time that all of its processes have used. */
+  /** The processor time of all its processes so far, in seconds. */
   async cpuSeconds(): Promise<number> {
     interface Stats {
       readonly cpu_stats: { readonly cpu_usage: { readonly total_usage: number } };
     }
-    const stats = await engine<Stats>(`/containers/${this.id}/stats?stream=false&one-shot=true`);
-    const nanoseconds = stats.cpu_stats.cpu_usage.total_usage;
+    const { body } = await engine.ok("GET", `/containers/${this.id}/stats?stream=false&one-shot=true`);
+    const nanoseconds = (JSON.parse(body) as Stats).cpu_stats.cpu_usage.total_usage;
     if (nanoseconds === 0)
-      throw new Error(`Docker cannot tell the processor time of ${this.name}; its log says why`);
+      throw new Error(`Docker reports no processor time for ${this.name}; its log explains why`);
     return nanoseconds / 1e9;
   }
 
@@ -125,28 +103,13 @@ export class Container {
   }
 }
 
-function engine<T>(path: string): Promise<T> {
-  return new Promise((resolve, reject) => {
-    request({ socketPath: "/var/run/docker.sock", path }, (response) => {
-      let body = "";
-      response.setEncoding("utf8");
-      response.on("data", (chunk: string) => (body += chunk));
-      response.on("end", () => {
-        resolve(JSON.parse(body) as T);
-      });
-    })
-      .on("error", reject)
-      .end();
-  });
-}
-
-/** Removes what this run has started and written. */
+/** Removes all containers and files of this run. */
 export async function cleanUp(): Promise<void> {
   await Promise.all([...names].map((name) => docker("rm", "-f", "-v", name).catch(() => undefined)));
   folder.remove();
 }
 
-/** Counts a container that others have started among those to remove. */
+/** Adds a container that was started elsewhere to those that `cleanUp` removes. */
 export function adopt(name: string): void {
   names.add(name);
 }

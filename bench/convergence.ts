@@ -19,25 +19,25 @@ import { ports } from "./ports";
 import { untilStatus } from "./probe";
 import { addressOf, fillers, Registry, type Registration } from "./registry";
 
-// (a) From the moment that Consul is told of a new service until it answers through the load balancer, and from the
-// moment that it is told that the service has gone until its path is 404.
+// (a) From the registration of a new service in Consul until it answers through the load balancer, and from its
+// deregistration until its path answers 404.
 
 const sizes = listOption("sizes", ["0", "1000", "5000"]).map(Number);
 const rounds = numberOption("rounds", 25);
 const only = listOption("only", []);
-/** How long a balancer may take to get ready, in seconds; one that takes longer has no numbers. */
-const patience = 120;
-/** Seconds after which a cell begins no further round: the slowest would need an hour for all. */
-const enough = numberOption("enough", 150);
+/** How long a balancer may take to get ready; one that takes longer gets no numbers. */
+const readySeconds = 120;
+/** How long a cell starts new rounds: the slowest balancer would need an hour for all. */
+const enoughSeconds = numberOption("enough", 150);
 
 interface Cell {
   readonly came: number[];
   readonly went: number[];
-  /** Seconds from the start of the container until it routed all that was there. */
-  ready: number;
+  /** From the start of the container until it routed all existing services. */
+  readySeconds: number;
 }
 
-const empty = (): Cell => ({ came: [], went: [], ready: NaN });
+const empty = (): Cell => ({ came: [], went: [], readySeconds: NaN });
 
 async function measure(balancer: Balancer, registry: Registry, size: number): Promise<Cell> {
   const cell = empty();
@@ -47,11 +47,11 @@ async function measure(balancer: Balancer, registry: Registry, size: number): Pr
   try {
     container = await balancer.start(registry.address);
     const last = size === 0 ? "/always-there" : `/fill-s${size - 1}`;
-    const ready = await untilStatus(ports.traffic, last, 200, patience);
+    const ready = await untilStatus(ports.traffic, last, 200, readySeconds);
     if (ready === undefined) return cell;
-    cell.ready = (ready - started) / 1000;
+    cell.readySeconds = (ready - started) / 1000;
     await sleep(2_000 + size);
-    const until = performance.now() + enough * 1000;
+    const until = performance.now() + enoughSeconds * 1000;
     for (let round = 0; round < rounds && performance.now() < until; round++)
       await once(registry, `new-s${size}-${round}`, round, cell);
   } finally {
@@ -67,21 +67,21 @@ async function once(registry: Registry, name: string, round: number, cell: Cell)
     port: ports.origin,
     node: "node-0",
   };
-  // Changes come when they come, not in step with anything that repeats.
+  // Vary the pause, so that changes do not fall into step with anything periodic.
   await sleep(50 + Math.random() * 150);
-  const told = performance.now();
+  const registeredAt = performance.now();
   const [came] = await Promise.all([
     untilStatus(ports.traffic, `/${name}`, 200),
     registry.register(registration),
   ]);
-  cell.came.push((came ?? Infinity) - told);
+  cell.came.push((came ?? Infinity) - registeredAt);
   await sleep(50 + Math.random() * 150);
-  const toldAgain = performance.now();
+  const deregisteredAt = performance.now();
   const [went] = await Promise.all([
     untilStatus(ports.traffic, `/${name}`, 404),
     registry.deregister(registration),
   ]);
-  cell.went.push((went ?? Infinity) - toldAgain);
+  cell.went.push((went ?? Infinity) - deregisteredAt);
 }
 
 const targets: readonly { size: number; p50?: number; p95?: number }[] = [
@@ -160,7 +160,7 @@ async function main(): Promise<void> {
         String(cell.came.length),
         ...times,
         own === undefined ? "1" : short(p50 / own.p50),
-        short(cell.ready),
+        short(cell.readySeconds),
       ]);
       console.log(rows.at(-1)?.join(" | "));
     }
@@ -182,7 +182,7 @@ async function main(): Promise<void> {
     "(a) From a change in Consul to the first answer",
     `${rounds} new services each, every one with a name never used before; milliseconds from sending the request to Consul. Every
 balancer was started afresh and left to settle in each cell. Consul allowed 12,000 connections per client, because
-consul-template does not work within the default of 200. “–”: not ready within ${patience} s, or no
+consul-template does not work within the default of 200. “–”: not ready within ${readySeconds} s, or no
 answer within 20 s.
 
 ${table(head, rows)}

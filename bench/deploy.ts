@@ -1,8 +1,8 @@
 import { docker } from "../test/e2e/docker";
 import { run } from "../test/e2e/stack";
-import { short, table, verdicts, writeSection } from "./lib";
+import { benchmark, short, table, verdicts, writeSection } from "./lib";
 
-// How long the scripts take for the stack `dev`, which must not be running.
+// How long the scripts take to deploy the stack `dev`, which must not be running.
 
 async function timed(what: string, script: string, ...args: string[]): Promise<[string, number]> {
   const { code, output, seconds } = await run(`script/${script}`, args);
@@ -11,7 +11,7 @@ async function timed(what: string, script: string, ...args: string[]): Promise<[
 }
 
 async function main(): Promise<void> {
-  // So that the images are there.
+  // Builds the images.
   await timed("", "up");
   await timed("", "down");
   const first = await timed("`script/up`, images present", "up");
@@ -26,7 +26,7 @@ async function main(): Promise<void> {
     .split("\n")
     .map((line) => line.split(" "))
     .filter(([name]) => /^switchyard\/(haproxy|registrator|hello|consul|base)$/.test(name ?? ""));
-  // The newest of each comes first.
+  // Docker lists the newest image of each name first.
   const newest = [...new Map(sizes.reverse().map(([name = "", size = ""]) => [name, size]))].sort();
   writeSection(
     "Deploying a stack",
@@ -50,7 +50,4 @@ ${table(["image", "size"], newest)}`,
   );
 }
 
-main().catch((error: unknown) => {
-  console.error(error instanceof Error ? error.message : String(error));
-  process.exitCode = 1;
-});
+benchmark(main);

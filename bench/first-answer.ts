@@ -2,25 +2,25 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { docker } from "../test/e2e/docker";
 import { get } from "../test/e2e/http";
-import { quantile, short, table, verdicts, writeSection, type Verdict } from "./lib";
+import { benchmark, quantile, short, table, verdicts, writeSection, type Verdict } from "./lib";
 
-// From the start of a container to its first answer through the load balancer, beyond the time that the container
-// itself takes until it answers. Needs a running stack with the service hello/v1; see bench/README.md.
+// From the start of a container to its first answer through the load balancer, beyond the time the container itself needs.
+// Requires a running stack with the service hello/v1; see bench/README.md.
 
 const rounds = Number(process.argv[2] ?? 40);
 const base = process.argv[3] ?? "http://localhost";
 const port = 18_080;
 
 interface Round {
-  /** Milliseconds from `docker start` until the container answers on its own port. */
-  readonly own: number;
-  /** Milliseconds more until it answers through the load balancer. */
-  readonly beyond: number;
+  /** From `docker start` until the container answers on its own port. */
+  readonly ownMs: number;
+  /** From then until it answers through the load balancer. */
+  readonly beyondMs: number;
 }
 
 /**
- * Asks every few milliseconds without waiting for the answers before: a connection that a starting container has not
- * taken up is tried again by the kernel only a second later, and would make the container look slow.
+ * Sends a request every few milliseconds without waiting for previous answers: if a starting container does not accept a
+ * connection, the kernel retries only a second later, which would make the container look slow.
  */
 async function firstAnswer(url: string): Promise<number> {
   let answered: number | undefined;
@@ -46,21 +46,21 @@ async function measure(service: string, image: string): Promise<Round> {
       firstAnswer(`${base}/${service}`),
     ]);
     await start;
-    return { own: own - started, beyond: Math.max(0, routed - own) };
+    return { ownMs: own - started, beyondMs: Math.max(0, routed - own) };
   } finally {
     await docker("rm", "-f", id);
   }
 }
 
 function row(what: string, rounds: readonly Round[]): string[] {
-  const own = rounds.map((round) => round.own);
-  const beyond = rounds.map((round) => round.beyond);
+  const own = rounds.map(({ ownMs }) => ownMs);
+  const beyond = rounds.map(({ beyondMs }) => beyondMs);
   return [what, ...[quantile(own, 0.5), quantile(beyond, 0.5), quantile(beyond, 0.95)].map(short)];
 }
 
 function verdict(what: string, rounds: readonly Round[]): Verdict {
   const p95 = quantile(
-    rounds.map(({ beyond }) => beyond),
+    rounds.map(({ beyondMs }) => beyondMs),
     0.95,
   );
   return { target: `${what}: p95 at most 250 ms beyond`, measured: `${short(p95)} ms`, met: p95 <= 250 };
@@ -97,7 +97,4 @@ varies with whatever else the machine does, so only the time beyond it is judged
   );
 }
 
-main().catch((error: unknown) => {
-  console.error(error instanceof Error ? error.message : String(error));
-  process.exitCode = 1;
-});
+benchmark(main);

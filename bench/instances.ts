@@ -1,9 +1,10 @@
-import { createHash } from "node:crypto";
 import * as http from "node:http";
 import type { Duplex } from "node:stream";
 import type { Socket } from "node:net";
 
-/** An instance that answers requests, echoes on websockets, and can really go away. */
+import { acceptUpgrade } from "../test/e2e/websocket";
+
+/** An instance that answers requests, echoes on websockets and can really end. */
 export class ChurnInstance {
   private readonly sockets = new Set<Socket>();
 
@@ -29,7 +30,7 @@ export class ChurnInstance {
     });
   }
 
-  /** As a process ends that was told to: no new connections, the idle ones closed, those at work to their end. */
+  /** Shuts down gracefully: refuses new connections, closes idle ones and lets the others finish. */
   stop(): Promise<void> {
     return new Promise((resolve) => {
       this.server.close(() => {
@@ -46,17 +47,12 @@ export class ChurnInstance {
 }
 
 function upgrade(request: http.IncomingMessage, socket: Duplex): void {
-  const key = `${request.headers["sec-websocket-key"] ?? ""}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
-  const accept = createHash("sha1").update(key).digest("base64");
-  socket.write(
-    `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
-  );
-  // A client's frame is masked and a server's is not; our own client takes what it sent as it sent it.
+  acceptUpgrade(request, socket);
+  // A real server would unmask the frame; our client accepts its own bytes.
   socket.on("data", (chunk: Buffer) => socket.write(chunk));
-  socket.on("error", () => socket.destroy());
 }
 
-/** A websocket that says something every 200 ms and wants to hear it within two seconds. */
+/** A websocket that sends a message every 200 ms and expects an echo within two seconds. */
 export class OpenWebsocket {
   broken: string | undefined;
   private heard = Date.now();
@@ -88,7 +84,7 @@ export class OpenWebsocket {
 
   private use(socket: Duplex): void {
     this.socket = socket;
-    // A masked text frame with the mask 0 and the text `ping`.
+    // A text frame with the mask 0 and the text `ping`.
     const frame = Buffer.from([0x81, 0x84, 0, 0, 0, 0, ...Buffer.from("ping")]);
     socket.on("data", () => (this.heard = Date.now()));
     socket.on("error", ({ message }) => (this.broken ??= message));

@@ -4,7 +4,9 @@ import { cpus, loadavg, release, totalmem } from "node:os";
 import { basename, delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-// What every benchmark shares: numbers, tables, and the file that they go to.
+import { messageOf } from "../lib/errors";
+
+// Shared by all benchmarks: numbers, tables, options and the results file.
 
 const results = join(__dirname, "RESULTS.md");
 
@@ -14,7 +16,7 @@ Each section is written by its benchmark and holds one run. Figures side by side
 same machine. Compare within a section, not between machines. [README.md](README.md) says how to repeat the runs.
 `;
 
-/** The value below which the share `q` of all values lies, by nearest rank. */
+/** The quantile `q` (0 to 1) of the values, by nearest rank. */
 export function quantile(values: readonly number[], q: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(sorted.length * q) - 1)] ?? NaN;
@@ -22,7 +24,7 @@ export function quantile(values: readonly number[], q: number): number {
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
-/** A number with as many digits as say something. */
+/** Formats a number with about three significant digits. */
 export function short(value: number): string {
   if (!Number.isFinite(value)) return "–";
   if (value >= 100) return Math.round(value).toLocaleString("en-US");
@@ -32,7 +34,7 @@ export function short(value: number): string {
 export const percent = (share: number): string =>
   Number.isFinite(share) ? `${(share * 100).toFixed(1)} %` : "–";
 
-/** A table in Markdown, in columns as wide as they must be. */
+/** Formats a Markdown table with aligned columns. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, column) =>
     Math.max(3, title.length, ...rows.map((row) => row[column]?.length ?? 0)),
@@ -42,21 +44,21 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return [line(head), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join("\n");
 }
 
-/** What a reader has to know of the machine, and nothing that names it. */
+/** Describes the machine without identifying it. */
 export function machine(): string {
   const [cpu] = cpus();
   const gibibytes = Math.round(totalmem() / 2 ** 30);
   return `${cpus().length} cores (${cpu?.model.trim() ?? "unknown"}), ${gibibytes} GiB of memory, Linux ${release().split("-")[0] ?? ""}`;
 }
 
-/** A target, what was measured, and whether that is enough. */
+/** A target, the measured value, and whether it meets the target. */
 export interface Verdict {
   readonly target: string;
   readonly measured: string;
   readonly met: boolean;
 }
 
-/** The targets with what was measured, missed ones as plain as met ones. */
+/** Formats a table of targets and measured values. */
 export const verdicts = (found: readonly Verdict[]): string =>
   table(
     ["target", "measured", ""],
@@ -65,7 +67,7 @@ export const verdicts = (found: readonly Verdict[]): string =>
 
 const [loadBefore = NaN] = loadavg();
 
-/** Which command made a section, with its options, and how busy the machine was with other things. */
+/** The command of this run, the date, the machine, and its load before the run. */
 function circumstances(): string {
   const name = commandOf[basename(process.argv[1] ?? "", ".ts")] ?? "";
   const command = ["script/bench", name, ...process.argv.slice(2)].join(" ").trim();
@@ -81,7 +83,7 @@ const commandOf: Readonly<Record<string, string>> = {
   deploy: "deploy",
 };
 
-/** Puts a section in the place of its predecessor and shows it. */
+/** Writes a section to the results file, in place of the previous one with its title, and prints it. */
 export function writeSection(title: string, body: string): void {
   const old = existsSync(results) ? readFileSync(results, "utf8") : preamble;
   const [intro = preamble, ...sections] = old.split(/^(?=## )/m);
@@ -94,7 +96,7 @@ export function writeSection(title: string, body: string): void {
   console.log(`\n${section}`);
 }
 
-/** Where a program is, if it is on PATH. */
+/** The path of a program; undefined if it is not on PATH. */
 export function onPath(program: string): string | undefined {
   return (process.env["PATH"] ?? "")
     .split(delimiter)
@@ -109,38 +111,41 @@ export function onPath(program: string): string | undefined {
     });
 }
 
-/** The first version that a program prints, with what follows the numbers. */
+/** The first version number in a program's output, including any suffix. */
 export function versionOf(program: string, ...args: string[]): string {
   const output = execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
   return /\d+\.\d+(?:\.\d+)?(?:[-+][\w.]+)?/.exec(output)?.[0] ?? "unknown";
 }
 
-/** An argument `--name=value` of the benchmark, as a number. */
+/** The number in the benchmark's argument `--name=value`. */
 export function numberOption(name: string, fallback: number): number {
   const given = process.argv.find((argument) => argument.startsWith(`--${name}=`));
   return given === undefined ? fallback : Number(given.slice(name.length + 3));
 }
 
-/** An argument `--name=a,b` of the benchmark. */
+/** The items of the benchmark's argument `--name=a,b`. */
 export function listOption(name: string, fallback: readonly string[]): readonly string[] {
   const given = process.argv.find((argument) => argument.startsWith(`--${name}=`));
   return given === undefined ? fallback : given.slice(name.length + 3).split(",");
 }
 
-/** Waits while the kernel still remembers so many closed connections that it would drop new ones. */
+/** Waits, for at most 150 s, until the kernel's table of connections has room: a full one would drop new connections. */
 export async function roomForConnections(): Promise<void> {
   const read = (what: string): number => {
     const file = `/proc/sys/net/netfilter/nf_conntrack_${what}`;
     return existsSync(file) ? Number(readFileSync(file, "utf8")) : 0;
   };
-  for (let waited = 0; waited < 150 && read("count") > read("max") * 0.75; waited++) {
-    if (waited === 0) console.log("waiting until the kernel has forgotten old connections");
+  for (let waitedSeconds = 0; waitedSeconds < 150 && read("count") > read("max") * 0.75; waitedSeconds++) {
+    if (waitedSeconds === 0) console.log("waiting for the kernel to forget old connections");
     await sleep(1_000);
   }
 }
 
-/** Runs a benchmark, and what is left to clean up however it ends. */
-export function benchmark(run: () => Promise<void>, cleanUp: () => Promise<void>): void {
+/** Runs a benchmark, and cleans up however it ends. */
+export function benchmark(
+  run: () => Promise<void>,
+  cleanUp: () => Promise<void> = () => Promise.resolve(),
+): void {
   const end = (code: number) => void cleanUp().finally(() => process.exit(code));
   process.on("SIGINT", () => {
     end(130);
@@ -153,7 +158,7 @@ export function benchmark(run: () => Promise<void>, cleanUp: () => Promise<void>
       end(0);
     },
     (error: unknown) => {
-      console.error(error instanceof Error ? error.message : String(error));
+      console.error(messageOf(error));
       end(1);
     },
   );

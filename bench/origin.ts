@@ -5,8 +5,8 @@ import { Container, files } from "./containers";
 import { ports } from "./ports";
 
 /**
- * The instances of all services: HAProxy that answers by itself, which is faster than anything that it is compared
- * through. It listens on every loopback address and answers nobody else.
+ * Starts the instances of all services: one HAProxy that answers requests itself, faster than any contender can forward
+ * them. It listens on every loopback address and rejects all other clients.
  */
 export function startOrigin(core?: number): Promise<Container> {
   const config = [
@@ -14,7 +14,7 @@ export function startOrigin(core?: number): Promise<Container> {
     "  nbthread 1",
     "defaults",
     "  mode http",
-    // A health check every 2 s of thousands of instances would leave the kernel full of connections that are over.
+    // Otherwise the health checks of thousands of instances would fill the kernel with closed connections.
     "  option nolinger",
     "  timeout connect 5s",
     "  timeout client 120s",

@@ -1,14 +1,14 @@
-/** Where things listen while they are measured: one range, away from all that the tests use. */
+/** The ports of the benchmarks: one range that no test uses. */
 export const ports = {
-  /** And four more. */
+  /** Uses four more. */
   consul: 28_000,
   consulProxy: 28_009,
   origin: 28_010,
-  /** Also two more for statistics and administration, and ten further for each that listens at the same time. */
+  /** Uses two more for statistics and administration. A contender that runs at the same time starts ten higher. */
   traffic: 28_020,
   master: 28_015,
-  /** Instances of the churn, one port each. */
+  /** One port per instance of the churn. */
   instances: 28_100,
-  /** And four more: of a Consul with few services, beside the one with many. */
+  /** For a second Consul with few services; uses four more. */
   otherConsul: 28_900,
 } as const;

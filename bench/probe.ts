@@ -1,7 +1,7 @@
 import { createConnection } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** The status of one request on a connection of its own; 0 where there was no answer. */
+/** The status of one request on a new connection; 0 if there was no answer. */
 export function status(port: number, path: string): Promise<number> {
   return new Promise((resolve) => {
     const socket = createConnection({ host: "127.0.0.1", port, noDelay: true });
@@ -21,7 +21,7 @@ export function status(port: number, path: string): Promise<number> {
   });
 }
 
-/** Asks every millisecond or so until the status is as wished; answers with the moment at which that answer came. */
+/** Polls about every millisecond for a status. Returns the time at which it came; undefined if not within `seconds`. */
 export async function untilStatus(
   port: number,
   path: string,
@@ -34,7 +34,7 @@ export async function untilStatus(
     const now = performance.now();
     if (found === wished) return now;
     if (now - started > seconds * 1000) return undefined;
-    // A contender that takes long is asked less often: what it needs is the processor.
+    // Poll a slow contender less often, to leave it the processor.
     await sleep(now - started < 100 ? 1 : 4);
   }
 }

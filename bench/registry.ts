@@ -3,24 +3,24 @@ import { ConsulAlone } from "../test/e2e/balancer";
 import { adopt } from "./containers";
 import { ports } from "./ports";
 
-// Consul with many services in it, registered in a way that every contender understands.
+// Consul with many services, registered in a way that every contender understands.
 
 const perNode = 100;
-/** Consul takes at most 64 operations in one transaction. */
+/** Two operations each, plus the nodes: Consul accepts at most 64 operations in a transaction. */
 const perTransaction = 31;
 
 export interface Registration {
-  /** Also its path. Without a slash, which consul-template does not take in the name of a service. */
+  /** Also its path. Contains no slash, because consul-template accepts none in a service's name. */
   readonly name: string;
   readonly address: string;
   readonly port: number;
   readonly node: string;
 }
 
-/** Loopback has sixteen million addresses, so that every instance can have one of its own at one listener. */
+/** Each instance has its own loopback address, all served by one listener. */
 export const addressOf = (index: number): string => `127.1.${Math.floor(index / 250)}.${(index % 250) + 1}`;
 
-/** As many services as wished, a hundred on each node. */
+/** Services number `from` to `to`, a hundred on each node. */
 export function fillers(from: number, to: number): Registration[] {
   return Array.from({ length: to - from }, (_, offset) => {
     const index = from + offset;
@@ -29,7 +29,7 @@ export function fillers(from: number, to: number): Registration[] {
   });
 }
 
-/** Each balancer reads its own of these: `rest`, fabio's `urlprefix-`, Traefik's labels. */
+/** Tags for every contender: `rest` for ours, `urlprefix-` for fabio, labels for Traefik. */
 function tags({ name }: Registration): string[] {
   return [
     "rest",
@@ -46,10 +46,10 @@ const idOf = ({ name, address, port }: Registration): string => `${name}:${addre
 export class Registry {
   private constructor(private readonly consul: ConsulAlone) {}
 
-  /** `name` is what its container's name begins with, `port` the first of five. */
+  /** `name` is the prefix of the container's name, `port` the first of five ports. */
   static async start(name = "bn-t", port: number = ports.consul): Promise<Registry> {
     adopt(`${name}-consul`);
-    // consul-template keeps one connection for each service, far more than the 200 that Consul lets a client have.
+    // consul-template keeps one connection per service, far more than the 200 that Consul allows a client by default.
     const limits = ["-hcl", "limits { http_max_conns_per_client = 12000 }", "-log-level=err"];
     const consul = await ConsulAlone.start({ name, port, args: limits });
     return new Registry(consul);
@@ -59,7 +59,7 @@ export class Registry {
     return this.consul.address;
   }
 
-  /** One service, its instance and its passing check in one write. */
+  /** Registers a service, its instance and its passing check in one write. */
   register(registration: Registration): Promise<void> {
     const { node } = registration;
     const check = checkOf(registration);
@@ -72,13 +72,13 @@ export class Registry {
     });
   }
 
-  /** The service and its check, in one write. */
+  /** Deregisters the service and its check in one write. */
   deregister(registration: Registration): Promise<void> {
     const { node } = registration;
     return this.consul.put("catalog/deregister", { Node: node, ServiceID: idOf(registration) });
   }
 
-  /** Many at once. */
+  /** Registers many services in few transactions. */
   async registerAll(registrations: readonly Registration[]): Promise<void> {
     for (let from = 0; from < registrations.length; from += perTransaction) {
       const some = registrations.slice(from, from + perTransaction);
@@ -96,7 +96,7 @@ export class Registry {
   }
 }
 
-// `Service` and `ServiceName` mean the same to the transaction and the catalog endpoint, which each read one of them.
+// The transaction endpoint reads `Service`, the catalog endpoint `ServiceName`, for the same thing.
 const serviceOf = (registration: Registration) => ({
   ID: idOf(registration),
   Service: registration.name,

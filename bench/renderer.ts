@@ -22,21 +22,21 @@ import { ports } from "./ports";
 import { untilStatus } from "./probe";
 import { addressOf, fillers, Registry } from "./registry";
 
-// (d) What the renderer costs: a full render, and its memory, processor time and requests to Consul at rest and in churn.
+// (d) The cost of the renderer: a full render, and its memory, processor time and requests to Consul at rest and in churn.
 
 const services = numberOption("services", 1_000);
 const restSeconds = numberOption("rest", 60);
 const churnSeconds = numberOption("churn", 20);
 const perSecond = 10;
 /** The kernel counts processor time in hundredths of a second. */
-const tick = 100;
+const ticksPerSecond = 100;
 
 interface Timing {
   readonly what: string;
   readonly milliseconds: readonly number[];
 }
 
-/** The pure part, in this process. */
+/** Times the pure part, in this process. */
 function renderTimes(count: number, instances: number): { timings: Timing[]; bytes: number } {
   const catalog: Catalog = {
     kv: {},
@@ -81,7 +81,7 @@ function renderTimes(count: number, instances: number): { timings: Timing[]; byt
   };
 }
 
-/** Passes everything on to Consul and counts. */
+/** Starts a proxy for Consul that counts requests and bytes. */
 function countingProxy(): Promise<{ requests(): number; bytes(): number; stop(): void }> {
   let requests = 0;
   let bytes = 0;
@@ -114,13 +114,16 @@ function countingProxy(): Promise<{ requests(): number; bytes(): number; stop():
   });
 }
 
-/** Processor seconds and memory of one process. */
-function usage(pid: number): { cpu: number; mebibytes: number } {
+/** Processor time and memory of one process. */
+function usage(pid: number): { cpuSeconds: number; mebibytes: number } {
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
     .replace(/^.*\) /, "")
     .split(" ");
   const resident = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return { cpu: (Number(fields[11]) + Number(fields[12])) / tick, mebibytes: Number(resident) / 1024 };
+  return {
+    cpuSeconds: (Number(fields[11]) + Number(fields[12])) / ticksPerSecond,
+    mebibytes: Number(resident) / 1024,
+  };
 }
 
 async function main(): Promise<void> {
@@ -134,7 +137,7 @@ async function main(): Promise<void> {
   const last = `/fill-s${services - 1}`;
   if ((await untilStatus(ports.traffic, last, 200, 60)) === undefined)
     throw new Error(`The load balancer is not ready: ${await balancer.logs()}`);
-  // What a start leaves behind is not rest yet.
+  // Let the effects of the start subside.
   await sleep(15_000);
   const pid = await balancer.pid();
   const rows: string[][] = [];
@@ -163,13 +166,13 @@ async function main(): Promise<void> {
       got: proxy.bytes(),
     };
     const sent = after.sent - before.sent;
-    cpuShare = (after.cpu - before.cpu) / lasted;
+    cpuShare = (after.cpuSeconds - before.cpuSeconds) / lasted;
     mostMemory = Math.max(mostMemory, (highest * 2 ** 20) / 1e6);
     rows.push([
       what,
       short(highest),
       percent(cpuShare),
-      percent((after.all - before.all - (after.cpu - before.cpu)) / lasted),
+      percent((after.all - before.all - (after.cpuSeconds - before.cpuSeconds)) / lasted),
       String(sent),
       changes === 0 ? "–" : short(sent / changes),
       changes === 0 ? "–" : short((after.got - before.got) / changes / 1024),
@@ -184,7 +187,7 @@ async function main(): Promise<void> {
   const restCpu = cpuShare;
   await watch(`in churn, ${perSecond} changes/s`, churnSeconds, async () => {
     const registration = {
-      // One instance more or less of a service that is there, on any node.
+      // An additional instance of an existing service, on any node.
       ...(fillers(0, services)[(round * 37) % services] ?? { name: "x", node: "node-0" }),
       address: addressOf(20_000 + round),
       port: ports.origin,
@@ -202,7 +205,7 @@ async function main(): Promise<void> {
   await registry.stop();
   writeSection(
     "(d) What the renderer costs",
-    `A full render of 10,000 services with 5 instances each (${(bytes / 2 ** 20).toFixed(1)} MiB of text), in this process, milliseconds:
+    `A full render of 10,000 services with 5 instances each (${(bytes / 2 ** 20).toFixed(1)} MiB of text) in the benchmark's process, in milliseconds:
 
 ${table(
   ["", "first", "p50 of 7"],
@@ -213,7 +216,7 @@ ${table(
   ]),
 )}
 
-The renderer's process beside a running HAProxy, ${services.toLocaleString("en-US")} services on ${Math.ceil(services / 100)} nodes; CPU is of one core:
+The renderer's process beside a running HAProxy, with ${services.toLocaleString("en-US")} services on ${Math.ceil(services / 100)} nodes; CPU as a share of one core:
 
 ${table(
   [

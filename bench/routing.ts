@@ -1,6 +1,6 @@
 /**
- * The same routes for those that are configured by hand: `/r<n>` goes to the one instance of service `r<n>`, without the
- * prefix. What a person would write who knows each of them well.
+ * The same routes as hand-written configuration: `/r<n>` goes to the only instance of service `r<n>`, with the prefix
+ * stripped. Written the way an expert in each program would.
  */
 import type { Registration } from "./registry";
 
@@ -29,7 +29,7 @@ defaults
   timeout server 50s
 `;
 
-/** A map, since there are many routes; the headers and the request id that services expect. */
+/** HAProxy with a map for the many routes, and the headers and request ID that services expect. */
 export const byMap = (routes: readonly Registration[], port: number): string => `${common}
 frontend http
   bind 127.0.0.1:${port}
@@ -45,10 +45,10 @@ frontend http
   use_backend %[var(txn.be)]
 ${backends(routes)}`;
 
-/** `reqrep` is gone since HAProxy 2.1. */
+/** HAProxy 2.1 removed `reqrep`. */
 const stripAsIn2015 = (name: string): string => `  http-request replace-path /${name}/?(.*) /\\1\n`;
 
-/** What the templates of 2015 gave: an ACL for each service, tried one after the other, and a regular expression to strip it. */
+/** The result of the templates of 2015: one ACL per service, tried in order, and a regular expression to strip the prefix. */
 export const byAcls = (routes: readonly Registration[], port: number): string => `${common}
 frontend http
   bind 127.0.0.1:${port}
@@ -56,7 +56,7 @@ ${routes.map(({ name }) => `  acl ${name} path_beg /${name}\n`).join("")}${route
   .map(({ name }) => `  use_backend ${name} if ${name}\n`)
   .join("")}${backends(routes, stripAsIn2015)}`;
 
-/** One long line of properties, since the command line would be too long for thousands. */
+/** Properties with all routes in one line; thousands of them would not fit on a command line. */
 export const forFabio = (routes: readonly Registration[]): string =>
   `registry.backend = static\nregistry.static.routes = ${routes
     .map(
@@ -65,7 +65,7 @@ export const forFabio = (routes: readonly Registration[]): string =>
     )
     .join("\\n")}\n`;
 
-/** Traefik's file provider; JSON is YAML. */
+/** For Traefik's file provider, which reads YAML and therefore JSON. */
 export function forTraefik(routes: readonly Registration[]): string {
   const entries = <T>(make: (route: Registration) => T) =>
     Object.fromEntries(routes.map((route) => [route.name, make(route)]));

@@ -28,24 +28,25 @@ import { addressOf, Registry, type Registration } from "./registry";
 import { byAcls, byMap, forFabio, forTraefik, routeMap } from "./routing";
 import { randomRoutes, routeName, wrk, wrkVersion, type Burst } from "./wrk";
 
-// (b) What routing costs, and how that grows with the number of routes. The balancer has a core for itself, on one
-// thread, and the load and the instances share the other, so that the balancer is what limits the rate.
+// (b) The cost of routing, and how it grows with the number of routes. The balancer has one core and one thread to itself;
+// load and instances share the other core, so the balancer limits the rate.
 
 const sizes = listOption("sizes", ["10", "1000", "10000"]).map(Number);
 const rounds = numberOption("rounds", 3);
 const only = listOption("only", []);
-/** How many of the routes are in use. */
+/** How many routes are in use. */
 const hot = numberOption("hot", 10);
 const seconds = numberOption("seconds", 4);
-/** How often Switchyard with few routes and with many take turns to be compared with each other. */
+/** How many turns Switchyard with few routes and Switchyard with many take for the comparison between them. */
 const pairs = numberOption("pairs", 30);
 const pairSeconds = 2;
 const balancerCore = 0;
 const loadCore = 1;
-const patience = 90;
+/** How long a contender may take to route; one that takes longer is left out. */
+const readySeconds = 90;
 const own = "Switchyard";
 const byHand = "HAProxy by hand";
-/** Passed on as Switchyard does it: a line at a time costs so much that the rest would not be seen beside it. */
+/** Its log is forwarded like Switchyard's: writing single lines costs so much that it would hide everything else. */
 const byHandWithOurLog = "HAProxy by hand with our log";
 
 interface Contender {
@@ -53,14 +54,14 @@ interface Contender {
   readonly container: Container;
   readonly port: number;
   readonly script: string;
-  /** Whether it stands still until its turn. Not Switchyard: the checks that are due meanwhile would all come at once. */
-  readonly stilled: boolean;
+  /** Whether it is paused between its turns. Switchyard is not: all overdue health checks would run at once. */
+  readonly isPausable: boolean;
   readonly bursts: Measured[];
 }
 
 interface Measured extends Burst {
-  /** Microseconds of processor time of the balancer for each request. */
-  readonly cost: number;
+  /** Processor time of the balancer per request, in microseconds. */
+  readonly costMicros: number;
 }
 
 const routesOf = (count: number): Registration[] =>
@@ -73,7 +74,7 @@ const routesOf = (count: number): Registration[] =>
 
 type Start = (routes: readonly Registration[], port: number) => Promise<Container>;
 
-/** In the order in which they take turns. */
+/** The contenders in the order of their turns. */
 function starts(registry: Registry, size: number): Map<string, Start> {
   const core = balancerCore;
   const file = (name: string, content: string): string[] => {
@@ -127,7 +128,7 @@ function starts(registry: Registry, size: number): Map<string, Start> {
   return found;
 }
 
-/** Starts them one after the other, each until it routes. */
+/** Starts the contenders one after the other and waits until each routes. */
 async function startAll(registry: Registry, size: number, firstPort: number): Promise<Contender[]> {
   const routes = routesOf(size);
   const script = join(files, `routes-${size}.lua`);
@@ -138,28 +139,28 @@ async function startAll(registry: Registry, size: number, firstPort: number): Pr
     const port = firstPort + 10 * index;
     const container = await start(routes, port);
     const last = routes.at(-1)?.name ?? "";
-    if ((await untilStatus(port, `/${last}`, 200, patience)) === undefined) {
-      console.log(`${name} does not route within ${patience} s: ${await container.logs()}`);
+    if ((await untilStatus(port, `/${last}`, 200, readySeconds)) === undefined) {
+      console.log(`${name} does not route within ${readySeconds} s: ${await container.logs()}`);
       await container.stop();
       continue;
     }
     await sleep(2_000);
-    const stilled = name !== own;
-    if (stilled) await container.pause();
-    contenders.push({ name, container, port, script, stilled, bursts: [] });
+    const isPausable = name !== own;
+    if (isPausable) await container.pause();
+    contenders.push({ name, container, port, script, isPausable, bursts: [] });
   }
   return contenders;
 }
 
 async function turn(contender: Contender): Promise<void> {
-  const { container, port, script, stilled, bursts } = contender;
-  if (stilled) await container.resume();
+  const { container, port, script, isPausable, bursts } = contender;
+  if (isPausable) await container.resume();
   try {
     await sleep(500);
     await wrk(`http://127.0.0.1:${port}`, script, { core: loadCore, seconds: 1 });
     bursts.push(await burstOf(contender, seconds));
   } finally {
-    if (stilled) await container.pause();
+    if (isPausable) await container.pause();
   }
 }
 
@@ -167,10 +168,10 @@ async function burstOf({ container, port, script }: Contender, seconds: number):
   const before = await container.cpuSeconds();
   const burst = await wrk(`http://127.0.0.1:${port}`, script, { core: loadCore, seconds });
   const used = (await container.cpuSeconds()) - before;
-  return { ...burst, cost: (used * 1e6) / burst.requests };
+  return { ...burst, costMicros: (used * 1e6) / burst.requests };
 }
 
-/** What one got for what the other got in the same round. */
+/** The ratios between two contenders, round by round. */
 const ratios = (
   ones: readonly Measured[],
   others: readonly Measured[],
@@ -178,19 +179,19 @@ const ratios = (
 ): number[] => ones.map((burst, round) => of(burst) / of(others[round] ?? burst));
 
 const rate = ({ perSecond }: Measured): number => perSecond;
-/** Requests for each second of processor time. */
-const economy = ({ cost }: Measured): number => 1e6 / cost;
+/** Requests per second of processor time. */
+const economy = ({ costMicros }: Measured): number => 1e6 / costMicros;
 
 const failures = (bursts: readonly Measured[]): number => bursts.reduce((sum, { failed }) => sum + failed, 0);
 
-/** With a failed request on either side nothing is met: an error is quicker than an answer, and counts as a request. */
+/** A failed request on either side misses the target: errors are faster than answers and count as requests. */
 function judge(target: string, least: number, ones: Measured[], others: Measured[]): Verdict {
   const [rates, economies] = [rate, economy].map((of) => ratios(ones, others, of));
   const show = (values: readonly number[] = []) =>
     `${percent(median(values))} (quartiles ${percent(quantile(values, 0.25))}, ${percent(quantile(values, 0.75))})`;
   const [failed, othersFailed] = [failures(ones), failures(others)];
   const clean = failed + othersFailed === 0;
-  const ifFailed = clean ? "" : `; failed requests: ${failed}, of the other ${othersFailed}`;
+  const ifFailed = clean ? "" : `; failed requests: ${failed}, of the other: ${othersFailed}`;
   return {
     target: `${target}: at least ${percent(least)}`,
     measured: `rate ${show(rates)}, per CPU second ${show(economies)}${ifFailed}`,
@@ -198,7 +199,7 @@ function judge(target: string, least: number, ones: Measured[], others: Measured
   };
 }
 
-/** Switchyard with many routes and with few, in short turns: from one minute to the next the machine changes. */
+/** Measures Switchyard with many routes and with few in short turns, because the machine's speed varies by the minute. */
 async function inTurns(many: Contender, few: Contender): Promise<[Measured[], Measured[]]> {
   const found: [Measured[], Measured[]] = [[], []];
   for (let pair = 0; pair < pairs; pair++) {
@@ -232,7 +233,7 @@ async function main(): Promise<void> {
     for (const each of contenders) {
       const { name, container, bursts } = each;
       if (each !== few) await container.stop();
-      const costs = bursts.map(({ cost }) => cost);
+      const costs = bursts.map(({ costMicros }) => costMicros);
       spreads.push((Math.max(...costs) - Math.min(...costs)) / median(costs));
       const ofHand = (of: (burst: Measured) => number) =>
         percent(hand === undefined ? NaN : median(ratios(bursts, hand.bursts, of)));
@@ -240,7 +241,7 @@ async function main(): Promise<void> {
         size.toLocaleString("en-US"),
         name,
         short(median(bursts.map(({ perSecond }) => perSecond))),
-        short(median(bursts.map(({ p99 }) => p99))),
+        short(median(bursts.map(({ p99Ms }) => p99Ms))),
         short(median(costs)),
         ofHand(rate),
         ofHand(economy),
@@ -264,7 +265,7 @@ async function main(): Promise<void> {
     `HAProxy ${await versionInImage("haproxy")} in all four, with one thread; “by hand” uses a map; “as in 2015” uses one ACL per route, and a regular expression to strip the prefix`,
     ...(["fabio", "traefik"] as const).map((name) => {
       const path = onPath(name);
-      if (path === undefined) return `${name}: not on PATH, so not measured`;
+      if (path === undefined) return `${name}: not measured because not on PATH`;
       return `${name} ${versionOf(path, name === "fabio" ? "-v" : "version")}: ${settings[name]}, no health checks`;
     }),
     `wrk ${wrkVersion()}`,

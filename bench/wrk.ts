@@ -2,18 +2,17 @@ import { spawnSync } from "node:child_process";
 
 import { run } from "../test/e2e/stack";
 
-/** What one burst of wrk saw. */
+/** The result of one burst of requests. */
 export interface Burst {
   readonly perSecond: number;
   readonly requests: number;
-  /** Milliseconds. */
-  readonly p99: number;
+  readonly p99Ms: number;
   readonly failed: number;
 }
 
 const milliseconds: Readonly<Record<string, number>> = { us: 0.001, ms: 1, s: 1_000, m: 60_000 };
 
-/** Loads the address for some seconds, with all of one core. */
+/** Sends as many requests as one core can for `seconds`. */
 export async function wrk(
   url: string,
   script: string,
@@ -25,7 +24,7 @@ export async function wrk(
   return parse(output);
 }
 
-/** wrk says its version and then fails, as if that were a mistake. */
+/** wrk prints its version and then exits with an error. */
 export const wrkVersion = (): string =>
   /\d+\.\d+\.\d+/.exec(spawnSync("wrk", ["-v"], { encoding: "utf8" }).stdout)?.[0] ?? "unknown";
 
@@ -36,19 +35,19 @@ function parse(output: string): Burst {
   return {
     perSecond: number(/Requests\/sec:\s+([\d.]+)/),
     requests: number(/(\d+) requests in/),
-    p99: Number(p99) * (milliseconds[unit ?? ""] ?? NaN),
+    p99Ms: Number(p99) * (milliseconds[unit ?? ""] ?? NaN),
     failed:
       number(/Non-2xx or 3xx responses: (\d+)/) +
       (sockets?.slice(1).reduce((sum, each) => sum + Number(each), 0) ?? 0),
   };
 }
 
-/** None begins with another one: the ACLs of 2015 would find the first of those and be done. */
+/** No name is a prefix of another: the ACLs of 2015 would match the shorter one. */
 export const routeName = (index: number): string => `r${String(index).padStart(5, "0")}`;
 
 /**
- * Requests to `hot` routes that lie evenly among all, each as likely as any other. As many are in use whatever the number
- * of routes, so that what grows is the routing and not the number of connections to instances.
+ * A script for wrk that requests `hot` of the routes, evenly spread among all, at random. The number of routes in use stays
+ * the same, so that with more routes the routing grows but not the number of connections to instances.
  */
 export const randomRoutes = (count: number, hot: number): string => `
 local requests = {}

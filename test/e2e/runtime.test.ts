@@ -31,7 +31,9 @@ let before: Awaited<ReturnType<typeof belongings>>;
 beforeAll(async () => {
   const taken = await containers("name=^(rest|consul|registrator)$");
   if (taken.length > 0) {
-    throw new Error("A stack is already running on this Docker Engine; remove it with script/down and run the tests again.");
+    throw new Error(
+      "A stack is already running on this Docker Engine; remove it with script/down and run the tests again.",
+    );
   }
   // A container of the user's own, which must survive.
   await docker("run", "-d", "--name", "e2e-bystander", baseImage, "sleep", "3600");
