@@ -3,8 +3,8 @@ import { scratch } from "../test/e2e/balancer";
 import { docker } from "../test/e2e/docker";
 import { buildImage } from "../test/e2e/images";
 
-// All contenders run in containers of the load balancer's image on the host's network: with the same HAProxy, the same kind
-// of log and the same limits.
+// All contenders run in containers of the load balancer's image on the host's network: with the same HAProxy, the same
+// kind of log and the same limits.
 
 const prefix = "bn-t-";
 const names = new Set<string>();

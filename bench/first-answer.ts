@@ -4,8 +4,8 @@ import { docker } from "../test/e2e/docker";
 import { get } from "../test/e2e/http";
 import { benchmark, quantile, short, table, verdicts, writeSection, type Verdict } from "./lib";
 
-// From the start of a container to its first answer through the load balancer, beyond the time the container itself needs.
-// Requires a running stack with the service hello/v1; see bench/README.md.
+// From the start of a container to its first answer through the load balancer, beyond the time the container itself
+// needs. Requires a running stack with the service hello/v1; see bench/README.md.
 
 const rounds = Number(process.argv[2] ?? 40);
 const base = process.argv[3] ?? "http://localhost";

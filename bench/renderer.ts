@@ -22,7 +22,7 @@ import { ports } from "./ports";
 import { untilStatus } from "./probe";
 import { addressOf, fillers, Registry } from "./registry";
 
-// (d) The cost of the renderer: a full render, and its memory, processor time and requests to Consul at rest and in churn.
+// (d) The cost of the renderer: a full render; its memory, processor time and Consul requests at rest and in churn.
 
 const services = numberOption("services", 1_000);
 const restSeconds = numberOption("rest", 60);

@@ -48,7 +48,7 @@ ${backends(routes)}`;
 /** HAProxy 2.1 removed `reqrep`. */
 const stripAsIn2015 = (name: string): string => `  http-request replace-path /${name}/?(.*) /\\1\n`;
 
-/** The result of the templates of 2015: one ACL per service, tried in order, and a regular expression to strip the prefix. */
+/** The output of the 2015 templates: one ACL per service, tried in order, and a regular expression to strip the prefix. */
 export const byAcls = (routes: readonly Registration[], port: number): string => `${common}
 frontend http
   bind 127.0.0.1:${port}

@@ -28,8 +28,8 @@ import { addressOf, Registry, type Registration } from "./registry";
 import { byAcls, byMap, forFabio, forTraefik, routeMap } from "./routing";
 import { randomRoutes, routeName, wrk, wrkVersion, type Burst } from "./wrk";
 
-// (b) The cost of routing, and how it grows with the number of routes. The balancer has one core and one thread to itself;
-// load and instances share the other core, so the balancer limits the rate.
+// (b) The cost of routing, and how it grows with the number of routes. The balancer has one core and one thread to
+// itself; load and instances share the other core, so the balancer limits the rate.
 
 const sizes = listOption("sizes", ["10", "1000", "10000"]).map(Number);
 const rounds = numberOption("rounds", 3);

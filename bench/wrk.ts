@@ -46,8 +46,8 @@ function parse(output: string): Burst {
 export const routeName = (index: number): string => `r${String(index).padStart(5, "0")}`;
 
 /**
- * A script for wrk that requests `hot` of the routes, evenly spread among all, at random. The number of routes in use stays
- * the same, so that with more routes the routing grows but not the number of connections to instances.
+ * A script for wrk that requests `hot` of the routes, evenly spread among all, at random. The number of routes in use
+ * stays the same: with more routes, the routing grows but not the number of connections to instances.
  */
 export const randomRoutes = (count: number, hot: number): string => `
 local requests = {}

@@ -8,8 +8,8 @@ import { belongings } from "./docker";
 import { until } from "./http";
 import { run, type Outcome } from "./stack";
 
-// A program that imports the components. It always runs on the embedded engine, whatever ENGINE says, because all its files
-// are in its own folder.
+// A program that imports the components. It runs on the embedded engine regardless of ENGINE, because all its files are in
+// its own folder.
 
 const folder = "examples/one-node";
 const file = `${folder}/Pulumi.e2e.yaml`;

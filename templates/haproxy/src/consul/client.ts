@@ -105,8 +105,9 @@ export class Consul {
   }
 
   /**
-   * The first query that fails moves all queries to the next address, because they must all see the same Consul. A refusal
-   * is an answer. But if there is another address, a Consul that cannot answer (one without a leader, say) is abandoned.
+   * The first query that fails moves all queries to the next address, because they must all see the same Consul. A
+   * refusal is an answer. But a Consul that cannot answer, such as one without a leader, is abandoned if there is
+   * another address.
    */
   private async failed(opening: Promise<Link>, error: unknown): Promise<void> {
     const elsewhere = this.options.addresses.length > 1;

@@ -8,8 +8,8 @@ export interface Desired {
 }
 
 /**
- * Picks one service per ID. A default ID wins over an equal SERVICE_ID, and services that others registered with the agent
- * (`foreign`) are never overwritten.
+ * Picks one service per ID. A default ID wins over an equal SERVICE_ID, and services that others registered with the
+ * agent (`foreign`) are never overwritten.
  */
 export function desiredOf(services: Iterable<Service>, foreign: ReadonlySet<string>): Desired {
   const byId = new Map<string, Service>();

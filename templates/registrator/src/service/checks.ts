@@ -84,9 +84,9 @@ function kindOf(
 }
 
 /**
- * The result of Docker's HEALTHCHECK as a Consul check; undefined for a container without one. A starting container gets a
- * warning: Docker first checks it after a whole interval, 30 s by default, and a load balancer with its own checks need
- * not wait that long if there is no other instance.
+ * The result of Docker's HEALTHCHECK as a Consul check; undefined for a container without one. A starting container
+ * gets a warning: Docker first checks it after a whole interval, 30 s by default, and a load balancer with its own
+ * checks need not wait that long if there is no other instance.
  */
 export function dockerHealthOf(
   status: string | undefined,

@@ -45,7 +45,7 @@ export function tagsOf(list: string): string[] {
   return [...new Set(tags)].filter((tag) => tag !== "");
 }
 
-/** Whether a switch is on: any value but empty, 0, false, no and off. The original Registrator accepts even `false` as on. */
+/** Whether a switch is on: any value but empty, 0, false, no and off. To the original Registrator, `false` means on. */
 export function isOn(value: string | undefined): boolean {
   return value !== undefined && !["", "0", "false", "no", "off"].includes(value.trim().toLowerCase());
 }

@@ -22,8 +22,8 @@ interface Port {
 }
 
 /**
- * The services of a container, one per port. If it shares the network of another container (`--network container:…`), pass
- * that one as `owner`: its published ports and addresses apply.
+ * The services of a container, one per port. If it shares the network of another container (`--network container:…`),
+ * pass that one as `owner`: its published ports and addresses apply.
  */
 export function servicesOf(container: Inspect, options: ServiceOptions, owner?: Inspect): ServicesOf {
   const ports = portsOf(container, owner).filter((port) => options.internal || port.binding);
