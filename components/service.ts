@@ -27,7 +27,6 @@ export class Service extends pulumi.ComponentResource {
         host: args.swarm.manager,
         sshOpts: args.swarm.sshOpts,
         swarmId: args.swarm.swarmId,
-        owner: pulumi.getStack(),
         name: config.swarmName,
         image: args.image,
         ...(command && { args: [...command] }),

@@ -34,7 +34,6 @@ export class SwarmCluster extends pulumi.ComponentResource {
         host: first.host,
         sshOpts: first.sshOpts,
         advertiseAddr: first.address,
-        owner: pulumi.getStack(),
       },
       { parent: this },
     );

@@ -1,6 +1,6 @@
 /**
- * How the providers of this folder reach an engine. Everything here is captured into Pulumi's serialised provider
- * code, so it is plain functions only: no classes of our own and no module state.
+ * How the project reaches a Docker Engine. Pulumi serialises these functions into the state of every dynamic resource,
+ * so they are plain functions: no classes of our own, no module state.
  */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -9,6 +9,8 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { Duplex } from "node:stream";
 import Docker from "dockerode";
+import { messageOf } from "../lib/errors";
+import { outputOf } from "../lib/run";
 
 type Method = "GET" | "POST" | "DELETE";
 
@@ -30,31 +32,34 @@ interface DialError {
   readonly json?: { readonly message?: string } | null;
 }
 
-/** An answer of the engine that is not a success; `statusCode` is missing when there was no answer at all. */
+/** A failed call of the engine's API; without `statusCode` the engine did not answer at all. */
 export interface DockerError extends Error {
   statusCode?: number;
 }
 
-/** How to reach an engine, beyond its URL. */
 export interface ConnectOptions {
-  /** Milliseconds until an answer must begin; 0: no limit. Default: 30 000. */
-  readonly connectionTimeout?: number;
-  /** Options of `ssh`, for URLs that begin with `ssh://`. Default: the user's own configuration. */
+  /** Milliseconds until an answer must begin; 0 for no limit. Default: 30,000. */
+  readonly answerTimeoutMs?: number;
+  /** Options of `ssh` for `ssh://` URLs. Default: the user's own configuration. */
   readonly sshOpts?: readonly string[] | undefined;
 }
 
-/** Whether two resources reach their engines with the same options of `ssh`. */
+/** Whether two resources use the same options of `ssh`. */
 export function sameSsh(one: ConnectOptions, other: ConnectOptions): boolean {
   return (one.sshOpts ?? []).join("\n") === (other.sshOpts ?? []).join("\n");
 }
 
-/** A client for a Docker URL: `unix:///path`, `tcp://host:port` or `ssh://[user@]host[:port]`. */
+/**
+ * A client for a Docker URL: `unix:///path`, `tcp://host:port` or `ssh://[user@]host[:port]`.
+ *
+ * @throws Error if it is not such a URL
+ */
 export function connect(host: string, options: ConnectOptions = {}): Docker {
-  const { connectionTimeout = 30_000, sshOpts } = options;
-  // docker-modem takes what is not given from DOCKER_HOST and its kin, which may be another engine.
+  const { answerTimeoutMs = 30_000, sshOpts } = options;
+  // docker-modem fills gaps from DOCKER_HOST and its kin, which may name another engine.
   const none = { host: "", port: "", ca: undefined, cert: undefined, key: undefined, pathPrefix: "/" };
-  // @types/dockerode doesn't know the timeout.
-  const limits = { ...none, ...(connectionTimeout > 0 && { connectionTimeout }) };
+  // @types/dockerode does not know the timeout.
+  const limits = { ...none, ...(answerTimeoutMs > 0 && { connectionTimeout: answerTimeoutMs }) };
   if (host.startsWith("unix://")) {
     return new Docker({ ...limits, protocol: "http", socketPath: host.slice("unix://".length) });
   }
@@ -66,10 +71,11 @@ export function connect(host: string, options: ConnectOptions = {}): Docker {
   }
   const url = new URL(host);
   if (url.protocol === "ssh:") {
-    // `docker` itself goes through the ssh command: the user's ~/.ssh/config, agent and known hosts all count.
+    // Like `docker` itself, use the ssh command: the user's ~/.ssh/config, agent and known hosts all apply.
     const agent = new Agent({ keepAlive: false });
-    Object.assign(agent, { createConnection: () => dialSsh(sshArguments(host, sshOpts)) });
-    return new Docker({ ...limits, protocol: "http", host: "docker", port: 80, ...{ agent } });
+    Object.assign(agent, { createConnection: () => dialSsh(sshArguments(host, sshOpts), answerTimeoutMs) });
+    // dialSsh keeps the time limit itself: docker-modem's would end in a bare "socket hang up".
+    return new Docker({ ...none, protocol: "http", host: "docker", port: 80, ...{ agent } });
   }
   const port = url.port === "" ? "2376" : url.port;
   if (port !== "2376" && process.env["DOCKER_TLS_VERIFY"] !== "1") {
@@ -87,44 +93,40 @@ export function connect(host: string, options: ConnectOptions = {}): Docker {
   });
 }
 
-/** The arguments of `ssh` up to the command; what the options say first counts, as ssh has it. */
+/**
+ * The arguments of `ssh` up to the command. ssh takes the first value of an option, so the user's come first. A
+ * connection that goes dead ends after 45 s.
+ */
 export function sshArguments(host: string, sshOpts: readonly string[] = []): string[] {
   const url = new URL(host);
   const target = url.username === "" ? url.hostname : `${decodeURIComponent(url.username)}@${url.hostname}`;
   const port = url.port === "" ? [] : ["-p", url.port];
-  return [...sshOpts, "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-T", ...port, "--", target];
+  const ours = ["BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=3"];
+  return [...sshOpts, ...ours.flatMap((option) => ["-o", option]), "-T", ...port, "--", target];
 }
 
-/** What a command prints on the machine of an `ssh://` URL; an error says what ssh or the command complained of. */
+/**
+ * The output of a command on the machine of an `ssh://` URL.
+ *
+ * @throws Error with the complaint of ssh or of the command, or if it takes longer than `timeoutMs` (default: 30,000)
+ */
 export function runBySsh(
-  host: string,
-  sshOpts: readonly string[] | undefined,
+  { host, sshOpts }: { readonly host: string; readonly sshOpts?: readonly string[] | undefined },
   command: readonly string[],
+  timeoutMs = 30_000,
 ): Promise<string> {
-  const child = spawn("ssh", [...sshArguments(host, sshOpts), ...command], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let output = "";
-  let complaint = "";
-  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-500)));
-  return new Promise((resolve, reject) => {
-    child.on("error", reject);
-    child.on("close", (code) => {
-      if (code === 0) resolve(output);
-      else
-        reject(new Error(`ssh: ${complaint.trim() || `${command.join(" ")}: exit code ${code ?? "none"}`}`));
-    });
-  });
+  return outputOf("ssh", [...sshArguments(host, sshOpts), ...command], { timeoutMs, label: "ssh" });
 }
 
-function dialSsh(target: readonly string[]): Duplex {
+/** A connection to the Docker Engine behind ssh; it fails if no answer begins within `answerTimeoutMs`, unless that is 0. */
+function dialSsh(target: readonly string[], answerTimeoutMs: number): Duplex {
   const child = spawn("ssh", [...target, "docker", "system", "dial-stdio"]);
   let complaint = "";
   child.stderr.on("data", (chunk: Buffer) => {
     complaint = (complaint + chunk.toString()).slice(-500);
   });
-  // A broken pipe is only how it shows here that ssh gave up: "close" tells why.
+  let timer: NodeJS.Timeout | undefined;
+  // A broken pipe means that ssh gave up; "close" reports why.
   child.stdin.on("error", () => undefined);
   const duplex = new Duplex({
     read: () => void child.stdout.resume(),
@@ -137,11 +139,20 @@ function dialSsh(target: readonly string[]): Duplex {
         done();
       }),
     destroy: (error, done) => {
+      clearTimeout(timer);
       child.kill();
       done(error);
     },
   });
+  if (answerTimeoutMs > 0) {
+    timer = setTimeout(() => {
+      const said = complaint.trim();
+      const limit = `${answerTimeoutMs / 1000} s`;
+      duplex.destroy(new Error(`ssh: Docker did not answer within ${limit}${said && `: ${said}`}`));
+    }, answerTimeoutMs);
+  }
   child.stdout.on("data", (chunk: Buffer) => {
+    clearTimeout(timer);
     if (!duplex.push(chunk)) child.stdout.pause();
   });
   child.on("error", (error) => duplex.destroy(error));
@@ -149,7 +160,7 @@ function dialSsh(target: readonly string[]): Duplex {
     if (code === 0 || code === null) duplex.push(null);
     else duplex.destroy(new Error(`ssh: ${complaint.trim() || `exit code ${code}`}`));
   });
-  // node:http treats what an agent hands it as a socket.
+  // node:http treats the connection as a socket.
   const nothing = () => duplex;
   return Object.assign(duplex, {
     setTimeout: nothing,
@@ -161,14 +172,16 @@ function dialSsh(target: readonly string[]): Duplex {
 }
 
 interface Payload {
-  /** Values that aren't strings are sent as JSON, as the API's `filters` want it. */
+  /** Values other than strings are sent as JSON, as the API's `filters` require. */
   readonly query?: Readonly<Record<string, unknown>>;
   readonly body?: object;
 }
 
 /**
- * One call of the engine's API. What only reads is asked again, for up to 30 s, while the Swarm's managers elect a leader, as
- * they do when one of them has gone or come back.
+ * One call of the engine's API. While the Swarm's managers elect a leader, because one has left or come back, a GET is
+ * repeated for up to 30 s.
+ *
+ * @throws DockerError with Docker's own sentence
  */
 export async function api<T>(docker: Docker, method: Method, path: string, send: Payload = {}): Promise<T> {
   for (const until = Date.now() + 30_000; ;) {
@@ -182,16 +195,13 @@ export async function api<T>(docker: Docker, method: Method, path: string, send:
   }
 }
 
-/**
- * dockerode's own methods are typed `any` for Swarm and lack some (a task's logs), so this goes through its modem; errors
- * carry Docker's own sentence.
- */
+/** dockerode types its Swarm methods as `any` and lacks some (a task's logs), so this calls its modem. */
 function call<T>(docker: Docker, method: Method, path: string, send: Payload): Promise<T> {
   const modem = docker.modem as Modem;
   return new Promise((resolve, reject) => {
     modem.dial(
       {
-        // The modem adds the query to a path that ends in "?", and cuts a character off one that has it already.
+        // The modem appends the query to a path that ends in "?", and damages a path that already has one.
         path: send.query === undefined ? path : `${path}?`,
         method,
         options: { _query: send.query ?? {}, _body: send.body ?? {} },
@@ -210,7 +220,7 @@ function call<T>(docker: Docker, method: Method, path: string, send: Payload): P
   });
 }
 
-/** The value, or undefined where the engine answers with one of these status codes. */
+/** The value, or undefined if the engine answers with one of these status codes. */
 export async function unless<T>(statusCodes: readonly number[], call: Promise<T>): Promise<T | undefined> {
   try {
     return await call;
@@ -221,10 +231,17 @@ export async function unless<T>(statusCodes: readonly number[], call: Promise<T>
   }
 }
 
-export function sleep(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+/** The text in an output or log stream of a container: without the eight bytes that Docker puts before each piece. */
+export function textOf(stream: Buffer): string {
+  const pieces: Buffer[] = [];
+  for (let at = 0; at + 8 <= stream.length;) {
+    const end = at + 8 + stream.readUInt32BE(at + 4);
+    pieces.push(stream.subarray(at + 8, end));
+    at = end;
+  }
+  return Buffer.concat(pieces).toString();
 }
 
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message.trim() : String(error);
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

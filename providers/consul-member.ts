@@ -1,8 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
-import { api, connect, messageOf, sleep } from "./client";
+import { messageOf } from "../lib/errors";
+import { api, connect, sleep, textOf, type DockerError } from "./client";
 
-/** What a {@link ConsulMember} is made from. */
 export interface ConsulMemberArgs {
   /** The node's name in Consul. */
   readonly node: pulumi.Input<string>;
@@ -10,14 +10,16 @@ export interface ConsulMemberArgs {
   readonly address: pulumi.Input<string>;
   /** The Docker URL of the node. */
   readonly host: pulumi.Input<string>;
-  /** The Docker URLs of the nodes that run Consul's servers, this one among them where its agent is one. */
+  /** The Docker URLs of the nodes that run Consul servers, including this node's if its agent is one. */
   readonly servers: pulumi.Input<pulumi.Input<string>[]>;
-  /** Options of `ssh`, for URLs that begin with `ssh://`. Default: the user's own configuration. */
+  /** Options of `ssh` for `ssh://` URLs. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
-  /** What Consul's container is called on each of them. */
+  /** The name of Consul's container on each of them. */
   readonly container: pulumi.Input<string>;
   /** Port of its HTTP API there. */
   readonly httpPort: pulumi.Input<number>;
+  /** How long the other servers may refuse before that counts as a failure. Default: 30. */
+  readonly timeoutSeconds?: pulumi.Input<number> | undefined;
 }
 
 interface MemberInputs {
@@ -28,13 +30,14 @@ interface MemberInputs {
   readonly sshOpts?: readonly string[];
   readonly container: string;
   readonly httpPort: number;
+  readonly timeoutSeconds?: number;
 }
 
-/** Runs `consul` in a running container; an error with what it said where it fails. */
+/** Runs `consul` in a running container; a failure carries its output. */
 async function consul(
   docker: Docker,
   { container, httpPort }: MemberInputs,
-  command: string[],
+  command: readonly string[],
 ): Promise<void> {
   const { Id } = await api<{ Id: string }>(docker, "POST", `/containers/${container}/exec`, {
     body: {
@@ -46,44 +49,93 @@ async function consul(
   });
   const output = await api<unknown>(docker, "POST", `/exec/${Id}/start`, { body: { Detach: false } });
   const { ExitCode } = await api<{ ExitCode: number }>(docker, "GET", `/exec/${Id}/json`);
-  if (ExitCode !== 0) throw new Error(`consul ${command.join(" ")}: ${String(output).trim()}`);
+  const text = Buffer.isBuffer(output) ? textOf(output).trim() : "no output";
+  if (ExitCode !== 0) throw new Error(`consul ${command.join(" ")}: ${text}`);
 }
 
-/** Runs it on the first server that can, other than the node itself; undefined where there is one, or why not. */
-async function onAnotherServer(inputs: MemberInputs, command: string[]): Promise<string | undefined> {
-  let problem = "there is no other server";
+interface Refusal {
+  /** Missing if no other server runs Consul. */
+  readonly server?: string;
+  readonly reason: string;
+}
+
+/** Runs a command on the first other server that executes it; otherwise says why none does. */
+async function onAnotherServer(
+  inputs: MemberInputs,
+  command: readonly string[],
+): Promise<Refusal | undefined> {
+  let refusal: Refusal = { reason: "there is no other server" };
   for (const server of inputs.servers) {
     if (server === inputs.host) continue;
     try {
       const { sshOpts } = inputs;
-      await consul(connect(server, { connectionTimeout: 20_000, sshOpts }), inputs, command);
+      await consul(connect(server, { answerTimeoutMs: 20_000, sshOpts }), inputs, command);
       return undefined;
     } catch (error) {
-      problem = messageOf(error);
+      // 404, 409: the container is missing or stopped, so no Consul there knows the node.
+      const { statusCode } = error as DockerError;
+      if (statusCode !== 404 && statusCode !== 409) refusal = { server, reason: messageOf(error) };
     }
   }
-  return problem;
+  return refusal;
 }
 
-/** A server that is one no longer loses its vote, before others go and those that are left are too few to agree. */
-async function takeVote(inputs: MemberInputs): Promise<void> {
-  const command = ["operator", "raft", "remove-peer", `-address=${inputs.address}:8300`];
-  for (let patience = 30; ; patience--) {
-    const problem = await onAnotherServer(inputs, command);
-    if (problem === undefined || problem.includes("not found in the Raft configuration")) return;
-    if (patience === 0) throw new Error(`Consul's servers do not let ${inputs.node} go: ${problem}`);
+/** Repeats a command on the other servers until one executes it, the answer is as good, or the time is up. */
+async function insist(
+  inputs: MemberInputs,
+  command: readonly string[],
+  isAsGood: (refusal: Refusal) => boolean,
+): Promise<Refusal | undefined> {
+  for (const deadline = Date.now() + (inputs.timeoutSeconds ?? 30) * 1000; ;) {
+    const refusal = await onAnotherServer(inputs, command);
+    if (refusal === undefined || isAsGood(refusal)) return undefined;
+    if (Date.now() >= deadline) return refusal;
     await sleep(1000);
   }
 }
 
-/** Lets the agent say good-bye, and stay away. */
+/** A node whose agent is no longer a server loses its vote, before the servers that remain are too few to agree. */
+async function takeVote(inputs: MemberInputs): Promise<void> {
+  const command = ["operator", "raft", "remove-peer", `-address=${inputs.address}:8300`];
+  const refusal = await insist(inputs, command, ({ reason }) =>
+    reason.includes("not found in the Raft configuration"),
+  );
+  if (refusal !== undefined) {
+    throw new Error(`Consul's servers do not let ${inputs.node} go: ${refusal.reason}`);
+  }
+}
+
+/** Lets the agent leave the cluster, and keeps its container from starting again. */
 async function leave(inputs: MemberInputs): Promise<void> {
-  const docker = connect(inputs.host, { connectionTimeout: 60_000, sshOpts: inputs.sshOpts });
+  const docker = connect(inputs.host, { answerTimeoutMs: 60_000, sshOpts: inputs.sshOpts });
   await api(docker, "POST", `/containers/${inputs.container}/update`, {
     body: { RestartPolicy: { Name: "no" } },
   });
-  // It ends with the agent, in the middle of its last words.
+  // The command ends with the agent, often before it has answered.
   await consul(docker, inputs, ["leave"]).catch(() => undefined);
+}
+
+/**
+ * Removes the node from Consul's catalog at once; Consul itself would keep it for 72 hours. A failure is only a warning:
+ * a node that is already gone must not block its own removal.
+ */
+async function forget(inputs: MemberInputs): Promise<void> {
+  const command = ["force-leave", "-prune", inputs.node];
+  const refusal = await insist(
+    inputs,
+    command,
+    ({ server, reason }) => server === undefined || /No node found|No such node/.test(reason),
+  );
+  if (refusal?.server === undefined) return;
+  console.warn(
+    `Consul still lists the node ${inputs.node}: ${refusal.reason}. Remove it with: ` +
+      `docker -H ${refusal.server} exec ${inputs.container} consul ${command.join(" ")}`,
+  );
+}
+
+/** What may change in place. */
+function settingsOf({ address, host, servers, sshOpts, container, httpPort }: MemberInputs): string {
+  return JSON.stringify([address, host, servers, sshOpts, container, httpPort]);
 }
 
 export const consulMemberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, MemberInputs> = {
@@ -91,36 +143,26 @@ export const consulMemberProvider: pulumi.dynamic.ResourceProvider<MemberInputs,
     return Promise.resolve({ id: inputs.node, outs: inputs });
   },
   diff(_id, olds, news) {
-    const key = (inputs: MemberInputs) =>
-      JSON.stringify([
-        inputs.address,
-        inputs.host,
-        inputs.servers,
-        inputs.sshOpts,
-        inputs.container,
-        inputs.httpPort,
-      ]);
-    return Promise.resolve({
-      changes: olds.node !== news.node || key(olds) !== key(news),
-      replaces: olds.node === news.node ? [] : ["node"],
-    });
+    const replaces = olds.node === news.node ? [] : ["node"];
+    const changes = replaces.length > 0 || settingsOf(olds) !== settingsOf(news);
+    return Promise.resolve({ changes, replaces });
   },
   async update(_id, olds, news) {
     if (olds.servers.includes(olds.host) && !news.servers.includes(news.host)) await takeVote(news);
     return { outs: news };
   },
   async delete(_id, props) {
-    // The only agent that there is has nobody to leave.
+    // The only agent has no cluster to leave.
     if (props.servers.every((server) => server === props.host)) return;
+    // An agent that cannot leave by itself is removed by the other servers.
     await leave(props).catch(() => undefined);
-    // It is forgotten at once, instead of remembered for days; and one that could not say good-bye is, too.
-    await onAnotherServer(props, ["force-leave", "-prune", props.node]);
+    await forget(props);
   },
 };
 
 /**
- * A node's membership in Consul, which follows its agent and goes before it: what becomes of the agent must not leave
- * the servers too few to agree, nor the node and its services in the catalog.
+ * A node's membership in Consul. It is created after its agent and deleted before it, so that an agent that goes takes its
+ * node and services out of the catalog and leaves enough servers to agree.
  */
 export class ConsulMember extends pulumi.dynamic.Resource {
   constructor(name: string, args: ConsulMemberArgs, opts?: pulumi.CustomResourceOptions) {

@@ -1,15 +1,15 @@
 import * as pulumi from "@pulumi/pulumi";
-import { api, connect, messageOf, runBySsh, sleep, unless } from "./client";
+import { messageOf } from "../lib/errors";
+import { api, connect, runBySsh, sameSsh, sleep, unless } from "./client";
 
-/** What a {@link DockerEngine} is made from. */
 export interface DockerEngineArgs {
-  /** The Docker URL: `unix:///…`, `tcp://…` or `ssh://…`. Another one makes another resource. */
+  /** The Docker URL: `unix:///…`, `tcp://…` or `ssh://…`. A change replaces the resource. */
   readonly host: pulumi.Input<string>;
-  /** Options of `ssh`, for a URL that begins with `ssh://`. Default: the user's own configuration. */
+  /** Options of `ssh` for an `ssh://` URL. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
   /**
-   * A file on the machine of an `ssh://` URL that is there once the machine is set up. Until then nothing that ssh
-   * complains of is final; without it a refused key is. Default: none.
+   * A file that exists on the machine of an `ssh://` URL once the machine is set up. Until then every complaint of ssh
+   * may go away by waiting; without this option a refused key is final. Default: none.
    */
   readonly readyFile?: pulumi.Input<string> | undefined;
   /** How long to wait until Docker answers. Default: 60. */
@@ -24,10 +24,7 @@ interface EngineInputs {
 }
 
 interface EngineState extends EngineInputs {
-  readonly hostname: string;
   readonly bridgeAddress: string;
-  readonly apiVersion: string;
-  readonly serverVersion: string;
 }
 
 interface BridgeNetwork {
@@ -36,7 +33,7 @@ interface BridgeNetwork {
   };
 }
 
-/** The address that containers on the default bridge see the node at; undefined without an IPv4 bridge. */
+/** The node's address on the default bridge, as its containers see it; undefined without an IPv4 bridge. */
 export function bridgeAddressOf(network: BridgeNetwork): string | undefined {
   for (const { Gateway, Subnet } of network.IPAM.Config ?? []) {
     if (Gateway?.includes(".") === true) return Gateway;
@@ -47,53 +44,49 @@ export function bridgeAddressOf(network: BridgeNetwork): string | undefined {
   return undefined;
 }
 
-async function lookAtEngine(inputs: EngineInputs): Promise<EngineState> {
-  const docker = connect(inputs.host, { sshOpts: inputs.sshOpts });
-  if (inputs.readyFile !== undefined) await runBySsh(inputs.host, inputs.sshOpts, ["ls", inputs.readyFile]);
-  const info = await api<{ Name: string }>(docker, "GET", "/info");
-  const version = await api<{ ApiVersion: string; Version: string }>(docker, "GET", "/version");
+/** Asks the engine for its bridge. An error marked `final` does not go away by waiting. */
+async function inspectEngine(inputs: EngineInputs, timeoutMs: () => number): Promise<EngineState> {
+  const { host, sshOpts, readyFile } = inputs;
+  if (readyFile !== undefined) await runBySsh(inputs, ["ls", readyFile], timeoutMs());
+  const docker = connect(host, { sshOpts, answerTimeoutMs: timeoutMs() });
   const network = await unless([404], api<BridgeNetwork>(docker, "GET", "/networks/bridge"));
   const bridgeAddress = network === undefined ? undefined : bridgeAddressOf(network);
   if (bridgeAddress === undefined) {
     throw Object.assign(
       new Error(
-        `The Docker Engine at ${inputs.host} has no default bridge network with an IPv4 address, which Switchyard ` +
+        `The Docker Engine at ${host} has no default bridge network with an IPv4 address, which Switchyard ` +
           `needs for DNS: start dockerd without --bridge=none`,
       ),
       { final: true },
     );
   }
-  return {
-    ...inputs,
-    hostname: info.Name,
-    bridgeAddress,
-    apiVersion: version.ApiVersion,
-    serverVersion: version.Version,
-  };
+  return { ...inputs, bridgeAddress };
 }
 
-/** What to run to see what is wrong: for ssh its own command, as `docker` hides half of what ssh says. */
+/** The command that shows what is wrong. For ssh it is ssh itself, because `docker` hides half of what ssh says. */
 export function commandToTry({ host, sshOpts = [], readyFile }: EngineInputs): string {
   if (!host.startsWith("ssh://")) return `docker -H ${host} info`;
   const command = readyFile === undefined ? "docker info" : "cloud-init status --long";
   return ["ssh", ...sshOpts, host, command].join(" ");
 }
 
-/** What will not mend itself by waiting: a key that one of the two sides refuses. */
+/** A key that one of the two sides refuses: waiting does not help. */
 const REFUSED =
   /Permission denied|Host key verification failed|not accessible|UNPROTECTED PRIVATE KEY|dial unix .*permission denied/;
 
 async function waitForEngine(inputs: EngineInputs): Promise<EngineState> {
   const seconds = inputs.timeoutSeconds ?? 60;
   const deadline = Date.now() + seconds * 1000;
-  connect(inputs.host); // A bad URL fails at once.
-  for (let pause = 100; ; pause = Math.min(pause * 2, 3000)) {
+  // One attempt that hangs must not use up the time of the others.
+  const timeoutMs = () => Math.min(30_000, Math.max(500, deadline - Date.now()));
+  connect(inputs.host); // A malformed URL fails at once.
+  for (let pauseMs = 100; ; pauseMs = Math.min(pauseMs * 2, 3000)) {
     try {
-      return await lookAtEngine(inputs);
+      return await inspectEngine(inputs, timeoutMs);
     } catch (error) {
       if ((error as { final?: boolean }).final === true) throw error;
       const refused = inputs.readyFile === undefined && REFUSED.test(messageOf(error));
-      if (refused || Date.now() + pause > deadline) {
+      if (refused || Date.now() + pauseMs > deadline) {
         throw new Error(
           `Docker at ${inputs.host} ${refused ? "cannot be reached" : `did not answer within ${seconds} s`} ` +
             `(${messageOf(error)}). See what this says: ${commandToTry(inputs)}`,
@@ -101,7 +94,7 @@ async function waitForEngine(inputs: EngineInputs): Promise<EngineState> {
         );
       }
     }
-    await sleep(pause);
+    await sleep(pauseMs);
   }
 }
 
@@ -114,9 +107,8 @@ export const engineProvider: pulumi.dynamic.ResourceProvider<EngineInputs, Engin
     return { id, props: await waitForEngine(props) };
   },
   diff(_id, olds, news) {
-    const moved = olds.host !== news.host;
-    const changes = moved || (olds.sshOpts ?? []).join("\n") !== (news.sshOpts ?? []).join("\n");
-    return Promise.resolve({ changes, replaces: moved ? ["host"] : [] });
+    const replaces = olds.host === news.host ? [] : ["host"];
+    return Promise.resolve({ changes: replaces.length > 0 || !sameSsh(olds, news), replaces });
   },
   async update(_id, _olds, news) {
     return { outs: await waitForEngine(news) };
@@ -124,26 +116,16 @@ export const engineProvider: pulumi.dynamic.ResourceProvider<EngineInputs, Engin
 };
 
 /**
- * A Docker Engine that answers. Readiness is data: what needs the engine takes `host` from here, because a provider
+ * A Docker Engine that answers. Readiness is data: whatever needs the engine takes `host` from here, because a provider
  * does not wait for `dependsOn` (pulumi/pulumi#8917).
  */
 export class DockerEngine extends pulumi.dynamic.Resource {
   /** The Docker URL, known once Docker answers there. */
   declare readonly host: pulumi.Output<string>;
-  /** The node's host name, as Docker reports it. */
-  declare readonly hostname: pulumi.Output<string>;
-  /** The node's address on the default bridge: where containers find the node's own services. */
+  /** The node's address on the default bridge, where containers find the node's own services. */
   declare readonly bridgeAddress: pulumi.Output<string>;
-  declare readonly apiVersion: pulumi.Output<string>;
-  declare readonly serverVersion: pulumi.Output<string>;
 
   constructor(name: string, args: DockerEngineArgs, opts?: pulumi.CustomResourceOptions) {
-    const outputs = {
-      hostname: undefined,
-      bridgeAddress: undefined,
-      apiVersion: undefined,
-      serverVersion: undefined,
-    };
-    super(engineProvider, name, { ...args, ...outputs }, opts, "switchyard", "DockerEngine");
+    super(engineProvider, name, { ...args, bridgeAddress: undefined }, opts, "switchyard", "DockerEngine");
   }
 }

@@ -3,17 +3,20 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** One call that a fake engine got. */
+/** One call that a fake engine received. */
 export interface Call {
   readonly what: string;
   readonly body: unknown;
 }
 
-/** For tests: an engine on a Unix socket that answers as told; what it isn't told about is a 404. */
+/** For tests: a Docker Engine on a Unix socket with prepared answers; 404 for everything else. */
 export interface FakeEngine {
   readonly host: string;
   readonly calls: Call[];
-  /** By "METHOD /path": the body to answer, a status code, an error for 500 with its message, or what makes one of them from the call. */
+  /**
+   * By "METHOD /path": a body, bytes to send as they are, a status code, an error (500 with its message), or a function
+   * that makes one of these from the call.
+   */
   readonly answers: Record<string, unknown>;
   close(): void;
 }
@@ -37,6 +40,10 @@ export async function fakeEngine(): Promise<FakeEngine> {
       const answer: unknown = typeof given === "function" ? (given as (call: Call) => unknown)(call) : given;
       const status = answer instanceof Error ? 500 : 200;
       response.statusCode = typeof answer === "number" ? answer : status;
+      if (Buffer.isBuffer(answer)) {
+        response.end(answer);
+        return;
+      }
       response.setHeader("content-type", "application/json");
       const said = answer instanceof Error ? { message: answer.message } : answer;
       response.end(JSON.stringify(typeof answer === "number" ? { message: `fake ${answer}` } : said));

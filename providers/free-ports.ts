@@ -57,7 +57,7 @@ export function listenersIn(table: string): Set<string> {
 /** Whether something listens there: asked of the machine itself where there is ssh, else by trying. */
 async function prober({ host, sshOpts }: FreePortsInputs): Promise<typeof listens> {
   if (host?.startsWith("ssh://") !== true) return listens;
-  const table = await runBySsh(host, sshOpts, ["cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true"]);
+  const table = await runBySsh({ host, sshOpts }, ["cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true"]);
   const taken = listenersIn(table);
   return (address, port) => Promise.resolve(taken.has(`${address}:${port}`) || taken.has(`0.0.0.0:${port}`));
 }

@@ -36,7 +36,7 @@ export const imageCopyProvider: pulumi.dynamic.ResourceProvider<ImageCopyInputs,
   async create(inputs) {
     const { image, from, host, sshOpts } = inputs;
     // Many megabytes take their time.
-    const options = { connectionTimeout: 0, sshOpts };
+    const options = { answerTimeoutMs: 0, sshOpts };
     const [source, target] = [connect(from, options), connect(host, options)];
     if ((await imageId(target, image)) !== undefined) return { id: image, outs: { ...inputs, sent: false } };
     if ((await imageId(source, image)) === undefined) {

@@ -26,7 +26,7 @@ function connectTo(inputs: WireMap): Host {
   }
   const name = text(inputs.host) ?? process.env.DOCKER_HOST ?? DEFAULT_HOST;
   try {
-    return { name, docker: connect(name, { connectionTimeout: 0, sshOpts: sshOptsOf(inputs) }) };
+    return { name, docker: connect(name, { answerTimeoutMs: 0, sshOpts: sshOptsOf(inputs) }) };
   } catch (error) {
     throw new UserError(messageOf(error));
   }

@@ -1,5 +1,3 @@
-import { execFileSync } from "node:child_process";
-import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { fakeEngine, type FakeEngine } from "../fake-engine";
 import { serviceProvider, type SwarmServiceInputs } from "./provider";
@@ -114,6 +112,65 @@ describe("SwarmService", () => {
     expect(whats()).toEqual(["GET /services/hello-v1"]);
   });
 
+  describe("ownership", () => {
+    const owned = (owner: string, claim = "c1") =>
+      buildSpec(inputs(), { "switchyard.owner": owner, "switchyard.claim": claim });
+    const updated = (from: string, to: string) =>
+      serviceProvider.update?.("hello-v1", state({ owner: from }), inputs({ owner: to, replicas: 2 }));
+    const refusal = (owner: string) =>
+      new RegExp(
+        `service hello-v1 that belongs to ${owner}, not to shop/dev\\. Rename yours, or remove it: docker -H \\S+ service rm hello-v1`,
+      );
+
+    it.each([
+      ["the same stack of another project", "bank/dev", "stack bank/dev"],
+      ["a stack of an earlier version, by its name alone", "dev", "stack dev"],
+    ])("does not create over a service of %s", async (_case, owner, named) => {
+      serve(owned(owner));
+      await expect(serviceProvider.create(inputs({ owner: "shop/dev" }))).rejects.toThrow(refusal(named));
+      expect(whats()).toEqual(["GET /services/hello-v1"]);
+    });
+
+    it.each([
+      ["of another project", "bank/dev", "c1", "stack bank/dev"],
+      ["that another project took over while owners were stacks alone", "dev", "c2", "stack dev"],
+      ["that somebody created by hand", undefined, "c1", "no stack of Switchyard"],
+    ])("does not update a service %s", async (_case, owner, claim, named) => {
+      serve(owner === undefined ? buildSpec(inputs(), {}) : owned(owner, claim));
+      await expect(updated("dev", "shop/dev")).rejects.toThrow(refusal(named));
+      expect(whats()).toEqual(["GET /services/hello-v1"]);
+    });
+
+    it("does not delete a service of another project", async () => {
+      serve(owned("bank/dev"));
+      await serviceProvider.delete?.("hello-v1", state({ owner: "shop/dev" }));
+      expect(whats()).toEqual(["GET /services/id1"]);
+    });
+
+    it("deletes its own service when a failed update has already changed the owner", async () => {
+      serve(owned("shop/dev"));
+      engine.answers["DELETE /services/id1"] = {};
+      engine.answers["GET /containers/json"] = [];
+      await serviceProvider.delete?.("hello-v1", state({ owner: "dev" }));
+      expect(whats()).toContain("DELETE /services/id1");
+    });
+
+    it("adopts its own service of an earlier version without touching its instances", async () => {
+      const old = owned("dev");
+      serve(old, [task("t1", old, "running")]);
+      engine.answers["POST /services/id1/update"] = {};
+      expect(
+        await serviceProvider.diff?.("", state({ owner: "dev" }), inputs({ owner: "shop/dev" })),
+      ).toEqual({ changes: true, replaces: [], changedKeys: ["owner"] });
+      await serviceProvider.update?.("hello-v1", state({ owner: "dev" }), inputs({ owner: "shop/dev" }));
+      const sent = engine.calls.find(({ what }) => what === "POST /services/id1/update")?.body;
+      expect(sent).toEqual({
+        ...old,
+        Labels: { "switchyard.owner": "shop/dev", "switchyard.claim": "c1" },
+      });
+    });
+  });
+
   it("takes over what an interrupted run left", async () => {
     const spec = buildSpec(inputs(), MARKS);
     serve(spec, [task("t1", spec, "running")]);
@@ -174,29 +231,3 @@ it("reads Docker's log stream", () => {
   expect(linesOf(Buffer.concat([piece("one\n"), piece("two\n")]))).toBe("  one\n  two");
   expect(linesOf(Buffer.alloc(0))).toBe("");
 });
-
-it("serialises into code that runs without this repository", () => {
-  // What Pulumi does on every run, as it loads a program: with ts-node, in CommonJS.
-  const script = `
-    const { runtime } = require("@pulumi/pulumi");
-    const { engineProvider } = require("../engine");
-    const { swarmProvider } = require("../swarm/swarm");
-    const { serviceProvider } = require("./provider");
-    Promise.all([engineProvider, swarmProvider, serviceProvider].map(async (provider) =>
-      (await runtime.serializeFunction(() => provider)).text)).then((texts) => console.log(JSON.stringify(texts)));`;
-  const env = { ...process.env, NODE_NO_WARNINGS: "1" };
-  const options = { cwd: __dirname, encoding: "utf8", env } as const;
-  const out = execFileSync(
-    process.execPath,
-    ["-r", "ts-node/register/transpile-only", "-e", script],
-    options,
-  );
-  const texts = JSON.parse(out) as string[];
-  expect(texts).toHaveLength(3);
-  for (const text of texts) {
-    expect(text).toContain('require("dockerode');
-    expect(text).not.toContain(join(__dirname, "../.."));
-    // It is in the state once for each resource.
-    expect(text.length).toBeLessThan(64_000);
-  }
-}, 60_000);

@@ -1,7 +1,9 @@
 import { randomBytes } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
-import { api, connect, messageOf, sameSsh, unless, type DockerError } from "../client";
+import { messageOf } from "../../lib/errors";
+import { api, connect, sameSsh, unless, type DockerError } from "../client";
+import { OWNER_LABEL, ownerOf, stackOwner } from "../owner";
 import { changedKeys, nextSpec } from "./diff";
 import {
   problemsIn,
@@ -16,23 +18,22 @@ import {
 import { buildSpec, inputsOf } from "./spec";
 import { findService, settle, tasksOf, vanish, type ServiceDetails } from "./tasks";
 
-/** What a {@link SwarmService} is made from. */
 export interface SwarmServiceArgs {
   /** The Docker URL of a manager of the Swarm. */
   readonly host: pulumi.Input<string>;
-  /** Options of `ssh`, for hosts that begin with `ssh://`. Default: the user's own configuration. */
+  /** Options of `ssh` for `ssh://` URLs. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
-  /** The Swarm's id; a service goes with its Swarm. */
+  /** The Swarm's id; another Swarm means another service. */
   readonly swarmId?: pulumi.Input<string> | undefined;
-  /** Whose service it is: one of the same name and owner is taken over, any other is an error. Default: "switchyard". */
+  /** Whose service it is. A service of the same name with another owner is never touched. Default: `<project>/<stack>`. */
   readonly owner?: pulumi.Input<string> | undefined;
-  /** A name that Swarm accepts: letters, digits, single `-`, `_` and `.` between them. */
+  /** A name that Swarm accepts: letters and digits, with single `-`, `_` and `.` between them. */
   readonly name: pulumi.Input<string>;
-  /** An image that the nodes have or can pull; Docker isn't asked to resolve it in a registry. */
+  /** An image that the nodes have or can pull. Docker does not resolve it in a registry first. */
   readonly image: pulumi.Input<string>;
-  /** Instead of the image's entry point. */
+  /** Replaces the image's entry point. */
   readonly command?: pulumi.Input<pulumi.Input<string>[]> | undefined;
-  /** Instead of the image's command. */
+  /** Replaces the image's command. */
   readonly args?: pulumi.Input<pulumi.Input<string>[]> | undefined;
   readonly env?: pulumi.Input<Record<string, pulumi.Input<string>>> | undefined;
   /** Labels of the containers. */
@@ -47,15 +48,15 @@ export interface SwarmServiceArgs {
   readonly limits?: pulumi.Input<LimitInputs> | undefined;
   /** Name servers of the containers. Default: the engine's. */
   readonly dns?: pulumi.Input<pulumi.Input<string>[]> | undefined;
-  /** Addresses by name, which the containers know without asking a name server. Default: none. */
+  /** Addresses by name that the containers know without asking a name server. Default: none. */
   readonly hosts?: pulumi.Input<Record<string, pulumi.Input<string>>> | undefined;
-  /** From the stop signal until an instance is killed. Default: 10. */
+  /** Time between the stop signal and the kill of an instance. Default: 10. */
   readonly stopGracePeriodSeconds?: pulumi.Input<number> | undefined;
-  /** Placement, e.g. `node.role==worker`. */
+  /** Placement, such as `node.role==worker`. */
   readonly constraints?: pulumi.Input<pulumi.Input<string>[]> | undefined;
   readonly updateConfig?: pulumi.Input<UpdateInputs> | undefined;
   readonly restartPolicy?: pulumi.Input<RestartInputs> | undefined;
-  /** How long to go without any progress before a start or a change counts as failed. Default: 120. */
+  /** How long a start or a change may go without progress before it counts as failed. Default: 120. */
   readonly readyTimeoutSeconds?: pulumi.Input<number> | undefined;
 }
 
@@ -69,20 +70,31 @@ export interface SwarmServiceInputs extends ServiceInputs {
 
 export interface SwarmServiceState extends SwarmServiceInputs {
   readonly serviceId: string;
-  /** Which resource the service belongs to: one that was taken over is not the former resource's to delete. */
+  /** The resource that the service belongs to, so that a former resource does not delete what another took over. */
   readonly claim: string;
 }
 
-/** Pulumi reads the first three; `changedKeys` is for whoever shows previews. */
+/** `changedKeys` is for our previews; Pulumi ignores it. */
 export interface ServiceDiff extends pulumi.dynamic.DiffResult {
   readonly changedKeys: readonly (InputKey | "host" | "swarmId" | "owner")[];
 }
 
-const OWNER_LABEL = "switchyard.owner";
 const CLAIM_LABEL = "switchyard.claim";
 
-function ownerOf(inputs: SwarmServiceInputs): string {
-  return inputs.owner ?? "switchyard";
+/**
+ * Refuses a service of another owner. The owner in the state of the resource that claimed the service counts as well: it
+ * changes in place, for example from a version whose owners were stacks without their projects.
+ */
+function refuseForeign(inputs: SwarmServiceInputs, { Spec }: ServiceDetails, olds?: SwarmServiceState): void {
+  const label = Spec.Labels?.[OWNER_LABEL];
+  const claimed = olds !== undefined && Spec.Labels?.[CLAIM_LABEL] === olds.claim;
+  if (label === ownerOf(inputs) || (claimed && label === ownerOf(olds))) return;
+  const { host, name } = inputs;
+  throw new Error(
+    `The Swarm on ${host} already has a service ${name} that belongs to ` +
+      `${label === undefined ? "no stack of Switchyard" : `stack ${label}`}, not to ${ownerOf(inputs)}. ` +
+      `Rename yours, or remove it: docker -H ${host} service rm ${name}`,
+  );
 }
 
 function limitOf(inputs: SwarmServiceInputs): number {
@@ -102,14 +114,14 @@ async function start(docker: Docker, inputs: SwarmServiceInputs, claim: string):
   } catch (error) {
     const cure =
       (error as DockerError).statusCode === 503
-        ? ` The engine at ${inputs.host} manages no Swarm: "up" with a refresh makes it again`
+        ? ` The engine at ${inputs.host} manages no Swarm: "up" with a refresh creates it again`
         : "";
     throw new Error(`Docker refuses service ${inputs.name}: ${messageOf(error)}.${cure}`, { cause: error });
   }
   try {
     await settle(docker, id, { limitSeconds: limitOf(inputs), rolling: false, before: [] });
   } catch (error) {
-    // What never ran must not stand in the way of the next attempt.
+    // A service that never ran must not block the next attempt.
     await remove(docker, id, inputs.stopGracePeriodSeconds);
     throw error;
   }
@@ -135,7 +147,7 @@ async function change(
         cause: error,
       });
     }
-    // Swarm itself wrote to it in between, as it does at the end of a rolling change.
+    // Swarm changed it in between, as it does at the end of a rolling change.
     const again = await findService(docker, current.ID);
     if (again === undefined) return start(docker, inputs, claim);
     return change(docker, inputs, claim, again);
@@ -150,7 +162,7 @@ async function remove(docker: Docker, id: string, graceSeconds: number | undefin
   await vanish(docker, id, (graceSeconds ?? 10) + 30);
 }
 
-/** The inputs among what the state holds, which is outputs and inputs together. */
+/** The inputs in the state, which holds inputs and outputs together. */
 function inputsFrom(props: SwarmServiceState): SwarmServiceInputs {
   const outputs = ["serviceId", "claim"];
   const inputs: object = Object.fromEntries(Object.entries(props).filter(([key]) => !outputs.includes(key)));
@@ -182,12 +194,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     const docker = connect(inputs.host, inputs);
     const claim = randomBytes(8).toString("hex");
     const present = await findService(docker, inputs.name);
-    if (present !== undefined && present.Spec.Labels?.[OWNER_LABEL] !== ownerOf(inputs)) {
-      throw new Error(
-        `The Swarm on ${inputs.host} already has a service ${inputs.name} that is not this stack's. ` +
-          `Rename yours, or remove it: docker -H ${inputs.host} service rm ${inputs.name}`,
-      );
-    }
+    if (present !== undefined) refuseForeign(inputs, present);
     const serviceId =
       present === undefined
         ? await start(docker, inputs, claim)
@@ -200,7 +207,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     if (service === undefined) return { id: "", props };
     const found: Record<string, unknown> = { ...inputsOf(service.Spec) };
     const inputs = inputsFrom(props);
-    // What means the same stays as the user wrote it, so that a refresh without a change shows none.
+    // Keep the user's spelling of equal values, so that a refresh without a change shows none.
     const drifted = changedKeys(inputs, inputsOf(service.Spec)).filter(
       (key) => key !== "healthCheck" || props.healthCheck !== undefined,
     );
@@ -213,6 +220,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
   async update(_id, olds, news) {
     const docker = connect(news.host, news);
     const current = await findService(docker, news.name);
+    if (current !== undefined) refuseForeign(news, current, olds);
     const serviceId =
       current === undefined
         ? await start(docker, news, olds.claim)
@@ -222,14 +230,20 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
   async delete(_id, props) {
     const docker = connect(props.host, props);
     const service = await findService(docker, props.serviceId);
-    if (service !== undefined && service.Spec.Labels?.[CLAIM_LABEL] !== props.claim) return;
+    if (service !== undefined) {
+      const { [OWNER_LABEL]: owner, [CLAIM_LABEL]: claim } = service.Spec.Labels ?? {};
+      // A failed update may have written the owner with its project, while the state still has the stack alone.
+      const sameOwner = owner === ownerOf(props) || owner?.endsWith(`/${ownerOf(props)}`);
+      if (claim !== props.claim || !sameOwner) return;
+    }
     await remove(docker, props.serviceId, props.stopGracePeriodSeconds);
   },
 };
 
 /**
- * A replicated Swarm service. Everything but its name changes in place: a change of `replicas` alone leaves running
- * instances alone, any other is rolled over them, start-first and gated by their health, and rolled back on failure.
+ * A replicated Swarm service. Everything but its name changes in place. A change of `replicas` alone leaves running
+ * instances alone; any other change replaces them one by one, start-first and gated by their health, and is rolled back
+ * on failure.
  */
 export class SwarmService extends pulumi.dynamic.Resource {
   declare readonly name: pulumi.Output<string>;
@@ -239,6 +253,7 @@ export class SwarmService extends pulumi.dynamic.Resource {
 
   constructor(name: string, args: SwarmServiceArgs, opts?: pulumi.CustomResourceOptions) {
     const outputs = { serviceId: undefined, claim: undefined };
-    super(serviceProvider, name, { ...args, ...outputs }, opts, "switchyard", "SwarmService");
+    const owner = args.owner ?? stackOwner();
+    super(serviceProvider, name, { ...args, owner, ...outputs }, opts, "switchyard", "SwarmService");
   }
 }

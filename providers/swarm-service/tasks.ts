@@ -1,6 +1,6 @@
 /** Waiting for what Swarm does in the background, and saying what went wrong in Docker's own words. */
 import type Docker from "dockerode";
-import { api, sleep, unless } from "../client";
+import { api, sleep, textOf, unless } from "../client";
 import { canonical } from "./diff";
 import type { ServiceSpec, TaskSpec } from "./spec";
 
@@ -187,15 +187,9 @@ async function lastLines(docker: Docker, taskId: string): Promise<string> {
   }
 }
 
-/** Docker's log stream without the eight bytes before each piece. */
+/** The last lines of a log stream, indented. */
 export function linesOf(stream: Buffer): string {
-  let text = "";
-  for (let at = 0; at + 8 <= stream.length;) {
-    const length = stream.readUInt32BE(at + 4);
-    text += stream.subarray(at + 8, at + 8 + length).toString();
-    at += 8 + length;
-  }
-  return text
+  return textOf(stream)
     .trimEnd()
     .split("\n")
     .slice(-10)

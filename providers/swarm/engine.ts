@@ -1,6 +1,7 @@
 /** An engine's own part in a Swarm. */
 import type Docker from "dockerode";
-import { api, messageOf, sleep, unless } from "../client";
+import { messageOf } from "../../lib/errors";
+import { api, sleep, unless } from "../client";
 
 export interface LocalSwarm {
   readonly NodeID: string;

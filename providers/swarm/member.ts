@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
-import { api, connect, messageOf, sameSsh, sleep, unless } from "../client";
+import { messageOf } from "../../lib/errors";
+import { api, connect, sameSsh, sleep, unless } from "../client";
 import {
   GATEWAY_LABEL,
   hasGatewayNetwork,
@@ -65,7 +66,7 @@ async function otherManager({ managers, host, swarmId, sshOpts }: MemberInputs):
   for (const manager of managers) {
     if (manager === host) continue;
     try {
-      const docker = connect(manager, { connectionTimeout: 5000, sshOpts });
+      const docker = connect(manager, { answerTimeoutMs: 5000, sshOpts });
       if ((await api<{ ID: string }>(docker, "GET", "/swarm")).ID === swarmId) return docker;
     } catch {
       // Away, or in this Swarm no longer: another one may know.

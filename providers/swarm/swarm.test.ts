@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { bridgeAddressOf, engineProvider } from "../engine";
 import { fakeEngine, type FakeEngine } from "../fake-engine";
 import { swarmProvider } from "./swarm";
 
@@ -16,7 +15,12 @@ const MANAGER = { Swarm: { LocalNodeState: "active", ControlAvailable: true, Nod
 const WORKER = { Swarm: { LocalNodeState: "active", ControlAvailable: false, NodeID: "n1", Error: "" } };
 
 function swarmOf(labels: Record<string, string>): object {
-  return { ID: "s1", Spec: { Labels: labels }, JoinTokens: { Manager: "m", Worker: "w" } };
+  return {
+    ID: "s1",
+    Version: { Index: 7 },
+    Spec: { Name: "default", Labels: labels },
+    JoinTokens: { Manager: "m", Worker: "w" },
+  };
 }
 
 function inputs() {
@@ -24,7 +28,7 @@ function inputs() {
 }
 
 function state(created: boolean) {
-  return { ...inputs(), swarmId: "s1", nodeId: "n1", created, joinTokens: { manager: "m", worker: "w" } };
+  return { ...inputs(), swarmId: "s1", nodeId: "n1", created };
 }
 
 const whats = () => engine.calls.map((call) => call.what);
@@ -36,7 +40,7 @@ describe("Swarm", () => {
     engine.answers["GET /swarm"] = swarmOf({ "switchyard.owner": "stack" });
     const { id, outs } = await swarmProvider.create(inputs());
     expect(id).toBe("s1");
-    expect(outs).toMatchObject({ created: true, nodeId: "n1", joinTokens: { manager: "m", worker: "w" } });
+    expect(outs).toEqual({ ...inputs(), swarmId: "s1", created: true, nodeId: "n1" });
     expect(engine.calls.find((call) => call.what === "POST /swarm/init")?.body).toEqual({
       ListenAddr: "192.0.2.1:2377",
       AdvertiseAddr: "192.0.2.1",
@@ -127,40 +131,50 @@ describe("Swarm", () => {
     const { outs } = (await swarmProvider.update?.("s1", old, inputs())) ?? {};
     expect(outs).toMatchObject({ host: engine.host, created: true });
   });
-});
 
-describe("DockerEngine", () => {
-  it("waits until Docker answers", async () => {
-    let times = 0;
-    engine.answers["GET /info"] = () => (++times < 3 ? 500 : { Name: "here" });
-    engine.answers["GET /version"] = { ApiVersion: "1.41", Version: "20.10" };
-    engine.answers["GET /networks/bridge"] = { IPAM: { Config: [{ Subnet: "172.17.0.0/16" }] } };
-    const { outs } = await engineProvider.create({ host: engine.host, timeoutSeconds: 5 });
-    expect(outs).toMatchObject({ hostname: "here", bridgeAddress: "172.17.0.1", apiVersion: "1.41" });
+  it("drops the join tokens that earlier versions kept in the state", async () => {
+    engine.answers["GET /swarm"] = swarmOf({ "switchyard.owner": "stack" });
+    engine.answers["GET /info"] = MANAGER;
+    const old = { ...state(true), joinTokens: { manager: "m", worker: "w" } };
+    expect(await swarmProvider.diff?.("s1", old, inputs())).toMatchObject({ changes: true, replaces: [] });
+    expect(await swarmProvider.update?.("s1", old, inputs())).toEqual({ outs: state(true) });
+    expect((await swarmProvider.read?.("s1", old))?.props).toEqual(state(true));
   });
 
-  it("names the host and the command to try", async () => {
-    const host = "unix:///nowhere/docker.sock";
-    await expect(engineProvider.create({ host, timeoutSeconds: 0 })).rejects.toThrow(
-      /nowhere\/docker\.sock did not answer within 0 s .*docker -H unix:\/\/\/nowhere\/docker\.sock info/,
-    );
-  });
+  describe("ownership", () => {
+    const update = (owner: string) =>
+      swarmProvider.update?.("s1", { ...state(true), owner: "dev" }, { ...inputs(), owner });
+    beforeEach(() => {
+      engine.answers["GET /info"] = MANAGER;
+      engine.answers["POST /swarm/update"] = {};
+    });
 
-  it.each(["docker.example", "ssh://", "http://x:1"])("refuses %j at once", async (host) => {
-    await expect(engineProvider.create({ host })).rejects.toThrow("is not a Docker URL");
-  });
+    it("takes over the label of an earlier version, which named the stack alone", async () => {
+      engine.answers["GET /swarm"] = () =>
+        swarmOf({
+          "switchyard.owner": whats().includes("POST /swarm/update") ? "shop/dev" : "dev",
+          "switchyard.gateway-network": "made",
+        });
+      const news = { ...inputs(), owner: "shop/dev" };
+      expect(await swarmProvider.diff?.("s1", { ...state(true), owner: "dev" }, news)).toMatchObject({
+        changes: true,
+        replaces: [],
+      });
+      expect((await update("shop/dev"))?.outs).toMatchObject({ created: true, owner: "shop/dev" });
+      expect(engine.calls.find(({ what }) => what === "POST /swarm/update")?.body).toEqual({
+        Name: "default",
+        Labels: { "switchyard.owner": "shop/dev", "switchyard.gateway-network": "made" },
+      });
+    });
 
-  it("says so when there's no bridge, without waiting", async () => {
-    engine.answers["GET /info"] = { Name: "here" };
-    engine.answers["GET /version"] = {};
-    await expect(engineProvider.create({ host: engine.host })).rejects.toThrow("no default bridge network");
-  });
-
-  it.each([
-    ["10.1.2.3", [{ Subnet: "10.1.2.0/24", Gateway: "10.1.2.3" }]],
-    ["172.17.0.1", [{ Subnet: "fd00::/64", Gateway: "fd00::1" }, { Subnet: "172.17.0.0/16" }]],
-    [undefined, null],
-  ])("finds the bridge's address %s", (address, Config) => {
-    expect(bridgeAddressOf({ IPAM: { Config } })).toBe(address);
+    it("uses the Swarm of the same stack of another project, and neither relabels nor leaves it", async () => {
+      engine.answers["GET /swarm"] = swarmOf({ "switchyard.owner": "bank/dev" });
+      engine.answers["GET /services"] = [];
+      engine.answers["GET /nodes"] = [];
+      expect((await update("shop/dev"))?.outs).toMatchObject({ created: false });
+      await swarmProvider.delete?.("s1", { ...state(true), owner: "shop/dev" });
+      expect(whats()).not.toContain("POST /swarm/update");
+      expect(whats()).not.toContain("POST /swarm/leave");
+    });
   });
 });

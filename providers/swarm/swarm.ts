@@ -1,6 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
-import { api, connect, messageOf, sameSsh, sleep } from "../client";
+import { messageOf } from "../../lib/errors";
+import { api, connect, sameSsh, sleep } from "../client";
+import { OWNER_LABEL, ownerOf, stackOwner } from "../owner";
 import {
   GATEWAY_LABEL,
   hasGatewayNetwork,
@@ -9,15 +11,14 @@ import {
   removeGatewayNetwork,
 } from "./engine";
 
-/** What a {@link Swarm} is made from. */
 export interface SwarmArgs {
   /** The Docker URL of the engine that becomes (or is) the first manager. */
   readonly host: pulumi.Input<string>;
-  /** Options of `ssh`, for hosts that begin with `ssh://`. Default: the user's own configuration. */
+  /** Options of `ssh` for `ssh://` URLs. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
-  /** The address that other nodes reach this one by; the Swarm listens there only, not on every interface. */
+  /** The address that other nodes reach this one by. The Swarm listens there only, not on every interface. */
   readonly advertiseAddr: pulumi.Input<string>;
-  /** Whose Swarm it is, e.g. the stack: a Swarm made by another owner is used, but never left. Default: "switchyard". */
+  /** Whose Swarm it is. One that another owner created is used, but never left. Default: `<project>/<stack>`. */
   readonly owner?: pulumi.Input<string> | undefined;
 }
 
@@ -31,22 +32,23 @@ interface SwarmInputs {
 interface SwarmState extends SwarmInputs {
   readonly swarmId: string;
   readonly nodeId: string;
-  /** We made it, so we take it away again. */
+  /** This owner created it, so deleting the resource leaves it. */
   readonly created: boolean;
-  readonly joinTokens: { readonly manager: string; readonly worker: string };
 }
 
 interface SwarmDetails {
   readonly ID: string;
-  readonly Spec: { readonly Labels: Record<string, string> | null };
-  readonly JoinTokens: { readonly Manager: string; readonly Worker: string };
+  readonly Version: { readonly Index: number };
+  readonly Spec: { readonly Labels: Readonly<Record<string, string>> | null };
 }
 
-const OWNER_LABEL = "switchyard.owner";
-
-/** The Swarm that this engine manages; undefined when it is in none; an error with its cure for anything between. */
+/**
+ * The Swarm that this engine manages; undefined if it is in none.
+ *
+ * @throws Error with a cure for every state in between
+ */
 async function managedSwarm(docker: Docker, host: string): Promise<SwarmDetails | undefined> {
-  for (let patience = 40; ; patience--) {
+  for (const deadline = Date.now() + 10_000; ;) {
     const local = await localSwarm(docker);
     if (local.LocalNodeState === "inactive") return undefined;
     if (local.ControlAvailable) return api<SwarmDetails>(docker, "GET", "/swarm");
@@ -56,8 +58,8 @@ async function managedSwarm(docker: Docker, host: string): Promise<SwarmDetails 
           `Take it out: docker -H ${host} swarm leave`,
       );
     }
-    // "pending": an engine that has just started is on its way to one of the states above.
-    if (local.LocalNodeState !== "pending" || patience === 0) {
+    // "pending": an engine that has just started will be in one of the states above.
+    if (local.LocalNodeState !== "pending" || Date.now() > deadline) {
       throw new Error(
         `The Swarm of the Docker Engine at ${host} is "${local.LocalNodeState}"${local.Error && `: ${local.Error}`}. ` +
           `See: docker -H ${host} info; start afresh with: docker -H ${host} swarm leave --force`,
@@ -67,7 +69,7 @@ async function managedSwarm(docker: Docker, host: string): Promise<SwarmDetails 
   }
 }
 
-async function initSwarm(docker: Docker, inputs: SwarmInputs, owner: string): Promise<SwarmDetails> {
+async function initSwarm(docker: Docker, inputs: SwarmInputs): Promise<SwarmDetails> {
   const gateway = (await hasGatewayNetwork(docker)) ? "kept" : "made";
   try {
     await api(docker, "POST", "/swarm/init", {
@@ -75,8 +77,8 @@ async function initSwarm(docker: Docker, inputs: SwarmInputs, owner: string): Pr
         ListenAddr: managerEndpoint(inputs.advertiseAddr),
         AdvertiseAddr: inputs.advertiseAddr,
         Spec: {
-          Labels: { [OWNER_LABEL]: owner, [GATEWAY_LABEL]: gateway },
-          // The instance before the present one stays for `docker logs`; more would pile up with every change.
+          Labels: { [OWNER_LABEL]: ownerOf(inputs), [GATEWAY_LABEL]: gateway },
+          // Keep the previous instance for `docker logs`; more would pile up with every change.
           Orchestration: { TaskHistoryRetentionLimit: 2 },
         },
       },
@@ -92,16 +94,35 @@ async function initSwarm(docker: Docker, inputs: SwarmInputs, owner: string): Pr
 }
 
 async function stateOf(docker: Docker, inputs: SwarmInputs, swarm: SwarmDetails): Promise<SwarmState> {
+  // The state of an earlier version holds more, such as the secret join tokens.
+  const { host, sshOpts, advertiseAddr, owner } = inputs;
   return {
-    ...inputs,
+    host,
+    ...(sshOpts !== undefined && { sshOpts }),
+    advertiseAddr,
+    ...(owner !== undefined && { owner }),
     swarmId: swarm.ID,
     nodeId: (await localSwarm(docker)).NodeID,
-    created: swarm.Spec.Labels?.[OWNER_LABEL] === (inputs.owner ?? "switchyard"),
-    joinTokens: { manager: swarm.JoinTokens.Manager, worker: swarm.JoinTokens.Worker },
+    created: swarm.Spec.Labels?.[OWNER_LABEL] === ownerOf(inputs),
   };
 }
 
-/** Names what would be lost with the Swarm and is not ours to lose. */
+/** Gives a Swarm that this stack created its new owner, for example where earlier versions wrote the stack alone. */
+async function changeOwner(
+  docker: Docker,
+  olds: SwarmState,
+  news: SwarmInputs,
+  { Spec, Version }: SwarmDetails,
+): Promise<void> {
+  if (!olds.created || Spec.Labels?.[OWNER_LABEL] !== ownerOf(olds) || ownerOf(olds) === ownerOf(news))
+    return;
+  await api(docker, "POST", "/swarm/update", {
+    query: { version: Version.Index },
+    body: { ...Spec, Labels: { ...Spec.Labels, [OWNER_LABEL]: ownerOf(news) } },
+  });
+}
+
+/** Refuses to leave a Swarm that somebody else uses, and names what would be lost. */
 async function refuseWhileInUse(docker: Docker, host: string): Promise<void> {
   const services = await api<{ Spec: { Name: string } }[]>(docker, "GET", "/services");
   if (services.length > 0) {
@@ -146,9 +167,7 @@ async function isWorker(inputs: SwarmInputs): Promise<boolean> {
 export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmState> = {
   async create(inputs) {
     const docker = connect(inputs.host, inputs);
-    const swarm =
-      (await managedSwarm(docker, inputs.host)) ??
-      (await initSwarm(docker, inputs, inputs.owner ?? "switchyard"));
+    const swarm = (await managedSwarm(docker, inputs.host)) ?? (await initSwarm(docker, inputs));
     return { id: swarm.ID, outs: await stateOf(docker, inputs, swarm) };
   },
   async read(id, props) {
@@ -161,28 +180,31 @@ export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmSt
   },
   async diff(id, olds, news) {
     const moved = olds.host !== news.host;
-    // Another manager of the same Swarm takes over where the first one goes.
+    // Another manager of the same Swarm takes over when the first one goes.
     if (moved && (await manages(news, id))) return { changes: true, replaces: [] };
     if (moved && (await isWorker(news))) {
       throw new Error(
-        `The node at ${news.host} cannot take over from ${olds.host} as the first one: it manages nothing in their Swarm, ` +
-          `because two nodes have one manager. Add a third node (up), then take out the first (up again)`,
+        `The node at ${news.host} cannot take over from ${olds.host} as the first one: it is a worker in their Swarm, ` +
+          `because two nodes have one manager. Add a third node (up), then remove the first (up again)`,
       );
     }
     const replaces = moved ? ["host"] : [];
-    // One that we adopted is the business of whoever made it.
+    // The address of an adopted Swarm is up to whoever created it.
     if (olds.created && olds.advertiseAddr !== news.advertiseAddr) replaces.push("advertiseAddr");
-    return {
-      changes: replaces.length > 0 || !sameSsh(olds, news),
-      replaces,
-      deleteBeforeReplace: true,
-    };
+    const changes =
+      replaces.length > 0 ||
+      !sameSsh(olds, news) ||
+      ownerOf(olds) !== ownerOf(news) ||
+      // Earlier versions kept the secret tokens in the state: an update removes them.
+      "joinTokens" in olds;
+    return { changes, replaces, deleteBeforeReplace: true };
   },
-  async update(id, _olds, news) {
+  async update(id, olds, news) {
     const docker = connect(news.host, news);
     const swarm = await api<SwarmDetails>(docker, "GET", "/swarm");
     if (swarm.ID !== id) throw new Error(`The Docker Engine at ${news.host} has left the Swarm meanwhile`);
-    return { outs: await stateOf(docker, news, swarm) };
+    await changeOwner(docker, olds, news, swarm);
+    return { outs: await stateOf(docker, news, await api<SwarmDetails>(docker, "GET", "/swarm")) };
   },
   async delete(id, props) {
     if (!props.created) return;
@@ -190,7 +212,8 @@ export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmSt
     const local = await localSwarm(docker);
     if (!local.ControlAvailable) return;
     const swarm = await api<SwarmDetails>(docker, "GET", "/swarm");
-    if (swarm.ID !== id) return;
+    const owner = swarm.Spec.Labels?.[OWNER_LABEL] ?? ownerOf(props);
+    if (swarm.ID !== id || owner !== ownerOf(props)) return;
     await refuseWhileInUse(docker, props.host);
     await api(docker, "POST", "/swarm/leave", { query: { force: true } });
     if (swarm.Spec.Labels?.[GATEWAY_LABEL] === "made") await removeGatewayNetwork(docker, props.host);
@@ -198,28 +221,20 @@ export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmSt
 };
 
 /**
- * The Swarm, seen from its first manager: made where there is none, and left again on delete; one that was there before
- * is used as it is and never left. Nodes join it as {@link SwarmMember}.
+ * The Swarm, seen from its first manager. It is created where there is none and left on delete; one that already exists
+ * is used as it is and never left. Nodes join it as `SwarmMember`.
  */
 export class Swarm extends pulumi.dynamic.Resource {
   declare readonly host: pulumi.Output<string>;
   declare readonly advertiseAddr: pulumi.Output<string>;
   declare readonly swarmId: pulumi.Output<string>;
   declare readonly nodeId: pulumi.Output<string>;
-  /** Whether this owner made it, now or in an earlier run. */
+  /** Whether this owner created it, now or in an earlier run. */
   declare readonly created: pulumi.Output<boolean>;
-  /** Secret: whoever has one of them can join. */
-  declare readonly joinTokens: pulumi.Output<{ readonly manager: string; readonly worker: string }>;
 
   constructor(name: string, args: SwarmArgs, opts?: pulumi.CustomResourceOptions) {
-    const outputs = { swarmId: undefined, nodeId: undefined, created: undefined, joinTokens: undefined };
-    super(
-      swarmProvider,
-      name,
-      { ...args, ...outputs },
-      pulumi.mergeOptions(opts, { additionalSecretOutputs: ["joinTokens"] }),
-      "switchyard",
-      "Swarm",
-    );
+    const outputs = { swarmId: undefined, nodeId: undefined, created: undefined };
+    const owner = args.owner ?? stackOwner();
+    super(swarmProvider, name, { ...args, owner, ...outputs }, opts, "switchyard", "Swarm");
   }
 }

@@ -43,7 +43,7 @@ const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "docker:index/remoteImage:RemoteImage": { imageId: "sha256:0" },
   "docker:index/volume:Volume": {},
   "docker:index/container:Container": {},
-  "pulumi-nodejs:dynamic/switchyard:DockerEngine": { bridgeAddress: "172.17.0.1", hostname: "host" },
+  "pulumi-nodejs:dynamic/switchyard:DockerEngine": { bridgeAddress: "172.17.0.1" },
   "pulumi-nodejs:dynamic/switchyard:FreePorts": {},
   "pulumi-nodejs:dynamic/switchyard:RandomKey": { key: gossipKey },
   "pulumi-nodejs:dynamic/switchyard:ConsulMember": {},

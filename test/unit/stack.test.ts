@@ -100,7 +100,7 @@ describe.each([
     const services = ofType("pulumi-nodejs:dynamic/switchyard:SwarmService");
     expect(services.find(({ name }) => name === "hello/v1")?.inputs).toMatchObject({
       name: "hello-v1",
-      owner: "dev",
+      owner: "switchyard/dev",
       replicas: 3,
       labels: { SERVICE_NAME: "hello/v1", SERVICE_TAGS: "rest" },
       ...(preview

@@ -1,0 +1,98 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { consulMemberProvider } from "./consul-member";
+import { fakeEngine, type FakeEngine } from "./fake-engine";
+
+let own: FakeEngine;
+let other: FakeEngine;
+beforeEach(async () => {
+  [own, other] = await Promise.all([fakeEngine(), fakeEngine()]);
+  runs(own, 0);
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  own.close();
+  other.close();
+});
+
+/** A multiplexed stream as Docker sends it: eight bytes before each piece. */
+function framed(...pieces: string[]): Buffer {
+  return Buffer.concat(
+    pieces.map((text) => {
+      const head = Buffer.from([2, 0, 0, 0, 0, 0, 0, 0]);
+      head.writeUInt32BE(Buffer.byteLength(text), 4);
+      return Buffer.concat([head, Buffer.from(text)]);
+    }),
+  );
+}
+
+/** Lets an engine run `consul` in the container with this result. */
+function runs(engine: FakeEngine, ExitCode: number, ...pieces: string[]): void {
+  engine.answers["POST /containers/consul/update"] = {};
+  engine.answers["POST /containers/consul/exec"] = { Id: "e1" };
+  engine.answers["POST /exec/e1/start"] = framed(...pieces);
+  engine.answers["GET /exec/e1/json"] = { ExitCode };
+}
+
+const inputs = () => ({
+  node: "two",
+  address: "192.0.2.2",
+  host: own.host,
+  servers: [other.host, own.host],
+  container: "consul",
+  httpPort: 8500,
+  timeoutSeconds: 0,
+});
+
+async function removed(): Promise<string> {
+  const warn = vi.spyOn(console, "warn").mockReturnValue(undefined);
+  await consulMemberProvider.delete?.("two", inputs());
+  return warn.mock.calls.flat().join("\n");
+}
+
+const commands = (engine: FakeEngine) =>
+  engine.calls
+    .filter(({ what }) => what === "POST /containers/consul/exec")
+    .map(({ body }) => (body as { Cmd: string[] }).Cmd.join(" "));
+
+describe("the removal of a ConsulMember", () => {
+  it("lets the agent leave, and another server forget it", async () => {
+    runs(other, 0);
+    expect(await removed()).toBe("");
+    expect(commands(own)).toEqual(["consul leave"]);
+    expect(commands(other)).toEqual(["consul force-leave -prune two"]);
+  });
+
+  it("reports a failure to forget it, in Consul's own words", async () => {
+    runs(other, 1, "Error force leaving: ", "Permission denied\n");
+    const warning = await removed();
+    expect(warning).toContain("Consul still lists the node two");
+    expect(warning).toContain("consul force-leave -prune two: Error force leaving: Permission denied");
+    expect(warning).toContain(`docker -H ${other.host} exec consul consul force-leave -prune two`);
+  });
+
+  it("reports an engine that fails", async () => {
+    other.answers["POST /containers/consul/exec"] = new Error("the engine is shutting down");
+    expect(await removed()).toContain("Consul still lists the node two: the engine is shutting down");
+  });
+
+  it.each([
+    ["is known to the servers no longer", 1, "agent: No node found with name 'two'"],
+    ["was never in the cluster", 1, "No such node"],
+  ])("is silent about a node that %s", async (_case, exitCode, output) => {
+    runs(other, exitCode, output);
+    expect(await removed()).toBe("");
+  });
+
+  it("is silent when the other servers are gone as well", async () => {
+    other.answers["POST /containers/consul/exec"] = 409;
+    expect(await removed()).toBe("");
+  });
+});
+
+it("reports why a server keeps its vote, without Docker's frame bytes", async () => {
+  runs(other, 1, "Error removing peer: ", "no leader");
+  const news = { ...inputs(), servers: [other.host] };
+  await expect(consulMemberProvider.update?.("two", inputs(), news)).rejects.toThrow(
+    `Consul's servers do not let two go: consul operator raft remove-peer -address=192.0.2.2:8300: Error removing peer: no leader`,
+  );
+});
