@@ -17,7 +17,7 @@ import { until } from "./http";
 const prefix = "cs-t";
 const nodes = ["n0", "n1", "n2", "n3", "n4"];
 
-/** Passes everything on to Consul and remembers what was asked and how much was answered. */
+/** A proxy for Consul that records each request and the size of its answer. */
 class Proxy {
   readonly asked: { readonly url: string; readonly token: string | undefined; bytes: number }[] = [];
   sockets = 0;
@@ -61,7 +61,7 @@ class Proxy {
   }
 }
 
-/** What `count` services on five nodes need, in transactions of as many operations as Consul takes. */
+/** Registers `count` services on five nodes, in transactions of a size that Consul accepts. */
 async function fill(consul: ConsulAlone, count: number): Promise<void> {
   await consul.put(
     "txn",
@@ -124,7 +124,7 @@ describe("watching 5,000 services", () => {
   };
 
   test("uses one blocking query per node plus four, far below Consul's limit of 200 connections", () => {
-    // Consul has a node of its own besides the five. First questions have up to 20 connections of their own.
+    // Consul itself is a sixth node. First queries use up to 20 separate connections.
     expect(proxy.sockets).toBeLessThanOrEqual(nodes.length + 1 + 20);
   });
 
@@ -255,7 +255,7 @@ describe("Consul with ACLs and mutual TLS", () => {
     folder.remove();
   });
 
-  /** What a watch with these options finds, or why it finds nothing. */
+  /** The service that a watch with these options finds, or the reason why it finds none. */
   async function watched(options: Partial<ConstructorParameters<typeof Consul>[0]>): Promise<string> {
     const doubts: string[] = [];
     const addresses = [{ host: "127.0.0.1", port: proxy.port, tls: true }];

@@ -7,7 +7,7 @@ import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
 import { docker } from "./docker";
 import { get, until } from "./http";
 
-// Consul that is gone, has forgotten everything or was never there: what is routed stays.
+// Consul is down, has lost its data or never existed: routes stay.
 
 const prefix = "ls-t";
 
@@ -24,7 +24,7 @@ describe("losing the registry", () => {
   const held = async () => (await balancer.routes<Routes>()).held.map(({ service }) => service).sort();
   const statuses = () =>
     Promise.all(services.map(async (service) => (await get(`${balancer.url}/${service}`)).status));
-  // On a node without an agent, which would put back what somebody else takes away.
+  // Use a node without an agent: an agent would restore what others deregister.
   const Node = "elsewhere";
   const Address = "127.0.0.1";
   const register = () =>
@@ -83,7 +83,7 @@ describe("losing the registry", () => {
       consul: consul.address,
       args: ["--hold=3s"],
     });
-    // Until Consul's answers are taken for whole.
+    // Wait until Consul's answers count as complete.
     await sleep(500);
     await consul.put(
       "txn",
@@ -113,7 +113,7 @@ test("serves the last good state without Consul, and finds the one address of se
   const balancer = await Balancer.start({
     name,
     port: 27_070,
-    // Nobody listens at the first.
+    // Nothing listens at the first address.
     consul: `127.0.0.1:27069,${consul.address}`,
     args: ["--state-dir=/state"],
     docker: ["-v", `${state.path}:/state`],
@@ -128,7 +128,7 @@ test("serves the last good state without Consul, and finds the one address of se
     expect((await get(`${balancer.admin}/ready`)).status).toBe(503);
   } finally {
     instance.stop();
-    // Its files are those of the container's user.
+    // The files belong to the container's user.
     await docker("exec", balancer.container, "sh", "-c", "rm -rf /state/*").catch(() => undefined);
     await balancer.stop();
     await consul.stop().catch(() => undefined);

@@ -10,7 +10,7 @@ import { inBrowser } from "./browser";
 import { docker } from "./docker";
 import { get, until } from "./http";
 
-// What the load balancer shows to people and programs, and its commands that only look.
+// The load balancer's page and endpoints, and its read-only commands.
 
 let consul: ConsulAlone;
 let balancer: Balancer;
@@ -18,7 +18,7 @@ let one: Instance;
 let two: Instance;
 const files = scratch();
 
-/** Runs the image as its README says. */
+/** Runs the image the way its README describes. */
 const run = async (...args: string[]): Promise<string> =>
   docker("run", "--rm", "--network", "host", "-v", `${files.path}:/s:ro`, await balancerImage(), ...args);
 
@@ -26,7 +26,7 @@ const routed = (path: string): Promise<unknown> =>
   until(`${balancer.url}${path}`, ({ status }) => status === 200);
 
 beforeAll(async () => {
-  // The image's user is nobody here, and a temporary folder is its owner's alone.
+  // The image's user does not exist here, and only its owner may read a temporary folder.
   chmodSync(files.path, 0o755);
   consul = await ConsulAlone.start({ name: "pg-t", port: 25_000 });
   balancer = await Balancer.start({ name: "pg-t", port: 25_010, consul: consul.address });

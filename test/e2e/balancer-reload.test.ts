@@ -9,7 +9,7 @@ import { docker } from "./docker";
 import { get, startLoad, until } from "./http";
 import { WebSocketClient, WebSocketService } from "./websocket";
 
-// Changes that need a reload and those that come in between: nothing that is open ends, nothing that left comes back.
+// Changes that need a reload, and changes during one: open connections stay open, and removed instances do not return.
 
 const port = 26_060;
 let consul: ConsulAlone;
@@ -28,7 +28,7 @@ const serve = async (name: string, more: Readonly<Record<string, unknown>> = {})
 };
 const answers = (name: string) => until(`${balancer.url}/${name}`, ({ status }) => status === 200);
 
-/** A new service whose options no running HAProxy can be given. */
+/** Adds a service with options that a running HAProxy cannot take on. */
 async function reload(): Promise<void> {
   const name = `odd-${odd++}`;
   const before = await balancer.reloads();
@@ -41,7 +41,7 @@ interface Routes {
   readonly quarantined: readonly { readonly subject: string; readonly message: string }[];
 }
 
-/** Until a few requests in a row have all had the same answer. */
+/** Waits until several requests in a row get the same answer. */
 async function only(path: string, body: string): Promise<void> {
   for (let tries = 0; tries < 200; tries++) {
     const found = [
@@ -55,7 +55,7 @@ async function only(path: string, body: string): Promise<void> {
   throw new Error(`${path} is still not answered by ${body} alone`);
 }
 
-/** What the worker is asked behind the controller's back. */
+/** Sends a command to the worker, bypassing the controller. */
 const worker = (command: string) =>
   docker(
     ...["exec", balancer.container, "node", "-e"],
@@ -73,7 +73,7 @@ afterAll(async () => {
   await balancer.stop();
   await consul.stop();
 });
-// Reloads that follow each other closely are put together; each test is to have its own.
+// Reloads in quick succession are merged; give each test its own.
 beforeEach(() => sleep(2_100));
 
 test("a websocket stays open through unrelated changes", async () => {
@@ -186,7 +186,7 @@ test("counters survive a reload, including those of a service in a pooled backen
 
 test("a service whose port is taken does not block the ports of others", async () => {
   const [bad, good] = [port + 10 - 2, port + 10 - 1];
-  // On IPv6 only, where our own look for a free port does not see it.
+  // Listens on IPv6 only, which our own search for a free port misses.
   const other: Server = createServer().listen({ port: bad, host: "::", ipv6Only: true });
   await once(other, "listening");
   keep({ stop: () => other.close() });

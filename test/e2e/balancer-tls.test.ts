@@ -11,7 +11,7 @@ import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
 import { makeCertificate } from "./certificates";
 import { get, until } from "./http";
 
-// HTTPS with certificates that come, change and go while the load balancer runs.
+// HTTPS with certificates that are added, replaced and removed while the load balancer runs.
 
 const port = 26_010;
 const httpsPort = 26_015;
@@ -22,14 +22,14 @@ let consul: ConsulAlone;
 let balancer: Balancer;
 let instance: Instance;
 
-/** Written beside and renamed, as tools that renew certificates do it. */
+/** Writes a file beside its target and renames it, like tools that renew certificates. */
 function mount(name: string, text: string): void {
   const file = join(certs.path, name);
   writeFileSync(`${file}.new`, text, { mode: 0o644 });
   renameSync(`${file}.new`, file);
 }
 
-/** The name and serial number in the certificate that a client gets who asks for `servername`. */
+/** Name and serial number of the certificate that a client receives for `servername`. */
 function served(servername?: string): Promise<{ name: string; serial: string }> {
   return new Promise((resolve) => {
     const socket: TLSSocket = connect(
@@ -166,7 +166,7 @@ test("an invalid mounted certificate breaks neither a reload nor a restart", asy
   await consul.register("odd", instance.port, { Meta: { balance: "leastconn" } });
   await until(`${balancer.admin}/metrics`, ({ body }) => /reloads_total\{reason="new service"\}/.test(body));
   expect(await served("a.test")).toEqual(before);
-  // TLS 1.1 is not spoken.
+  // TLS 1.1 is refused.
   const tls11 = () =>
     execFileSync("openssl", ["s_client", "-connect", `127.0.0.1:${httpsPort}`, "-tls1_1"], {
       stdio: "pipe",

@@ -6,7 +6,7 @@ import { get, startLoad, until, type Answer, type LoadResult } from "./http";
 import { makeMachines, removeMachines, type Machine } from "./machines";
 import { succeeded, TestStack, type ServiceEntry } from "./stack";
 
-// The story of a stack on three machines, told in order: each part starts from what the part before it left.
+// The life of a stack on three machines, in order: each part starts from the state that the previous one left.
 
 const stack = new TestStack("cluster");
 const hello = (replicas: number): ServiceEntry => ({
@@ -127,7 +127,7 @@ describe("a cut link", () => {
     await expect.poll(() => readyNodes(), { timeout: 60_000 }).toBe(3);
     const result = await load.stop();
     console.log("requests while a link was cut:", JSON.stringify(result));
-    // What was sent before and waits for its answer: one on each connection at most, and nothing else.
+    // Only requests that were already waiting for an answer may fail: at most one per connection.
     expect(Object.keys(result.failures).filter((failure) => !failure.includes("no answer"))).toEqual([]);
     expect(failuresOf(result)).toBeLessThanOrEqual(connections);
   });
@@ -168,7 +168,7 @@ const is200 = ({ status }: Answer): boolean => status === 200;
 const failuresOf = ({ failures }: LoadResult): number =>
   Object.values(failures).reduce((sum, count) => sum + count, 0);
 
-/** The instances that answer at a machine's load balancer; waits until there are as many as wished. */
+/** The instances that answer through a machine's load balancer. Waits until there are at least `wished`. */
 async function answering(at: Machine, wished = 0): Promise<Set<string>> {
   const deadline = Date.now() + 90_000;
   for (;;) {
@@ -181,7 +181,7 @@ async function answering(at: Machine, wished = 0): Promise<Set<string>> {
   }
 }
 
-/** Ids of the service's running containers on a machine. */
+/** IDs of the service's running containers on a machine. */
 async function instancesOn(of: Machine): Promise<string[]> {
   const ids = await of.docker("ps", "-q", "--filter", "label=com.docker.swarm.service.name=hello-v1");
   return ids.split("\n").filter((id) => id !== "");
@@ -191,7 +191,7 @@ interface Routes {
   readonly services: readonly { readonly instances: readonly { address: string; state: string }[] }[];
 }
 
-/** Waits until a machine's load balancer sends nothing to another one. */
+/** Waits until a machine's load balancer sends no requests to another machine. */
 async function withoutInstancesOf(at: Machine, other: Machine): Promise<void> {
   const deadline = Date.now() + 30_000;
   while (Date.now() < deadline) {
@@ -205,7 +205,7 @@ async function withoutInstancesOf(at: Machine, other: Machine): Promise<void> {
 }
 const fetchRoutes = `fetch("http://127.0.0.1:8404/routes").then((r) => r.text()).then((t) => { console.log(t); })`;
 
-/** Names of Consul's servers that have a vote: one that has just joined gets it when it has been well for 10 s. */
+/** Names of the Consul servers with a vote. A new server gets its vote after 10 s of good health. */
 async function servers(at = "one"): Promise<string[]> {
   const peers = await machine(at).docker("exec", "consul", "consul", "operator", "raft", "list-peers");
   const voters = peers.split("\n").filter((line) => /\btrue\b/.test(line));
@@ -217,7 +217,7 @@ async function readyNodes(at = "one"): Promise<number> {
   return nodes.split("\n").filter((status) => status === "Ready").length;
 }
 
-/** All that a stack could leave on a machine. */
+/** Everything a stack could leave behind on a machine. */
 async function belongings(of: Machine): Promise<string> {
   const parts = await Promise.all([
     of.docker("ps", "-aq"),
