@@ -14,7 +14,7 @@ class World implements Engine, Agent {
   readonly log: string[] = [];
   consulDown = false;
   dockerDown = false;
-  inspectDelay = 0;
+  inspectDelayMs = 0;
   refuse: (registration: Registration) => string | undefined = () => undefined;
   private listener: ((event: ContainerEvent) => void) | undefined;
   private close: (() => void) | undefined;
@@ -54,7 +54,7 @@ class World implements Engine, Agent {
   }
   async inspect(id: string): Promise<Inspect | undefined> {
     const answer = this.containers.get(id);
-    await new Promise((resolve) => setTimeout(resolve, this.inspectDelay));
+    await new Promise((resolve) => setTimeout(resolve, this.inspectDelayMs));
     return answer;
   }
   list() {
@@ -132,7 +132,7 @@ it("registers a started container immediately and only once", async () => {
 it("leaves no service of a container that dies during its inspection", async () => {
   world.start();
   await settled();
-  world.inspectDelay = 50;
+  world.inspectDelayMs = 50;
   const id = world.put({ name: "web" });
   world.event(id, "start");
   await after(10);
