@@ -2,8 +2,7 @@
  * From what is registered to what is routed. The load balancer calls this for every change and the Pulumi program calls
  * it at preview, so what it says about a route is the same in both places, and is written for the person who owns it.
  */
-import { agree, claimedSince, type Member } from "./service-options";
-import { parseOptions } from "./options";
+import { claimedSince, parseOptions, serviceOptions, type Member } from "./service-options";
 import { backendName, parseAddress, parseServiceName, serverName, show } from "./grammar";
 import { readSettings } from "./settings";
 import type {
@@ -171,7 +170,7 @@ function ownRoute(backend: Backend): { readonly key: string; readonly route: Rou
 }
 
 function toBackend(service: string, members: readonly Member[], problems: Problem[]): Backend {
-  const { options, differing } = agree(members);
+  const { options, differing } = serviceOptions(members);
   if (differing > 0)
     problems.push({
       level: "warning",

@@ -1,5 +1,6 @@
 /** Differences between two routings in words: for a terminal, and as Markdown for a pull request. Pure. */
-import type { Difference, InstanceCounts, InstancesDifference, OptionValue, RouteSide } from "./diff";
+import type { Difference, InstanceCounts, InstancesDifference, RouteSide } from "./diff";
+import type { OptionValue } from "./option";
 import { show } from "./grammar";
 import { leadsTo } from "./planned";
 

@@ -70,8 +70,27 @@ describe("what a reviewer reads", () => {
       [
         "~ /a -> a (the prefix now stays)",
         "~ a maxconn: 10, was not set",
-        "~ a timeout_server: 2000, was not set",
+        "~ a timeout_server: 2s, was not set",
       ],
+    ],
+    [
+      "options as their owner writes them",
+      routing(service("a")),
+      routing(
+        service("a", { meta: { proto: "h2c", sticky: "1", timeout_server: "120000", health_path: "/h" } }),
+      ),
+      [
+        "~ a health_path: /h, was not set",
+        "~ a proto: h2c, was h1",
+        "~ a sticky: true, was false",
+        "~ a timeout_server: 2m, was not set",
+      ],
+    ],
+    [
+      "a service that becomes TCP",
+      routing(service("a")),
+      routing(service("a", { type: "tcp", meta: { tcp_port: "5432" } })),
+      ["- /a -> a", "+ TCP port 5432 -> a", "~ a type: tcp, was http"],
     ],
     [
       "a TCP port",

@@ -2,11 +2,12 @@
  * What differs between two routings: what a change does to the URLs. The load balancer's `diff` compares two snapshots of
  * Consul with it, and a preview what is configured now with what would be. Pure; diff-text.ts says it in words.
  */
-import type { ServiceOptions } from "./options";
 import { compare } from "../lib/text";
 import { buildRouting, routeKey, routeUrl } from "./build";
+import type { OptionValue } from "./option";
+import { writeOptions } from "./service-options";
 import type { Settings } from "./settings";
-import type { Backend, Problem, Route, Routing } from "./types";
+import type { Backend, Problem, Route, Routing, ServiceOptions } from "./types";
 
 /** Where a URL leads, and why. */
 export interface RouteSide {
@@ -57,8 +58,6 @@ export interface InstancesDifference {
     readonly after: number;
   }[];
 }
-
-export type OptionValue = string | number | boolean;
 
 /** An option of a service that is there before and after, by its meta key: `maxconn`, `timeout_server`. */
 export interface OptionDifference {
@@ -200,29 +199,23 @@ function instancesDifference(
   return same ? [] : [difference];
 }
 
-/** These say themselves as routes and ports. */
-const shownElsewhere: readonly string[] = ["host", "path", "stripPrefix", "tcpPort"];
-
+/** Options as their owner writes them; a route or a port shows the others. */
 function optionDifferences(
   service: string,
   before: ServiceOptions,
   after: ServiceOptions,
 ): OptionDifference[] {
-  const entries = (options: ServiceOptions) =>
-    Object.entries(options).filter(([name]) => !shownElsewhere.includes(name)) as [string, OptionValue][];
-  return pairs(entries(before), entries(after), ([name]) => name)
+  const entries = (options: ServiceOptions) => [["type", options.kind] as const, ...writeOptions(options)];
+  return pairs(entries(before), entries(after), ([key]) => key)
     .filter(({ old, now }) => old?.[1] !== now?.[1])
-    .map(({ key, old, now }) => ({
+    .map(({ key: option, old, now }) => ({
       kind: "option",
       service,
-      option: metaKey(key),
+      option,
       ...(old === undefined ? {} : { before: old[1] }),
       ...(now === undefined ? {} : { after: now[1] }),
     }));
 }
-
-/** `timeoutServer` as its owner writes it: `timeout_server`. */
-const metaKey = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 function settingDifferences(before: Settings, after: Settings): SettingDifference[] {
   const names = Object.keys(after) as (keyof Settings)[];

@@ -100,6 +100,11 @@ export function parseBoolean(value: string): Parsed<boolean> {
   return refuse("is neither true nor false");
 }
 
+export function oneOf<T extends string>(value: string, allowed: readonly T[]): Parsed<T> {
+  const found = allowed.find((name) => name === value);
+  return found === undefined ? refuse(`is none of ${allowed.join(", ")}`) : ok(found);
+}
+
 const unit: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 const longest = 24 * 3_600_000;
 
@@ -110,6 +115,12 @@ export function parseDuration(value: string): Parsed<number> {
   return milliseconds <= longest
     ? ok(milliseconds)
     : refuse("is not a duration: write milliseconds (5000) or a unit (5s, 2m, 1h), from 1ms to 24h");
+}
+
+/** Milliseconds in the largest unit that leaves a whole number: `2m`, `1500ms`. */
+export function writeDuration(milliseconds: number): string {
+  const [name, size] = Object.entries(unit).findLast(([, each]) => milliseconds % each === 0) ?? ["ms", 1];
+  return `${milliseconds / size}${name}`;
 }
 
 const octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";

@@ -15,7 +15,8 @@ export type {
   Target,
   TcpPort,
 } from "./types";
-export { metaKeys, parseOptions, type InstanceOptions, type Kind, type ServiceOptions } from "./options";
+export type { InstanceOptions, Kind, ServiceOptions } from "./types";
+export { optionKeys, parseOptions } from "./service-options";
 export { defaultSettings, type Settings } from "./settings";
 export { compareRoutings, emptyRouting, type Difference } from "./diff";
 export { summarise, toMarkdown, toText } from "./diff-format";

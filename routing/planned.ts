@@ -1,7 +1,6 @@
 /** What the Pulumi program needs at preview: the routing of services that do not run yet. */
-import type { Kind } from "./options";
 import { buildRouting, routeUrl } from "./build";
-import type { Instance, Routing, Target } from "./types";
+import type { Instance, Kind, Routing, Target } from "./types";
 
 export interface PlannedService {
   readonly name: string;

@@ -1,13 +1,99 @@
-/** What the instances of a service say about it as a whole, which need not be the same. */
-import type { InstanceOptions, ServiceOptions } from "./options";
-import type { Instance } from "./types";
+/**
+ * What services say in their options: the `SERVICE_*` variables and labels of their containers, which become tags and meta in
+ * Consul. Foreign keys are ignored, because images carry them for other programs; one of our keys with a bad value is refused.
+ */
+import { ok, refuse, show, type Parsed } from "./grammar";
+import type { Kind, Option, OptionValue } from "./option";
+import { options } from "./options/index";
+import type { Instance, InstanceOptions, ServiceOptions } from "./types";
 
+const all: readonly Option[] = options;
+const ofService = all.filter(({ perInstance }) => perInstance !== true);
+
+/** The meta keys of all routing options. */
+export const optionKeys: readonly string[] = all.map(({ key }) => key);
+
+/** The tags that ask for load balancing. */
+export const routingTags = ["rest", "http", "tcp"] as const;
+
+const variable = (key: string) => `SERVICE_${key.toUpperCase()}`;
+
+/** `undefined`: the instance does not ask for load balancing. */
+export function parseOptions(
+  tags: readonly string[],
+  meta: Readonly<Record<string, string>>,
+): Parsed<InstanceOptions> | undefined {
+  const http = tags.includes("rest") || tags.includes("http");
+  const tcp = tags.includes("tcp");
+  if (tags.includes("udp"))
+    return refuse("is UDP, which HAProxy does not balance: reach it by its Consul DNS name instead");
+  if (!http && !tcp) return undefined;
+  if (http && tcp) return refuse("has both tag tcp and tag rest or http: keep one in SERVICE_TAGS");
+  const kind: Kind = http ? "http" : "tcp";
+
+  const service: Record<string, unknown> = { kind };
+  const instance: Record<string, unknown> = { service };
+  for (const option of all) {
+    const given = Object.hasOwn(meta, option.key) ? meta[option.key] : undefined;
+    const parsed = given === undefined ? ok(option.default) : parseOption(option, given, kind);
+    if (!parsed.ok) return parsed;
+    if (parsed.value !== undefined)
+      (option.perInstance === true ? instance : service)[option.name] = parsed.value;
+  }
+  for (const option of ofService) {
+    const error = option.check?.(service[option.name], kind);
+    if (error !== undefined) return refuse(error);
+  }
+  // Every property is parsed by the option that InstanceOptions takes its type from.
+  return ok(instance as unknown as InstanceOptions);
+}
+
+function parseOption(option: Option, given: string, kind: Kind): Parsed<unknown> {
+  const name = variable(option.key);
+  if (option.for !== "all" && option.for !== kind)
+    return refuse(
+      kind === "tcp"
+        ? `has tag tcp, where ${name} means nothing: remove it, or use tag http`
+        : `has ${name}, which needs tag tcp: set SERVICE_TAGS=tcp, or remove it`,
+    );
+  const parsed = option.parse(given);
+  return parsed.ok ? parsed : refuse(`has ${name}=${show(given)}, which ${parsed.error}`);
+}
+
+/** The value of an option, set or by default. */
+export const valueOf = (options: Readonly<Record<string, unknown>>, { name }: Option): unknown =>
+  options[name];
+
+/** The options that have a value, set or by default, with that value. */
+export const given = (service: ServiceOptions): { option: Option; value: unknown }[] =>
+  ofService.flatMap((option) => {
+    const value = valueOf(service, option);
+    return value === undefined ? [] : [{ option, value }];
+  });
+
+/** A value as its owner writes it. */
+const written = (option: Option, value: unknown): OptionValue =>
+  option.write === undefined ? (value as OptionValue) : option.write(value);
+
+/** Options as their owner writes them, by key; without those that the URL or port already shows. */
+export function writeOptions(
+  service: ServiceOptions,
+  { defaults = true } = {},
+): ReadonlyMap<string, OptionValue> {
+  return new Map(
+    given(service)
+      .filter(({ option, value }) => option.route === undefined && (defaults || value !== option.default))
+      .map(({ option, value }) => [option.key, written(option, value)]),
+  );
+}
+
+/** An instance with its options. */
 export interface Member {
   readonly instance: Instance;
   readonly options: InstanceOptions;
 }
 
-/** Those that can take requests: what Consul calls passing, else those it warns of; all of them where there is none. */
+/** The instances that can take requests: those that pass Consul's checks, else those it warns about, else all. */
 function serving(members: readonly Member[]): readonly Member[] {
   const healthy = members.filter(({ instance }) => instance.healthy);
   const passing = healthy.filter(({ instance }) => instance.warning !== true);
@@ -15,10 +101,11 @@ function serving(members: readonly Member[]): readonly Member[] {
 }
 
 /**
- * Instances of one service may differ for a while, as in a rolling update. What most of those say that serve holds, so one
- * instance cannot move a service by itself, nor dead ones keep it back; at a tie the answer must only be the same every time.
+ * The options of a service as a whole. Its instances may differ for a while, as during a rolling update: the majority of those
+ * that serve decides, so that neither a single instance nor dead ones can move a service. A tie only has to be broken the same
+ * way every time.
  */
-export function agree(members: readonly Member[]): { options: ServiceOptions; differing: number } {
+export function serviceOptions(members: readonly Member[]): { options: ServiceOptions; differing: number } {
   const [only, ...more] = members;
   if (only !== undefined && more.length === 0) return { options: only.options.service, differing: 0 };
   const votes = new Map<string, { options: ServiceOptions; count: number; all: number }>();
@@ -36,12 +123,13 @@ export function agree(members: readonly Member[]): { options: ServiceOptions; di
   return { options: winner[1].options, differing: members.length - winner[1].all };
 }
 
-/** Only instances that want the same count: new ones are not as old as those that wanted something else. */
-export function claimedSince(members: readonly Member[], { host, path, tcpPort }: ServiceOptions): number {
+const claims = ofService.filter(({ route }) => route === "claim");
+
+/** The lowest create index among the instances that claim what the service claims: others may be older. */
+export function claimedSince(members: readonly Member[], service: ServiceOptions): number {
   const since = members
-    .filter(
-      ({ options: { service } }) =>
-        service.host === host && service.path === path && service.tcpPort === tcpPort,
+    .filter(({ options }) =>
+      claims.every((option) => valueOf(options.service, option) === valueOf(service, option)),
     )
     .map(({ instance }) => instance.createIndex ?? Infinity);
   return since.reduce((first, each) => Math.min(first, each), Infinity);

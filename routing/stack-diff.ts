@@ -1,5 +1,6 @@
 /** What differs between a stack as it is and as it would be: the routing, and what its instances may use. Pure. */
-import { compareRoutings, type Difference, type OptionDifference, type OptionValue } from "./diff";
+import { compareRoutings, type Difference, type OptionDifference } from "./diff";
+import type { OptionValue } from "./option";
 import { plannedRouting, type PlannedStack, type StackService } from "./planned";
 
 /**

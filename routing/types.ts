@@ -1,8 +1,24 @@
 /** The words that every room uses: what is registered, and what is routed. */
-import type { ServiceOptions } from "./options";
+import type { Parsed } from "./grammar";
+import type { Kind, Option } from "./option";
+import type { options } from "./options/index";
 import type { Settings } from "./settings";
 
-export type { InstanceOptions, Kind, ServiceOptions } from "./options";
+export type { Kind } from "./option";
+
+type Defined = (typeof options)[number];
+type PerInstance = Extract<Defined, { readonly perInstance: true }>;
+type PerService = Exclude<Defined, PerInstance>;
+type Optional = Extract<PerService, { readonly default?: undefined }>;
+type ValueOf<O> = O extends { parse(value: string): Parsed<infer T> } ? T : never;
+type Values<O extends Option> = { readonly [Each in O as Each["name"]]: ValueOf<Each> };
+
+/** The routing options of a service as a whole; each file in options/ defines one of them. */
+export type ServiceOptions = { readonly kind: Kind } & Values<Exclude<PerService, Optional>> &
+  Partial<Values<Optional>>;
+
+/** The options that an instance is registered with. */
+export type InstanceOptions = { readonly service: ServiceOptions } & Values<PerInstance>;
 
 /** An instance as Consul has it. Nothing in it can be trusted. */
 export interface Instance {

@@ -1,4 +1,4 @@
-import { metaKeys } from "../../routing/options";
+import { optionKeys } from "../../routing/service-options";
 import {
   ConfigError,
   imagePattern,
@@ -105,7 +105,7 @@ export function parseService(value: Readonly<Record<string, unknown>>, key: stri
   });
   // `check_…` are Registrator's, for Consul's own checks.
   const options = Object.keys(meta).filter((option) => !option.startsWith("check_"));
-  onlyKeys(Object.fromEntries(options.map((option) => [option, true])), `${key}.meta`, metaKeys);
+  onlyKeys(Object.fromEntries(options.map((option) => [option, true])), `${key}.meta`, optionKeys);
   const type = oneOf(value["type"] ?? "rest", `${key}.type`, serviceTypes);
   if (type === "tcp" && meta["tcp_port"] === undefined) {
     throw new ConfigError(

@@ -4,7 +4,9 @@ import path from "node:path";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
 
-import { metaKeys } from "../../routing/options";
+import { options } from "../../routing/options/index";
+import { optionKeys } from "../../routing/service-options";
+import { indexFile, optionIndex, optionReference, referenceFile } from "../../script/generated";
 
 const reference = ["docs/configuration.md", "docs/routing.md"]
   .map((file) => readFileSync(file, "utf8"))
@@ -44,7 +46,12 @@ test("the configuration reference matches Pulumi.yaml", () => {
 
 test("the reference lists every routing option", () => {
   const explained = rows(section("options")).map((row) => /`(\w+)`/.exec(row)?.[1]);
-  expect(explained.sort()).toEqual([...metaKeys].sort());
+  expect(explained.sort()).toEqual([...optionKeys].sort());
+});
+
+test("script/generate has run since a routing option changed", async () => {
+  expect(readFileSync(indexFile, "utf8")).toBe(await optionIndex());
+  expect(readFileSync(referenceFile, "utf8")).toBe(await optionReference(options));
 });
 
 /** Every page: the README, docs/, CONTRIBUTING.md, CHANGELOG.md and the packages' own READMEs. */

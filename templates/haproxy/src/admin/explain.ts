@@ -1,5 +1,5 @@
 /** What happens to a request and why, from what is registered. Pure; explain-text.ts says it in words. */
-import { parseOptions, routingTags } from "../../../../routing/options";
+import { parseOptions, routingTags } from "../../../../routing/service-options";
 import { kv, ok, parseVersion, refuse, show, type Parsed } from "../../../../routing/grammar";
 import {
   buildRouting,

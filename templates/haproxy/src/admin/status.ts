@@ -2,7 +2,7 @@
  * What the load balancer says about itself: `/routes` is this as JSON and the page is this as HTML. Field names are part of
  * the image's interface (README.md): add, never rename. Pure.
  */
-import type { ServiceOptions } from "../../../../routing/options";
+import type { ServiceOptions } from "../../../../routing/types";
 import { routeKey, routeUrl, type Backend, type Problem, type Routing } from "../../../../routing/build";
 import { version } from "../../../../routing/version";
 import { inOrder, type HttpsReport } from "../tls/certificate";

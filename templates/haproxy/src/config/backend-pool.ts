@@ -14,7 +14,7 @@ interface Running {
  */
 export function assignPlaces(routing: Routing, actual: Running, before: Places): Map<string, string> {
   const places = new Map<string, string>();
-  const homeless: { readonly name: string; readonly shape: string }[] = [];
+  const homeless: { readonly name: string; readonly shape: string | undefined }[] = [];
   for (const { name, options } of routing.backends) {
     const place = before.get(name);
     if (options.kind !== "http" || (place === undefined && actual.backends.has(name))) continue;

@@ -1,97 +1,93 @@
 /**
- * The shapes that a backend may have. A backend that is made while HAProxy runs, or was made in advance, can have nothing
- * of its own: all that it is comes from a named `defaults` section. So there is one for each shape, and what differs from
- * service to service is looked up in maps by the backend's name. Pure.
+ * The profiles that HTTP backends may have: `defaults` sections, one for each combination of variants of the routing options.
+ * A backend of the pool exists before its service and has no lines of its own, so its profile is everything it is; what
+ * differs from service to service is looked up in maps by the backend's name. Pure.
  */
-import type { Balance, ServiceOptions } from "../../../../routing/options";
+import type { Option, ProfileContext } from "../../../../routing/option";
+import { options } from "../../../../routing/options/index";
+import { given, parseOptions, valueOf } from "../../../../routing/service-options";
+import type { ServiceOptions } from "../../../../routing/types";
 import { lines } from "./syntax";
-import type { OptionMap, RenderOptions } from "./types";
+import type { RenderOptions } from "./types";
 
-/** The backend that a route without a target leads to. */
+/** The backend of a route without a target. */
 export const nowhere = "none";
 
-export const balanceLines: Readonly<Record<Balance, readonly string[]>> = {
-  roundrobin: ["balance roundrobin"],
-  leastconn: ["balance leastconn"],
-  random: ["balance random"],
-  // Without consistent hashing, an instance more or less would move nearly every client.
-  source: ["balance source", "hash-type consistent"],
-  uri: ["balance uri", "hash-type consistent"],
-};
+type Dimension = Option & Required<Pick<Option, "profile">>;
 
-/** Where versions share requests, it keeps a client of a sticky one on its version: what was drawn for it, from 0 to 99. */
-export const slotCookie = "SWITCHYARD_SLOT";
-
-interface Shape {
-  readonly balance: Balance;
-  readonly sticky: boolean;
-  /** Whether a path of the service's own is asked for its health. */
-  readonly health: boolean;
-}
-
-const nameOf = ({ balance, sticky, health }: Shape): string =>
-  ["http", balance, ...(sticky ? ["sticky"] : []), ...(health ? ["health"] : [])].join(":");
-
-const shapes: readonly Shape[] = (Object.keys(balanceLines) as Balance[]).flatMap((balance) =>
-  [false, true].flatMap((sticky) => [false, true].map((health) => ({ balance, sticky, health }))),
+const dimensions = (options as readonly Option[]).filter(
+  (option): option is Dimension => option.profile !== undefined,
 );
 
-/** The shape of an HTTP service. */
-export const shapeOf = ({ balance, sticky, healthPath }: ServiceOptions): string =>
-  nameOf({ balance, sticky, health: healthPath !== undefined });
+/** The variant of each dimension, in order. */
+type Profile = readonly string[];
 
-export const checkAgent = "switchyard-health-check";
-/**
- * The statuses of a healthy instance. Any service that speaks HTTP is up, also one that has nothing at / (404) or no HEAD
- * (405, 501). One that names a path for its health means it.
- */
-export const healthyStatus = (ownPath: boolean): string => (ownPath ? "200-399" : "200-499,501");
+const nameOf = (profile: Profile): string =>
+  ["http", ...profile.filter((variant) => variant !== "")].join(":");
 
-/** A `defaults` section for each shape, on top of `http:common`. */
+const profiles = dimensions.reduce<readonly Profile[]>(
+  (some, { profile }) =>
+    some.flatMap((variants) => Object.keys(profile.variants).map((variant) => [...variants, variant])),
+  [[]],
+);
+
+/** The name of the `defaults` section that the backend of a service starts from. */
+export const defaultsOf = (service: ServiceOptions): string =>
+  service.kind === "tcp"
+    ? "tcp"
+    : nameOf(dimensions.map((option) => option.profile.variantOf?.(valueOf(service, option)) ?? ""));
+
+/** The lines that the backend of a service has besides. */
+export const backendLines = (service: ServiceOptions): string[] =>
+  given(service).flatMap(({ option, value }) => option.backendLines?.(value, service.kind) ?? []);
+
+/** The profile of a service whose backend is nothing but its profile, so that one of the pool can be it. */
+export const shapeOf = (service: ServiceOptions): string | undefined =>
+  service.kind === "http" && backendLines(service).length === 0 ? defaultsOf(service) : undefined;
+
+/** A `defaults` section for each profile, on top of `http:common`. */
 export function shapeSections({ dir, trusted = [] }: Pick<RenderOptions, "dir" | "trusted">): string {
-  // A trusted peer may have taken something off as well.
+  // A trusted peer may have stripped a prefix as well.
   const outer = trusted.length === 0 ? "" : "%[var(txn.outer)]";
   const prefix = `${outer}%[var(txn.route),field(3,|)]`;
-  const look = (map: OptionMap, method: string) => `be_name,${method}(${dir}/${map}`;
-  const send = (what: string) =>
-    `http-check send ${what} ver HTTP/1.1 hdr Host %[${look("hosts.map", "map_str")},localhost)] hdr User-Agent ${checkAgent}`;
-  return shapes
-    .map((shape) =>
-      lines(`defaults ${nameOf(shape)} from http:common`, [
-        ...balanceLines[shape.balance],
-        ...(shape.sticky
-          ? [
-              "cookie SWITCHYARD insert indirect nocache httponly attr SameSite=Lax",
-              // HAProxy's cookie is for every path; two sticky services of one host would take each other's away.
-              `http-after-response replace-header Set-Cookie '^(SWITCHYARD=[^;]*;.path=)/(.*)$' '\\1${prefix}\\2'`,
-              `http-after-response add-header Set-Cookie '${slotCookie}=%[var(txn.drawn)]; path=${prefix}; HttpOnly; SameSite=Lax' if { var(txn.drawn) -m found }`,
-            ]
-          : []),
-        send(shape.health ? `meth GET uri-lf %[${look("health.map", "map_str")},/)]` : "meth HEAD uri /"),
-        `http-check expect status ${healthyStatus(shape.health)}`,
+  const context: ProfileContext = {
+    prefix,
+    lookUp: (map, method, otherwise) =>
+      `be_name,${method}(${dir}/${map}${otherwise === undefined ? "" : `,${otherwise}`})`,
+  };
+  return profiles
+    .map((profile) =>
+      lines(`defaults ${nameOf(profile)} from http:common`, [
+        ...dimensions.flatMap(
+          (option, index) => option.profile.variants[profile[index] ?? ""]?.(context) ?? [],
+        ),
         ...(outer === "" ? [] : ["http-request set-var(txn.outer) req.hdr(x-forwarded-prefix)"]),
         "http-request set-var(txn.from) var(txn.route),field(2,|)",
         `http-request set-header X-Forwarded-Prefix ${prefix} if { var(txn.from) -m int gt 1 }`,
         "http-request set-path /%[path,bytes(txn.from)]",
-        `http-request set-timeout server ${look("timeouts.map", "map_str_int")})`,
       ]),
     )
     .join("\n");
 }
 
-export interface Spare {
+export interface PoolBackend {
   readonly name: string;
   readonly shape: string;
 }
 
-const spares = (count: number, name: string, shape: Shape): Spare[] =>
-  Array.from({ length: count }, (_, index) => ({ name: `${name}:${index}`, shape: nameOf(shape) }));
+/** Backends of the profile that a service with these options has. */
+function pool(count: number, name: string, meta: Readonly<Record<string, string>>): PoolBackend[] {
+  const parsed = parseOptions(["rest"], meta);
+  const shape = parsed?.ok === true ? shapeOf(parsed.value.service) : undefined;
+  if (shape === undefined) throw new Error(`the backends ${name} of the pool have options of their own`);
+  return Array.from({ length: count }, (_, index) => ({ name: `${name}:${index}`, shape }));
+}
 
 /**
- * HAProxy takes no new backend while it runs; new services take over these. Enough for a burst of services of
- * the ordinary shapes; each costs a few kB.
+ * HAProxy takes no new backend while it runs, so new services take over these. They are enough for a burst of services with
+ * the usual profiles; each costs a few kB.
  */
-export const spareBackends: readonly Spare[] = [
-  ...spares(32, "spare", { balance: "roundrobin", sticky: false, health: false }),
-  ...spares(16, "spare:health", { balance: "roundrobin", sticky: false, health: true }),
+export const spareBackends: readonly PoolBackend[] = [
+  ...pool(32, "spare", {}),
+  ...pool(16, "spare:health", { health_path: "/" }),
 ];

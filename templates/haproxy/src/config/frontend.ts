@@ -1,6 +1,7 @@
 /** The frontend that all HTTP traffic comes through. */
 import { frontendGuid } from "./counters";
-import { nowhere, slotCookie } from "./backend-profiles";
+import { slotCookie } from "../../../../routing/options/sticky";
+import { nowhere } from "./backend-profiles";
 import { binds, lines } from "./syntax";
 import type { RenderOptions } from "./types";
 

@@ -3,12 +3,14 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { buildRouting, routeKey } from "../../../../routing/build";
+import type { Option } from "../../../../routing/option";
+import { options } from "../../../../routing/options/index";
 import type { Catalog, Routing } from "../../../../routing/types";
 import { toCommands, toPayloads } from "../haproxy/commands";
 import { dryRun } from "../reconcile/controller";
 import { loaded, plan } from "../reconcile/planner";
 import { render, toConfig, toMapFile } from "./render";
-import { eachMap, mapNames, type MapName, type Rendered } from "./types";
+import { eachMap, mapNames, type Rendered } from "./types";
 import { catalogs, instance, renderOptions } from "../testing";
 
 // Properties run hundreds of catalogs; a busy machine takes its time.
@@ -63,6 +65,32 @@ test("the same catalog gives the same bytes, in whatever order it comes", () => 
   );
 });
 
+const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+
+/** What the options add for values that their owners may write, as patterns in which numbers and cookies are free. */
+function patternsOf(texts: (option: Option, value: unknown) => readonly string[]): string[] {
+  const values = (options as readonly Option[]).flatMap((option) =>
+    option.examples.flatMap((example) => {
+      const parsed = option.parse(example);
+      return parsed.ok ? texts(option, parsed.value) : [];
+    }),
+  );
+  const patterns = values.map((text) =>
+    escaped(text).replace(/\b(?:[0-9a-f]{12}|\d+)\b/g, (number) =>
+      number.length === 12 ? "[0-9a-f]{12}" : "\\d+",
+    ),
+  );
+  return [...new Set(patterns)];
+}
+
+const lines = patternsOf((option, value) =>
+  (["http", "tcp"] as const).flatMap((kind) => option.backendLines?.(value, kind) ?? []),
+);
+const words = patternsOf((option, value) => {
+  const text = option.serverWords?.(value, "10.0.0.1:80");
+  return text === undefined ? [] : [text];
+});
+
 /** Every line that services may bring into the configuration. */
 const serviceLine = new RegExp(
   [
@@ -71,16 +99,25 @@ const serviceLine = new RegExp(
     "^frontend tcp:\\d+ from tcp$",
     "^ {2}bind :\\d+$",
     "^ {2}default_backend svc:[A-Za-z0-9_.:-]+$",
-    "^backend (svc:[A-Za-z0-9_.:-]+|spare:(health:)?\\d+) from (tcp|http:(roundrobin|leastconn|random|source|uri)(:sticky)?(:health)?)$",
-    "^ {2}balance (leastconn|random|source|uri)$",
-    "^ {2}hash-type consistent$",
-    "^ {2}timeout (server|tunnel) \\d+$",
-    "^ {2}server [A-Za-z0-9_.:-]+ [0-9a-f.:[\\]]+ check rise 1 fall 3 observe layer4 error-limit 3 on-error mark-down( cookie [0-9a-f]{12})?( proto h2 check-proto h2)?( maxconn \\d+)? guid (srv:[A-Za-z0-9_.:-]+|long:[0-9a-f]{64}) inter \\d+ms fastinter 500ms downinter \\d+ms weight \\d+$",
+    "^backend (svc:[A-Za-z0-9_.:-]+|spare:(health:)?\\d+) from (tcp|http:(roundrobin|leastconn|random|source|uri)(:health)?(:sticky)?)$",
+    ...lines.map((line) => `^ {2}${line}$`),
+    `^ {2}server [A-Za-z0-9_.:-]+ [0-9a-f.:[\\]]+ check rise 1 fall 3 observe layer4 error-limit 3 on-error mark-down${words.map((each) => `( ${each})?`).join("")} guid (srv:[A-Za-z0-9_.:-]+|long:[0-9a-f]{64}) inter \\d+ms fastinter 500ms downinter \\d+ms weight \\d+$`,
   ].join("|"),
 );
+
+test("the lines and words of today's options are those that HAProxy's manual has", () => {
+  expect(lines.sort()).toEqual(
+    expect.arrayContaining(["balance leastconn", "hash-type consistent", "timeout tunnel \\d+"]),
+  );
+  expect(words).toEqual(
+    expect.arrayContaining(["maxconn \\d+", "proto h2 check-proto h2", "cookie [0-9a-f]{12}"]),
+  );
+});
 const routeLine =
   /^[A-Za-z0-9_.~*/%-]+ [v-]\|[1-9]\d*\|\/[A-Za-z0-9_.~/-]*\|(svc:[A-Za-z0-9_.:-]+|%[A-Za-z0-9_.~*/-]+|none)\|[A-Za-z0-9_./-]+(\|[A-Za-z0-9_.,=/-]+)?$/;
-const mapLines: Readonly<Record<MapName, RegExp>> = {
+/** What an option's own pattern does not say is still one word behind one word. */
+const optionLine = /^svc:[A-Za-z0-9_.:-]+ [A-Za-z0-9_.~/%=&?:@,+-]+$/;
+const mapLines: Readonly<Record<string, RegExp>> = {
   "routes.map": routeLine,
   "splits.map": routeLine,
   "hosts.map": /^svc:[A-Za-z0-9_.:-]+ [a-z0-9.-]+$/,
@@ -112,7 +149,7 @@ describe("whatever is registered", () => {
         const strange = mapNames.flatMap((name) =>
           toMapFile(rendered.maps[name])
             .split("\n")
-            .filter((line) => line !== "" && !mapLines[name].test(line)),
+            .filter((line) => line !== "" && !(mapLines[name] ?? optionLine).test(line)),
         );
         expect(strange).toEqual([]);
       }),

@@ -3,8 +3,7 @@
  * bytes. Every text of foreign origin in here has passed the grammar of routing/grammar.ts, which has no character that
  * means something to HAProxy's parser, its maps or its runtime commands.
  */
-import { createHash } from "node:crypto";
-import type { ServiceOptions } from "../../../../routing/options";
+import { given, valueOf } from "../../../../routing/service-options";
 import { compare } from "../../../../lib/text";
 import { routeKey } from "../../../../routing/build";
 import type { Backend, Route, Routing, Server } from "../../../../routing/types";
@@ -14,8 +13,17 @@ import { bracketed, binds, lines } from "./syntax";
 import { httpFrontend } from "./frontend";
 import { serverAt } from "./backend-pool";
 import { defaultsSections, globalSection, statsFrontend } from "./sections";
-import { balanceLines, nowhere, shapeOf, spareBackends } from "./backend-profiles";
-import type { Part, Places, Rendered, RenderedBackend, RenderOptions } from "./types";
+import { backendLines, defaultsOf, nowhere, shapeOf, spareBackends } from "./backend-profiles";
+import {
+  mappedOptions,
+  type Maps,
+  type OptionMap,
+  type Part,
+  type Places,
+  Rendered,
+  RenderedBackend,
+  RenderOptions,
+} from "./types";
 
 /** A backend that is nothing but its shape. */
 export const shapedHead = (name: string, shape: string): string =>
@@ -73,9 +81,7 @@ export function render(routing: Routing, options: RenderOptions, places: Places 
     maps: {
       "routes.map": routesMap(routing, at),
       "splits.map": splitsMap(routing, at),
-      "hosts.map": optionMap(routing.backends, at, ({ host }) => host),
-      "health.map": optionMap(routing.backends, at, ({ healthPath }) => healthPath),
-      "timeouts.map": optionMap(routing.backends, at, ({ timeoutServer }) => timeoutServer),
+      ...optionMapsOf(routing.backends, at),
     },
   };
 }
@@ -111,13 +117,15 @@ function rendered(backend: Backend, name: string): RenderedBackend {
 
 function renderBackend(backend: Backend, name: string): RenderedBackend {
   const { options } = backend;
-  const shape = options.kind === "http" ? shapeOf(options) : undefined;
   return {
     name,
     service: backend.service,
     options,
-    head: shape === undefined ? tcpHead(name, options) : shapedHead(name, shape),
-    shape,
+    head: lines(`backend ${name} from ${defaultsOf(options)}`, [
+      `guid ${backendGuid(name)}`,
+      ...backendLines(options),
+    ]),
+    shape: shapeOf(options),
     servers: backend.servers.map((server) => {
       const { address, port, weight } = server;
       const at = serverAt(backend.name, name, server.name);
@@ -131,17 +139,6 @@ function renderBackend(backend: Backend, name: string): RenderedBackend {
     }),
   };
 }
-
-/** The port of a TCP service is a reload in any case, so its backend may have lines of its own. */
-const tcpHead = (name: string, { balance, timeoutServer }: ServiceOptions): string =>
-  lines(`backend ${name} from tcp`, [
-    `guid ${backendGuid(name)}`,
-    ...(balance === "roundrobin" ? [] : balanceLines[balance]),
-    // Once both sides have spoken it is the tunnel's timeout that counts.
-    ...(timeoutServer === undefined
-      ? []
-      : [`timeout server ${timeoutServer}`, `timeout tunnel ${timeoutServer}`]),
-  ]);
 
 /** So that all checks together cost two or three per cent of a processor, each with a connection of its own: 100 a second. */
 const checkEvery = 10;
@@ -159,19 +156,13 @@ function paceOf(instances: number): string {
 /** Spelled out for each server, because one that is added at run time takes nothing from `default-server`. */
 function definition(backend: Backend, server: Server): string {
   const address = bracketed(server.address);
-  const { sticky, h2c, maxconn } = backend.options;
   return [
     `${address}:${server.port}`,
     "check rise 1 fall 3",
     "observe layer4 error-limit 3 on-error mark-down",
-    ...(sticky ? [`cookie ${cookie(server.name)}`] : []),
-    ...(h2c ? ["proto h2 check-proto h2"] : []),
-    ...(maxconn === undefined ? [] : [`maxconn ${maxconn}`]),
+    ...given(backend.options).flatMap(({ option, value }) => option.serverWords?.(value, server.name) ?? []),
   ].join(" ");
 }
-
-/** The same at every load balancer, and no secret: addresses are few enough to try them all. */
-const cookie = (name: string): string => createHash("sha256").update(name).digest("hex").slice(0, 12);
 
 const groupOf = (route: Route): string => `%${route.host ?? "*"}${route.path}`;
 
@@ -238,16 +229,18 @@ function splitsMap({ routes }: Routing, at: At): Map<string, string> {
   return new Map(entries.sort(([a], [b]) => compare(a, b)));
 }
 
-/** What HTTP services say in one of their options, by backend. */
-function optionMap(
-  backends: readonly Backend[],
-  at: At,
-  option: (options: ServiceOptions) => string | number | undefined,
-): Map<string, string> {
-  const map = new Map<string, string>();
+/** The options of HTTP services that are looked up by backend. */
+function optionMapsOf(backends: readonly Backend[], at: At): Pick<Maps, OptionMap> {
+  const maps = mappedOptions.map((option) => ({ option, map: new Map<string, string>() }));
   for (const { name, options } of backends) {
-    const value = options.kind === "http" ? option(options) : undefined;
-    if (value !== undefined) map.set(at(name), String(value));
+    if (options.kind !== "http") continue;
+    for (const { option, map } of maps) {
+      const value = valueOf(options, option) as string | number | undefined;
+      if (value !== undefined) map.set(at(name), String(value));
+    }
   }
-  return map;
+  return Object.fromEntries(maps.map(({ option, map }) => [option.map.file, map])) as Record<
+    OptionMap,
+    Map<string, string>
+  >;
 }

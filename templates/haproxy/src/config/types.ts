@@ -1,5 +1,7 @@
 /** What the files of this room share: how to render, and what a rendered configuration consists of. */
-import type { ServiceOptions } from "../../../../routing/options";
+import type { Option } from "../../../../routing/option";
+import { options } from "../../../../routing/options/index";
+import type { ServiceOptions } from "../../../../routing/types";
 import type { Settings } from "../../../../routing/settings";
 
 export interface RenderOptions {
@@ -53,21 +55,27 @@ export interface RenderedBackend {
   readonly servers: readonly RenderedServer[];
 }
 
-/** Service options by backend, which change while HAProxy runs. */
-export const optionMaps = ["hosts.map", "health.map", "timeouts.map"] as const;
-export type OptionMap = (typeof optionMaps)[number];
+export type OptionMap = NonNullable<(typeof options)[number]["map"]>["file"];
 
-export const mapNames = ["routes.map", "splits.map", ...optionMaps] as const;
-export type MapName = (typeof mapNames)[number];
+type MappedOption = Option<string, string, unknown, unknown, OptionMap> & Required<Pick<Option, "map">>;
+
+/** The routing options that HAProxy looks up in a map, by backend, so that they change while it runs. */
+export const mappedOptions: readonly MappedOption[] = (options as readonly Option[]).filter(
+  (option): option is MappedOption => option.map !== undefined,
+);
+
+export const optionMaps: readonly OptionMap[] = mappedOptions.map(({ map }) => map.file);
+
+/** The key of the option that a map holds. */
+export const optionOf = (file: OptionMap): string =>
+  mappedOptions.find(({ map }) => map.file === file)?.key ?? file;
+
+export type MapName = "routes.map" | "splits.map" | OptionMap;
+export const mapNames: readonly MapName[] = ["routes.map", "splits.map", ...optionMaps];
 export type Maps = Readonly<Record<MapName, ReadonlyMap<string, string>>>;
 
-export const eachMap = (make: (name: MapName) => ReadonlyMap<string, string>): Maps => ({
-  "routes.map": make("routes.map"),
-  "splits.map": make("splits.map"),
-  "hosts.map": make("hosts.map"),
-  "health.map": make("health.map"),
-  "timeouts.map": make("timeouts.map"),
-});
+export const eachMap = (make: (name: MapName) => ReadonlyMap<string, string>): Maps =>
+  Object.fromEntries(mapNames.map((name) => [name, make(name)])) as Maps;
 
 export interface Rendered {
   readonly settings: Settings;

@@ -2,7 +2,8 @@ import { createServer as createHttpServer, type RequestListener } from "node:htt
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { parseOptions, type ServiceOptions } from "../../../../routing/options";
+import { parseOptions } from "../../../../routing/service-options";
+import type { ServiceOptions } from "../../../../routing/types";
 import { Greeter, type Newcomer } from "./readiness-prober";
 
 const servers: Server[] = [];

@@ -161,8 +161,8 @@ describe("spare backends", () => {
     expect(steps).toMatchObject({
       kind: "operations",
       operations: [
-        { map: "hosts.map", key: "spare:health:0", value: "x.org" },
         { map: "health.map", key: "spare:health:0", value: "/h" },
+        { map: "hosts.map", key: "spare:health:0", value: "x.org" },
         { map: "timeouts.map", key: "spare:health:0", value: "5" },
         { kind: "add", server: "a::10.0.0.1:1" },
         { map: "routes.map", key: "x.org/a/" },

@@ -4,7 +4,7 @@ import type { Problem } from "../../../../routing/build";
 import { originOf } from "../config/backend-pool";
 import { some } from "../../../../lib/text";
 import { nowhere } from "../config/backend-profiles";
-import { optionMaps, type OptionMap, type Rendered } from "../config/types";
+import { optionMaps, optionOf, type OptionMap, type Rendered } from "../config/types";
 import type { Operation } from "../haproxy/types";
 import type { ReloadKind } from "../metrics";
 
@@ -45,12 +45,6 @@ export function servicesOf(
   return services;
 }
 
-const optionNames: Readonly<Record<OptionMap, string>> = {
-  "hosts.map": "host",
-  "health.map": "health_path",
-  "timeouts.map": "timeout_server",
-};
-
 /** Where a route leads, by what stands in the map under its key. */
 export function targetOf(value: string): string {
   const [, , , backend, service = "", shares] = value.split("|");
@@ -61,7 +55,7 @@ export function targetOf(value: string): string {
 function sentence(operation: Operation, services: ReadonlyMap<string, string>): string {
   const named = (backend: string) => services.get(backend) ?? backend;
   if (isOption(operation))
-    return `${named(operation.key)} ${optionNames[operation.map]} ${operation.kind === "map" ? operation.value : "as usual"}`;
+    return `${named(operation.key)} ${optionOf(operation.map)} ${operation.kind === "map" ? operation.value : "as usual"}`;
   if (operation.kind === "map") return `route ${operation.key} -> ${targetOf(operation.value)}`;
   if (operation.kind === "unmap") return `route ${operation.key} gone`;
   const service = named(operation.backend);

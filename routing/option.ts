@@ -1,0 +1,86 @@
+/**
+ * What a routing option is. Each file in options/ defines one: how it is parsed, where it applies, its row in
+ * docs/routing.md, and how HAProxy is told about it. Everything else follows from the list of these definitions.
+ */
+import type { Parsed } from "./grammar";
+
+export type Kind = "http" | "tcp";
+
+/** A value as its owner writes it. */
+export type OptionValue = string | number | boolean;
+
+/** What the lines of a backend profile may refer to. */
+export interface ProfileContext {
+  /** The expression for this backend's entry in a map; `otherwise` is the result when there is no entry. */
+  readonly lookUp: (map: string, method: "map_str" | "map_str_int", otherwise?: string) => string;
+  /** The expression for the prefix that was stripped from the request's path. */
+  readonly prefix: string;
+}
+
+/**
+ * @typeParam K the key
+ * @typeParam N the property of `ServiceOptions`
+ * @typeParam T the parsed value
+ * @typeParam D the default, or undefined
+ * @typeParam M the file name of the map
+ */
+export interface Option<
+  K extends string = string,
+  N extends string = string,
+  T = unknown,
+  D = unknown,
+  M extends string = string,
+> {
+  /** As it stands in Consul's meta and in a service's `meta`; `SERVICE_<KEY>` as a label or variable. */
+  readonly key: K;
+  /** The property of `ServiceOptions` that holds its value. */
+  readonly name: N;
+  /** The services it applies to. */
+  readonly for: Kind | "all";
+  /** Instances of one service may differ in it. Without this, the service as a whole has one value. */
+  readonly perInstance?: true;
+  parse(value: string): Parsed<T>;
+  readonly default?: D;
+  /** The value as its owner writes it; without this, the parsed value is already that. */
+  write?(value: T): OptionValue;
+  /** What is wrong with the value for this kind of service, as the rest of a sentence that starts with the service. */
+  check?(value: T | undefined, kind: Kind): string | undefined;
+  /** Its row in docs/routing.md. */
+  readonly reference: { readonly default?: string; readonly meaning: string };
+  /** Values that its owner may write, for tests. */
+  readonly examples: readonly string[];
+  /** `claim`: part of the URL or port that the service asks for; `handling`: what happens to requests for it. */
+  readonly route?: "claim" | "handling";
+  /** HTTP: a map with the values of all backends, by name. It changes while HAProxy runs. */
+  readonly map?: { readonly file: M };
+  /**
+   * HTTP: lines of every backend profile, one set of lines for each variant. The variant's name becomes part of the
+   * profile's name; the variant "" is left out of it. There is a profile for each combination of variants, and a service
+   * whose variant changes takes a reload.
+   */
+  readonly profile?: {
+    /** The variant for a value; "" without this. */
+    variantOf?(value: T | undefined): string;
+    readonly variants: Readonly<Record<string, (context: ProfileContext) => readonly string[]>>;
+  };
+  /** Words of each server. `server` is its name. A change takes a reload. */
+  serverWords?(value: T, server: string): string | undefined;
+  /** Lines of the backend itself. An HTTP backend that has any cannot be one of the pool, so a new one takes a reload. */
+  backendLines?(value: T, kind: Kind): readonly string[];
+}
+
+/** Defines an option of a service as a whole; see {@link Option}. */
+export const option = <
+  K extends string,
+  N extends string,
+  T,
+  D extends T | undefined = undefined,
+  M extends string = never,
+>(
+  definition: Option<K, N, T, D, M>,
+): Option<K, N, T, D, M> => definition;
+
+/** Defines an option in which the instances of a service may differ. */
+export const instanceOption = <K extends string, N extends string, T, D extends T>(
+  definition: Option<K, N, T, D, never>,
+): Option<K, N, T, D, never> & { readonly perInstance: true } => ({ ...definition, perInstance: true });

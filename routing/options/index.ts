@@ -1,0 +1,26 @@
+/** Every routing option. Written by script/generate from the files in this folder. */
+import { balance } from "./balance";
+import { healthPath } from "./health-path";
+import { host } from "./host";
+import { maxconn } from "./maxconn";
+import { path } from "./path";
+import { proto } from "./proto";
+import { sticky } from "./sticky";
+import { stripPrefix } from "./strip-prefix";
+import { tcpPort } from "./tcp-port";
+import { timeoutServer } from "./timeout-server";
+import { weight } from "./weight";
+
+export const options = [
+  balance,
+  healthPath,
+  host,
+  maxconn,
+  path,
+  proto,
+  sticky,
+  stripPrefix,
+  tcpPort,
+  timeoutServer,
+  weight,
+] as const;

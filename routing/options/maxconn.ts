@@ -1,0 +1,14 @@
+import { parseInteger } from "../grammar";
+import { option } from "../option";
+
+export const maxconn = option({
+  key: "maxconn",
+  name: "maxconn",
+  for: "all",
+  parse: (value: string) => parseInteger(value, 1, 100_000),
+  reference: {
+    meaning: "connections to one instance at a time; more wait in a queue, up to the timeout `server`",
+  },
+  examples: ["1", "100"],
+  serverWords: (value) => `maxconn ${value}`,
+});

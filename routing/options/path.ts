@@ -1,0 +1,12 @@
+import { parsePath } from "../grammar";
+import { option } from "../option";
+
+export const path = option({
+  key: "path",
+  name: "path",
+  for: "http",
+  parse: parsePath,
+  reference: { default: "`/<name>`", meaning: "the service's URL path, instead of its name" },
+  examples: ["/", "/a", "/a/b", "/api"],
+  route: "claim",
+});

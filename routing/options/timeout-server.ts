@@ -1,0 +1,24 @@
+import { parseDuration, writeDuration } from "../grammar";
+import { option } from "../option";
+
+export const timeoutServer = option({
+  key: "timeout_server",
+  name: "timeoutServer",
+  for: "all",
+  parse: parseDuration,
+  write: writeDuration,
+  reference: {
+    default: "KV",
+    meaning: "how long an instance may stay silent: `30s`, or milliseconds",
+  },
+  examples: ["5", "2m"],
+  map: { file: "timeouts.map" },
+  profile: {
+    variants: {
+      "": ({ lookUp }) => [`http-request set-timeout server ${lookUp("timeouts.map", "map_str_int")}`],
+    },
+  },
+  // Once both sides of a TCP connection have spoken, the tunnel's timeout is the one that counts.
+  backendLines: (value, kind) =>
+    kind === "tcp" ? [`timeout server ${value}`, `timeout tunnel ${value}`] : [],
+});

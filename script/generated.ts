@@ -1,0 +1,62 @@
+/** The files that follow from those in routing/options/. */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+
+import { format, resolveConfig } from "prettier";
+
+import type { Option } from "../routing/option";
+
+const folder = "routing/options";
+export const indexFile = `${folder}/index.ts`;
+export const referenceFile = "docs/routing.md";
+
+/** The names of the option files without their ending, in order: `balance`, `health-path`. */
+export const optionFiles = (): string[] =>
+  readdirSync(folder)
+    .filter((file) => file.endsWith(".ts") && !file.endsWith(".test.ts") && file !== path.basename(indexFile))
+    .map((file) => file.slice(0, -".ts".length))
+    .sort();
+
+/** The content of routing/options/index.ts. */
+export async function optionIndex(): Promise<string> {
+  const imports = optionFiles().map((file) => ({
+    file,
+    name: file.replace(/-(.)/g, (_, c: string) => c.toUpperCase()),
+  }));
+  return formatted(
+    indexFile,
+    [
+      "/** Every routing option. Written by script/generate from the files in this folder. */",
+      ...imports.map(({ file, name }) => `import { ${name} } from "./${file}";`),
+      "",
+      `export const options = [${imports.map(({ name }) => name).join(", ")}] as const;`,
+    ].join("\n"),
+  );
+}
+
+const services = { http: "rest, http", tcp: "tcp", all: "all" } as const;
+
+/** The content of docs/routing.md with the table of these options. */
+export function optionReference(options: readonly Option[]): Promise<string> {
+  const rows = options.map(
+    ({ key, for: kind, reference: { default: otherwise = "", meaning } }) =>
+      `| \`${key}\` | ${services[kind]} | ${otherwise} | ${meaning} |`,
+  );
+  const table = ["| option | for | default | meaning |", "| --- | --- | --- | --- |", ...rows].join("\n");
+  const text = readFileSync(referenceFile, "utf8");
+  const parts = /^([^]*<!-- options:begin -->)[^]*(<!-- options:end -->[^]*)$/.exec(text);
+  if (parts === null) throw new Error(`${referenceFile} has lost its markers options:begin and options:end`);
+  return formatted(referenceFile, `${parts[1] ?? ""}\n\n${table}\n\n${parts[2] ?? ""}`);
+}
+
+const formatted = async (file: string, text: string): Promise<string> =>
+  format(text, { ...(await resolveConfig(file)), filepath: file });
+
+/** Writes both files: the index first, because the reference is made of it. */
+export async function generate(): Promise<void> {
+  writeFileSync(indexFile, await optionIndex());
+  const load = createRequire(__filename);
+  const { options } = load("../routing/options/index") as { options: readonly Option[] };
+  writeFileSync(referenceFile, await optionReference(options));
+}
