@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type Docker from "dockerode";
 import { UserError } from "../errors";
 import { isMap, type Wire, type WireMap } from "../wire";
-import type { Entry } from "./tar";
+import type { Entry } from "../../lib/build-context";
 import { flag, given, labelMap, list, maps, nanoseconds, number, record, text, texts } from "./values";
 
 export const CONTAINER_INPUTS = [

@@ -4,7 +4,7 @@ import { messageOf, statusOf, UserError } from "../errors";
 import { UNKNOWN, type WireMap } from "../wire";
 import { attachments, CONTAINER_INPUTS, createOptions, updatable, uploads } from "./container-options";
 import { type Context, type Handler, refuseForeign } from "./handler";
-import { tar } from "./tar";
+import { archiveOf } from "./tar";
 import { flag, maps, number, orGone, text, withName } from "./values";
 
 /** Everything else replaces the container, as with the real provider. */
@@ -164,7 +164,7 @@ export const container: Handler = {
         await docker.getNetwork(network).connect({ Container: made.id, EndpointConfig: endpoint });
       }
       const files = uploads(news);
-      if (files.length > 0) await made.putArchive(tar(files), { path: "/" });
+      if (files.length > 0) await made.putArchive(archiveOf(files), { path: "/" });
       if (flag(news.start) ?? true) await startAndWait(made, context, news);
       return { id: made.id, outputs: await outputsOf(made, news) };
     } catch (error) {

@@ -5,9 +5,9 @@ import type Docker from "dockerode";
 import { changedKeys } from "../diff";
 import { messageOf, UserError } from "../errors";
 import { hasUnknown, isMap, type WireMap } from "../wire";
-import { buildContext } from "./build-context";
+import { readBuildContext } from "../../lib/build-context";
 import type { Context, Handler, Made } from "./handler";
-import { tar } from "./tar";
+import { archiveOf } from "./tar";
 import { flag, given, orGone, record, text, texts } from "./values";
 
 const BUILD_INPUTS = [
@@ -50,12 +50,15 @@ function finished(docker: Docker, stream: NodeJS.ReadableStream, say: (line: str
 async function build({ docker, say, host }: Context, news: WireMap): Promise<Made> {
   const name = text(news.imageName) ?? "";
   const options = buildOf(news);
-  const { entries, dockerfile } = buildContext(text(options.context) ?? ".", text(options.dockerfile) ?? "");
+  const { entries, dockerfile } = readBuildContext(
+    text(options.context) ?? ".",
+    text(options.dockerfile) ?? "",
+  );
   const asked = isMap(news.build) ? text(news.build.platform) : undefined;
   const cacheFrom = isMap(options.cacheFrom) ? texts(options.cacheFrom.images) : [];
   const run = async (): Promise<void> => {
     const stream = await docker.buildImage(
-      tar(entries) as unknown as NodeJS.ReadableStream,
+      archiveOf(entries),
       given({
         t: name,
         dockerfile,
@@ -136,7 +139,7 @@ export const image: Handler = {
       );
     }
     if (hasUnknown(options.context) || hasUnknown(options.dockerfile)) return { ...news, build: options };
-    const { digest } = buildContext(text(options.context) ?? "", text(options.dockerfile) ?? "");
+    const { digest } = readBuildContext(text(options.context) ?? "", text(options.dockerfile) ?? "");
     return { ...news, build: { ...options, contextDigest: digest } };
   },
   diff: (olds, news) => ({ changed: changedKeys(olds, news), replaces: [], deleteBeforeReplace: false }),
