@@ -1,8 +1,9 @@
 /** What happens to a resource, and how it is then recorded. */
-import { messageOf, UserError } from "./errors";
+import { messageOf, UserError } from "../lib/errors";
 import type { Goal } from "./goal";
 import { nameOf, type ResourceState } from "./state";
-import { canonical, keepSecret, plain, type WireMap } from "./wire";
+import { canonical } from "../lib/values";
+import { keepSecret, plain, type WireMap } from "./wire";
 
 export type Operation = "create" | "update" | "replace" | "delete" | "same";
 

@@ -1,5 +1,6 @@
 /** Which properties differ, and what that means for the resource. */
-import { canonical, isMap, isSecret, mapWire, plain, UNKNOWN, type Wire, type WireMap } from "./wire";
+import { canonical, isMapping } from "../lib/values";
+import { isSecret, mapWire, plain, UNKNOWN, type Wire, type WireMap } from "./wire";
 
 export interface Diff {
   changed: string[];
@@ -27,7 +28,7 @@ function normal(key: string, value: Wire | undefined, rules: Rules): Wire {
       if (v.length === 0) return null;
       return asSet ? [...v].sort((a, b) => (canonical(a) < canonical(b) ? -1 : 1)) : v;
     }
-    if (!isMap(v)) return v;
+    if (!isMapping(v)) return v;
     const entries = Object.entries(v).filter(([, item]) => item !== null);
     return entries.length === 0 ? null : Object.fromEntries(entries);
   });

@@ -5,7 +5,7 @@ import vm from "node:vm";
 import { Config } from "@pulumi/pulumi/cmd/dynamic-provider/config";
 import type * as dynamic from "@pulumi/pulumi/dynamic";
 import { changedKeys, type Diff, NO_DIFF } from "./diff";
-import { UserError } from "./errors";
+import { UserError } from "../lib/errors";
 import type { ResourceState } from "./state";
 import { UNKNOWN, type WireMap } from "./wire";
 

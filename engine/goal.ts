@@ -1,6 +1,6 @@
 /** A registration by the program, as the request to the resource monitor has it: nothing of it is lost to the mocks. */
 import type { RegisterResourceRequest } from "@pulumi/pulumi/proto/resource_pb";
-import { UserError } from "./errors";
+import { UserError } from "../lib/errors";
 import type { WireMap } from "./wire";
 
 export interface Goal {

@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { parseArgs } from "node:util";
-import { messageOf, UserError } from "./errors";
+import { messageOf, reportOf, UserError } from "../lib/errors";
 import {
   counted,
   isChange,
@@ -59,27 +59,8 @@ const note = (line: string): void => {
   console.error(line);
 };
 
-/** Mistakes of the user are told in a sentence; anything else is a fault and shows where it happened. */
-function isUserMistake(error: unknown): boolean {
-  if (error instanceof UserError) return true;
-  const { name, constructor, hideStack, __pulumiRunError, userError } = (error ?? {}) as Record<
-    string,
-    unknown
-  >;
-  const names = [name, (constructor as { name?: unknown } | undefined)?.name];
-  return (
-    hideStack === true ||
-    userError === true ||
-    __pulumiRunError === true ||
-    names.some((n) => typeof n === "string" && /(^|User|Config)Error$/.test(n) && n !== "Error") ||
-    names.includes("RunError")
-  );
-}
-
 function tell(error: unknown): void {
-  note(
-    `error: ${isUserMistake(error) ? messageOf(error) : error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
-  );
+  note(reportOf(error));
 }
 
 function failed(run: Run): boolean {

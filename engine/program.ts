@@ -4,7 +4,7 @@ import path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { RegisterResourceResponse, type RegisterResourceOutputsRequest, type RegisterResourceRequest } from "@pulumi/pulumi/proto/resource_pb"; // prettier-ignore
 import { Struct } from "google-protobuf/google/protobuf/struct_pb";
-import { UserError } from "./errors";
+import { UserError } from "../lib/errors";
 import { goalOf } from "./goal";
 import type { Config, Project } from "./project";
 import type { Run } from "./run";

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { Document, isMap as isYamlMap, parseDocument } from "yaml";
-import { messageOf, UserError } from "./errors";
+import { messageOf, UserError } from "../lib/errors";
 import { type Crypter, newCrypter, openCrypter, passphrase } from "./secrets";
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };

@@ -9,7 +9,7 @@ import { network } from "./docker/network";
 import { remoteImage } from "./docker/remote-image";
 import { volume } from "./docker/volume";
 import type { DynamicProviders } from "./dynamic";
-import { UserError } from "./errors";
+import { UserError } from "../lib/errors";
 import type { Goal } from "./goal";
 import { nameOf, type ResourceState } from "./state";
 import { keepSecret, plainMap, type WireMap } from "./wire";

@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import { type Change, change, deletion, entry, named, type Operation, stored, uses } from "./change";
 import { type Diff, NO_DIFF, withoutIgnored } from "./diff";
 import { NotReady } from "./dynamic";
-import { UserError } from "./errors";
+import { UserError } from "../lib/errors";
 import type { Goal } from "./goal";
 import { isProvider, type Providers, refuseUnknown } from "./providers";
 import { nameOf, type ResourceState, type StackState } from "./state";

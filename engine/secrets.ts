@@ -5,7 +5,7 @@
 import { createCipheriv, createDecipheriv, pbkdf2, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
-import { messageOf, UserError } from "./errors";
+import { messageOf, UserError } from "../lib/errors";
 
 const ITERATIONS = 1_000_000;
 const CHECK_WORD = "pulumi";

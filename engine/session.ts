@@ -3,7 +3,7 @@ import { rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { Unreachable } from "./docker/client";
 import { DynamicProviders } from "./dynamic";
-import { messageOf, UserError } from "./errors";
+import { messageOf, UserError } from "../lib/errors";
 import { doneLine, startLine } from "./print";
 import type { Config, Project } from "./project";
 import { isProvider, Providers } from "./providers";

@@ -1,9 +1,10 @@
 /** What the stack owns: one JSON file per stack, written beside and renamed after every operation. */
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { messageOf, UserError } from "./errors";
+import { messageOf, UserError } from "../lib/errors";
 import type { Crypter } from "./secrets";
-import { isMap, isSecret, mapWire, SECRET, SIGNATURE, type Wire, type WireMap } from "./wire";
+import { isMapping } from "../lib/values";
+import { isSecret, mapWire, SECRET, SIGNATURE, type Wire, type WireMap } from "./wire";
 
 export interface ResourceState {
   urn: string;
@@ -55,7 +56,7 @@ function seal(value: Wire, crypter: Crypter | undefined): Wire {
 
 function unseal(value: Wire, crypter: Crypter | undefined): Wire {
   return mapWire(value, (v) => {
-    if (!isMap(v) || v[SIGNATURE] !== SECRET || typeof v.ciphertext !== "string") return v;
+    if (!isMapping(v) || v[SIGNATURE] !== SECRET || typeof v.ciphertext !== "string") return v;
     if (!crypter) {
       throw new UserError(
         "The state holds encrypted secrets, but the stack file's `encryptionsalt` is gone: restore it.",

@@ -2,6 +2,8 @@
  * Property values as Pulumi puts them on the wire: JSON in which secrets, unknowns, assets and references to resources
  * are marked by well-known signatures (sdk/go/common/resource/properties.go). State keeps them in the same form.
  */
+import { isMapping } from "../lib/values";
+
 export type Wire = null | boolean | number | string | Wire[] | WireMap;
 export interface WireMap {
   [key: string]: Wire;
@@ -12,12 +14,8 @@ export const SECRET = "1b47061264138c4ac30d75fd1eb44270";
 const RESOURCE = "5cf8f73096256a8f31e491e813e4eb8e";
 export const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 
-export function isMap(value: Wire | undefined): value is WireMap {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 export function isSecret(value: Wire | undefined): value is WireMap & { value: Wire } {
-  return isMap(value) && value[SIGNATURE] === SECRET;
+  return isMapping(value) && value[SIGNATURE] === SECRET;
 }
 
 export function secret(value: Wire): WireMap {
@@ -27,7 +25,7 @@ export function secret(value: Wire): WireMap {
 /** Applies `change` to every value, innermost first; what is marked stays marked. */
 export function mapWire(value: Wire, change: (value: Wire) => Wire): Wire {
   if (Array.isArray(value)) return change(value.map((item) => mapWire(item, change)));
-  if (!isMap(value)) return change(value);
+  if (!isMapping(value)) return change(value);
   return change(Object.fromEntries(Object.entries(value).map(([k, v]) => [k, mapWire(v, change)])));
 }
 
@@ -35,7 +33,7 @@ export function mapWire(value: Wire, change: (value: Wire) => Wire): Wire {
 export function plain(value: Wire): Wire {
   return mapWire(value, (v) => {
     if (isSecret(v)) return v.value;
-    if (isMap(v) && v[SIGNATURE] === RESOURCE) return v.id === "" ? UNKNOWN : (v.id ?? v.urn ?? null);
+    if (isMapping(v) && v[SIGNATURE] === RESOURCE) return v.id === "" ? UNKNOWN : (v.id ?? v.urn ?? null);
     return v;
   });
 }
@@ -56,21 +54,11 @@ function some(value: Wire | undefined, test: (value: Wire) => boolean): boolean 
   if (value === undefined) return false;
   if (test(value)) return true;
   if (Array.isArray(value)) return value.some((item) => some(item, test));
-  return isMap(value) && Object.values(value).some((item) => some(item, test));
+  return isMapping(value) && Object.values(value).some((item) => some(item, test));
 }
 
 export const hasSecret = (value: Wire | undefined): boolean => some(value, isSecret);
 export const hasUnknown = (value: Wire | undefined): boolean => some(value, (v) => v === UNKNOWN);
-
-/** JSON with sorted keys, so that equal values have equal text. */
-export function canonical(value: Wire): string {
-  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
-  if (!isMap(value)) return JSON.stringify(value);
-  const entries = Object.keys(value)
-    .sort()
-    .map((key) => `${JSON.stringify(key)}:${canonical(value[key] ?? null)}`);
-  return `{${entries.join()}}`;
-}
 
 /** Outputs of a provider that does not know secrets: what went in as a secret comes out as one. */
 export function keepSecret(outputs: WireMap, inputs: WireMap, additional: readonly string[] = []): WireMap {

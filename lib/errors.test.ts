@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { messageOf } from "./errors";
+import { messageOf, reportOf, UserError } from "./errors";
 
 it.each<[string, unknown, string]>([
   ["an error", new Error(" no such file\n"), "no such file"],
@@ -8,4 +8,11 @@ it.each<[string, unknown, string]>([
   ["something else", "text", "text"],
 ])("describes %s", (_, thrown, expected) => {
   expect(messageOf(thrown)).toBe(expected);
+});
+
+it("reports a user's mistake by its message, and a fault by its stack trace", () => {
+  expect(reportOf(new UserError("`size` is odd"))).toBe("error: `size` is odd");
+  expect(reportOf(Object.assign(new Error("of Pulumi"), { hideStack: true }))).toBe("error: of Pulumi");
+  expect(reportOf(new TypeError("oops"))).toMatch(/^error: TypeError: oops\n +at /);
+  expect(reportOf("text")).toBe("error: text");
 });

@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import * as pulumi from "@pulumi/pulumi";
 
 import { loadConfig, type Config } from "../components/config/index";
-import { messageOf, UserError } from "../engine/errors";
+import { messageOf, UserError } from "../lib/errors";
 import { loadProject, loadStackFile, mergeConfig, qualified, stackValues } from "../engine/project";
 
 /** The texts of Pulumi.yaml and Pulumi.<stack>.yaml. */

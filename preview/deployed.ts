@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 
 import { readOutputs } from "../components/routing";
-import { messageOf } from "../engine/errors";
+import { messageOf } from "../lib/errors";
 import { stateFile } from "../engine/state";
 import type { PlannedStack } from "../routing/planned";
 import { run } from "./run";

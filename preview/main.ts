@@ -4,7 +4,7 @@
  */
 import { describeRoutes, planRouting, planStack } from "../components/routing";
 import type { Config } from "../components/config/index";
-import { messageOf, UserError } from "../engine/errors";
+import { messageOf, reportOf, UserError } from "../lib/errors";
 import { kv as kvKeys } from "../routing/grammar";
 import { emptyStack, type PlannedStack } from "../routing/planned";
 import { compareStacks } from "../routing/stack-diff";
@@ -109,17 +109,9 @@ async function readKv(consul: string): Promise<Record<string, string>> {
   }
 }
 
-/** Mistakes of the user are told in a sentence; anything else is a fault and shows where it happened. */
-function tell(error: unknown): void {
-  const theirs = error instanceof UserError || (error instanceof Error && "__pulumiRunError" in error);
-  console.error(
-    `error: ${!theirs && error instanceof Error ? (error.stack ?? error.message) : messageOf(error)}`,
-  );
-}
-
 void main()
   .catch((error: unknown) => {
-    tell(error);
+    console.error(reportOf(error));
     return false;
   })
   // Clients and keep-alive connections must not hold the process, nor it end before all is written.

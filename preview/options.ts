@@ -1,5 +1,5 @@
 /** The command line of `script/preview`. Pure. */
-import { UserError } from "../engine/errors";
+import { UserError } from "../lib/errors";
 
 export interface Options {
   readonly stack: string;

@@ -1,7 +1,7 @@
 /** A client for each Docker host that the program's providers name. */
 import type Docker from "dockerode";
 import { connect } from "../../providers/client";
-import { messageOf, UserError } from "../errors";
+import { messageOf, UserError } from "../../lib/errors";
 import { hasUnknown, type Wire, type WireMap } from "../wire";
 import { text, texts } from "./values";
 

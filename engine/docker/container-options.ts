@@ -1,8 +1,9 @@
 /** The provider's container arguments as Docker's create request. Semantics: resource_docker_container_funcs.go. */
 import { readFileSync } from "node:fs";
 import type Docker from "dockerode";
-import { UserError } from "../errors";
-import { isMap, type Wire, type WireMap } from "../wire";
+import { UserError } from "../../lib/errors";
+import { isMapping } from "../../lib/values";
+import { type Wire, type WireMap } from "../wire";
 import type { Entry } from "../../lib/build-context";
 import { flag, given, labelMap, list, maps, nanoseconds, number, record, text, texts } from "./values";
 
@@ -24,7 +25,7 @@ const mib = (value: Wire | undefined): number | undefined => {
 const orNone = <T>(values: T[]): T[] | undefined => (values.length > 0 ? values : undefined);
 
 function health(value: Wire | undefined): Docker.HealthConfig | undefined {
-  if (!isMap(value)) return undefined;
+  if (!isMapping(value)) return undefined;
   if (value.startInterval !== undefined) {
     throw new UserError(
       "`healthcheck.startInterval` needs Docker 25: leave it out, the engine may be older.",
@@ -40,9 +41,9 @@ function health(value: Wire | undefined): Docker.HealthConfig | undefined {
 }
 
 function mount(value: WireMap): Docker.MountConfig[number] {
-  const bind = isMap(value.bindOptions) ? text(value.bindOptions.propagation) : undefined;
-  const volume = isMap(value.volumeOptions) ? value.volumeOptions : undefined;
-  const tmpfs = isMap(value.tmpfsOptions) ? value.tmpfsOptions : undefined;
+  const bind = isMapping(value.bindOptions) ? text(value.bindOptions.propagation) : undefined;
+  const volume = isMapping(value.volumeOptions) ? value.volumeOptions : undefined;
+  const tmpfs = isMapping(value.tmpfsOptions) ? value.tmpfsOptions : undefined;
   return given({
     Type: text(value.type),
     Target: text(value.target),
@@ -109,7 +110,7 @@ export function createOptions(
   own: Readonly<Record<string, string>>,
 ): Docker.ContainerCreateOptions {
   const { exposed, bindings } = portsOf(news.ports);
-  const capabilities = isMap(news.capabilities) ? news.capabilities : {};
+  const capabilities = isMapping(news.capabilities) ? news.capabilities : {};
   const volumes = maps(news.volumes);
   return given({
     name: text(news.name),
@@ -230,4 +231,4 @@ export function uploads(news: WireMap): Entry[] {
 }
 
 export const hasHealthCheck = (news: WireMap): boolean =>
-  isMap(news.healthcheck) && list(news.healthcheck.tests).length > 0;
+  isMapping(news.healthcheck) && list(news.healthcheck.tests).length > 0;

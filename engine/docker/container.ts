@@ -1,11 +1,11 @@
 import type Docker from "dockerode";
 import { diffByRules, type Rules } from "../diff";
-import { messageOf, statusOf, UserError } from "../errors";
+import { messageOf, UserError } from "../../lib/errors";
 import { UNKNOWN, type WireMap } from "../wire";
 import { attachments, CONTAINER_INPUTS, createOptions, updatable, uploads } from "./container-options";
 import { type Context, type Handler, refuseForeign } from "./handler";
 import { archiveOf } from "./tar";
-import { flag, maps, number, orGone, text, withName } from "./values";
+import { flag, maps, number, orGone, statusOf, text, withName } from "./values";
 
 /** Everything else replaces the container, as with the real provider. */
 const RULES: Rules = {

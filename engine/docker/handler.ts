@@ -1,6 +1,6 @@
 import type Docker from "dockerode";
 import type { Diff } from "../diff";
-import { UserError } from "../errors";
+import { UserError } from "../../lib/errors";
 import type { ResourceState } from "../state";
 import type { WireMap } from "../wire";
 

@@ -1,11 +1,11 @@
-import { existsSync, readFileSync } from "node:fs";
-import { homedir } from "node:os";
 import path from "node:path";
 import type Docker from "dockerode";
 import { changedKeys } from "../diff";
-import { messageOf, UserError } from "../errors";
-import { hasUnknown, isMap, type WireMap } from "../wire";
+import { messageOf, UserError } from "../../lib/errors";
+import { isMapping } from "../../lib/values";
+import { hasUnknown, type WireMap } from "../wire";
 import { readBuildContext } from "../../lib/build-context";
+import { credentialsFor, registryOf } from "./credentials";
 import type { Context, Handler, Made } from "./handler";
 import { archiveOf } from "./tar";
 import { flag, given, orGone, record, text, texts } from "./values";
@@ -18,7 +18,7 @@ const BUILD_INPUTS = [
 let lastBuild: Promise<unknown> = Promise.resolve();
 
 function buildOf(news: WireMap): WireMap {
-  const build = isMap(news.build) ? news.build : {};
+  const build = isMapping(news.build) ? news.build : {};
   const context = text(build.context) ?? ".";
   return { ...build, context, dockerfile: text(build.dockerfile) ?? path.join(context, "Dockerfile") };
 }
@@ -54,8 +54,8 @@ async function build({ docker, say, host }: Context, news: WireMap): Promise<Mad
     text(options.context) ?? ".",
     text(options.dockerfile) ?? "",
   );
-  const asked = isMap(news.build) ? text(news.build.platform) : undefined;
-  const cacheFrom = isMap(options.cacheFrom) ? texts(options.cacheFrom.images) : [];
+  const asked = isMapping(news.build) ? text(news.build.platform) : undefined;
+  const cacheFrom = isMapping(options.cacheFrom) ? texts(options.cacheFrom.images) : [];
   const run = async (): Promise<void> => {
     const stream = await docker.buildImage(
       archiveOf(entries),
@@ -100,9 +100,10 @@ async function build({ docker, say, host }: Context, news: WireMap): Promise<Mad
 }
 
 async function push(docker: Docker, name: string): Promise<void> {
-  const server = name.slice(0, name.indexOf("/"));
+  const registry = registryOf(name);
+  const login = await credentialsFor(registry);
   try {
-    const stream = await docker.getImage(name).push({ authconfig: credentials(server) });
+    const stream = await docker.getImage(name).push({ authconfig: login ?? {} });
     await new Promise<void>((resolve, reject) => {
       docker.modem.followProgress(stream, (error: Error | null, output: Progress[]) => {
         const failed = error?.message ?? output.find((line) => line.error)?.error;
@@ -111,21 +112,14 @@ async function push(docker: Docker, name: string): Promise<void> {
       });
     });
   } catch (error) {
+    const cure =
+      login === undefined
+        ? `log in with \`docker login ${registry}\``
+        : "check that your login there may push it";
     throw new UserError(
-      `The image ${name} cannot be pushed (${messageOf(error).trim()}): log in with \`docker login ${server}\`, or correct \`registry\`.`,
+      `The image ${name} cannot be pushed (${messageOf(error)}): ${cure}, or correct \`registry\`.`,
     );
   }
-}
-
-/** What `docker login` has written down; nothing for a registry that asks for nothing. */
-function credentials(server: string): Docker.AuthConfig | Record<string, never> {
-  const file = path.join(process.env.DOCKER_CONFIG ?? path.join(homedir(), ".docker"), "config.json");
-  if (!existsSync(file)) return {};
-  const { auths } = JSON.parse(readFileSync(file, "utf8")) as { auths?: Record<string, { auth?: string }> };
-  const auth = auths?.[server]?.auth;
-  if (auth === undefined) return {};
-  const [username = "", ...password] = Buffer.from(auth, "base64").toString().split(":");
-  return { username, password: password.join(":"), serveraddress: server };
 }
 
 export const image: Handler = {

@@ -1,7 +1,8 @@
 import { diffByRules } from "../diff";
-import { messageOf, statusOf, UserError } from "../errors";
+import { messageOf, UserError } from "../../lib/errors";
+import { credentialsFor, registryOf } from "./credentials";
 import type { Handler } from "./handler";
-import { flag, given, orGone, text } from "./values";
+import { flag, given, orGone, statusOf, text } from "./values";
 
 const RULES = { inPlace: ["keepLocally", "forceRemove"], defaults: { platform: "" } };
 
@@ -13,7 +14,8 @@ export const remoteImage: Handler = {
     if (!(await orGone(docker.getImage(name).inspect()))) {
       try {
         const tagged = /[:@][^/]*$/.test(name) ? name : `${name}:latest`;
-        const stream = await docker.pull(tagged, given({ platform: text(news.platform) }));
+        const authconfig = await credentialsFor(registryOf(name));
+        const stream = await docker.pull(tagged, given({ platform: text(news.platform), authconfig }));
         await new Promise<void>((resolve, reject) => {
           docker.modem.followProgress(stream, (error: Error | null) => {
             if (error) reject(error);
@@ -21,8 +23,9 @@ export const remoteImage: Handler = {
           });
         });
       } catch (error) {
+        if (error instanceof UserError) throw error;
         throw new UserError(
-          `The image ${name} cannot be pulled to ${host} (${messageOf(error).trim()}): check its name and the way to its registry, or load it by hand.`,
+          `The image ${name} cannot be pulled to ${host} (${messageOf(error)}): check its name and the way to its registry, or load it by hand.`,
         );
       }
     }

@@ -1,7 +1,8 @@
 /** Reading plain property values; they come from typed TypeScript, so a wrong type is a bug and not a user's mistake. */
 import { randomBytes } from "node:crypto";
-import { statusOf, UserError } from "../errors";
-import { isMap, UNKNOWN, type Wire, type WireMap } from "../wire";
+import { UserError } from "../../lib/errors";
+import { isMapping } from "../../lib/values";
+import { UNKNOWN, type Wire, type WireMap } from "../wire";
 
 export const text = (value: Wire | undefined): string | undefined =>
   typeof value === "string" ? value : typeof value === "number" ? String(value) : undefined;
@@ -11,10 +12,10 @@ export const flag = (value: Wire | undefined): boolean | undefined =>
   typeof value === "boolean" ? value : undefined;
 export const list = (value: Wire | undefined): Wire[] => (Array.isArray(value) ? value : []);
 export const texts = (value: Wire | undefined): string[] => list(value).map((item) => text(item) ?? "");
-export const maps = (value: Wire | undefined): WireMap[] => list(value).filter(isMap);
+export const maps = (value: Wire | undefined): WireMap[] => list(value).filter((item) => isMapping(item));
 export const record = (value: Wire | undefined): Record<string, string> =>
   Object.fromEntries(
-    Object.entries(isMap(value) ? value : {}).map(([k, v]) => [k, text(v) ?? JSON.stringify(v)]),
+    Object.entries(isMapping(value) ? value : {}).map(([k, v]) => [k, text(v) ?? JSON.stringify(v)]),
   );
 
 /** `[{label, value}]` as Docker's map. */
@@ -58,4 +59,10 @@ export async function orGone<T>(promise: Promise<T>): Promise<T | undefined> {
     if (statusOf(error) === 404) return undefined;
     throw error;
   }
+}
+
+/** The status code of an answer of the Docker Engine; undefined for any other error. */
+export function statusOf(error: unknown): number | undefined {
+  const code = (error as { statusCode?: unknown } | undefined)?.statusCode;
+  return typeof code === "number" ? code : undefined;
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { changedKeys, nextSpec } from "./diff";
+import { changedInputs, nextSpec } from "./diff";
 import type { InputKey, ServiceInputs } from "./inputs";
 import { buildSpec, inputsOf, type ServiceSpec } from "./spec";
 
@@ -62,11 +62,11 @@ function asStored(inputs: ServiceInputs): ServiceSpec {
   };
 }
 
-describe("changedKeys", () => {
+describe("changedInputs", () => {
   it("finds no difference between a declaration and what it made", () => {
     fc.assert(
       fc.property(service, (inputs) => {
-        expect(changedKeys(inputs, inputsOf(asStored(inputs)))).toEqual([]);
+        expect(changedInputs(inputs, inputsOf(asStored(inputs)))).toEqual([]);
       }),
     );
   });
@@ -82,7 +82,7 @@ describe("changedKeys", () => {
           labels: backwards(inputs.labels ?? {}),
           constraints: [...(inputs.constraints ?? [])].reverse(),
         };
-        expect(changedKeys(inputs, other)).toEqual([]);
+        expect(changedInputs(inputs, other)).toEqual([]);
         expect(buildSpec(other, {}).TaskTemplate.ContainerSpec.Env).toEqual(
           buildSpec(inputs, {}).TaskTemplate.ContainerSpec.Env,
         );
@@ -104,7 +104,7 @@ describe("changedKeys", () => {
     [["name", "image"], { name: "hello-v2", image: "hello:2" }],
   ];
   it.each(cases)("names %j", (expected, change) => {
-    expect(changedKeys(base, { ...base, ...change })).toEqual(expected);
+    expect(changedInputs(base, { ...base, ...change })).toEqual(expected);
   });
 
   it("takes a value that isn't known yet for a change", () => {
@@ -117,7 +117,7 @@ describe("changedKeys", () => {
       dns: unknown,
       updateConfig: unknown,
     };
-    expect(changedKeys(base, news)).toEqual(["image", "env", "port", "dns", "updateConfig"]);
+    expect(changedInputs(base, news)).toEqual(["image", "env", "port", "dns", "updateConfig"]);
   });
 });
 

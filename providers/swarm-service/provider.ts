@@ -4,7 +4,7 @@ import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
 import { api, connect, sameSsh, unless, type DockerError } from "../client";
 import { OWNER_LABEL, ownerOf, stackOwner } from "../owner";
-import { changedKeys, nextSpec } from "./diff";
+import { changedInputs, nextSpec } from "./diff";
 import {
   problemsIn,
   type HealthCheckInputs,
@@ -178,7 +178,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     // Another manager of the same Swarm knows the same services.
     const elsewhere = differ("swarmId") || ((news.swarmId ?? "") === "" && differ("host"));
     const replaces = (["host", "swarmId"] as const).filter((key) => elsewhere && differ(key));
-    const keys = changedKeys(olds, news);
+    const keys = changedInputs(olds, news);
     const all: ServiceDiff["changedKeys"] = [
       ...(["host", "swarmId"] as const).filter(differ),
       ...(ownerOf(olds) === ownerOf(news) ? [] : (["owner"] as const)),
@@ -208,7 +208,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     const found: Record<string, unknown> = { ...inputsOf(service.Spec) };
     const inputs = inputsFrom(props);
     // Keep the user's spelling of equal values, so that a refresh without a change shows none.
-    const drifted = changedKeys(inputs, inputsOf(service.Spec)).filter(
+    const drifted = changedInputs(inputs, inputsOf(service.Spec)).filter(
       (key) => key !== "healthCheck" || props.healthCheck !== undefined,
     );
     const fresh: SwarmServiceInputs = {

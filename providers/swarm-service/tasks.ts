@@ -1,7 +1,7 @@
 /** Waiting for what Swarm does in the background, and saying what went wrong in Docker's own words. */
 import type Docker from "dockerode";
 import { api, sleep, textOf, unless } from "../client";
-import { canonical } from "./diff";
+import { meaningOf } from "./diff";
 import type { ServiceSpec, TaskSpec } from "./spec";
 
 /** A service as the engine reports it. */
@@ -41,7 +41,7 @@ export function tasksOf(docker: Docker, serviceId: string): Promise<Task[]> {
 /** By what the API tells of a task: neither its restart policy nor all of its placement is among that. */
 function isOf(task: Task, spec: ServiceSpec): boolean {
   const { ContainerSpec, Resources } = spec.TaskTemplate;
-  return canonical([task.Spec.ContainerSpec, task.Spec.Resources]) === canonical([ContainerSpec, Resources]);
+  return meaningOf([task.Spec.ContainerSpec, task.Spec.Resources]) === meaningOf([ContainerSpec, Resources]);
 }
 
 export interface Settling {
@@ -111,7 +111,7 @@ export async function settle(
     if (status === "completed" && isHopeless(failures)) {
       throw new Error(`Service ${name} does not start. ${await why()}`);
     }
-    const progress = canonical([status, fresh.map((task) => task.ID).sort(), leaving.length]);
+    const progress = meaningOf([status, fresh.map((task) => task.ID).sort(), leaving.length]);
     if (progress !== progressBefore) {
       progressBefore = progress;
       deadline = Date.now() + limitSeconds * 1000;

@@ -1,0 +1,97 @@
+/** The user's login at a registry, found where `docker` itself looks for it. */
+import { existsSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import path from "node:path";
+import type Docker from "dockerode";
+import { messageOf, UserError } from "../../lib/errors";
+import { run } from "../../lib/run";
+import { isMapping } from "../../lib/values";
+
+/** The key of Docker Hub in Docker's configuration. */
+const DOCKER_HUB = "https://index.docker.io/v1/";
+const HELPER_TIMEOUT_MS = 30_000;
+
+interface DockerConfig {
+  readonly auths?: Readonly<Record<string, { readonly auth?: string; readonly identitytoken?: string }>>;
+  readonly credsStore?: string;
+  readonly credHelpers?: Readonly<Record<string, string>>;
+}
+
+/** The registry of an image, as Docker's configuration and `docker login` call it. */
+export function registryOf(image: string): string {
+  const [host = "", ...rest] = image.split("/");
+  const isHost = rest.length > 0 && (/[.:]/.test(host) || host === "localhost");
+  return isHost && !/^(index\.)?docker\.io$/.test(host) ? host : DOCKER_HUB;
+}
+
+/**
+ * The login for a registry: of its own credential helper, else of the credential store, else of config.json. Undefined if
+ * the user has not logged in.
+ *
+ * @throws UserError if the configuration or a credential helper is broken
+ */
+export async function credentialsFor(registry: string): Promise<Docker.AuthConfig | undefined> {
+  const file = path.join(process.env.DOCKER_CONFIG ?? path.join(homedir(), ".docker"), "config.json");
+  const { auths = {}, credsStore = "", credHelpers = {} } = readConfig(file);
+  const helper = credHelpers[registry] ?? credsStore;
+  if (helper !== "") return askHelper(helper, registry, file);
+  // Older versions of Docker wrote URLs.
+  const former = Object.keys(auths).find((key) => hostOf(key) === registry);
+  const { auth = "", identitytoken } = auths[registry] ?? auths[former ?? ""] ?? {};
+  const [username = "", ...password] = Buffer.from(auth, "base64").toString().replace(/\0+$/, "").split(":");
+  if (identitytoken) return tokenLogin(username, identitytoken, registry);
+  return auth === "" ? undefined : { username, password: password.join(":"), serveraddress: registry };
+}
+
+function readConfig(file: string): DockerConfig {
+  if (!existsSync(file)) return {};
+  try {
+    const config: unknown = JSON.parse(readFileSync(file, "utf8"));
+    return isMapping(config) ? config : {};
+  } catch (error) {
+    throw new UserError(
+      `Docker's configuration ${file} cannot be read (${messageOf(error)}): correct it, or log in again with \`docker login\`.`,
+    );
+  }
+}
+
+const hostOf = (url: string): string => url.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+
+/** With a token Docker wants no password; its types want one. */
+function tokenLogin(username: string, token: string, registry: string): Docker.AuthConfig {
+  return { username, password: "", serveraddress: registry, ...{ identitytoken: token } };
+}
+
+/** The protocol of docker-credential-helpers: the registry on standard input, a JSON object on standard output. */
+async function askHelper(
+  helper: string,
+  registry: string,
+  file: string,
+): Promise<Docker.AuthConfig | undefined> {
+  const program = `docker-credential-${helper}`;
+  const failure = (why: string) =>
+    new UserError(
+      `Docker's credential helper ${program}, which ${file} names, gives no login for ${registry} (${why}): ` +
+        `install or unlock it, or remove it from the file and log in again with \`docker login\`.`,
+    );
+  if (!/^[\w.-]+$/.test(helper)) throw failure("this is not the name of a helper");
+  const options = { timeoutMs: HELPER_TIMEOUT_MS, input: registry };
+  const { code, stdout, stderr } = await run(program, ["get"], options).catch((error: unknown) => {
+    throw failure(messageOf(error));
+  });
+  if (code !== 0) {
+    const complaint = (stderr.trim() || stdout.trim()).slice(-300);
+    if (/credentials not found/i.test(complaint)) return undefined;
+    throw failure(complaint || `exit code ${code}`);
+  }
+  let answer: unknown;
+  try {
+    answer = JSON.parse(stdout);
+  } catch {
+    throw failure("its answer is not JSON");
+  }
+  const { Username, Secret } = isMapping(answer) ? answer : {};
+  if (typeof Username !== "string" || typeof Secret !== "string") throw failure("its answer has no login");
+  if (Username === "<token>") return tokenLogin("", Secret, registry);
+  return { username: Username, password: Secret, serveraddress: registry };
+}
