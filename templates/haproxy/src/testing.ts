@@ -1,5 +1,6 @@
 /** Generators and readers that several tests share. */
 import fc from "fast-check";
+import { options } from "../../../routing/options/index";
 import type { Catalog, Instance } from "../../../routing/types";
 import type { RenderOptions } from "./config/types";
 
@@ -52,19 +53,9 @@ const name = fc.oneof(
   { weight: 1, arbitrary: hostileText },
 );
 
-const metaValue: Readonly<Record<string, fc.Arbitrary<string>>> = {
-  host: fc.constantFrom("api.example.com", "x.org"),
-  path: fc.constantFrom("/", "/a", "/a/b", "/api"),
-  strip_prefix: fc.constantFrom("true", "false"),
-  balance: fc.constantFrom("leastconn", "random", "source", "uri"),
-  weight: fc.constantFrom("0", "1", "256"),
-  health_path: fc.constantFrom("/health", "/h?x=%20"),
-  timeout_server: fc.constantFrom("5", "2m"),
-  maxconn: fc.constantFrom("1", "100"),
-  sticky: fc.constantFrom("true", "false"),
-  proto: fc.constantFrom("h2c", "h1"),
-  tcp_port: fc.constantFrom("5432", "25"),
-};
+const metaValue: Readonly<Record<string, fc.Arbitrary<string>>> = Object.fromEntries(
+  options.map(({ key, examples }) => [key, fc.constantFrom(...examples)]),
+);
 
 const meta = fc
   .array(

@@ -1,5 +1,6 @@
 /** The page at `/` of the admin port, for people: the view as HTML that needs nothing from anywhere else. Pure. */
 import { show } from "../../../../routing/grammar";
+import { writeOptions } from "../../../../routing/service-options";
 import { html, type Html } from "./html";
 import { some } from "../../../../lib/text";
 import type { InstanceView, ServiceView, View } from "./status";
@@ -283,18 +284,12 @@ function instance(service: string, { ids, address, weight, state, check, held }:
   </li>`;
 }
 
-/** What differs from an ordinary service. */
+/** The options that differ from their defaults. */
 function traits(options: ServiceView["options"]): string {
-  const said = [
-    ...(options.kind === "tcp" ? ["tcp"] : []),
-    ...(options.balance === "roundrobin" ? [] : [options.balance]),
-    ...(options.sticky ? ["sticky"] : []),
-    ...(options.h2c ? ["h2c"] : []),
-    ...(options.maxconn === undefined ? [] : [`maxconn ${options.maxconn}`]),
-    ...(options.timeoutServer === undefined ? [] : [`timeout ${options.timeoutServer} ms`]),
-    ...(options.healthPath === undefined ? [] : [`health ${options.healthPath}`]),
-  ];
-  return said.join(" · ");
+  const set = [...writeOptions(options, { defaults: false })].map(([key, value]) =>
+    value === true ? key : `${key} ${value}`,
+  );
+  return [...(options.kind === "tcp" ? ["tcp"] : []), ...set].join(" · ");
 }
 
 function leavingSection({ leaving }: View): Html {
