@@ -5,6 +5,7 @@ import { host } from "./host";
 import { maxconn } from "./maxconn";
 import { path } from "./path";
 import { proto } from "./proto";
+import { retries } from "./retries";
 import { sticky } from "./sticky";
 import { stripPrefix } from "./strip-prefix";
 import { tcpPort } from "./tcp-port";
@@ -18,6 +19,7 @@ export const options = [
   maxconn,
   path,
   proto,
+  retries,
   sticky,
   stripPrefix,
   tcpPort,
