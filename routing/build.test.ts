@@ -21,23 +21,23 @@ const quarantined = (routing: Routing) => routing.problems.filter(({ level }) =>
 const messages = (routing: Routing) => routing.problems.map(({ message }) => message);
 
 describe("services", () => {
-  test("are found at their names", () => {
+  test("answer at their names", () => {
     expect(urls(route([instance("hello"), instance("a/b")]))).toEqual(["/a/b -> a/b", "/hello -> hello"]);
   });
 
-  test("without a tag of ours are left alone, and without a word", () => {
+  test("without a routing tag are ignored silently", () => {
     const routing = route([instance("consul", { tags: [] }), instance("bad name", { tags: ["x"] })]);
     expect(urls(routing)).toEqual([]);
     expect(routing.problems).toEqual([]);
   });
 
-  test("keep their route without healthy instances", () => {
+  test("keep their routes without healthy instances", () => {
     const routing = route([instance("hello", { healthy: false, id: "x" })]);
     expect(urls(routing)).toEqual(["/hello -> hello"]);
     expect(routing.backends[0]).toMatchObject({ servers: [], unhealthy: ["x"] });
   });
 
-  test("use instances that Consul warns of only as long as there are no others", () => {
+  test("use instances that Consul warns about only while no instance passes", () => {
     const warned = instance("hello", { warning: true, id: "starting", port: 1 });
     const alone = route([warned]);
     expect(alone.backends[0]).toMatchObject({ warning: true, servers: [{ ids: ["starting"] }] });
@@ -49,7 +49,7 @@ describe("services", () => {
     });
   });
 
-  test("have host, path and TCP port by meta", () => {
+  test("take host, path and TCP port from meta", () => {
     expect(
       urls(
         route([
@@ -61,12 +61,12 @@ describe("services", () => {
     ).toEqual(["/x/y -> b", "api.example.com/ -> a", "tcp port 5432 -> c"]);
   });
 
-  test("that are registered twice at one place have one server", () => {
+  test("have one server for two registrations of one address", () => {
     const twice = [instance("a", { id: "1", port: 80 }), instance("a", { id: "2", port: 80 })];
     expect(route(twice).backends[0]?.servers).toMatchObject([{ name: "10.0.0.1:80", ids: ["1", "2"] }]);
   });
 
-  test("follow what most of their instances say", () => {
+  test("have the options of the majority of their instances", () => {
     const routing = route([
       instance("a", { meta: { path: "/new" } }),
       instance("a"),
@@ -79,7 +79,7 @@ describe("services", () => {
     ]);
   });
 
-  test("follow those that serve, whatever dead registrations say", () => {
+  test("have the options of the instances that serve, whatever dead ones say", () => {
     const old = (given: Partial<Instance>) => instance("a", { meta: { path: "/old" }, ...given });
     const renewed = (given: Partial<Instance> = {}) => instance("a", { meta: { path: "/new" }, ...given });
     const dead = [old({ healthy: false }), old({ healthy: false }), old({ healthy: false })];
@@ -116,13 +116,13 @@ describe("quarantine", () => {
     expect(quarantined(routing)[0]?.message).toContain(reason);
   });
 
-  test("takes one bad instance and leaves the others", () => {
+  test("of one bad instance leaves the others alone", () => {
     const routing = route([instance("a"), instance("a", { meta: { sticky: "perhaps" } })]);
     expect(routing.backends[0]?.servers).toHaveLength(1);
     expect(quarantined(routing)).toHaveLength(1);
   });
 
-  test("of the later name when two want one route or port", () => {
+  test("of the second name by alphabet when two want one route or port", () => {
     const routing = route([
       instance("z", { meta: { path: "/a" } }),
       instance("a"),
@@ -133,7 +133,7 @@ describe("quarantine", () => {
     expect(quarantined(routing).map(({ subject }) => subject)).toEqual(["d", "z"]);
   });
 
-  test("of the one that wants the name of versions, however old it is", () => {
+  test("of a service that wants the base name of versions, however old it is", () => {
     const routing = route([
       instance("a", { meta: { path: "/shop" }, createIndex: 1 }),
       instance("b", { meta: { path: "/shop", host: "x.org" } }),
@@ -150,7 +150,7 @@ describe("quarantine", () => {
     ]);
   });
 
-  test("of the one that was registered later, whatever its name", () => {
+  test("of the service registered later, whatever its name", () => {
     const path = { meta: { path: "/x" } };
     const port = { tags: ["tcp"], meta: { tcp_port: "25" } };
     const instances = [
@@ -159,7 +159,7 @@ describe("quarantine", () => {
       instance("zeta", { ...path, createIndex: 12 }),
       instance("aaa", port),
       instance("postgres", { ...port, createIndex: 7 }),
-      // It is older than any of them, but not in asking for the path.
+      // The service is older than all others, its claim to the path is not.
       instance("turncoat", { createIndex: 1, healthy: false }),
       instance("turncoat", { ...path, createIndex: 8 }),
       instance("turncoat", { ...path, createIndex: 8 }),
@@ -170,7 +170,7 @@ describe("quarantine", () => {
     expect(urls(route(instances.filter(({ service }) => service !== "zeta")))).toContain("/x -> turncoat");
   });
 
-  test("of a port that is ours", () => {
+  test("of a TCP service that wants one of the load balancer's own ports", () => {
     const instances = [instance("c", { tags: ["tcp"], meta: { tcp_port: "80" } })];
     const routing = buildRouting(
       { instances, kv: {} },
@@ -185,20 +185,20 @@ describe("versions", () => {
   const key = "service/haproxy/versions/hello";
   const alias = (routing: Routing) => urls(routing).filter((url) => url.startsWith("/hello ->"));
 
-  test("not one that Consul still warns of, as while it starts", () => {
+  test("skip one that Consul still warns about, as while it starts", () => {
     const starting = instance("hello/v2", { warning: true });
     expect(alias(route([v(1), starting]))).toEqual([
       "/hello -> hello/v1 (newest version with healthy instances)",
     ]);
   });
 
-  test("newest by number, with healthy instances", () => {
+  test("are compared by number; the newest with healthy instances answers", () => {
     expect(alias(route([v(2), v(10), v(11, false)]))).toEqual([
       "/hello -> hello/v10 (newest version with healthy instances)",
     ]);
   });
 
-  test("only once they have been seen to answer, if another one has", () => {
+  test("answer once they pass a probe, if another version has passed one", () => {
     const instances = [v(1), instance("hello/v2", { port: 80 })];
     const chosen = (...proven: string[]) =>
       alias(buildRouting({ instances, kv: {} }, { proven: new Set(proven) }))
@@ -210,7 +210,7 @@ describe("versions", () => {
     expect(chosen()).toBe("hello/v2");
   });
 
-  test("only while HAProxy finds an instance of them up, if it does one of another", () => {
+  test("answer only while HAProxy finds an instance up, if it finds one of another version up", () => {
     const instances = [v(1), instance("hello/v2", { port: 80 }), instance("hello/v2", { port: 81 }), v(3)];
     const server = (number: number, port: number) => `svc:hello:v${number}/10.0.0.1:${port}`;
     const first = server(1, instances[0]?.port ?? 0);
@@ -226,7 +226,7 @@ describe("versions", () => {
     expect(chosen(undefined)).toMatch(/^hello\/v2 /);
     expect(chosen(undefined, server(2, 80))).toMatch(/^hello\/v2 /);
     expect(chosen(undefined, ...seconds)).toBe("hello/v1 (newest version with healthy instances)");
-    // Where none is up, one that has answered is a better guess than one that never has.
+    // If none is up, a version that has answered before is a better guess than one that never has.
     expect(chosen(undefined, first, ...seconds)).toBe(
       "hello/v2 (newest version that has answered; none does at present)",
     );
@@ -236,7 +236,7 @@ describe("versions", () => {
     expect(chosen("v2", ...seconds)).toMatch(/^hello\/v2 /);
   });
 
-  test("not one whose instances all have weight 0, alone or in a split", () => {
+  test("skip one whose instances all have weight 0, alone or in a split", () => {
     const parked = instance("hello/v2", { meta: { weight: "0" } });
     expect(alias(route([v(1), parked]))).toEqual([
       "/hello -> hello/v1 (newest version with healthy instances)",
@@ -251,7 +251,7 @@ describe("versions", () => {
     ["one version, without an instance", [unready], undefined, "none has an instance that takes requests"],
     ["warnings", [{ warning: true }, { warning: true }], undefined, "Consul warns of all"],
     ["no answer yet", [{}, {}], new Set(), "none has answered yet"],
-  ])("say what the newest one was chosen by: %s", (_, given, proven, expected) => {
+  ])("say why the newest one was chosen: %s", (_, given, proven, expected) => {
     const instances = given.map((each, index) => instance(`hello/v${index + 1}`, each));
     const routing = buildRouting({ instances, kv: {} }, proven === undefined ? {} : { proven });
     expect(routing.routes.find(({ versionsOf }) => versionsOf === "hello")).toMatchObject({
@@ -260,11 +260,11 @@ describe("versions", () => {
     });
   });
 
-  test("give way to a service that has the name", () => {
+  test("give way to a service with the base name", () => {
     expect(alias(route([v(1), instance("hello")]))).toEqual(["/hello -> hello"]);
   });
 
-  test("per host", () => {
+  test("are grouped by host", () => {
     const routing = route([v(1), instance("hello/v2", { meta: { host: "x.org" } })]);
     expect(urls(routing).filter((url) => url.includes("newest"))).toEqual([
       "/hello -> hello/v1 (newest version with healthy instances)",
@@ -277,13 +277,13 @@ describe("versions", () => {
     ["v1=90,v2=10", "90% hello/v1, 10% hello/v2"],
     ["v1=50,v3=50", "hello/v1"],
     ["v9", "nothing"],
-  ])("by KV %s", (value, expected) => {
+  ])("are chosen by the KV value %s", (value, expected) => {
     const [shown] = alias(route([v(1), v(2), v(3, false)], { [key]: value }));
     expect(shown).toMatch(new RegExp(`^/hello -> ${expected} \\(set by KV`));
   });
 
   test.each(["", "1", "v1,v2", "v1=90,v2=20", "v1=100,v1=0", "v1=101", "v1\nv2", "v01"])(
-    "refuse KV %j",
+    "refuse the KV value %j",
     (value) => {
       const routing = route([v(1), v(2)], { [key]: value });
       expect(alias(routing)).toEqual(["/hello -> hello/v2 (newest version with healthy instances)"]);
@@ -291,7 +291,7 @@ describe("versions", () => {
     },
   );
 
-  test("keep to the last KV value that could be used, for as long as there is one", () => {
+  test("keep the last usable KV value until the key is removed", () => {
     const instances = [v(1), v(2)];
     const then = (lastGood: Routing, value?: string) =>
       buildRouting({ instances, kv: value === undefined ? {} : { [key]: value } }, { lastGood });
@@ -310,7 +310,7 @@ describe("versions", () => {
     expect(alias(then(unset, "v1\n"))).toEqual(alias(unset));
   });
 
-  test("say so when the KV names one that is not there", () => {
+  test("warn when the KV value names a version that does not exist", () => {
     expect(messages(route([v(1)], { [key]: "v9" }))).toEqual([
       expect.stringContaining("no service hello/v9"),
     ]);
@@ -318,7 +318,7 @@ describe("versions", () => {
 });
 
 describe("settings", () => {
-  test("come from KV, and a bad one changes nothing", () => {
+  test("come from KV, and an unusable value changes nothing", () => {
     const kv = { "service/haproxy/maxconn": "100", "service/haproxy/timeouts/server": "soon" };
     const first = route([], kv);
     expect(first.settings).toEqual({
@@ -334,7 +334,7 @@ describe("settings", () => {
     expect(then.settings.maxconn).toBe(100);
   });
 
-  test("more connections than HAProxy may have files for are refused, with the way to have them", () => {
+  test("a maxconn that needs more files than HAProxy may open is refused, with the cure", () => {
     const read = (maxconn: string, maxFiles: number) =>
       buildRouting({ instances: [], kv: { "service/haproxy/maxconn": maxconn } }, { maxFiles });
     expect(read("9750", 20_000)).toMatchObject({ settings: { maxconn: 9_750 }, problems: [] });
@@ -351,7 +351,7 @@ describe("settings", () => {
   });
 });
 
-test("the program at preview sees the same conflicts", () => {
+test("a preview finds the same conflicts", () => {
   const instances = [
     plannedInstance({ name: "a", type: "rest" }),
     plannedInstance({ name: "b", type: "http", meta: { path: "/a" } }),
@@ -361,13 +361,13 @@ test("the program at preview sees the same conflicts", () => {
   ]);
 });
 
-test("nobody takes a service's own name from it by asking for its path", () => {
+test("no service takes another's name by asking for its path", () => {
   const routing = route([instance("a-thief", { meta: { path: "/time" } }), instance("time")]);
   expect(urls(routing)).toEqual(["/time -> time"]);
   expect(quarantined(routing).map(({ subject }) => subject)).toEqual(["a-thief"]);
 });
 
-test("the order of registrations does not matter", () => {
+test("the order of registrations makes no difference", () => {
   const instances = [
     instance("a"),
     instance("b/v1"),

@@ -1,6 +1,6 @@
 /**
- * From what is registered to what is routed. The load balancer calls this for every change and the Pulumi program calls
- * it at preview, so what it says about a route is the same in both places, and is written for the person who owns it.
+ * From what is registered to what is routed. The load balancer calls this for every change and the Pulumi program at every
+ * preview, so both say the same about a route. Messages are written for the owner of the service.
  */
 import { claimedSince, parseOptions, serviceOptions, type Member } from "./service-options";
 import { backendName, parseAddress, parseServiceName, serverName, show } from "./grammar";
@@ -33,7 +33,7 @@ export type {
 } from "./types";
 export { compare } from "../lib/text";
 
-/** A bad name can have any length. */
+/** Invalid names can have any length. */
 const longestSubject = 200;
 
 interface Candidate {
@@ -44,7 +44,7 @@ interface Candidate {
 export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Routing {
   const problems: Problem[] = [...(catalog.problems ?? [])];
   const { maxFiles: files } = options;
-  // In thousands, so that the sentence about them is not another one with each instance.
+  // Rounded up to thousands, so that the message about them does not change with every instance.
   const instances = Math.ceil(catalog.instances.length / 1_000) * 1_000;
   const capacity = files === undefined ? undefined : { files, instances };
   const read = readSettings(catalog.kv, options.lastGood?.settings, capacity);
@@ -70,11 +70,11 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
   const tcp = new Map<number, TcpPort>();
   const candidates = [...services].map(([service, members]) => candidate(service, members));
   for (const each of candidates) problems.push(...each.problems);
-  // Services that are called by what they want come first, so the versions are all there before others want their path.
+  // Services that claim their own names come first, so all versions are known before other services claim their path.
   let families: Families | undefined;
   for (const backend of candidates.map((each) => each.backend).sort(byClaim)) {
     const { service } = backend;
-    if (isForeign(backend)) families ??= findFamilies(backends);
+    if (claimsForeignPath(backend)) families ??= findFamilies(backends);
     const refused = options.refused?.get(service);
     const conflict =
       refused !== undefined
@@ -101,15 +101,15 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
   };
 }
 
-/** What a request is matched against: host (or `*`), path and a closing slash, so that `/a` never matches `/ab`. */
+/** The key that requests are matched against: host (or `*`), path and a final slash, so that `/a` never matches `/ab`. */
 export function routeKey(route: Pick<Route, "host" | "path">): string {
   return `${route.host ?? "*"}${route.path === "/" ? "" : route.path}/`;
 }
 
-/** A route as a person writes it. */
+/** A route as people write it. */
 export const routeUrl = (route: Pick<Route, "host" | "path">): string => `${route.host ?? ""}${route.path}`;
 
-/** The instance with its options, a sentence that says why not, or nothing when it asks for no load balancing. */
+/** The instance with its options, a sentence that refuses it, or undefined if it does not ask for load balancing. */
 function admit(instance: Instance): Member | string | undefined {
   const parsed = parseOptions(instance.tags, instance.meta);
   if (parsed === undefined) return undefined;
@@ -125,8 +125,8 @@ function admit(instance: Instance): Member | string | undefined {
 }
 
 /**
- * One change among thousands of services should cost what it touches. Catalogs are never written to, so what has been
- * made of an instance, or of the instances of a service, holds for as long as those are the same objects.
+ * Caches, because one change among thousands of services should cost only what it touches. Catalogs are immutable, so a result
+ * stays valid for the same instance, or for the same instances of a service.
  */
 const admissions = new WeakMap<Instance, { readonly member: Member | string | undefined }>();
 const candidates = new WeakMap<Member, Candidate & { readonly members: readonly Member[] }>();
@@ -140,7 +140,7 @@ function admitted(instance: Instance): Member | string | undefined {
   return member;
 }
 
-/** Whether it asks for traffic and everything in it is as it should be, so that it gets some unless others are in its way. */
+/** Whether the instance asks for load balancing and is valid. A conflict between services may still keep it out. */
 export const isAdmitted = (instance: Instance): boolean => typeof admitted(instance) === "object";
 
 function candidate(service: string, members: readonly Member[]): Candidate {
@@ -175,14 +175,14 @@ function toBackend(service: string, members: readonly Member[], problems: Proble
     problems.push({
       level: "warning",
       subject: service,
-      message: `Instances of ${service} have different SERVICE_ options; those of most that take requests are in force. This passes by itself at the end of a rolling update.`,
+      message: `Instances of ${service} have different SERVICE_ options; the options of the majority that serves are in force. After a rolling update, all are the same again.`,
     });
   const alike = members.filter((member) => member.options.service.kind === options.kind);
   if (alike.length < members.length)
     problems.push({
       level: "quarantined",
       subject: service,
-      message: `Some instances of ${service} are not tagged ${options.kind} as the others are and get no traffic: give all of them the same SERVICE_TAGS.`,
+      message: `Some instances of ${service} lack the tag ${options.kind} of the others and get no traffic: give all of them the same SERVICE_TAGS.`,
     });
   const passing = alike.some(({ instance }) => instance.healthy && instance.warning !== true);
   const servers = new Map<string, Server>();
@@ -208,24 +208,24 @@ function toBackend(service: string, members: readonly Member[], problems: Proble
   };
 }
 
-/** Whether it wants another path than that of its name. */
-const isForeign = ({ service, options }: Backend): boolean =>
+/** Whether the service claims a path other than its name. */
+const claimsForeignPath = ({ service, options }: Backend): boolean =>
   options.path !== undefined && options.path !== `/${service}`;
 
 /**
- * A service comes to its own name, and versions to the one that they share, before others that ask for that path. Apart from
- * that, whoever was registered first has what two want, so that a newcomer takes nothing away; every load balancer sees the
- * same order.
+ * The order in which services claim routes and ports. A service gets its own name, and versions the name they share, before
+ * others that ask for that path. Otherwise the service registered first wins, so a new service takes nothing away, and every
+ * load balancer sees the same order.
  */
 function byClaim(a: Backend, b: Backend): number {
   return (
-    Number(isForeign(a)) - Number(isForeign(b)) ||
+    Number(claimsForeignPath(a)) - Number(claimsForeignPath(b)) ||
     Number(a.since > b.since) - Number(a.since < b.since) ||
     compare(a.service, b.service)
   );
 }
 
-/** `families` are those whose route it does not get. */
+/** Claims the route of a service, or says why it cannot have it. It cannot have the route that versions share. */
 function claimRoute(
   backend: Backend,
   routes: Map<string, Route>,
@@ -255,7 +255,7 @@ function claimPort(
   return undefined;
 }
 
-/** The same sentence about the same thing is said once, in a stable order. */
+/** Each message about a subject once, in a stable order. */
 function dedupe(problems: readonly Problem[]): Problem[] {
   const unique = new Map(problems.map((problem) => [`${problem.subject}\n${problem.message}`, problem]));
   return [...unique].sort(([a], [b]) => compare(a, b)).map(([, problem]) => problem);

@@ -1,6 +1,7 @@
-/** Differences between two routings in words: for a terminal, and as Markdown for a pull request. Pure. */
+/** Differences between two routings in words: for terminals, and as Markdown for pull requests. Pure. */
 import type { Difference, InstanceCounts, InstancesDifference, RouteSide } from "./diff";
 import type { OptionValue } from "./option";
+import { plural } from "../lib/text";
 import { show } from "./grammar";
 import { leadsTo } from "./planned";
 
@@ -15,8 +16,6 @@ interface Line {
   readonly note?: string;
 }
 
-const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
-
 const instances = ({ serving, notPassing }: InstanceCounts): string =>
   plural(serving, "instance") + (notPassing === 0 ? "" : `, ${notPassing} not passing`);
 
@@ -29,12 +28,12 @@ function routeNote(before: RouteSide | undefined, after: RouteSide | undefined):
     ...(after?.choice === undefined || after.choice === before?.choice ? [] : [after.choice]),
     ...(before === undefined || after === undefined || before.stripPrefix === after.stripPrefix
       ? []
-      : [after.stripPrefix ? "the prefix is now taken off" : "the prefix now stays"]),
+      : [after.stripPrefix ? "the prefix is now stripped" : "the prefix is now kept"]),
   ];
   return notes.length === 0 ? undefined : notes.join("; ");
 }
 
-/** Instances that were replaced, which the counts do not show. */
+/** Changes of instances that the counts do not show. */
 function instancesNote({ added, removed, reweighted }: InstancesDifference): string | undefined {
   const notes = [
     ...(added.length > 0 && removed.length > 0 ? [`${added.length} new, ${removed.length} gone`] : []),
@@ -96,10 +95,10 @@ function toLine(difference: Difference): Line {
   }
 }
 
-/** What is quarantined may have any name at all. */
+/** Quarantined services may have any name at all. */
 const shown = (subject: string): string => (/^[\x21-\x7e]{1,120}$/.test(subject) ? subject : show(subject));
 
-/** One line for each difference, for a terminal. */
+/** A line for each difference, for a terminal. */
 export function toText(differences: readonly Difference[]): string[] {
   return differences.map((difference) => {
     const { sign, subject, before, after, note } = toLine(difference);
@@ -112,7 +111,7 @@ export function toText(differences: readonly Difference[]): string[] {
   });
 }
 
-/** Nothing in a cell may end it, start markup or call a person. */
+/** Escapes whatever would end the cell, start markup or mention a person. */
 const cell = (text: string): string =>
   text.replace(/[&<>\\`*_[\]|@#~!]/g, (c) => `&#${c.charCodeAt(0)};`).replaceAll(/\s+/g, " ");
 
@@ -123,7 +122,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return [row(head), row(head.map(() => "---")), ...rows.map((each) => row(each.map(cell)))];
 }
 
-/** Lines of GitHub's Markdown: a table of URLs and ports, one of services and settings, a list of problems. */
+/** GitHub Markdown, by line: a table of URLs and ports, one of services and settings, a list of problems. */
 export function toMarkdown(differences: readonly Difference[]): string[] {
   const rows = (...kinds: Difference["kind"][]) =>
     differences
@@ -153,7 +152,7 @@ export function toMarkdown(differences: readonly Difference[]): string[] {
   return parts.flatMap((part, index) => (index === 0 ? part : ["", ...part]));
 }
 
-/** The whole in half a sentence: "2 URLs appear, 1 moves". */
+/** A summary in half a sentence: "2 URLs appear, 1 moves". */
 export function summarise(differences: readonly Difference[]): string {
   const changes: readonly (readonly [string, string])[] = [
     ["appears", "appear"],

@@ -6,7 +6,7 @@ import { summarise, toMarkdown, toText } from "./diff-format";
 import { plannedInstances } from "./planned";
 import { buildRouting, type Instance, type Routing } from "./build";
 
-// Thousands of cases take their time on a busy machine.
+// Hundreds of random catalogs take a while on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
 const service = (
@@ -32,7 +32,7 @@ describe("what a reviewer reads", () => {
       routing(service("a", { replicas: 2 })),
       ["+ /a -> a", "+ a: 2 instances"],
     ],
-    ["a service that goes", routing(service("a")), emptyRouting, ["- /a -> a", "- a: 1 instance"]],
+    ["a service that is removed", routing(service("a")), emptyRouting, ["- /a -> a", "- a: 1 instance"]],
     [
       "the next version",
       routing(v1),
@@ -52,7 +52,7 @@ describe("what a reviewer reads", () => {
       ["~ /shop -> 90% shop/v1, 10% shop/v2, was 50% shop/v1, 50% shop/v2 (set by KV: v1=90,v2=10)"],
     ],
     [
-      "a pin to what answers anyway",
+      "a pin to the version that answers anyway",
       routing(v1),
       routing(v1, { "service/haproxy/versions/shop": "v1" }),
       ["~ /shop -> shop/v1 (set by KV: v1=100)"],
@@ -68,7 +68,7 @@ describe("what a reviewer reads", () => {
       routing(service("a")),
       routing(service("a", { meta: { maxconn: "10", timeout_server: "2s", strip_prefix: "false" } })),
       [
-        "~ /a -> a (the prefix now stays)",
+        "~ /a -> a (the prefix is now kept)",
         "~ a maxconn: 10, was not set",
         "~ a timeout_server: 2s, was not set",
       ],
@@ -108,11 +108,17 @@ describe("what a reviewer reads", () => {
       ["~ a: 2 instances, was 3 instances (192.0.2.1:1 weighs 5, was 100)"],
     ],
     ["settings", routing(v1), routing(v1, { "service/haproxy/maxconn": "10" }), ["~ maxconn: 10, was 4096"]],
+    [
+      "settings by their KV keys",
+      routing(v1),
+      routing(v1, { "service/haproxy/timeouts/server": "5s" }),
+      ["~ timeouts/server: 5000, was 50000"],
+    ],
   ])("%s", (_, before, after, expected) => {
     expect(toText(compareRoutings(before, after))).toEqual(expected);
   });
 
-  test("a conflict is a problem, and says when it is over", () => {
+  test("a conflict is reported when it appears and when it is over", () => {
     const conflict = routing([...service("a"), ...service("b", { meta: { path: "/a" } })]);
     expect(toText(compareRoutings(routing(service("a")), conflict))).toEqual([
       expect.stringMatching(/^! quarantined: Service b wants \/a, which a already has/),
@@ -123,7 +129,7 @@ describe("what a reviewer reads", () => {
   });
 });
 
-test("the same in half a sentence", () => {
+test("the summary is half a sentence", () => {
   expect(summarise(compareRoutings(routing(v1), routing([...v1, ...v2])))).toBe(
     "1 URL appears, 1 moves, 1 service changed",
   );
@@ -131,7 +137,7 @@ test("the same in half a sentence", () => {
 });
 
 describe("as Markdown", () => {
-  test("URLs and services are tables", () => {
+  test("URLs and services stand in tables", () => {
     expect(
       toMarkdown(compareRoutings(routing(v1), routing([...v1, ...service("shop/v2", { replicas: 3 })]))),
     ).toEqual([
@@ -146,7 +152,7 @@ describe("as Markdown", () => {
     ]);
   });
 
-  test("no name starts markup, ends a cell or calls a person", () => {
+  test("no name starts markup, ends a cell or mentions a person", () => {
     fc.assert(
       fc.property(catalogs, catalogs, (before, after) => {
         for (const line of toMarkdown(compareRoutings(buildRouting(before), buildRouting(after)))) {
@@ -159,7 +165,7 @@ describe("as Markdown", () => {
   });
 });
 
-test("every routing differs from itself in nothing, and from another in what takes it there", () => {
+test("a routing has no differences from itself, and as many from another as the other from it", () => {
   fc.assert(
     fc.property(catalogs, catalogs, (a, b) => {
       const [before, after] = [buildRouting(a), buildRouting(b)];

@@ -1,25 +1,25 @@
 /**
- * What differs between two routings: what a change does to the URLs. The load balancer's `diff` compares two snapshots of
- * Consul with it, and a preview what is configured now with what would be. Pure; diff-text.ts says it in words.
+ * The differences between two routings: what a change does to URLs. The load balancer's `diff` compares two snapshots of
+ * Consul, a preview compares the deployed with the configured stack. Pure; diff-format.ts puts the differences into words.
  */
 import { compare } from "../lib/text";
 import { buildRouting, routeKey, routeUrl } from "./build";
 import type { OptionValue } from "./option";
 import { writeOptions } from "./service-options";
-import type { Settings } from "./settings";
+import { settingEntries, type Settings } from "./settings";
 import type { Backend, Problem, Route, Routing, ServiceOptions } from "./types";
 
-/** Where a URL leads, and why. */
+/** The targets of a URL, and why it has them. */
 export interface RouteSide {
   readonly targets: readonly { readonly service: string; readonly share: number }[];
-  /** Why it leads there, where that is a choice. */
+  /** Why these targets, where that is a choice. */
   readonly choice?: string;
   readonly stripPrefix: boolean;
 }
 
 /**
- * `moves`: other services answer than before, for example the next version; `shares`: the same ones in other parts;
- * `changes`: the same ones in the same parts, with or without the prefix, or for another reason.
+ * `moves`: other services answer, such as the next version; `shares`: the same services with other shares; `changes`: the same
+ * services and shares, but the prefix is handled differently or the reason is another.
  */
 export type RouteDifference = { readonly kind: "route"; readonly url: string } & (
   | { readonly change: "appears"; readonly after: RouteSide }
@@ -38,9 +38,9 @@ export interface PortDifference {
 }
 
 export interface InstanceCounts {
-  /** Those that requests can go to. */
+  /** Instances that may get requests. */
   readonly serving: number;
-  /** Those that Consul calls critical, or warns of while others serve. */
+  /** Instances that are critical, or that Consul warns about while others pass. */
   readonly notPassing: number;
 }
 
@@ -49,7 +49,7 @@ export interface InstancesDifference {
   readonly service: string;
   readonly before: InstanceCounts;
   readonly after: InstanceCounts;
-  /** `address:port` of instances that start, stop and change their weight. */
+  /** Servers that come, go and change their weight. */
   readonly added: readonly string[];
   readonly removed: readonly string[];
   readonly reweighted: readonly {
@@ -59,19 +59,20 @@ export interface InstancesDifference {
   }[];
 }
 
-/** An option of a service that is there before and after, by its meta key: `maxconn`, `timeout_server`. */
+/** An option of a service that exists before and after, by key and as its owner writes it; `type` is its kind. */
 export interface OptionDifference {
   readonly kind: "option";
   readonly service: string;
   readonly option: string;
-  /** Undefined where it is not set. */
+  /** Undefined if not set. */
   readonly before?: OptionValue;
   readonly after?: OptionValue;
 }
 
 export interface SettingDifference {
   readonly kind: "setting";
-  readonly setting: keyof Settings;
+  /** The KV key without the common prefix: `maxconn`, `timeouts/server`. */
+  readonly setting: string;
   readonly before: number;
   readonly after: number;
 }
@@ -89,10 +90,10 @@ export type Difference =
   | SettingDifference
   | ProblemDifference;
 
-/** The routing of nothing: what a first deployment is compared with. */
+/** The routing without any service, which a first deployment is compared with. */
 export const emptyRouting: Routing = buildRouting({ instances: [], kv: {} });
 
-/** What a reviewer wants to know first comes first: URLs, ports, instances, options, settings, problems; each sorted. */
+/** The differences in the order of interest to a reviewer: URLs, ports, instances, options, settings, problems; each sorted. */
 export function compareRoutings(before: Routing, after: Routing): Difference[] {
   return [
     ...routeDifferences(before, after),
@@ -109,7 +110,7 @@ const side = ({ targets, choice, stripPrefix }: Route): RouteSide => ({
   stripPrefix,
 });
 
-/** The keys of both, sorted, with what each has. */
+/** The keys of both sides, sorted, with each side's value. */
 function pairs<K extends string | number, V>(
   before: readonly V[],
   after: readonly V[],
@@ -199,7 +200,7 @@ function instancesDifference(
   return same ? [] : [difference];
 }
 
-/** Options as their owner writes them; a route or a port shows the others. */
+/** The options that no route or port shows. */
 function optionDifferences(
   service: string,
   before: ServiceOptions,
@@ -218,10 +219,13 @@ function optionDifferences(
 }
 
 function settingDifferences(before: Settings, after: Settings): SettingDifference[] {
-  const names = Object.keys(after) as (keyof Settings)[];
-  return names
-    .filter((name) => before[name] !== after[name])
-    .map((setting) => ({ kind: "setting", setting, before: before[setting], after: after[setting] }));
+  const was = new Map(settingEntries(before));
+  return settingEntries(after).flatMap(([setting, value]) => {
+    const old = was.get(setting);
+    return old === undefined || old === value
+      ? []
+      : [{ kind: "setting", setting, before: old, after: value }];
+  });
 }
 
 function problemDifferences(before: Routing, after: Routing): ProblemDifference[] {

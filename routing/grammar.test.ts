@@ -46,7 +46,7 @@ function cases<T>(
   bad: readonly string[],
 ) {
   describe(name, () => {
-    test.each(good)("takes %j", (value) => {
+    test.each(good)("accepts %j", (value) => {
       expect(parse(value).ok).toBe(true);
     });
     test.each([...bad])("refuses %j", (value) => {
@@ -111,7 +111,7 @@ cases(
   [...hostile, "0", "101", "1e1", "0x1", "+1", "01"],
 );
 
-test("versions are numbers at the end", () => {
+test("a version is a number at the end of a name", () => {
   expect(parseVersion("hello/v10")).toEqual({ base: "hello", number: 10 });
   expect(parseVersion("a/b/v0")).toEqual({ base: "a/b", number: 0 });
   for (const name of ["hello", "v1", "hello/v", "hello/v01", "hello/v1x", "hello/V1", "hello/v1/x"])
@@ -124,7 +124,7 @@ const anything = fc.oneof(
   fc.stringMatching(/^[a-z/.:_-]{1,12}$/),
 );
 
-test("no accepted name has a character that means anything to HAProxy", () => {
+test("no accepted value has a character that is special to HAProxy", () => {
   fc.assert(
     fc.property(anything, (value) => {
       if (parseServiceName(value).ok) expect(backendName(value)).toMatch(/^svc:[A-Za-z0-9_.:-]+$/);
@@ -136,7 +136,7 @@ test("no accepted name has a character that means anything to HAProxy", () => {
   );
 });
 
-test("no two services share a backend", () => {
+test("no two services share a backend name", () => {
   const name = fc.stringMatching(/^[a-z/._-]{1,8}$/).filter((value) => parseServiceName(value).ok);
   fc.assert(
     fc.property(name, name, (a, b) => {
@@ -146,7 +146,7 @@ test("no two services share a backend", () => {
   );
 });
 
-test("what is shown of a foreign value is one bounded line", () => {
+test("a foreign value is shown on one line of limited length", () => {
   fc.assert(
     fc.property(anything, (value) => {
       expect(show(value)).not.toMatch(/[\p{Cc}\p{Cf}\u2028\u2029]/u);
@@ -162,6 +162,6 @@ test.each([
   ["\u200f\u061c\u2066", "\\u200f\\u061c\\u2066"],
   ["a\u{e0041}", "a\\u{e0041}"],
   ["plain, äöü → 日本", "plain, äöü → 日本"],
-])("%j is shown, not obeyed", (text, shown) => {
+])("%j is escaped", (text, shown) => {
   expect(escapeInvisible(text)).toBe(shown);
 });

@@ -1,9 +1,10 @@
 /**
  * The grammar of everything that other people write: service names, hosts, paths, addresses, meta and KV values.
  *
- * A parser answers with the value or with a sentence that says what is wrong and how to put it right. It never cleans
- * a value up: what was almost right is refused, so that no two parts of the system can read it differently.
+ * A parser returns the value, or the rest of a sentence that names the problem and the cure. It never repairs a value: an
+ * almost valid one is refused, so that no two parts of the system can read it differently.
  */
+import { isIPv4, isIPv6 } from "node:net";
 
 export type Parsed<T> =
   { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: string };
@@ -11,10 +12,10 @@ export type Parsed<T> =
 export const ok = <T>(value: T): Parsed<T> => ({ ok: true, value });
 export const refuse = (error: string): Parsed<never> => ({ ok: false, error });
 
-/** At most this many characters of a foreign value are repeated in a message. */
+/** Messages repeat at most this many characters of a foreign value. */
 const shownLength = 80;
 
-/** What a terminal obeys instead of showing: control characters, and those that turn the direction of writing. */
+/** Characters that a terminal obeys instead of showing: control characters, and those that change the writing direction. */
 const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 export const escapeInvisible = (text: string): string =>
@@ -23,7 +24,7 @@ export const escapeInvisible = (text: string): string =>
     return hex.length > 4 ? `\\u{${hex}}` : `\\u${hex.padStart(4, "0")}`;
   });
 
-/** A foreign value as it may be shown in a log or a message: quoted, escaped, bounded. */
+/** A foreign value for a log or a message: quoted, escaped, and of limited length. */
 export const show = (value: string): string =>
   escapeInvisible(JSON.stringify(value.length > shownLength ? `${value.slice(0, shownLength)}…` : value));
 
@@ -32,7 +33,7 @@ const maxNameLength = 200;
 const nameRule =
   "use letters, digits, '_', '.' and '-' in segments that start with a letter or digit and are separated by '/', as in hello/v1";
 
-/** A service name is also its URL path and, with `/` written `:`, its HAProxy backend. */
+/** A service's name is also its URL path and, with `:` for `/`, its HAProxy backend. */
 export function parseServiceName(name: string): Parsed<string> {
   if (name.length > maxNameLength)
     return refuse(`is longer than ${maxNameLength} characters: choose a shorter name`);
@@ -49,7 +50,7 @@ export interface Version {
 
 const versionSuffix = /^(.+)\/v(0|[1-9][0-9]{0,8})$/;
 
-/** `hello/v2` is version 2 of `hello`; anything else is a service without versions. */
+/** `hello/v2` is version 2 of `hello`. Undefined for a name without a version. */
 export function parseVersion(name: string): Version | undefined {
   const match = versionSuffix.exec(name);
   if (match?.[1] === undefined || match[2] === undefined) return undefined;
@@ -67,7 +68,7 @@ export function parseHost(value: string): Parsed<string> {
 
 const pathSegment = /^[A-Za-z0-9_~][A-Za-z0-9_.~-]{0,62}$/;
 
-/** A route's path: `/`, or segments without a slash at the end. */
+/** A route's path: `/`, or segments without a trailing slash. */
 export function parsePath(value: string): Parsed<string> {
   if (value === "/") return ok(value);
   const good =
@@ -82,7 +83,7 @@ export function parsePath(value: string): Parsed<string> {
 
 const requestPath = /^\/[A-Za-z0-9_.~/%=&?:@,+-]{0,199}$/;
 
-/** What a health check asks for: a path, and a query if need be. */
+/** The target of a health check: a path, perhaps with a query. */
 export function parseHealthPath(value: string): Parsed<string> {
   return requestPath.test(value)
     ? ok(value)
@@ -108,7 +109,7 @@ export function oneOf<T extends string>(value: string, allowed: readonly T[]): P
 const unit: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 const longest = 24 * 3_600_000;
 
-/** Milliseconds, or a number with the unit ms, s, m or h, as HAProxy itself takes it. */
+/** Milliseconds, or a number with the unit ms, s, m or h, as in HAProxy's configuration; returns milliseconds. */
 export function parseDuration(value: string): Parsed<number> {
   const match = /^([1-9][0-9]{0,8})(ms|s|m|h)?$/.exec(value);
   const milliseconds = Number(match?.[1]) * (unit[match?.[2] ?? "ms"] ?? 1);
@@ -123,36 +124,26 @@ export function writeDuration(milliseconds: number): string {
   return `${milliseconds / size}${name}`;
 }
 
-const octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
-const ipv4 = new RegExp(`^${octet}(?:\\.${octet}){3}$`);
-const ipv6 = /^(?=.*:)[0-9a-f:]{2,39}$/i;
-
-/** An IP address that a connection can be made to. Names are refused: HAProxy would have to resolve them to start. */
+/**
+ * An IP address to connect to; IPv6 without a zone or an embedded IPv4 address. Names are refused: HAProxy would have to
+ * resolve them before it starts.
+ */
 export function parseAddress(value: string): Parsed<string> {
-  if (ipv4.test(value) && !value.startsWith("0.")) return ok(value);
-  if (ipv6.test(value) && isIpv6(value) && !/^[0:]+$/.test(value)) return ok(value.toLowerCase());
+  if (isIPv4(value) && !value.startsWith("0.")) return ok(value);
+  if (isIPv6(value) && /^[0-9a-f:]+$/i.test(value) && !/^[0:]+$/.test(value)) return ok(value.toLowerCase());
   return refuse(
     "is not an IP address that can be connected to: register the service with its node's address",
   );
 }
 
-/** IPv6 without zone or embedded IPv4: eight groups, or fewer around one `::`. */
-function isIpv6(value: string): boolean {
-  const halves = value.split("::");
-  if (halves.length > 2) return false;
-  const groups = halves.flatMap((half) => (half === "" ? [] : half.split(":")));
-  if (!groups.every((group) => /^[0-9a-f]{1,4}$/i.test(group))) return false;
-  return halves.length === 2 ? groups.length <= 7 : groups.length === 8;
-}
-
-/** The name of the backend of a service. `:` cannot be in a service name, so no two services share one. */
+/** The name of a service's backend. A service name has no `:`, so no two services share a backend. */
 export const backendName = (service: string): string => `svc:${service.replaceAll("/", ":")}`;
 
-/** The name of a server: where it is, so that a log line says it and two registrations of one port are one server. */
+/** A server is named by its address: log lines show it, and two registrations of one port are one server. */
 export const serverName = (address: string, port: number): string =>
   address.includes(":") ? `ip6.${address}.${port}` : `${address}:${port}`;
 
-/** The keys in Consul's KV that the load balancer reads. */
+/** The keys that the load balancer reads in Consul's KV. */
 export const kv = {
   prefix: "service/haproxy/",
   maxconn: "service/haproxy/maxconn",
@@ -161,6 +152,6 @@ export const kv = {
     client: "service/haproxy/timeouts/client",
     server: "service/haproxy/timeouts/server",
   },
-  /** Followed by the base name of a service: `service/haproxy/versions/hello` = `v1`, or `v1=90,v2=10`. */
+  /** A prefix of base names: `service/haproxy/versions/hello` is `v1`, or `v1=90,v2=10`. */
   versions: "service/haproxy/versions/",
 } as const;

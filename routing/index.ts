@@ -1,6 +1,6 @@
 /**
- * The route model: from what is registered to what is routed, and what differs between two routings. Pure, without
- * Pulumi, Docker, Consul or HAProxy; the load balancer and the preview are both made of it.
+ * The routing model: from what is registered to what is routed, and the differences between two routings. Pure, without
+ * Pulumi, Docker, Consul or HAProxy; the load balancer and the preview share it.
  */
 export { buildRouting, routeKey, routeUrl } from "./build";
 export type {

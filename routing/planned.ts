@@ -1,4 +1,4 @@
-/** What the Pulumi program needs at preview: the routing of services that do not run yet. */
+/** The routing of services that do not run yet, for previews. */
 import { buildRouting, routeUrl } from "./build";
 import type { Instance, Kind, Routing, Target } from "./types";
 
@@ -8,29 +8,29 @@ export interface PlannedService {
   readonly meta?: Readonly<Record<string, string>>;
 }
 
-/** A service as a stack has it: what a preview compares. */
+/** A service of a stack, as previews compare it. */
 export interface StackService extends PlannedService {
   readonly replicas: number;
-  /** The image, or `build hello` where it is built from a folder of templates. */
+  /** The image, or `build hello` if it is built from a folder of templates. */
   readonly runs: string;
-  /** Limits of an instance, as their owner writes them: `0.5`, `64m`. */
+  /** The limits of each instance, as their owner writes them: `0.5`, `64m`. */
   readonly cpus?: number;
   readonly memory?: string;
 }
 
-/** What of a stack decides its routing. */
+/** The parts of a stack that decide its routing. */
 export interface PlannedStack {
   readonly services: readonly StackService[];
-  /** The load balancer's ports and those that its services cannot have, by configuration key: `{ httpPort: 80 }`. */
+  /** The ports that no TCP service may take, by configuration key: `{ httpPort: 80 }`. */
   readonly ports: Readonly<Record<string, number>>;
 }
 
 export const emptyStack: PlannedStack = { services: [], ports: {} };
 
 /**
- * The routing that the services of a stack will have once they run.
+ * The routing of a stack once its services run.
  *
- * @param kv Consul's KV, where pins and shares of versions are
+ * @param kv Consul's KV, which holds the pins and shares of versions
  */
 export function plannedRouting(
   { services, ports }: PlannedStack,
@@ -42,13 +42,13 @@ export function plannedRouting(
   );
 }
 
-/** A service of the configuration as an instance of it would be registered. */
+/** An instance of a configured service, as it would be registered. */
 export function plannedInstance(service: PlannedService): Instance {
   return {
     service: service.name,
     id: "planned",
     node: "planned",
-    // TEST-NET-1 (RFC 5737): an address that is valid and nobody's.
+    // TEST-NET-1 (RFC 5737): a valid address that belongs to nobody.
     address: "192.0.2.1",
     port: 80,
     tags: [service.type],
@@ -57,7 +57,7 @@ export function plannedInstance(service: PlannedService): Instance {
   };
 }
 
-/** All of its instances; a service without any is one instance that does not serve, so that its routes are there. */
+/** All instances of a service. Without replicas, a single unhealthy one, so that its routes exist. */
 export function plannedInstances(service: PlannedService, replicas: number): Instance[] {
   const one = plannedInstance(service);
   if (replicas < 1) return [{ ...one, healthy: false }];
@@ -68,13 +68,13 @@ export function plannedInstances(service: PlannedService, replicas: number): Ins
   }));
 }
 
-/** Where a route leads: `hello/v2`, or `90% hello/v1, 10% hello/v2`. */
+/** The targets of a route: `hello/v2`, or `90% hello/v1, 10% hello/v2`. */
 export function leadsTo(targets: readonly Pick<Target, "service" | "share">[]): string {
   const shown = targets.map(({ service, share }) => (share === 100 ? service : `${share}% ${service}`));
   return shown.length === 0 ? "nothing" : shown.join(", ");
 }
 
-/** One line for each URL and port, in a stable order, fit for a diff. */
+/** A line for each URL and port, in a stable order. */
 export function describeRouting(routing: Routing): string[] {
   const http = routing.routes.map((route) => {
     const why = route.choice === undefined ? "" : ` (${route.choice})`;

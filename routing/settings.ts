@@ -1,9 +1,9 @@
-/** The settings that operators keep in Consul's KV, with what happens to those that cannot be used. */
+/** The settings that operators keep in Consul's KV. An unusable value leaves the last good one in force. */
 import { kv, parseDuration, parseInteger, show, type Parsed } from "./grammar";
 
 export interface Settings {
   readonly maxconn: number;
-  /** Milliseconds. */
+  /** The timeouts are in milliseconds. */
   readonly connectTimeout: number;
   readonly clientTimeout: number;
   readonly serverTimeout: number;
@@ -16,17 +16,17 @@ export const defaultSettings: Settings = {
   serverTimeout: 50_000,
 };
 
-/** The highest that fits the file descriptors of an ordinary container (two per connection). */
+/** The highest value that fits the file descriptors of an ordinary container, two per connection. */
 export const maxMaxconn = 500_000;
 
-/** Files that HAProxy opens besides those of connections: listeners, threads, logs. */
+/** Files that HAProxy opens besides its connections: listeners, threads, logs. */
 const otherFiles = 500;
 
-/** How many connections HAProxy can have at a time that may open `files`: two for each, and one for an instance's check. */
+/** The number of simultaneous connections if HAProxy may open `files`: two files each, and one for each instance's check. */
 const connectionsIn = (files: number, instances: number): number =>
   Math.max(1, Math.floor((files - otherFiles - instances) / 2));
 
-/** What HAProxy's process is bound to. */
+/** What limits HAProxy's process. */
 export interface Capacity {
   readonly files: number;
   readonly instances: number;
@@ -43,7 +43,7 @@ const readers: readonly {
   { key: kv.timeout.server, name: "serverTimeout", parse: parseDuration },
 ];
 
-/** Settings as KV values, those of the keys that are there. */
+/** The settings as KV values, for the keys that are set. */
 export const settingsValues = (
   settings: Settings,
   values: Readonly<Record<string, string>>,
@@ -54,13 +54,17 @@ export const settingsValues = (
       .map(({ key, name }) => [key, String(settings[name])]),
   );
 
+/** The settings by key as their owner knows it, without the common prefix: `maxconn`, `timeouts/server`. */
+export const settingEntries = (settings: Settings): [string, number][] =>
+  readers.map(({ key, name }) => [key.slice(kv.prefix.length), settings[name]]);
+
 export interface SettingsRead {
   readonly settings: Settings;
-  /** One sentence for each key whose value cannot be used. */
+  /** A sentence for each key with an unusable value. */
   readonly problems: readonly { readonly key: string; readonly message: string }[];
 }
 
-/** A value that cannot be used leaves the last good one in force. */
+/** Reads the settings; for an unusable value, the one in `lastGood`. */
 export function readSettings(
   values: Readonly<Record<string, string>>,
   lastGood: Settings = defaultSettings,

@@ -24,7 +24,7 @@ test.each<[string, PlannedStack, PlannedStack, string[]]>([
     ["~ a: 6 instances, was 3 instances"],
   ],
   [
-    "no instances any more",
+    "no instances left",
     stack(service("a")),
     stack(service("a", { replicas: 0 })),
     ["~ a: 0 instances, 1 not passing, was 1 instance"],
@@ -41,11 +41,11 @@ test.each<[string, PlannedStack, PlannedStack, string[]]>([
     stack(service("a", { replicas: 3, meta: { weight: "50" } })),
     ["~ a weight: 50, was not set"],
   ],
-])("what a reviewer reads: %s", (_, before, after, lines) => {
+])("a reviewer reads: %s", (_, before, after, lines) => {
   expect(toText(compareStacks(before, after))).toEqual(lines);
 });
 
-test("shares that Consul's KV sets move when a version goes", () => {
+test("shares in Consul's KV move when a version is removed", () => {
   const kv = { "service/haproxy/versions/shop": "v1=90,v2=10" };
   const both = stack(service("shop/v1"), service("shop/v2"));
   expect(toText(compareStacks(both, stack(service("shop/v1")), kv))[0]).toBe(
@@ -53,7 +53,7 @@ test("shares that Consul's KV sets move when a version goes", () => {
   );
 });
 
-test("instances are replaced by any change but that of their number", () => {
+test("any change except the number of instances replaces them", () => {
   const before = stack(service("a"), service("b"), service("c", { meta: { x: "1", y: "2" } }));
   const after = stack(
     service("a", { replicas: 5 }),

@@ -1,13 +1,13 @@
-/** What differs between a stack as it is and as it would be: the routing, and what its instances may use. Pure. */
+/** The differences between a stack as deployed and as configured: routing, images and limits. Pure. */
 import { compareRoutings, type Difference, type OptionDifference } from "./diff";
 import type { OptionValue } from "./option";
 import { plannedRouting, type PlannedStack, type StackService } from "./planned";
 
 /**
- * As {@link compareRoutings} of the two; but planned instances have no addresses yet, so only their number is told, and
- * what instances are given is: `image`, `cpus`, `memory`, `weight`.
+ * Compares the routings of both with {@link compareRoutings}. Planned instances have no addresses yet, so of instances only
+ * the number and their settings are compared: `image`, `cpus`, `memory`, `weight`.
  *
- * @param kv Consul's KV, which is taken to stay as it is
+ * @param kv Consul's KV, which is assumed not to change
  */
 export function compareStacks(
   before: PlannedStack,
@@ -26,15 +26,15 @@ export function compareStacks(
   ];
 }
 
-/** The services whose instances are replaced, because something about each of them changes. */
+/** The services whose instances will be replaced: something other than their number changes. */
 export function replacedServices(before: PlannedStack, after: PlannedStack): readonly StackService[] {
   const sorted = (value: object): unknown => Object.entries(value).sort();
-  const shape = (service: StackService): string =>
+  const settings = (service: StackService): string =>
     JSON.stringify(sorted({ ...service, replicas: 0, meta: sorted(service.meta ?? {}) }));
-  return common(before, after).flatMap(([old, now]) => (shape(old) === shape(now) ? [] : [now]));
+  return common(before, after).flatMap(([old, now]) => (settings(old) === settings(now) ? [] : [now]));
 }
 
-/** The services of both, as they are in each. */
+/** The services that are in both stacks, as each has them. */
 function common(before: PlannedStack, after: PlannedStack): (readonly [StackService, StackService])[] {
   const had = new Map(before.services.map((service) => [service.name, service]));
   return after.services.flatMap((now) => {

@@ -1,2 +1,2 @@
-/** The release of Switchyard, in image labels and in what the load balancer says about itself. */
+/** The release of Switchyard, for image labels and the load balancer's status. */
 export const version = "0.1.0";

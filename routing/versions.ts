@@ -1,8 +1,8 @@
-/** Which version of a service answers when a request names none. */
+/** Which version of a service answers requests that name none. */
 import { kv, parseVersion, show } from "./grammar";
 import type { Backend, Pins, Probed, Problem, Route, Target } from "./types";
 
-/** A pin (`v1`) is one share of 100. */
+/** Per cent by version; a pin (`v1`) is a single share of 100. */
 type Shares = ReadonlyMap<number, number>;
 
 const share = /^v(0|[1-9][0-9]{0,8})=([1-9][0-9]?|100)$/;
@@ -30,21 +30,21 @@ export function readPins(values: Readonly<Record<string, string>>, lastGood: Pin
   return pins;
 }
 
-/** The versions of each service, by the key of the route that they share. */
+/** The versions of each service, by the key of the route they share. */
 export type Families = ReadonlyMap<string, readonly Member[]>;
 
 interface Member {
-  /** Of the family, in the map of routes. */
+  /** The key of the shared route. */
   readonly key: string;
   readonly kvKey: string;
   readonly host: string | undefined;
-  /** What they are versions of. */
+  /** The name without the version. */
   readonly base: string;
   readonly number: number;
   readonly backend: Backend;
 }
 
-/** What KV says, and what of it is in force. */
+/** A KV value that chooses versions, and the one in force: the last usable value. */
 interface Pin {
   readonly value: string | undefined;
   readonly pin: string | undefined;
@@ -55,7 +55,7 @@ interface Chosen {
   readonly problems: readonly Problem[];
 }
 
-/** As in routes.ts: what has been made of backends holds for as long as they are the same objects. */
+/** Caches, as in build.ts: results stay valid for the same backends. */
 const memberships = new WeakMap<Backend, { readonly member: Member | undefined }>();
 const choices = new WeakMap<Backend, Chosen & { readonly of: readonly unknown[] }>();
 
@@ -70,13 +70,13 @@ export function chooseVersions(
   const problems: Problem[] = [];
   const ready = readiness(probed);
   for (const [key, members] of families) {
-    // A service that is literally called so comes first.
+    // A service with the base name itself wins.
     if (taken.has(key)) continue;
     const [first] = members;
     if (first === undefined) continue;
     const value = Object.hasOwn(values, first.kvKey) ? values[first.kvKey] : undefined;
     const pin = pins.get(first.kvKey);
-    // The only version answers whether it is ready or not, so only what Consul says of it is told.
+    // A single version answers whether it is ready or not, so the reason given depends on Consul's view alone.
     const only = members.length === 1 && value === undefined;
     const of = only ? members : [value, pin, ...members, ...members.map(({ backend }) => ready(backend))];
     const known = choices.get(first.backend);
@@ -128,13 +128,13 @@ function choose(
   return { route, problems };
 }
 
-/** Backends that others are versions of the same as: what is known of them decides which one answers. */
+/** The backends that compete with other versions of the same service: their health decides which one answers. */
 export const rivals = (backends: readonly Backend[]): Backend[] =>
   [...findFamilies(backends).values()].flatMap((members) =>
     members.length < 2 ? [] : members.map(({ backend }) => backend),
   );
 
-/** Services with a path of their own have left their name, and with it their versions. */
+/** Groups backends into families of versions. A service with a path of its own belongs to none. */
 export function findFamilies(backends: readonly Backend[]): Families {
   const found = new Map<string, Member[]>();
   for (const backend of backends) {
@@ -165,8 +165,8 @@ const target = (backend: Backend, percent: number): Target => ({
 });
 
 /**
- * 4: has an instance that takes requests; 3: has one that Consul warns of; 2: has had one, which HAProxy finds down; 1: has
- * healthy ones that have not been seen to answer yet, as while they start; 0: has none.
+ * How ready a backend is. 4: an instance takes requests; 3: Consul warns about all that do; 2: HAProxy finds all down that have
+ * answered before; 1: instances are registered as healthy, but none has answered yet, as while they start; 0: no instances.
  */
 type Ready = 0 | 1 | 2 | 3 | 4;
 type Readiness = (backend: Backend) => Ready;
@@ -176,7 +176,7 @@ const readiness =
   ({ name, servers, warning }) => {
     let best: Ready = 0;
     for (const server of servers) {
-      // It takes no requests, however healthy it is.
+      // Weight 0 takes no requests, however healthy the instance is.
       if (server.weight === 0) continue;
       const key = `${name}/${server.name}`;
       const answered = proven?.has(key) ?? true;
@@ -187,10 +187,10 @@ const readiness =
     return best;
   };
 
-/** As far as it is known without asking the instances. */
+/** Readiness by Consul's view alone, without probes. */
 const registered = readiness({});
 
-/** Those of the candidates that are readiest, if any is ready at all. */
+/** The readiest candidates; none if no candidate is ready at all. */
 function readiest<T>(candidates: readonly T[], ready: (candidate: T) => Ready): { best: Ready; among: T[] } {
   const best = candidates.map(ready).reduce((most, each) => (each > most ? each : most), 0);
   return { best, among: best === 0 ? [] : candidates.filter((candidate) => ready(candidate) === best) };
@@ -216,8 +216,8 @@ function newest(
 }
 
 /**
- * A version without healthy instances gives its share to the others that are named, but never to one that is not:
- * whoever pinned a version did not mean any other.
+ * A version without healthy instances gives its share to the other named versions, never to one that is not named: whoever
+ * pins a version means no other.
  */
 function shared(
   versions: ReadonlyMap<number, Backend>,
