@@ -13,7 +13,7 @@ export const renderOptions: RenderOptions = {
   ipv6: false,
 };
 
-/** A healthy instance of a service with tag `rest`. */
+/** A healthy instance with the tag `rest`. */
 export const instance = (service: string, port: number, given: Partial<Instance> = {}): Instance => ({
   service,
   id: `${service}:${port}`,
@@ -112,13 +112,13 @@ const values = fc
   )
   .map((entries) => Object.fromEntries(entries));
 
-/** Catalogs with much that is right and something that is not. */
+/** Random catalogs: mostly valid, with some hostile values. */
 export const catalogs: fc.Arbitrary<Catalog> = fc.record({
   instances: fc.array(anyInstance, { maxLength: 12 }),
   kv: values,
 });
 
-/** What is wrong with a text in Prometheus' exposition format 0.0.4, line by line. */
+/** The problems of a text in Prometheus' exposition format 0.0.4, line by line. */
 export function expositionProblems(text: string): string[] {
   const problems: string[] = [];
   const types = new Map<string, string>();

@@ -1,4 +1,4 @@
-/** The frontend that all HTTP traffic comes through. */
+/** The frontend for all HTTP traffic. */
 import { frontendGuid } from "./counters";
 import { slotCookie } from "../../../../routing/options/sticky";
 import { nowhere } from "./backend-profiles";
@@ -13,10 +13,10 @@ const answer = (status: number, error: string) =>
 
 const noVersion = answer(404, "This version of the service does not exist.");
 
-/** Requests that come back to us again and again would take every connection there is. RFC 8586. */
+/** A request that loops back to the load balancer would use up all connections (RFC 8586). */
 const mostHops = 8;
 
-/** The service that answers, for the log; `txn.route` is what `render` writes into the maps. */
+/** The service that answers, for the log. `txn.route` is an entry of the routes map. */
 const service = "%[var(txn.route),field(5,|)]";
 
 export function httpFrontend(options: RenderOptions): string {
@@ -25,7 +25,7 @@ export function httpFrontend(options: RenderOptions): string {
     `guid ${frontendGuid("http")}`,
     ...binds(options.httpPort, options),
     ...(https === undefined ? [] : binds(https.port, options, tls(options.dir))),
-    // Here they hold for backends as well.
+    // In the frontend, they apply to its backends too.
     "errorfiles json",
     "unique-id-format %[uuid()]",
     ...(trusted.length === 0 ? ["unique-id-header X-Request-ID"] : []),
@@ -34,11 +34,11 @@ export function httpFrontend(options: RenderOptions): string {
     ...(https?.redirect === true ? redirect(https.port) : []),
     `${answer(508, "This request came back to the load balancer too often.")} if { req.hdr_cnt(cdn-loop) ge ${mostHops} }`,
     "http-request add-header CDN-Loop switchyard",
-    // One look-up in a tree finds the longest prefix that ends at a segment, among any number of routes.
+    // A single lookup in a tree finds the longest prefix that ends at a segment, among any number of routes.
     "http-request set-var(txn.path) path,concat(/)",
     ...lookUp("route", "map_beg", options.dir),
     `${answer(404, "No service has this path.")} unless { var(txn.route) -m found }`,
-    // Only a request that may be repeated is sent again after an instance has seen it.
+    // After an instance has seen a request, HAProxy may send only an idempotent one again.
     "http-request disable-l7-retry unless { method GET HEAD OPTIONS PUT DELETE TRACE }",
     "http-request allow unless { var(txn.route) -m beg v }",
     ...versions(options.dir),
@@ -46,7 +46,7 @@ export function httpFrontend(options: RenderOptions): string {
   ]);
 }
 
-/** Sets a variable to what the map of routes has for the host, or else for any host. */
+/** Sets a variable to the routes map's entry for the host, or else for any host. */
 function lookUp(variable: string, method: "map_beg" | "map_beg_key", dir: string, unless = ""): string[] {
   const set = (host: string) =>
     `http-request set-var(txn.${variable}) ${host},concat(,txn.path),${method}(${dir}/routes.map)`;
@@ -56,7 +56,7 @@ function lookUp(variable: string, method: "map_beg" | "map_beg_key", dir: string
   ];
 }
 
-/** What only a route needs that stands for the versions of a service. In the end `txn.route` is that of one of them. */
+/** The rules for routes that versions share. Afterwards, `txn.route` is the route of one version. */
 function versions(dir: string): string[] {
   const unnamed = "!{ var(txn.version) -m found }";
   const named = "{ var(txn.version) -m found }";
@@ -64,22 +64,22 @@ function versions(dir: string): string[] {
   return [
     "http-request set-var(txn.family) var(txn.route),field(3,|)",
     "http-request set-var(txn.length) var(txn.family),length",
-    // A version that is not there must not be answered by another one, however it is written.
+    // No version answers for a missing one, however the request writes it.
     `${noVersion} if { var(txn.path),bytes(txn.length),url_dec -m reg ^/v[0-9]+/ }`,
-    // `X-Version: v1` chooses: the key of that version's own route is put together from the key that has been found.
+    // `X-Version: v1` chooses a version. The key of its own route is the key found so far plus the version.
     "http-request set-var(txn.version) req.hdr(x-version)",
     `${noVersion} if ${named} !{ var(txn.version) -m reg ^v[0-9]{1,9}$ }`,
     ...lookUp("key", "map_beg_key", dir, unnamed),
     `http-request set-var(txn.own) var(txn.key),concat(,txn.version,/),map_beg(${dir}/routes.map) if ${named}`,
-    // What is found is the route of all versions where there is no such one.
+    // A missing version finds the shared route again.
     `${noVersion} if ${named} { var(txn.own) -m beg v }`,
-    // The path is still the one that was asked for, and whether it is taken off is for that version to say.
+    // The prefix is the one in the request; the chosen version decides whether to strip it.
     `http-request set-var(txn.from) var(txn.length),add(1) if ${named}`,
     `http-request set-var(txn.from) int(1) if ${named} { var(txn.own),field(2,|) 1 }`,
     `http-request set-var(txn.rest) var(txn.own),field(4,|,0) if ${named}`,
     `http-request set-var(txn.route) str(-|),concat(,txn.from,|),concat(,txn.family,|),concat(,txn.rest) if ${named}`,
     `${noVersion} if { var(txn.route),field(4,|) -m str ${nowhere} }`,
-    // Versions that share requests: a slot from 0 to 99 leads to one of them. Clients of a sticky one keep theirs.
+    // Versions that share requests: a number from 0 to 99 leads to one of them. Clients of a sticky service keep theirs.
     `http-request set-var(txn.slot) req.cook(${slotCookie}) if ${shared} { req.cook(${slotCookie}) -m reg ^(0|[1-9][0-9]?)$ }`,
     `http-request set-var(txn.drawn) rand(100) if ${shared} !{ var(txn.slot) -m found }`,
     "http-request set-var(txn.slot) var(txn.drawn) if { var(txn.drawn) -m found }",
@@ -94,23 +94,26 @@ type Https = RenderOptions["https"];
 
 const protocol = (https: Https): string => (https === undefined ? "http" : "%[ssl_fc,iif(https,http)]");
 
-/** A pattern, a path, or longer than any name with a port (RFC 1035, 2.3.4): what is said of it must fit the request's buffer. */
+/**
+ * A Host header with a pattern or a path, or longer than any name with a port (RFC 1035, 2.3.4): headers derived from it must
+ * fit the request's buffer.
+ */
 const badHost =
   "http-request deny deny_status 400 if { req.hdr(host) -m sub / * } || { req.hdr(host) -m len gt 260 }";
 
-/** HAProxy has header names in lower case. */
+/** Removes headers by a pattern. HAProxy holds header names in lower case. */
 const remove = (headers: string): string => `http-request del-header ^(${headers}) -m reg`;
 
-/** What is between a client and us (RFC 9110, 7.6.1), and `Proxy`, which CGI takes for its own setting (CVE-2016-5385). */
+/** Hop-by-hop headers (RFC 9110, 7.6.1), and `Proxy`, which CGI takes for its own setting (CVE-2016-5385). */
 const unforwarded = "keep-alive$|http2-settings$|proxy(-connection)?$";
-/** And what only the load balancer can know. Not with `-` alone, because CGI and its heirs make no difference. */
+/** Headers that only the load balancer may set. CGI and its successors read any separator as `-`, so all separators match. */
 const forwarded = `x[^a-z0-9](forwarded([^a-z0-9]|$)|real[^a-z0-9]ip$|request[^a-z0-9]id$)|forwarded$|${unforwarded}`;
-/** Of that, what nobody is believed: X-Forwarded-* and X-Request-ID in other spellings, and the rest in any. */
+/** Those that not even trusted peers may set: X-Forwarded-* and X-Request-ID in other spellings, and all others. */
 const unsupported = `x([^a-z0-9-]forwarded([^a-z0-9]|$)|-forwarded([^a-z0-9-]|$)|[^a-z0-9]real[^a-z0-9]ip$|[^a-z0-9-]request[^a-z0-9]id$|-request[^a-z0-9-]id$)|forwarded$|${unforwarded}`;
 
 /**
- * A client could have the next proxy drop our headers by naming them in `Connection`. And a wish for another protocol is
- * none unless it stands there: RFC 9110, 7.8.
+ * By naming our headers in `Connection`, a client could make the next proxy drop them. An `Upgrade` counts only if
+ * `Connection` names it (RFC 9110, 7.8).
  */
 const hopByHop = [
   "http-request del-header Upgrade unless { req.hdr(connection) -i -m str upgrade }",
@@ -118,7 +121,7 @@ const hopByHop = [
   "http-request set-header Connection upgrade if { req.hdr(upgrade) -m found }",
 ];
 
-/** It is never taken from outside. */
+/** Without trusted peers, every forwarding header from outside is replaced. */
 const untrustedHeaders = (https: Https): string[] => [
   remove(forwarded),
   ...hopByHop,
@@ -128,12 +131,12 @@ const untrustedHeaders = (https: Https): string[] => [
   "http-request add-header X-Forwarded-Host %[req.hdr(host)] if { req.hdr(host) -m found }",
 ];
 
-/** Peers that are load balancers themselves have said who the client is; their word is kept and ours added. */
+/** Trusted peers are load balancers that already know the client: their headers are kept and ours added. */
 const trustedHeaders = (trusted: readonly string[], https: Https): string[] => [
   ...trusted.map((network) => `acl trusted src ${network}`),
   `${remove(forwarded)} unless trusted`,
   remove(unsupported),
-  // A request id is repeated in the log, so it has to look like one, and to be one.
+  // The log repeats the request id, so there must be exactly one, and it must look like an id.
   "http-request del-header X-Request-ID unless { req.fhdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,128}$ } { req.fhdr_cnt(x-request-id) eq 1 }",
   ...hopByHop,
   badHost,
@@ -145,8 +148,8 @@ const trustedHeaders = (trusted: readonly string[], https: Https): string[] => [
 ];
 
 /**
- * 308 keeps method and body. What has come by HTTPS to a trusted peer is not sent round in a circle; what names no host cannot
- * be sent anywhere.
+ * Redirects to HTTPS. 308 keeps method and body. A request that reached a trusted peer by HTTPS is not redirected, which would
+ * loop; a request without a host has no place to be redirected to.
  */
 const redirect = (port: number): string[] => [
   "http-request set-var(txn.name) 'req.hdr(host),regsub(:[0-9]+$,)'",

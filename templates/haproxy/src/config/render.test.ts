@@ -14,7 +14,7 @@ import { render, toConfig, toMapFile } from "./render";
 import { eachMap, mapNames, type Rendered } from "./types";
 import { catalogs, instance, renderOptions } from "../testing";
 
-// Properties run hundreds of catalogs; a busy machine takes its time.
+// Properties run hundreds of catalogs, which takes a while on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
 const golden = join(__dirname, "..", "..", "golden");
@@ -86,7 +86,7 @@ describe("golden files (UPDATE_GOLDEN=1 writes them)", () => {
   });
 });
 
-test("the same catalog gives the same bytes, in whatever order it comes", () => {
+test("the same catalog gives the same bytes in any order", () => {
   fc.assert(
     fc.property(catalogs, (catalog) => {
       const reversed = { ...catalog, instances: [...catalog.instances].reverse() };
@@ -99,7 +99,7 @@ test("the same catalog gives the same bytes, in whatever order it comes", () => 
 
 const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 
-/** What the options add for values that their owners may write, as patterns in which numbers and cookies are free. */
+/** The texts that options render for their examples, as patterns that accept other numbers and cookies. */
 function patternsOf(texts: (option: Option, value: unknown) => readonly string[]): string[] {
   const values = (options as readonly Option[]).flatMap((option) =>
     option.examples.flatMap((example) => {
@@ -137,7 +137,7 @@ const serviceLine = new RegExp(
   ].join("|"),
 );
 
-test("the lines and words of today's options are those that HAProxy's manual has", () => {
+test("the options' lines and words are HAProxy's", () => {
   expect(lines.sort()).toEqual(
     expect.arrayContaining(["balance leastconn", "hash-type consistent", "timeout tunnel \\d+"]),
   );
@@ -147,7 +147,7 @@ test("the lines and words of today's options are those that HAProxy's manual has
 });
 const routeLine =
   /^[A-Za-z0-9_.~*/%-]+ [v-]\|[1-9]\d*\|\/[A-Za-z0-9_.~/-]*\|(svc:[A-Za-z0-9_.:-]+|%[A-Za-z0-9_.~*/-]+|none)\|[A-Za-z0-9_./-]+(\|[A-Za-z0-9_.,=/-]+)?$/;
-/** What an option's own pattern does not say is still one word behind one word. */
+/** The map of an option that has no pattern of its own below. */
 const optionLine = /^svc:[A-Za-z0-9_.:-]+ [A-Za-z0-9_.~/%=&?:@,+-]+$/;
 const mapLines: Readonly<Record<string, RegExp>> = {
   "routes.map": routeLine,
@@ -159,10 +159,10 @@ const mapLines: Readonly<Record<string, RegExp>> = {
 const commandLine =
   /^(add server|enable health|set server|set weight|add map|set map|del map) [A-Za-z0-9_.:/-]+( [A-Za-z0-9_.:*/%|~[\]=&?@,+-]+)*$/;
 
-describe("whatever is registered", () => {
+describe("for any catalog", () => {
   const fixed = (rendered: Rendered) => rendered.parts.filter(({ name }) => !name.startsWith("TCP"));
 
-  test("no line, keyword or map entry gets in that was not meant", () => {
+  test("only intended lines, words and map entries are rendered", () => {
     fc.assert(
       fc.property(catalogs, (catalog) => {
         const routing = buildRouting(catalog);
@@ -189,7 +189,7 @@ describe("whatever is registered", () => {
     );
   });
 
-  test("no runtime command is sent that was not meant", () => {
+  test("only intended runtime commands are sent", () => {
     fc.assert(
       fc.property(catalogs, (catalog) => {
         const rendered = render(buildRouting(catalog), renderOptions);
@@ -214,14 +214,14 @@ describe("whatever is registered", () => {
   });
 });
 
-/** What HAProxy's map_beg does. */
+/** Does what HAProxy's map_beg does. */
 function mapBeg(map: ReadonlyMap<string, string>, text: string): string | undefined {
   const keys = [...map.keys()].filter((key) => text.startsWith(key));
   const longest = keys.sort((a, b) => b.length - a.length)[0];
   return longest === undefined ? undefined : map.get(longest);
 }
 
-/** What a person would say: the route whose segments are the most of the path's first ones, of that host before any. */
+/** The route that a person would expect: the most leading segments of the path; the host's own before any host's. */
 function oracle(routing: Routing, host: string, path: string): string | undefined {
   const segments = path.split("/").filter((_, index) => index > 0);
   const best = (of: string | undefined) =>

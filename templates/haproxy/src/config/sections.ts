@@ -1,4 +1,4 @@
-/** The sections of the configuration that do not depend on services. */
+/** The sections of the configuration that are independent of services. */
 import { STATUS_CODES } from "node:http";
 import type { Settings } from "../../../../routing/settings";
 import { countersFile } from "./counters";
@@ -7,13 +7,13 @@ import { binds, lines } from "./syntax";
 import type { RenderOptions } from "./types";
 
 /**
- * Connections of before a reload, such as websockets, may go on for so long and for so many reloads. A worker that only has
- * those does no health checks and needs the memory of its configuration, 6 MB and more.
+ * How long, and for how many reloads, connections from before a reload may go on, such as websockets. A worker that only
+ * finishes connections runs no health checks and needs the memory of its configuration, 6 MB or more.
  */
 const hardStop = "1d";
 const mostReloads = 10;
 
-/** Answers that HAProxy makes itself, by status. */
+/** The answers that HAProxy gives by itself, by status. */
 export const errorPages: Readonly<Record<number, string>> = {
   400: "This request names no host that there could be.",
   500: "The load balancer failed on this request.",
@@ -44,10 +44,10 @@ export function globalSection(settings: Settings, options: RenderOptions): strin
       `nbthread ${options.threads}`,
       `hard-stop-after ${hardStop}`,
       `mworker-max-reloads ${mostReloads}`,
-      // Percent. Without it, thousands of servers that came together are checked together, within seconds, ever after.
+      // Per cent. Without it, thousands of servers added together would be checked together forever.
       "spread-checks 25",
       `stats socket ${options.runDir}/worker.sock mode 600 level admin`,
-      // The renderer keeps a connection for its commands.
+      // The renderer keeps one connection open for its commands.
       "stats timeout 1d",
       `server-state-file ${options.dir}/server.state`,
       `stats-file ${countersFile(options.dir)}`,
@@ -66,7 +66,7 @@ export function defaultsSections(settings: Settings, options: RenderOptions): st
     `timeout connect ${settings.connectTimeout}`,
     `timeout client ${settings.clientTimeout}`,
     `timeout server ${settings.serverTimeout}`,
-    // For an instance that has as many connections as it may have; the default is the connect timeout.
+    // The wait for an instance at its connection limit. HAProxy's default is the connect timeout.
     `timeout queue ${settings.serverTimeout}`,
     "timeout check 2s",
     // Websockets and other long-lived connections.
@@ -74,7 +74,7 @@ export function defaultsSections(settings: Settings, options: RenderOptions): st
     "timeout client-fin 30s",
     "balance roundrobin",
     "retries 3",
-    // Each retry goes to another instance, so that one that has just gone costs a request nothing.
+    // Each retry goes to another instance, so an instance that has just gone costs no request.
     "option redispatch 1",
     "option dontlognull",
     "load-server-state-from-file global",
@@ -86,8 +86,8 @@ export function defaultsSections(settings: Settings, options: RenderOptions): st
       "timeout http-request 10s",
       "timeout http-keep-alive 60s",
       "retry-on conn-failure empty-response",
-      // A worker that hands over after a reload answers one more request on each idle connection before it closes it;
-      // closed at once, a request that is on its way would fail.
+      // After a reload, the old worker answers one more request on each idle connection before it closes it. If it closed
+      // them at once, a request on its way would fail.
       "option idle-close-on-response",
       "option httpchk",
     ]) +
@@ -96,7 +96,7 @@ export function defaultsSections(settings: Settings, options: RenderOptions): st
     "\n" +
     lines("defaults tcp", ["mode tcp", ...common, "option tcplog"]) +
     "\n" +
-    // HAProxy's own metrics, for the admin port to pass on.
+    // HAProxy's own metrics, which the admin port passes on.
     lines("frontend metrics from http:common", [
       `bind unix@${options.runDir}/metrics.sock mode 600`,
       "no log",
@@ -105,7 +105,7 @@ export function defaultsSections(settings: Settings, options: RenderOptions): st
   );
 }
 
-/** The credentials stay in HAProxy's environment; the file only names them. */
+/** The credentials stay in HAProxy's environment; the file only names the variables. */
 export function statsFrontend(port: number, options: RenderOptions): string {
   return lines("frontend stats from http:common", [
     ...binds(port, options),
