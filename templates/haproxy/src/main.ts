@@ -3,15 +3,16 @@ import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import type { Catalog } from "../../../routing/build";
 import { startAdmin } from "./admin/server";
-import { Applier } from "./reconcile/reconciler";
+import { Reconciler } from "./reconcile/reconciler";
 import { Consul } from "./consul/client";
 import { showAddresses } from "./consul/options";
-import { Controller, dryRun } from "./reconcile/controller";
+import { Controller } from "./reconcile/controller";
 import { parseCommand, runCommand, type Command } from "./cli/commands";
 import { askRunning } from "./admin/client";
 import { hardFileLimit } from "./haproxy/limits";
 import { Metrics } from "./metrics";
 import { parseArguments, usage, UsageError, type Options } from "./cli/options";
+import { dryRun } from "./config/dry-run";
 import type { RenderOptions } from "./config/types";
 import { logLine } from "./reconcile/report";
 import { bracketed } from "./config/syntax";
@@ -132,7 +133,7 @@ async function serve(options: Options): Promise<void> {
   const metrics = new Metrics();
   const paths = renderOptions(options);
   let stopping = false;
-  const applier: Applier = new Applier({
+  const reconciler: Reconciler = new Reconciler({
     render: paths,
     https: () => certificates?.https,
     log,
@@ -156,9 +157,9 @@ async function serve(options: Options): Promise<void> {
           port: options.httpsPort,
           redirect: options.redirectHttps,
           log,
-          validate: (config) => applier.validate(config),
+          validate: (config) => reconciler.validate(config),
           apply: async (write, changes, reasons) => {
-            await applier.useCertificates(write, changes, reasons);
+            await reconciler.useCertificates(write, changes, reasons);
             controller.changed();
           },
         });
@@ -173,13 +174,13 @@ async function serve(options: Options): Promise<void> {
       metrics,
       down: () => versions.down,
     },
-    applier,
+    reconciler,
     () => watch,
   );
   const versions: VersionHealth = new VersionHealth({
     routing: () => controller.routing,
-    proven: applier.proven,
-    states: (backends) => applier.states(backends),
+    proven: reconciler.proven,
+    states: (backends) => reconciler.states(backends),
     changed: () => {
       controller.changed();
     },
@@ -205,9 +206,9 @@ async function serve(options: Options): Promise<void> {
   const admin = await startAdmin(options.adminAddress, options.adminPort, {
     controller,
     metrics,
-    states: () => applier.states(),
-    proven: () => applier.proven,
-    running: () => applier.running,
+    states: () => reconciler.states(),
+    proven: () => reconciler.proven,
+    running: () => reconciler.running,
     stopping: () => stopping,
     watching: () => watch,
     ...(certificates === undefined ? {} : { https: () => certificates.report(Date.now()) }),
@@ -219,7 +220,7 @@ async function serve(options: Options): Promise<void> {
     log(`${signal}: no new connections; open requests have up to ${options.stopGrace / 1000} s.`);
     watch.stop();
     versions.stop();
-    void Promise.all([controller.stop(), applier.stop(options.stopGrace)]).finally(() => {
+    void Promise.all([controller.stop(), reconciler.stop(options.stopGrace)]).finally(() => {
       admin.close();
       process.exit(0);
     });

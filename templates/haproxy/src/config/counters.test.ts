@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
-import { backendGuid, serverGuid, atHome } from "./counters";
+import { backendGuid, serverGuid, countersAfterReload } from "./counters";
 import { render, toConfig } from "./render";
 import { buildRouting } from "../../../../routing/build";
 import { instance, renderOptions } from "../testing";
 
-test("what is counted in a spare backend is the service's own after a reload", () => {
+test("after a reload, the counters of a slot are those of its service", () => {
   const routing = buildRouting({ instances: [instance("shop/v1", 1)], kv: {} });
-  const places = new Map([["svc:shop:v1", "spare:3"]]);
-  const running = render(routing, renderOptions, places);
+  const slots = new Map([["svc:shop:v1", "spare:3"]]);
+  const running = render(routing, renderOptions, slots);
   const [server] = running.backends[0]?.servers ?? [];
   expect(toConfig(running)).toContain(` guid ${serverGuid("spare:3", server?.name ?? "")} `);
   const dump = [
@@ -19,7 +19,7 @@ test("what is counted in a spare backend is the service's own after a reload", (
     "srv:spare:4_gone::10.0.0.9:1,9,9,",
     "",
   ];
-  expect(atHome(dump.join("\n"), running, places).split("\n")).toEqual([
+  expect(countersAfterReload(dump.join("\n"), running, slots).split("\n")).toEqual([
     "#be guid,bin,bout,",
     "svc:other,1,2,",
     "svc:shop:v1,3,4,",
@@ -28,7 +28,7 @@ test("what is counted in a spare backend is the service's own after a reload", (
   ]);
 });
 
-test("no GUID is longer than HAProxy takes, and none has two owners", () => {
+test("no GUID is longer than HAProxy allows, and no two things share one", () => {
   const name = `svc:${"a".repeat(63)}:${"b".repeat(63)}`;
   expect(backendGuid(name).length).toBeLessThanOrEqual(127);
   expect(backendGuid(name)).not.toBe(backendGuid(`${name}c`));

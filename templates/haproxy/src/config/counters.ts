@@ -1,14 +1,13 @@
 /**
- * Counters that outlive a reload: HAProxy dumps those of everything that has a GUID, and the new worker begins with them
- * (`stats-file`, since 3.0). What a worker counts after the dump, as it ends its last requests, is not passed on. Pure.
+ * Counters that survive a reload: HAProxy dumps those of everything that has a GUID, and the new worker starts from them
+ * (`stats-file`, since 3.0). What the old worker counts after the dump, while it ends its last requests, is lost. Pure.
  */
 import { createHash } from "node:crypto";
-import { originOf } from "./backend-pool";
-import type { Places, Rendered } from "./types";
+import type { Rendered, Slots } from "./types";
 
 export const countersFile = (dir: string): string => `${dir}/counters.stats`;
 
-/** HAProxy takes no longer ones. */
+/** HAProxy's limit. */
 const longestGuid = 127;
 
 const guid = (text: string): string =>
@@ -16,31 +15,29 @@ const guid = (text: string): string =>
 
 export const backendGuid = (backend: string): string => guid(backend);
 
-/** A frontend may be called like a backend. */
+/** With a prefix, because a frontend and a backend may have the same name. */
 export const frontendGuid = (frontend: string): string => guid(`fe:${frontend}`);
 
-/** Outside spare backends no server's name has a `_`, so no two servers share one. */
+/** No server's name outside the pool has a `_`, so no two servers share a GUID. */
 export const serverGuid = (backend: string, server: string): string => guid(`srv:${backend}_${server}`);
 
 /**
- * A dump in which the counters of services that live in spare backends are those of the backends that they get with the
- * reload. A spare one that nobody has begins anew.
+ * The dump for the new worker, in which every service has a backend of its own name again: the counters of a slot become
+ * those of its service. Slots without a service, and servers that have left one, start from zero.
  */
-export function atHome(dump: string, running: Rendered, places: Places): string {
-  const home = new Map<string, string>();
-  for (const [origin, place] of places) home.set(backendGuid(place), backendGuid(origin));
-  const spare = new Set(places.values());
+export function countersAfterReload(dump: string, running: Rendered, slots: Slots): string {
+  const renamed = new Map<string, string>();
+  for (const [backend, slot] of slots) renamed.set(backendGuid(slot), backendGuid(backend));
+  const taken = new Set(slots.values());
   for (const { name, servers } of running.backends)
-    if (spare.has(name))
-      for (const { name: server } of servers) {
-        const origin = originOf({ backend: name, server });
-        home.set(serverGuid(name, server), serverGuid(origin.backend, origin.server));
-      }
+    if (taken.has(name))
+      for (const { name: server, origin } of servers)
+        renamed.set(serverGuid(name, server), serverGuid(origin.backend, origin.server));
   return dump
     .split("\n")
     .flatMap((line) => {
       const end = line.indexOf(",");
-      const known = home.get(line.slice(0, end));
+      const known = renamed.get(line.slice(0, end));
       if (known !== undefined) return [known + line.slice(end)];
       return line.startsWith("spare:") || line.startsWith("srv:spare:") ? [] : [line];
     })

@@ -8,8 +8,8 @@ import { options } from "../../../../routing/options/index";
 import { defaultSettings, type Settings } from "../../../../routing/settings";
 import type { Catalog, Instance, Routing } from "../../../../routing/types";
 import { toCommands, toPayloads } from "../haproxy/commands";
-import { dryRun } from "../reconcile/controller";
 import { loaded, plan } from "../reconcile/planner";
+import { dryRun } from "./dry-run";
 import { render, toConfig, toMapFile } from "./render";
 import { eachMap, mapNames, type Rendered } from "./types";
 import { catalogs, instance, renderOptions } from "../testing";
@@ -196,12 +196,13 @@ describe("for any catalog", () => {
         const empty = {
           ...rendered,
           backends: rendered.backends.map((backend) => ({ ...backend, servers: [] })),
-          maps: eachMap(() => new Map()),
+          maps: eachMap(mapNames, () => new Map<string, never>()),
         };
-        const commands = [plan(loaded(empty), rendered), plan(loaded(rendered), empty)].flatMap((steps) =>
-          steps.kind === "operations"
-            ? steps.operations.flatMap((operation) => toCommands(operation, renderOptions.dir))
-            : [],
+        const commands = [
+          plan(loaded(empty), rendered, empty),
+          plan(loaded(rendered), empty, rendered),
+        ].flatMap(({ operations }) =>
+          operations.flatMap((operation) => toCommands(operation, renderOptions.dir)),
         );
         const each = commands.flatMap((command) => command.split(";"));
         expect(each.filter((command) => !commandLine.test(command))).toEqual([]);
@@ -215,7 +216,7 @@ describe("for any catalog", () => {
 });
 
 /** Does what HAProxy's map_beg does. */
-function mapBeg(map: ReadonlyMap<string, string>, text: string): string | undefined {
+function mapBeg<Value>(map: ReadonlyMap<string, Value>, text: string): Value | undefined {
   const keys = [...map.keys()].filter((key) => text.startsWith(key));
   const longest = keys.sort((a, b) => b.length - a.length)[0];
   return longest === undefined ? undefined : map.get(longest);

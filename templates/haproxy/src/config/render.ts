@@ -4,9 +4,7 @@
  * means something to HAProxy's parser, its maps or its runtime commands.
  */
 import { given, valueOf } from "../../../../routing/service-options";
-import { compare } from "../../../../lib/text";
-import { routeKey } from "../../../../routing/build";
-import type { Backend, Route, Routing, Server } from "../../../../routing/types";
+import type { Backend, Routing, Server, TcpPort } from "../../../../routing/types";
 import type { Settings } from "../../../../routing/settings";
 import { backendGuid, frontendGuid, serverGuid } from "./counters";
 import { bracketed, binds, lines } from "./syntax";
@@ -14,15 +12,18 @@ import { httpFrontend } from "./frontend";
 import { serverAt } from "./backend-pool";
 import { defaultsSections, globalSection, statsFrontend } from "./sections";
 import { backendLines, defaultsOf, nowhere, shapeOf, spareBackends } from "./backend-profiles";
+import { routesMap, splitsMap, type At } from "./routes";
 import {
   mappedOptions,
+  textOf,
   type Maps,
+  type MapValue,
   type OptionMap,
   type Part,
-  type Places,
-  Rendered,
-  RenderedBackend,
-  RenderOptions,
+  type Rendered,
+  type RenderedBackend,
+  type RenderOptions,
+  type Slots,
 } from "./types";
 
 /** A backend that is nothing but its shape. */
@@ -57,21 +58,19 @@ function fixedParts(settings: Settings, options: RenderOptions): readonly Part[]
   return parts;
 }
 
-export function render(routing: Routing, options: RenderOptions, places: Places = new Map()): Rendered {
-  const at = (backend: string) => places.get(backend) ?? backend;
-  const taken = new Set(places.values());
+export function render(routing: Routing, options: RenderOptions, slots: Slots = new Map()): Rendered {
+  const at: At = (backend) => slots.get(backend) ?? backend;
+  const taken = new Set(slots.values());
+  const routes = routesMap(routing, at);
   return {
     settings: routing.settings,
     pace: paceOf(routing.backends.reduce((sum, { servers }) => sum + servers.length, 0)),
     parts: [
       ...fixedParts(routing.settings, options),
-      ...routing.tcp.map(({ port, backend, service }) => ({
-        name: `TCP port ${port} of service ${service}`,
-        text: lines(`frontend tcp:${port} from tcp`, [
-          `guid ${frontendGuid(`tcp:${port}`)}`,
-          ...binds(port, options),
-          `default_backend ${backend}`,
-        ]),
+      ...routing.tcp.map((tcp) => ({
+        name: `TCP port ${tcp.port} of service ${tcp.service}`,
+        text: tcpFrontend(tcp, options),
+        tcp,
       })),
     ],
     backends: [
@@ -79,12 +78,19 @@ export function render(routing: Routing, options: RenderOptions, places: Places 
       ...spares.filter(({ name }) => !taken.has(name)),
     ],
     maps: {
-      "routes.map": routesMap(routing, at),
-      "splits.map": splitsMap(routing, at),
+      "routes.map": routes,
+      "splits.map": splitsMap(routes),
       ...optionMapsOf(routing.backends, at),
     },
   };
 }
+
+const tcpFrontend = ({ port, backend }: TcpPort, options: RenderOptions): string =>
+  lines(`frontend tcp:${port} from tcp`, [
+    `guid ${frontendGuid(`tcp:${port}`)}`,
+    ...binds(port, options),
+    `default_backend ${backend}`,
+  ]);
 
 /** The whole configuration file. */
 export function toConfig(rendered: Rendered): string {
@@ -101,8 +107,8 @@ export function toConfig(rendered: Rendered): string {
   return [...rendered.parts.map(({ text }) => text), ...backends].join("\n");
 }
 
-export const toMapFile = (map: ReadonlyMap<string, string>): string =>
-  [...map].map(([key, value]) => `${key} ${value}\n`).join("");
+export const toMapFile = (map: ReadonlyMap<string, MapValue>): string =>
+  [...map].map(([key, value]) => `${key} ${textOf(value)}\n`).join("");
 
 /** A backend that is still the same object looks as it did: a change among thousands costs what it touches. */
 const renderings = new WeakMap<Backend, RenderedBackend>();
@@ -128,9 +134,10 @@ function renderBackend(backend: Backend, name: string): RenderedBackend {
     shape: shapeOf(options),
     servers: backend.servers.map((server) => {
       const { address, port, weight } = server;
-      const at = serverAt(backend.name, name, server.name);
+      const at = serverAt(backend, name, server.name);
       return {
         name: at,
+        origin: { backend: backend.name, server: server.name, service: backend.service },
         address,
         port,
         weight,
@@ -162,71 +169,6 @@ function definition(backend: Backend, server: Server): string {
     "observe layer4 error-limit 3 on-error mark-down",
     ...given(backend.options).flatMap(({ option, value }) => option.serverWords?.(value, server.name) ?? []),
   ].join(" ");
-}
-
-const groupOf = (route: Route): string => `%${route.host ?? "*"}${route.path}`;
-
-type At = (backend: string) => string;
-
-/**
- * What frontend and shapes find under a route's key: `kind|from|path|backend|service`. `from` is where in the request's path
- * begins what the service sees. The kind of a route is `v` where it stands for the versions of a service, else `-`. Where
- * several share the requests, what each gets stands behind it, for whoever reads the log.
- */
-function entry(kind: "v" | "-", { path }: Route, strip: boolean, backend: string, service: string): string {
-  const from = strip && path !== "/" ? path.length + 1 : 1;
-  return [kind, from, path, backend, service].join("|");
-}
-
-function routesMap({ routes }: Routing, at: At): Map<string, string> {
-  const map = new Map<string, string>();
-  for (const route of routes) {
-    const [target] = route.targets;
-    const backend =
-      route.targets.length > 1 ? groupOf(route) : target === undefined ? nowhere : at(target.backend);
-    const known = entries.get(route);
-    const found = known?.backend === backend ? known : { backend, ...toEntry(route, backend) };
-    if (found !== known) entries.set(route, found);
-    map.set(found.key, found.value);
-  }
-  return map;
-}
-
-interface Entry {
-  readonly backend: string;
-  readonly key: string;
-  readonly value: string;
-}
-
-const entries = new WeakMap<Route, Entry>();
-
-/** A command that puts it into the map must fit HAProxy's buffer. */
-const mostShares = 10;
-
-const sharesOf = ({ targets }: Route): string =>
-  targets.length > mostShares
-    ? `${targets.length}-versions`
-    : targets.map(({ service, share }) => `${service}=${share}`).join(",");
-
-function toEntry(route: Route, backend: string): Omit<Entry, "backend"> {
-  const [target] = route.targets;
-  const kind = route.versionsOf === undefined ? "-" : "v";
-  const strip = target?.stripPrefix === true;
-  const service = target?.service ?? route.versionsOf ?? "-";
-  const value = entry(kind, route, strip, backend, service);
-  return { key: routeKey(route), value: route.targets.length > 1 ? `${value}|${sharesOf(route)}` : value };
-}
-
-/** HAProxy draws a slot from 0 to 99 and finds what stands under it in place of what it had. */
-function splitsMap({ routes }: Routing, at: At): Map<string, string> {
-  const entries: [string, string][] = [];
-  for (const route of routes.filter(({ targets }) => targets.length > 1)) {
-    const slots = route.targets.flatMap(({ backend, service, share, stripPrefix }) =>
-      Array<string>(share).fill(entry("-", route, stripPrefix, at(backend), service)),
-    );
-    for (const [slot, value] of slots.entries()) entries.push([`${groupOf(route)}/${slot}`, value]);
-  }
-  return new Map(entries.sort(([a], [b]) => compare(a, b)));
 }
 
 /** The options of HTTP services that are looked up by backend. */

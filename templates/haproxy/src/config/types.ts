@@ -1,7 +1,7 @@
 /** What the files of this room share: how to render, and what a rendered configuration consists of. */
 import type { Option } from "../../../../routing/option";
 import { options } from "../../../../routing/options/index";
-import type { ServiceOptions } from "../../../../routing/types";
+import type { ServiceOptions, TcpPort } from "../../../../routing/types";
 import type { Settings } from "../../../../routing/settings";
 
 export interface RenderOptions {
@@ -29,12 +29,23 @@ export interface HttpsOptions {
 
 /** A section that only a reload can change. */
 export interface Part {
+  /** For people: `TCP port 5432 of service db`. */
   readonly name: string;
   readonly text: string;
+  /** Set for the frontend of a TCP service. */
+  readonly tcp?: TcpPort;
+}
+
+/** A server as the routing knows it, whatever backend of the pool it lives in. */
+export interface Origin {
+  readonly backend: string;
+  readonly server: string;
+  readonly service: string;
 }
 
 export interface RenderedServer {
   readonly name: string;
+  readonly origin: Origin;
   readonly address: string;
   readonly port: number;
   readonly weight: number;
@@ -70,12 +81,52 @@ export const optionMaps: readonly OptionMap[] = mappedOptions.map(({ map }) => m
 export const optionOf = (file: OptionMap): string =>
   mappedOptions.find(({ map }) => map.file === file)?.key ?? file;
 
-export type MapName = "routes.map" | "splits.map" | OptionMap;
+export type RouteMap = "routes.map" | "splits.map";
+export type MapName = RouteMap | OptionMap;
 export const mapNames: readonly MapName[] = ["routes.map", "splits.map", ...optionMaps];
-export type Maps = Readonly<Record<MapName, ReadonlyMap<string, string>>>;
 
-export const eachMap = (make: (name: MapName) => ReadonlyMap<string, string>): Maps =>
-  Object.fromEntries(mapNames.map((name) => [name, make(name)])) as Maps;
+/** Where a route leads. */
+export type RouteTarget =
+  | { readonly kind: "backend"; readonly backend: string }
+  /** HAProxy draws a slot from 0 to 99 and follows the entry in it. */
+  | {
+      readonly kind: "split";
+      /** The prefix of the slots' keys in `splits.map`. */
+      readonly group: string;
+      readonly shares: readonly { readonly service: string; readonly share: number }[];
+      readonly slots: readonly RouteEntry[];
+    }
+  | { readonly kind: "nothing" };
+
+/** What the frontend finds in `routes.map` under a route's key, or in `splits.map` under a slot. */
+export interface RouteEntry {
+  /** Whether the route stands for the versions of a service. */
+  readonly ofVersions: boolean;
+  /** The position in the request's path, from 1, at which the path begins that the service sees. */
+  readonly from: number;
+  readonly path: string;
+  readonly target: RouteTarget;
+  readonly service: string;
+  /** All of this as the map holds it. Two entries with the same text are the same to HAProxy. */
+  readonly text: string;
+}
+
+/** The maps as we write them. */
+export type Maps = Readonly<Record<RouteMap, ReadonlyMap<string, RouteEntry>>> &
+  Readonly<Record<OptionMap, ReadonlyMap<string, string>>>;
+
+/** A value of a map. One that the worker has and we did not write is only text. */
+export type MapValue = RouteEntry | string;
+export type AnyMaps = Readonly<Record<MapName, ReadonlyMap<string, MapValue>>>;
+
+/** A map for each name. */
+export const eachMap = <Name extends MapName, Value>(
+  names: readonly Name[],
+  make: (name: Name) => ReadonlyMap<string, Value>,
+): Readonly<Record<Name, ReadonlyMap<string, Value>>> =>
+  Object.fromEntries(names.map((name) => [name, make(name)])) as Record<Name, ReadonlyMap<string, Value>>;
+
+export const textOf = (value: MapValue): string => (typeof value === "string" ? value : value.text);
 
 export interface Rendered {
   readonly settings: Settings;
@@ -90,4 +141,4 @@ export interface Rendered {
 }
 
 /** The backend of the pool that each service took over while HAProxy ran, by the backend's name in the routing. */
-export type Places = ReadonlyMap<string, string>;
+export type Slots = ReadonlyMap<string, string>;

@@ -2,8 +2,10 @@ import { describe, expect, test } from "vitest";
 import { complaints, parseMap, parseServersState, serverStateFile, toCommands, toPayloads } from "./commands";
 import type { Operation } from "./types";
 
+const origin = { backend: "svc:a", server: "10.0.0.1:1", service: "a" };
 const newServer: Operation = {
   kind: "add",
+  origin,
   backend: "svc:a",
   server: "10.0.0.1:1",
   weight: 100,
@@ -11,7 +13,7 @@ const newServer: Operation = {
   pace: "inter 2000ms",
 };
 
-test("a new server is down until a check has seen it", () => {
+test("a new server is down until its first good check", () => {
   expect(toCommands(newServer, "/d", new Set(["svc:a/10.0.0.1:2"]))).toEqual([
     "add server svc:a/10.0.0.1:1 10.0.0.1:1 check guid srv:svc:a_10.0.0.1:1 inter 2000ms weight 100",
     "enable health svc:a/10.0.0.1:1",
@@ -21,7 +23,7 @@ test("a new server is down until a check has seen it", () => {
   ]);
 });
 
-test("one that is known to answer is up as soon as it is there", () => {
+test("a server that is known to answer is up at once", () => {
   const answering = new Set(["svc:a/10.0.0.1:1"]);
   const up = [
     "enable health svc:a/10.0.0.1:1",
@@ -29,11 +31,11 @@ test("one that is known to answer is up as soon as it is there", () => {
     "set server svc:a/10.0.0.1:1 health up",
   ];
   expect(toCommands(newServer, "/d", answering).slice(1)).toEqual(up);
-  const back: Operation = { kind: "return", backend: "svc:a", server: "10.0.0.1:1", weight: 7 };
+  const back: Operation = { kind: "return", backend: "svc:a", server: "10.0.0.1:1", origin, weight: 7 };
   expect(toCommands(back, "/d", answering)).toEqual(["set weight svc:a/10.0.0.1:1 7", ...up]);
 });
 
-test("commands go in lines that HAProxy can take, in order", () => {
+test("commands go in order, in lines that fit HAProxy's buffer", () => {
   const commands = Array.from(
     { length: 1_000 },
     (_, index) => `add map /d/routes.map */service-${index}/ svc:x|9|-|9|x`,
@@ -45,7 +47,7 @@ test("commands go in lines that HAProxy can take, in order", () => {
   expect(toPayloads([])).toEqual([]);
 });
 
-test("complaints are what is a warning or worse", () => {
+test("complaints are warnings or worse", () => {
   expect(complaints("\n[6]: New server registered.\n\n[3]: No such server.\n\n[4]: 'x'\n")).toEqual([
     "No such server.",
     "'x'",
@@ -89,8 +91,8 @@ describe("HAProxy's answers", () => {
 
 test("the server state file says who is up", () => {
   const servers = [
-    { name: "10.0.0.1:80", address: "10.0.0.1", port: 80, weight: 5, definition: "" },
-    { name: "10.0.0.1:81", address: "10.0.0.1", port: 81, weight: 6, definition: "" },
+    { name: "10.0.0.1:80", origin, address: "10.0.0.1", port: 80, weight: 5, definition: "" },
+    { name: "10.0.0.1:81", origin, address: "10.0.0.1", port: 81, weight: 6, definition: "" },
   ];
   const text = serverStateFile([{ name: "svc:a", servers }], new Set(["svc:a/10.0.0.1:81"]));
   expect(parseServersState(text)).toEqual([

@@ -1,6 +1,6 @@
 /** Operations as HAProxy's runtime commands, and its answers read. Pure. */
 import { serverGuid } from "../config/counters";
-import type { RenderedBackend } from "../config/types";
+import { textOf, type RenderedBackend } from "../config/types";
 import type { Operation } from "./types";
 
 /** One command line must fit HAProxy's buffer of 16 KiB. */
@@ -48,7 +48,7 @@ export function toCommands(
     case "leave":
       return [`set server ${operation.backend}/${operation.server} state maint`];
     case "map":
-      return [`${operation.change} map ${dir}/${operation.map} ${operation.key} ${operation.value}`];
+      return [`${operation.change} map ${dir}/${operation.map} ${operation.key} ${textOf(operation.value)}`];
     case "unmap":
       return [`del map ${dir}/${operation.map} ${operation.key}`];
   }

@@ -9,7 +9,7 @@ import {
   type ServerState,
 } from "./commands";
 import { certificateCommands } from "./certificate-commands";
-import { mapNames, type MapName } from "../config/types";
+import { mapNames, textOf, type MapName, type MapValue } from "../config/types";
 import { ask, Session } from "./socket";
 import type { Actual, ActualServer, CertificateChange, Operation } from "./types";
 
@@ -69,18 +69,28 @@ export class Runtime {
   }
 
   /**
-   * `known`, with servers and maps as the worker really has them. What is in sections cannot be asked for; it is what
-   * they were given.
+   * `known`, with the servers and maps that the worker really has. Sections cannot be asked for. An entry of a map that
+   * reads as we wrote it is the known one; any other is only its text.
    */
   async actual(known: Actual): Promise<Actual> {
     const states = await this.states();
-    const maps: Partial<Record<MapName, Map<string, string>>> = {};
-    for (const name of mapNames) maps[name] = await this.map(name);
+    const maps: Partial<Record<MapName, Map<string, MapValue>>> = {};
+    for (const name of mapNames) {
+      const wrote = known.maps[name];
+      const found = await this.map(name);
+      maps[name] = new Map(
+        [...found].map(([key, text]) => {
+          const value = wrote.get(key);
+          return [key, value !== undefined && textOf(value) === text ? value : text];
+        }),
+      );
+    }
     const servers = new Map<string, Map<string, ActualServer>>();
     for (const { backend, server, weight, maintenance } of states) {
       const found = servers.get(backend) ?? new Map<string, ActualServer>();
-      const definition = known.backends.get(backend)?.servers.get(server)?.definition;
-      servers.set(backend, found.set(server, { weight, leaving: maintenance, definition }));
+      const { origin = { backend, server, service: backend }, definition } =
+        known.backends.get(backend)?.servers.get(server) ?? {};
+      servers.set(backend, found.set(server, { origin, weight, leaving: maintenance, definition }));
     }
     return {
       parts: known.parts,

@@ -1,7 +1,8 @@
 /** What the running worker has, and the changes that it takes while it runs. */
-import type { MapName, Maps, Part } from "../config/types";
+import type { AnyMaps, MapName, MapValue, Origin, Part } from "../config/types";
 
 export interface ActualServer {
+  readonly origin: Origin;
   readonly weight: number;
   /** It takes no new requests and is deleted once its last connection ends. */
   readonly leaving: boolean;
@@ -17,29 +18,39 @@ export interface ActualBackend {
 export interface Actual {
   readonly parts: readonly Part[];
   readonly backends: ReadonlyMap<string, ActualBackend>;
-  readonly maps: Maps;
+  readonly maps: AnyMaps;
 }
 
-export type Operation =
-  | {
-      readonly kind: "add";
-      readonly backend: string;
-      readonly server: string;
-      readonly weight: number;
-      readonly definition: string;
-      readonly pace: string;
-    }
-  | { readonly kind: "return"; readonly backend: string; readonly server: string; readonly weight: number }
-  | { readonly kind: "weight"; readonly backend: string; readonly server: string; readonly weight: number }
-  | {
-      readonly kind: "map";
-      readonly change: "add" | "set";
-      readonly map: MapName;
-      readonly key: string;
-      readonly value: string;
-    }
-  | { readonly kind: "unmap"; readonly map: MapName; readonly key: string }
-  | { readonly kind: "leave"; readonly backend: string; readonly server: string };
+interface OfServer {
+  /** HAProxy's names. */
+  readonly backend: string;
+  readonly server: string;
+  readonly origin: Origin;
+}
+
+export type ServerOperation = OfServer &
+  (
+    | { readonly kind: "add"; readonly weight: number; readonly definition: string; readonly pace: string }
+    /** A server that is leaving takes requests again. */
+    | { readonly kind: "return"; readonly weight: number }
+    | { readonly kind: "weight"; readonly weight: number }
+    | { readonly kind: "leave" }
+  );
+
+interface OfMap {
+  readonly map: MapName;
+  readonly key: string;
+  /** In the map of an option, the service that the key stands for. */
+  readonly service?: string | undefined;
+}
+
+export type MapOperation = OfMap &
+  (
+    | { readonly kind: "map"; readonly change: "add" | "set"; readonly value: MapValue }
+    | { readonly kind: "unmap" }
+  );
+
+export type Operation = ServerOperation | MapOperation;
 
 /** A certificate to put into the worker, replace or remove. */
 export interface CertificateChange {

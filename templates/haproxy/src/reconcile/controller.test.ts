@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Catalog, Routing } from "../../../../routing/build";
-import type { Applied } from "./reconciler";
+import type { Turn } from "./reconciler";
 import { Controller } from "./controller";
 import { Metrics } from "../metrics";
 import { readSnapshot, writeSnapshot } from "../consul/snapshot";
@@ -24,10 +24,13 @@ const catalog = (...services: string[]): Catalog => ({
   kv: {},
 });
 
+const did = (what: string): Turn => ({ done: { how: "operations", what }, pending: [], again: false });
+
 let folder: string;
 let consul: { catalog: Catalog | undefined; index: number; missing: Missing };
 let log: string[];
-let apply: ReturnType<typeof vi.fn<(routing: Routing) => Promise<Applied>>>;
+let reconcile: ReturnType<typeof vi.fn<(routing: Routing) => Promise<Turn>>>;
+let persist: ReturnType<typeof vi.fn<() => Promise<void>>>;
 let controller: Controller;
 const tcpPorts = new Set<number>();
 
@@ -35,9 +38,8 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "switchyard-"));
   consul = { catalog: catalog("a"), index: 1, missing: "services" };
   log = [];
-  apply = vi.fn((routing: Routing) =>
-    Promise.resolve({ done: { how: "operations", what: `${routing.backends.length}` }, pending: [] }),
-  );
+  reconcile = vi.fn((routing: Routing) => Promise.resolve(did(`${routing.backends.length}`)));
+  persist = vi.fn(() => Promise.resolve());
   controller = new Controller(
     {
       ownPorts: new Map(),
@@ -49,9 +51,9 @@ beforeEach(() => {
       down: () => new Set(),
     },
     {
-      apply,
+      reconcile,
       compare: () => Promise.resolve(true),
-      persist: () => Promise.resolve(),
+      persist: () => persist(),
       proven: new Set<string>(),
       tcpPorts,
     },
@@ -69,16 +71,16 @@ afterEach(async () => {
 });
 
 const applied = () =>
-  apply.mock.calls.map(([routing]) => routing.backends.map(({ service }) => service).join());
+  reconcile.mock.calls.map(([routing]) => routing.backends.map(({ service }) => service).join());
 
-test("a burst of changes is applied once", async () => {
+test("a burst of changes takes one turn", async () => {
   for (let i = 0; i < 10; i++) controller.changed();
   await sleep(60);
   expect(applied()).toEqual(["a"]);
   expect(controller).toMatchObject({ synced: true, appliedIndex: 1 });
 });
 
-test("a change by itself that all of Consul has told of is not kept waiting", async () => {
+test("a single change about which Consul has nothing more to say does not wait", async () => {
   controller.changed();
   await immediate();
   expect(applied()).toEqual([]);
@@ -95,7 +97,7 @@ test("a change by itself that all of Consul has told of is not kept waiting", as
   });
 });
 
-test("checks that may belong to it are waited for, but not for long", async () => {
+test("a change waits for the checks that may belong to it, but not for long", async () => {
   consul.missing = "checks";
   controller.changed();
   await immediate();
@@ -104,14 +106,14 @@ test("checks that may belong to it are waited for, but not for long", async () =
   expect(applied()).toEqual(["a"]);
 });
 
-test("what comes while a change is being applied is applied after it, never beside it", async () => {
+test("a change that comes during a turn gets the next turn, never one beside it", async () => {
   let finish: () => void = () => undefined;
-  apply.mockImplementationOnce(
+  reconcile.mockImplementationOnce(
     () =>
       new Promise(
         (resolve) =>
           (finish = () => {
-            resolve({ done: { how: "start", what: "1" }, pending: [] });
+            resolve({ done: { how: "start", what: "1" }, pending: [], again: false });
           }),
       ),
   );
@@ -130,7 +132,7 @@ test("what comes while a change is being applied is applied after it, never besi
   });
 });
 
-test("an index is in force only when what came with it is", async () => {
+test("an index is in force only once the changes that came with it are", async () => {
   controller.changed();
   await sleep(30);
   consul = { catalog: catalog("a", "b"), index: 5, missing: "services" };
@@ -142,25 +144,25 @@ test("an index is in force only when what came with it is", async () => {
   consul.index = 9;
   controller.advanced();
   expect(controller.appliedIndex).toBe(9);
-  expect(apply).toHaveBeenCalledTimes(2);
+  expect(reconcile).toHaveBeenCalledTimes(2);
 });
 
-test("what cannot be applied is said once and tried again; the last good state stays", async () => {
+test("a failing change is logged once and retried; the last good state stays", async () => {
   controller.changed();
   await sleep(30);
-  apply.mockRejectedValue(new Error("HAProxy would not"));
+  reconcile.mockRejectedValue(new Error("HAProxy would not"));
   consul = { catalog: catalog("a", "b"), index: 2, missing: "services" };
   controller.changed();
   await vi.waitFor(
     () => {
-      expect(apply.mock.calls.length).toBeGreaterThanOrEqual(3);
+      expect(reconcile.mock.calls.length).toBeGreaterThanOrEqual(3);
     },
     { timeout: 3_000 },
   );
   expect(log.filter((line) => line.includes("HAProxy would not"))).toHaveLength(1);
   expect(controller.routing?.backends).toHaveLength(1);
   expect(controller.lastFailure).toBe("HAProxy would not");
-  apply.mockResolvedValue({ done: { how: "operations", what: "2" }, pending: [] });
+  reconcile.mockResolvedValue(did("2"));
   controller.changed();
   await vi.waitFor(() => {
     expect(controller.routing?.backends).toHaveLength(2);
@@ -168,11 +170,11 @@ test("what cannot be applied is said once and tried again; the last good state s
   expect(controller.lastFailure).toBeUndefined();
 });
 
-test("what waits for a reload is not called in force, and says why", async () => {
+test("a change that waits for a reload is not in force, and says why", async () => {
   controller.changed();
   await sleep(30);
   const reason = "global settings changed (maxconn 4096 -> maxconn 5000)";
-  apply.mockResolvedValue({ pending: [reason], failure: "HAProxy would not" });
+  reconcile.mockResolvedValue({ pending: [reason], failure: "HAProxy would not", again: false });
   consul = {
     catalog: { ...catalog("a"), kv: { "service/haproxy/maxconn": "5000" } },
     index: 2,
@@ -193,10 +195,10 @@ test("what waits for a reload is not called in force, and says why", async () =>
   };
   controller.changed();
   await vi.waitFor(() => {
-    expect(apply.mock.lastCall?.[0].settings.maxconn).toBe(4096);
+    expect(reconcile.mock.lastCall?.[0].settings.maxconn).toBe(4096);
   });
   expect(log.filter((line) => line.includes("HAProxy would not"))).toHaveLength(1);
-  apply.mockResolvedValue({ done: { how: "reload", what: reason }, pending: [] });
+  reconcile.mockResolvedValue({ done: { how: "reload", what: reason }, pending: [], again: false });
   controller.changed();
   await vi.waitFor(() => {
     expect(controller.appliedIndex).toBe(4);
@@ -204,14 +206,14 @@ test("what waits for a reload is not called in force, and says why", async () =>
   expect(controller).toMatchObject({ pending: [], lastFailure: undefined });
 });
 
-test("the last good state is kept, and served from where Consul does not answer", async () => {
+test("the last good state is kept on disk", async () => {
   controller.changed();
   await sleep(30);
   await controller.stop();
   expect(await readSnapshot(join(folder, "snapshot.json"))).toEqual(catalog("a"));
 });
 
-test("a value that cannot be used leaves the last good one in force, for the next process as well", async () => {
+test("an unusable value leaves the last good one in force, also after a restart", async () => {
   const [pin, maxconn] = ["service/haproxy/versions/a", "service/haproxy/maxconn"];
   const versions = (values: Record<string, string>) => ({ ...catalog("a/v1", "a/v2"), kv: values });
   await writeSnapshot(
@@ -222,14 +224,14 @@ test("a value that cannot be used leaves the last good one in force, for the nex
   consul.catalog = versions({ [pin]: "v1=50", [maxconn]: "many" });
   controller.changed();
   await sleep(60);
-  const routing = apply.mock.lastCall?.[0];
+  const routing = reconcile.mock.lastCall?.[0];
   expect(routing?.settings.maxconn).toBe(5_000);
   expect(routing?.routes.find(({ path }) => path === "/a")?.targets).toMatchObject([{ service: "a/v1" }]);
   await controller.stop();
   expect((await readSnapshot(join(folder, "snapshot.json")))?.kv).toEqual({ [pin]: "v1", [maxconn]: "5000" });
 });
 
-test("before Consul answers, what was there last is routed, and not called synchronised", async () => {
+test("until Consul answers, the last good state is routed, but not called synchronised", async () => {
   await writeSnapshot(join(folder, "snapshot.json"), catalog("kept"));
   consul.catalog = undefined;
   await controller.start();
@@ -242,11 +244,68 @@ test("before Consul answers, what was there last is routed, and not called synch
   expect(controller.synced).toBe(false);
 });
 
-test("what of Consul could not be read is refused like the rest", async () => {
+test("what could not be read of Consul is quarantined like the rest", async () => {
   const problem = { level: "quarantined", subject: '".."', message: "Node is left out" } as const;
   consul.catalog = { ...catalog("a"), problems: [problem] };
   controller.changed();
   await sleep(60);
   expect(controller.routing?.problems).toEqual([problem]);
   expect(log).toContain("quarantined: Node is left out");
+});
+
+test("a service that HAProxy refuses is quarantined at once, and the next turn goes without it", async () => {
+  reconcile.mockResolvedValueOnce({ pending: [], refused: new Map([["a", "bad port"]]), again: true });
+  consul.catalog = catalog("a", "b");
+  controller.changed();
+  await vi.waitFor(() => {
+    expect(applied()).toEqual(["a,b", "b"]);
+  });
+  await controller.done();
+  expect(controller.routing?.problems).toMatchObject([
+    { level: "quarantined", subject: "a", message: expect.stringContaining("bad port") as string },
+  ]);
+  expect(controller).toMatchObject({ synced: true, appliedIndex: 1, changes: [{ what: "1" }] });
+  // It gets another try once its registration is another.
+  consul.catalog = { ...catalog("a", "b"), instances: catalog("b", "a").instances };
+  controller.changed();
+  await vi.waitFor(() => {
+    expect(applied().at(-1)).toBe("a,b");
+  });
+});
+
+test("a turn that could not do everything is followed by another one, and is not in force before", async () => {
+  let finish: (turn: Turn) => void = () => undefined;
+  reconcile.mockResolvedValueOnce({ pending: [], again: true });
+  reconcile.mockImplementationOnce(() => new Promise((resolve) => (finish = resolve)));
+  controller.changed();
+  await vi.waitFor(() => {
+    expect(reconcile).toHaveBeenCalledTimes(2);
+  });
+  expect(controller.appliedIndex).toBe(0);
+  finish(did("1"));
+  await vi.waitFor(() => {
+    expect(controller.appliedIndex).toBe(1);
+  });
+  expect(reconcile).toHaveBeenCalledTimes(2);
+});
+
+test("writes of the state do not overlap, and stopping waits for the last one", async () => {
+  let [writing, most, written] = [0, 0, 0];
+  persist.mockImplementation(async () => {
+    most = Math.max(most, ++writing);
+    await sleep(300);
+    writing--;
+    written++;
+  });
+  controller.changed();
+  await vi.waitFor(() => {
+    expect(writing).toBe(1);
+  });
+  // Another change while that is being written, and the end while that still waits to be written.
+  consul.catalog = catalog("a", "b");
+  controller.changed();
+  await sleep(60);
+  await controller.stop();
+  expect({ most, writing, written }).toEqual({ most: 1, writing: 0, written: 2 });
+  expect(await readSnapshot(join(folder, "snapshot.json"))).toEqual(catalog("a", "b"));
 });

@@ -1,29 +1,51 @@
-/** What a change of the routing takes of a running HAProxy that has had no other changes since its last reload. Pure. */
+/** What a change of the routing takes of a running HAProxy that has changed in no other way since its last reload. Pure. */
+import { plural, some } from "../../../../lib/text";
 import { plannedRouting, type PlannedStack } from "../../../../routing/planned";
-import type { Routing } from "../../../../routing/build";
 import { replacedServices } from "../../../../routing/stack-diff";
-import { assignPlaces } from "../config/backend-pool";
+import type { Routing } from "../../../../routing/types";
+import { assignSlots } from "../config/backend-pool";
+import { describeTarget } from "../config/routes";
 import { render } from "../config/render";
-import type { Rendered, RenderOptions } from "../config/types";
-import type { Operation } from "../haproxy/types";
-import { some } from "../../../../lib/text";
-import { loaded, plan, type Plan } from "./planner";
-import { describe, isOption, targetOf } from "./report";
+import { textOf, type RenderOptions } from "../config/types";
+import type { MapOperation, Operation } from "../haproxy/types";
+import { loaded, plan } from "./planner";
+import { toSentences } from "./reasons";
+import { describe, mapSentence } from "./report";
+
+/** An operation as `diff --json` shows it. */
+type PlainOperation = Readonly<Record<string, string | number>>;
+
+type Steps<Operation> =
+  | { readonly kind: "nothing" }
+  | { readonly kind: "operations"; readonly operations: readonly Operation[] }
+  | { readonly kind: "reload"; readonly reasons: readonly string[] };
 
 export interface Forecast {
-  readonly plan: Plan;
+  readonly plan: Steps<PlainOperation>;
   readonly sentence: string;
 }
 
 export function forecast(before: Routing, after: Routing, options: RenderOptions): Forecast {
-  const { steps, services } = foresee(before, after, options);
-  return { plan: steps, sentence: sentence(steps, (operations) => describe(operations, services)) };
+  const steps = foresee(before, after, options);
+  return {
+    plan: steps.kind === "operations" ? { ...steps, operations: steps.operations.map(plain) } : steps,
+    sentence: sentence(steps, describe),
+  };
+}
+
+/** Without what only the program needs: the names in the routing, and routes as objects. */
+function plain(operation: Operation): PlainOperation {
+  const entries = Object.entries(operation).filter(([name]) => name !== "origin" && name !== "service");
+  return {
+    ...(Object.fromEntries(entries) as PlainOperation),
+    ...(operation.kind === "map" ? { value: textOf(operation.value) } : {}),
+  };
 }
 
 /** What a change of a stack takes of its load balancers. */
 export interface StackForecast {
-  /** `replacement`: their containers are made anew, which no load balancer can do without a pause. */
-  readonly kind: Plan["kind"] | "replacement";
+  /** `replacement`: their containers are replaced, which no load balancer survives without a pause. */
+  readonly kind: Steps<Operation>["kind"] | "replacement";
   /** Why it takes a reload or a replacement. */
   readonly reasons: readonly string[];
   /** Services whose instances are replaced one by one, each by operations. */
@@ -31,13 +53,13 @@ export interface StackForecast {
   readonly sentence: string;
 }
 
-/** Ports that the load balancer was started with. */
+/** The ports that the load balancer is started with. */
 const startedWith: readonly string[] = ["httpPort", "httpsPort", "statsPort", "adminPort", "consulPort"];
 
 /**
  * The same for a stack, whose instances have no addresses yet and are counted instead.
  *
- * @param kv Consul's KV, which is taken to stay as it is
+ * @param kv Consul's KV, which is assumed to stay as it is
  */
 export function forecastStack(
   before: PlannedStack,
@@ -57,13 +79,9 @@ export function forecastStack(
     const said = `the load balancers are replaced, because ${reasons.join("; ")}`;
     return { kind: "replacement", reasons, rolled, sentence: said };
   }
-  const { steps, services } = foresee(
-    plannedRouting(before, kv),
-    plannedRouting(after, kv),
-    optionsOf(after),
-  );
+  const steps = foresee(plannedRouting(before, kv), plannedRouting(after, kv), optionsOf(after));
   const rolling = `the instances of ${some(rolled)} are replaced one by one`;
-  const main = sentence(steps, (operations) => tally(operations, services));
+  const main = sentence(steps, tally);
   const onlyRolled = steps.kind === "nothing" && rolled.length > 0;
   return {
     kind: onlyRolled ? "operations" : steps.kind,
@@ -83,62 +101,54 @@ const optionsOf = ({ ports }: PlannedStack): RenderOptions => ({
   ipv6: false,
 });
 
-function foresee(before: Routing, after: Routing, options: RenderOptions) {
+function foresee(before: Routing, after: Routing, options: RenderOptions): Steps<Operation> {
   const running = render(before, options);
   const actual = loaded(running);
-  const places = assignPlaces(after, actual, new Map());
-  const desired = render(after, options, places);
-  return { steps: plan(actual, desired), services: servicesOf(running, desired) };
+  const desired = render(after, options, assignSlots(after, actual, new Map()));
+  const { operations, reasons } = plan(actual, desired, running);
+  if (reasons.length > 0) return { kind: "reload", reasons: toSentences(reasons) };
+  return operations.length === 0 ? { kind: "nothing" } : { kind: "operations", operations };
 }
 
-/** The service of each backend. */
-const servicesOf = (...configurations: readonly Rendered[]): Map<string, string> =>
-  new Map(
-    configurations.flatMap(({ backends }) =>
-      backends.flatMap(({ name, service }): [string, string][] =>
-        service === undefined ? [] : [[name, service]],
-      ),
-    ),
-  );
-
-function sentence(steps: Plan, tell: (operations: readonly Operation[]) => string): string {
+function sentence(steps: Steps<Operation>, tell: (operations: readonly Operation[]) => string): string {
   switch (steps.kind) {
     case "nothing":
       return "nothing to do";
     case "reload":
       return `a reload, because ${steps.reasons.join("; ")}`;
-    case "operations": {
-      const { length } = steps.operations;
-      return `${length} ${length === 1 ? "operation" : "operations"}, no reload: ${tell(steps.operations)}`;
-    }
+    case "operations":
+      return `${plural(steps.operations.length, "operation")}, no reload: ${tell(steps.operations)}`;
   }
 }
 
-/** Servers counted by service, routes by name. */
-function tally(operations: readonly Operation[], services: ReadonlyMap<string, string>): string {
-  const counts = new Map<string, number>();
+const signs = { add: "+", return: "+", leave: "-", weight: undefined } as const;
+
+/** Servers counted by service, routes by their URLs. */
+function tally(operations: readonly Operation[]): string {
+  const counts = new Map<string, { readonly tell: (count: string) => string; count: number }>();
   const routes: string[] = [];
   for (const operation of operations) {
     if ("map" in operation) {
-      if (operation.map === "routes.map") routes.push(routeSentence(operation));
-      else if (isOption(operation)) routes.push(describe([operation], services));
+      const said = operation.map === "routes.map" ? routeSentence(operation) : mapSentence(operation);
+      if (said !== undefined) routes.push(said);
       continue;
     }
-    const what = { add: "+", return: "+", leave: "-", weight: "weigh" }[operation.kind];
-    const key = `${services.get(operation.backend) ?? operation.backend} ${what}`;
-    counts.set(key, (counts.get(key) ?? 0) + 1);
+    const { service } = operation.origin;
+    const sign = signs[operation.kind];
+    const tell = (count: string) =>
+      sign === undefined ? `${service}: ${count} with another weight` : `${service} ${sign}${count}`;
+    const key = tell("");
+    const known = counts.get(key) ?? { tell, count: 0 };
+    counts.set(key, { tell, count: known.count + 1 });
   }
-  const servers = [...counts].map(([what, count]) => {
-    const instances = `${count} ${count === 1 ? "instance" : "instances"}`;
-    return what.endsWith(" weigh")
-      ? `${what.slice(0, -" weigh".length)}: ${instances} with another weight`
-      : `${what}${instances}`;
-  });
+  const servers = [...counts.values()].map(({ tell, count }) => tell(plural(count, "instance")));
   return some([...servers, ...routes]) || "shares of versions";
 }
 
-function routeSentence(operation: Extract<Operation, { map: unknown }>): string {
+function routeSentence(operation: MapOperation): string {
   const [host = "", ...path] = operation.key.split("/");
   const url = `${host === "*" ? "" : host}/${path.slice(0, -1).join("/")}`;
-  return operation.kind === "unmap" ? `route ${url} gone` : `route ${url} -> ${targetOf(operation.value)}`;
+  return operation.kind === "map" && typeof operation.value === "object"
+    ? `route ${url} -> ${describeTarget(operation.value)}`
+    : `route ${url} gone`;
 }

@@ -1,17 +1,17 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { buildRouting, type Routing } from "../../../../routing/build";
-import { checkServices, servicesNamed } from "./quarantine";
+import { findRefused, portsRefused } from "./quarantine";
 import { instance } from "../testing";
 
 const names = Array.from({ length: 40 }, (_, index) => `s${index}`);
 const routing = buildRouting({ instances: names.map((name) => instance(name, 1)), kv: {} });
 
-test("whichever services are refused, exactly those are found, in few tries", async () => {
+test("finds exactly the services that HAProxy refuses, in few tries", async () => {
   await fc.assert(
     fc.asyncProperty(fc.uniqueArray(fc.constantFrom(...names), { maxLength: 4 }), async (bad) => {
       let tries = 0;
-      const found = await checkServices(routing, ({ backends }: Routing) => {
+      const found = await findRefused(routing, ({ backends }: Routing) => {
         tries++;
         const one = backends.find(({ service }) => bad.includes(service));
         return Promise.resolve(one === undefined ? undefined : `says no to ${one.service}`);
@@ -22,11 +22,11 @@ test("whichever services are refused, exactly those are found, in few tries", as
   );
 });
 
-test("no service is blamed for the settings", async () => {
-  expect(await checkServices(routing, () => Promise.resolve("maxconn is wrong"))).toEqual(new Map());
+test("blames no service for the settings", async () => {
+  expect(await findRefused(routing, () => Promise.resolve("maxconn is wrong"))).toEqual(new Map());
 });
 
-test("a port that cannot be had leads to its service", () => {
+test("finds the service of a port that HAProxy cannot bind", () => {
   const tcp = buildRouting({
     instances: [2500, 25].map((port) =>
       instance(`mail${port}`, 1, { tags: ["tcp"], meta: { tcp_port: String(port) } }),
@@ -34,13 +34,13 @@ test("a port that cannot be had leads to its service", () => {
     kv: {},
   });
   const sentence = "Binding [x:11] for frontend tcp:25: protocol tcpv4: cannot bind socket";
-  expect(servicesNamed(tcp, new Error(`it did not start: x; ${sentence}`))?.services).toEqual(
+  expect(portsRefused(tcp, new Error(`it did not start: x; ${sentence}`))).toEqual(
     new Map([["mail25", sentence]]),
   );
-  expect(servicesNamed(tcp, new Error("something else"))).toBeUndefined();
+  expect(portsRefused(tcp, new Error("something else"))).toEqual(new Map());
 });
 
-test("a refused service is quarantined with the sentence, and a version of it leaves its share to the others", () => {
+test("a refused service is quarantined with HAProxy's complaint, and other versions take its requests", () => {
   const result = buildRouting(
     { instances: [instance("a/v1", 1), instance("a/v2", 1)], kv: {} },
     { refused: new Map([["a/v2", "no"]]) },

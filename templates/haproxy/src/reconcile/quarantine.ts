@@ -1,28 +1,23 @@
 /**
- * Which services HAProxy refuses, so that the others go on without them. The grammar of names and options lets nothing
- * through that is known to be refused; this is for what is not known, and for what only this machine has against it.
+ * Finds the services that HAProxy will not load, so that the others go on without them. The grammar of names and options
+ * rejects everything that HAProxy is known to refuse; this is for the rest, and for what only this machine objects to.
  */
-import type { Routing } from "../../../../routing/build";
+import type { Catalog, Routing } from "../../../../routing/types";
 
-/** By the service's name, what HAProxy says. */
+/** HAProxy's complaint, by the service's name. */
 export type Refused = ReadonlyMap<string, string>;
 
-export class ServicesRefused extends Error {
-  constructor(readonly services: Refused) {
-    super(`HAProxy refuses ${[...services.keys()].join(", ")}`);
-  }
-}
-
+/** HAProxy's complaint about a configuration that has only these services; undefined if it would load it. */
 type Check = (routing: Routing) => Promise<string | undefined>;
 
 /**
- * Halves the services until each that is refused by itself is found. None when the fault is not in one service: then
- * HAProxy has something against the settings, or against services that only together are wrong.
+ * Halves the services until it has found each that HAProxy refuses by itself. Finds none if the fault is not in a single
+ * service: then HAProxy objects to the settings, or to services that are wrong only together.
  */
-export async function checkServices(routing: Routing, check: Check): Promise<Refused> {
+export async function findRefused(routing: Routing, check: Check): Promise<Refused> {
   const refused = new Map<string, string>();
   if ((await check(only(routing, new Set()))) !== undefined) return refused;
-  const look = async (services: readonly string[]): Promise<void> => {
+  const search = async (services: readonly string[]): Promise<void> => {
     const complaint = await check(only(routing, new Set(services)));
     if (complaint === undefined) return;
     const [service, ...more] = services;
@@ -32,14 +27,14 @@ export async function checkServices(routing: Routing, check: Check): Promise<Ref
       return;
     }
     const half = Math.ceil(services.length / 2);
-    await look(services.slice(0, half));
-    await look(services.slice(half));
+    await search(services.slice(0, half));
+    await search(services.slice(half));
   };
-  await look(routing.backends.map(({ service }) => service));
+  await search(routing.backends.map(({ service }) => service));
   return refused;
 }
 
-/** Routes are in maps, which HAProxy takes whatever is in them. */
+/** Without routes: those are in maps, which HAProxy loads whatever they hold. */
 function only(routing: Routing, services: ReadonlySet<string>): Routing {
   const wanted = ({ service }: { readonly service: string }) => services.has(service);
   return {
@@ -50,13 +45,34 @@ function only(routing: Routing, services: ReadonlySet<string>): Routing {
   };
 }
 
-/** Services whose ports HAProxy could not have, which it only finds out when it starts. */
-export function servicesNamed(routing: Routing, error: unknown): ServicesRefused | undefined {
-  if (!(error instanceof Error)) return undefined;
+/** The services whose ports HAProxy could not bind, which it only finds out when it starts. */
+export function portsRefused(routing: Routing, error: unknown): Refused {
+  if (!(error instanceof Error)) return new Map();
   const sentences = error.message.split("; ");
-  const refused = routing.tcp.flatMap(({ port, service }) => {
-    const sentence = sentences.find((each) => new RegExp(`\\btcp:${port}\\b`).test(each));
-    return sentence === undefined ? [] : [[service, sentence] as const];
-  });
-  return refused.length === 0 ? undefined : new ServicesRefused(new Map(refused));
+  return new Map(
+    routing.tcp.flatMap(({ port, service }) => {
+      const sentence = sentences.find((each) => new RegExp(`\\btcp:${port}\\b`).test(each));
+      return sentence === undefined ? [] : [[service, sentence] as const];
+    }),
+  );
 }
+
+/** Services that stay out of the routing until their registrations change. */
+export class Quarantine {
+  private readonly services = new Map<string, { readonly why: string; readonly registrations: string }>();
+
+  add(refused: Refused, catalog: Catalog): void {
+    for (const [service, why] of refused)
+      this.services.set(service, { why, registrations: registrationsOf(catalog, service) });
+  }
+
+  /** The services that are still registered as when HAProxy refused them. */
+  current(catalog: Catalog): Refused {
+    for (const [service, { registrations }] of this.services)
+      if (registrationsOf(catalog, service) !== registrations) this.services.delete(service);
+    return new Map([...this.services].map(([service, { why }]) => [service, why]));
+  }
+}
+
+const registrationsOf = ({ instances }: Catalog, service: string): string =>
+  JSON.stringify(instances.filter((instance) => instance.service === service));

@@ -1,13 +1,18 @@
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { buildRouting, type Instance, type Routing } from "../../../../routing/build";
-import { Applier } from "./reconciler";
+import { Reconciler, type Turn } from "./reconciler";
+import { parseServersState } from "../haproxy/commands";
+import { Runtime } from "../haproxy/runtime-api";
 import { Metrics } from "../metrics";
 import { instance, renderOptions } from "../testing";
 
-/** What the Applier can ask of HAProxy: it has what its file says, refuses what matches `refuse`, and notes all it is told. */
+/** HAProxy as far as the reconciler needs it: it has what its file says, refuses what matches `refuse`, and notes commands. */
 const stub = String.raw`#!${process.execPath}
 const { appendFileSync, existsSync, readFileSync } = require("node:fs");
 const { createServer } = require("node:net");
@@ -28,7 +33,7 @@ const answer = (line) => {
   appendFileSync(dir + "/told", line + "\n");
   const refuse = read("refuse");
   if (refuse !== "" && line.includes(refuse)) return "[3]: not that";
-  if (line === "show servers state") return states();
+  if (line === "show servers state") return states().replace(new RegExp("^.* " + (read("drift") || "nothing") + " .*$", "m"), "");
   if (line === "show backend") return [...config().matchAll(/^backend (\S+)/gm)].map(([, name]) => name).join("\n");
   if (line.startsWith("show map ")) return read(line.split("/").at(-1)).replaceAll(/^/gm, "0x1 ");
   return line === "reload" ? read("reload") || "Success=1" : "3.0";
@@ -49,7 +54,8 @@ listen(dir + "/run/worker.sock");
 `;
 
 let dir: string;
-let applier: Applier;
+let reconciler: Reconciler;
+let log: string[];
 const onReloadable = vi.fn();
 const metrics = new Metrics();
 
@@ -59,10 +65,11 @@ beforeEach(() => {
   chmodSync(join(dir, "haproxy"), 0o755);
   vi.stubEnv("PATH", `${dir}:${process.env["PATH"] ?? ""}`);
   onReloadable.mockReset();
-  applier = new Applier({
+  log = [];
+  reconciler = new Reconciler({
     render: { ...renderOptions, dir, runDir: join(dir, "run") },
     https: () => undefined,
-    log: () => undefined,
+    log: (message) => log.push(message),
     metrics,
     onProven: () => undefined,
     onReloadable,
@@ -70,7 +77,7 @@ beforeEach(() => {
   });
 });
 afterEach(async () => {
-  await applier.stop(0);
+  await reconciler.stop(0);
   vi.unstubAllEnvs();
   rmSync(dir, { recursive: true });
 });
@@ -83,64 +90,74 @@ const told = (what: string): number =>
 const odd = (port: number) => instance("odd", port, { meta: { balance: "leastconn" } });
 const one = instance("a", 1);
 
-test("a reload that waits is told of, and so is one that has been had", async () => {
-  expect(await applier.apply(routing(one))).toMatchObject({ done: { how: "start" }, pending: [] });
-  expect(await applier.apply(routing(one, odd(2)))).toMatchObject({ done: { how: "reload" }, pending: [] });
+/** Takes turns as the controller does, until one leaves nothing to the next. */
+async function apply(wanted: Routing): Promise<Turn> {
+  for (let turns = 0; turns < 5; turns++) {
+    const turn = await reconciler.reconcile(wanted);
+    if (!turn.again) return turn;
+  }
+  throw new Error("it never settles");
+}
+
+test("a turn says that it reloaded, or that a reload has to wait and why", async () => {
+  expect(await apply(routing(one))).toMatchObject({ done: { how: "start" }, pending: [] });
+  expect(await apply(routing(one, odd(2)))).toMatchObject({ done: { how: "reload" }, pending: [] });
   const sticky = instance("more", 3, { meta: { sticky: "true" } });
   const pending = ["service more is new and has options of its own"];
-  expect(await applier.apply(routing(one, odd(2), sticky))).toEqual({ pending, failure: undefined });
+  expect(await apply(routing(one, odd(2), sticky))).toEqual({ pending, failure: undefined, again: false });
   expect(told("reload")).toBe(1);
 });
 
 test.each([
   [
-    "HAProxy does not take",
+    "HAProxy refuses",
     () => {
       writeFileSync(join(dir, "reload"), "Success=0\n--\n[ALERT]    (1) : no");
     },
     ": no",
   ],
   [
-    "the disk does not take",
+    "the disk refuses",
     () => {
-      mkdirSync(join(dir, "haproxy.candidate.cfg.new"));
+      mkdirSync(join(dir, "haproxy.candidate.cfg"));
     },
     "EISDIR",
   ],
-])("a reload that %s holds nothing else up, and is not tried again at once", async (_, spoil, why) => {
-  await applier.apply(routing(one));
+])("a reload that %s blocks nothing else, and is not retried at once", async (_, spoil, why) => {
+  await apply(routing(one));
   spoil();
   const wanted = [one, instance("a", 2), odd(3)];
-  const first = await applier.apply(routing(...wanted));
+  const first = await apply(routing(...wanted));
   expect(first).toMatchObject({ done: { how: "operations", what: "a + 10.0.0.1:2" } });
   expect(first.pending).toEqual(["service odd is new and has options of its own"]);
   expect(first.failure).toContain(why);
   const reloads = told("reload");
-  expect(await applier.apply(routing(...wanted, instance("a", 4)))).toEqual({
+  expect(await apply(routing(...wanted, instance("a", 4)))).toEqual({
     done: { how: "operations", what: "a + 10.0.0.1:4" },
     pending: first.pending,
     failure: first.failure,
+    again: false,
   });
   expect(told("reload")).toBe(reloads);
-  expect(await applier.apply(routing(one))).toMatchObject({ pending: [], failure: undefined });
+  expect(await apply(routing(one))).toMatchObject({ pending: [], failure: undefined });
 });
 
-test("what somebody else has done already is not asked for again", async () => {
-  await applier.apply(routing(one, instance("a", 2)));
+test("what somebody else has done already is not done again", async () => {
+  await apply(routing(one, instance("a", 2)));
   const file = join(dir, "haproxy.cfg");
   writeFileSync(file, readFileSync(file, "utf8").replace(/^ {2}server 10.0.0.1:2 .*\n/m, ""));
   writeFileSync(join(dir, "refuse"), "state maint");
   const done = { how: "operations", what: "a - 10.0.0.1:2" };
-  expect(await applier.apply(routing(one))).toMatchObject({ done, pending: [] });
-  expect(await applier.apply(routing(one))).toEqual({ pending: [], failure: undefined });
+  expect(await apply(routing(one))).toMatchObject({ done, pending: [] });
+  expect(await apply(routing(one))).toEqual({ pending: [], failure: undefined, again: false });
   expect(told("state maint")).toBe(1);
 });
 
-test("a change that is refused for good takes a reload, at its time", async () => {
-  await applier.apply(routing(one));
-  await applier.apply(routing(one, odd(2)));
+test("an operation that HAProxy refuses again takes a reload once one is allowed", async () => {
+  await apply(routing(one));
+  await apply(routing(one, odd(2)));
   writeFileSync(join(dir, "refuse"), "add server");
-  const { pending } = await applier.apply(routing(one, odd(2), odd(3)));
+  const { pending } = await apply(routing(one, odd(2), odd(3)));
   expect(pending).toEqual(["HAProxy refused a change while running (not that)"]);
   expect(told("reload")).toBe(1);
   await vi.waitFor(
@@ -149,23 +166,62 @@ test("a change that is refused for good takes a reload, at its time", async () =
     },
     { timeout: 3_000 },
   );
-  expect(await applier.apply(routing(one, odd(2), odd(3)))).toMatchObject({
+  expect(await apply(routing(one, odd(2), odd(3)))).toMatchObject({
     done: { how: "reload" },
     pending: [],
   });
 });
 
-test("the port of a TCP service that is gone stays, and is its own when it comes back", async () => {
+test("the port of a TCP service that is gone stays open for when it comes back", async () => {
   const db = instance("db", 5, { tags: ["tcp"], meta: { tcp_port: "5432" } });
-  await applier.apply(routing(one, db));
-  await applier.apply(routing(one));
-  expect([...applier.tcpPorts]).toEqual([5432]);
-  expect(await applier.apply(routing(one, db))).toMatchObject({ done: { how: "operations" }, pending: [] });
+  await apply(routing(one, db));
+  await apply(routing(one));
+  expect([...reconciler.tcpPorts]).toEqual([5432]);
+  expect(await apply(routing(one, db))).toMatchObject({ done: { how: "operations" }, pending: [] });
 });
 
-test("a reload is counted once, whatever it was for", async () => {
-  await applier.apply(routing(one));
+test("a reload counts once, for the first of its reasons", async () => {
+  await apply(routing(one));
   const count = vi.spyOn(metrics, "reload");
-  await applier.apply(routing(odd(2), instance("a", 1, { meta: { sticky: "true" } })));
+  await apply(routing(odd(2), instance("a", 1, { meta: { sticky: "true" } })));
   expect(count).toHaveBeenCalledExactlyOnceWith("service options");
+});
+
+test("a worker that does not tell its servers' states is replaced by one in which those that answered are up", async () => {
+  const server = createServer((_, response) => response.end()).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const answers = instance("a", port, { address: "127.0.0.1" });
+  const silent = instance("b", 1, { address: "127.0.0.1" });
+  await reconciler.reconcile(routing(answers, silent));
+  await vi.waitFor(() => {
+    expect([...reconciler.proven]).toEqual([`svc:a/127.0.0.1:${port}`]);
+  });
+  vi.spyOn(Runtime.prototype, "states").mockRejectedValueOnce(new Error("no answer within 10000 ms"));
+  expect(await reconciler.reconcile(routing(answers, silent, odd(3)))).toMatchObject({
+    done: { how: "reload" },
+  });
+  server.close();
+  const states = parseServersState(readFileSync(join(dir, "server.state"), "utf8"));
+  expect(states.map(({ backend, up }) => [backend, up])).toEqual([
+    ["svc:a", true],
+    ["svc:b", false],
+    ["svc:odd", false],
+  ]);
+  expect(log).toContainEqual(expect.stringContaining("The states of the servers cannot be read"));
+});
+
+test("what the new worker does not have as it should is put right in the next turn", async () => {
+  await reconciler.reconcile(routing(one));
+  writeFileSync(join(dir, "drift"), "10.0.0.1:1");
+  const drifted = vi.spyOn(metrics, "drifted");
+  expect(await reconciler.reconcile(routing(one, odd(2)))).toMatchObject({
+    done: { how: "reload" },
+    pending: [],
+    again: true,
+  });
+  expect(drifted).toHaveBeenCalledOnce();
+  expect(await apply(routing(one, odd(2)))).toMatchObject({
+    done: { how: "operations", what: "a + 10.0.0.1:1" },
+  });
 });

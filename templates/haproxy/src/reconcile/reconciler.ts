@@ -1,36 +1,31 @@
-/** Makes the running HAProxy what it should be, with the last good state kept whatever happens. */
-import type { ServerState } from "../haproxy/commands";
-import { atHome } from "../config/counters";
-import { Greeter, newcomers, serverOf, type Newcomer } from "../health/readiness-prober";
-import { ServicesRefused, servicesNamed } from "./quarantine";
-import { Haproxy } from "../haproxy/process";
-import type { Metrics } from "../metrics";
-import type { Routing } from "../../../../routing/build";
-import { ReloadPace } from "./reload-limiter";
-import { applied, isSame, loaded, plan, postponed, tcpFrontends } from "./planner";
-import { assignPlaces, originOf } from "../config/backend-pool";
-import { Reaper, withoutLeft } from "./server-reaper";
-import { render } from "../config/render";
-import type { Places, Rendered, RenderOptions } from "../config/types";
-import { describe, reloadKind, servicesOf } from "./report";
-import { Runtime } from "../haproxy/runtime-api";
-import { StateFiles } from "./state-files";
+/**
+ * Makes the running HAProxy what it should be, one turn at a time: desired configuration, plan, execution, commit. A turn that
+ * could not do everything asks for another one. Whatever fails, HAProxy goes on with the last good configuration.
+ */
+import { messageOf } from "../../../../lib/errors";
 import { Mutex } from "../../../../lib/mutex";
 import { some } from "../../../../lib/text";
-import type { Actual, CertificateChange, Operation } from "../haproxy/types";
+import { parseVersion } from "../../../../routing/grammar";
+import type { Routing } from "../../../../routing/types";
+import { assignSlots } from "../config/backend-pool";
+import { countersAfterReload } from "../config/counters";
+import { render } from "../config/render";
+import type { Origin, Rendered, RenderOptions, Slots } from "../config/types";
+import type { ServerState } from "../haproxy/commands";
+import { Haproxy } from "../haproxy/process";
+import { Runtime } from "../haproxy/runtime-api";
+import type { Actual, CertificateChange, Operation, ServerOperation } from "../haproxy/types";
+import { Greeter, newcomers, serverOf, type Newcomer } from "../health/readiness-prober";
+import type { Metrics } from "../metrics";
+import { isSame, loaded, plan, type Plan } from "./planner";
+import { portsRefused, type Refused } from "./quarantine";
+import { toSentences, type Reason } from "./reasons";
+import { ReloadLimiter } from "./reload-limiter";
+import { describe } from "./report";
+import { reapServers, ServerReaper } from "./server-reaper";
+import { StateFiles } from "./state-files";
 
-const isArrival = (operation: Operation): operation is Extract<Operation, { kind: "add" | "return" }> =>
-  operation.kind === "add" || operation.kind === "return";
-
-/** Whether to have answered is all that HAProxy's check asks: of HTTP/2, the greeter only sees that something listens. */
-const saysAll = ({ options }: Newcomer): boolean => !options.h2c;
-
-const reloaded = (reasons: readonly string[]): Applied => ({
-  done: { how: "reload", what: some(reasons) },
-  pending: [],
-});
-
-export interface ApplierOptions {
+export interface ReconcilerOptions {
   readonly render: RenderOptions;
   /** How HTTPS is offered at the moment. */
   readonly https: () => RenderOptions["https"];
@@ -38,7 +33,7 @@ export interface ApplierOptions {
   readonly metrics: Metrics;
   /** A new instance of a version of a service takes requests. */
   readonly onProven: () => void;
-  /** A reload had to wait; it can be had now. */
+  /** A reload that had to wait is allowed now. */
   readonly onReloadable: () => void;
   /** HAProxy ended by itself and is back. */
   readonly onRestart: () => void;
@@ -49,56 +44,70 @@ export interface Done {
   readonly what: string;
 }
 
-export interface Applied {
-  /** Undefined when there was nothing to do. */
+/** What one turn has come to. */
+export interface Turn {
+  /** Undefined if there was nothing to do. */
   readonly done?: Done | undefined;
   /** Why the rest waits for a reload. */
   readonly pending: readonly string[];
   /** Why that reload has failed, if it has. */
   readonly failure?: string | undefined;
+  /** Services that HAProxy will not load: nothing has changed, and the next turn has to go without them. */
+  readonly refused?: Refused;
+  /** Whether something is left that the next turn can do. */
+  readonly again: boolean;
 }
 
-export class Applier {
+/** Two refusals may be a coincidence with somebody else's change; after that, the operation needs a reload. */
+const mostRefusals = 2;
+
+/** HAProxy's own check asks an HTTP/2 server for more than whether it accepts connections, which is all the prober asks. */
+const isFullCheck = ({ options }: Newcomer): boolean => !options.h2c;
+
+type Names = Pick<Newcomer, "backend" | "server">;
+
+export class Reconciler {
   private actual: Actual | undefined;
+  /** The configuration in force. */
   private lastGood: Rendered | undefined;
-  private places: Places = new Map();
-  /** Servers that have been seen to answer, by the names that backends have in the routing. */
+  private slots: Slots = new Map();
+  /** Servers (`backend/server`, as in the routing) that have answered. */
   readonly proven = new Set<string>();
   private readonly haproxy: Haproxy;
   private readonly files: StateFiles;
-  private readonly pace: ReloadPace;
+  private readonly limiter: ReloadLimiter;
   private readonly runtime: Runtime;
   private readonly greeter: Greeter;
-  /** Servers on their way into HAProxy: they are greeted meanwhile. */
+  /** Servers that this turn adds: they are probed meanwhile. */
   private arriving: ReadonlySet<string> = new Set();
-  private applying: Promise<unknown> = Promise.resolve();
-  /** Of everything that talks to the worker. */
-  private readonly talking = new Mutex();
-  /** Of everything that replaces HAProxy's files, which changes while it runs need not wait for. */
-  private readonly filing = new Mutex();
-  private readonly reaper = new Reaper(() => this.talking.runExclusive(() => this.reapOnce()));
-  /** Why the next `apply` has to reload, apart from what it is given. */
-  private readonly reasons = new Set<string>();
-  /** Whether the worker has been told to offer HTTPS. */
+  private turning: Promise<unknown> = Promise.resolve();
+  /** Held by everything that changes the worker. */
+  private readonly mutex = new Mutex();
+  private readonly reaper = new ServerReaper(() => this.mutex.runExclusive(() => this.reap()));
+  /** Reasons for a reload beside those of the plan; the reload clears them. */
+  private standing: readonly Reason[] = [];
+  /** Operations that HAProxy has refused in turns in a row, and how many turns that were. */
+  private refusals: { readonly operations: readonly Operation[]; readonly count: number } | undefined;
+  /** Whether the worker offers HTTPS. */
   private https = false;
 
-  constructor(private readonly options: ApplierOptions) {
+  constructor(private readonly options: ReconcilerOptions) {
     const { dir, runDir } = options.render;
     this.files = new StateFiles(dir, (file) => this.haproxy.validate(file));
-    this.pace = new ReloadPace(options.onReloadable);
+    this.limiter = new ReloadLimiter(options.onReloadable);
     this.haproxy = new Haproxy(
       { config: this.files.config, master: `${runDir}/master.sock`, worker: `${runDir}/worker.sock` },
       options.log,
       () => {
-        // The process has read the file; what it has in the end is found by comparing.
+        // The process has read the file; the next comparison shows whether that is all.
         if (this.lastGood !== undefined) this.actual = loaded(this.lastGood);
         options.onRestart();
       },
     );
     this.runtime = new Runtime(`${runDir}/worker.sock`, dir);
     this.greeter = new Greeter({
-      answered: (newcomer) => this.answered(newcomer),
-      wanted: (newcomer) => this.arriving.has(serverOf(newcomer)) || this.serves(newcomer),
+      answered: (candidate) => this.answered(candidate),
+      wanted: (candidate) => this.arriving.has(serverOf(candidate)) || this.serves(candidate),
     });
   }
 
@@ -106,44 +115,45 @@ export class Applier {
     return this.haproxy.running && this.actual !== undefined;
   }
 
-  /** The ports of TCP services that HAProxy listens on, also of those that are gone. */
+  /** The ports of TCP services that HAProxy listens on, including those of services that are gone. */
   get tcpPorts(): ReadonlySet<number> {
-    return new Set(tcpFrontends(this.actual?.parts ?? []).map(({ port }) => port));
+    return new Set((this.actual?.parts ?? []).flatMap(({ tcp }) => tcp?.port ?? []));
   }
 
-  /** Throws with a sentence when nothing of the change can be made; HAProxy then goes on with what it has. */
-  apply(routing: Routing): Promise<Applied> {
-    const result = this.talking
+  /** Takes one turn towards a routing. Throws if HAProxy cannot be started or asked; it then goes on with what it has. */
+  reconcile(routing: Routing): Promise<Turn> {
+    const result = this.mutex
       .runExclusive(async () => {
-        const done =
-          this.actual === undefined ? await this.start(routing) : await this.change(this.actual, routing);
-        this.reaper.reap();
-        return done;
+        const turn =
+          this.actual === undefined ? await this.start(routing) : await this.turn(this.actual, routing);
+        this.reaper.start();
+        return turn;
       })
       .finally(() => {
         this.arriving = new Set();
       });
-    this.applying = result.catch(() => undefined);
+    this.turning = result.catch(() => undefined);
     return result;
   }
 
-  /** Whether the worker really has what it should; the next `apply` puts differences right. */
+  /** Whether the worker really has what it should; the next turn corrects differences. */
   compare(): Promise<boolean> {
-    return this.talking.runExclusive(async () => {
+    return this.mutex.runExclusive(async () => {
       if (this.actual === undefined || !this.haproxy.running) return true;
-      const found = await this.runtime.actual(this.actual);
-      if (isSame(this.actual, found)) return true;
-      this.options.metrics.drifted();
-      this.actual = found;
-      return false;
+      const same = await this.look(this.actual);
+      if (!same) this.options.metrics.drifted();
+      return same;
     });
   }
 
-  /** States, of some backends or of all, by the names that backends have in the routing, wherever they live. */
+  /** The states of all servers, or of those of some backends, by their names in the routing. */
   async states(backends?: readonly string[]): Promise<ServerState[]> {
     if (!this.running) return [];
-    const at = backends?.map((backend) => this.places.get(backend) ?? backend);
-    return (await this.runtime.states(at)).map((state) => ({ ...state, ...originOf(state) }));
+    const at = backends?.map((backend) => this.slots.get(backend) ?? backend);
+    return (await this.runtime.states(at)).map((state) => {
+      const { backend, server } = this.originOf(state);
+      return { ...state, backend, server };
+    });
   }
 
   validate(config: string): Promise<string | undefined> {
@@ -151,212 +161,261 @@ export class Applier {
   }
 
   /**
-   * `write` puts the files in place; a worker that does not take the changes, or for which there are `reasons`, is reloaded
-   * with the next `apply`.
+   * `write` puts the certificates' files in place; then the worker gets the changes. The next turn reloads a worker that
+   * refuses one of them, or for which there are `reasons`.
    */
   useCertificates(
     write: () => Promise<void>,
     changes: readonly CertificateChange[],
     reasons: readonly string[] = [],
   ): Promise<void> {
-    return this.talking.runExclusive(async () => {
+    return this.mutex.runExclusive(async () => {
       await write();
-      // A worker that offers no HTTPS yet reads the files when it does.
+      // A worker that offers no HTTPS yet reads the files once it does.
       if (!this.https) return;
-      for (const reason of reasons) this.reasons.add(reason);
+      for (const why of reasons) this.needReload({ kind: "certificate", why });
       for (const change of changes) {
         const complaints = await this.runtime.certificate(change);
         if (complaints.length === 0) this.options.metrics.operation("certificate");
-        else this.reasons.add(`certificate ${change.file} cannot change while running (${some(complaints)})`);
+        else {
+          const why = `certificate ${change.file} cannot change while running (${some(complaints)})`;
+          this.needReload({ kind: "certificate", why });
+        }
       }
     });
   }
 
-  stop(grace: number): Promise<void> {
-    this.pace.forget();
+  /** Ends HAProxy; open requests have `graceMs` to end. */
+  stop(graceMs: number): Promise<void> {
+    this.limiter.reset();
     this.runtime.disconnect();
-    return this.haproxy.stop(grace);
+    return this.haproxy.stop(graceMs);
   }
 
-  /** Keeps the files in step with what was changed at run time, for the day HAProxy has to be started again. */
+  /** Writes what was changed at run time into the files, in case HAProxy has to start again. */
   persist(): Promise<void> {
-    return this.filing.runExclusive(async () => {
+    return this.files.exclusively(async () => {
       if (this.lastGood !== undefined) await this.files.write(this.lastGood);
     });
   }
 
-  private async answered(newcomer: Newcomer): Promise<void> {
-    const { backend, server } = newcomer;
-    await this.applying;
-    if (!this.serves(newcomer)) return;
-    if (saysAll(newcomer)) await this.runtime.healthy(backend, server);
-    if (this.serves(newcomer)) this.proved(newcomer);
-  }
-
-  private proved({ backend, server }: Newcomer): void {
-    const origin = originOf({ backend, server });
-    this.proven.add(serverOf(origin));
-    // Only between versions does it decide who gets the requests.
-    if (/:v\d+$/.test(origin.backend)) this.options.onProven();
-  }
-
-  private serves({ backend, server }: Pick<Newcomer, "backend" | "server">): boolean {
-    return this.actual?.backends.get(backend)?.servers.get(server)?.leaving === false;
-  }
-
-  /** Those that leave have to show again that they answer when they come back. */
-  private forget(operations: readonly Operation[]): void {
-    for (const operation of operations)
-      if (operation.kind === "leave") this.proven.delete(serverOf(originOf(operation)));
-  }
-
-  private async start(routing: Routing): Promise<Applied> {
-    const desired = this.render(routing);
-    await this.files.prepare(this.options.render.runDir);
-    await this.files.writeCounters("");
-    await this.files.replace(routing, (some) => this.render(some), new Set());
-    await this.haproxy.start().catch((error: unknown) => {
-      throw servicesNamed(routing, error) ?? error;
+  private start(routing: Routing): Promise<Turn> {
+    return this.files.exclusively(async () => {
+      const desired = this.render(routing);
+      await this.files.prepare(this.options.render.runDir);
+      await this.files.writeCounters("");
+      const refused = await this.files.replace(routing, (some) => this.render(some), new Set());
+      if (refused.size > 0) return { pending: [], refused, again: true };
+      try {
+        await this.haproxy.start();
+      } catch (error) {
+        const ports = portsRefused(routing, error);
+        if (ports.size === 0) throw error;
+        return { pending: [], refused: ports, again: true };
+      }
+      this.commit(desired, loaded(desired));
+      this.https = this.options.https() !== undefined;
+      this.greeter.greet(newcomers(desired, () => true));
+      const done = { how: "start", what: `${routing.backends.length} services` } as const;
+      return { done, pending: [], again: false };
     });
-    this.lastGood = desired;
-    this.https = this.options.https() !== undefined;
-    this.actual = loaded(desired);
-    this.greeter.greet(newcomers(desired, () => true));
-    return { done: { how: "start", what: `${routing.backends.length} services` }, pending: [] };
   }
 
-  private async change(actual: Actual, routing: Routing): Promise<Applied> {
-    const places = assignPlaces(routing, actual, this.places);
-    let desired = this.render(routing, places);
-    let steps = plan(actual, desired);
-    const pending = [...this.reasons, ...(steps.kind === "reload" ? steps.reasons : [])];
-    if (pending.length === 0) this.pace.forget();
-    else {
-      if (await this.reload(routing, pending)) return reloaded(pending);
-      desired = postponed(actual, desired, this.lastGood ?? desired);
-      steps = plan(actual, desired);
+  private async turn(actual: Actual, routing: Routing): Promise<Turn> {
+    const slots = assignSlots(routing, actual, this.slots);
+    const desired = this.render(routing, slots);
+    const steps = plan(actual, desired, this.lastGood ?? desired);
+    const reasons = [...this.standing, ...steps.reasons];
+    const [first] = reasons;
+    if (this.limiter.allows(toSentences(reasons)) && first !== undefined) {
+      const turn = await this.files.exclusively(() => this.reload(routing, [first, ...reasons.slice(1)]));
+      if (turn !== undefined) return turn;
     }
-    if (steps.kind === "reload") throw new Error(`a reload cannot be put off (${some(steps.reasons)})`);
-    this.places = places;
-    const { failure } = this.pace;
-    if (steps.kind === "nothing") return { pending, failure };
-    const services = servicesOf(steps.operations, this.lastGood, desired);
-    const arrivals = steps.operations.filter(isArrival);
-    const touched = new Set(arrivals.map(({ backend }) => backend));
-    const arriving = (this.arriving = new Set(arrivals.map(serverOf)));
-    const coming = newcomers(
-      desired,
-      (backend, server) => touched.has(backend) && arriving.has(serverOf({ backend, server })),
-    );
-    const here = coming.length === 0 ? [] : await this.greeter.welcome(coming);
-    const answering = new Set(here.filter(saysAll).map(serverOf));
-    const complaints = await this.persuade(actual, steps.operations, desired, answering);
+    this.slots = slots;
+    return this.execute(steps, toSentences(reasons));
+  }
+
+  private async execute(steps: Plan, pending: readonly string[]): Promise<Turn> {
+    const { operations } = steps;
+    const { failure } = this.limiter;
+    const said = [...(this.refusals?.operations ?? []), ...operations];
+    const answering = await this.probe(steps);
+    const up = new Set(answering.filter(isFullCheck).map(serverOf));
+    const complaints = await this.runtime.apply(operations, up);
+    if (complaints.length > 0) await this.look(steps.after);
+    else this.commit(steps.inForce, steps.after);
+    for (const each of said)
+      // A server that comes back has to prove again that it answers.
+      if (each.kind === "leave" && !this.serves(each)) this.proven.delete(serverOf(each.origin));
+    for (const candidate of answering) if (this.serves(candidate)) this.prove(candidate);
     if (complaints.length > 0) {
-      this.reasons.add(`HAProxy refused a change while running (${some(complaints)})`);
-      const reasons = [...new Set([...pending, ...this.reasons])];
-      if (await this.reload(routing, reasons)) return reloaded(reasons);
-      return { pending: reasons, failure: this.pace.failure };
+      const again = this.refuse(operations, complaints);
+      return { pending: [...new Set([...pending, ...toSentences(this.standing)])], failure, again };
     }
-    this.lastGood = desired;
-    this.forget(steps.operations);
-    for (const newcomer of here) this.proved(newcomer);
-    return { done: { how: "operations", what: describe(steps.operations, services) }, pending, failure };
-  }
-
-  /** What HAProxy has against it in the end. */
-  private async persuade(
-    actual: Actual,
-    operations: readonly Operation[],
-    desired: Rendered,
-    answering: ReadonlySet<string>,
-  ): Promise<string[]> {
-    const complaints = await this.operate(actual, operations, answering);
-    if (complaints.length === 0) return [];
-    // Somebody else has changed the worker, or a server was gone already: look, and do what is left to do.
-    this.options.log(`HAProxy refused an operation (${some(complaints)}). Comparing.`);
-    this.actual = await this.runtime.actual(actual);
-    const rest = plan(this.actual, desired);
-    if (rest.kind === "reload") return complaints;
-    return rest.kind === "nothing" ? [] : this.operate(this.actual, rest.operations, answering);
-  }
-
-  private async operate(
-    actual: Actual,
-    operations: readonly Operation[],
-    answering?: ReadonlySet<string>,
-  ): Promise<string[]> {
-    const complaints = await this.runtime.apply(operations, answering);
-    if (complaints.length > 0) return complaints;
+    this.refusals = undefined;
     for (const { kind } of operations) this.options.metrics.operation(kind);
-    this.actual = applied(actual, operations);
-    return [];
-  }
-
-  private render(routing: Routing, places?: Places): Rendered {
-    const https = this.options.https();
-    return render(routing, { ...this.options.render, ...(https === undefined ? {} : { https }) }, places);
+    const done = said.length === 0 ? undefined : ({ how: "operations", what: describe(said) } as const);
+    return { ...(done === undefined ? {} : { done }), pending, failure, again: false };
   }
 
   /**
-   * Whether it was had; if not, it is tried again at its time, and the running HAProxy is as it was. With it every service
-   * gets a backend of its own name again, and the spare ones are free for the next.
+   * Somebody else may have changed the worker, or a server was gone already: the next turn does what is left. What HAProxy
+   * refuses again takes a reload. Returns whether there is anything to be gained from another turn at once.
    */
-  private async reload(routing: Routing, reasons: readonly string[]): Promise<boolean> {
-    return this.pace.allows(reasons) && this.filing.runExclusive(() => this.reloadNow(routing, reasons));
+  private refuse(operations: readonly Operation[], complaints: readonly string[]): boolean {
+    const count = (this.refusals?.count ?? 0) + 1;
+    this.options.log(`HAProxy refused an operation (${some(complaints)}). Comparing.`);
+    if (count === mostRefusals) this.needReload({ kind: "recovery", complaints });
+    this.refusals = { operations: count < mostRefusals ? operations : [], count };
+    return count <= mostRefusals;
   }
 
-  private async reloadNow(routing: Routing, reasons: readonly string[]): Promise<boolean> {
+  /** Gives new servers a moment to answer before they are added, and returns those that did: they are added as up. */
+  private async probe({ operations, inForce }: Plan): Promise<readonly Newcomer[]> {
+    const arrivals = operations.filter(
+      ({ kind }) => kind === "add" || kind === "return",
+    ) as ServerOperation[];
+    if (arrivals.length === 0) return [];
+    const touched = new Set(arrivals.map(({ backend }) => backend));
+    const arriving = (this.arriving = new Set(arrivals.map(serverOf)));
+    return this.greeter.welcome(
+      newcomers(
+        inForce,
+        (backend, server) => touched.has(backend) && arriving.has(serverOf({ backend, server })),
+      ),
+    );
+  }
+
+  /**
+   * Undefined if the reload failed: then the running HAProxy is as it was, and the limiter says when to try again. The
+   * reload is rendered from the same routing, but without slots: every service gets a backend of its own name again, and
+   * the whole pool is free for the next services. It is rendered only here, because most turns need no reload.
+   */
+  private async reload(routing: Routing, reasons: readonly [Reason, ...Reason[]]): Promise<Turn | undefined> {
     const desired = this.render(routing);
-    const states = await this.states().catch(() => []);
-    const up = new Set(states.filter((state) => state.up).map(serverOf));
+    const pending = toSentences(reasons);
+    const up = await this.serversUp();
+    let refused: Refused;
     try {
-      await this.files.replace(routing, (some) => this.render(some), up);
-      this.pace.begins();
-      await this.keepCounters();
-      const failure = await this.haproxy.reload();
-      if (failure === undefined) this.runtime.disconnect();
-      else throw new Error(`HAProxy did not take the new configuration: ${failure}`);
+      refused = await this.handOver(routing, up);
     } catch (error) {
-      // Where they cannot be written back, they could not be replaced either, or the next change tries again.
-      if (this.lastGood !== undefined) await this.files.write(this.lastGood).catch(() => undefined);
-      const refused = error instanceof ServicesRefused ? error : servicesNamed(routing, error);
-      if (refused !== undefined) throw refused;
-      this.options.metrics.failure();
-      this.pace.fails(reasons, error instanceof Error ? error.message : String(error));
-      return false;
+      refused = portsRefused(routing, error);
+      if (refused.size === 0) {
+        this.options.metrics.failure();
+        this.limiter.fails(pending, messageOf(error));
+        await this.restoreFiles();
+        return undefined;
+      }
     }
-    this.pace.forget();
-    this.lastGood = desired;
+    if (refused.size > 0) {
+      await this.restoreFiles();
+      return { pending, refused, again: true };
+    }
+    this.runtime.disconnect();
+    this.limiter.reset();
+    this.standing = [];
+    this.refusals = undefined;
+    this.slots = new Map();
     this.https = this.options.https() !== undefined;
-    this.reasons.clear();
-    this.places = new Map();
-    this.options.metrics.reload(reloadKind(reasons));
-    // What the new worker has may differ from the file; see, and put it right at once.
-    this.actual = loaded(desired);
-    this.actual = await this.runtime.actual(this.actual);
+    this.options.metrics.reload(reasons[0].kind);
     const wanted = new Set(
-      routing.backends.flatMap(({ name, servers }) => servers.map((s) => `${name}/${s.name}`)),
+      routing.backends.flatMap(({ name, servers }) => servers.map((each) => `${name}/${each.name}`)),
     );
     for (const server of this.proven) if (!wanted.has(server)) this.proven.delete(server);
+    const fresh = loaded(desired);
+    this.commit(desired, fresh);
     this.greeter.greet(newcomers(desired, (backend, server) => !up.has(serverOf({ backend, server }))));
-    const rest = plan(this.actual, desired);
-    if (rest.kind === "operations") {
-      this.options.metrics.drifted();
-      await this.operate(this.actual, rest.operations);
-    }
-    return true;
+    // What was done to the old worker during the reload is missing in the new one; the next turn does it again.
+    const same = await this.look(fresh).catch(() => false);
+    if (!same) this.options.metrics.drifted();
+    return { done: { how: "reload", what: some(pending) }, pending: [], again: !same };
   }
 
-  /** As late as can be; a reload that is needed is not given up for them. */
-  private async keepCounters(): Promise<void> {
+  /** Returns the services because of which HAProxy will not load the configuration; throws if there is another cause. */
+  private async handOver(routing: Routing, up: ReadonlySet<string>): Promise<Refused> {
+    const refused = await this.files.replace(routing, (some) => this.render(some), up);
+    if (refused.size > 0) return refused;
+    this.limiter.begins();
+    // Last of all, so that few requests go uncounted. A failed dump must not cancel the reload.
     const dump = await this.runtime.counters().catch(() => "");
-    const kept = this.lastGood === undefined ? dump : atHome(dump, this.lastGood, this.places);
-    await this.files.writeCounters(kept);
+    const { lastGood, slots } = this;
+    await this.files.writeCounters(
+      lastGood === undefined ? dump : countersAfterReload(dump, lastGood, slots),
+    );
+    const failure = await this.haproxy.reload();
+    if (failure !== undefined) throw new Error(`HAProxy did not take the new configuration: ${failure}`);
+    return refused;
   }
 
-  private async reapOnce(): Promise<number> {
+  /**
+   * The servers that the new worker starts with as up. If the old worker does not tell, those that have answered so far: with
+   * none of them, every request would fail until the new worker's first checks.
+   */
+  private async serversUp(): Promise<ReadonlySet<string>> {
+    try {
+      if (!this.running) throw new Error("HAProxy is not running");
+      return new Set((await this.states()).filter(({ up }) => up).map(serverOf));
+    } catch (error) {
+      this.options.log(
+        `The states of the servers cannot be read (${messageOf(error)}). The new worker starts with those as up that have answered so far.`,
+      );
+      return new Set(this.proven);
+    }
+  }
+
+  /** If they cannot be written now, they could not be replaced either, or the next turn replaces them. */
+  private async restoreFiles(): Promise<void> {
+    if (this.lastGood !== undefined) await this.files.write(this.lastGood).catch(() => undefined);
+  }
+
+  private commit(inForce: Rendered, actual: Actual): void {
+    this.lastGood = inForce;
+    this.actual = actual;
+  }
+
+  /** Takes what the worker really has for what it has; returns whether that is what it should have. */
+  private async look(known: Actual): Promise<boolean> {
+    const found = await this.runtime.actual(known);
+    this.actual = found;
+    return isSame(known, found);
+  }
+
+  private needReload(reason: Reason): void {
+    this.standing = [...this.standing, reason];
+  }
+
+  private render(routing: Routing, slots?: Slots): Rendered {
+    const https = this.options.https();
+    return render(routing, { ...this.options.render, ...(https === undefined ? {} : { https }) }, slots);
+  }
+
+  private async answered(candidate: Newcomer): Promise<void> {
+    const { backend, server } = candidate;
+    await this.turning;
+    if (!this.serves(candidate)) return;
+    if (isFullCheck(candidate)) await this.runtime.healthy(backend, server);
+    if (this.serves(candidate)) this.prove(candidate);
+  }
+
+  private prove(candidate: Newcomer): void {
+    const origin = this.originOf(candidate);
+    this.proven.add(serverOf(origin));
+    // Only among versions does it decide which one gets the requests.
+    if (parseVersion(origin.service) !== undefined) this.options.onProven();
+  }
+
+  private serves({ backend, server }: Names): boolean {
+    return this.actual?.backends.get(backend)?.servers.get(server)?.leaving === false;
+  }
+
+  private originOf({ backend, server }: Names): Origin {
+    const known = this.actual?.backends.get(backend)?.servers.get(server);
+    return known?.origin ?? { backend, server, service: backend };
+  }
+
+  private async reap(): Promise<number> {
     if (this.actual === undefined) return 0;
-    const { actual, left } = await withoutLeft(this.actual, this.runtime);
+    const { actual, left } = await reapServers(this.actual, this.runtime);
     this.actual = actual;
     return left;
   }

@@ -1,41 +1,49 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { ReloadPace } from "./reload-limiter";
+import { ReloadLimiter } from "./reload-limiter";
 
 const onReloadable = vi.fn();
-let pace: ReloadPace;
+let limiter: ReloadLimiter;
 beforeEach(() => {
   vi.useFakeTimers();
   onReloadable.mockReset();
-  pace = new ReloadPace(onReloadable, () => Date.now());
+  limiter = new ReloadLimiter(onReloadable, () => Date.now());
 });
 afterEach(() => {
   vi.useRealTimers();
 });
 
-test("one reload follows another after two seconds at the earliest, and it is said when", () => {
-  expect(pace.allows(["a"])).toBe(true);
-  pace.begins();
-  pace.forget();
-  expect(pace.allows(["b"])).toBe(false);
-  expect(pace.allows(["b", "c"])).toBe(false);
+test("a reload follows another after two seconds at the earliest, and the caller is told when", () => {
+  expect(limiter.allows(["a"])).toBe(true);
+  limiter.begins();
+  limiter.reset();
+  expect(limiter.allows(["b"])).toBe(false);
+  expect(limiter.allows(["b", "c"])).toBe(false);
   vi.advanceTimersByTime(2_000);
   expect(onReloadable).toHaveBeenCalledOnce();
-  expect(pace.allows(["b", "c"])).toBe(true);
+  expect(limiter.allows(["b", "c"])).toBe(true);
 });
 
-test("one that fails is tried less and less often, and at once again when it is wanted for other reasons", () => {
+test("a reload that fails is retried less and less often, but at once if it is wanted for other reasons", () => {
   const waits = [4_000, 8_000, 16_000, 30_000, 30_000];
   for (const wait of waits) {
-    pace.fails(["a"], "no");
-    expect(pace.failure).toBe("no");
+    limiter.fails(["a"], "no");
+    expect(limiter.failure).toBe("no");
     vi.advanceTimersByTime(wait - 1);
-    expect(pace.allows(["a"])).toBe(false);
+    expect(limiter.allows(["a"])).toBe(false);
     vi.advanceTimersByTime(1);
-    expect(pace.allows(["a"])).toBe(true);
+    expect(limiter.allows(["a"])).toBe(true);
   }
   expect(onReloadable).toHaveBeenCalledTimes(waits.length);
-  pace.fails(["a"], "no");
+  limiter.fails(["a"], "no");
   vi.advanceTimersByTime(2_000);
-  expect(pace.allows(["b"])).toBe(true);
-  expect(pace.failure).toBeUndefined();
+  expect(limiter.allows(["b"])).toBe(true);
+  expect(limiter.failure).toBeUndefined();
+});
+
+test("without reasons nothing is allowed, and nobody is called", () => {
+  limiter.fails(["a"], "no");
+  expect(limiter.allows([])).toBe(false);
+  expect(limiter.failure).toBeUndefined();
+  vi.advanceTimersByTime(60_000);
+  expect(onReloadable).not.toHaveBeenCalled();
 });

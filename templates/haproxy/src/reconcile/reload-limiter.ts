@@ -1,16 +1,17 @@
-/** When HAProxy may be reloaded. */
+/** Decides when HAProxy may be reloaded. */
 
-/** Each reload leaves a worker behind until its last connection has ended, so many wishes have to share one. */
-const shortest = 2_000;
-const longest = 30_000;
+/** Each reload leaves a worker behind until its last connection ends, so many changes have to share one. */
+const shortestMs = 2_000;
+const longestMs = 30_000;
 
-/** One that has failed is tried less and less often, until it is wanted for other reasons. */
-export class ReloadPace {
+/** A reload that failed is retried less and less often, until it is wanted for other reasons. */
+export class ReloadLimiter {
   private last = -Infinity;
-  private delay = shortest;
+  private delayMs = shortestMs;
   private failed: { readonly reasons: string; readonly why: string } | undefined;
   private timer: NodeJS.Timeout | undefined;
 
+  /** `onReloadable` is called when a reload that had to wait is allowed; `now` is in milliseconds. */
   constructor(
     private readonly onReloadable: () => void,
     private readonly now: () => number = () => performance.now(),
@@ -21,10 +22,10 @@ export class ReloadPace {
     return this.failed?.why;
   }
 
-  /** Whether it may be had now; if not, it is said when it may. */
+  /** Whether HAProxy may be reloaded for these reasons now. If not, `onReloadable` follows, unless there are no reasons. */
   allows(reasons: readonly string[]): boolean {
-    if (this.failed?.reasons !== reasons.join()) this.forget();
-    return this.wait() <= 0;
+    if (this.failed?.reasons !== reasons.join()) this.reset();
+    return reasons.length > 0 && this.wait() <= 0;
   }
 
   begins(): void {
@@ -34,19 +35,19 @@ export class ReloadPace {
   fails(reasons: readonly string[], why: string): void {
     this.begins();
     this.failed = { reasons: reasons.join(), why };
-    this.delay = Math.min(this.delay * 2, longest);
+    this.delayMs = Math.min(this.delayMs * 2, longestMs);
     this.wait();
   }
 
-  /** It has been had, or is not wanted any more. */
-  forget(): void {
+  /** The reload has succeeded, or nobody wants it any more. */
+  reset(): void {
     this.failed = undefined;
-    this.delay = shortest;
+    this.delayMs = shortestMs;
     clearTimeout(this.timer);
   }
 
   private wait(): number {
-    const left = this.last + this.delay - this.now();
+    const left = this.last + this.delayMs - this.now();
     clearTimeout(this.timer);
     if (left > 0) this.timer = setTimeout(this.onReloadable, left);
     return left;

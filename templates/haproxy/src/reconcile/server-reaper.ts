@@ -1,49 +1,53 @@
 /** Deletes leaving servers as soon as HAProxy allows it, which is when their last connection has ended. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Runtime } from "../haproxy/runtime-api";
-import type { Actual } from "../haproxy/types";
+import type { Actual, ActualServer } from "../haproxy/types";
 
-const firstReap = 100;
-const longestReap = 5_000;
+const firstDelayMs = 100;
+const longestDelayMs = 5_000;
 
-export class Reaper {
-  private reaping = false;
+export class ServerReaper {
+  private running = false;
 
-  /** `once` deletes what it can and says how many are left. */
-  constructor(private readonly once: () => Promise<number>) {}
+  /** `attempt` deletes the servers that it can and returns how many are left. */
+  constructor(private readonly attempt: () => Promise<number>) {}
 
-  reap(): void {
-    if (this.reaping) return;
-    this.reaping = true;
-    void this.all().finally(() => {
-      this.reaping = false;
+  /** Keeps trying until no server is left; does nothing if it is at it already. */
+  start(): void {
+    if (this.running) return;
+    this.running = true;
+    void this.run().finally(() => {
+      this.running = false;
     });
   }
 
-  private async all(): Promise<void> {
-    for (let delay = firstReap; ; delay = Math.min(delay * 2, longestReap)) {
+  private async run(): Promise<void> {
+    for (let delay = firstDelayMs; ; delay = Math.min(delay * 2, longestDelayMs)) {
       await sleep(delay, undefined, { ref: false });
-      if ((await this.once().catch(() => 0)) === 0) return;
+      if ((await this.attempt().catch(() => 0)) === 0) return;
     }
   }
 }
 
-/** What the worker has after one attempt, and how many servers are still in use. */
-export async function withoutLeft(
+/** One attempt: what the worker has after it, and how many servers are still in use. */
+export async function reapServers(
   actual: Actual,
   runtime: Pick<Runtime, "remove">,
 ): Promise<{ readonly actual: Actual; readonly left: number }> {
   let left = 0;
   const backends = new Map(actual.backends);
   for (const [name, backend] of backends) {
-    const leaving = [...backend.servers].filter(([, server]) => server.leaving);
-    if (leaving.length === 0) continue;
-    const servers = new Map(backend.servers);
-    for (const [server] of leaving) {
-      if (await runtime.remove(name, server)) servers.delete(server);
-      else left++;
+    let servers: Map<string, ActualServer> | undefined;
+    for (const [server, { leaving }] of backend.servers) {
+      if (!leaving) continue;
+      if (!(await runtime.remove(name, server))) {
+        left++;
+        continue;
+      }
+      servers ??= new Map(backend.servers);
+      servers.delete(server);
     }
-    backends.set(name, { head: backend.head, servers });
+    if (servers !== undefined) backends.set(name, { head: backend.head, servers });
   }
   return { actual: { ...actual, backends }, left };
 }

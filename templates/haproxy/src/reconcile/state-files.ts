@@ -1,18 +1,21 @@
-/** The files that HAProxy is loaded from: replaced only by what it would load. */
+/** The files that HAProxy loads: replaced only by a configuration that it would load. */
 import { mkdir, rename } from "node:fs/promises";
-import type { Routing } from "../../../../routing/build";
-import { serverStateFile } from "../haproxy/commands";
-import { countersFile } from "../config/counters";
 import { readIfThere, writeWhole } from "../../../../lib/files";
-import { checkServices, ServicesRefused } from "./quarantine";
+import { Mutex } from "../../../../lib/mutex";
+import type { Routing } from "../../../../routing/types";
+import { countersFile } from "../config/counters";
 import { toConfig, toMapFile } from "../config/render";
-import { mapNames, type Rendered } from "../config/types";
 import { errorPage, errorPageName, errorPages } from "../config/sections";
+import { mapNames, type Rendered } from "../config/types";
+import { serverStateFile } from "../haproxy/commands";
+import { findRefused, type Refused } from "./quarantine";
 
 export class StateFiles {
+  private readonly mutex = new Mutex();
+
   constructor(
     private readonly dir: string,
-    /** What HAProxy has against a configuration file. */
+    /** HAProxy's complaint about a configuration file; undefined if it would load it. */
     private readonly validate: (file: string) => Promise<string | undefined>,
   ) {}
 
@@ -20,19 +23,29 @@ export class StateFiles {
     return this.path("haproxy.cfg");
   }
 
-  /** What does not change. */
+  /** Runs `action` while nobody else replaces files, as a reload needs it: what HAProxy reads has to belong together. */
+  exclusively<T>(action: () => Promise<T>): Promise<T> {
+    return this.mutex.runExclusive(action);
+  }
+
+  /** Writes the files that never change. */
   async prepare(runDir: string): Promise<void> {
     for (const dir of [this.dir, runDir]) await mkdir(dir, { recursive: true, mode: 0o700 });
     for (const [status, message] of Object.entries(errorPages))
       await writeWhole(this.path(errorPageName(status)), errorPage(Number(status), message));
   }
 
-  /** `up` are the servers that stay up over it. Throws when HAProxy would not load it. */
+  /**
+   * Replaces the files by those of a routing. The servers in `up` (`backend/server`) start as up, all others as down.
+   *
+   * @returns the services because of which HAProxy would not load it, in which case configuration and maps stay as they are
+   * @throws if HAProxy would not load it and no single service is the cause
+   */
   async replace(
     routing: Routing,
     render: (routing: Routing) => Rendered,
     up: ReadonlySet<string>,
-  ): Promise<void> {
+  ): Promise<Refused> {
     const desired = render(routing);
     await writeWhole(this.path("server.state"), serverStateFile(desired.backends, up));
     for (const name of mapNames)
@@ -44,21 +57,22 @@ export class StateFiles {
     };
     const failure = await check(routing);
     if (failure !== undefined) {
-      const refused = await checkServices(routing, check);
-      if (refused.size > 0) throw new ServicesRefused(refused);
+      const refused = await findRefused(routing, check);
+      if (refused.size > 0) return refused;
       throw new Error(`HAProxy would not load the new configuration: ${failure}`);
     }
     await this.writeMaps(desired);
     await rename(candidate, this.config);
+    return new Map();
   }
 
-  /** What is known to be good. */
+  /** Writes a configuration that is in force. */
   async write(rendered: Rendered): Promise<void> {
     await this.writeMaps(rendered);
     await writeWhole(this.config, toConfig(rendered));
   }
 
-  /** What a new worker begins to count with. */
+  /** Writes the counters that a new worker starts from. */
   async writeCounters(dump: string): Promise<void> {
     await writeWhole(countersFile(this.dir), dump);
   }
