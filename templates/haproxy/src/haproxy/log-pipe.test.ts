@@ -29,7 +29,7 @@ test("every line arrives, in order, and many at a time", async () => {
   expect(pieces.length).toBeLessThan(lines / 4);
 });
 
-test("a reader who is slow loses nothing that fits the pipe", async () => {
+test("a slow reader loses nothing that fits the pipe", async () => {
   const { child, pieces, ended } = start(`
     for (let i = 0; i < 5_000; i++) require("node:fs").writeSync(1, "x".repeat(99) + "\\n");`);
   child.stdout.pause();
@@ -39,7 +39,7 @@ test("a reader who is slow loses nothing that fits the pipe", async () => {
   expect(pieces.join("")).toHaveLength(500_000);
 });
 
-test("signals reach the program, whose last words and exit code are passed on", async () => {
+test("signals reach the program, and its last lines and exit code are passed on", async () => {
   const { child, pieces, ended } = start(`
     process.on("SIGUSR1", () => { console.log("told"); process.exit(7); });
     setInterval(() => {}, 1_000);
@@ -50,6 +50,6 @@ test("signals reach the program, whose last words and exit code are passed on", 
   expect(pieces.join("")).toBe("ready\ntold\n");
 });
 
-test("a program that is killed is told of as a shell does", async () => {
+test("a killed program ends with the exit code that a shell would give", async () => {
   expect(await start(`process.kill(process.pid, "SIGKILL")`).ended).toBe(137);
 });

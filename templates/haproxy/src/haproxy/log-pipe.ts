@@ -1,18 +1,20 @@
 /**
- * HAProxy writes a line for each request, and each write to Docker's pipe wakes whoever reads it: measured, that was over
- * 40 % of what a request cost. So HAProxy writes to a pipe of its own, whose reader looks once and then takes a nap of 10 ms, and
- * passes on what has come meanwhile in one piece. A line by itself is passed on at once.
+ * HAProxy writes a line for each request, and each write to Docker's pipe wakes whoever reads it: that was measured at over
+ * 40 % of what a request costs. So HAProxy writes to a pipe of its own, whose reader looks once, sleeps for 10 ms, and passes
+ * on what has come meanwhile in one piece. A single line is passed on at once.
  *
- * HAProxy waits for nobody with a line of its log. It drops one that does not fit the pipe, so the pipe is as large as a process
- * without privileges may make it, 1 MiB; and one that finds another thread writing and still at it after 200 looks (HAProxy's
- * fd_write_frag_line), as happens where the kernel takes the processor from that thread. haproxy_process_dropped_logs_total
- * counts both.
+ * HAProxy does not wait to log a line. It drops a line that does not fit the pipe, so the pipe is as large as a process
+ * without privileges may make it, 1 MiB; and a line that finds another thread writing and still at it after 200 looks
+ * (HAProxy's fd_write_frag_line), as happens when the kernel takes the processor from that thread.
+ * haproxy_process_dropped_logs_total counts both.
  *
- * In Perl, which is part of every Debian: Node has neither pipe(2) nor fcntl(2), and a second Node would cost 40 MB.
+ * In Perl, which every Debian has: Node has neither pipe(2) nor fcntl(2), and a second Node would cost 40 MB. Perl runs the
+ * handler of a signal between two operations, so one that arrives just before a read would wait for the next line of the log,
+ * and with it the end of HAProxy. That is why it waits for lines for a second at a time.
  */
 const program = `
 use strict;
-use constant { EINTR => 4, F_SETPIPE_SZ => 1031, SIZE => 1 << 20, NAP => 0.01 };
+use constant { EINTR => 4, F_SETPIPE_SZ => 1031, SIZE => 1 << 20, NAP => 0.01, WAIT => 1 };
 pipe my $from, my $to or die "pipe: $!\\n";
 fcntl $to, F_SETPIPE_SZ, SIZE;
 my $child = fork // die "fork: $!\\n";
@@ -24,7 +26,9 @@ if ($child == 0) {
 close $to;
 $SIG{$_} = sub { kill shift, $child } for qw(TERM USR1);
 $SIG{$_} = "IGNORE" for qw(INT PIPE);
+vec(my $reader = "", fileno $from, 1) = 1;
 while (1) {
+  next if select(my $ready = $reader, undef, undef, WAIT) < 1;
   my $length = sysread $from, my $lines, SIZE;
   next if !defined $length && $! == EINTR;
   last if !$length;
@@ -40,5 +44,5 @@ waitpid $child, 0;
 exit($? & 127 ? 128 + ($? & 127) : $? >> 8);
 `;
 
-/** What `perl` is started with to run a command so; it passes TERM and USR1 on, and ends with it, with its exit code. */
+/** The arguments with which `perl` runs a command so. It passes TERM and USR1 on, and ends with the exit code of the command. */
 export const logPipe = (command: readonly string[]): string[] => ["-e", program, ...command];
