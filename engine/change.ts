@@ -1,5 +1,6 @@
-/** What happens to a resource, and how it is then recorded. */
+/** Changes of resources, and how the state records them. */
 import { messageOf, UserError } from "../lib/errors";
+import type { Diff } from "./diff";
 import type { Goal } from "./goal";
 import { nameOf, type ResourceState } from "./state";
 import { canonical } from "../lib/values";
@@ -14,12 +15,9 @@ export interface Change {
   readonly changed: readonly string[];
   readonly olds: WireMap;
   readonly news: WireMap;
-  /** The removal of what a replacement left, which is not counted by itself. */
+  /** Removes the old half of a replacement; not counted separately. */
   readonly ofReplacement?: boolean;
 }
-
-export const uses = (resource: ResourceState, urn: string): boolean =>
-  resource.dependencies.includes(urn) || resource.parent === urn || resource.provider === urn;
 
 export const deletion = (old: ResourceState): Change => ({
   operation: "delete",
@@ -39,7 +37,7 @@ export const change = (
   news: WireMap,
 ): Change => ({ operation, urn, type, changed, olds, news });
 
-/** The checked inputs with the program's marks of secrets, as narrow as it made them. */
+/** The checked inputs, with secrets marked exactly where the program marked them. */
 export const stored = (goal: Goal, news: WireMap): WireMap =>
   keepSecret(
     Object.fromEntries(
@@ -69,7 +67,7 @@ export function entry(goal: Goal, id: string | undefined, inputs: WireMap, outpu
   };
 }
 
-/** The error with the resource in its message; a fault in a program's or the engine's own code keeps its stack. */
+/** The error with the resource's name in its message. A fault in the program's or the engine's code keeps its stack trace. */
 export function named(error: unknown, { type, urn }: { type: string; urn: string }): unknown {
   if ([TypeError, ReferenceError, RangeError, SyntaxError].some((kind) => error instanceof kind))
     return error;
@@ -80,4 +78,31 @@ export function named(error: unknown, { type, urn }: { type: string; urn: string
   if (error instanceof UserError)
     return message.includes(name) ? error : new UserError(`"${name}": ${message}`);
   return new UserError(`"${name}" (${type}): ${message}`);
+}
+
+/**
+ * The difference with what asks for more than the properties do: options of the program, drift that a refresh found, a
+ * first start that failed, and the replacement of other resources.
+ */
+export function widened(
+  diff: Diff,
+  goal: Goal,
+  old: ResourceState,
+  replaced: ReadonlySet<string>,
+  mustReplace: ReadonlySet<string>,
+): Diff {
+  const changed = [...diff.changed, ...(old.drift ?? []), ...(old.initErrors ? ["(was not ready)"] : [])];
+  const replaces = [...diff.replaces];
+  const asked = goal.replaceOnChanges;
+  replaces.push(
+    ...diff.changed.filter((key) => asked.includes("*") || asked.some((p) => p.split(/[.[]/, 1)[0] === key)),
+  );
+  if (old.provider !== goal.provider) replaces.push("(provider)");
+  if (goal.replaceWith.some((urn) => replaced.has(urn))) replaces.push("(replaceWith)");
+  if (mustReplace.has(goal.urn) && replaces.length === 0) replaces.push("(what it depends on is replaced)");
+  return {
+    changed: [...new Set([...changed, ...replaces])],
+    replaces,
+    deleteBeforeReplace: goal.deleteBeforeReplace ?? diff.deleteBeforeReplace,
+  };
 }

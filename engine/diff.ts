@@ -1,4 +1,4 @@
-/** Which properties differ, and what that means for the resource. */
+/** Compares properties, and decides between update and replacement. */
 import { canonical, isMapping } from "../lib/values";
 import { isSecret, mapWire, plain, UNKNOWN, type Wire, type WireMap } from "./wire";
 
@@ -9,18 +9,18 @@ export interface Diff {
 }
 
 export interface Rules {
-  /** Properties whose change is made in place; that of any other one replaces the resource. */
+  /** Properties that change in place; any other change replaces the resource. */
   readonly inPlace?: readonly string[];
-  /** Lists whose order counts; the others are sets. */
+  /** Lists whose order matters; the others are sets. */
   readonly lists?: readonly string[];
   readonly defaults?: WireMap;
-  /** The old one goes first whatever its name. */
+  /** Always delete the old resource before creating the new one. */
   readonly deleteFirst?: boolean;
 }
 
 export const NO_DIFF: Diff = { changed: [], replaces: [], deleteBeforeReplace: false };
 
-/** Absent, null, empty and default are one; lists are sets unless their order counts. */
+/** Absent, null, empty and default values are equal; lists are sets unless their order matters. */
 function normal(key: string, value: Wire | undefined, rules: Rules): Wire {
   const asSet = !rules.lists?.includes(key);
   const result = mapWire(plain(value ?? null), (v) => {
@@ -42,7 +42,7 @@ export function changedKeys(olds: WireMap, news: WireMap, rules: Rules = {}): st
     .sort();
 }
 
-/** As the Terraform bridge has it, two things of one given name cannot exist side by side. */
+/** Like the Terraform bridge: two resources with the same given name cannot exist side by side. */
 export function diffByRules(olds: WireMap, news: WireMap, rules: Rules, autoNamed: boolean): Diff {
   const changed = changedKeys(olds, news, rules);
   return {
@@ -52,7 +52,7 @@ export function diffByRules(olds: WireMap, news: WireMap, rules: Rules, autoName
   };
 }
 
-/** `ignoreChanges`: the old value stands. Paths into a property are cut down to the property. */
+/** Applies `ignoreChanges`: the old value stays. A path into a property applies to the whole property. */
 export function withoutIgnored(olds: WireMap, news: WireMap, ignored: readonly string[]): WireMap {
   const result = { ...news };
   const keys = ignored.includes("*")

@@ -1,4 +1,4 @@
-/** Dynamic providers, run as Pulumi's own server runs them (@pulumi/pulumi/cmd/dynamic-provider). */
+/** Runs dynamic providers as Pulumi's own server does (@pulumi/pulumi/cmd/dynamic-provider). */
 import { createRequire } from "node:module";
 import path from "node:path";
 import vm from "node:vm";
@@ -9,12 +9,12 @@ import { UserError } from "../lib/errors";
 import type { ResourceState } from "./state";
 import { UNKNOWN, type WireMap } from "./wire";
 
-/** As JSON, where the SDK has `any`. */
+/** With JSON where the SDK has `any`. */
 type Provider = dynamic.ResourceProvider<WireMap, WireMap>;
 
 const PROVIDER = "__provider";
 
-/** Made, but not ready: it is kept in the state with what it complained of. */
+/** A resource that was created but did not become ready. The state keeps it, with the reasons. */
 export class NotReady extends Error {
   constructor(
     message: string,
@@ -44,7 +44,7 @@ const withProvider = (result: unknown, props: WireMap): WireMap => ({
   [PROVIDER]: props[PROVIDER] ?? "",
 });
 
-/** What came out of a provider, as it would come through the wire: JSON. */
+/** A provider's result as it would arrive over the wire: JSON. */
 const clean = (value: WireMap): WireMap => JSON.parse(JSON.stringify(value)) as WireMap;
 
 export class DynamicProviders {
@@ -97,7 +97,7 @@ export class DynamicProviders {
     return clean({ ...(inputs ?? news), [PROVIDER]: news[PROVIDER] ?? "" });
   }
 
-  /** The engine's reading of the answer: `replaces` counts only with a change; without an answer inputs are compared. */
+  /** Reads the answer as Pulumi's engine does: `replaces` requires `changes`, and without an answer the inputs decide. */
   async diff(old: ResourceState, news: WireMap): Promise<Diff> {
     const provider = await this.forNews(old.outputs, news);
     const own = await provider.diff?.(old.id ?? "", old.outputs, news);
@@ -137,7 +137,7 @@ export class DynamicProviders {
     await provider.delete?.(old.id ?? "", old.outputs);
   }
 
-  /** Undefined when it is gone; the state as it was when the provider cannot read. */
+  /** Undefined if the resource is gone; the present state if the provider has no `read`. */
   async read(old: ResourceState): Promise<{ outputs: WireMap; inputs?: WireMap } | undefined> {
     const provider = await this.get(old.outputs);
     if (!provider.read) return { outputs: old.outputs };

@@ -1,4 +1,4 @@
-/** A registration by the program, as the request to the resource monitor has it: nothing of it is lost to the mocks. */
+/** What the program wants of one resource, from its whole registration request; Pulumi's mocks would see only a part. */
 import type { RegisterResourceRequest } from "@pulumi/pulumi/proto/resource_pb";
 import { UserError } from "../lib/errors";
 import type { WireMap } from "./wire";
@@ -27,7 +27,7 @@ export interface Goal {
 
 const STACK_TYPE = "pulumi:pulumi:Stack";
 
-/** Types are qualified by those of all parents but the stack (sdk/go/common/resource/urn). */
+/** The types of all parents except the stack qualify the type (sdk/go/common/resource/urn). */
 export function newUrn(stack: string, project: string, parent: string, type: string, name: string): string {
   const parentType = parent.split("::")[2] ?? "";
   const qualified = parentType === "" || parentType === STACK_TYPE ? type : `${parentType}$${type}`;

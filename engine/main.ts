@@ -79,7 +79,7 @@ async function open(command: string): Promise<Session> {
   try {
     config = mergeConfig(project, flags.stack, stackValues(stackFile), crypter);
   } catch (error) {
-    // What stands must be removable whatever became of the configuration.
+    // `down` must work even if the configuration no longer does.
     if (command !== "down") throw error;
   }
   note(
@@ -107,7 +107,7 @@ function expectation(run: Run): boolean {
 }
 
 async function preview(session: Session): Promise<boolean> {
-  if (flags.json) console.log = console.error; // the program's own output must not get into the JSON
+  if (flags.json) console.log = console.error; // keep the program's own output out of the JSON
   await session.refresh();
   const { run, planned } = await session.plan();
   if (failed(run)) return false;
@@ -215,5 +215,5 @@ void main()
     tell(error);
     return false;
   })
-  // Clients of the SDK and keep-alive connections must not hold the process.
+  // Do not wait for clients of the SDK and keep-alive connections.
   .then((ok) => process.exit(ok ? 0 : 1));

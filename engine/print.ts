@@ -1,4 +1,4 @@
-/** What the user reads: the plan, what is being done, the outputs; secrets are masked everywhere. */
+/** The text that users read: plan, progress and outputs. Secrets are masked everywhere. */
 import { shown } from "./diff";
 import type { Change, Operation } from "./change";
 import { nameOf } from "./state";
@@ -67,13 +67,13 @@ export function outputLines(outputs: WireMap): string[] {
   );
 }
 
-/** What changes in the outputs, an entry a line, with routes and URLs among them: the part of a plan that users see. */
+/** The changes of the outputs, such as routes and URLs: one entry for each value. */
 export function outputChanges(before: WireMap, after: WireMap): OutputChange[] {
   const olds = leaves(before);
   const news = leaves(after);
   return [...new Set([...olds.keys(), ...news.keys()])].sort().flatMap((path) => {
     const [old, now] = [olds.get(path), news.get(path)];
-    // What is not known before it is made has not changed as far as anybody can tell.
+    // A value that is unknown until `up` may turn out to be the same.
     if (old === now || (old !== undefined && now === UNKNOWN_SHOWN)) return [];
     return [{ path, ...(old !== undefined && { old }), ...(now !== undefined && { new: now }) }];
   });
@@ -92,7 +92,7 @@ export function outputChangeLine({ path, old, new: now }: OutputChange): string 
 
 const UNKNOWN_SHOWN = JSON.stringify("[unknown]");
 
-/** `{ routes: { "/hello": … } }` as `routes./hello`, each value as it may be shown. */
+/** Flattens `{ routes: { "/hello": … } }` to `routes./hello`, with secrets masked. */
 function leaves(value: Wire, path = "", found = new Map<string, string>()): Map<string, string> {
   const shown = masked(value);
   if (typeof shown === "object" && shown !== null && (path === "" || Object.keys(shown).length > 0)) {

@@ -12,14 +12,14 @@ import type { WireMap } from "./wire";
 
 type Answer<T> = (error: Error | null, response?: T) => void;
 
-/** Features of the monitor. Without `aliasSpecs` the SDK resolves aliases itself, those of parents included. */
+/** Features of the monitor. Without `aliasSpecs` the SDK itself resolves aliases, including those of parents. */
 const SUPPORTED = ["secrets", "resourceReferences", "deletedWith", "replaceWith"];
 
 const struct = (value: WireMap): Struct => Struct.fromJavaScript(value);
 
 /**
- * `setMocks` installs Pulumi's mock monitor; its methods are then replaced by ours, because mocks see only a
- * resource's type, name and inputs, and the full requests have its options, dependencies, secrets and unknowns.
+ * `setMocks` installs Pulumi's mock monitor, and we then replace its methods with ours: mocks see only a
+ * resource's type, name and inputs, while requests carry its options, dependencies, secrets and unknowns.
  */
 function monitor(run: Run, stack: string, project: string): object {
   const refuse = (what: string): void => {
@@ -104,14 +104,14 @@ export async function runProgram(
         return (typeof main === "function" ? await (main as () => unknown)() : exported) as object;
       });
       await pulumi.runtime.disconnect();
-      // Rejections of promises that nobody awaits are reported on the next turn.
+      // Node reports unhandled rejections on the next turn.
       await new Promise((resolve) => setImmediate(resolve));
       if (pulumi.log.hasErrors()) run.fail(new UserError("The program logged an error."));
     } catch (error) {
       run.fail(error);
     }
   };
-  // Promises do not keep Node alive: without this the process would end silently.
+  // Promises do not keep Node alive: without this listener the process would end silently.
   const stuck = (): void => {
     run.fail(
       new UserError(

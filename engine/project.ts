@@ -1,4 +1,4 @@
-/** Pulumi.yaml, Pulumi.<stack>.yaml and the configuration that the program gets from them, as the CLI merges it. */
+/** Reads Pulumi.yaml and Pulumi.<stack>.yaml, and merges the program's configuration from them as the CLI does. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { Document, isMap as isYamlMap, parseDocument } from "yaml";
@@ -15,7 +15,7 @@ interface ConfigType extends Partial<Items> {
   default?: Json;
   value?: Json;
   secret?: boolean;
-  /** `true` for `key: { type: … }`, the schema of the project; `false` for a plain value that is set for every stack. */
+  /** `true` for `key: { type: … }`, the project's schema; `false` for a plain value set for every stack. */
   declared: boolean;
 }
 
@@ -80,7 +80,7 @@ export function loadStackFile(project: Project, stack: string, file?: string): S
   return { path: target, document, salt: typeof salt === "string" ? salt : undefined };
 }
 
-/** The stack's crypter, if it has secrets at all. */
+/** The stack's crypter; undefined if the stack has no secrets. */
 export async function crypterOf(stackFile: StackFile): Promise<Crypter | undefined> {
   return stackFile.salt === undefined ? undefined : openCrypter(stackFile.salt, passphrase());
 }
@@ -98,7 +98,7 @@ function sorted(value: Json): Json {
 const asText = (value: Json): string =>
   typeof value === "object" ? (value === null ? "" : JSON.stringify(sorted(value))) : String(value);
 
-/** Opens `{secure: …}`, at any depth. */
+/** Decrypts `{secure: …}` at any depth. */
 function opened(value: Json, key: string, crypter: Crypter | undefined): { value: Json; secure: boolean } {
   if (Array.isArray(value)) {
     const items = value.map((item) => opened(item, key, crypter));
@@ -131,7 +131,7 @@ export function stackValues(stackFile: StackFile): Record<string, Json> {
   return isObject(content?.config) ? content.config : {};
 }
 
-/** The same rules as `ValidateConfigValue` in sdk/go/common/workspace/project.go. */
+/** Follows `ValidateConfigValue` in sdk/go/common/workspace/project.go. */
 function hasType(value: Json, { type, items }: Partial<Items>): boolean {
   switch (type) {
     case "string":
@@ -179,7 +179,7 @@ export function mergeConfig(
           `Stack '${stack}' with configuration key '${shown(key)}' must be encrypted as it's secret: config set --secret ${shown(key)}`,
         );
       }
-      // Scalars reach the CLI's check as text.
+      // The CLI checks scalars as text.
       if (!hasType(typeof value === "object" ? value : asText(value), type)) {
         throw new UserError(
           `Stack '${stack}' with configuration key '${shown(key)}' must be of type '${typeName(type)}': correct it in Pulumi.${stack}.yaml.`,
@@ -208,7 +208,7 @@ export function mergeConfig(
   return { values: merged, secretKeys };
 }
 
-/** One value as the program would get it; undefined when it is not set. */
+/** One value as the program would get it; undefined if it is not set. */
 export async function getConfig(
   project: Project,
   stackFile: StackFile,
@@ -226,7 +226,7 @@ export async function getConfig(
   return value === undefined ? undefined : asText(value);
 }
 
-/** Sets one value in the stack file; comments and format of the rest stay as they are. */
+/** Sets one value in the stack file, and keeps its comments and format. */
 export async function setConfig(
   project: Project,
   stackFile: StackFile,

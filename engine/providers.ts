@@ -1,4 +1,4 @@
-/** One face for everything that can make resources: Docker's types and the program's own dynamic providers. */
+/** One interface for all providers: of Docker's types, and the program's own dynamic ones. */
 import { type Diff, NO_DIFF } from "./diff";
 import type { Context, Handler, Made } from "./docker/handler";
 import { Hosts, PROVIDER_INPUTS } from "./docker/client";
@@ -51,7 +51,7 @@ export interface World {
   readonly say: (urn: string, line: string) => void;
 }
 
-/** A resource's state without secrets' wrapping; always a copy, as providers may change what they are given. */
+/** A resource's state with its secrets unwrapped. Always a copy, because providers may modify it. */
 const opened = (old: ResourceState): ResourceState => ({
   ...old,
   inputs: plainMap(old.inputs),
@@ -106,7 +106,7 @@ export class Providers {
     return this.handler(old.type).diff(plainMap(old.inputs), news, autoNamed);
   }
 
-  /** An engine that is away must not pass for one on which nothing has changed. */
+  /** Fails if the Docker host does not answer; otherwise a plan would report no changes there. */
   async reach(goal: Goal): Promise<void> {
     if (!isDynamic(goal.type)) await this.context(goal.urn, goal.provider);
   }
@@ -133,7 +133,7 @@ export class Providers {
     else await this.handler(old.type).delete(await this.known(old.urn, old.provider), opened(old));
   }
 
-  /** The state after a look at the real thing; undefined when it is gone. */
+  /** The state with what is really there; undefined if the resource is gone. */
   async refresh(old: ResourceState): Promise<ResourceState | undefined> {
     if (isDynamic(old.type)) {
       const seen = await this.dynamics.read(opened(old));

@@ -1,15 +1,15 @@
 /**
- * One pass of the program over the stack's state: every registration is compared with what is there and, unless this
- * is a preview, carried out at once; what was not registered any more is removed at the end.
+ * One pass of the program over the stack's state. It compares every registration with the state, carries out the
+ * difference at once, unless this is a preview, and finally removes what the program no longer registers.
  */
 import { randomUUID } from "node:crypto";
-import { type Change, change, deletion, entry, named, type Operation, stored, uses } from "./change";
+import { type Change, change, deletion, entry, named, type Operation, stored, widened } from "./change";
 import { type Diff, NO_DIFF, withoutIgnored } from "./diff";
 import { NotReady } from "./dynamic";
 import { UserError } from "../lib/errors";
 import type { Goal } from "./goal";
 import { isProvider, type Providers, refuseUnknown } from "./providers";
-import { nameOf, type ResourceState, type StackState } from "./state";
+import { dependentsFirst, findOld, nameOf, type ResourceState, type StackState } from "./state";
 import { keepSecret, plainMap, UNKNOWN, type WireMap } from "./wire";
 
 export interface Settings {
@@ -17,7 +17,7 @@ export interface Settings {
   readonly state: StackState;
   readonly providers: Providers;
   readonly save: () => void;
-  /** Called when an operation begins; what it returns is called when it is done. */
+  /** Called when an operation begins; the returned function, when it has succeeded. */
   readonly report: (change: Change) => (() => void) | undefined;
 }
 
@@ -26,7 +26,7 @@ export interface Registered {
   readonly outputs: WireMap;
 }
 
-/** Never answers: the program waits while the run winds up. */
+/** Never settles: the program waits while the run ends. */
 const forever = new Promise<never>(() => undefined);
 
 export class Run {
@@ -35,7 +35,7 @@ export class Run {
   readonly stopped: Promise<void>;
   private readonly registered = new Set<string>();
   private readonly replaced = new Set<string>();
-  /** Deleted, or in a preview to be deleted, because something they depend on is replaced. */
+  /** Deleted (in a preview: to be deleted) because something they depend on is replaced. */
   private readonly mustReplace = new Set<string>();
   private readonly running = new Set<Promise<unknown>>();
   private stop: () => void = () => undefined;
@@ -47,7 +47,7 @@ export class Run {
     });
   }
 
-  /** Nothing new begins; what is under way ends and is saved. */
+  /** Starts nothing new; operations under way end and are saved. */
   fail(error: unknown): void {
     if (!this.errors.includes(error)) this.errors.push(error);
     this.stopping = true;
@@ -62,7 +62,7 @@ export class Run {
     return this.settings.state;
   }
 
-  /** Runs a change and keeps count of it; an error ends the run and names the resource. */
+  /** Runs and records a change; an error names the resource and ends the run. */
   private async perform<T>(change: Change, work: () => Promise<T>): Promise<T> {
     if (this.stopping) return forever;
     this.changes.push(change);
@@ -98,7 +98,7 @@ export class Run {
       );
     }
     this.registered.add(goal.urn);
-    const old = this.oldOf(goal);
+    const old = findOld(this.state.resources, goal, this.registered);
     if (!goal.custom) return this.component(goal, old);
     refuseUnknown(goal);
     const program = withoutIgnored(old?.inputs ?? {}, goal.inputs, old ? goal.ignoreChanges : []);
@@ -114,12 +114,13 @@ export class Run {
       return this.create(goal, news, change(operation, goal, [], {}, stored(goal, news)));
     }
 
-    const diff = this.widened(await this.settings.providers.diff(old, news, autoNamed), goal, old);
+    const own = await this.settings.providers.diff(old, news, autoNamed);
+    const diff = widened(own, goal, old, this.replaced, this.mustReplace);
     const happening = (operation: Operation): Change =>
       change(operation, goal, diff.changed, old.inputs, stored(goal, news));
     if (diff.replaces.length > 0) {
       this.refuseProtected(old);
-      // The name of the new one is its own unless it was given.
+      // The new resource gets its own generated name, unless a name was given.
       const fresh = await this.settings.providers.check(goal, undefined, raw);
       return this.replace(goal, old, fresh, diff, happening("replace"));
     }
@@ -127,47 +128,6 @@ export class Run {
     this.changes.push(happening("same"));
     this.put(entry(goal, old.id, stored(goal, news), old.outputs), old);
     return { id: old.id, outputs: old.outputs };
-  }
-
-  private oldOf(goal: Goal): ResourceState | undefined {
-    const live = this.state.resources.filter((r) => !r.pendingDelete);
-    const own = live.find((r) => r.urn === goal.urn);
-    if (own) return own;
-    const alias = live.find((r) => goal.aliases.includes(r.urn) && !this.registered.has(r.urn));
-    if (!alias) return undefined;
-    const renamed = (urn: string): string => (urn === alias.urn ? goal.urn : urn);
-    const former = alias.urn;
-    for (const resource of this.state.resources) {
-      resource.dependencies = resource.dependencies.map(renamed);
-      if (resource.parent === former) resource.parent = goal.urn;
-      if (resource.provider === former) resource.provider = goal.urn;
-      if (resource.deletedWith === former) resource.deletedWith = goal.urn;
-      for (const [key, urns] of Object.entries(resource.propertyDependencies))
-        resource.propertyDependencies[key] = urns.map(renamed);
-    }
-    alias.urn = goal.urn;
-    return alias;
-  }
-
-  /** What asks for more than the properties do: options, what a refresh saw, a first start that failed. */
-  private widened(diff: Diff, goal: Goal, old: ResourceState): Diff {
-    const changed = [...diff.changed, ...(old.drift ?? []), ...(old.initErrors ? ["(was not ready)"] : [])];
-    const replaces = [...diff.replaces];
-    const asked = goal.replaceOnChanges;
-    replaces.push(
-      ...diff.changed.filter(
-        (key) => asked.includes("*") || asked.some((p) => p.split(/[.[]/, 1)[0] === key),
-      ),
-    );
-    if (old.provider !== goal.provider) replaces.push("(provider)");
-    if (goal.replaceWith.some((urn) => this.replaced.has(urn))) replaces.push("(replaceWith)");
-    if (this.mustReplace.has(goal.urn) && replaces.length === 0)
-      replaces.push("(what it depends on is replaced)");
-    return {
-      changed: [...new Set([...changed, ...replaces])],
-      replaces,
-      deleteBeforeReplace: goal.deleteBeforeReplace ?? diff.deleteBeforeReplace,
-    };
   }
 
   private component(goal: Goal, old: ResourceState | undefined): Registered {
@@ -194,7 +154,7 @@ export class Run {
   private create(goal: Goal, news: WireMap, change: Change): Promise<Registered> {
     return this.perform(change, async () => {
       const inputs = stored(goal, news);
-      // What only the engine will know is left out, and so is unknown to the program.
+      // Outputs that only Docker will know are left out, and so are unknown to the program.
       if (this.settings.dryRun) return { id: "", outputs: inputs };
       return this.made(goal, inputs, undefined, () => this.settings.providers.create(goal, news));
     });
@@ -205,7 +165,7 @@ export class Run {
     return this.perform(change, async () => {
       const inputs = stored(goal, news);
       if (this.settings.dryRun) {
-        // Only the Docker provider proper can foresee outputs; the others' are unknown until done.
+        // Docker's own types keep their outputs on update; those of dynamic providers are unknown until done.
         const foreseen = /:(container|network|volume|remoteImage)[/:]/i.test(goal.type) ? old.outputs : {};
         return { id, outputs: { ...foreseen, ...inputs } };
       }
@@ -277,7 +237,7 @@ export class Run {
     }
   }
 
-  /** Dependents that cannot outlive it: with the property that depends on it unknown, they would be replaced. */
+  /** Dependents that must be replaced too: with the property that depends on it unknown, their provider replaces them. */
   private async dependentsToReplace(urn: string, seen = new Set<string>()): Promise<ResourceState[]> {
     const found: ResourceState[] = [];
     for (const resource of this.state.resources) {
@@ -336,7 +296,7 @@ export class Run {
     else if (resource) resource.outputs = outputs;
   }
 
-  /** Removes what the program did not register, dependents before what they depend on. */
+  /** Removes what the program did not register: dependents first. */
   async removeRest(): Promise<void> {
     const rest = this.state.resources.filter((r) => r.pendingDelete || !this.registered.has(r.urn));
     try {
@@ -347,18 +307,8 @@ export class Run {
       this.fail(error);
       return;
     }
-    const gone = new Map<ResourceState, Promise<void>>();
-    const removal = (old: ResourceState): Promise<void> => {
-      const known = gone.get(old);
-      if (known) return known;
-      gone.set(old, Promise.resolve()); // should there ever be a cycle
-      const users = rest.filter((r) => r !== old && uses(r, old.urn)).map(removal);
-      const mine = Promise.all(users).then(() => this.perform(deletion(old), () => this.remove(old)));
-      gone.set(old, mine);
-      return mine;
-    };
-    rest.forEach((old) => void removal(old));
-    await Promise.race([Promise.all(gone.values()), this.stopped]);
+    const removed = dependentsFirst(rest, (old) => this.perform(deletion(old), () => this.remove(old)));
+    await Promise.race([removed, this.stopped]);
     await this.settle();
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Pulumi's passphrase secrets manager (pkg/secrets/passphrase, sdk/go/common/resource/config/crypt.go), so that a stack
- * file written by one engine is read by the other.
+ * Pulumi's passphrase secrets manager (pkg/secrets/passphrase, sdk/go/common/resource/config/crypt.go): a stack file
+ * that one engine wrote can be read by the other.
  */
 import { createCipheriv, createDecipheriv, pbkdf2, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -58,7 +58,7 @@ async function crypterFor(phrase: string, salt: Buffer): Promise<Omit<Crypter, "
   };
 }
 
-/** The crypter of a stack whose file has this `encryptionsalt`. */
+/** The crypter for a stack file's `encryptionsalt`. */
 export async function openCrypter(salt: string, phrase: string): Promise<Crypter> {
   const [version, bytes, ...check] = salt.split(":");
   if (version !== "v1" || !bytes || check.length !== 3) {
@@ -71,7 +71,7 @@ export async function openCrypter(salt: string, phrase: string): Promise<Crypter
   try {
     word = crypter.decrypt(check.join(":"));
   } catch {
-    // A wrong key shows as a failed authentication tag.
+    // A wrong key fails the authentication tag.
   }
   if (word !== CHECK_WORD) {
     throw new UserError(

@@ -1,4 +1,4 @@
-/** A command's work on one stack: state and lock, a refresh, the plan and the real run. */
+/** One command's work on one stack: lock and state, refresh, plan and run. */
 import { rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { Unreachable } from "./docker/client";
@@ -65,7 +65,7 @@ export class Session {
     this.unlock();
   }
 
-  /** Ends the run that is under way; what has begun is finished and saved. */
+  /** Ends the run; operations under way finish and are saved. */
   interrupt(): void {
     this.run?.fail(
       new UserError("Interrupted. What had begun was finished and saved: run the command again to go on."),
@@ -84,7 +84,7 @@ export class Session {
     saveState(this.file, this.current, this.options.crypter);
   }
 
-  /** Looks at the real things, so that what was removed or stopped by hand is put right. */
+  /** Reads the real resources, so that `up` repairs what was removed or stopped by hand. */
   async refresh(): Promise<void> {
     const look = async (old: ResourceState): Promise<ResourceState | undefined> => {
       if (!old.custom || isProvider(old.type) || old.pendingDelete) return old;
@@ -93,7 +93,7 @@ export class Session {
         if (!seen) this.options.say(`"${nameOf(old.urn)}" (${old.type}) is gone, removed by something else.`);
         return seen;
       } catch (error) {
-        // The program may be about to name another host; if not, it will be refused there.
+        // The program may name another host now; otherwise the plan fails there.
         if (error instanceof Unreachable) return old;
         throw error instanceof UserError
           ? error
@@ -132,12 +132,12 @@ export class Session {
 
   private async program(run: Run, dryRun: boolean): Promise<void> {
     const { project, stack, config } = this.options;
-    // Loaded only now: `down` and `outputs` do without the Pulumi SDK.
+    // Loaded late: `down` and `outputs` work without the Pulumi SDK.
     const { runProgram } = createRequire(__filename)("./program") as typeof import("./program");
     await runProgram(run, project, stack, config, dryRun);
   }
 
-  /** What would happen. The state is left alone; it comes back as it would be if nothing changed. */
+  /** Plans without touching the state. `planned` is the state as it would be if nothing had to change. */
   async plan(): Promise<{ run: Run; planned: StackState }> {
     const actual = this.current;
     const planned = structuredClone(actual);
@@ -152,7 +152,7 @@ export class Session {
     return run;
   }
 
-  /** Nothing is to be done, so the plan's bookkeeping (options, dependencies, outputs) is the new state. */
+  /** With no changes to make, keeps the plan's bookkeeping (options, dependencies, outputs) as the new state. */
   adopt(planned: StackState): boolean {
     if (hasUnknown(planned.outputs)) return false;
     this.current = planned;

@@ -1,7 +1,8 @@
-/** What the stack owns: one JSON file per stack, written beside and renamed after every operation. */
+/** The stack's resources: one JSON file per stack, replaced atomically after every operation. */
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { messageOf, UserError } from "../lib/errors";
+import type { Goal } from "./goal";
 import type { Crypter } from "./secrets";
 import { isMapping } from "../lib/values";
 import { isSecret, mapWire, SECRET, SIGNATURE, type Wire, type WireMap } from "./wire";
@@ -12,7 +13,7 @@ export interface ResourceState {
   custom: boolean;
   id?: string;
   parent?: string;
-  /** URN of the provider resource, if an explicit one is used. */
+  /** URN of the explicit provider. */
   provider?: string;
   inputs: WireMap;
   outputs: WireMap;
@@ -21,11 +22,11 @@ export interface ResourceState {
   protect?: boolean;
   retainOnDelete?: boolean;
   deletedWith?: string;
-  /** Replaced, and still to be deleted. */
+  /** Replaced, and not deleted yet. */
   pendingDelete?: boolean;
-  /** Created, but not ready: the next `up` updates it. */
+  /** Created but not ready, for these reasons; the next `up` updates it. */
   initErrors?: string[];
-  /** Seen by a refresh only, never saved: what of the real thing is not as it was left. */
+  /** Inputs that the real resource no longer matches. Found by a refresh, never saved. */
   drift?: string[];
 }
 
@@ -38,6 +39,56 @@ export interface StackState {
 
 export const nameOf = (urn: string): string => urn.split("::").slice(3).join("::");
 
+/**
+ * The state of a resource, found under its URN or an alias. One found under an alias gets its new URN, in itself and in
+ * everything that refers to it.
+ */
+export function findOld(
+  resources: readonly ResourceState[],
+  { urn, aliases }: Goal,
+  registered: ReadonlySet<string>,
+): ResourceState | undefined {
+  const live = resources.filter((r) => !r.pendingDelete);
+  const own = live.find((r) => r.urn === urn);
+  if (own) return own;
+  const old = live.find((r) => aliases.includes(r.urn) && !registered.has(r.urn));
+  if (!old) return undefined;
+  const former = old.urn;
+  const renamed = (of: string): string => (of === former ? urn : of);
+  for (const resource of resources) {
+    resource.dependencies = resource.dependencies.map(renamed);
+    if (resource.parent === former) resource.parent = urn;
+    if (resource.provider === former) resource.provider = urn;
+    if (resource.deletedWith === former) resource.deletedWith = urn;
+    for (const [key, urns] of Object.entries(resource.propertyDependencies))
+      resource.propertyDependencies[key] = urns.map(renamed);
+  }
+  old.urn = urn;
+  return old;
+}
+
+const uses = (resource: ResourceState, urn: string): boolean =>
+  resource.dependencies.includes(urn) || resource.parent === urn || resource.provider === urn;
+
+/** Removes resources, in parallel, but each only after those that depend on it. */
+export async function dependentsFirst(
+  all: readonly ResourceState[],
+  remove: (old: ResourceState) => Promise<void>,
+): Promise<void> {
+  const removals = new Map<ResourceState, Promise<void>>();
+  const removal = (old: ResourceState): Promise<void> => {
+    const known = removals.get(old);
+    if (known) return known;
+    removals.set(old, Promise.resolve()); // ends a cycle, should there ever be one
+    const users = all.filter((other) => other !== old && uses(other, old.urn)).map(removal);
+    const mine = Promise.all(users).then(() => remove(old));
+    removals.set(old, mine);
+    return mine;
+  };
+  all.forEach((old) => void removal(old));
+  await Promise.all(removals.values());
+}
+
 export function stateFile(dir: string, stack: string): string {
   return path.join(dir, ".switchyard", "state", `${stack}.json`);
 }
@@ -46,7 +97,7 @@ export function emptyState(stack: string): StackState {
   return { version: 1, stack, resources: [], outputs: {} };
 }
 
-/** Secrets are kept as ciphertext whenever the stack has a passphrase. */
+/** Encrypts secrets if the stack has a passphrase. */
 function seal(value: Wire, crypter: Crypter | undefined): Wire {
   if (!crypter) return value;
   return mapWire(value, (v) =>
@@ -104,7 +155,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Takes the stack's lock; returns what gives it back. The lock of a process that died is taken over. */
+/** Takes the stack's lock, also over from a process that died; returns the function that releases it. */
 export function lockStack(file: string, say: (line: string) => void): () => void {
   const lock = `${file}.lock`;
   const mine = `${lock}.${String(process.pid)}`;
@@ -113,7 +164,7 @@ export function lockStack(file: string, say: (line: string) => void): () => void
   try {
     for (;;) {
       try {
-        linkSync(mine, lock); // unlike open(O_EXCL), the lock is never seen without its pid
+        linkSync(mine, lock); // unlike with open(O_EXCL), nobody sees the lock without its pid
         return () => {
           rmSync(lock, { force: true });
         };
@@ -126,7 +177,7 @@ export function lockStack(file: string, say: (line: string) => void): () => void
           `Another run (process ${String(pid)}) is working on this stack: wait until it ends, or stop it with Ctrl-C.`,
         );
       }
-      // Renaming first makes sure that only one of several newcomers clears the lock.
+      // Only one of several processes succeeds in renaming the lock, and may remove it.
       const stale = `${lock}.stale.${String(process.pid)}`;
       try {
         renameSync(lock, stale);

@@ -22,14 +22,14 @@ export function secret(value: Wire): WireMap {
   return { [SIGNATURE]: SECRET, value };
 }
 
-/** Applies `change` to every value, innermost first; what is marked stays marked. */
+/** Applies `change` to every value, innermost first; marks stay in place. */
 export function mapWire(value: Wire, change: (value: Wire) => Wire): Wire {
   if (Array.isArray(value)) return change(value.map((item) => mapWire(item, change)));
   if (!isMapping(value)) return change(value);
   return change(Object.fromEntries(Object.entries(value).map(([k, v]) => [k, mapWire(v, change)])));
 }
 
-/** The value as a provider sees it: secrets opened, references to resources replaced by their id. */
+/** The value as a provider sees it: secrets unwrapped, references to resources replaced by their id. */
 export function plain(value: Wire): Wire {
   return mapWire(value, (v) => {
     if (isSecret(v)) return v.value;
@@ -60,7 +60,7 @@ function some(value: Wire | undefined, test: (value: Wire) => boolean): boolean 
 export const hasSecret = (value: Wire | undefined): boolean => some(value, isSecret);
 export const hasUnknown = (value: Wire | undefined): boolean => some(value, (v) => v === UNKNOWN);
 
-/** Outputs of a provider that does not know secrets: what went in as a secret comes out as one. */
+/** Marks outputs as secrets whose inputs were secrets; providers do not know them. */
 export function keepSecret(outputs: WireMap, inputs: WireMap, additional: readonly string[] = []): WireMap {
   return Object.fromEntries(
     Object.entries(outputs).map(([key, value]) =>

@@ -2,11 +2,10 @@ import { connect as dial } from "node:net";
 import * as pulumi from "@pulumi/pulumi";
 import { api, connect, runBySsh } from "./client";
 
-/** What a {@link FreePorts} is made from. */
 export interface FreePortsArgs {
-  /** The ports that are going to be taken, by the configuration key that chooses each: `{ httpPort: 80 }`. */
+  /** The ports that the stack will use, by the configuration key that chooses each: `{ httpPort: 80 }`. */
   readonly ports: Readonly<Record<string, number>>;
-  /** Addresses on which nothing may listen on them. */
+  /** The addresses on which these ports must be free. */
   readonly addresses: readonly pulumi.Input<string>[];
   /** Docker URL of the machine whose ports they are; one of an `ssh://` URL is asked there. Default: this machine. */
   readonly host?: pulumi.Input<string> | undefined;
@@ -39,13 +38,13 @@ function listens(address: string, port: number): Promise<boolean> {
   });
 }
 
-/** `address:port` of all that listens, from the kernel's own table: /proc/net/tcp and tcp6. */
+/** `address:port` of every listener in the kernel's tables /proc/net/tcp and tcp6. */
 export function listenersIn(table: string): Set<string> {
   const found = new Set<string>();
   for (const [, address = "", port = ""] of table.matchAll(
     /^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F]+:0000 0A /gm,
   )) {
-    // The last word of an address is IPv4, also of one that is mapped into IPv6; its bytes are the wrong way round.
+    // The last word of an address is IPv4, also of one mapped into IPv6; its bytes are in reverse order.
     const mapped = address.length === 8 || address.startsWith("0000000000000000FFFF0000");
     const bytes = address.slice(-8).match(/../g)?.reverse() ?? [];
     const text = mapped ? bytes.map((byte) => parseInt(byte, 16)).join(".") : address;
@@ -54,7 +53,7 @@ export function listenersIn(table: string): Set<string> {
   return found;
 }
 
-/** Whether something listens there: asked of the machine itself where there is ssh, else by trying. */
+/** How to find listeners: by asking the machine over ssh, else by connecting. */
 async function prober({ host, sshOpts }: FreePortsInputs): Promise<typeof listens> {
   if (host?.startsWith("ssh://") !== true) return listens;
   const table = await runBySsh({ host, sshOpts }, ["cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true"]);
@@ -108,8 +107,8 @@ export const freePortsProvider: pulumi.dynamic.ResourceProvider<FreePortsInputs,
 };
 
 /**
- * The claim on ports of a machine: refuses, before anything is made, those on which somebody else listens. Without
- * it the first to notice is a container of the host's network, which fails where nobody looks.
+ * Claims ports of a machine: `up` fails before it creates anything if something else listens there. Otherwise only a
+ * container in the host's network would notice, in its log.
  */
 export class FreePorts extends pulumi.dynamic.Resource {
   constructor(name: string, args: FreePortsArgs, opts?: pulumi.CustomResourceOptions) {

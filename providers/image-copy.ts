@@ -2,15 +2,14 @@ import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
 import { api, connect, sameSsh, unless } from "./client";
 
-/** What an {@link ImageCopy} is made from. */
 export interface ImageCopyArgs {
-  /** The image, by a name that means the same content everywhere. */
+  /** The image, by a name that stands for the same content everywhere. */
   readonly image: pulumi.Input<string>;
   /** The Docker URL of the engine that has it. */
   readonly from: pulumi.Input<string>;
-  /** The Docker URL of the engine that is to have it. */
+  /** The Docker URL of the engine that needs it. */
   readonly host: pulumi.Input<string>;
-  /** Options of `ssh`, for URLs that begin with `ssh://`. Default: the user's own configuration. */
+  /** Options of `ssh` for `ssh://` URLs. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
 }
 
@@ -22,11 +21,11 @@ interface ImageCopyInputs {
 }
 
 interface ImageCopyState extends ImageCopyInputs {
-  /** It was not there before. */
+  /** The copy was made; otherwise the engine already had the image. */
   readonly sent: boolean;
 }
 
-/** The image's id on an engine; undefined where it does not have it. */
+/** The image's id on an engine; undefined if the engine does not have it. */
 async function imageId(docker: Docker, image: string): Promise<string | undefined> {
   const found = await unless([404], api<{ Id: string }>(docker, "GET", `/images/${image}/json`));
   return found?.Id;
@@ -35,7 +34,7 @@ async function imageId(docker: Docker, image: string): Promise<string | undefine
 export const imageCopyProvider: pulumi.dynamic.ResourceProvider<ImageCopyInputs, ImageCopyState> = {
   async create(inputs) {
     const { image, from, host, sshOpts } = inputs;
-    // Many megabytes take their time.
+    // Transferring many megabytes takes time.
     const options = { answerTimeoutMs: 0, sshOpts };
     const [source, target] = [connect(from, options), connect(host, options)];
     if ((await imageId(target, image)) !== undefined) return { id: image, outs: { ...inputs, sent: false } };
@@ -66,12 +65,12 @@ export const imageCopyProvider: pulumi.dynamic.ResourceProvider<ImageCopyInputs,
     return Promise.resolve({ outs: { ...olds, ...news } });
   },
   async delete(_id, { image, host, sshOpts, sent }) {
-    // 409: something on the node still uses it.
+    // 409: something on the node still uses the image.
     if (sent) await unless([404, 409], api(connect(host, { sshOpts }), "DELETE", `/images/${image}`));
   },
 };
 
-/** An image that goes from one engine to another without a registry. */
+/** Copies an image from one engine to another without a registry. */
 export class ImageCopy extends pulumi.dynamic.Resource {
   constructor(name: string, args: ImageCopyArgs, opts?: pulumi.CustomResourceOptions) {
     super(imageCopyProvider, name, { ...args, sent: undefined }, opts, "switchyard", "ImageCopy");

@@ -1,11 +1,11 @@
-/** A client for each Docker host that the program's providers name. */
+/** One client for each Docker host that the program's providers name. */
 import type Docker from "dockerode";
 import { connect } from "../../providers/client";
 import { messageOf, UserError } from "../../lib/errors";
 import { hasUnknown, type Wire, type WireMap } from "../wire";
 import { text, texts } from "./values";
 
-/** What of a docker provider's inputs is understood; certificates are those of the environment, as `connect` has it. */
+/** The supported inputs of a docker provider. Certificates come from the environment, as in `connect`. */
 export const PROVIDER_INPUTS = ["host", "sshOpts", "certPath"];
 const DEFAULT_HOST = "unix:///var/run/docker.sock";
 
@@ -16,7 +16,7 @@ export interface Host {
   readonly name: string;
 }
 
-/** The engine that a provider's inputs name. Building and stopping may take as long as they take: no time limit. */
+/** The engine that a provider's inputs name. Answers have no time limit, because builds and stops may take long. */
 function connectTo(inputs: WireMap): Host {
   const unknown = Object.keys(inputs).find((key) => !PROVIDER_INPUTS.includes(key) && key !== "version");
   if (unknown !== undefined) {
@@ -32,17 +32,17 @@ function connectTo(inputs: WireMap): Host {
   }
 }
 
-/** Pulumi hands lists over to providers as JSON. */
+/** Pulumi passes lists to providers as JSON. */
 function sshOptsOf({ sshOpts }: WireMap): string[] | undefined {
   if (sshOpts === undefined || sshOpts === null) return undefined;
   return texts(typeof sshOpts === "string" ? (JSON.parse(sshOpts) as Wire) : sshOpts);
 }
 
-/** Clients by the inputs of their provider; each host is asked once whether it answers. */
+/** Clients by the inputs of their provider. Each host is pinged once. */
 export class Hosts {
   private readonly known = new Map<string, Promise<Host>>();
 
-  /** Undefined while the host itself is still unknown. */
+  /** Undefined while the host is unknown. */
   get(inputs: WireMap): Promise<Host> | undefined {
     if (hasUnknown(inputs)) return undefined;
     const key = JSON.stringify(inputs);

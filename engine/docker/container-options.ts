@@ -93,7 +93,7 @@ function cpus(value: Wire | undefined): number | undefined {
   return Math.round(count * 1e9);
 }
 
-/** What can also be changed on a running container. */
+/** The options that also change on a running container. */
 export function updatable(news: WireMap): WireMap {
   return given({
     RestartPolicy: { Name: text(news.restart) ?? "no", MaximumRetryCount: number(news.maxRetryCount) ?? 0 },

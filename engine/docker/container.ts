@@ -7,7 +7,7 @@ import { type Context, type Handler, refuseForeign } from "./handler";
 import { archiveOf } from "./tar";
 import { flag, maps, number, orGone, statusOf, text, withName } from "./values";
 
-/** Everything else replaces the container, as with the real provider. */
+/** As in the real provider, any other change replaces the container. */
 const RULES: Rules = {
   inPlace: [
     "restart", "maxRetryCount", "cpuShares", "cpuSet", "memory", "memoryReservation", "memorySwap", "start", "wait",
@@ -93,7 +93,7 @@ async function outputsOf(container: Docker.Container, news: WireMap): Promise<Wi
       globalIpv6Address: n.GlobalIPv6Address,
       globalIpv6PrefixLength: n.GlobalIPv6PrefixLen,
     })),
-    // Docker's choice of an ephemeral port, as the real provider reports it.
+    // Like the real provider, report the ephemeral port that Docker chose.
     ...(news.ports === undefined ? {} : { ports: withExternal(news, info.NetworkSettings.Ports) }),
   };
 }
@@ -141,7 +141,7 @@ export const container: Handler = {
   async create(context, news) {
     const { docker } = context;
     const name = text(news.name) ?? "";
-    // `plan` has seen that it is ours.
+    // `plan` has checked that it is ours.
     const leftover = await orGone(docker.getContainer(name).inspect());
     if (leftover) await remove(docker.getContainer(leftover.Id), {});
 

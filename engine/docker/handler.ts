@@ -13,9 +13,9 @@ export interface Context extends Subject {
   readonly docker: Docker;
   /** The Docker host, as shown to the user. */
   readonly host: string;
-  /** Labels that say whose it is, for everything that can carry labels. */
+  /** Ownership labels for everything that can carry labels. */
   readonly ownLabels: Readonly<Record<string, string>>;
-  /** Whether the state holds a thing of this id. */
+  /** Whether the state has a resource with this id. */
   readonly inState: (id: string) => boolean;
   readonly say: (line: string) => void;
 }
@@ -25,19 +25,19 @@ export interface Made {
   outputs: WireMap;
 }
 
-/** How resources of one type are made on a Docker Engine. Values are plain: no secrets, no references. */
+/** The life of resources of one type on a Docker Engine. Values are plain: no secrets, no references. */
 export interface Handler {
-  /** Every input that is understood; any other one is refused by name. */
+  /** The supported inputs; any other is refused by name. */
   readonly inputs: readonly string[];
-  /** The inputs with what the provider adds to them (names, defaults, hashes). */
+  /** The inputs with the provider's additions: names, defaults, hashes. */
   check?(subject: Subject, olds: WireMap | undefined, news: WireMap): Promise<WireMap> | WireMap;
   diff(olds: WireMap, news: WireMap, autoNamed: boolean): Diff;
-  /** Whether the planned creation can work, asked before anything is touched. */
+  /** Fails if the planned creation cannot work; called before anything changes. */
   plan?(context: Context, news: WireMap): Promise<void>;
   create(context: Context, news: WireMap): Promise<Made>;
   update?(context: Context, old: ResourceState, news: WireMap): Promise<WireMap>;
   delete(context: Context, old: ResourceState): Promise<void>;
-  /** What became of it since: undefined when it is gone, else the inputs it no longer matches. */
+  /** Undefined if the resource is gone, else the inputs that it no longer matches. */
   refresh(context: Context, old: ResourceState): Promise<string[] | undefined>;
 }
 
@@ -45,8 +45,8 @@ export const STACK_LABEL = "switchyard.stack";
 export const URN_LABEL = "switchyard.urn";
 
 /**
- * Refuses a name that something else has. What carries the stack's label but is not in its state was left by a run that
- * died between making and recording it: that one may be replaced.
+ * Refuses a name that is taken. A thing with the stack's label that is not in its state was left by a run that died
+ * between creating and recording it, and may be replaced.
  */
 export function refuseForeign(
   { ownLabels, inState, host }: Context,

@@ -14,7 +14,7 @@ const BUILD_INPUTS = [
   "addHosts", "args", "builderVersion", "cacheFrom", "context", "dockerfile", "network", "platform", "target",
 ]; // prettier-ignore
 
-/** Builds go one after another: images that share their first lines then share the layers, too. */
+/** Builds run one at a time, so that images that share their first lines share the layers. */
 let lastBuild: Promise<unknown> = Promise.resolve();
 
 function buildOf(news: WireMap): WireMap {
@@ -139,7 +139,7 @@ export const image: Handler = {
   diff: (olds, news) => ({ changed: changedKeys(olds, news), replaces: [], deleteBeforeReplace: false }),
   create: build,
   update: async (context, _old, news) => (await build(context, news)).outputs,
-  // As with the real provider the image stays: other stacks, and the next `up`, may use it.
+  // Like the real provider, keep the image: other stacks and the next `up` may use it.
   delete: () => Promise.resolve(),
   async refresh({ docker }, old) {
     return (await orGone(docker.getImage(text(old.inputs.imageName) ?? "").inspect())) && [];

@@ -1,4 +1,4 @@
-/** Reading plain property values; they come from typed TypeScript, so a wrong type is a bug and not a user's mistake. */
+/** Reads plain property values. They come from typed code, so a wrong type is a bug, not a user's mistake. */
 import { randomBytes } from "node:crypto";
 import { UserError } from "../../lib/errors";
 import { isMapping } from "../../lib/values";
@@ -18,16 +18,16 @@ export const record = (value: Wire | undefined): Record<string, string> =>
     Object.entries(isMapping(value) ? value : {}).map(([k, v]) => [k, text(v) ?? JSON.stringify(v)]),
   );
 
-/** `[{label, value}]` as Docker's map. */
+/** `[{label, value}]` as a map, as Docker has it. */
 export const labelMap = (value: Wire | undefined): Record<string, string> =>
   Object.fromEntries(maps(value).map((label) => [text(label.label) ?? "", text(label.value) ?? ""]));
 
-/** Only what was given, so that Docker's own defaults stand. */
+/** Leaves out undefined values, so that Docker's own defaults apply. */
 export function given<T extends object>(values: T): T {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T;
 }
 
-/** Pulumi's auto-naming: the resource's name, a dash and seven random hexadecimal digits. */
+/** Adds Pulumi's generated name: the resource's name, a dash and seven random hexadecimal digits. */
 export function withName(resource: string, olds: WireMap | undefined, news: WireMap): WireMap {
   if (news.name !== undefined) return news;
   const old = text(olds?.name) ?? "";
@@ -37,7 +37,7 @@ export function withName(resource: string, olds: WireMap | undefined, news: Wire
 
 const UNITS: Record<string, number> = { h: 3600e9, m: 60e9, s: 1e9, ms: 1e6, us: 1e3, µs: 1e3, ns: 1 };
 
-/** Go's notation ("1m30s") in nanoseconds, as Docker's API wants it. */
+/** A duration in Go's notation ("1m30s") as nanoseconds, for Docker's API. */
 export function nanoseconds(value: Wire | undefined, property: string): number | undefined {
   if (value === undefined || value === UNKNOWN) return undefined;
   const duration = text(value) ?? "";
@@ -51,7 +51,7 @@ export function nanoseconds(value: Wire | undefined, property: string): number |
   return Math.round(parts.reduce((sum, [, n, unit]) => sum + Number(n) * (UNITS[unit ?? ""] ?? 0), 0));
 }
 
-/** Undefined instead of an error when the engine says that there is no such thing. */
+/** Undefined if the engine answers that there is no such thing. */
 export async function orGone<T>(promise: Promise<T>): Promise<T | undefined> {
   try {
     return await promise;

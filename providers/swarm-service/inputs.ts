@@ -1,4 +1,4 @@
-/** What a Swarm service is in our terms, and what can be wrong with it. Pure. */
+/** The inputs of a Swarm service, and their mistakes. Pure. */
 
 export interface PortInputs {
   /** The port inside the container. */
@@ -16,7 +16,7 @@ export interface HealthCheckInputs {
   readonly timeoutSeconds?: number;
   readonly retries?: number;
   readonly startPeriodSeconds?: number;
-  /** The interval until it's first healthy; for engines with API 1.44 or later, others ignore it. */
+  /** The interval until the first success. Engines before API 1.44 ignore it. */
   readonly startIntervalSeconds?: number;
 }
 
@@ -30,9 +30,9 @@ export interface UpdateInputs {
   readonly order?: "start-first" | "stop-first";
   /** Default: 1. */
   readonly parallelism?: number;
-  /** Default: rollback, so that after a failed change the service is what it was. */
+  /** Default: rollback, so that a failed change leaves the service as it was. */
   readonly failureAction?: "rollback" | "pause" | "continue";
-  /** How long a new instance is watched for failure. Default: 5. */
+  /** How long to watch a new instance for failure. Default: 5. */
   readonly monitorSeconds?: number;
   /** The pause between instances. Default: 0. */
   readonly delaySeconds?: number;
@@ -48,7 +48,7 @@ export interface RestartInputs {
   readonly windowSeconds?: number;
 }
 
-/** The part of a service's inputs that is its definition. */
+/** The inputs that define a service. */
 export interface ServiceInputs {
   readonly name: string;
   readonly image: string;
@@ -61,7 +61,7 @@ export interface ServiceInputs {
   readonly healthCheck?: HealthCheckInputs;
   readonly limits?: LimitInputs;
   readonly dns?: readonly string[];
-  /** Addresses by name, which the containers know without asking a name server. */
+  /** Addresses by name that the containers know without asking a name server. */
   readonly hosts?: Readonly<Record<string, string>>;
   readonly stopGracePeriodSeconds?: number;
   readonly constraints?: readonly string[];
@@ -69,7 +69,7 @@ export interface ServiceInputs {
   readonly restartPolicy?: RestartInputs;
 }
 
-/** Every input's own name, in the order in which changes are told. */
+/** The inputs, in the order in which changes are reported. */
 export const INPUT_KEYS = [
   "name",
   "image",
@@ -93,7 +93,7 @@ export type InputKey = (typeof INPUT_KEYS)[number];
 
 const NAME = /^[a-zA-Z0-9](?:[-_.]?[a-zA-Z0-9]+)*$/;
 
-/** What a user has to change, as pairs of input and sentence. Values that aren't known yet pass. */
+/** The mistakes in the inputs: which input, and what to change. Values that are not known yet pass. */
 export function problemsIn(inputs: Partial<ServiceInputs>): { property: string; reason: string }[] {
   const found: { property: string; reason: string }[] = [];
   const say = (property: string, reason: string) => void found.push({ property, reason });
@@ -123,13 +123,13 @@ export function problemsIn(inputs: Partial<ServiceInputs>): { property: string; 
     }
   }
   for (const property of ["command", "args", "dns", "constraints"] as const) {
-    // From YAML, where 1000 is a number, whatever the types say.
+    // Values from YAML may be numbers, whatever the types say.
     const items: readonly unknown[] = Array.isArray(inputs[property]) ? inputs[property] : [];
     for (const item of items.filter((other) => typeof other !== "string")) {
       say(property, `${JSON.stringify(item)} is no text: write it in quotes`);
     }
   }
-  // Docker's own minimum; it says so only when the container starts.
+  // Docker has the same minimum, but reports it only when the container starts.
   const memory = typeof limits === "object" ? limits.memoryBytes : undefined;
   if (typeof memory === "number" && memory > 0 && memory < 6 * 1024 * 1024) {
     say("limits", `${memory} bytes of memory is less than the 6 MiB that Docker asks for`);

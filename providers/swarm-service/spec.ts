@@ -1,4 +1,4 @@
-/** A Swarm service in Docker's terms, and the way between those and ours. Pure. */
+/** Docker's definition of a Swarm service, from our inputs and back. Pure. */
 import type { HealthCheckInputs, ServiceInputs } from "./inputs";
 
 export interface HealthConfig {
@@ -62,7 +62,7 @@ export interface ServiceSpec {
 const nanoseconds = (seconds: number): number => Math.round(seconds * 1000) * 1_000_000;
 const seconds = (nanos: number | undefined): number => (nanos ?? 0) / 1_000_000_000;
 
-/** Environment or labels as Docker's list, in an order of their own. */
+/** Environment variables or labels as Docker's list, sorted. */
 export function pairs(of: Readonly<Record<string, string>> | undefined): string[] {
   return Object.entries(of ?? {})
     .map(([key, value]) => `${key}=${value}`)
@@ -78,7 +78,7 @@ function record(of: readonly string[] | undefined): Record<string, string> {
   );
 }
 
-/** Docker's definition of the service; `marks` are labels of the service itself, which its containers don't get. */
+/** Docker's definition of the service. `marks` are labels of the service, not of its containers. */
 export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, string>>): ServiceSpec {
   const { healthCheck, limits, port, updateConfig, restartPolicy } = inputs;
   const update: UpdateSpec = {
@@ -95,7 +95,7 @@ export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, 
         Image: inputs.image,
         Command: inputs.command ?? [],
         Args: inputs.args ?? [],
-        // Swarm compares the list as it is: another order would restart every instance.
+        // Swarm compares the list in order: a different order would restart every instance.
         Env: pairs(inputs.env),
         Labels: inputs.labels ?? {},
         StopGracePeriod: nanoseconds(inputs.stopGracePeriodSeconds ?? 10),
@@ -151,7 +151,7 @@ function healthConfig(check: HealthCheckInputs): HealthConfig {
   };
 }
 
-/** The inverse of {@link buildSpec}: what someone would have had to declare for the service that is there. */
+/** The inverse of {@link buildSpec}: the inputs that would give this service. */
 export function inputsOf(spec: ServiceSpec): Required<ServiceInputs> | Omit<Required<ServiceInputs>, "port"> {
   const { ContainerSpec: container, Resources, RestartPolicy, Placement } = spec.TaskTemplate;
   const port = spec.EndpointSpec?.Ports?.[0];

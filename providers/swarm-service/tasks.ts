@@ -1,4 +1,4 @@
-/** Waiting for what Swarm does in the background, and saying what went wrong in Docker's own words. */
+/** Waits for what Swarm does in the background, and explains failures in Docker's own words. */
 import type Docker from "dockerode";
 import { api, sleep, textOf, unless } from "../client";
 import { meaningOf } from "./diff";
@@ -30,7 +30,7 @@ const ENDED = ["complete", "shutdown", "failed", "rejected", "orphaned", "remove
 const FAILED = ["failed", "rejected"];
 
 export function findService(docker: Docker, nameOrId: string): Promise<ServiceDetails | undefined> {
-  // 503: the engine is in no Swarm (any more), so neither is the service.
+  // 503: the engine is in no Swarm, so the service is gone.
   return unless([404, 503], api<ServiceDetails>(docker, "GET", `/services/${encodeURIComponent(nameOrId)}`));
 }
 
@@ -38,7 +38,7 @@ export function tasksOf(docker: Docker, serviceId: string): Promise<Task[]> {
   return api<Task[]>(docker, "GET", "/tasks", { query: { filters: { service: [serviceId] } } });
 }
 
-/** By what the API tells of a task: neither its restart policy nor all of its placement is among that. */
+/** Compares what the API reports about a task; that excludes its restart policy and part of its placement. */
 function isOf(task: Task, spec: ServiceSpec): boolean {
   const { ContainerSpec, Resources } = spec.TaskTemplate;
   return meaningOf([task.Spec.ContainerSpec, task.Spec.Resources]) === meaningOf([ContainerSpec, Resources]);
@@ -46,23 +46,23 @@ function isOf(task: Task, spec: ServiceSpec): boolean {
 
 export interface Settling {
   readonly limitSeconds: number;
-  /** The instances themselves change, not only their number. */
+  /** The change replaces instances, not only their number. */
   readonly rolling: boolean;
-  /** The tasks that there were before: their failures are an older story. */
+  /** The tasks before the change, whose failures do not count. */
   readonly before: readonly Task[];
 }
 
 /**
- * Waits until exactly the wanted instances run (Swarm calls one with a health check running once it's healthy), those
- * that leave have ended, and a rolling change is through with watching. The limit is on time without progress, so
- * that many instances may take longer than few.
+ * Waits until exactly the wanted instances run, those that leave have ended, and Swarm has finished monitoring a rolling
+ * change. (With a health check Swarm calls an instance running once it is healthy.) The limit is on time without
+ * progress, so many instances may take longer than few.
  */
 export async function settle(
   docker: Docker,
   serviceId: string,
   { limitSeconds, rolling, before }: Settling,
 ): Promise<void> {
-  // Swarm takes a moment until it says that it changes the instances; when it sees no need to, it never does.
+  // Swarm announces a rolling change after a moment; if it sees no need for one, never.
   const announcedBy = Date.now() + (rolling ? 3000 : 0);
   const older = before.map((task) => task.ID);
   const failures = new Map<string, Task>();
@@ -97,7 +97,7 @@ export async function settle(
     for (const task of tasks) {
       if (!FAILED.includes(task.Status.State) || older.includes(task.ID) || failures.has(task.ID)) continue;
       failures.set(task.ID, task);
-      // Asked for now: Swarm clears away the remains of an instance soon.
+      // Ask now: Swarm soon removes what is left of the instance.
       story = await explain(docker, task);
     }
     const why = () => story ?? explainWaiting(docker, tasks);
@@ -125,7 +125,7 @@ export async function settle(
   }
 }
 
-/** An image that isn't there stays away; anything else may be waiting for another service, so it gets three tries. */
+/** A missing image does not appear by itself; any other failure may depend on another service, so it gets three tries. */
 function isHopeless(failures: ReadonlyMap<string, Task>): boolean {
   const perSlot = new Map<number, number>();
   for (const { Slot, Status } of failures.values()) {
@@ -144,7 +144,7 @@ async function explainWaiting(docker: Docker, tasks: readonly Task[]): Promise<s
   return task === undefined ? "Docker gives no reason; see: docker service ps" : explain(docker, task);
 }
 
-/** Docker's own words, and what the instance itself said last. */
+/** Docker's reason, the last output of the health check, and the last lines of the log. */
 async function explain(docker: Docker, task: Task): Promise<string> {
   const reason = task.Status.Err ?? `it is still ${task.Status.State}`;
   const parts = [`Instance ${task.Slot ?? 0} (task ${task.ID}): ${reason}`];
@@ -164,7 +164,7 @@ interface Health {
 
 async function lastHealthOutput(docker: Docker, container: string): Promise<string> {
   try {
-    // Only on the node that runs it; elsewhere Docker's own message has to do.
+    // Works only on the node that runs the container; elsewhere Docker's message has to do.
     const { State } = await api<Health>(docker, "GET", `/containers/${container}/json`);
     const bad = State.Health?.Log?.filter((entry) => entry.ExitCode !== 0).at(-1);
     return bad === undefined ? "" : bad.Output.trim().slice(-500) || `exit code ${bad.ExitCode}`;
@@ -176,7 +176,7 @@ async function lastHealthOutput(docker: Docker, container: string): Promise<stri
 async function lastLines(docker: Docker, taskId: string): Promise<string> {
   try {
     const query = { stdout: true, stderr: true, tail: 10 };
-    // A log that cannot be had (another log driver, a node that is away) must not hide the failure itself.
+    // A log that cannot be read (another log driver, a node that is down) must not hide the failure.
     const bytes = await Promise.race([
       api<Buffer>(docker, "GET", `/tasks/${taskId}/logs`, { query }),
       sleep(5000),
@@ -199,14 +199,14 @@ export function linesOf(stream: Buffer): string {
 }
 
 /**
- * Waits until nothing is left of a removed service: no task anywhere in the Swarm, no container on this engine. After
- * the limit it gives up without an error, since the service itself is gone: a node that is away keeps its tasks.
+ * Waits until nothing is left of a removed service: no task in the Swarm, no container on this engine. After the limit
+ * it returns without an error, because the service itself is gone: a node that is down keeps its tasks.
  */
 export async function vanish(docker: Docker, serviceId: string, limitSeconds: number): Promise<void> {
   const deadline = Date.now() + limitSeconds * 1000;
   const query = { all: true, filters: { label: [`com.docker.swarm.service.id=${serviceId}`] } };
   for (;;) {
-    // Docker refuses to filter the tasks by a service that is gone.
+    // Docker does not filter tasks by a service that is gone.
     const tasks = (await unless([503], api<Task[]>(docker, "GET", "/tasks"))) ?? [];
     const containers = await api<unknown[]>(docker, "GET", "/containers/json", { query });
     const left = tasks.filter((task) => task.ServiceID === serviceId).length + containers.length;

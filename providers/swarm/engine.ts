@@ -1,4 +1,4 @@
-/** An engine's own part in a Swarm. */
+/** What one engine knows about its Swarm. */
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
 import { api, sleep, unless } from "../client";
@@ -10,10 +10,10 @@ export interface LocalSwarm {
   readonly Error: string;
 }
 
-/** What joining or starting a Swarm makes beside it, and leaving it forgets. */
+/** Docker creates this network with a Swarm, and does not remove it when the engine leaves. */
 const GATEWAY_NETWORK = "docker_gwbridge";
 
-/** Whether the gateway network of the first manager was "made" or "kept"; on the Swarm, so that even an interrupted `up` knows. */
+/** Label of the Swarm: whether `up` "made" or "kept" the first manager's gateway network. It survives an interrupted `up`. */
 export const GATEWAY_LABEL = "switchyard.gateway-network";
 
 export async function localSwarm(docker: Docker): Promise<LocalSwarm> {
@@ -30,7 +30,7 @@ export async function removeGatewayNetwork(docker: Docker, host: string): Promis
       await unless([404], api(docker, "DELETE", `/networks/${GATEWAY_NETWORK}`));
       return;
     } catch (error) {
-      // The ingress sandbox lets go of it a moment after the engine has left.
+      // The ingress sandbox releases it a moment after the engine has left.
       if (attempt >= 40) {
         throw new Error(
           `The network ${GATEWAY_NETWORK} on ${host} is still in use (${messageOf(error)}). ` +
@@ -43,7 +43,7 @@ export async function removeGatewayNetwork(docker: Docker, host: string): Promis
   }
 }
 
-/** Where a manager at an address listens: an IPv6 address takes brackets. */
+/** The endpoint of a manager; an IPv6 address takes brackets. */
 export function managerEndpoint(address: string): string {
   return `${address.includes(":") ? `[${address}]` : address}:2377`;
 }

@@ -10,18 +10,17 @@ import {
   removeGatewayNetwork,
 } from "./engine";
 
-/** What a {@link SwarmMember} is made from. */
 export interface SwarmMemberArgs {
   /** The Docker URL of the node's engine. */
   readonly host: pulumi.Input<string>;
-  /** Options of `ssh`, for it and for managers that begin with `ssh://`. Default: the user's own configuration. */
+  /** Options of `ssh` for `ssh://` URLs, its own and the managers'. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
-  /** The address that other nodes reach it by; it listens there only. */
+  /** The address that other nodes reach it by. It listens there only. */
   readonly advertiseAddr: pulumi.Input<string>;
-  /** The Swarm to be in. */
+  /** The Swarm to join. */
   readonly swarmId: pulumi.Input<string>;
   readonly role: pulumi.Input<SwarmRole>;
-  /** The Docker URLs of the Swarm's managers, this node's among them where it is one. */
+  /** The Docker URLs of the Swarm's managers, including this node's if it is one. */
   readonly managers: pulumi.Input<pulumi.Input<string>[]>;
 }
 
@@ -38,7 +37,7 @@ interface MemberInputs {
 
 interface MemberState extends MemberInputs {
   readonly nodeId: string;
-  /** The gateway network was not there before the node joined. */
+  /** Joining created the gateway network. */
   readonly gatewayMade: boolean;
 }
 
@@ -50,18 +49,18 @@ interface NodeDetails {
   readonly ManagerStatus?: object;
 }
 
-/** How long a node has for each step of joining or leaving, in milliseconds. */
-const PATIENCE = 60_000;
+/** The time limit of each step of joining or leaving. */
+const STEP_TIMEOUT_MS = 60_000;
 
 async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + PATIENCE;
+  const deadline = Date.now() + STEP_TIMEOUT_MS;
   while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`${what} did not happen within ${PATIENCE / 1000} s`);
+    if (Date.now() > deadline) throw new Error(`${what} did not happen within ${STEP_TIMEOUT_MS / 1000} s`);
     await sleep(250);
   }
 }
 
-/** A manager of the Swarm other than the node itself; undefined where none answers. */
+/** A manager of the Swarm other than the node itself; undefined if none answers. */
 async function otherManager({ managers, host, swarmId, sshOpts }: MemberInputs): Promise<Docker | undefined> {
   for (const manager of managers) {
     if (manager === host) continue;
@@ -69,13 +68,13 @@ async function otherManager({ managers, host, swarmId, sshOpts }: MemberInputs):
       const docker = connect(manager, { answerTimeoutMs: 5000, sshOpts });
       if ((await api<{ ID: string }>(docker, "GET", "/swarm")).ID === swarmId) return docker;
     } catch {
-      // Away, or in this Swarm no longer: another one may know.
+      // Unreachable, or no longer in this Swarm: try the next one.
     }
   }
   return undefined;
 }
 
-/** The manager through which the node is changed: another one, since it may lose that role itself. */
+/** The manager that changes the node: preferably another one, because the node may lose that role. */
 async function managerFor(inputs: MemberInputs): Promise<Docker> {
   return (await otherManager(inputs)) ?? connect(inputs.host, inputs);
 }
@@ -101,7 +100,7 @@ async function changeNode(
       });
       return;
     } catch (error) {
-      // The Swarm itself wrote to it in between.
+      // The Swarm changed the node in between.
       if (!/out of sequence/.test(messageOf(error))) throw error;
     }
   }
@@ -138,7 +137,7 @@ async function join(docker: Docker, inputs: MemberInputs): Promise<void> {
   }
 }
 
-/** Gives the node the role it should have, and waits until it is ready for instances. */
+/** Gives the node its role, and waits until it is ready for instances. */
 async function settleMember(inputs: MemberInputs, nodeId: string): Promise<void> {
   const manager = await managerFor(inputs);
   await changeNode(manager, nodeId, { Role: inputs.role, Availability: "active" });
@@ -167,10 +166,10 @@ async function running(manager: Docker): Promise<TaskDetails[]> {
   return tasks.filter(({ Status }) => Status.State === "running");
 }
 
-/** Lets the instances on the node go elsewhere, as far as there is an elsewhere. */
+/** Moves the node's instances to other nodes, as far as there are any. */
 async function drain(manager: Docker, nodeId: string): Promise<void> {
   if ((await nodeOf(manager, nodeId))?.Status.State === "ready") {
-    // Draining stops instances while it starts others, so what runs here alone is rolled over first, start-first.
+    // Draining stops instances while it starts others. First replace, start-first, those of services that run only here.
     await changeNode(manager, nodeId, { Availability: "pause" });
     const tasks = await running(manager);
     const elsewhere = new Set(tasks.filter((task) => task.NodeID !== nodeId).map((task) => task.ServiceID));
@@ -188,7 +187,7 @@ async function drain(manager: Docker, nodeId: string): Promise<void> {
   );
 }
 
-/** Replaces a service's instances by new ones, as a change of the service would. */
+/** Replaces a service's instances, as a change of the service would. */
 async function roll(manager: Docker, serviceId: string): Promise<void> {
   const { Spec, Version } = await api<ServiceDetails>(manager, "GET", `/services/${serviceId}`);
   const TaskTemplate = { ...Spec.TaskTemplate, ForceUpdate: (Spec.TaskTemplate.ForceUpdate ?? 0) + 1 };
@@ -212,7 +211,7 @@ export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, Membe
         `The Docker Engine at ${inputs.host} is in another Swarm. Take it out: docker -H ${inputs.host} swarm leave --force`,
       );
     } else if (inputs.host === inputs.managers[0]) {
-      // The first manager did not join: what starting the Swarm has made beside it is for this one to take away.
+      // The first manager did not join: it removes the network that was created with the Swarm.
       const { Spec } = await api<{ Spec: { Labels: Record<string, string> | null } }>(
         docker,
         "GET",
@@ -242,7 +241,7 @@ export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, Membe
   },
   async delete(id, props) {
     const manager = await otherManager(props);
-    // The last manager takes the whole Swarm with it, which is the Swarm's own end.
+    // The last manager goes with the Swarm, when the Swarm resource is deleted.
     if (manager === undefined) return;
     await drain(manager, id);
     await changeNode(manager, id, { Role: "worker" });
@@ -252,7 +251,7 @@ export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, Membe
       await unless([503], api(docker, "POST", "/swarm/leave", { query: { force: true } }));
       if (props.gatewayMade) await removeGatewayNetwork(docker, props.host);
     } catch (error) {
-      // A node that is away cannot leave by itself: it is struck off.
+      // A node that is down cannot leave: the remaining managers remove it below.
       if ((await nodeOf(manager, id))?.Status.State === "ready") throw error;
     }
     await unless([404], api(manager, "DELETE", `/nodes/${id}`, { query: { force: true } }));
@@ -260,8 +259,8 @@ export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, Membe
 };
 
 /**
- * A node's part in the Swarm: joins it with its role; on delete its instances move to other nodes first. A node that
- * is away when it is deleted is struck off by the managers that remain.
+ * A node's membership in the Swarm. On delete its instances move to other nodes before it leaves. If the node is down,
+ * the remaining managers remove it.
  */
 export class SwarmMember extends pulumi.dynamic.Resource {
   declare readonly nodeId: pulumi.Output<string>;
