@@ -3,7 +3,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Session } from "./socket";
+import { ask, Session } from "./socket";
 
 const dir = mkdtempSync(join(tmpdir(), "switchyard-"));
 const path = join(dir, "worker.sock");
@@ -44,7 +44,7 @@ afterEach(async () => {
   rmSync(path, { force: true });
 });
 
-test("many commands go over one connection, one after the other", async () => {
+test("sends many commands over one connection, one after the other", async () => {
   const session = new Session(path);
   const answers = await Promise.all([session.ask("one"), session.ask("two;three"), session.ask("four")]);
   expect(answers.map((answer) => answer.trim())).toEqual(["[6]: one", "[6]: two\n\n[6]: three", "[6]: four"]);
@@ -53,7 +53,7 @@ test("many commands go over one connection, one after the other", async () => {
   ]);
 });
 
-test("an answer that comes in pieces is waited for", async () => {
+test("waits for an answer that arrives in pieces", async () => {
   const usual = say;
   say = (command, socket) => {
     if (command === "show cli level") {
@@ -65,7 +65,7 @@ test("an answer that comes in pieces is waited for", async () => {
   expect((await new Session(path).ask("slow")).trim()).toBe("[6]: slow");
 });
 
-test("HAProxy 3.4 prompts after a line, not after each command of it", async () => {
+test("reads the answer of HAProxy 3.4, which prompts after a line, not after each command", async () => {
   say = (command, socket) => {
     if (command === "show cli level") socket.write("[6]: admin\n\n> ");
     else socket.write(opening.includes(command) ? "\n> " : `[6]: ${command}\n\n`);
@@ -73,7 +73,7 @@ test("HAProxy 3.4 prompts after a line, not after each command of it", async () 
   expect((await new Session(path).ask("one;two")).trim()).toBe("[6]: one\n\n[6]: two");
 });
 
-test("where HAProxy has ended the connection, the next command has one of its own", async () => {
+test("opens another connection after HAProxy has closed one", async () => {
   const session = new Session(path);
   await session.ask("one");
   connections[0]?.end();
@@ -89,7 +89,7 @@ test("where HAProxy has ended the connection, the next command has one of its ow
   ]);
 });
 
-test("a connection that ends before the answer is an error, and so is silence; the next command is not disturbed", async () => {
+test("fails on a closed connection and on silence, and recovers with the next command", async () => {
   const session = new Session(path, 50);
   const usual = say;
   say = (command, socket) => {
@@ -104,4 +104,38 @@ test("a connection that ends before the answer is an error, and so is silence; t
   await expect(session.ask("silence")).rejects.toThrow("gave no answer within 50 ms");
   say = usual;
   expect(await session.ask("good")).toContain("good");
+});
+
+/** A socket that answers every connection with `text` and closes it, as a worker does that ends in the middle. */
+async function closing(name: string, text: string): Promise<{ socket: string; close: () => void }> {
+  const socket = join(dir, name);
+  const cut = createServer((connection) => connection.once("data", () => connection.end(text)));
+  await new Promise<void>((resolve) => cut.listen(socket, resolve));
+  return { socket, close: () => cut.close() };
+}
+
+test.each([
+  ["a map cut at the end of a line", "cut-map.sock", "show map x", "0x1 a/ b\n0x2 c/ d\n"],
+  ["the first of two answers", "cut-two.sock", "show servers state a;show servers state b", "1\n# be_id\n\n"],
+  ["nothing", "cut-all.sock", "show version", ""],
+  ["an answer to a payload", "cut-payload.sock", "set ssl cert x <<\npem\n", "Transaction cre"],
+  ["an answer of the master", "master.sock", "show proc", "#<PID> <type>\n11 mas"],
+])("%s on a connection that HAProxy closes early is no answer", async (_what, name, question, text) => {
+  const { socket, close } = await closing(name, text);
+  await expect(ask(socket, question)).rejects.toThrow("was closed before it had answered");
+  close();
+});
+
+test.each([
+  ["show map x", "0x1 a/ b\n\nadmin\n\n", "0x1 a/ b\n\n"],
+  [
+    "set severity-output number;bogus",
+    "\n[6]: Unknown command\n\n[6]: admin\n\n",
+    "\n[6]: Unknown command\n\n",
+  ],
+  ["set ssl cert x <<\npem\n", "Transaction created\n\n", "Transaction created\n\n"],
+])("a whole answer to %j is what HAProxy said to it", async (question, said, answer) => {
+  const { socket, close } = await closing("whole.sock", said);
+  expect(await ask(socket, question)).toBe(answer);
+  close();
 });

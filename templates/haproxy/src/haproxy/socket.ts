@@ -1,13 +1,25 @@
-/** HAProxy's sockets: a question and the whole answer. */
+/** HAProxy's sockets. A question has its whole answer, or it fails: an answer that was cut must not be taken for the state. */
 import { createConnection, type Socket } from "node:net";
 import { Mutex } from "../../../../lib/mutex";
 
-const maxAnswer = 64 * 1024 * 1024;
-const patience = 10_000;
+const maxAnswerBytes = 64 * 1024 * 1024;
+const answerTimeoutMs = 10_000;
 
-export function ask(path: string, question: string, timeout = patience): Promise<string> {
+/** Ends every question to a worker: once its answer is there, so is everything before it. */
+const last = "show cli level";
+
+/**
+ * Asks one question on a connection of its own.
+ *
+ * @throws Error when HAProxy cannot be asked, is silent for `timeoutMs`, or closes the connection before its answer is whole
+ */
+export function ask(path: string, question: string, timeoutMs = answerTimeoutMs): Promise<string> {
+  const isMaster = path.endsWith("/master.sock");
+  // A payload ends its line, so no command can follow it. The master does not go on after `reload`.
+  const isMarked = !isMaster && !question.includes("<<");
+  const end = isMarked ? /(\[6\]: )?admin\n\n$/ : isMaster ? /(?<=\n)$/ : /(?<=\n\n)$/;
   return new Promise((resolve, reject) => {
-    const line = `${question}\n`;
+    const line = isMarked ? `${question};${last}\n` : `${question}\n`;
     const chunks: Buffer[] = [];
     let size = 0;
     const socket = createConnection(path);
@@ -16,13 +28,13 @@ export function ask(path: string, question: string, timeout = patience): Promise
       reject(new Error(`HAProxy's socket ${path} ${reason}`));
     };
     const timer = setTimeout(() => {
-      fail(`gave no answer within ${timeout} ms`);
-    }, timeout);
-    // The master's socket closes only after we have: without an end it would wait for the next question.
-    socket.on("connect", () => (path.endsWith("/master.sock") ? socket.end(line) : socket.write(line)));
+      fail(`gave no answer within ${timeoutMs} ms`);
+    }, timeoutMs);
+    // The master closes its socket only after we have: without an end it would wait for the next question.
+    socket.on("connect", () => (isMaster ? socket.end(line) : socket.write(line)));
     socket.on("data", (chunk: Buffer) => {
       size += chunk.length;
-      if (size > maxAnswer) fail("answered with more than 64 MiB");
+      if (size > maxAnswerBytes) fail("answered with more than 64 MiB");
       else chunks.push(chunk);
     });
     socket.on("error", (error: Error) => {
@@ -31,36 +43,37 @@ export function ask(path: string, question: string, timeout = patience): Promise
     });
     socket.on("close", () => {
       clearTimeout(timer);
-      resolve(Buffer.concat(chunks).toString("utf8"));
+      const answer = Buffer.concat(chunks).toString("utf8");
+      if (end.test(answer)) resolve(answer.replace(end, ""));
+      else fail("was closed before it had answered");
     });
   });
 }
 
 const prompt = "\n> ";
 const opening = ["prompt", "set severity-output number"];
-/** HAProxy prompts after each command of a line, since 3.4 after the line; so each line ends with a command of known answer. */
-const last = "show cli level";
+/** HAProxy prompts after each command of a line, since 3.4 after the line, so only a known last answer tells the end. */
 const lastAnswer = `[6]: admin\n${prompt}`;
 
 /**
- * One connection for many commands, in HAProxy's interactive mode: to open one costs ten times what a command does. For
- * commands without a payload, whose answers are short and have no line that begins like the prompt.
+ * One connection for many commands, in HAProxy's interactive mode: opening one costs ten times as much as a command. Only
+ * for commands without a payload, whose answers are short and have no line that begins like the prompt.
  */
 export class Session {
   private socket: Socket | undefined;
-  private readonly turns = new Mutex();
+  private readonly mutex = new Mutex();
 
   constructor(
     private readonly path: string,
-    private readonly timeout = patience,
+    private readonly timeoutMs = answerTimeoutMs,
   ) {}
 
-  /** What HAProxy says to commands with `;` between them, each line of it with its severity in front. */
+  /** Sends commands separated by `;`. In the answer each message has its severity in front, as in `[6]: …`. */
   ask(commands: string): Promise<string> {
-    return this.turns.runExclusive(() => this.exchange(commands));
+    return this.mutex.runExclusive(() => this.exchange(commands));
   }
 
-  /** The next command gets a connection of its own, as to a worker that has taken over. */
+  /** Closes the connection; the next command opens another, to the worker that is there by then. */
   close(): void {
     this.socket?.destroy();
     this.socket = undefined;
@@ -91,8 +104,8 @@ export class Session {
         end(errored === null ? "was closed before it had answered" : `cannot be used: ${errored.message}`);
       };
       const timer = setTimeout(() => {
-        end(`gave no answer within ${this.timeout} ms`);
-      }, this.timeout);
+        end(`gave no answer within ${this.timeoutMs} ms`);
+      }, this.timeoutMs);
       socket.on("data", onData).on("close", onClose);
       socket.write(lines.map((line) => `${line}\n`).join(""));
     });
@@ -100,7 +113,7 @@ export class Session {
 
   private open(): Socket {
     const socket = createConnection(this.path).setEncoding("utf8");
-    // "close" follows, and says what there is to say.
+    // "close" follows and reports it.
     socket.on("error", () => undefined);
     socket.on("close", () => {
       if (this.socket === socket) this.socket = undefined;

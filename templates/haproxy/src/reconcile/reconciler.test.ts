@@ -38,13 +38,15 @@ const answer = (line) => {
   if (line.startsWith("show map ")) return read(line.split("/").at(-1)).replaceAll(/^/gm, "0x1 ");
   return line === "reload" ? read("reload") || "Success=1" : "3.0";
 };
+const last = ";show cli level";
+const whole = (line) => (line.endsWith(last) ? answer(line.slice(0, -last.length)) + "\n\nadmin" : answer(line)) + "\n\n";
 const listen = (path) => createServer({ allowHalfOpen: true }, (socket) => {
   let interactive = false;
   socket.on("data", (data) => {
     for (const line of String(data).trim().split("\n")) {
       interactive ||= line === "prompt";
-      if (!interactive) return socket.end(answer(line) + "\n");
-      socket.write(answer(line) + "\n\n> " + (line.endsWith(";show cli level") ? "[6]: admin\n\n> " : ""));
+      if (!interactive) return socket.end(whole(line));
+      socket.write(answer(line) + "\n\n> " + (line.endsWith(last) ? "[6]: admin\n\n> " : ""));
     }
   });
   socket.on("end", () => socket.end());
