@@ -62,7 +62,7 @@ test("why a reload failed is told where only the log of HAProxy says it", async 
     createServer((socket) => socket.end("3.0\\n\\nadmin\\n\\n")).listen(process.argv[4].replace("master.sock,mode,600", "worker.sock"));
     createServer({ allowHalfOpen: true }, (socket) => {
       console.error("[ALERT]    (1) : [haproxy.main()] Cannot raise FD limit to 1000054, limit is 20000.");
-      socket.end("Success=0\\n");
+      socket.end("Success=0\\n\\n");
     }).listen(process.argv[4].split(",")[0]);`,
     process.execPath,
   );

@@ -119,10 +119,19 @@ test.each([
   ["the first of two answers", "cut-two.sock", "show servers state a;show servers state b", "1\n# be_id\n\n"],
   ["nothing", "cut-all.sock", "show version", ""],
   ["an answer to a payload", "cut-payload.sock", "set ssl cert x <<\npem\n", "Transaction cre"],
-  ["an answer of the master", "master.sock", "show proc", "#<PID> <type>\n11 mas"],
+  ["an answer of the master", "master.sock", "show proc", "#<PID> <type>\n11 master\n"],
 ])("%s on a connection that HAProxy closes early is no answer", async (_what, name, question, text) => {
   const { socket, close } = await closing(name, text);
   await expect(ask(socket, question)).rejects.toThrow("was closed before it had answered");
+  close();
+});
+
+test("the master says in one line that a worker is gone", async () => {
+  const { socket, close } = await closing(
+    "master.sock",
+    "Can't find the target PID matching the prefix '@!1'\n",
+  );
+  expect(await ask(socket, "@!1 show sess")).toContain("Can't find");
   close();
 });
 
