@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import * as http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { buildRouting, type Catalog } from "../routing/build";
+import { buildRouting } from "../routing/build";
+import type { Catalog } from "../routing/types";
 import { render, toConfig, toMapFile } from "../templates/haproxy/src/config/render";
 import { runSwitchyard } from "./balancers";
 import { cleanUp } from "./containers";

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { buildRouting, type Catalog } from "../../routing/build";
+import { buildRouting } from "../../routing/build";
+import type { Catalog } from "../../routing/types";
 import { render, toConfig, toMapFile } from "../../templates/haproxy/src/config/render";
 import { errorPage, errorPageName, errorPages } from "../../templates/haproxy/src/config/sections";
 import { catalogs, renderOptions } from "../../templates/haproxy/src/testing";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { Metrics } from "./metrics";
 import { usage } from "./cli/options";
-import { spareBackends } from "./config/backend-profiles";
+import { poolBackends } from "./config/backend-profiles";
 import { buildView } from "./admin/status";
 
 const readme = readFileSync(join(__dirname, "../README.md"), "utf8");
@@ -41,7 +41,7 @@ test("the README lists every field of /routes", () => {
 });
 
 test("the README knows how many new services fit", () => {
-  const ordinary = spareBackends.filter(({ shape }) => shape === "http:roundrobin").length;
-  const checked = spareBackends.length - ordinary;
+  const ordinary = poolBackends.filter(({ profile }) => profile === "http:roundrobin").length;
+  const checked = poolBackends.length - ordinary;
   expect(readme).toContain(`more than ${ordinary} (${checked} with \`health_path\`) since the last one`);
 });

@@ -1,6 +1,6 @@
 /** Which services use backends of the pool, and the names of their servers there. Pure. */
 import type { Backend, Routing } from "../../../../routing/types";
-import { shapeOf, spareBackends } from "./backend-profiles";
+import { profileOf, poolBackends } from "./backend-profiles";
 import type { Slots } from "./types";
 
 /** The backends of the running HAProxy, with as much of their servers as matters here. */
@@ -14,22 +14,22 @@ interface Running {
  */
 export function assignSlots(routing: Routing, running: Running, before: Slots): Map<string, string> {
   const slots = new Map<string, string>();
-  const waiting: { readonly name: string; readonly shape: string | undefined }[] = [];
+  const waiting: { readonly name: string; readonly profile: string | undefined }[] = [];
   for (const { name, options } of routing.backends) {
     const slot = before.get(name);
     if (options.kind !== "http" || (slot === undefined && running.backends.has(name))) continue;
-    if (slot === undefined) waiting.push({ name, shape: shapeOf(options) });
+    if (slot === undefined) waiting.push({ name, profile: profileOf(options) });
     else slots.set(name, slot);
   }
   if (waiting.length === 0) return slots;
   const taken = new Set(slots.values());
   const busy = (name: string) => running.backends.get(name)?.servers.size ?? 0;
   // Slots without leaving servers first: the last requests of another service do not count there.
-  const free = spareBackends
+  const free = poolBackends
     .filter(({ name }) => running.backends.has(name) && !taken.has(name))
     .sort((a, b) => busy(a.name) - busy(b.name));
-  for (const { name, shape } of waiting) {
-    const index = free.findIndex((slot) => slot.shape === shape);
+  for (const { name, profile } of waiting) {
+    const index = free.findIndex((slot) => slot.profile === profile);
     const [slot] = index < 0 ? [] : free.splice(index, 1);
     if (slot !== undefined) slots.set(name, slot.name);
   }

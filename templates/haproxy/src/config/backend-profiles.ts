@@ -42,11 +42,11 @@ export const backendLines = (service: ServiceOptions): string[] =>
   given(service).flatMap(({ option, value }) => option.backendLines?.(value, service.kind) ?? []);
 
 /** The profile of a service whose backend is nothing but its profile, so that one of the pool can be it. */
-export const shapeOf = (service: ServiceOptions): string | undefined =>
+export const profileOf = (service: ServiceOptions): string | undefined =>
   service.kind === "http" && backendLines(service).length === 0 ? defaultsOf(service) : undefined;
 
 /** A `defaults` section for each profile, on top of `http:common`. */
-export function shapeSections({ dir, trusted = [] }: Pick<RenderOptions, "dir" | "trusted">): string {
+export function profileSections({ dir, trusted = [] }: Pick<RenderOptions, "dir" | "trusted">): string {
   // A trusted peer may have stripped a prefix as well.
   const outer = trusted.length === 0 ? "" : "%[var(txn.outer)]";
   const prefix = `${outer}%[var(txn.route),field(3,|)]`;
@@ -72,22 +72,22 @@ export function shapeSections({ dir, trusted = [] }: Pick<RenderOptions, "dir" |
 
 export interface PoolBackend {
   readonly name: string;
-  readonly shape: string;
+  readonly profile: string;
 }
 
 /** Backends of the profile that a service with these options has. */
 function pool(count: number, name: string, meta: Readonly<Record<string, string>>): PoolBackend[] {
   const parsed = parseOptions(["rest"], meta);
-  const shape = parsed?.ok === true ? shapeOf(parsed.value.service) : undefined;
-  if (shape === undefined) throw new Error(`the backends ${name} of the pool have options of their own`);
-  return Array.from({ length: count }, (_, index) => ({ name: `${name}:${index}`, shape }));
+  const profile = parsed?.ok === true ? profileOf(parsed.value.service) : undefined;
+  if (profile === undefined) throw new Error(`the backends ${name} of the pool have options of their own`);
+  return Array.from({ length: count }, (_, index) => ({ name: `${name}:${index}`, profile }));
 }
 
 /**
  * HAProxy takes no new backend while it runs, so new services take over these. They are enough for a burst of services with
  * the usual profiles; each costs a few kB.
  */
-export const spareBackends: readonly PoolBackend[] = [
+export const poolBackends: readonly PoolBackend[] = [
   ...pool(32, "spare", {}),
   ...pool(16, "spare:health", { health_path: "/" }),
 ];

@@ -11,7 +11,7 @@ import { bracketed, binds, lines } from "./syntax";
 import { httpFrontend } from "./frontend";
 import { serverAt } from "./backend-pool";
 import { defaultsSections, globalSection, statsFrontend } from "./sections";
-import { backendLines, defaultsOf, nowhere, shapeOf, spareBackends } from "./backend-profiles";
+import { backendLines, defaultsOf, nowhere, profileOf, poolBackends } from "./backend-profiles";
 import { routesMap, splitsMap, type At } from "./routes";
 import {
   mappedOptions,
@@ -26,16 +26,16 @@ import {
   type Slots,
 } from "./types";
 
-/** A backend that is nothing but its shape. */
-export const shapedHead = (name: string, shape: string): string =>
-  lines(`backend ${name} from ${shape}`, [`guid ${backendGuid(name)}`]);
+/** A backend that is nothing but its profile. */
+export const profileHead = (name: string, profile: string): string =>
+  lines(`backend ${name} from ${profile}`, [`guid ${backendGuid(name)}`]);
 
-const spares: readonly RenderedBackend[] = spareBackends.map(({ name, shape }) => ({
+const spares: readonly RenderedBackend[] = poolBackends.map(({ name, profile }) => ({
   name,
   service: undefined,
   options: undefined,
-  head: shapedHead(name, shape),
-  shape,
+  head: profileHead(name, profile),
+  profile,
   servers: [],
 }));
 
@@ -131,7 +131,7 @@ function renderBackend(backend: Backend, name: string): RenderedBackend {
       `guid ${backendGuid(name)}`,
       ...backendLines(options),
     ]),
-    shape: shapeOf(options),
+    profile: profileOf(options),
     servers: backend.servers.map((server) => {
       const { address, port, weight } = server;
       const at = serverAt(backend, name, server.name);

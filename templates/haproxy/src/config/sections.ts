@@ -2,7 +2,7 @@
 import { STATUS_CODES } from "node:http";
 import type { Settings } from "../../../../routing/settings";
 import { countersFile } from "./counters";
-import { shapeSections } from "./backend-profiles";
+import { profileSections } from "./backend-profiles";
 import { binds, lines } from "./syntax";
 import type { RenderOptions } from "./types";
 
@@ -92,7 +92,7 @@ export function defaultsSections(settings: Settings, options: RenderOptions): st
       "option httpchk",
     ]) +
     "\n" +
-    shapeSections(options) +
+    profileSections(options) +
     "\n" +
     lines("defaults tcp", ["mode tcp", ...common, "option tcplog"]) +
     "\n" +

@@ -62,7 +62,7 @@ export interface RenderedBackend {
   /** The section without its servers. */
   readonly head: string;
   /** The `defaults` section that makes up the whole head, if one does. */
-  readonly shape: string | undefined;
+  readonly profile: string | undefined;
   readonly servers: readonly RenderedServer[];
 }
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { Catalog, Routing } from "../../../../routing/build";
+import type { Catalog, Routing } from "../../../../routing/types";
 import type { Turn } from "./reconciler";
 import { Controller } from "./controller";
 import { Metrics } from "../metrics";

@@ -32,7 +32,7 @@ test.each<[string, PlannedStack, PlannedStack, string, string]>([
     "1 operation, no reload: a -1 instance",
   ],
   [
-    "a new service of the ordinary shape",
+    "a new service of the ordinary profile",
     one,
     stack([service("a"), service("b")]),
     "operations",

@@ -35,7 +35,7 @@ export function withoutReload(actual: Actual, desired: Rendered, before: Rendere
   // What the old profile of a backend looks up has to stay as long as the backend has that profile.
   const wanted = serviceOf(desired);
   const gone = [...used].filter((name) => wanted.get(name) === undefined);
-  const old = new Set([...gone, ...reshaped(actual, desired)]);
+  const old = new Set([...gone, ...withNewProfile(actual, desired)]);
   const lookedUp = (map: OptionMap) =>
     new Map([
       ...[...desired.maps[map]].filter(([backend]) => !old.has(backend)),
@@ -86,7 +86,7 @@ const asTheyAre = (
 ): RenderedBackend["servers"] =>
   servers.map((server) => ({ ...server, definition: had.get(server.name)?.definition ?? server.definition }));
 
-const reshaped = (actual: Actual, desired: Rendered): string[] =>
+const withNewProfile = (actual: Actual, desired: Rendered): string[] =>
   desired.backends.flatMap(({ name, head }) => {
     const old = actual.backends.get(name)?.head;
     return old === undefined || old === head ? [] : [name];

@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from "vitest";
 import { buildRouting } from "../../../../routing/build";
 import type { Catalog, Instance, Routing } from "../../../../routing/types";
 import { assignSlots } from "../config/backend-pool";
-import { spareBackends } from "../config/backend-profiles";
+import { poolBackends } from "../config/backend-profiles";
 import { render } from "../config/render";
 import { eachMap, mapNames, textOf, type MapName, type MapValue, type Rendered } from "../config/types";
 import type { Actual, Operation } from "../haproxy/types";
@@ -244,7 +244,7 @@ describe("the pool", () => {
   });
 
   test("runs out, which takes a reload", () => {
-    const ordinary = spareBackends.filter(({ shape }) => shape === "http:roundrobin").length;
+    const ordinary = poolBackends.filter(({ profile }) => profile === "http:roundrobin").length;
     const many = routing(...Array.from({ length: ordinary + 1 }, (_, i) => instance(`s${i}`, i + 1)));
     expect(toSentences(planned(empty, many, assign(many)).reasons)).toEqual([
       expect.stringContaining("all spare backends are taken"),
@@ -306,7 +306,7 @@ describe("while a reload has to wait", () => {
   });
 
   test("nobody else gets its slot, even if it is the last", () => {
-    const ordinary = spareBackends.filter(({ shape }) => shape === "http:roundrobin");
+    const ordinary = poolBackends.filter(({ profile }) => profile === "http:roundrobin");
     const others = ordinary.slice(1).map((_, index) => instance(`s${index}`, index + 100));
     const full = routing(instance("a", 1), ...others);
     const slots = assignSlots(full, loaded(desired(routing())), new Map());

@@ -4,7 +4,7 @@
  * service that comes back needs none. The port of a TCP service that is gone stays as well, unless another service wants it.
  * Pure.
  */
-import { spareBackends } from "../config/backend-profiles";
+import { poolBackends } from "../config/backend-profiles";
 import {
   mapNames,
   optionMaps,
@@ -75,7 +75,7 @@ const partReason = ({ name, tcp }: Part, change: "new" | "gone" | Difference): R
 });
 
 function backendReason(
-  { service, head, shape, servers }: RenderedBackend,
+  { service, head, profile, servers }: RenderedBackend,
   old: ActualBackend | undefined,
 ): Reason | undefined {
   if (service === undefined)
@@ -83,7 +83,7 @@ function backendReason(
       ? { kind: "settings", part: "the pool of spare backends", change: "new" }
       : undefined;
   if (old === undefined)
-    return { kind: "new service", service, poolHas: spareBackends.some((each) => each.shape === shape) };
+    return { kind: "new service", service, poolHas: poolBackends.some((each) => each.profile === profile) };
   if (old.head !== head) return { kind: "service options", service, difference: difference(old.head, head) };
   for (const { name, definition } of servers) {
     const had = old.servers.get(name)?.definition;

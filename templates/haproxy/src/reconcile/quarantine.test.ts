@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { buildRouting, type Routing } from "../../../../routing/build";
+import { buildRouting } from "../../../../routing/build";
+import type { Routing } from "../../../../routing/types";
 import { findRefused, portsRefused } from "./quarantine";
 import { instance } from "../testing";
 
