@@ -1,0 +1,43 @@
+/** Whether something listens on a TCP port. */
+import { createConnection, createServer } from "node:net";
+
+/** Whether a connection to the address succeeds within `timeoutMs`. Default: 500 ms. */
+export function listens(address: string, port: number, timeoutMs = 500): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host: address, port });
+    const answer = (value: boolean) => {
+      socket.destroy();
+      resolve(value);
+    };
+    socket.setTimeout(timeoutMs, () => {
+      answer(false);
+    });
+    socket.on("connect", () => {
+      answer(true);
+    });
+    socket.on("error", () => {
+      answer(false);
+    });
+  });
+}
+
+/**
+ * Whether another process on this machine has the port. HAProxy rejects a whole configuration if it cannot have one of
+ * its ports, so ask before it does.
+ */
+export async function isTaken(port: number): Promise<boolean> {
+  const bound = await new Promise<string | undefined>((resolve) => {
+    const server = createServer();
+    server.on("error", (error: NodeJS.ErrnoException) => {
+      resolve(error.code ?? "EUNKNOWN");
+    });
+    server.listen(port, "0.0.0.0", () =>
+      server.close(() => {
+        resolve(undefined);
+      }),
+    );
+  });
+  if (bound === "EADDRINUSE") return true;
+  // We may lack the capability to bind a port below 1024, which HAProxy has. Then see whether anyone answers.
+  return bound === "EACCES" && (await listens("127.0.0.1", port));
+}
