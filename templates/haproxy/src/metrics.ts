@@ -126,11 +126,7 @@ export class Metrics {
       samples,
     });
     return [
-      counter(
-        "reloads_total",
-        "Reloads of HAProxy, by reason.",
-        labelled("reason", this.reloads),
-      ),
+      counter("reloads_total", "Reloads of HAProxy, by reason.", labelled("reason", this.reloads)),
       counter(
         "operations_total",
         "Changes made in the running HAProxy without a reload, by kind.",
@@ -139,11 +135,9 @@ export class Metrics {
       counter("apply_failures_total", "Changes that could not be applied; the last good state stayed.", [
         { value: this.failures },
       ]),
-      counter(
-        "drift_corrections_total",
-        "Times HAProxy differed from the desired state and was corrected.",
-        [{ value: this.drift }],
-      ),
+      counter("drift_corrections_total", "Times HAProxy differed from the desired state and was corrected.", [
+        { value: this.drift },
+      ]),
       {
         name: "switchyard_convergence_seconds",
         type: "histogram",
@@ -182,9 +176,13 @@ function gauges(observed: Observed, time: number): Family[] {
     gauge("tcp_ports", "Balanced TCP ports.", { value: observed.tcp.length }),
     gauge("services", "Routed services.", { value: observed.services.length }),
     gauge("instances", "Instances, by their state in HAProxy.", ...labelled("state", states)),
-    gauge("instances_not_passing", "Instances that get no traffic because their checks in Consul do not pass.", {
-      value: critical,
-    }),
+    gauge(
+      "instances_not_passing",
+      "Instances that get no traffic because their checks in Consul do not pass.",
+      {
+        value: critical,
+      },
+    ),
     gauge("quarantined", "Rejected services, instances, nodes and certificates; /routes says why.", {
       value: observed.quarantined.length,
     }),

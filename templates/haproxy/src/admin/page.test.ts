@@ -71,7 +71,7 @@ describe("the page", () => {
     const states = [
       serverState("10.0.0.1:1", { up: true }),
       serverState("10.0.0.1:2", { up: true }),
-      { ...state("10.0.0.1:3", { up: true }), backend: "svc:db" },
+      { ...serverState("10.0.0.1:3", { up: true }), backend: "svc:db" },
     ];
     const page = renderPage(buildStatus(statusInput({ instances: services, kv: {} }, { states })));
     expect(page).toMatch(/id="routes".*>1 up<.*id="tcp".*>0 up</s);
@@ -146,7 +146,7 @@ describe("the page", () => {
         },
         {
           held: [lost],
-          states: [{ ...state("10.0.0.9:9", { maintenance: true }), backend: "svc:gone" }],
+          states: [{ ...serverState("10.0.0.9:9", { maintenance: true }), backend: "svc:gone" }],
           https: {
             served: new Map([["a.pem", { pem: "", names: ["a.test"], expires: 0 }]]),
             problems: [],

@@ -75,7 +75,9 @@ export function renderPage(status: Status, query = ""): string {
 
 function search(status: Status, wanted: string): Status {
   const has = (...texts: readonly string[]) => texts.some((text) => text.toLowerCase().includes(wanted));
-  const routes = status.routes.filter(({ url, targets }) => has(url, ...targets.map(({ service }) => service)));
+  const routes = status.routes.filter(({ url, targets }) =>
+    has(url, ...targets.map(({ service }) => service)),
+  );
   const tcp = status.tcp.filter(({ port, service }) => has(String(port), service));
   const routed = new Set([...routes.flatMap(({ targets }) => targets), ...tcp].map(({ service }) => service));
   return {
@@ -184,7 +186,11 @@ function attention(status: Status): Html {
   </section>`;
 }
 
-function routesSection({ routes }: Status, services: ReadonlyMap<string, ServiceStatus>, wanted: string): Html {
+function routesSection(
+  { routes }: Status,
+  services: ReadonlyMap<string, ServiceStatus>,
+  wanted: string,
+): Html {
   const none =
     wanted === ""
       ? html`None yet. Register a service with the tag <code>rest</code> in Consul, and it appears here.`

@@ -107,7 +107,9 @@ function whyNotReady({ controller, running, stopping }: AdminOptions): string | 
 function ready(options: AdminOptions, wanted: string | null): Reply {
   const { appliedIndex: index, pending } = options.controller;
   if (wanted !== null && !/^[0-9]{1,15}$/.test(wanted))
-    return json(400, { error: "index is not a number: use the X-Consul-Index header of one of Consul's answers" });
+    return json(400, {
+      error: "index is not a number: use the X-Consul-Index header of one of Consul's answers",
+    });
   const why =
     whyNotReady(options) ??
     (index < Number(wanted ?? 0)

@@ -10,7 +10,11 @@ describe("the state of an instance", () => {
   test.each<[string, Partial<StatusInput>, InstanceState]>([
     ["HAProxy sends it requests", { states: [serverState("10.0.0.1:1", { up: true })] }, "up"],
     ["it has never answered", { states: [serverState("10.0.0.1:1")] }, "starting"],
-    ["it answered before", { states: [serverState("10.0.0.1:1")], proven: new Set(["svc:a/10.0.0.1:1"]) }, "down"],
+    [
+      "it answered before",
+      { states: [serverState("10.0.0.1:1")], proven: new Set(["svc:a/10.0.0.1:1"]) },
+      "down",
+    ],
     ["it takes no new requests", { states: [serverState("10.0.0.1:1", { maintenance: true })] }, "leaving"],
     ["HAProxy does not answer", {}, "unknown"],
   ])("when %s", (_, given, expected) => {
@@ -18,12 +22,14 @@ describe("the state of an instance", () => {
   });
 
   test("is leaving when it is gone from Consul but has open connections", () => {
-    const status = buildStatus(statusInput(catalog, { states: [serverState("10.0.0.1:9", { maintenance: true })] }));
+    const status = buildStatus(
+      statusInput(catalog, { states: [serverState("10.0.0.1:9", { maintenance: true })] }),
+    );
     expect(status.services[0]?.instances[1]).toMatchObject({ address: "10.0.0.1:9", state: "leaving" });
   });
 
   test("is listed apart when its service is gone as well", () => {
-    const gone = { ...state("10.0.0.1:9", { maintenance: true }), backend: "spare:3" };
+    const gone = { ...serverState("10.0.0.1:9", { maintenance: true }), backend: "spare:3" };
     const status = buildStatus(statusInput(catalog, { states: [gone] }));
     expect(status.leaving).toEqual([{ backend: "spare:3", address: "10.0.0.1:9" }]);
     expect(renderPage(status)).toMatch(/<h2>Leaving<.*spare:3.*10\.0\.0\.1:9/s);

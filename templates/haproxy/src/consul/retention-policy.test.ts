@@ -1,6 +1,12 @@
 import { describe, expect, test } from "vitest";
 import type { Instance } from "../../../../routing/build";
-import { addressKey, instanceKey, retain, type RetentionInput, type RetentionOutput } from "./retention-policy";
+import {
+  addressKey,
+  instanceKey,
+  retain,
+  type RetentionInput,
+  type RetentionOutput,
+} from "./retention-policy";
 import { instance } from "../testing";
 
 /** `count` instances of a service, on ports from `first` on. */
@@ -20,7 +26,8 @@ const given = (input: Partial<RetentionInput>): RetentionOutput =>
     retentionMs: 60_000,
     ...input,
   });
-const retainedPorts = ({ retained }: RetentionOutput) => [...retained.values()].map(({ instance }) => instance.port);
+const retainedPorts = ({ retained }: RetentionOutput) =>
+  [...retained.values()].map(({ instance }) => instance.port);
 const usable = ({ instances }: RetentionOutput) =>
   instances.flatMap(({ healthy, port }) => (healthy ? [port] : [])).sort((a, b) => a - b);
 
@@ -91,7 +98,9 @@ describe("an instance is retained", () => {
   });
 
   test("after Consul was lost, even if it is the only one", () => {
-    expect(retainedPorts(given({ before: four, now: four.slice(1), suspect: "Consul was lost" }))).toEqual([1]);
+    expect(retainedPorts(given({ before: four, now: four.slice(1), suspect: "Consul was lost" }))).toEqual([
+      1,
+    ]);
   });
 });
 
@@ -168,7 +177,8 @@ describe("nodes are watched one by one", () => {
 
 describe("a retained instance is released", () => {
   const first = given({ before: four, now: [] });
-  const next = (input: Partial<RetentionInput>) => given({ before: first.instances, retained: first.retained, ...input });
+  const next = (input: Partial<RetentionInput>) =>
+    given({ before: first.instances, retained: first.retained, ...input });
 
   test("when it registers again", () => {
     const result = next({ now: [at("a", 1)] });
@@ -190,8 +200,8 @@ describe("a retained instance is released", () => {
   });
 
   test("the retention time starts at the first loss and is not extended by later ones", () => {
-    expect(next({ time: 1_030_000, suspect: "Consul was lost" }).retained.get(instanceKey(at("a", 1)))?.since).toBe(
-      1_000_000,
-    );
+    expect(
+      next({ time: 1_030_000, suspect: "Consul was lost" }).retained.get(instanceKey(at("a", 1)))?.since,
+    ).toBe(1_000_000);
   });
 });

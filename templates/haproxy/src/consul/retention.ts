@@ -112,7 +112,9 @@ export class Retention {
 
   private report(earlier: ReadonlyMap<string, Retained>): void {
     const fresh = [...this.retained.values()].filter(({ instance }) => !earlier.has(instanceKey(instance)));
-    const released = [...earlier.values()].filter(({ instance }) => !this.retained.has(instanceKey(instance)));
+    const released = [...earlier.values()].filter(
+      ({ instance }) => !this.retained.has(instanceKey(instance)),
+    );
     const [first] = fresh;
     if (first !== undefined) {
       const names = some(fresh.map(({ instance }) => `${instance.service} at ${at(instance)}`));

@@ -67,7 +67,9 @@ export function readCertificate(text: string, now?: number): Parsed<Certificate>
   if (key === undefined) return refuse("has no private key: append it to the certificates");
   if (keys.length > 1) return refuse("has more than one private key: keep the key of its first certificate");
   if (key.type === "ENCRYPTED PRIVATE KEY" || key.pem.includes("ENCRYPTED"))
-    return refuse("has a private key with a passphrase: remove the passphrase, for example with openssl pkey");
+    return refuse(
+      "has a private key with a passphrase: remove the passphrase, for example with openssl pkey",
+    );
 
   let certificates: X509Certificate[];
   let privateKey: KeyObject;

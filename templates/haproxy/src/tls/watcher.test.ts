@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
-import type { CertificateChange } from "../haproxy/types";
+import type { CertificateChange } from "../config/certificates";
 import { CertificateWatcher, type TlsOptions } from "./watcher";
 
 let scratch: string;

@@ -9,8 +9,7 @@ import { writeWhole } from "../../../../lib/files";
 import { isTaken } from "../../../../lib/tcp";
 import { some } from "../../../../lib/text";
 import type { HttpsOptions } from "../config/types";
-import { certificateList } from "../config/frontend";
-import type { CertificateChange } from "../haproxy/types";
+import { certificateList, type CertificateChange } from "../config/certificates";
 import {
   day,
   defaultCertificate,
@@ -245,9 +244,7 @@ export class CertificateWatcher {
     for (const name of gone) this.served.delete(name);
     for (const [name, certificate] of fresh) this.served.set(name, certificate);
     for (const [name, { names, expires }] of fresh)
-      this.options.log(
-        `HTTPS: certificate ${name} is served for ${some(names)} until ${day(expires)}`,
-      );
+      this.options.log(`HTTPS: certificate ${name} is served for ${some(names)} until ${day(expires)}`);
     for (const name of gone) this.options.log(`HTTPS: certificate ${name} is gone`);
   }
 

@@ -1,1 +1,0 @@
-export { isTaken, listens } from "../../../../lib/tcp";
