@@ -1,5 +1,6 @@
 import { leadsTo, plannedRouting, type PlannedStack, type StackService } from "../routing/planned";
-import { routeUrl, type Routing } from "../routing/build";
+import { routeUrl } from "../routing/build";
+import type { Routing } from "../routing/types";
 import { portKeys, type Ports } from "./config/index";
 import { ConfigError } from "./config/value";
 import { serviceTypes, type ServiceConfig } from "./config/services";

@@ -1,7 +1,7 @@
 /** The container's process: options, wiring, signals. */
 import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import type { Catalog } from "../../../routing/build";
+import type { Catalog } from "../../../routing/types";
 import { startAdmin } from "./admin/server";
 import { Reconciler } from "./reconcile/reconciler";
 import { Consul } from "./consul/client";

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
-import { buildRouting, type Instance } from "../../../../routing/build";
+import { buildRouting } from "../../../../routing/build";
+import type { Instance } from "../../../../routing/types";
 import { explain, parseAsked, type Explanation } from "./explain";
 import { explainText } from "./explain-text";
 import type { InstanceStatuses } from "./status";

@@ -1,15 +1,8 @@
 /** Explains what happens to a request and why. Pure; explain-text.ts formats it for a terminal. */
 import { parseOptions, routingTags } from "../../../../routing/service-options";
 import { kv, ok, parseVersion, refuse, show, type Parsed } from "../../../../routing/grammar";
-import {
-  buildRouting,
-  routeKey,
-  routeUrl,
-  type Catalog,
-  type Instance,
-  type Route,
-  type Routing,
-} from "../../../../routing/build";
+import { buildRouting, routeKey, routeUrl } from "../../../../routing/build";
+import type { Catalog, Instance, Route, Routing } from "../../../../routing/types";
 import type { InstanceStatus, InstanceStatuses } from "./status";
 
 export interface Asked {

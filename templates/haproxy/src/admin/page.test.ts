@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
-import type { Catalog } from "../../../../routing/build";
+import type { Catalog } from "../../../../routing/types";
 import { catalogs, instance } from "../testing";
 import { renderPage } from "./page";
 import { buildStatus } from "./status";

@@ -2,7 +2,8 @@
  * The state of the load balancer: `/routes` returns it as JSON, and the page shows it. Field names are part of the image's
  * interface (README.md): add fields, never rename them. Pure.
  */
-import { routeKey, routeUrl, type Backend, type Problem, type Routing } from "../../../../routing/build";
+import { routeKey, routeUrl } from "../../../../routing/build";
+import type { Backend, Problem, Routing } from "../../../../routing/types";
 import type { ServiceOptions } from "../../../../routing/types";
 import { version } from "../../../../routing/version";
 import type { Retained } from "../consul/retention-policy";

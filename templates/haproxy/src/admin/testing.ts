@@ -1,5 +1,6 @@
 /** Inputs that several tests of the status share. */
-import { buildRouting, type Catalog } from "../../../../routing/build";
+import { buildRouting } from "../../../../routing/build";
+import type { Catalog } from "../../../../routing/types";
 import type { StatusInput } from "./status";
 
 /** What a status is built from: the routing of a catalog, and Consul connected. */

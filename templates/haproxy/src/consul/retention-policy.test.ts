@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Instance } from "../../../../routing/build";
+import type { Instance } from "../../../../routing/types";
 import {
   addressKey,
   instanceKey,

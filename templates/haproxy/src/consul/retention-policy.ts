@@ -6,7 +6,8 @@
  * Only instances that may get traffic count and are retained: anybody can register others by the thousand.
  * Pure: takes what was retained and lost before, and the time; returns what is retained and lost now.
  */
-import { isAdmitted, type Instance } from "../../../../routing/build";
+import { isAdmitted } from "../../../../routing/build";
+import type { Instance } from "../../../../routing/types";
 
 export interface Retained {
   readonly instance: Instance;

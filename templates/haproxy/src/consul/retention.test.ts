@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { Catalog, Instance } from "../../../../routing/build";
+import type { Catalog, Instance } from "../../../../routing/types";
 import { Retention, type Circumstances } from "./retention";
 import { instance } from "../testing";
 

@@ -1,7 +1,7 @@
 /** Retains instances that disappear from Consul in a suspect way, and probes whether they still listen. */
 import { listens } from "../../../../lib/tcp";
 import { some } from "../../../../lib/text";
-import type { Catalog, Instance } from "../../../../routing/build";
+import type { Catalog, Instance } from "../../../../routing/types";
 import { addressKey, instanceKey, retain, type Lost, type Retained } from "./retention-policy";
 
 export interface RetentionOptions {

@@ -1,7 +1,7 @@
 /** The last good catalog on disk, served when Consul does not answer at startup. */
 import { readIfThere, writeWhole } from "../../../../lib/files";
 import { isMapping } from "../../../../lib/values";
-import type { Catalog, Instance } from "../../../../routing/build";
+import type { Catalog, Instance } from "../../../../routing/types";
 
 const format = 1;
 

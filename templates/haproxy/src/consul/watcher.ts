@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf } from "../../../../lib/errors";
-import type { Catalog, Instance, Problem } from "../../../../routing/build";
+import type { Catalog, Instance, Problem } from "../../../../routing/types";
 import { kv, show } from "../../../../routing/grammar";
 import { nodeConnections, nodePath, Refusal, tokenAdvice, TooLarge, Unanswered, type Answer } from "./client";
 import {

@@ -1,7 +1,7 @@
 /** Reads mounted certificates, and rejects with a reason what HAProxy could not serve. Pure. */
 import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
 import { messageOf } from "../../../../lib/errors";
-import type { Problem } from "../../../../routing/build";
+import type { Problem } from "../../../../routing/types";
 import { ok, refuse, type Parsed } from "../../../../routing/grammar";
 
 export interface Certificate {
