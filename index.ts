@@ -1,10 +1,11 @@
-import { loadConfig, portKeys } from "./components/config/index";
+import { loadConfig } from "./components/config";
 import { Consul } from "./components/consul";
 import { Images } from "./components/image";
 import { LoadBalancer } from "./components/load-balancer";
 import { createNodes } from "./components/nodes";
 import { bridgeAddressOf, quorum, type DockerNode } from "./components/nodes/node";
 import { enforcePolicy } from "./components/policy";
+import { portKeys } from "./components/ports";
 import { RandomKey } from "./components/random-key";
 import { Registrator } from "./components/registrator";
 import { describeRoutes, describeServices, planRouting } from "./components/routing";

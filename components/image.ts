@@ -8,8 +8,8 @@ import * as esbuild from "esbuild";
 
 import { readBuildContext } from "../lib/build-context";
 import { ImageCopy } from "../providers/image-copy";
-import { ConfigError } from "./config/value";
 import { boundTo, placedOn, type DockerNode } from "./nodes/node";
+import { configError } from "./schema";
 
 export interface ImagesArgs {
   /** The image to build upon. */
@@ -37,7 +37,7 @@ export class Images {
     const [first, ...others] = nodes;
     const other = others.find(({ platform }) => platform !== first?.platform);
     if (defaults.registry === undefined || first === undefined || other === undefined) return;
-    throw new ConfigError(
+    throw configError(
       "registry",
       `is set, but node ${first.name} is ${first.platform} and ${other.name} ${other.platform}`,
       "an image in it is for one platform: leave it unset, and every node builds its own",
@@ -49,7 +49,7 @@ export class Images {
    * `switchyard/<template>:<hash>`, or the digest in the registry, once the image is on all nodes.
    *
    * @param base the image to build upon. Default: that of the constructor
-   * @throws ConfigError if there is no such template
+   * @throws UserError if there is no such template
    */
   build(template: string, { base } = { base: this.defaults.base }): pulumi.Output<string> {
     const byBase = this.built.get(template) ?? new Map<string, pulumi.Output<string>>();
@@ -60,11 +60,7 @@ export class Images {
     // docker.Image wants a relative path: relative to the program that uses this.
     const context = path.relative("", path.join(__dirname, "..", "templates", template));
     if (!existsSync(path.join(context, "Dockerfile"))) {
-      throw new ConfigError(
-        "services",
-        `has build: ${template}`,
-        `there is no ${context}/Dockerfile; add it`,
-      );
+      throw configError("services", `has build: ${template}`, `there is no ${context}/Dockerfile; add it`);
     }
     bundle(context);
     const args = { BASE: base };

@@ -6,13 +6,14 @@
 /** Nodes: a Docker Engine with an address and a provider, whatever it runs on. */
 export type { DockerNode } from "./nodes/node";
 export { bridgeAddressOf, placedOn, quorum } from "./nodes/node";
-export { LocalNode, type LocalNodeArgs } from "./nodes/local";
+export { LocalNode, type LocalNodeArgs } from "./nodes/local/node";
 
 /** What runs on every node. */
 export { Consul, type ConsulArgs } from "./consul";
 export { Registrator, type RegistratorArgs } from "./registrator";
 export { LoadBalancer, type LoadBalancerArgs } from "./load-balancer";
-export type { Https, Ports } from "./config/index";
+export type { Https } from "./config/index";
+export type { Ports } from "./ports";
 
 /** The images of these, built on the nodes. */
 export { Images } from "./image";
@@ -30,5 +31,5 @@ export { describeRoutes, describeServices, planRouting, planStack, readOutputs }
 export { RandomKey } from "./random-key";
 
 /** What no resource of a program may be. */
-export { enforcePolicy, PolicyError } from "./policy";
-export { ConfigError } from "./config/value";
+export { enforcePolicy } from "./policy";
+export { UserError } from "../lib/errors";

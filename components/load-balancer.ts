@@ -1,9 +1,10 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { Routing } from "../routing/types";
-import type { Https, Ports } from "./config/index";
+import type { Routing } from "../routing/build";
+import type { Https } from "./config/index";
 import { placedOn, type DockerNode } from "./nodes/node";
+import type { Ports } from "./ports";
 
 export interface LoadBalancerArgs {
   readonly node: DockerNode;

@@ -1,9 +1,9 @@
 import { leadsTo, plannedRouting, type PlannedStack, type StackService } from "../routing/planned";
-import { routeUrl } from "../routing/build";
-import type { Routing } from "../routing/types";
-import { portKeys, type Ports } from "./config/index";
-import { ConfigError } from "./config/value";
+import { isMapping } from "../lib/values";
+import { routeUrl, type Routing } from "../routing/build";
 import { serviceTypes, type ServiceConfig } from "./config/services";
+import { portKeys, type Ports } from "./ports";
+import { configError } from "./schema";
 
 /** Names by which services find the infrastructure: `rest.service.consul` must not be anything else. */
 const reservedNames: ReadonlyMap<string, string> = new Map([
@@ -14,7 +14,7 @@ const reservedNames: ReadonlyMap<string, string> = new Map([
 /**
  * The routing that the services will have once they run, by the very code that the load balancer routes with.
  *
- * @throws ConfigError where the load balancer would refuse a service: a reserved name, a route or a port taken twice,
+ * @throws UserError if the load balancer would refuse a service: a reserved name, a route or a port taken twice,
  *   an option it does not take
  */
 export function planRouting(services: readonly ServiceConfig[], ports: Ports): Routing {
@@ -22,13 +22,13 @@ export function planRouting(services: readonly ServiceConfig[], ports: Ports): R
     const owner = reservedNames.get(name);
     if (owner === undefined) continue;
     const cure = `rename it, and set meta.path where it is to answer at /${name} all the same`;
-    throw new ConfigError(`services[${index}].name`, `is ${name}, the name of ${owner} in Consul`, cure);
+    throw configError(`services[${index}].name`, `is ${name}, the name of ${owner} in Consul`, cure);
   }
   const routing = plannedRouting(planStack(services, ports));
   for (const { level, subject, message } of routing.problems) {
     if (level !== "quarantined") continue;
     const index = services.findIndex(({ name }) => name === subject);
-    throw new ConfigError(`services[${index}]`, "cannot be routed", message);
+    throw configError(`services[${index}]`, "cannot be routed", message);
   }
   return routing;
 }
@@ -107,8 +107,5 @@ function readService(name: string, value: unknown): StackService | undefined {
     ...(typeof memory === "string" ? { memory } : {}),
   };
 }
-
-const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 const isNumber = (entry: [string, unknown]): entry is [string, number] => typeof entry[1] === "number";

@@ -1,23 +1,25 @@
-/** What of a stack is deployed, from the state that an engine keeps. */
+/** What a stack has deployed, from the state that an engine keeps. */
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 
 import { readOutputs } from "../components/routing";
 import { messageOf } from "../lib/errors";
 import { stateFile } from "../engine/state";
+import { run } from "../lib/run";
 import type { PlannedStack } from "../routing/planned";
-import { run } from "./run";
 
 export type Deployed =
   | { readonly kind: "deployed"; readonly stack: PlannedStack }
-  /** `inBackend`: the stack exists, but nothing of it does. */
+  /** `inBackend`: the stack exists and is empty. */
   | { readonly kind: "never"; readonly inBackend: boolean }
   | { readonly kind: "unknown"; readonly why: string };
 
-/** Secrets in the state stay closed: none of what is read is one. */
+/** Leaves secrets in the state encrypted: none of what is read is one. */
 export async function readDeployed(stack: string, engine: "pulumi" | "embedded"): Promise<Deployed> {
   if (engine === "embedded") return readEmbedded(stateFile(path.resolve(), stack));
-  const exported = await run("pulumi", ["stack", "export", "--stack", stack, "--non-interactive"]);
+  const exported = await run("pulumi", ["stack", "export", "--stack", stack, "--non-interactive"], {
+    timeoutMs: 120_000,
+  });
   if (exported.code === 0) return readExport(exported.stdout);
   return /no stack named/.test(exported.stderr)
     ? { kind: "never", inBackend: false }
@@ -34,7 +36,7 @@ function readEmbedded(file: string): Deployed {
   }
 }
 
-/** What `pulumi stack export` printed. */
+/** Reads what `pulumi stack export` prints. */
 export function readExport(text: string): Deployed {
   const { deployment } = JSON.parse(text) as {
     deployment?: { resources?: { type?: string; outputs?: unknown }[] };
@@ -49,7 +51,7 @@ function fromOutputs(outputs: unknown, resources: readonly unknown[]): Deployed 
   if (stack !== undefined) return { kind: "deployed", stack };
   return {
     kind: "unknown",
-    why: "the last `up` did not come to its end, or was made by an earlier release",
+    why: "the last `up` did not finish, or was run by an earlier release",
   };
 }
 

@@ -1,14 +1,14 @@
-/** The engine's own preview: run as it is, or found to be impossible here and why. */
+/** Runs the engine's own preview, or says why that is impossible here. */
 import { randomBytes } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
+import { run, type RunResult } from "../lib/run";
 import { loadProject, loadStackFile, qualified, setConfig, stackValues } from "../engine/project";
 import { isOwnBackend, missingAfter, missingBefore, type Situation } from "./missing";
 import type { Options } from "./options";
-import { run, type Ended } from "./run";
 
-/** A resource that would change; of its properties only the names, since values can be secret. */
+/** A resource that would change. Of its properties only the names: values can be secret. */
 export interface Step {
   readonly operation: string;
   readonly urn: string;
@@ -21,13 +21,16 @@ export type Infrastructure =
   | { readonly status: "skipped" }
   | { readonly status: "missing"; readonly missing: readonly string[] }
   | { readonly status: "failed"; readonly output: string }
-  /** `text` is what the engine printed, unless it went to the user as it came; `steps` where JSON was asked for. */
+  /** `text` is what the engine printed, unless the user saw it at once; `plan` is there with `--json`. */
   | { readonly status: "previewed"; readonly text?: string; readonly plan?: JsonPlan };
 
 export interface JsonPlan {
   readonly changes: Readonly<Record<string, number>>;
   readonly steps: readonly Step[];
 }
+
+/** Enough for a preview that looks at every node. */
+const timeoutMs = 1_800_000;
 
 export async function previewInfrastructure(options: Options, situation: Situation): Promise<Infrastructure> {
   if (options.routesOnly) return { status: "skipped" };
@@ -48,31 +51,34 @@ export async function previewInfrastructure(options: Options, situation: Situati
     : { status: "previewed", text: ended.stdout.trimEnd() };
 }
 
-function runEngine({ engine, stack, format, rest }: Options, configFile: string | undefined): Promise<Ended> {
+function runEngine(
+  { engine, stack, format, rest }: Options,
+  configFile: string | undefined,
+): Promise<RunResult> {
   const common = ["--stack", stack, ...(configFile === undefined ? [] : ["--config-file", configFile])];
   const json = format === "json" ? ["--json"] : [];
   const show = format === "text";
   if (engine === "embedded") {
     const program = ["-r", "ts-node/register/transpile-only", "engine/main.ts"];
-    return run(process.execPath, [...program, "preview", ...common, ...json, ...rest], { show });
+    return run(process.execPath, [...program, "preview", ...common, ...json, ...rest], { show, timeoutMs });
   }
   const how = json.length > 0 ? json : ["--diff", ...(show ? [] : ["--color", "never"])];
-  return run("pulumi", ["preview", "--non-interactive", ...common, ...how, ...rest], { show });
+  return run("pulumi", ["preview", "--non-interactive", ...common, ...how, ...rest], { show, timeoutMs });
 }
 
-/** The CLI previews no stack that its backend does not have; in ours an empty one does no harm. */
+/** The CLI only previews stacks that its backend has. In our own backend an empty stack does no harm. */
 async function createOwnStack({ deployed, options, env }: Situation): Promise<void> {
   if (deployed.kind !== "never" || deployed.inBackend || !isOwnBackend(env)) return;
   const file = `Pulumi.${options.stack}.yaml`;
   const before = readFileSync(file);
-  await run("pulumi", ["stack", "init", options.stack, "--no-select", "--non-interactive"]);
-  // It notes its salt there, which is for `up` to do.
+  await run("pulumi", ["stack", "init", options.stack, "--no-select", "--non-interactive"], { timeoutMs });
+  // The CLI wrote its salt into the file, which is for `up` to do.
   writeFileSync(file, before);
 }
 
 /**
- * A copy of the stack's file with what `script/up` would add to it, so that a preview leaves the file itself alone.
- * Undefined where there is nothing to add.
+ * A copy of the stack's file with what `script/up` would add to it, because a preview must not change the file itself.
+ * Undefined if there is nothing to add.
  */
 async function completed(stack: string): Promise<string | undefined> {
   const project = loadProject(path.resolve());
@@ -128,7 +134,7 @@ interface RawPlan {
   readonly diagnostics?: readonly { readonly severity?: string; readonly message?: string }[];
 }
 
-/** What either engine prints with `--json`; undefined where it is no JSON. */
+/** Reads what either engine prints with `--json`; undefined if that is not JSON. */
 export function readPlan(text: string): (JsonPlan & { readonly problem?: string }) | undefined {
   let raw: RawPlan;
   try {
@@ -157,7 +163,7 @@ function toStep({ op, operation, urn = "", diffReasons, diff, oldState, newState
   };
 }
 
-/** Dynamic providers do not say what changes. */
+/** For dynamic providers, which do not say what changes. */
 function changedInputs(old: Inputs | undefined, now: Inputs | undefined): string[] {
   if (old === undefined || now === undefined) return [];
   const differs = (key: string) => JSON.stringify(old[key]) !== JSON.stringify(now[key]);

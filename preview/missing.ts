@@ -1,15 +1,14 @@
-/** What an engine needs and does not have here; the routes can be previewed without any of it. */
+/** What an engine needs and does not find here. The routes can be previewed without any of it. */
 import { existsSync } from "node:fs";
-import { homedir } from "node:os";
 import path from "node:path";
 
+import type { Config } from "../components/config";
+import type { Env } from "../components/nodes/target";
+import { targetOf } from "../components/nodes/targets";
+import { run } from "../lib/run";
 import { connect } from "../providers/client";
-import type { Config } from "../components/config/index";
 import type { Deployed } from "./deployed";
 import type { Options } from "./options";
-import { run } from "./run";
-
-type Env = Readonly<Record<string, string | undefined>>;
 
 export interface Situation {
   readonly options: Pick<Options, "engine" | "stack">;
@@ -20,18 +19,19 @@ export interface Situation {
   readonly env: Env;
 }
 
-/** What can be known to be missing before the engine runs: a sentence each, with its cure. */
+/** What is missing, as far as that can be known before the engine runs: a phrase each, with its cure. */
 export async function missingBefore(situation: Situation): Promise<string[]> {
   const { options, config, env } = situation;
+  const dockerHost = targetOf(config.target).engineAtHand?.(config);
   return [
-    ...(options.engine === "pulumi" ? await missingBackend(situation) : missingMachines(config)),
+    ...(options.engine === "pulumi" ? await missingBackend(situation) : missingCli(config)),
     ...missingPassphrase(situation),
-    ...(config.target === "local" ? await missingDocker(config.dockerHost, env) : []),
+    ...(dockerHost === undefined ? [] : await missingDocker(dockerHost, env)),
   ];
 }
 
 async function missingBackend({ deployed, options, env }: Situation): Promise<string[]> {
-  const who = await run("pulumi", ["whoami", "--non-interactive"]);
+  const who = await run("pulumi", ["whoami", "--non-interactive"], { timeoutMs: 60_000 });
   if (who.code === 127) return ["the Pulumi CLI: install it (npm install --global pulumi brings it)"];
   if (who.code !== 0)
     return ["a login to the Pulumi backend: pulumi login, or set PULUMI_ACCESS_TOKEN or PULUMI_BACKEND_URL"];
@@ -40,13 +40,12 @@ async function missingBackend({ deployed, options, env }: Situation): Promise<st
   return [];
 }
 
-/** The backend under .switchyard/, which the scripts use where nobody has named another. */
+/** The backend under .switchyard/, which the scripts use unless another is set. */
 export const isOwnBackend = (env: Env): boolean =>
   env["PULUMI_BACKEND_URL"] === `file://${path.resolve(".switchyard/pulumi")}`;
 
-/** The embedded engine has no clouds. */
-const missingMachines = ({ target }: Pick<Config, "target">): string[] =>
-  ["aws", "gce"].includes(target)
+const missingCli = ({ target }: Pick<Config, "target">): string[] =>
+  targetOf(target).needsCli
     ? [`the Pulumi CLI: the embedded engine makes no machines of target ${target}`]
     : [];
 
@@ -74,25 +73,6 @@ async function missingDocker(host: string, env: Env): Promise<string[]> {
   }
 }
 
-/** What explains that the engine failed: credentials that it may have found by itself, so it was run without. */
-export function missingAfter({ config, env }: Pick<Situation, "config" | "env">): string[] {
-  const has = (...names: string[]) => names.some((name) => (env[name] ?? "") !== "");
-  const home = (...names: string[]) => names.some((name) => existsSync(path.join(homedir(), name)));
-  switch (config.target as string) {
-    case "aws":
-      return has("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE") ||
-        has("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI") ||
-        home(".aws/credentials", ".aws/config")
-        ? []
-        : ["credentials for AWS: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"];
-    case "gce":
-      return has("GOOGLE_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_OAUTH_ACCESS_TOKEN") ||
-        home(".config/gcloud/application_default_credentials.json")
-        ? []
-        : [
-            "credentials for Google Cloud: gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS",
-          ];
-    default:
-      return [];
-  }
-}
+/** What explains that the engine failed: it was run without credentials because it might have found some by itself. */
+export const missingAfter = ({ config, env }: Pick<Situation, "config" | "env">): readonly string[] =>
+  targetOf(config.target).missingCredentials(env);

@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 
 import { describeRoutes, describeServices, planRouting, planStack, readOutputs } from "../components/routing";
-import { portKeys } from "../components/config/index";
+import { portKeys } from "../components/ports";
 import { compareStacks } from "../routing/stack-diff";
 import { forecastStack } from "../templates/haproxy/src/reconcile/forecast";
 import { configure, withoutEngine } from "./configured";

@@ -1,7 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { describeRouting, plannedInstance } from "./planned";
-import { buildRouting } from "./build";
-import type { Instance, Routing } from "./types";
+import { buildRouting, type Instance, type Routing } from "./build";
 
 let nextPort = 0;
 const instance = (service: string, given: Partial<Instance> = {}): Instance => ({

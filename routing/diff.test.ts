@@ -4,8 +4,7 @@ import { catalogs } from "../templates/haproxy/src/testing";
 import { compareRoutings, emptyRouting } from "./diff";
 import { summarise, toMarkdown, toText } from "./diff-format";
 import { plannedInstances } from "./planned";
-import { buildRouting } from "./build";
-import type { Instance, Routing } from "./types";
+import { buildRouting, type Instance, type Routing } from "./build";
 
 // Hundreds of random catalogs take a while on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });

@@ -1,4 +1,4 @@
-/** The files that follow from those in routing/options/. */
+/** The files that follow from those in routing/options/ and from the schema of the configuration. */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -6,6 +6,7 @@ import path from "node:path";
 import { format, resolveConfig } from "prettier";
 
 import type { Option } from "../routing/option";
+import { configReference } from "./reference";
 
 const folder = "routing/options";
 export const indexFile = `${folder}/index.ts`;
@@ -53,10 +54,11 @@ export function optionReference(options: readonly Option[]): Promise<string> {
 const formatted = async (file: string, text: string): Promise<string> =>
   format(text, { ...(await resolveConfig(file)), filepath: file });
 
-/** Writes both files: the index first, because the reference is made of it. */
+/** Writes them all: the index of the options first, because the reference is made of it. */
 export async function generate(): Promise<void> {
   writeFileSync(indexFile, await optionIndex());
   const load = createRequire(__filename);
   const { options } = load("../routing/options/index") as { options: readonly Option[] };
   writeFileSync(referenceFile, await optionReference(options));
+  for (const [file, text] of Object.entries(await configReference())) writeFileSync(file, text);
 }

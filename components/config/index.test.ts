@@ -3,8 +3,10 @@ import { readFileSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { z } from "zod";
 
 import { checkPassword, configKeys, loadConfig, type Config } from "./index";
+import { parseHosts } from "../nodes/hosts/settings";
 import { planRouting } from "../routing";
 
 const { config: schema } = parse(readFileSync("Pulumi.yaml", "utf8")) as {
@@ -90,9 +92,17 @@ describe("a configuration", () => {
   });
 });
 
-test("every key of Pulumi.yaml is read", () => {
-  expect(Object.keys(schema)).toEqual(configKeys.map((key) => `switchyard:${key}`));
+test("Pulumi.yaml has the keys, types, defaults and descriptions of the schema", () => {
+  const { properties = {} } = z.toJSONSchema(z.object(configKeys), { io: "input", unrepresentable: "any" });
+  const expected = Object.entries(properties).map(([key, property]) => {
+    const { type, items, default: value, secret, description } = property as z.core.JSONSchema.JSONSchema;
+    const ofItems = typeof items === "object" && "type" in items ? { items: { type: items.type } } : {};
+    return [`switchyard:${key}`, clean({ type, ...ofItems, secret, default: value, description })];
+  });
+  expect(Object.entries(schema).map(([key, value]) => [key, clean(value)])).toEqual(expected);
 });
+
+const clean = (value: object): object => Object.fromEntries(Object.entries(value).filter(([, part]) => part !== undefined)); // prettier-ignore
 
 describe("a mistake is named with its key and its cure", () => {
   test.each<[Record<string, unknown>, string]>([
@@ -133,6 +143,47 @@ describe("a mistake is named with its key and its cure", () => {
     [{ services: [hello, { ...hello, name: "hello-v1" }] }, "which Docker would call hello-v1"],
   ])("%j", (values, message) => {
     expect(() => load(values)).toThrow(message);
+  });
+
+  test("an error does not repeat what is a secret, nor what stands beside one", () => {
+    pulumi.runtime.setAllConfig(
+      {
+        "switchyard:statsPassword": "a-good-password",
+        "switchyard:services": JSON.stringify([{ ...hello, env: { TOKEN: "hush\nhush" } }]),
+      },
+      ["switchyard:statsPassword", "switchyard:services"],
+    );
+    expect(() => loadConfig()).toThrow(
+      "Configuration switchyard:services[0].env.TOKEN has a wrong form: it must be one line of text",
+    );
+  });
+
+  test.each<[string, unknown]>([
+    ["target", 7],
+    ["nodes", "three"],
+    ["hosts", "alpha"],
+    ["hosts", ["alpha"]],
+    ["machine", [1]],
+    ["adminCidrs", [1]],
+    ["redirectHttps", "maybe"],
+    ["services", ["hello"]],
+    ["services", [{ ...hello, healthCheck: 7 }]],
+    ["services", [{ ...hello, healthCheck: {} }]],
+    ["services", [{ ...hello, command: "serve" }]],
+    ["services", [{ ...hello, cpus: "many" }]],
+    ["services", [{ ...hello, env: ["A=b"] }]],
+    ["services", [{ ...hello, meta: { weight: [1] } }]],
+    ["services", [{ ...hello, image: 7, build: undefined }]],
+  ])("%s: %j is refused in our own words", (key, value) => {
+    expect(() => load({ [key]: value })).toThrow(
+      /^Configuration switchyard:\S+ is .+: (?:it must be|choose one of|name the program) /,
+    );
+  });
+
+  test("the first mistake of a list of hosts is told in our own words", () => {
+    expect(() => parseHosts([{ name: "a", address: 7, docker: "ssh://a" }])).toThrow(
+      'Configuration switchyard:hosts[0].address is 7: it must be the address that the other nodes reach it by, such as "10.0.0.7"',
+    );
   });
 
   test("a password must not be weak, and is never shown", () => {

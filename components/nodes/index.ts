@@ -1,22 +1,7 @@
-import type { Config } from "../config/index";
-import type { DockerNode } from "./node";
+import type { Nodes, NodesConfig } from "./target";
+import { targetOf, type TargetName } from "./targets";
 
-/** At least one. */
-export type Nodes = readonly [DockerNode, ...DockerNode[]];
-
-/** What the file of a target exports. */
-export interface TargetModule {
-  /**
-   * Makes the nodes.
-   *
-   * @throws ConfigError where the configuration is not what the target needs, before anything is made
-   */
-  readonly createNodes: (config: Config) => Nodes;
-}
-
-/** The nodes of the stack's target. */
-export function createNodes(config: Config): Nodes {
-  // Only this target's file, and whatever SDK of a cloud it needs, is loaded.
-  const target = module.require(`./${config.target}`) as TargetModule;
-  return target.createNodes(config);
+/** Creates the nodes of the stack's target. */
+export function createNodes(config: NodesConfig & { readonly target: TargetName }): Nodes {
+  return targetOf(config.target).createNodes(config);
 }

@@ -5,9 +5,9 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { parseSettings as parseAws } from "./aws/index";
+import { parseSettings as parseAws } from "./aws/settings";
 import { installCloudInit, metaData, networkConfig, userData } from "./cloud-init";
-import { parseSettings as parseGce } from "./gce/index";
+import { parseSettings as parseGce } from "./gce/settings";
 import { nodeNames } from "./provisioned";
 import { sshOptions, writeKey, writeKnownHost } from "./ssh-files";
 import { generateKey, sshKeyProvider } from "./ssh-key";

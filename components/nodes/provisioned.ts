@@ -1,13 +1,12 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { Config } from "../config/index";
 import { DockerEngine } from "../../providers/engine";
 import { readyFile, user, userData } from "./cloud-init";
-import type { Nodes } from "./index";
 import { boundTo, type DockerNode } from "./node";
 import { publicKeyOf, sshFolder, sshOptions, writeKey, writeKnownHost } from "./ssh-files";
 import { SshKey } from "./ssh-key";
+import type { Nodes, NodesConfig } from "./target";
 
 /** How whoever runs the program gets into the machines that it makes. */
 export interface SshAccess {
@@ -43,7 +42,7 @@ export interface ProvisionedNodeArgs {
 }
 
 /** The user's key, or one that is made for the stack. */
-function sshAccess({ sshKey }: Config): SshAccess {
+function sshAccess({ sshKey }: NodesConfig): SshAccess {
   const folder = sshFolder(pulumi.getStack());
   if (sshKey !== undefined) {
     const authorizedKey = pulumi.output(publicKeyOf(sshKey));
@@ -61,7 +60,7 @@ export function nodeNames(count: number): [string, ...string[]] {
 }
 
 /** As many nodes as the configuration asks for. */
-export function provisionNodes(config: Config, args: Omit<ProvisionedNodeArgs, "access">): Nodes {
+export function provisionNodes(config: NodesConfig, args: Omit<ProvisionedNodeArgs, "access">): Nodes {
   const access = sshAccess(config);
   const [first, ...others] = nodeNames(config.nodes);
   const make = (name: string): ProvisionedNode => new ProvisionedNode(name, { ...args, access });

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "
 import { homedir } from "node:os";
 import { join } from "node:path";
 
-import { ConfigError } from "../config/value";
+import { configError } from "../schema";
 
 /** What `ssh` needs to reach the machines that a stack made. */
 export interface SshFiles {
@@ -56,7 +56,7 @@ function writePrivate(file: string, content: string): void {
 /**
  * The public key that belongs to a private key of the user's own.
  *
- * @throws ConfigError where it isn't beside it
+ * @throws UserError if it is not beside it
  */
 export function publicKeyOf(privateKeyFile: string): string {
   const file = `${privateKeyFile.replace(/^~(?=\/)/, homedir())}.pub`;
@@ -65,10 +65,10 @@ export function publicKeyOf(privateKeyFile: string): string {
     content = readFileSync(file, "utf8").trim();
   } catch {
     const cure = `ssh-keygen -y -f ${privateKeyFile} > ${privateKeyFile}.pub`;
-    throw new ConfigError("sshKey", `is ${privateKeyFile}, but ${file} cannot be read`, `write it: ${cure}`);
+    throw configError("sshKey", `is ${privateKeyFile}, but ${file} cannot be read`, `write it: ${cure}`);
   }
   if (!/^(?:ssh|ecdsa|sk)-[\w@.-]+ [A-Za-z0-9+/=]+(?: [^\n]*)?$/.test(content)) {
-    throw new ConfigError("sshKey", `is ${privateKeyFile}, but ${file} holds no public key`, "write it anew");
+    throw configError("sshKey", `is ${privateKeyFile}, but ${file} holds no public key`, "write it anew");
   }
   return content;
 }

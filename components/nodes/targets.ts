@@ -1,7 +1,16 @@
-/**
- * Where nodes can come from. This is the one place where targets are listed: each is the file of this folder that has
- * its name, which exports `createNodes` and is loaded only when it is chosen.
- */
-export const targets = ["local", "hosts", "virtualbox", "aws", "gce"] as const;
+/** The one place where targets are listed; each is the folder that has its name. */
+import { aws } from "./aws";
+import { gce } from "./gce";
+import { hosts } from "./hosts";
+import { local } from "./local";
+import type { Target } from "./target";
+import { virtualbox } from "./virtualbox";
 
-export type Target = (typeof targets)[number];
+export const targets = { local, hosts, virtualbox, aws, gce } satisfies Record<string, Target>;
+
+export type TargetName = keyof typeof targets;
+
+export const targetNames = Object.keys(targets) as [TargetName, ...TargetName[]];
+
+/** The target of a name. */
+export const targetOf = (name: TargetName): Target => targets[name];

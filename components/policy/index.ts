@@ -3,20 +3,19 @@ import * as path from "node:path";
 
 import * as pulumi from "@pulumi/pulumi";
 
-import { describe, parseImage, rules, type Registration, type Rule } from "./rules";
-
-/** A resource that the policy refuses; Pulumi prints the message without a stack trace. */
-export class PolicyError extends pulumi.RunError {}
+import { UserError } from "../../lib/errors";
+import { describe, parseImage, rules } from "./rules";
+import type { Registration, Rule } from "./types";
 
 /**
- * From here on every resource that the program registers, by whatever component, is held against the rules, in a
- * preview as in an update: one that breaks a rule fails the run and is not made. Inputs that a preview cannot know yet
- * are looked at when they are known, before the resource is made.
+ * From here on every resource that the program registers, in whatever component, is checked against the rules, in a preview
+ * as in an update. One that breaks a rule fails the run and is not created. Inputs that a preview cannot know yet are checked
+ * as soon as they are known, before the resource is created.
  */
 export function enforcePolicy(): void {
   const healthChecked = new Set<string>();
   const images = { hasHealthCheck: (repository: string) => healthChecked.has(repository) };
-  // Nothing is registered before the program has been read to its end, so that a run that is refused has touched nothing.
+  // Registrations wait until the whole program has run, so that a refused run has touched nothing.
   let refused = false;
   const read = new Promise<pulumi.Resource[]>((resolve) => {
     setImmediate(() => {
@@ -34,7 +33,7 @@ export function enforcePolicy(): void {
         const found = rule.check(registration, images);
         if (found === undefined) return;
         refused = true;
-        throw new PolicyError(`${describe(registration, found)} (Policy: ${rule.name})`);
+        throw new UserError(`${describe(registration, found)} (Policy: ${rule.name})`);
       };
       guard(rule, inputs, check);
     }
@@ -42,7 +41,7 @@ export function enforcePolicy(): void {
   });
 }
 
-/** Looks at what is there at once; what is still to come holds one of its inputs back until it has been looked at. */
+/** Checks what is known at once. For what is not, one of the inputs is held back until all have been checked. */
 function guard(
   rule: Rule,
   inputs: Record<string, unknown>,

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 
-import { container, parseImage, swarmService, violation, type Registration } from "./rules";
+import { parseImage, violation } from "./rules";
+import { container, swarmService, type Registration } from "./types";
 
 const built = { hasHealthCheck: (repository: string) => repository === "switchyard/hello" };
 const refusal = (type: string, inputs: Registration["inputs"], parentType?: string) =>

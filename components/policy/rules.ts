@@ -1,40 +1,18 @@
 /**
- * What no resource of a stack may be, whatever made it: each rule looks at some inputs of some types and says in a
+ * What no resource of a stack may be, whatever created it. Each rule looks at some inputs of some types, and says in a
  * sentence what is wrong and how to put it right. Pure.
  */
-import { worldwide } from "./world";
+import { isMapping } from "../../lib/values";
+import { fields } from "../nodes/target";
+import { openings } from "./openings";
+import { container, swarmService, type BuiltImages, type Registration, type Rule } from "./types";
 
-/** A resource as it is registered; of its inputs those that the rule asked for, as far as they are known. */
-export interface Registration {
-  readonly type: string;
-  readonly name: string;
-  /** The type of the component that it belongs to. */
-  readonly parentType?: string | undefined;
-  readonly inputs: Readonly<Record<string, unknown>>;
-}
-
-/** What is known of the images that the program itself builds. */
-export interface BuiltImages {
-  /** Whether the image, by its name without tag or digest, was built from a Dockerfile with a HEALTHCHECK. */
-  readonly hasHealthCheck: (repository: string) => boolean;
-}
-
-export interface Rule {
-  readonly name: string;
-  readonly types: readonly string[];
-  /** The inputs it looks at; nothing of the resource is made before they have been seen. */
-  readonly inputs: readonly [guard: string, ...others: string[]];
-  readonly check: (registration: Registration, images: BuiltImages) => string | undefined;
-}
-
-export const container = "docker:index/container:Container";
-export const swarmService = "pulumi-nodejs:dynamic/switchyard:SwarmService";
 const image = "docker:index/image:Image";
 const remoteImage = "docker:index/remoteImage:RemoteImage";
 const registrator = "switchyard:index:Registrator";
 
 export const rules: readonly Rule[] = [
-  worldwide,
+  ...openings,
   {
     name: "no :latest",
     types: [container, swarmService, remoteImage, image],
@@ -42,7 +20,7 @@ export const rules: readonly Rule[] = [
     check: ({ type, inputs }) => {
       const used = type === image ? baseOf(inputs["build"]) : inputs[type === remoteImage ? "name" : "image"];
       if (typeof used !== "string" || !isLatest(used)) return undefined;
-      return `uses the image ${used}, which is whatever it is today: name a version or a digest, as in ${parseImage(used).repository}:1.2.3`;
+      return `uses the image ${used}, which can change at any time: name a version or a digest, as in ${parseImage(used).repository}:1.2.3`;
     },
   },
   {
@@ -61,28 +39,25 @@ export const rules: readonly Rule[] = [
         images.hasHealthCheck(parseImage(used).repository);
       return checked
         ? undefined
-        : "has no health check, so that nobody would know when it fails: give it a healthCheck (a command, or the word image where the image has one of its own), meta.health_path, or one of Registrator's, such as meta.check_tcp";
+        : "has no health check, so nobody would notice that it fails: give it a healthCheck (a command, or the word image if the image has its own), meta.health_path, or one of Registrator's, such as meta.check_tcp";
     },
   },
-  {
-    name: "the Docker socket only in Registrator",
-    types: [container],
-    inputs: ["volumes"],
-    check: ({ parentType, inputs }) =>
-      parentType !== registrator && mounts(inputs["volumes"], "hostPath").some(holdsSocket)
-        ? "mounts the Docker socket, and with it whoever gets into the container gets the node: only Registrator may"
-        : undefined,
-  },
-  {
-    name: "the Docker socket only in Registrator",
-    types: [container],
-    inputs: ["mounts"],
-    check: ({ parentType, inputs }) =>
-      parentType !== registrator && mounts(inputs["mounts"], "source").some(holdsSocket)
-        ? "mounts the Docker socket, and with it whoever gets into the container gets the node: only Registrator may"
-        : undefined,
-  },
+  noSocketIn("volumes", "hostPath"),
+  noSocketIn("mounts", "source"),
 ];
+
+/** A container may only mount the Docker socket as Registrator's; `key` has the path on the node. */
+function noSocketIn(input: "volumes" | "mounts", key: string): Rule {
+  return {
+    name: "the Docker socket only in Registrator",
+    types: [container],
+    inputs: [input],
+    check: ({ parentType, inputs }) =>
+      parentType !== registrator && pathsIn(inputs[input], key).some(holdsSocket)
+        ? "mounts the Docker socket, which gives whoever gets into the container the whole node: only Registrator may"
+        : undefined,
+  };
+}
 
 /** What is wrong with a resource, by the first rule that it breaks. */
 export function violation(registration: Registration, images: BuiltImages): string | undefined {
@@ -114,20 +89,20 @@ export function parseImage(reference: string): Image {
   };
 }
 
-/** An image without tag or digest, as an id or a digest alone is not, is `:latest` as well. */
+/** Without tag and digest an image is `:latest` as well, unless it is an id. */
 function isLatest(reference: string): boolean {
   if (/^(sha256:)?[0-9a-f]{64}$/.test(reference)) return false;
   const { tag = "latest", digest } = parseImage(reference);
   return digest === undefined && tag === "latest";
 }
 
-/** The base that an image is built upon. */
+/** The base that an image is built on. */
 function baseOf(build: unknown): unknown {
   const args = isMapping(build) ? build["args"] : undefined;
   return isMapping(args) ? args["BASE"] : undefined;
 }
 
-/** A check by Consul, by the load balancer, or by Docker as the image has it. */
+/** A check by Consul, by the load balancer, or by Docker with the image's own. */
 const isCheckLabel = (label: string): boolean =>
   /^SERVICE_(\d+_)?(CHECK_(HTTP|HTTPS|SCRIPT|TTL|TCP|GRPC)|HEALTH_PATH)$/.test(label) ||
   label === "switchyard.healthcheck";
@@ -139,8 +114,8 @@ function labelsOf(labels: unknown): ReadonlyMap<string, unknown> {
   return new Map(isMapping(labels) ? Object.entries(labels) : []);
 }
 
-const mounts = (list: unknown, key: string): string[] =>
-  Array.isArray(list) ? list.filter(isMapping).flatMap(({ [key]: path }) => (typeof path === "string" ? [path] : [])) : []; // prettier-ignore
+const pathsIn = (list: unknown, key: string): string[] =>
+  fields(list).flatMap(({ [key]: path }) => (typeof path === "string" ? [path] : []));
 
 /** The socket itself, or a folder that it is in. */
 function holdsSocket(hostPath: string): boolean {
@@ -153,6 +128,3 @@ function given(check: unknown): boolean {
   const test = check["test"] ?? check["tests"];
   return !(Array.isArray(test) && test[0] === "NONE");
 }
-
-const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);

@@ -5,7 +5,7 @@ import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { marker } from "../../preview/report";
-import { run } from "../../preview/run";
+import { run } from "../../lib/run";
 
 let dir: string;
 const before = { ...process.env };
@@ -32,7 +32,9 @@ test.each([
   ["edits the first one found", "41\n42\n", "--method PATCH repos/us/ours/issues/comments/41"],
 ])("the comment: %s", async (_, found, call) => {
   process.env["FOUND"] = found;
-  expect(await run("script/comment", ["7", path.join(dir, "preview.md")])).toMatchObject({ code: 0 });
+  expect(
+    await run("script/comment", ["7", path.join(dir, "preview.md")], { timeoutMs: 30_000 }),
+  ).toMatchObject({ code: 0 });
   const [listing = "", change = ""] = readFileSync(path.join(dir, "calls"), "utf8").split("\nmarker=");
   expect(listing).toContain(`${marker("dev")} api --paginate repos/us/ours/issues/7/comments`);
   expect(change).toContain(call);

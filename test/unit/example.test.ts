@@ -3,11 +3,11 @@ import * as path from "node:path";
 
 import { expect, test } from "vitest";
 
-import { run } from "../../preview/run";
+import { run } from "../../lib/run";
 
 test("another program uses the components by their entry point, from a folder of its own", async () => {
   const program = ["-r", "ts-node/register/transpile-only", "test/unit/example-program.ts"];
-  const { code, stdout, stderr } = await run(process.execPath, program);
+  const { code, stdout, stderr } = await run(process.execPath, program, { timeoutMs: 50_000 });
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   const seen = JSON.parse(stdout) as { type: string; name: string; context?: string }[];
   const names = seen.map(({ type, name }) => `${type.replace(/^.*[:/]/, "")} ${name}`);

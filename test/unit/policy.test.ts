@@ -1,10 +1,12 @@
 import { expect, test } from "vitest";
 
-import { run } from "../../preview/run";
+import { run } from "../../lib/run";
 
 /** A process of its own: a resource whose inputs fail is an unhandled rejection, as it is in Pulumi. */
 const program = (how: string) =>
-  run(process.execPath, ["-r", "ts-node/register/transpile-only", "test/unit/policy-program.ts", how]);
+  run(process.execPath, ["-r", "ts-node/register/transpile-only", "test/unit/policy-program.ts", how], {
+    timeoutMs: 50_000,
+  });
 
 test.each([
   ["at once", /Container "it" uses the image nginx:latest.*\(Policy: no :latest\)/],

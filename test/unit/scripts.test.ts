@@ -4,7 +4,7 @@ import path from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { run } from "../../preview/run";
+import { run } from "../../lib/run";
 
 let dir: string;
 const before = { ...process.env };
@@ -56,7 +56,10 @@ afterEach(() => {
 describe.each(["pulumi", "embedded"])("script/down with the %s engine", (engine) => {
   test("passes the generated password on standard input, never on a command line", async () => {
     process.env["ENGINE"] = engine;
-    expect(await run(path.join(dir, "script/down"), [])).toMatchObject({ code: 0, stderr: "" });
+    expect(await run(path.join(dir, "script/down"), [], { timeoutMs: 30_000 })).toMatchObject({
+      code: 0,
+      stderr: "",
+    });
     for (const { args } of calls()) expect(args).not.toMatch(/[0-9a-f]{32}/);
     const set = calls().filter(({ args }) => args.includes("statsPassword"));
     expect(set).toHaveLength(1);

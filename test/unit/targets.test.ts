@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 
-import { targets } from "../../components/nodes/targets";
+import { targetNames, targetOf } from "../../components/nodes/targets";
 import { stackName, type Recorded, type Recording } from "./record-stack";
 
 // The committed stacks of the targets that no test can make for real, against mocks that know what each may ask for.
@@ -65,7 +65,7 @@ function golden({ resources }: Recording): string {
   return stringify(Object.assign({}, ...shown), { lineWidth: 0, aliasDuplicateObjects: false });
 }
 
-const stacks = targets.filter((target) => target !== "local");
+const stacks = targetNames.filter((target) => target !== "local");
 const kept = new Map<string, Recording>();
 
 beforeAll(async () => {
@@ -103,7 +103,7 @@ test.each(stacks)("the Docker Engines of stack %s are reached by ssh alone", (st
   for (const { inputs } of providers) expect(inputs["host"]).toMatch(/^ssh:\/\//);
 });
 
-const made = stacks.filter((stack) => stack !== "hosts");
+const made = stacks.filter((stack) => targetOf(stack).createsMachines);
 
 test.each(made)("stack %s trusts no host key but its own, and keeps what is private secret", (stack) => {
   for (const { inputs } of ofType(stack, "DockerEngine")) {

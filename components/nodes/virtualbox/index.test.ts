@@ -16,7 +16,7 @@ import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import { seedIso } from "./seed-iso";
-import { parseSettings } from "./index";
+import { parseSettings } from "./settings";
 import { imageProvider } from "./image";
 import { vmProvider } from "./vm";
 

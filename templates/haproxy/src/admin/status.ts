@@ -1,72 +1,70 @@
 /**
- * The state of the load balancer: `/routes` returns it as JSON, and the page shows it. Field names are part of the image's
- * interface (README.md): add fields, never rename them. Pure.
+ * What the load balancer says about itself: `/routes` is this as JSON and the page is this as HTML. Field names are part of
+ * the image's interface (README.md): add, never rename. Pure.
  */
-import { routeKey, routeUrl } from "../../../../routing/build";
-import type { Backend, Problem, Routing } from "../../../../routing/types";
 import type { ServiceOptions } from "../../../../routing/types";
+import { routeKey, routeUrl, type Backend, type Problem, type Routing } from "../../../../routing/build";
 import { version } from "../../../../routing/version";
-import type { Retained } from "../consul/retention-policy";
+import { inOrder, type HttpsReport } from "../tls/certificate";
 import type { ServerState } from "../haproxy/commands";
 import type { Change } from "../reconcile/controller";
-import { inOrder, type HttpsReport } from "../tls/certificate";
+import type { Held } from "../consul/retention-policy";
 
-export interface StatusInput {
-  /** Why the load balancer should get no requests yet, or no longer. */
+export interface ViewInput {
+  /** Why requests should not come here yet, or not any more. */
   readonly notReady: string | undefined;
-  /** Why the last change failed. */
+  /** Why the last change is not in force. */
   readonly failure: string | undefined;
-  /** Why HAProxy must be reloaded before all routing is in force. */
+  /** Why HAProxy has to be reloaded before all of the routing is in force. */
   readonly pending: readonly string[];
-  /** `lastAnswer` is in milliseconds since 1970, 0 before the first answer. */
   readonly consul: { readonly connected: boolean; readonly index: number; readonly lastAnswer: number };
   readonly routing: Routing | undefined;
-  /** The servers in HAProxy, with the names that backends have in the routing. */
+  /** What HAProxy says, by the names that backends have in the routing. */
   readonly states: readonly ServerState[];
-  /** Servers (`backend/server`) that have answered since they were added. */
+  /** Servers (`backend/server`) that have answered since they came. */
   readonly proven: ReadonlySet<string>;
-  readonly held: Iterable<Retained>;
+  readonly held: Iterable<Held>;
   readonly changes: readonly Change[];
   readonly https?: HttpsReport;
 }
 
 /**
- * `starting`: has not passed a health check yet; `down`: passed one before, and fails now; `leaving`: gets no new requests
- * and is removed when its last connection ends; `unknown`: HAProxy does not say.
+ * `starting`: has not passed a health check yet; `down`: has passed one before; `leaving`: takes no new requests and goes when
+ * its last connection ends; `unknown`: HAProxy does not say.
  */
 export type InstanceState = "up" | "down" | "starting" | "leaving" | "unknown";
 
-export interface InstanceStatus {
+export interface InstanceView {
   readonly ids: readonly string[];
   readonly address: string;
   readonly weight: number;
   readonly state: InstanceState;
-  /** The result of the last health check of an instance that is `down` or `starting`. */
+  /** Why it is `down` or still `starting`: what its last health check found. */
   readonly check?: string;
-  /** Consul dropped it in a suspicious way; it keeps its traffic for a while. */
+  /** Consul has dropped it in a suspicious way; it keeps its traffic for a while. */
   readonly held?: true;
 }
 
-export interface ServiceStatus {
+export interface ServiceView {
   readonly name: string;
   readonly options: ServiceOptions;
-  readonly instances: readonly InstanceStatus[];
-  /** Ids of instances that Consul's checks keep out: critical ones, and those with a warning while others serve. */
+  readonly instances: readonly InstanceView[];
+  /** Ids of instances that Consul calls critical, or warns of while others serve. */
   readonly critical: readonly string[];
 }
 
-export interface RouteStatus {
+export interface RouteView {
   readonly url: string;
-  /** The key of the lookup: host or `*`, path, slash. */
+  /** What is looked up: host or `*`, path, slash. */
   readonly key: string;
   readonly versionsOf?: string;
-  /** Why the route leads to this version. */
+  /** Why it leads where it does, where that is a choice. */
   readonly choice?: string;
   readonly stripPrefix: boolean;
   readonly targets: readonly { readonly service: string; readonly share: number }[];
 }
 
-export interface Status {
+export interface View {
   readonly version: string;
   readonly ready: boolean;
   readonly why?: string;
@@ -74,28 +72,28 @@ export interface Status {
   readonly pending: readonly string[];
   readonly consul: {
     readonly connected: boolean;
-    /** The index in force. */
+    /** The index that is in force. */
     readonly index: number;
-    /** An ISO date; null before the first answer. */
+    /** Null before the first answer. */
     readonly lastAnswer: string | null;
   };
-  readonly routes: readonly RouteStatus[];
+  readonly routes: readonly RouteView[];
   readonly tcp: readonly { readonly port: number; readonly service: string }[];
-  readonly services: readonly ServiceStatus[];
-  /** Instances whose service is gone but whose connections are not. */
+  readonly services: readonly ServiceView[];
+  /** Instances of services that are gone, with connections that are not. */
   readonly leaving: readonly { readonly backend: string; readonly address: string }[];
   readonly held: readonly {
     readonly service: string;
     readonly id: string;
     readonly address: string;
     readonly since: string;
-    /** Why its disappearance is suspect. */
+    /** What was suspicious. */
     readonly why: string;
   }[];
   readonly quarantined: readonly { readonly subject: string; readonly message: string }[];
   readonly certificates: readonly {
     readonly name: string;
-    /** The host names that it is valid for. */
+    /** The host names that it is for. */
     readonly hosts: readonly string[];
     readonly expires: string;
   }[];
@@ -103,17 +101,7 @@ export interface Status {
   readonly changes: readonly Change[];
 }
 
-/** The instances by `service address:port`. */
-export type InstanceStatuses = ReadonlyMap<string, InstanceStatus>;
-
-export const instanceStatuses = ({ services }: Pick<Status, "services">): InstanceStatuses =>
-  new Map(
-    services.flatMap(({ name, instances }) =>
-      instances.map((instance): [string, InstanceStatus] => [`${name} ${instance.address}`, instance]),
-    ),
-  );
-
-export function buildStatus(input: StatusInput): Status {
+export function buildView(input: ViewInput): View {
   const { routing, consul, failure, notReady } = input;
   const held = [...input.held].map(({ instance, since, why }) => ({
     service: instance.service,
@@ -172,7 +160,7 @@ export function buildStatus(input: StatusInput): Status {
   };
 }
 
-const certificates = (served: HttpsReport["served"]): Status["certificates"] =>
+const certificates = (served: HttpsReport["served"]): View["certificates"] =>
   inOrder(served.keys()).flatMap((name) => {
     const certificate = served.get(name);
     if (certificate === undefined) return [];
@@ -184,12 +172,12 @@ function instances(
   states: readonly ServerState[],
   proven: ReadonlySet<string>,
   heldAt: ReadonlySet<string>,
-): InstanceStatus[] {
-  const stateByServer = new Map(states.map((state) => [state.server, state]));
+): InstanceView[] {
+  const live = new Map(states.map((state) => [state.server, state]));
   const wanted = new Set(backend.servers.map(({ name }) => name));
-  const serving = backend.servers.map((server): InstanceStatus => {
+  const serving = backend.servers.map((server): InstanceView => {
     const address = `${server.address}:${server.port}`;
-    const found = stateByServer.get(server.name);
+    const found = live.get(server.name);
     return {
       ids: server.ids,
       address,
@@ -201,13 +189,13 @@ function instances(
   });
   const leaving = states
     .filter(({ server, maintenance }) => maintenance && !wanted.has(server))
-    .map(({ server, weight }): InstanceStatus => ({ ids: [], address: server, weight, state: "leaving" }));
+    .map(({ server, weight }): InstanceView => ({ ids: [], address: server, weight, state: "leaving" }));
   return [...serving, ...leaving];
 }
 
-function stateOf(server: ServerState | undefined, proven: boolean): InstanceState {
-  if (server === undefined) return "unknown";
-  if (server.maintenance) return "leaving";
-  if (server.up) return "up";
+function stateOf(live: ServerState | undefined, proven: boolean): InstanceState {
+  if (live === undefined) return "unknown";
+  if (live.maintenance) return "leaving";
+  if (live.up) return "up";
   return proven ? "down" : "starting";
 }

@@ -1,62 +1,64 @@
-/** Retains instances that disappear from Consul in a suspect way, and probes whether they still listen. */
-import { listens } from "../../../../lib/tcp";
+/** Keeps what Consul has forgotten: when to doubt it, what is held meanwhile, and when that is let go. */
+import type { Catalog, Instance } from "../../../../routing/build";
+import { hold, instanceKey, place, type Held, type Lost } from "./retention-policy";
+import { listens } from "../health/tcp-probe";
 import { some } from "../../../../lib/text";
-import type { Catalog, Instance } from "../../../../routing/types";
-import { addressKey, instanceKey, retain, type Lost, type Retained } from "./retention-policy";
 
-export interface RetentionOptions {
-  /** How long an instance is retained. */
-  readonly retentionMs: number;
-  /** The part of all services or of all instances, from 0 to 1, whose loss at once is suspect. */
-  readonly retentionShare: number;
+export interface HolderOptions {
+  /** Milliseconds. */
+  readonly holdTime: number;
+  /** The part of all services or of all instances, from 0 to 1, whose loss is suspicious in itself. */
+  readonly holdShare: number;
   readonly log: (message: string) => void;
-  /** Called when an instance may have to be released: call `filter` again. */
+  /** Something may have to be let go: `filter` again. */
   readonly changed: () => void;
-  /** Whether anything listens at the address. Default: tries to connect. */
+  /** Whether anything listens there. */
   readonly probe?: (address: string, port: number) => Promise<boolean>;
 }
 
-/** The state of Consul when it gave an answer. */
+/** What is known of Consul while it says something. */
 export interface Circumstances {
-  /** Whether Consul answers every query. */
+  /** Consul answers everything that it is asked. */
   readonly connected: boolean;
-  /** Whether an answer of Consul has been applied since the start. */
+  /** Something that Consul has said has been applied before. */
   readonly synced: boolean;
 }
 
 /**
- * How long Consul stays suspect after it has come back. Agents and Registrator register everything again within seconds;
- * any longer, and an instance that is stopped on purpose would get requests until it stops listening.
+ * How long Consul is doubted after it has come back. Agents and Registrator have registered everything anew within
+ * seconds; doubted any longer, an instance that is stopped on purpose would get requests until it stops listening.
  */
-const settleMs = 10_000;
-const probeEveryMs = 1_000;
-const parallelProbes = 100;
+const settleTime = 10_000;
+const probeEvery = 1_000;
+/** How many places are tried at a time. */
+const mostProbes = 100;
 
-export class Retention {
-  retained: ReadonlyMap<string, Retained> = new Map();
+export class Holder {
+  held: ReadonlyMap<string, Held> = new Map();
   private lost: readonly Lost[] = [];
-  private readonly silent = new Set<string>();
-  private suspectUntil = 0;
-  private reason = "Consul was lost";
+  private readonly gone = new Set<string>();
+  private doubtUntil = 0;
+  private doubted = "Consul was lost";
   private releasing = false;
   private probing = false;
   private timer: NodeJS.Timeout | undefined;
 
-  constructor(private readonly options: RetentionOptions) {}
+  constructor(private readonly options: HolderOptions) {}
 
   start(): void {
-    this.timer = setInterval(() => void this.probe(), probeEveryMs);
+    this.timer = setInterval(() => void this.probe(), probeEvery);
   }
 
   stop(): void {
     clearInterval(this.timer);
   }
 
-  /** Treats every loss as suspect until Consul has been back for a while. */
-  suspect(why: string): void {
-    this.reason = why;
+  doubt(why: string): void {
+    this.doubted = why;
     this.settle();
-    this.options.log(`Consul: ${why}. Routes stay until Consul or the instances themselves say otherwise.`);
+    this.options.log(
+      `Consul: ${why}. What is routed stays, until Consul or the instances themselves say otherwise.`,
+    );
   }
 
   /** Consul answers again. */
@@ -65,61 +67,58 @@ export class Retention {
     this.options.log("Consul answers again.");
   }
 
-  /** Releases all retained instances and believes Consul's next answer, at the operator's request. */
+  /** By hand: Consul is taken at its word, whatever is held. */
   release(): void {
-    this.options.log(`released by hand: ${this.retained.size} held instances.`);
+    this.options.log(`released by hand: ${this.held.size} held instances.`);
     this.releasing = true;
     this.options.changed();
   }
 
-  /** What to route, given what Consul says now and what was in force before. */
+  /** What is to be routed, of what Consul says now and of what was in force before. */
   filter(catalog: Catalog, before: Catalog | undefined, circumstances: Circumstances): Catalog {
     const trusted = this.releasing;
     this.releasing = false;
-    const suspect = this.whySuspect(circumstances);
-    const result = retain({
+    const doubt = this.reasonToDoubt(circumstances);
+    const result = hold({
       before: trusted ? [] : (before?.instances ?? []),
-      retained: this.retained,
+      held: this.held,
       lost: trusted ? [] : this.lost,
       now: catalog.instances,
-      ...(suspect !== undefined && { suspect }),
-      share: this.options.retentionShare,
-      silent: this.silent,
+      ...(doubt === undefined ? {} : { doubt }),
+      share: this.options.holdShare,
+      gone: this.gone,
       time: Date.now(),
-      retentionMs: this.options.retentionMs,
+      holdTime: this.options.holdTime,
     });
-    const earlier = this.retained;
-    this.retained = result.retained;
+    const earlier = this.held;
+    this.held = result.held;
     this.lost = result.lost;
     this.report(earlier);
-    // Probes stop when nothing is retained, and an instance that registers again may listen again.
-    if (result.retained.size === 0) this.silent.clear();
-    if (this.silent.size > 0)
-      for (const instance of catalog.instances)
-        if (instance.healthy) this.silent.delete(addressKey(instance));
+    // A place is only known to be gone for as long as it is asked about, and not where somebody has come back.
+    if (result.held.size === 0) this.gone.clear();
+    if (this.gone.size > 0)
+      for (const instance of catalog.instances) if (instance.healthy) this.gone.delete(place(instance));
     return { ...catalog, instances: result.instances };
   }
 
   private settle(): void {
-    this.suspectUntil = Date.now() + Math.min(settleMs, this.options.retentionMs);
+    this.doubtUntil = Date.now() + Math.min(settleTime, this.options.holdTime);
   }
 
-  private whySuspect({ connected, synced }: Circumstances): string | undefined {
-    // Nobody was watching, so an instance that has stopped looks the same as one that Consul has lost.
+  private reasonToDoubt({ connected, synced }: Circumstances): string | undefined {
+    // What has gone while nobody watched cannot be told from what Consul has lost.
     if (!synced) return "it was there before the load balancer started";
-    return !connected || Date.now() < this.suspectUntil ? this.reason : undefined;
+    return !connected || Date.now() < this.doubtUntil ? this.doubted : undefined;
   }
 
-  private report(earlier: ReadonlyMap<string, Retained>): void {
-    const fresh = [...this.retained.values()].filter(({ instance }) => !earlier.has(instanceKey(instance)));
-    const released = [...earlier.values()].filter(
-      ({ instance }) => !this.retained.has(instanceKey(instance)),
-    );
+  private report(earlier: ReadonlyMap<string, Held>): void {
+    const fresh = [...this.held.values()].filter(({ instance }) => !earlier.has(instanceKey(instance)));
+    const released = [...earlier.values()].filter(({ instance }) => !this.held.has(instanceKey(instance)));
     const [first] = fresh;
     if (first !== undefined) {
       const names = some(fresh.map(({ instance }) => `${instance.service} at ${at(instance)}`));
       this.options.log(
-        `held: Consul dropped ${names} in a suspicious way (${first.why}); they keep their traffic for up to ${this.options.retentionMs / 1000} s while they listen. To release them now: docker kill -s USR2 CONTAINER`,
+        `held: Consul has dropped ${names} in a suspicious way (${first.why}); they keep their traffic for up to ${this.options.holdTime / 1000} s while they listen. To let them go now: docker kill -s USR2 CONTAINER`,
       );
       void this.probe();
     }
@@ -127,18 +126,19 @@ export class Retention {
       this.options.log(`no longer held: ${some(released.map(({ instance }) => instance.service))}`);
   }
 
+  /** Where nothing listens any more, there is nothing to keep. */
   private async probe(): Promise<void> {
-    if (this.retained.size === 0 || this.probing) return;
+    if (this.held.size === 0 || this.probing) return;
     this.probing = true;
     const { probe = listens, changed } = this.options;
-    const waiting = [...this.retained.values()].map(({ instance }) => instance);
+    const waiting = [...this.held.values()].map(({ instance }) => instance);
     const worker = async () => {
       for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-        if (await probe(next.address, next.port)) this.silent.delete(addressKey(next));
-        else this.silent.add(addressKey(next));
+        if (await probe(next.address, next.port)) this.gone.delete(place(next));
+        else this.gone.add(place(next));
       }
     };
-    await Promise.all(Array.from({ length: parallelProbes }, worker)).finally(() => {
+    await Promise.all(Array.from({ length: mostProbes }, worker)).finally(() => {
       this.probing = false;
     });
     changed();

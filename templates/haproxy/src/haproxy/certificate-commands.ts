@@ -1,5 +1,6 @@
 /** Certificates as HAProxy's runtime commands. Pure. */
-import { certificateList, type CertificateChange } from "../config/certificates";
+import { certificateList } from "../config/frontend";
+import type { CertificateChange } from "./types";
 
 /** One command after another: a payload ends what it is sent with. */
 export function certificateCommands({ kind, file, pem }: CertificateChange, dir: string): string[] {

@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
-import { buildRouting } from "../../../../routing/build";
-import type { Routing } from "../../../../routing/types";
+import { buildRouting, type Routing } from "../../../../routing/build";
 import type { ServerState } from "../haproxy/commands";
 import { instance } from "../testing";
 import { VersionHealth } from "./version-health";

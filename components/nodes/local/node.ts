@@ -1,21 +1,17 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
-import { portKeys, type Config } from "../config/index";
-import { ConfigError } from "../config/value";
-import { DockerEngine } from "../../providers/engine";
-import { FreePorts } from "../../providers/free-ports";
-import type { Nodes } from "./index";
-import type { DockerNode } from "./node";
+import { DockerEngine } from "../../../providers/engine";
+import { FreePorts } from "../../../providers/free-ports";
+import { portKeys } from "../../ports";
+import { configError } from "../../schema";
+import type { DockerNode } from "../node";
+import type { Nodes, NodesConfig } from "../target";
 
-/** Target `local`: the Docker Engine at hand. */
-export function createNodes({ dockerHost, nodes, ports }: Config): Nodes {
+export function createNodes({ dockerHost, nodes, ports }: NodesConfig): Nodes {
   if (nodes !== 1) {
-    throw new ConfigError(
-      "nodes",
-      `is ${nodes}, but target local is one node`,
-      "set it to 1, or choose another target",
-    );
+    const problem = `is ${nodes}, but target local is one node`;
+    throw configError("nodes", problem, "set it to 1, or choose another target");
   }
   return [new LocalNode("local", { dockerHost, ports: portKeys(ports) })];
 }
@@ -23,13 +19,13 @@ export function createNodes({ dockerHost, nodes, ports }: Config): Nodes {
 export interface LocalNodeArgs {
   /** Docker Engine, for example `unix:///var/run/docker.sock`. */
   readonly dockerHost: string;
-  /** The ports that its containers take in the host's network, by configuration key; they must be free at first. */
+  /** Ports that its containers take in the host's network, by configuration key; the first `up` needs them free. */
   readonly ports: Readonly<Record<string, number>>;
 }
 
 /**
- * The Docker Engine at hand. Its own containers are all that need to reach it, so its private address is that
- * of the Docker bridge, which stays when a laptop changes networks.
+ * The Docker Engine at hand. Only its own containers need to reach it, so its private address is that of the Docker bridge,
+ * which stays the same when a laptop changes networks.
  */
 export class LocalNode extends pulumi.ComponentResource implements DockerNode {
   readonly name: string;
@@ -49,7 +45,7 @@ export class LocalNode extends pulumi.ComponentResource implements DockerNode {
       { parent: this },
     );
     this.name = name;
-    // Whatever is made on the node waits for its ports.
+    // Whatever is created on the node waits for its ports.
     this.host = pulumi.all([engine.host, ports.id]).apply(([host]) => host);
     this.bridgeAddress = engine.bridgeAddress;
     this.address = engine.bridgeAddress;

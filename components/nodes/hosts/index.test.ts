@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import { parseHosts } from "./hosts";
+import { parseHosts } from "./settings";
 
 const one = { name: "node-1", address: "10.0.0.1", docker: "ssh://me@10.0.0.1" };
 const two = { name: "node-2", address: "10.0.0.2", docker: "ssh://10.0.0.2:2222" };

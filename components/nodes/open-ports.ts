@@ -1,17 +1,17 @@
-import type { Config } from "../config/index";
-import { parseAdminCidrs } from "./cidr";
+import { parseAdminCidrs } from "./admin-cidrs";
+import type { NodesConfig } from "./target";
 
-/** Who may reach which TCP ports of the machines; everything between the nodes is open, all else is closed. */
+/** Who may reach which TCP ports of the machines. Between the nodes everything is open; all else is closed. */
 export interface OpenPorts {
-  /** For everybody: 80 and 443, as far as the load balancer takes traffic there. */
+  /** For everybody: 80 and 443, if the load balancer takes traffic there. */
   readonly world: readonly number[];
-  /** For the administrators' networks alone. */
+  /** For the administrators' networks only. */
   readonly admin: readonly number[];
   readonly adminCidrs: readonly string[];
 }
 
-/** The ports to open on machines that stand in the open. Consul and the load balancer's admin port never are. */
-export function openPorts(config: Config): OpenPorts {
+/** The ports to open on machines on the internet: never those of Consul or of the load balancer's admin page. */
+export function openPorts(config: NodesConfig): OpenPorts {
   const { http, https, stats } = config.ports;
   const tcp = config.services.flatMap(({ type, meta }) => (type === "tcp" ? [Number(meta["tcp_port"])] : []));
   const traffic = [http, ...(https === undefined ? [] : [https])];

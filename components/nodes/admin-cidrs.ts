@@ -1,0 +1,45 @@
+import { isIP } from "node:net";
+
+import { z } from "zod";
+
+import { list, mistake, parse } from "../schema";
+
+const form = 'it must be a network such as "203.0.113.7/32"';
+
+/** Shorter prefixes, of IPv4 and of IPv6, are as good as the whole world. */
+const shortest = { 4: 8, 6: 16 } as const;
+const longest = { 4: 32, 6: 128 } as const;
+
+function prefixOf(cidr: string): { version: 4 | 6; bits: number } | undefined {
+  const [address = "", length = "", ...rest] = cidr.split("/");
+  const version = isIP(address);
+  if ((version !== 4 && version !== 6) || rest.length > 0 || !/^\d{1,3}$/.test(length)) return undefined;
+  const bits = Number(length);
+  return bits <= longest[version] ? { version, bits } : undefined;
+}
+
+const cidr = z
+  .string({ error: () => form })
+  .refine((value) => prefixOf(value) !== undefined, { error: () => form, abort: true })
+  .check(({ value, issues }) => {
+    const { version, bits } = prefixOf(value) ?? { version: 4 as const, bits: 0 };
+    if (bits >= shortest[version]) return;
+    const problem = `is ${value}, which is next to the whole world`;
+    issues.push(mistake([], problem, "name the networks that you come from"));
+  });
+
+const cidrs = list(cidr)
+  .check(({ value, issues }) => {
+    if (value.length > 0) return;
+    const cure =
+      "name the networks that you come from: pulumi config set --path 'adminCidrs[0]' 203.0.113.7/32";
+    issues.push(mistake([], "is empty, so that nobody could reach the machines by ssh", cure));
+  })
+  .readonly();
+
+/**
+ * The networks from which the machines may be administered: ssh, the statistics page, and every port but 80 and 443.
+ *
+ * @throws UserError if there are none, or one is so wide that it is as good as the world
+ */
+export const parseAdminCidrs = (value: unknown): readonly string[] => parse(cidrs, value, "adminCidrs");

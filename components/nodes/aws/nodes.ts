@@ -1,0 +1,140 @@
+import * as ec2 from "@pulumi/aws/ec2";
+import * as pulumi from "@pulumi/pulumi";
+
+import { openPorts, type OpenPorts } from "../open-ports";
+import { provisionNodes, type Machine, type MachineParts } from "../provisioned";
+import type { Nodes, NodesConfig } from "../target";
+import { parseSettings, type Settings } from "./settings";
+
+/** Debian's own account. */
+const debianOwner = "136693071363";
+
+interface Network {
+  readonly vpcId: pulumi.Input<string>;
+  readonly subnetId: pulumi.Input<string>;
+}
+
+export function createNodes(config: NodesConfig): Nodes {
+  const settings = parseSettings(config.machine);
+  const ports = openPorts(config);
+  const tags = { "switchyard:stack": pulumi.getStack() };
+  const network = settings.network ?? makeNetwork(tags);
+  const group = makeSecurityGroup(network.vpcId, ports, tags);
+  const image = ec2.getAmiOutput({
+    owners: [debianOwner],
+    filters: [
+      { name: "name", values: [settings.image] },
+      { name: "architecture", values: [settings.arch === "amd64" ? "x86_64" : "arm64"] },
+      { name: "virtualization-type", values: ["hvm"] },
+    ],
+  });
+  return provisionNodes(config, {
+    platform: `linux/${settings.arch}`,
+    makeMachine: (parts) => makeInstance(parts, { settings, network, group, image: image.id, tags }),
+  });
+}
+
+type Tags = Readonly<Record<string, string>>;
+
+function makeNetwork(tags: Tags): Network {
+  const named = { tags: { ...tags, Name: `switchyard-${pulumi.getStack()}` } };
+  const vpc = new ec2.Vpc("switchyard", { cidrBlock: "10.77.0.0/16", enableDnsHostnames: true, ...named });
+  const gateway = new ec2.InternetGateway("switchyard", { vpcId: vpc.id, ...named }, { parent: vpc });
+  const subnet = new ec2.Subnet(
+    "switchyard",
+    { vpcId: vpc.id, cidrBlock: "10.77.0.0/20", ...named },
+    { parent: vpc },
+  );
+  const table = new ec2.RouteTable(
+    "switchyard",
+    { vpcId: vpc.id, routes: [{ cidrBlock: "0.0.0.0/0", gatewayId: gateway.id }], ...named },
+    { parent: vpc },
+  );
+  const association = new ec2.RouteTableAssociation(
+    "switchyard",
+    { subnetId: subnet.id, routeTableId: table.id },
+    { parent: vpc },
+  );
+  // A machine that starts without a way out cannot install anything.
+  const subnetId = pulumi.all([subnet.id, association.id]).apply(([id]) => id);
+  return { vpcId: vpc.id, subnetId };
+}
+
+function makeSecurityGroup(vpcId: pulumi.Input<string>, ports: OpenPorts, tags: Tags): ec2.SecurityGroup {
+  const tcp = (port: number) => ({ protocol: "tcp", fromPort: port, toPort: port });
+  const everywhere = { cidrBlocks: ["0.0.0.0/0"], ipv6CidrBlocks: ["::/0"] };
+  const isV6 = (cidr: string): boolean => cidr.includes(":");
+  const administrators = {
+    cidrBlocks: ports.adminCidrs.filter((cidr) => !isV6(cidr)),
+    ipv6CidrBlocks: ports.adminCidrs.filter(isV6),
+  };
+  // In one resource with its rules, so that the next update removes a rule that somebody added by hand.
+  return new ec2.SecurityGroup("switchyard", {
+    vpcId,
+    description: "Switchyard nodes",
+    ingress: [
+      ...ports.world.map((port) => ({ ...tcp(port), ...everywhere, description: "traffic" })),
+      ...ports.admin.map((port) => ({ ...tcp(port), ...administrators, description: "administrators" })),
+      { protocol: "-1", fromPort: 0, toPort: 0, self: true, description: "nodes" },
+    ],
+    egress: [{ protocol: "-1", fromPort: 0, toPort: 0, ...everywhere }],
+    tags,
+  });
+}
+
+interface InstanceArgs {
+  readonly settings: Settings;
+  readonly network: Network;
+  readonly group: ec2.SecurityGroup;
+  readonly image: pulumi.Output<string>;
+  readonly tags: Tags;
+}
+
+/** An instance whose addresses belong to a network interface, so that they survive its replacement. */
+function makeInstance({ name, parent, userData }: MachineParts, args: InstanceArgs): Machine {
+  const { settings, network, group, image } = args;
+  const { spot, protect } = settings;
+  const tags = { ...args.tags, Name: `${pulumi.getStack()}-${name}` };
+  const face = new ec2.NetworkInterface(
+    name,
+    { subnetId: network.subnetId, securityGroups: [group.id], tags },
+    { parent },
+  );
+  const address = new ec2.Eip(name, { domain: "vpc", networkInterface: face.id, tags }, { parent });
+  const resource = new ec2.Instance(
+    name,
+    {
+      ami: image,
+      instanceType: settings.type,
+      // Waits for the public address: the first boot needs a way out.
+      primaryNetworkInterface: {
+        networkInterfaceId: pulumi.all([face.id, address.id]).apply(([id]) => id),
+      },
+      userData,
+      userDataReplaceOnChange: true,
+      metadataOptions: { httpEndpoint: "enabled", httpTokens: "required", httpPutResponseHopLimit: 1 },
+      rootBlockDevice: {
+        encrypted: true,
+        volumeType: "gp3",
+        volumeSize: settings.diskGb,
+        deleteOnTermination: true,
+        tags,
+      },
+      disableApiTermination: protect,
+      ...(spot && {
+        instanceMarketOptions: {
+          marketType: "spot",
+          spotOptions: { spotInstanceType: "persistent", instanceInterruptionBehavior: "stop" },
+        },
+      }),
+      tags,
+    },
+    { parent, protect, deleteBeforeReplace: true },
+  );
+  return {
+    resource,
+    address: face.privateIp,
+    // Known once the machine exists.
+    publicAddress: pulumi.all([address.publicIp, resource.id]).apply(([ip]) => ip),
+  };
+}

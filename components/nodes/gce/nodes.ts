@@ -1,0 +1,123 @@
+import * as compute from "@pulumi/gcp/compute";
+import * as pulumi from "@pulumi/pulumi";
+
+import { installCloudInit } from "../cloud-init";
+import { openPorts, type OpenPorts } from "../open-ports";
+import { provisionNodes, type Machine, type MachineParts } from "../provisioned";
+import type { Nodes, NodesConfig } from "../target";
+import { parseSettings, type Settings } from "./settings";
+
+interface Network {
+  readonly network: pulumi.Input<string>;
+  readonly subnetwork: pulumi.Input<string>;
+}
+
+export function createNodes(config: NodesConfig): Nodes {
+  const settings = parseSettings(config.machine);
+  const ports = openPorts(config);
+  // Names on Compute Engine are shared by the whole project, and firewall rules and tags take few characters.
+  const tag = `switchyard-${pulumi
+    .getStack()
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")}`;
+  const network = settings.network ?? makeNetwork();
+  makeFirewalls(network.network, tag, ports);
+  return provisionNodes(config, {
+    platform: `linux/${settings.arch}`,
+    makeMachine: (parts) => makeInstance(parts, { settings, network, tag }),
+  });
+}
+
+function makeNetwork(): Network {
+  const network = new compute.Network("switchyard", { autoCreateSubnetworks: false });
+  const subnetwork = new compute.Subnetwork(
+    "switchyard",
+    { network: network.id, ipCidrRange: "10.77.0.0/20" },
+    { parent: network },
+  );
+  return { network: network.id, subnetwork: subnetwork.id };
+}
+
+function makeFirewalls(network: pulumi.Input<string>, tag: string, ports: OpenPorts): void {
+  const tcp = (numbers: readonly number[]) => [{ protocol: "tcp", ports: numbers.map(String) }];
+  const rule = { network, direction: "INGRESS", targetTags: [tag] };
+  if (ports.world.length > 0) {
+    new compute.Firewall("switchyard-traffic", {
+      ...rule,
+      sourceRanges: ["0.0.0.0/0"],
+      allows: tcp(ports.world),
+    });
+  }
+  // A rule holds either IPv4 or IPv6 addresses.
+  const v4 = ports.adminCidrs.filter((cidr) => !cidr.includes(":"));
+  const v6 = ports.adminCidrs.filter((cidr) => cidr.includes(":"));
+  for (const [suffix, sourceRanges] of [
+    ["", v4],
+    ["-v6", v6],
+  ] as const) {
+    if (sourceRanges.length === 0) continue;
+    const name = `switchyard-administrators${suffix}`;
+    new compute.Firewall(name, { ...rule, sourceRanges: [...sourceRanges], allows: tcp(ports.admin) });
+  }
+  new compute.Firewall("switchyard-nodes", { ...rule, sourceTags: [tag], allows: [{ protocol: "all" }] });
+}
+
+interface InstanceArgs {
+  readonly settings: Settings;
+  readonly network: Network;
+  readonly tag: string;
+}
+
+function makeInstance({ name, parent, userData }: MachineParts, args: InstanceArgs): Machine {
+  const { settings, network, tag } = args;
+  const { spot, protect } = settings;
+  const outside = new compute.Address(name, {}, { parent });
+  const resource = new compute.Instance(
+    name,
+    {
+      machineType: settings.type,
+      tags: [tag],
+      labels: { "switchyard-stack": tag.replace("switchyard-", "") },
+      bootDisk: {
+        initializeParams: { image: settings.image, size: settings.diskGb, type: "pd-balanced" },
+      },
+      networkInterfaces: [
+        {
+          network: network.network,
+          subnetwork: network.subnetwork,
+          accessConfigs: [{ natIp: outside.address }],
+        },
+      ],
+      metadata: {
+        "user-data": userData,
+        "enable-oslogin": settings.osLogin ? "TRUE" : "FALSE",
+        "block-project-ssh-keys": "TRUE",
+        "serial-port-enable": "FALSE",
+      },
+      metadataStartupScript: installCloudInit,
+      shieldedInstanceConfig: {
+        enableSecureBoot: true,
+        enableVtpm: true,
+        enableIntegrityMonitoring: true,
+      },
+      // No serviceAccount: the machine has no rights in the project.
+      ...(spot && {
+        scheduling: {
+          provisioningModel: "SPOT",
+          preemptible: true,
+          automaticRestart: false,
+          instanceTerminationAction: "STOP",
+        },
+      }),
+      deletionProtection: protect,
+      allowStoppingForUpdate: true,
+    },
+    // Only one machine at a time can have the public address; metadata is read at the first boot alone.
+    { parent, protect, deleteBeforeReplace: true, replaceOnChanges: ['metadata["user-data"]'] },
+  );
+  return {
+    resource,
+    address: resource.networkInterfaces.apply(([face]) => face?.networkIp ?? ""),
+    publicAddress: pulumi.all([outside.address, resource.id]).apply(([ip]) => ip),
+  };
+}

@@ -1,0 +1,13 @@
+import type { Target } from "../target";
+import { settings } from "./settings";
+
+/** Target `hosts`: the machines of the list of that name. */
+export const hosts: Target = {
+  summary: "machines that you have",
+  createsMachines: false,
+  needsCli: false,
+  settings,
+  missingCredentials: () => [],
+  firewalls: [],
+  createNodes: (config) => (module.require("./node") as typeof import("./node")).createNodes(config),
+};

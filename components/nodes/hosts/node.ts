@@ -1,0 +1,95 @@
+import { homedir, networkInterfaces } from "node:os";
+import { join } from "node:path";
+
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+
+import { DockerEngine } from "../../../providers/engine";
+import { FreePorts } from "../../../providers/free-ports";
+import { portKeys } from "../../ports";
+import { configError } from "../../schema";
+import type { DockerNode } from "../node";
+import type { Nodes, NodesConfig } from "../target";
+import { parseHosts, type HostConfig } from "./settings";
+
+export function createNodes(config: NodesConfig): Nodes {
+  const sshOpts = config.sshKey === undefined ? undefined : ["-i", config.sshKey, "-o", "IdentitiesOnly=yes"];
+  const ports = portKeys(config.ports);
+  const [first, ...others] = parseHosts(config.hosts).map(
+    (host) => new HostNode(host.name, { ...host, ports, ...(sshOpts && { sshOpts }) }),
+  );
+  if (first === undefined) {
+    throw configError("hosts", "is empty", "list the machines, as Pulumi.hosts.yaml does");
+  }
+  return [first, ...others];
+}
+
+export interface HostNodeArgs extends HostConfig {
+  /** Options of `ssh`. Default: the user's own configuration. */
+  readonly sshOpts?: readonly string[];
+  /** Ports that its containers take in the host's network, by configuration key; the first `up` needs them free. */
+  readonly ports: Readonly<Record<string, number>>;
+}
+
+/** A machine that the user already has, with a Docker Engine that is reachable from here. */
+export class HostNode extends pulumi.ComponentResource implements DockerNode {
+  readonly name: string;
+  readonly address: pulumi.Output<string>;
+  readonly publicAddress: pulumi.Output<string>;
+  readonly host: pulumi.Output<string>;
+  readonly sshOpts?: pulumi.Output<readonly string[]>;
+  readonly bridgeAddress: pulumi.Output<string>;
+  readonly platform: string;
+  readonly provider: docker.Provider;
+
+  constructor(name: string, args: HostNodeArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("switchyard:index:HostNode", name, {}, opts);
+    const { sshOpts } = args;
+    const reach = { host: args.docker, ...(sshOpts && { sshOpts }) };
+    const engine = new DockerEngine(name, reach, { parent: this });
+    const ports = new FreePorts(
+      name,
+      {
+        ...reach,
+        host: engine.host,
+        ports: args.ports,
+        addresses: addressesToTry(args, engine.bridgeAddress),
+      },
+      { parent: this },
+    );
+    this.name = name;
+    // Whatever is created on the node waits for its ports.
+    this.host = pulumi.all([engine.host, ports.id]).apply(([host]) => host);
+    if (sshOpts) this.sshOpts = pulumi.output(sshOpts);
+    this.bridgeAddress = engine.bridgeAddress;
+    this.address = pulumi.output(args.address);
+    this.publicAddress = pulumi.output(args.publicAddress);
+    this.platform = args.platform;
+    this.provider = new docker.Provider(
+      name,
+      { host: this.host, ...(sshOpts && { sshOpts: [...sshOpts] }), ...certificates(args.docker) },
+      { parent: this },
+    );
+    this.registerOutputs({ address: this.address, publicAddress: this.publicAddress });
+  }
+}
+
+/**
+ * The addresses on which its ports must be free. With ssh the machine itself is asked. Without, the ports are tried from
+ * here, and its loopback and bridge can only be tried if it is this machine.
+ */
+function addressesToTry(
+  { docker, address }: HostConfig,
+  bridge: pulumi.Output<string>,
+): pulumi.Input<string>[] {
+  const here = Object.values(networkInterfaces()).some((all) => all?.some((own) => own.address === address));
+  return docker.startsWith("ssh://") || here ? [address, "127.0.0.1", bridge] : [address];
+}
+
+/** TLS to port 2376, with the certificates where `docker` looks for them. */
+function certificates(url: string): { certPath?: string } {
+  if (!url.startsWith("tcp://")) return {};
+  const { DOCKER_CERT_PATH: folder, DOCKER_TLS_VERIFY: verify } = process.env;
+  const isTls = verify === "1" || /:2376$|^tcp:\/\/[^:]*$/.test(url);
+  return isTls ? { certPath: folder ?? join(homedir(), ".docker") } : {};
+}

@@ -1,0 +1,68 @@
+import { createHash } from "node:crypto";
+
+import * as pulumi from "@pulumi/pulumi";
+
+import { metaData, networkConfig } from "../cloud-init";
+import { provisionNodes, type Machine, type MachineParts } from "../provisioned";
+import type { Nodes, NodesConfig } from "../target";
+import { VirtualBoxImage } from "./image";
+import { parseSettings, type Settings } from "./settings";
+import { VirtualBoxVm } from "./vm";
+
+/** Debian's image for machines of any kind; the one for clouds lacks VirtualBox's drivers. */
+const image = {
+  url: "https://cloud.debian.org/images/cloud/trixie/20260712-2537/debian-13-generic-amd64-20260712-2537.qcow2",
+  sha512:
+    "78f658893d7aecb56288b86afebb72dcdb1a636e8e9db8bda64851a308697794678ceb5cd3b7c86afd5fb892afbc6baf9d2dbaceb7855347fde8660e8d68e667",
+};
+
+export function createNodes(config: NodesConfig): Nodes {
+  const settings = parseSettings(config.machine);
+  const { disk } = new VirtualBoxImage("debian", image);
+  return provisionNodes(config, {
+    platform: "linux/amd64",
+    makeMachine: (parts) => makeVm(parts, settings, disk),
+  });
+}
+
+/** A MAC address under VirtualBox's prefix, always the same for the same text. */
+function mac(of: string): string {
+  return `080027${createHash("sha256").update(of).digest("hex").slice(0, 6)}`;
+}
+
+function makeVm(
+  { name, parent, userData }: MachineParts,
+  settings: Settings,
+  baseDisk: pulumi.Output<string>,
+): Machine {
+  const { network, hostOnlyAdapter, cpus, memoryMb, diskGb } = settings;
+  const machine = `switchyard-${pulumi.getStack()}-${name}`;
+  // Beyond the addresses that VirtualBox's own DHCP server on that network hands out first.
+  const address = `${network}.${10 + Number(/\d+$/.exec(name)?.[0] ?? 0)}`;
+  const macs = [mac(`${machine} outside`), mac(`${machine} inside`)] as const;
+  const colons = (digits: string): string => digits.match(/../g)?.join(":") ?? "";
+  const resource = new VirtualBoxVm(
+    name,
+    {
+      name: machine,
+      cpus,
+      memoryMb,
+      diskGb,
+      hostOnlyAdapter,
+      baseDisk,
+      macs: [...macs],
+      seed: {
+        "user-data": userData,
+        "meta-data": metaData(name),
+        "network-config": networkConfig({
+          outside: colons(macs[0]),
+          inside: { mac: colons(macs[1]), address: `${address}/24` },
+        }),
+      },
+    },
+    { parent },
+  );
+  // Known once the machine exists.
+  const known = resource.id.apply(() => address);
+  return { resource, address: known, publicAddress: known };
+}

@@ -1,0 +1,22 @@
+/** The ports that the infrastructure takes on every node. */
+export interface Ports {
+  /** Traffic. */
+  readonly http: number;
+  /** Statistics page, behind user and password. */
+  readonly stats: number;
+  /** `/ready`, `/routes`, `/metrics`; on the node itself only. */
+  readonly admin: number;
+  /** Consul's HTTP API; on the node and its Docker bridge only. */
+  readonly consul: number;
+  /** Consul's DNS; on the Docker bridge only. */
+  readonly dns: number;
+  /** HTTPS, if there are certificates. */
+  readonly https?: number;
+}
+
+/** The ports by the configuration keys that choose them: `{ httpPort: 80 }`. */
+export function portKeys(ports: Ports): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(ports).map(([name, port]: [string, number]) => [`${name}Port`, port]),
+  );
+}
