@@ -1,7 +1,7 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { Routing } from "../routing/build";
+import type { Routing } from "../routing/types";
 import type { Https } from "./config/index";
 import { placedOn, type DockerNode } from "./nodes/node";
 import type { Ports } from "./ports";

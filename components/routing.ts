@@ -1,6 +1,7 @@
 import { leadsTo, plannedRouting, type PlannedStack, type StackService } from "../routing/planned";
 import { isMapping } from "../lib/values";
-import { routeUrl, type Routing } from "../routing/build";
+import { routeUrl } from "../routing/build";
+import type { Routing } from "../routing/types";
 import { serviceTypes, type ServiceConfig } from "./config/services";
 import { portKeys, type Ports } from "./ports";
 import { configError } from "./schema";

@@ -21,14 +21,14 @@ describe("changed properties", () => {
     expect(changedKeys(olds, news)).toEqual(changed);
   });
 
-  it("keeps the order where it counts, and knows defaults", () => {
+  it("compares order where it matters, and knows defaults", () => {
     const rules = { lists: ["command"], defaults: { start: true } };
     expect(changedKeys({ command: ["a", "b"] }, { command: ["b", "a"] }, rules)).toEqual(["command"]);
     expect(changedKeys({}, { start: true }, rules)).toEqual([]);
     expect(changedKeys({}, { start: false }, rules)).toEqual(["start"]);
   });
 
-  it("deletes first only where the given name stays", () => {
+  it("deletes first only if the given name stays", () => {
     expect(diffByRules({ name: "x", a: 1 }, { name: "x", a: 2 }, {}, false).deleteBeforeReplace).toBe(true);
     expect(diffByRules({ name: "x", a: 1 }, { name: "x", a: 2 }, {}, true).deleteBeforeReplace).toBe(false);
     expect(diffByRules({ name: "x" }, { name: "y" }, {}, false).deleteBeforeReplace).toBe(false);
@@ -63,7 +63,7 @@ describe("types", () => {
     });
   });
 
-  it("names are made up once and then kept", () => {
+  it("generates names once and keeps them", () => {
     const { name } = withName("web", undefined, {});
     expect(name).toMatch(/^web-[0-9a-f]{7}$/);
     expect(withName("web", { name: name ?? "" }, {}).name).toBe(name);
@@ -99,7 +99,7 @@ describe("what is shown", () => {
     expect(shown(secret("hush"))).toBe('"[secret]"');
   });
 
-  it("tells what changes in the outputs, and not what is merely unknown", () => {
+  it("reports changed outputs, but not unknown ones", () => {
     const before = { routes: { "/a": "a × 1", "/b": "b × 1" }, url: "http://x", password: secret("old") };
     const after = { routes: { "/a": "a × 2", "/c": "c × 1" }, url: UNKNOWN, password: secret("new") };
     expect(outputChanges(before, after).map(outputChangeLine)).toEqual([

@@ -93,7 +93,7 @@ describe("the life of a stack", { timeout: 120_000 }, () => {
     expect(existsSync(state())).toBe(false);
   });
 
-  it("keeps what is in a component whose type was renamed", () => {
+  it("keeps the children of a component whose type was renamed", () => {
     configure({ size: 5, mode: "old-name" });
     expect(engine("up").code).toBe(0);
     const before = log();
@@ -117,7 +117,7 @@ describe("the life of a stack", { timeout: 120_000 }, () => {
     expect(preview.out).not.toContain("another");
   });
 
-  it("keeps what was made when a later resource fails, and goes on from there", () => {
+  it("keeps created resources when a later one fails, and continues from there", () => {
     configure({ size: 13, mode: "one" });
     const failed = engine("up");
     expect(failed.code).toBe(1);
@@ -159,12 +159,12 @@ describe("refusals, before anything is touched", { timeout: 60_000 }, () => {
     expect(existsSync(path.join(dir, "log"))).toBe(false);
   });
 
-  it("invalid properties, by their own provider's word", () => {
+  it("invalid properties, in their provider's words", () => {
     configure({ size: -1 });
     expect(engine("up").err).toContain('"first" has invalid properties: size: is negative');
   });
 
-  it("the removal of what is protected", () => {
+  it("the removal of a protected resource", () => {
     configure({ mode: "protect" });
     expect(engine("up").code).toBe(0);
     configure({ mode: "one" });

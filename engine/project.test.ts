@@ -81,7 +81,7 @@ describe("configuration", () => {
     });
   });
 
-  it("says what is wrong with a file", () => {
+  it("explains what is wrong with a file", () => {
     expect(() => merged("config: [")).toThrow("Pulumi.dev.yaml");
     expect(() => loadProject(tmpdir())).toThrow("There is no Pulumi.yaml");
   });
@@ -94,7 +94,7 @@ describe("secrets in configuration", () => {
     crypter = await newCrypter("sesame");
   });
 
-  it("opens them at any depth and marks the whole key", () => {
+  it("decrypts them at any depth and marks the whole key as secret", () => {
     const secure = crypter.encrypt("deep");
     const stack = `config:\n  house:rooms: 1\n  house:owner:\n    list:\n      - name: { secure: "${secure}" }\n`;
     const { values, secretKeys } = merged(stack, crypter);

@@ -21,7 +21,7 @@ describe("the state file", () => {
     expect(statSync(file).mode & 0o777).toBe(0o600);
   });
 
-  it("leaves nothing beside it, and the old one whole until the new one is", () => {
+  it("is replaced atomically and leaves no other file", () => {
     saveState(file, filled());
     const unsaveable = { ...filled(), outputs: { n: 1n } } as unknown as StackState;
     expect(() => {
@@ -39,7 +39,7 @@ describe("the state file", () => {
     expect(() => loadState(file, "dev")).toThrow("encryptionsalt");
   });
 
-  it("says so when it cannot be understood", () => {
+  it("explains why it cannot be read", () => {
     saveState(file, filled());
     writeFileSync(file, "{");
     expect(() => loadState(file, "dev")).toThrow("is not JSON");
@@ -52,7 +52,7 @@ describe("the lock", () => {
   const lines: string[] = [];
   const say = (line: string): number => lines.push(line);
 
-  it("keeps a second run out until it is given back", () => {
+  it("excludes a second run until it is released", () => {
     const unlock = lockStack(file, say);
     expect(() => lockStack(file, say)).toThrow(`Another run (process ${String(process.pid)})`);
     unlock();
@@ -60,7 +60,7 @@ describe("the lock", () => {
     expect(readdirSync(path.dirname(file))).toEqual([]);
   });
 
-  it("is taken over from a process that is gone, with a sentence", () => {
+  it("is taken over from a dead process, with a message", () => {
     lockStack(file, say)();
     writeFileSync(`${file}.lock`, "999999999");
     lockStack(file, say)();

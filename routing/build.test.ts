@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { describeRouting, plannedInstance } from "./planned";
-import { buildRouting, type Instance, type Routing } from "./build";
+import { buildRouting } from "./build";
+import type { Instance, Routing } from "./types";
 
 let nextPort = 0;
 const instance = (service: string, given: Partial<Instance> = {}): Instance => ({

@@ -19,20 +19,6 @@ import type {
 import { compare } from "../lib/text";
 import { chooseVersions, findFamilies, readPins, type Families } from "./versions";
 
-export type {
-  Backend,
-  Catalog,
-  Instance,
-  Problem,
-  Route,
-  Routing,
-  RoutingOptions,
-  Server,
-  Target,
-  TcpPort,
-} from "./types";
-export { compare } from "../lib/text";
-
 /** Invalid names can have any length. */
 const longestSubject = 200;
 

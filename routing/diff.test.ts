@@ -4,7 +4,8 @@ import { catalogs } from "../templates/haproxy/src/testing";
 import { compareRoutings, emptyRouting } from "./diff";
 import { summarise, toMarkdown, toText } from "./diff-format";
 import { plannedInstances } from "./planned";
-import { buildRouting, type Instance, type Routing } from "./build";
+import { buildRouting } from "./build";
+import type { Instance, Routing } from "./types";
 
 // Hundreds of random catalogs take a while on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });

@@ -63,7 +63,7 @@ function asStored(inputs: ServiceInputs): ServiceSpec {
 }
 
 describe("changedInputs", () => {
-  it("finds no difference between a declaration and what it made", () => {
+  it("finds no difference between a declaration and its service", () => {
     fc.assert(
       fc.property(service, (inputs) => {
         expect(changedInputs(inputs, inputsOf(asStored(inputs)))).toEqual([]);
@@ -71,7 +71,7 @@ describe("changedInputs", () => {
     );
   });
 
-  it("does not care in which order environment and labels are written", () => {
+  it("ignores the order of environment variables and labels", () => {
     fc.assert(
       fc.property(service, (inputs) => {
         const backwards = (of: Readonly<Record<string, string>>) =>
@@ -107,7 +107,7 @@ describe("changedInputs", () => {
     expect(changedInputs(base, { ...base, ...change })).toEqual(expected);
   });
 
-  it("takes a value that isn't known yet for a change", () => {
+  it("treats a value that is not known yet as a change", () => {
     const unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9" as never;
     const news = {
       ...base,
@@ -122,7 +122,7 @@ describe("changedInputs", () => {
 });
 
 describe("nextSpec", () => {
-  it("sends what the engine has when only the number of instances changes", () => {
+  it("sends the engine's own definition when only the number of instances changes", () => {
     fc.assert(
       fc.property(service, fc.integer({ min: 0, max: 100 }), (inputs, replicas) => {
         const current = asStored(inputs);
@@ -133,13 +133,13 @@ describe("nextSpec", () => {
     );
   });
 
-  it("sends the wanted instances when anything about them changes", () => {
+  it("sends the wanted definition of the instances when anything else changes", () => {
     const current = asStored(base);
     const wanted = { ...base, env: { ...base.env, B: "3" } };
     expect(nextSpec(current, wanted, {}).TaskTemplate).toEqual(buildSpec(wanted, {}).TaskTemplate);
   });
 
-  it("keeps labels of the service that others put there", () => {
+  it("keeps the service labels of others", () => {
     const current = { ...asStored(base), Labels: { theirs: "x", mark: "1" } };
     expect(nextSpec(current, base, { mark: "2" }).Labels).toEqual({ theirs: "x", mark: "2" });
   });

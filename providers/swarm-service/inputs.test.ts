@@ -26,7 +26,7 @@ it.each(cases)("refuses a wrong %s: %j", (property, change) => {
   expect(problemsIn({ ...good, ...change }).map((problem) => problem.property)).toEqual([property]);
 });
 
-it("lets pass what isn't known yet", () => {
+it("accepts values that are not known yet", () => {
   const unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9" as never;
   const news = {
     name: unknown,

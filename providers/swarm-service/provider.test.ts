@@ -44,12 +44,12 @@ function task(id: string, spec: ServiceSpec, State: string, more: object = {}) {
 }
 
 describe("SwarmService", () => {
-  it("checks what it's given", async () => {
+  it("rejects an invalid name", async () => {
     const result = await serviceProvider.check?.({} as SwarmServiceInputs, inputs({ name: "hello/v1" }));
     expect(result?.failures?.[0]?.reason).toContain("hello-v1");
   });
 
-  it("tells what changes, and replaces for another name, host or Swarm only", async () => {
+  it("reports changes, and is replaced only for another name, host or Swarm", async () => {
     const diff = (change: Partial<SwarmServiceInputs>) => serviceProvider.diff?.("", state(), inputs(change));
     expect(await diff({})).toMatchObject({ changes: false });
     expect(await diff({ readyTimeoutSeconds: 9 })).toMatchObject({ changes: false });
@@ -73,7 +73,7 @@ describe("SwarmService", () => {
     expect(outs).toMatchObject({ serviceId: "id1", image: "hello:1" });
   });
 
-  it("removes what doesn't start, and says why in Docker's words", async () => {
+  it("removes a service that does not start, with Docker's reason", async () => {
     engine.answers["POST /services/create"] = ({ body }: { body: ServiceSpec }) => {
       serve(body, [task("t1", body, "rejected", { Err: "No such image: hello:1" })]);
       return { ID: "id1" };
@@ -89,7 +89,7 @@ describe("SwarmService", () => {
     expect(whats()).toContain("DELETE /services/id1");
   });
 
-  it("gives up when nothing moves", async () => {
+  it("gives up when nothing progresses", async () => {
     engine.answers["POST /services/create"] = ({ body }: { body: ServiceSpec }) => {
       serve(body, [
         task("t1", body, "pending", { Err: "no suitable node (insufficient resources on 1 node)" }),
@@ -106,7 +106,7 @@ describe("SwarmService", () => {
     );
   });
 
-  it("leaves a service of the same name alone that isn't its own", async () => {
+  it("does not touch a service of the same name that is not its own", async () => {
     serve(buildSpec(inputs(), {}));
     await expect(serviceProvider.create(inputs())).rejects.toThrow("service rm hello-v1");
     expect(whats()).toEqual(["GET /services/hello-v1"]);
@@ -171,7 +171,7 @@ describe("SwarmService", () => {
     });
   });
 
-  it("takes over what an interrupted run left", async () => {
+  it("takes over a service that an interrupted run left", async () => {
     const spec = buildSpec(inputs(), MARKS);
     serve(spec, [task("t1", spec, "running")]);
     engine.answers["POST /services/id1/update"] = {};
@@ -180,7 +180,7 @@ describe("SwarmService", () => {
     expect(whats()).not.toContain("POST /services/create");
   });
 
-  it("tells of a change that was rolled back", async () => {
+  it("reports a change that was rolled back", async () => {
     const spec = buildSpec(inputs(), MARKS);
     serve(spec, [task("t1", spec, "running")], { State: "completed" });
     engine.answers["POST /services/id1/update"] = ({ body }: { body: ServiceSpec }) => {
@@ -193,7 +193,7 @@ describe("SwarmService", () => {
     );
   });
 
-  it("reads what someone changed by hand, and nothing else", async () => {
+  it("reads manual changes and nothing else", async () => {
     serve(buildSpec(inputs({ replicas: 5, env: { A: "1" } }), MARKS));
     const read = await serviceProvider.read?.("hello-v1", state({ env: { A: "1" } }));
     expect(read?.inputs).toEqual({ ...inputs({ env: { A: "1" } }), replicas: 5 });
@@ -215,7 +215,7 @@ describe("SwarmService", () => {
     await serviceProvider.delete?.("hello-v1", state());
   });
 
-  it("doesn't delete what another resource has taken over", async () => {
+  it("does not delete a service that another resource has taken over", async () => {
     serve(buildSpec(inputs(), { ...MARKS, "switchyard.claim": "c2" }));
     await serviceProvider.delete?.("hello-v1", state());
     expect(whats()).toEqual(["GET /services/id1"]);

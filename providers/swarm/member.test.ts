@@ -55,7 +55,7 @@ describe("SwarmMember", () => {
     });
   });
 
-  it("is glad of a node that is in the Swarm already, and refuses one that is in another", async () => {
+  it("accepts a node that is already in the Swarm, and refuses one in another", async () => {
     own.answers["GET /info"] = info("active");
     manager.answers["GET /nodes/n2"] = node();
     await memberProvider.create(inputs());
@@ -77,7 +77,7 @@ describe("SwarmMember", () => {
     expect((await memberProvider.create(first)).outs).toMatchObject({ gatewayMade });
   });
 
-  it("says which managers do not answer", async () => {
+  it("names the managers that do not answer", async () => {
     own.answers["GET /info"] = info("inactive");
     manager.answers["GET /swarm"] = 503;
     await expect(memberProvider.create(inputs())).rejects.toThrow(
@@ -100,7 +100,7 @@ describe("SwarmMember", () => {
     });
   });
 
-  it("leaves once its instances have gone elsewhere, and is forgotten", async () => {
+  it("leaves after its instances have moved, and is removed from the Swarm", async () => {
     own.answers["GET /info"] = info("active");
     own.answers["POST /swarm/leave"] = {};
     own.answers["DELETE /networks/docker_gwbridge"] = {};
@@ -132,7 +132,7 @@ describe("SwarmMember", () => {
     expect(whats(manager)).toContain("DELETE /nodes/n2");
   });
 
-  it("is struck off where its engine is away", async () => {
+  it("is removed by a manager if its engine is down", async () => {
     manager.answers["GET /nodes/n2"] = node("worker", "down");
     manager.answers["POST /nodes/n2/update"] = {};
     manager.answers["DELETE /nodes/n2"] = {};
@@ -140,13 +140,13 @@ describe("SwarmMember", () => {
     expect(whats(manager)).toContain("DELETE /nodes/n2");
   });
 
-  it("leaves the last manager to the Swarm's own end", async () => {
+  it("keeps the last manager until the Swarm itself is deleted", async () => {
     manager.answers["GET /swarm"] = 503;
     await memberProvider.delete?.("n2", state());
     expect(whats(own)).toEqual([]);
   });
 
-  it("is gone where its engine is in no Swarm, or in another", async () => {
+  it("is gone if its engine is in no Swarm or in another", async () => {
     own.answers["GET /info"] = info("inactive");
     expect((await memberProvider.read?.("n2", state()))?.id).toBe("");
     own.answers["GET /info"] = info("active");

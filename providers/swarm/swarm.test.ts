@@ -34,7 +34,7 @@ function state(created: boolean) {
 const whats = () => engine.calls.map((call) => call.what);
 
 describe("Swarm", () => {
-  it("listens on the advertised address only, and notes whose it is and what was there before", async () => {
+  it("listens on the advertised address only, and records its owner and its network", async () => {
     engine.answers["GET /info"] = () => (whats().includes("POST /swarm/init") ? MANAGER : NONE);
     engine.answers["POST /swarm/init"] = "n1";
     engine.answers["GET /swarm"] = swarmOf({ "switchyard.owner": "stack" });
@@ -51,7 +51,7 @@ describe("Swarm", () => {
     });
   });
 
-  it("uses one that is there, and never leaves it", async () => {
+  it("uses an existing Swarm and never leaves it", async () => {
     engine.answers["GET /info"] = MANAGER;
     engine.answers["GET /swarm"] = swarmOf({});
     const { outs } = await swarmProvider.create(inputs());
@@ -65,7 +65,7 @@ describe("Swarm", () => {
     await expect(swarmProvider.create(inputs())).rejects.toThrow(`docker -H ${engine.host} swarm leave`);
   });
 
-  it("says what an address must be that Docker doesn't take", async () => {
+  it("explains which address it needs when Docker refuses one", async () => {
     engine.answers["GET /info"] = NONE;
     engine.answers["POST /swarm/init"] = 400;
     await expect(swarmProvider.create(inputs())).rejects.toThrow(
@@ -87,7 +87,7 @@ describe("Swarm", () => {
     expect(whats().includes("DELETE /networks/docker_gwbridge")).toBe(goes);
   });
 
-  it("stays while it runs what isn't ours", async () => {
+  it("is kept while it runs services of others", async () => {
     engine.answers["GET /info"] = MANAGER;
     engine.answers["GET /swarm"] = swarmOf({});
     engine.answers["GET /services"] = [{ Spec: { Name: "theirs" } }];
@@ -106,7 +106,7 @@ describe("Swarm", () => {
     expect(whats()).not.toContain("POST /swarm/leave");
   });
 
-  it("moves by replacement", async () => {
+  it("is replaced on another engine or address", async () => {
     const moved = { ...inputs(), host: "unix:///other", advertiseAddr: "192.0.2.2" };
     expect((await swarmProvider.diff?.("s1", state(true), moved))?.replaces).toEqual([
       "host",
@@ -116,14 +116,14 @@ describe("Swarm", () => {
     expect((await swarmProvider.diff?.("s1", state(true), inputs()))?.changes).toBe(false);
   });
 
-  it("does not move to a node that is only a worker of it", async () => {
+  it("does not move to one of its workers", async () => {
     engine.answers["GET /swarm"] = 503;
     engine.answers["GET /info"] = WORKER;
     const old = { ...state(true), host: "unix:///gone" };
     await expect(swarmProvider.diff?.("s1", old, inputs())).rejects.toThrow("Add a third node");
   });
 
-  it("stays where another manager of it takes over", async () => {
+  it("moves in place to another of its managers", async () => {
     engine.answers["GET /swarm"] = swarmOf({ "switchyard.owner": "stack" });
     engine.answers["GET /info"] = MANAGER;
     const old = { ...state(true), host: "unix:///gone" };

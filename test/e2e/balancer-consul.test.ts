@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 import { Consul } from "../../templates/haproxy/src/consul/client";
-import { Watch } from "../../templates/haproxy/src/consul/watcher";
+import { Watcher } from "../../templates/haproxy/src/consul/watcher";
 import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
 import { until } from "./http";
 
@@ -89,18 +89,18 @@ async function fill(consul: ConsulAlone, count: number): Promise<void> {
 describe("watching 5,000 services", () => {
   let consul: ConsulAlone;
   let proxy: Proxy;
-  let watch: Watch;
+  let watch: Watcher;
   let changes = 0;
-  const doubts: string[] = [];
+  const reasons: string[] = [];
 
   beforeAll(async () => {
     consul = await ConsulAlone.start({ name: `${prefix}-scale`, port: 27_020 });
     await fill(consul, 5_000);
     proxy = await Proxy.start(consul.address);
     const addresses = [{ host: "127.0.0.1", port: proxy.port, tls: false }];
-    watch = new Watch(new Consul({ addresses, tls: { verify: true } }), {
+    watch = new Watcher(new Consul({ addresses, tls: { verify: true } }), {
       changed: () => changes++,
-      doubted: (why) => doubts.push(why),
+      suspect: (why) => reasons.push(why),
     });
     watch.start();
     await vi.waitFor(
@@ -172,7 +172,7 @@ describe("watching 5,000 services", () => {
     expect(asked.filter(({ url }) => !url.includes("health/state/"))).toEqual([]);
     expect(asked.length).toBeLessThanOrEqual(6);
     expect(asked.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThan(5_000);
-    expect(doubts).toEqual([]);
+    expect(reasons).toEqual([]);
   });
 });
 
@@ -257,17 +257,17 @@ describe("Consul with ACLs and mutual TLS", () => {
 
   /** The service that a watch with these options finds, or the reason why it finds none. */
   async function watched(options: Partial<ConstructorParameters<typeof Consul>[0]>): Promise<string> {
-    const doubts: string[] = [];
+    const reasons: string[] = [];
     const addresses = [{ host: "127.0.0.1", port: proxy.port, tls: true }];
-    const watch = new Watch(new Consul({ addresses, tls: { verify: true }, ...options }), {
+    const watch = new Watcher(new Consul({ addresses, tls: { verify: true }, ...options }), {
       changed: () => undefined,
-      doubted: (why) => doubts.push(why),
+      suspect: (why) => reasons.push(why),
     });
     watch.start();
     const found = () => watch.catalog()?.instances.find(({ service }) => service === "secret")?.service;
     try {
-      await expect.poll(() => found() ?? doubts[0], { timeout: 10_000 }).toBeDefined();
-      return found() ?? doubts[0] ?? "";
+      await expect.poll(() => found() ?? reasons[0], { timeout: 10_000 }).toBeDefined();
+      return found() ?? reasons[0] ?? "";
     } finally {
       watch.stop();
     }

@@ -1,7 +1,7 @@
 /** The container's process: options, wiring, signals. */
 import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import type { Catalog } from "../../../routing/build";
+import type { Catalog } from "../../../routing/types";
 import { startAdmin } from "./admin/server";
 import { Reconciler } from "./reconcile/reconciler";
 import { Consul } from "./consul/client";
@@ -16,9 +16,9 @@ import { dryRun } from "./config/dry-run";
 import type { RenderOptions } from "./config/types";
 import { logLine } from "./reconcile/report";
 import { bracketed } from "./config/syntax";
-import { Certificates } from "./tls/watcher";
+import { CertificateWatcher } from "./tls/watcher";
 import { VersionHealth } from "./health/version-health";
-import { Watch } from "./consul/watcher";
+import { Watcher } from "./consul/watcher";
 
 const log = (message: string): void => {
   process.stderr.write(logLine(message));
@@ -63,7 +63,7 @@ function dry(options: Options): void {
     process.exit(1);
   }, dryPatience);
   patience.unref();
-  const watch = new Watch(consul, {
+  const watch = new Watcher(consul, {
     changed: () => {
       const catalog = watch.catalog();
       if (catalog === undefined) return;
@@ -74,7 +74,7 @@ function dry(options: Options): void {
       shown = text;
       if (options.once) watch.stop();
     },
-    doubted: (why) => {
+    suspect: (why) => {
       log(`Consul: ${why}`);
     },
     back: () => undefined,
@@ -97,12 +97,12 @@ function catalogOnce(options: Options): Promise<Catalog> {
           ),
         );
     };
-    const watch = new Watch(new Consul(options.consul), {
+    const watch = new Watcher(new Consul(options.consul), {
       changed: () => {
         const catalog = watch.catalog();
         if (catalog !== undefined) finish(catalog);
       },
-      doubted: (why) => {
+      suspect: (why) => {
         doubt = ` (${why})`;
       },
       back: () => undefined,
@@ -151,7 +151,7 @@ async function serve(options: Options): Promise<void> {
   const certificates =
     options.certs === undefined
       ? undefined
-      : new Certificates({
+      : new CertificateWatcher({
           source: options.certs,
           dir: paths.dir,
           port: options.httpsPort,
@@ -167,8 +167,8 @@ async function serve(options: Options): Promise<void> {
     {
       ownPorts: ownPorts(options),
       maxFiles: hardFileLimit(readFileSync("/proc/self/limits", "utf8")),
-      holdTime: options.holdTime,
-      holdShare: options.holdShare,
+      retentionMs: options.retentionMs,
+      retentionShare: options.retentionShare,
       snapshot: `${options.stateDir}/snapshot.json`,
       log,
       metrics,
@@ -185,15 +185,15 @@ async function serve(options: Options): Promise<void> {
       controller.changed();
     },
   });
-  const watch = new Watch(new Consul(options.consul), {
+  const watch = new Watcher(new Consul(options.consul), {
     changed: () => {
       controller.changed();
     },
-    doubted: (why) => {
-      controller.holder.doubt(why);
+    suspect: (why) => {
+      controller.retention.suspect(why);
     },
     back: () => {
-      controller.holder.back();
+      controller.retention.back();
     },
     advanced: () => {
       controller.advanced();
@@ -228,7 +228,7 @@ async function serve(options: Options): Promise<void> {
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
   process.on("SIGUSR2", () => {
-    controller.holder.release();
+    controller.retention.release();
   });
   // A mistake in handling one change must not take the traffic of all services with it.
   process.on("uncaughtException", (error) => {

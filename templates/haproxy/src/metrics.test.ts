@@ -1,79 +1,35 @@
 import { describe, expect, test } from "vitest";
-import { buildRouting } from "../../../routing/build";
-import { Metrics } from "./metrics";
+import { Metrics, type Observed } from "./metrics";
 import { expositionProblems } from "./testing";
-import { buildView, type View } from "./admin/status";
 
-const state = { up: true, maintenance: false, weight: 100 };
-
-const view = (lastAnswer = 1_000): View =>
-  buildView({
-    notReady: undefined,
-    failure: undefined,
-    pending: [],
-    consul: { connected: true, index: 7, lastAnswer },
-    routing: buildRouting({
-      instances: [
-        {
-          service: "a",
-          id: "a:1",
-          node: "n",
-          address: "10.0.0.1",
-          port: 1,
-          tags: ["rest"],
-          meta: {},
-          healthy: true,
-        },
-        {
-          service: "a b",
-          id: "x",
-          node: "n",
-          address: "10.0.0.1",
-          port: 2,
-          tags: ["rest"],
-          meta: {},
-          healthy: true,
-        },
-      ],
-      kv: {},
-    }),
-    states: [
-      { ...state, backend: "svc:a", server: "10.0.0.1:1" },
-      { ...state, backend: "svc:a", server: "10.0.0.1:8", maintenance: true },
-      { ...state, backend: "svc:gone", server: "10.0.0.1:9", maintenance: true },
-    ],
-    proven: new Set(),
-    held: [],
-    changes: [],
-    https: {
-      served: new Map([["a.pem", { pem: "", names: ["a.test"], expires: 1_800_000_000_000 }]]),
-      problems: [
-        { level: "quarantined", subject: "b.pem", message: "certificate b.pem has no private key." },
-      ],
-    },
-  });
+const observed = (lastAnswer: string | null = "1970-01-01T00:00:01.000Z"): Observed => ({
+  ready: true,
+  pending: [],
+  consul: { connected: true, index: 7, lastAnswer },
+  routes: ["/a"],
+  tcp: [],
+  services: [{ instances: [{ state: "up" }, { state: "leaving" }], critical: [] }],
+  leaving: ["10.0.0.1:9"],
+  held: [],
+  quarantined: ["a b", "b.pem"],
+  warnings: [],
+  certificates: [{ name: "a.pem", expires: "2027-01-15T08:00:00.000Z" }],
+});
 
 const samples = (text: string) => text.split("\n").filter((line) => !line.startsWith("#"));
 
-test("certificates are among what /routes tells", () => {
-  expect(view()).toMatchObject({
-    certificates: [{ name: "a.pem", hosts: ["a.test"], expires: "2027-01-15T08:00:00.000Z" }],
-    quarantined: [{ subject: "a b" }, { subject: "b.pem" }],
-  });
-});
-
 describe("our metrics", () => {
-  test("are in the exposition format", () => {
+  test("follow the exposition format", () => {
     const metrics = new Metrics();
     metrics.reload("recovery");
     metrics.operation("add");
     metrics.converged(0.007);
-    expect(expositionProblems(metrics.text(view(), 3_000))).toEqual([]);
-    expect(expositionProblems(metrics.text(view(0), 3_000))).toEqual([]);
+    expect(expositionProblems(metrics.text(observed(), 3_000))).toEqual([]);
+    expect(expositionProblems(metrics.text(observed(null), 3_000))).toEqual([]);
   });
 
-  test("say what is so", () => {
-    const lines = samples(new Metrics().text(view(), 3_000));
+  test("show the current state", () => {
+    const lines = samples(new Metrics().text(observed(), 3_000));
     for (const expected of [
       "switchyard_ready 1",
       "switchyard_routes 1",
@@ -89,20 +45,20 @@ describe("our metrics", () => {
       "switchyard_consul_last_answer_age_seconds 2",
     ])
       expect(lines).toContain(expected);
-    expect(samples(new Metrics().text(view(0), 3_000))).toContain(
+    expect(samples(new Metrics().text(observed(null), 3_000))).toContain(
       "switchyard_consul_last_answer_age_seconds NaN",
     );
   });
 
-  test("count what has happened, and are there from the start", () => {
+  test("count events and start at 0", () => {
     const metrics = new Metrics();
-    expect(samples(metrics.text(view(), 0))).toContain('switchyard_reloads_total{reason="tcp port"} 0');
+    expect(samples(metrics.text(observed(), 0))).toContain('switchyard_reloads_total{reason="tcp port"} 0');
     metrics.reload("tcp port");
     metrics.operation("leave");
     metrics.operation("leave");
     metrics.failure();
     metrics.drifted();
-    const lines = samples(metrics.text(view(), 0));
+    const lines = samples(metrics.text(observed(), 0));
     for (const expected of [
       'switchyard_reloads_total{reason="tcp port"} 1',
       'switchyard_operations_total{kind="leave"} 2',
@@ -112,10 +68,10 @@ describe("our metrics", () => {
       expect(lines).toContain(expected);
   });
 
-  test("the histogram's buckets include those below", () => {
+  test("each bucket of the histogram includes the smaller ones", () => {
     const metrics = new Metrics();
     for (const seconds of [0.001, 0.009, 0.3, 60]) metrics.converged(seconds);
-    const buckets = samples(metrics.text(view(), 0))
+    const buckets = samples(metrics.text(observed(), 0))
       .filter((line) => line.startsWith("switchyard_convergence_seconds_"))
       .map((line) => line.replace("switchyard_convergence_seconds_", ""));
     expect(buckets).toContain('bucket{le="0.0025"} 1');

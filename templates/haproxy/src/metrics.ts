@@ -1,9 +1,9 @@
-/** Our own metrics in Prometheus' text format, named by its conventions. Their names are part of the image's interface. */
+/** Our own metrics in Prometheus' text format and conventions. Their names are part of the image's interface. */
 import { version } from "../../../routing/version";
 
-const convergenceBuckets = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10];
+const convergenceBucketSeconds = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10];
 
-/** What a reload was needed for: the label of `switchyard_reloads_total`. */
+/** Why a reload was needed: the label of `switchyard_reloads_total`. */
 export const reloadKinds = [
   "new service",
   "service options",
@@ -19,12 +19,12 @@ export type OperationKind = (typeof operationKinds)[number];
 
 const instanceStates = ["up", "down", "starting", "leaving", "unknown"];
 
-/** What the gauges show at the moment of a scrape. */
+/** What the gauges show at a scrape. */
 export interface Observed {
   readonly ready: boolean;
   readonly failure?: string;
   readonly pending: readonly string[];
-  /** `lastAnswer` is a date, null before Consul's first answer. */
+  /** `lastAnswer` is an ISO date, null before Consul's first answer. */
   readonly consul: {
     readonly connected: boolean;
     readonly index: number;
@@ -44,7 +44,7 @@ export interface Observed {
 }
 
 interface Sample {
-  /** What comes after the family's name: `_sum`. */
+  /** The suffix of the family's name: `_sum`. */
   readonly suffix?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly value: number;
@@ -74,7 +74,7 @@ function familyText({ name, type, help, samples }: Family): string {
 const labelled = (label: string, values: ReadonlyMap<string, number>): Sample[] =>
   [...values].map(([key, value]) => ({ labels: { [label]: key }, value }));
 
-/** Every kind is there from the start, at 0: Prometheus does not see the first increase of what appears with it. */
+/** Every kind starts at 0: Prometheus misses the first increase of a series that begins with it. */
 const zeros = (kinds: readonly string[]): Map<string, number> => new Map(kinds.map((kind) => [kind, 0]));
 
 const increase = (values: Map<string, number>, kind: string): Map<string, number> =>
@@ -83,9 +83,9 @@ const increase = (values: Map<string, number>, kind: string): Map<string, number
 export class Metrics {
   private readonly reloads = zeros(reloadKinds);
   private readonly operations = zeros(operationKinds);
-  private readonly buckets = convergenceBuckets.map(() => 0);
+  private readonly buckets = convergenceBucketSeconds.map(() => 0);
   private convergences = 0;
-  private convergenceSum = 0;
+  private convergenceSeconds = 0;
   private failures = 0;
   private drift = 0;
 
@@ -107,8 +107,8 @@ export class Metrics {
 
   converged(seconds: number): void {
     this.convergences++;
-    this.convergenceSum += seconds;
-    convergenceBuckets.forEach((bound, index) => {
+    this.convergenceSeconds += seconds;
+    convergenceBucketSeconds.forEach((bound, index) => {
       if (seconds <= bound) this.buckets[index] = (this.buckets[index] ?? 0) + 1;
     });
   }
@@ -126,36 +126,30 @@ export class Metrics {
       samples,
     });
     return [
-      counter(
-        "reloads_total",
-        "Reloads of HAProxy, by what made them necessary.",
-        labelled("reason", this.reloads),
-      ),
+      counter("reloads_total", "Reloads of HAProxy, by reason.", labelled("reason", this.reloads)),
       counter(
         "operations_total",
-        "Changes made to the running HAProxy without a reload.",
+        "Changes made in the running HAProxy without a reload, by kind.",
         labelled("kind", this.operations),
       ),
       counter("apply_failures_total", "Changes that could not be applied; the last good state stayed.", [
         { value: this.failures },
       ]),
-      counter(
-        "drift_corrections_total",
-        "Times that HAProxy was found not to be as it should, and put right.",
-        [{ value: this.drift }],
-      ),
+      counter("drift_corrections_total", "Times HAProxy differed from the desired state and was corrected.", [
+        { value: this.drift },
+      ]),
       {
         name: "switchyard_convergence_seconds",
         type: "histogram",
-        help: "Time from hearing of a change to HAProxy having it.",
+        help: "Time from learning of a change to HAProxy having it.",
         samples: [
-          ...convergenceBuckets.map((bound, index) => ({
+          ...convergenceBucketSeconds.map((bound, index) => ({
             suffix: "_bucket",
             labels: { le: String(bound) },
             value: this.buckets[index] ?? 0,
           })),
           { suffix: "_bucket", labels: { le: "+Inf" }, value: this.convergences },
-          { suffix: "_sum", value: this.convergenceSum },
+          { suffix: "_sum", value: this.convergenceSeconds },
           { suffix: "_count", value: this.convergences },
         ],
       },
@@ -163,7 +157,7 @@ export class Metrics {
   }
 }
 
-function gauges(view: Observed, time: number): Family[] {
+function gauges(observed: Observed, time: number): Family[] {
   const gauge = (name: string, help: string, ...samples: readonly Sample[]): Family => ({
     name: `switchyard_${name}`,
     type: "gauge",
@@ -171,51 +165,55 @@ function gauges(view: Observed, time: number): Family[] {
     samples,
   });
   const states = zeros(instanceStates);
-  for (const { instances } of view.services) for (const { state } of instances) increase(states, state);
-  view.leaving.forEach(() => increase(states, "leaving"));
-  const critical = view.services.reduce((sum, service) => sum + service.critical.length, 0);
-  const { lastAnswer } = view.consul;
+  for (const { instances } of observed.services) for (const { state } of instances) increase(states, state);
+  observed.leaving.forEach(() => increase(states, "leaving"));
+  const critical = observed.services.reduce((sum, service) => sum + service.critical.length, 0);
+  const { lastAnswer } = observed.consul;
   return [
-    gauge("build_info", "The release that runs.", { labels: { version }, value: 1 }),
-    gauge("ready", "Whether /ready answers 200.", { value: Number(view.ready) }),
-    gauge("routes", "URLs that are routed.", { value: view.routes.length }),
-    gauge("tcp_ports", "TCP ports that are balanced.", { value: view.tcp.length }),
-    gauge("services", "Services that are routed.", { value: view.services.length }),
-    gauge("instances", "Instances, by what HAProxy says of them.", ...labelled("state", states)),
-    gauge("instances_not_passing", "Instances without traffic because Consul's checks do not pass.", {
-      value: critical,
+    gauge("build_info", "The running release.", { labels: { version }, value: 1 }),
+    gauge("ready", "Whether /ready answers 200.", { value: Number(observed.ready) }),
+    gauge("routes", "Routed URLs.", { value: observed.routes.length }),
+    gauge("tcp_ports", "Balanced TCP ports.", { value: observed.tcp.length }),
+    gauge("services", "Routed services.", { value: observed.services.length }),
+    gauge("instances", "Instances, by their state in HAProxy.", ...labelled("state", states)),
+    gauge(
+      "instances_not_passing",
+      "Instances that get no traffic because their checks in Consul do not pass.",
+      {
+        value: critical,
+      },
+    ),
+    gauge("quarantined", "Rejected services, instances, nodes and certificates; /routes says why.", {
+      value: observed.quarantined.length,
     }),
-    gauge("quarantined", "Services, instances, nodes and certificates that are refused; /routes says why.", {
-      value: view.quarantined.length,
+    gauge("warnings", "Warnings about registrations, settings and certificates; /routes lists them.", {
+      value: observed.warnings.length,
     }),
-    gauge("warnings", "What else is wrong with what is registered; /routes says it.", {
-      value: view.warnings.length,
-    }),
-    gauge("held_instances", "Instances kept although Consul has dropped them in a suspicious way.", {
-      value: view.held.length,
+    gauge("held_instances", "Instances kept although Consul dropped them in a suspicious way.", {
+      value: observed.held.length,
     }),
     gauge(
       "certificate_expiry_timestamp_seconds",
-      "When each certificate that is served expires, in seconds since 1970.",
-      ...view.certificates.map(({ name, expires }) => ({
+      "Expiry of each served certificate, in seconds since 1970.",
+      ...observed.certificates.map(({ name, expires }) => ({
         labels: { name },
         value: Date.parse(expires) / 1000,
       })),
     ),
-    gauge("not_applied", "Whether a change is not in force: it has failed, or waits for a reload.", {
-      value: Number(view.failure !== undefined || view.pending.length > 0),
+    gauge("not_applied", "Whether a change has failed or waits for a reload.", {
+      value: Number(observed.failure !== undefined || observed.pending.length > 0),
     }),
-    gauge("consul_connected", "Whether Consul answers.", { value: Number(view.consul.connected) }),
-    gauge("consul_applied_index", "Consul's index that is in force.", { value: view.consul.index }),
+    gauge("consul_connected", "Whether Consul answers.", { value: Number(observed.consul.connected) }),
+    gauge("consul_applied_index", "Consul's index in force.", { value: observed.consul.index }),
     gauge(
       "consul_last_answer_age_seconds",
-      "Age of Consul's last answer; NaN before the first. Up to 75 s is normal where nothing changes.",
+      "Age of Consul's last answer; NaN before the first. Up to 75 s is normal while nothing changes.",
       { value: lastAnswer === null ? NaN : Math.max(0, (time - Date.parse(lastAnswer)) / 1000) },
     ),
   ];
 }
 
-/** The names that Prometheus' own client libraries use. HAProxy's process is in HAProxy's metrics. */
+/** About the renderer, with the names that Prometheus' client libraries use. HAProxy has metrics of its own process. */
 function ownProcess(): Family[] {
   const { user, system } = process.cpuUsage();
   return [
@@ -234,7 +232,7 @@ function ownProcess(): Family[] {
     {
       name: "process_start_time_seconds",
       type: "gauge",
-      help: "Start of the renderer, in seconds since 1970.",
+      help: "Start time of the renderer, in seconds since 1970.",
       samples: [{ value: Math.round(Date.now() / 1000 - process.uptime()) }],
     },
   ];

@@ -4,10 +4,10 @@ import { expect, test } from "vitest";
 import { Metrics } from "./metrics";
 import { usage } from "./cli/options";
 import { poolBackends } from "./config/backend-profiles";
-import { buildView } from "./admin/status";
+import { buildStatus } from "./admin/status";
 
 const readme = readFileSync(join(__dirname, "../README.md"), "utf8");
-const view = buildView({
+const status = buildStatus({
   notReady: "why",
   failure: "failure",
   pending: [],
@@ -23,7 +23,7 @@ const matches = (text: string, pattern: RegExp): string[] =>
   [...new Set([...text.matchAll(pattern)].map((match) => match[1] ?? ""))].sort();
 
 test("the README lists every metric with its type", () => {
-  const types = matches(new Metrics().text(view, 0), /^# TYPE (\w+ \w+)$/gm);
+  const types = matches(new Metrics().text(status, 0), /^# TYPE (\w+ \w+)$/gm);
   const listed = [...readme.matchAll(/^\| `((?:switchyard|process)_\w+)`\s*\| (\w+)/gm)];
   expect(listed.map(([, name, type]) => `${name ?? ""} ${type ?? ""}`).sort()).toEqual(types);
 });
@@ -37,10 +37,10 @@ test("the README lists every option", () => {
 
 test("the README lists every field of /routes", () => {
   const section = readme.split("`/routes` is an object")[1]?.split("\n### ")[0] ?? "";
-  for (const field of Object.keys(view)) expect(section).toContain(`\`${field}\``);
+  for (const field of Object.keys(status)) expect(section).toContain(`\`${field}\``);
 });
 
-test("the README knows how many new services fit", () => {
+test("the README states how many new services fit the pool", () => {
   const ordinary = poolBackends.filter(({ profile }) => profile === "http:roundrobin").length;
   const checked = poolBackends.length - ordinary;
   expect(readme).toContain(`more than ${ordinary} (${checked} with \`health_path\`) since the last one`);

@@ -22,14 +22,14 @@ afterAll(() => {
   server.close();
 });
 
-test("what a load balancer answers is passed on", async () => {
+test("returns what a load balancer answers", async () => {
   expect(await askRunning(admin, "/explain?url=%2Fa")).toBe(answers["/explain?url=%2Fa"]);
 });
 
-test.each(["/terminal", "/bidi", "/none"])("%s: what no load balancer would answer is none", async (path) => {
+test.each(["/terminal", "/bidi", "/none"])("%s: ignores what no load balancer would answer", async (path) => {
   expect(await askRunning(admin, path)).toBeUndefined();
 });
 
-test("nobody there is no error", async () => {
+test("returns nothing if nobody answers", async () => {
   expect(await askRunning("127.0.0.1:1", "/explain")).toBeUndefined();
 });

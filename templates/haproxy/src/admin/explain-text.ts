@@ -1,11 +1,10 @@
-/** An explanation in words, for a terminal. Pure. */
+/** Formats an explanation for a terminal. Pure. */
+import { plural } from "../../../../lib/text";
 import { show } from "../../../../routing/grammar";
 import type { Explanation, TargetExplained } from "./explain";
 
-/** Ids and nodes are foreign and may hold anything. */
+/** Ids and names of nodes are foreign and may contain anything. */
 const plain = (value: string): string => (/^[\x21-\x7e]{1,120}$/.test(value) ? value : show(value));
-
-const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 const field = (name: string, value: string): string => `${name.padEnd(11)}${value}`;
 
@@ -17,7 +16,7 @@ export function explainText({ asked, answer, why, route, targets, checks, relate
       ? []
       : [
           field("route", `${route.url} (looked up as ${route.key})`),
-          ...(route.instead.length === 0 ? [] : [field("", `before ${route.instead.join(", ")}`)]),
+          ...(route.instead.length === 0 ? [] : [field("", `instead of ${route.instead.join(", ")}`)]),
           ...(route.choice === undefined ? [] : [field("version", route.choice)]),
           ...(route.versions.length === 0 ? [] : [field("", versions(route.versions))]),
           ...(route.chosenBy === undefined
@@ -49,7 +48,7 @@ function target({ service, backend, share, balance, instances, leftOut }: Target
     ...instances.map(({ address, weight, ids, but }) =>
       field(
         "instance",
-        `${address} of ${service}, weight ${weight}${but === undefined ? "" : `; gets nothing: ${but}`} (${ids.map(plain).join(", ")})`,
+        `${address} of ${service}, weight ${weight}${but === undefined ? "" : `; gets no requests: ${but}`} (${ids.map(plain).join(", ")})`,
       ),
     ),
     ...leftOut.map(({ id, node, address, why }) =>

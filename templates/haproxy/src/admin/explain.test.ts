@@ -1,13 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
-import { buildRouting, type Instance } from "../../../../routing/build";
+import { buildRouting } from "../../../../routing/build";
+import type { Instance } from "../../../../routing/types";
 import { explain, parseAsked, type Explanation } from "./explain";
 import { explainText } from "./explain-text";
-import type { Live } from "./client";
+import type { InstanceStatuses } from "./status";
 import { render } from "../config/render";
 import { catalogs, instance, renderOptions } from "../testing";
 
-// Thousands of cases take their time on a busy machine.
+// Thousands of cases take a while on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
 const unknown = { said: "not known" };
@@ -30,13 +31,13 @@ test.each<[string, Explanation["asked"] | undefined]>([
   ["ftp://x.org/", undefined],
   ["/a b", undefined],
   ["/a\n/b", undefined],
-])("the request of %j", (url, expected) => {
+])("parses the request %j", (url, expected) => {
   const asked = parseAsked(url);
   expect(asked.ok ? asked.value : undefined).toEqual(expected);
 });
 
-describe("a request is explained", () => {
-  test("by its route, its version and all instances", () => {
+describe("explains a request", () => {
+  test("by its route, version and instances", () => {
     expect(explainText(ask("http://localhost/hello/x", hello))).toEqual([
       "http://localhost/hello/x: goes to one of 2 instances of hello/v2.",
       "route      /hello (looked up as */hello/)",
@@ -51,7 +52,7 @@ describe("a request is explained", () => {
     ]);
   });
 
-  test("by shares", () => {
+  test("by the shares of versions", () => {
     const found = ask("/hello", hello, { "service/haproxy/versions/hello": "v1=90,v2=10" });
     expect(found.targets.map(({ service, share }) => [service, share])).toEqual([
       ["hello/v1", 90],
@@ -60,7 +61,7 @@ describe("a request is explained", () => {
     expect(found.why).toBe("goes to one of 3 instances of hello/v1 or hello/v2");
   });
 
-  test("by host before length", () => {
+  test("by a route for its host before a longer one", () => {
     const found = ask("http://x.org:81/a/b", [
       instance("a/b", 1),
       instance("c", 2, { meta: { host: "x.org", path: "/a" } }),
@@ -74,45 +75,45 @@ describe("a request is explained", () => {
   test.each<[string, Partial<Instance>, RegExp]>([
     ["critical", { healthy: false }, /^critical/],
     ["starting", { warning: true }, /^starting/],
-    ["without a tag for us", { tags: ["other"] }, /none of the tags rest, http, tcp: its tags are "other"/],
-    ["of a bad option", { meta: { weight: "heavy" } }, /^quarantined: .*SERVICE_WEIGHT="heavy"/],
-    ["of a bad address", { address: "localhost" }, /^quarantined: .*is not an IP address/],
-    ["tagged tcp", { tags: ["tcp"], meta: { tcp_port: "25" } }, /^quarantined: is tagged tcp/],
-  ])("an instance that is %s is left out", (_, given, why) => {
+    ["without a routing tag", { tags: ["other"] }, /none of the tags rest, http, tcp: its tags are "other"/],
+    ["with an invalid option", { meta: { weight: "heavy" } }, /^quarantined: .*SERVICE_WEIGHT="heavy"/],
+    ["with an invalid address", { address: "localhost" }, /^quarantined: .*is not an IP address/],
+    ["tagged tcp", { tags: ["tcp"], meta: { tcp_port: "25" } }, /^quarantined: it is tagged tcp/],
+  ])("without an instance that is %s", (_, given, why) => {
     const found = ask("/a", [instance("a", 1), instance("a", 2), instance("a", 3, given)]);
     expect(found.targets[0]?.instances).toHaveLength(2);
     expect(found.targets[0]?.leftOut).toEqual([expect.objectContaining({ id: "a:3", node: "n" })]);
     expect(found.targets[0]?.leftOut[0]?.why).toMatch(why);
   });
 
-  test("an instance of weight 0 is among them and gets nothing", () => {
+  test("with an instance of weight 0, which gets no requests", () => {
     const found = ask("/a", [instance("a", 1, { meta: { weight: "0" } })]);
     expect(found.answer).toBe(503);
     expect(found.targets[0]?.instances[0]?.but).toContain("weight is 0");
   });
 
-  test("an instance that the load balancer's own checks keep out gets nothing", () => {
+  test("with instances that fail the load balancer's own checks, which get no requests", () => {
     const [address, weight, ids] = ["10.0.0.1:2", 100, ["hello/v2:2"]];
-    const live: Live = new Map([
+    const instances: InstanceStatuses = new Map([
       ["hello/v2 10.0.0.1:2", { ids, address, weight, state: "down", check: "refuses connections" }],
       ["hello/v2 10.0.0.1:3", { ids, address, weight, state: "up" }],
       ["hello/v1 10.0.0.1:1", { ids, address, weight, state: "starting" }],
     ]);
     const catalog = { instances: hello, kv: {} };
     const says = (path: string) =>
-      explainText(explain({ path }, catalog, buildRouting(catalog), { said: "known", live })).join("\n");
+      explainText(explain({ path }, catalog, buildRouting(catalog), { said: "known", instances })).join("\n");
     expect(says("/hello")).toMatch(/^\/hello: goes to the instance of hello\/v2\.$/m);
-    expect(says("/hello")).toMatch(/10\.0\.0\.1:2 .*gets nothing: .*finds it down: refuses connections/);
+    expect(says("/hello")).toMatch(/10\.0\.0\.1:2 .*gets no requests: .*finds it down: refuses connections/);
     expect(says("/hello/v1")).toMatch(/^\/hello\/v1: 503, /);
     expect(says("/hello/v1")).toContain("has not passed a health check of the load balancer yet");
   });
 
-  test("a KV value that cannot be used is named", () => {
+  test("with an unusable KV value", () => {
     const lines = explainText(ask("/hello", hello, { "service/haproxy/versions/hello": "v1=50" }));
     expect(lines.join("\n")).toMatch(/KV: service.*\n +The KV value "v1=50" of .* is neither a version/);
   });
 
-  test("whether the prefix stays is for the version to say that answers", () => {
+  test("with the prefix stripped or not, as the answering version decides", () => {
     const mixed = [instance("hello/v1", 1, { meta: { strip_prefix: "false" } }), instance("hello/v2", 2)];
     expect(ask("/hello/x", mixed)).toMatchObject({ route: { seen: "/x", prefix: "/hello" } });
     const pinned = ask("/hello/x", mixed, { "service/haproxy/versions/hello": "v1" });
@@ -127,7 +128,7 @@ describe("the header X-Version", () => {
     const catalog = { instances, kv: {} };
     return explain({ ...asked.value, version }, catalog, buildRouting(catalog), unknown);
   };
-  test("chooses a version, with the prefix of the route that was found", () => {
+  test("chooses a version below the matching route", () => {
     expect(withVersion("v1")).toMatchObject({
       answer: "proxied",
       why: "goes to the instance of hello/v1",
@@ -135,49 +136,49 @@ describe("the header X-Version", () => {
       targets: [{ service: "hello/v1" }],
     });
   });
-  test("has the prefix taken off or not as that version says itself", () => {
+  test("leaves it to that version whether the prefix is stripped", () => {
     const mixed = [instance("hello/v1", 1, { meta: { strip_prefix: "false" } }), instance("hello/v2", 2)];
     expect(withVersion("v1", "/hello/x", mixed).route?.seen).toBe("/hello/x");
     expect(withVersion("v2", "/hello/x", mixed).route?.seen).toBe("/x");
   });
-  test.each(["v9,v1", "v9, v1"])("%j: the last of several counts, as for HAProxy", (version) => {
+  test.each(["v9,v1", "v9, v1"])("%j: the last of several values counts, as in HAProxy", (version) => {
     expect(withVersion(version).targets[0]?.service).toBe("hello/v1");
   });
-  test.each(["v7", "latest", "", "v1,v7"])("%j is no version: 404", (version) => {
+  test.each(["v7", "latest", "", "v1,v7"])("%j names no version: 404", (version) => {
     expect(withVersion(version).answer).toBe(404);
   });
-  test("means nothing where the path names the version", () => {
+  test("is ignored if the path names a version", () => {
     expect(withVersion("v1", "/hello/v2").targets[0]?.service).toBe("hello/v2");
   });
 });
 
-describe("what is not answered is explained", () => {
+describe("explains a request that gets an error", () => {
   test.each(["/hello/v9", "/hello/v9/x", "/hello/%76%31", "/hello/%761/x"])(
-    "404: %s names a version that is not there, and another never answers for it",
+    "404: %s names a missing version, and no other version answers instead",
     (path) => {
       expect(ask(path, hello)).toMatchObject({ answer: 404, route: { url: "/hello" } });
     },
   );
 
-  test("404: the version that is set is not there", () => {
+  test("404: the KV value names a missing version", () => {
     const found = ask("/hello/x", hello, { "service/haproxy/versions/hello": "v9" });
     expect(found).toMatchObject({ answer: 404, route: { url: "/hello" }, targets: [] });
     expect(explainText(found).join("\n")).toMatch(
-      /no version that is set.*names v9, but no service hello\/v9/s,
+      /no version that the KV value names.*names v9, but no service hello\/v9/s,
     );
   });
 
-  test("what is no escape is not decoded, and so no version", () => {
+  test("an invalid escape is not decoded, and so names no version", () => {
     expect(ask("/hello/%761%", hello).targets[0]?.service).toBe("hello/v2");
   });
 
-  test("503: nobody is healthy", () => {
+  test("503: no instance is healthy", () => {
     const found = ask("/a", [instance("a", 1, { healthy: false })]);
     expect(found).toMatchObject({ answer: 503, why: "no instance of a takes requests" });
     expect(found.targets[0]?.leftOut[0]?.why).toMatch(/^critical/);
   });
 
-  test("404: a version that is not there", () => {
+  test("404: the version does not exist", () => {
     const found = ask("/hello/v7/x", [...hello, instance("hello/v7", 9, { meta: { balance: "best" } })]);
     expect(found).toMatchObject({ answer: 404, related: [{ subject: "hello/v7" }] });
     expect(found.why).toContain('hello has no version "v7"');
@@ -203,12 +204,12 @@ describe("what is not answered is explained", () => {
     expect(found.related[0]?.why).toContain("which a already has");
   });
 
-  test("404: nothing is like it; /hello/v1 is not /hello/v10", () => {
+  test("404: nothing is similar; /hello/v1 is not /hello/v10", () => {
     expect(ask("/hello/v10", [instance("hello/v1", 1)])).toMatchObject({ answer: 404, related: [] });
   });
 });
 
-test("what is explained is what HAProxy looks up, and is printed inertly", () => {
+test("explains the route that HAProxy looks up, and prints nothing harmful", () => {
   const segments = fc.constantFrom("a", "b", "hello", "v1", "v2", "v10", "x", "y", "api", "v3");
   fc.assert(
     fc.property(
@@ -224,7 +225,7 @@ test("what is explained is what HAProxy looks up, and is printed inertly", () =>
           routing,
           unknown,
         );
-        // map_beg: the longest key that the looked-up text begins with; first with the host, then with *.
+        // map_beg finds the longest key that the text begins with: first with the host, then with *.
         const keys = [...render(routing, renderOptions).maps["routes.map"].keys()];
         const longest = (text: string) =>
           keys.filter((key) => text.startsWith(key)).sort((a, b) => b.length - a.length)[0];

@@ -1,30 +1,23 @@
-/** What happens to a request and why, from what is registered. Pure; explain-text.ts says it in words. */
+/** Explains what happens to a request and why. Pure; explain-text.ts formats it for a terminal. */
 import { parseOptions, routingTags } from "../../../../routing/service-options";
 import { kv, ok, parseVersion, refuse, show, type Parsed } from "../../../../routing/grammar";
-import {
-  buildRouting,
-  routeKey,
-  routeUrl,
-  type Catalog,
-  type Instance,
-  type Route,
-  type Routing,
-} from "../../../../routing/build";
-import type { Live } from "./client";
-import type { InstanceView } from "./status";
+import { buildRouting, routeKey, routeUrl } from "../../../../routing/build";
+import type { Catalog, Instance, Route, Routing } from "../../../../routing/types";
+import type { InstanceStatus, InstanceStatuses } from "./status";
 
 export interface Asked {
-  /** As the browser sends it; undefined: one that no route asks for. */
+  /** As the browser sends it; undefined for a host that no route names. */
   readonly host?: string;
   readonly path: string;
   /** The header X-Version. */
   readonly version?: string;
 }
 
+/** The load balancer's own health checks. */
 export interface Checks {
-  /** Where they were asked for, and whether they were had. */
+  /** Where the results come from, or why there are none. */
   readonly said: string;
-  readonly live?: Live;
+  readonly instances?: InstanceStatuses;
 }
 
 export interface LeftOut {
@@ -43,7 +36,7 @@ export interface TargetExplained {
     readonly ids: readonly string[];
     readonly address: string;
     readonly weight: number;
-    /** Why it gets no new requests although it is among them. */
+    /** Why it gets no new requests, although it belongs to the backend. */
     readonly but?: string;
   }[];
   readonly leftOut: readonly LeftOut[];
@@ -51,19 +44,19 @@ export interface TargetExplained {
 
 export interface Explanation {
   readonly asked: Asked;
-  /** What the load balancer answers by itself, or `proxied`. */
+  /** `proxied`, or the status of the load balancer's own answer. */
   readonly answer: "proxied" | 404 | 503;
   readonly why: string;
   readonly route?: {
     readonly url: string;
-    /** What was found by looking up host and path. */
+    /** The key that the lookup of host and path finds. */
     readonly key: string;
-    /** Routes that match as well and are shorter, or for any host. */
+    /** Other routes that match: shorter ones, and those for any host. */
     readonly instead: readonly string[];
     readonly choice?: string;
-    /** The KV key that chooses a version, where there are some. */
+    /** The KV key that can choose the version. */
     readonly chosenBy?: string;
-    /** What is wrong with its value. */
+    /** What is wrong with the key's value. */
     readonly but: readonly string[];
     readonly versions: readonly { readonly service: string; readonly instances: number }[];
     /** The path that the service sees. */
@@ -72,13 +65,13 @@ export interface Explanation {
     readonly prefix?: string;
   };
   readonly targets: readonly TargetExplained[];
-  /** Whether the load balancer's own health checks are taken into account. */
+  /** Where the load balancer's own health checks come from, or why there are none. */
   readonly checks: string;
-  /** What may have been meant and is not routed: registrations, or routes of other hosts. */
+  /** For a 404, what was probably meant: registrations without a route, and routes of other hosts. */
   readonly related: readonly { readonly subject: string; readonly why: string }[];
 }
 
-/** `http://host/path`, or only a path. */
+/** Parses `http://host/path`, or a path alone. */
 export function parseAsked(value: string): Parsed<Asked> {
   const match = /^(?:https?:\/\/([A-Za-z0-9_.:[\]-]+))?(\/[\x21-\x22\x24-\x3e\x40-\x7e]*)?(?:[?#].*)?$/.exec(
     value,
@@ -90,7 +83,7 @@ export function parseAsked(value: string): Parsed<Asked> {
   return ok({ ...(host === undefined ? {} : { host }), path });
 }
 
-const shownRelated = 5;
+const maxRelated = 5;
 
 export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks: Checks): Explanation {
   const matching = matches(asked, routing);
@@ -99,24 +92,24 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks
     return {
       asked,
       answer: 404,
-      why: `no route matches ${asked.host ?? "any host"} and ${asked.path}`,
+      why: `no route${asked.host === undefined ? "" : ` for host ${asked.host}`} matches ${asked.path}`,
       targets: [],
       checks: checks.said,
       related: related(asked, catalog, routing),
     };
   const versions = versionsOf(route, routing);
   const inPath = versionInPath(asked, route);
-  // Of several values of a header, HAProxy takes the last.
+  // HAProxy uses the last of several values.
   const inHeader = asked.version?.split(",").at(-1)?.trim();
   const named = inPath ?? inHeader;
-  // A version in the path has a route of its own, were it there; one in the header leads to that route.
+  // If the version in the path existed, its own route would have matched. A version in the header leads to that route.
   const chosen =
     route.versionsOf === undefined || named === undefined
       ? route
       : inPath === undefined
         ? versionRoute(named, route, routing)
         : undefined;
-  // Each version says itself whether its prefix is taken off.
+  // Each version decides whether its prefix is stripped.
   const { stripPrefix } = chosen ?? route;
   const prefix = stripPrefix && route.path !== "/" ? asked.path.slice(0, route.path.length) : undefined;
   const chosenBy = route.versionsOf === undefined ? undefined : kv.versions + route.versionsOf;
@@ -135,13 +128,13 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks
     return {
       asked,
       answer: 404,
-      why: `${route.versionsOf ?? ""} has no version ${chosen === undefined ? `${show(named ?? "")} with a route` : "that is set"}, and another never answers for it`,
+      why: `${route.versionsOf ?? ""} has no version ${chosen === undefined ? `${show(named ?? "")} with a route` : "that the KV value names"}, and no other version answers instead`,
       route: explained,
       targets: [],
       checks: checks.said,
       related: related(asked, catalog, routing),
     };
-  const targets = chosen.targets.map((target) => explainTarget(target, catalog, routing, checks.live));
+  const targets = chosen.targets.map((target) => explainTarget(target, catalog, routing, checks.instances));
   const serving = (target: TargetExplained) => target.instances.filter(({ but }) => but === undefined).length;
   const count = targets.reduce((sum, target) => sum + serving(target), 0);
   const names = chosen.targets.map(({ service }) => service).join(" or ");
@@ -159,22 +152,22 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks
   };
 }
 
-/** The version that the path goes on with, escaped or not. */
+/** The version in the path after the route, escaped or not. */
 function versionInPath({ path }: Asked, route: Route): string | undefined {
   const rest = path.slice(route.path.length);
-  // What is not an escape is none for HAProxy either, and then it decodes nothing.
+  // Like HAProxy, decode nothing if the path contains an invalid escape.
   if (/%(?![0-9A-Fa-f]{2})/.test(rest)) return undefined;
   const decoded = rest.replace(/%(..)/g, (_, code: string) => String.fromCharCode(parseInt(code, 16)));
   return /^\/(v[0-9]+)(?=\/|$)/.exec(decoded)?.[1];
 }
 
-/** The own route of the version that the header asks for. */
+/** The route of the version in the header. */
 function versionRoute(version: string, route: Route, routing: Routing): Route | undefined {
   if (!/^v[0-9]{1,9}$/.test(version)) return undefined;
   return routing.routes.find((each) => each.host === route.host && each.path === `${route.path}/${version}`);
 }
 
-/** Every route that the request fits, the one that is taken first: that of its host, then the longest. */
+/** All routes that match the request, by precedence: those of its host first, then the longest. */
 function matches({ host, path }: Asked, routing: Routing): Route[] {
   const fits = (route: Route) =>
     (route.host === undefined || route.host === host) &&
@@ -202,10 +195,10 @@ function explainTarget(
   { service, backend: name, share }: Route["targets"][number],
   catalog: Catalog,
   routing: Routing,
-  live: Live | undefined,
+  statuses: InstanceStatuses | undefined,
 ): TargetExplained {
   const backend = routing.backends.find((each) => each.service === service);
-  const among = new Set(backend?.servers.flatMap(({ ids }) => ids));
+  const included = new Set(backend?.servers.flatMap(({ ids }) => ids));
   return {
     service,
     backend: name,
@@ -215,23 +208,23 @@ function explainTarget(
       const address = `${host}:${port}`;
       const but =
         weight === 0
-          ? `its weight is 0${backend?.options.sticky === true ? ", and only clients that have its cookie keep it" : ""}: set SERVICE_WEIGHT, from 1 to 256, or remove it`
-          : whyUnchecked(live?.get(`${service} ${address}`));
+          ? `its weight is 0${backend?.options.sticky === true ? ", and only clients with its cookie keep it" : ""}: set SERVICE_WEIGHT to a number from 1 to 256, or remove it`
+          : whyNoRequests(statuses?.get(`${service} ${address}`));
       return { ids, address, weight, ...(but === undefined ? {} : { but }) };
     }),
     leftOut: catalog.instances
-      .filter((instance) => instance.service === service && !among.has(instance.id))
+      .filter((instance) => instance.service === service && !included.has(instance.id))
       .map((instance) => ({
         id: instance.id,
         node: instance.node,
         address: `${instance.address}:${instance.port}`,
-        why: whyNot(instance, routing),
+        why: whyLeftOut(instance, routing),
       })),
   };
 }
 
-/** Why an instance that Consul calls healthy takes no requests. */
-function whyUnchecked({ state, check }: Partial<InstanceView> = {}): string | undefined {
+/** Why an instance that is healthy in Consul gets no requests. */
+function whyNoRequests({ state, check }: Partial<InstanceStatus> = {}): string | undefined {
   const why = check === undefined ? "" : `: ${check}`;
   switch (state) {
     case "down":
@@ -243,8 +236,8 @@ function whyUnchecked({ state, check }: Partial<InstanceView> = {}): string | un
   }
 }
 
-/** Why an instance takes no requests, by asking what would be routed if there were no other. */
-function whyNot(instance: Instance, routing: Routing): string {
+/** Why an instance is not part of its backend: finds out what would be routed if it were the only instance. */
+function whyLeftOut(instance: Instance, routing: Routing): string {
   const wanted = parseOptions(instance.tags, instance.meta);
   if (wanted === undefined)
     return `has none of the tags ${routingTags.join(", ")}: its tags are ${show(instance.tags.join(","))}`;
@@ -259,12 +252,12 @@ function whyNot(instance: Instance, routing: Routing): string {
     return `quarantined: ${conflict?.message ?? "its service is not routed"}`;
   }
   if (wanted.ok && wanted.value.service.kind !== backend.options.kind)
-    return `quarantined: is tagged ${wanted.value.service.kind}, most instances of ${instance.service} ${backend.options.kind}`;
-  if (!instance.healthy) return "critical: a check of it or of its node fails in Consul";
-  return "starting: Consul warns of it, and other instances serve";
+    return `quarantined: it is tagged ${wanted.value.service.kind}, but most instances of ${instance.service} are ${backend.options.kind}`;
+  if (!instance.healthy) return "critical: in Consul, a check of the instance or of its node fails";
+  return "starting: a check in Consul is in state warning, and other instances serve";
 }
 
-/** For a request that finds nothing: registrations and routes of its path that do not count, with the reason. */
+/** For a 404: registrations and routes for its path that were not used, with the reason. */
 function related(
   { host, path }: Asked,
   catalog: Catalog,
@@ -276,12 +269,12 @@ function related(
     .filter(
       ({ service, meta }) => !routed.has(service) && (under(`/${service}`) || under(meta["path"] ?? "?")),
     )
-    .map((instance) => ({ subject: instance.service, why: whyNot(instance, routing) }));
+    .map((instance) => ({ subject: instance.service, why: whyLeftOut(instance, routing) }));
   const elsewhere = routing.routes
     .filter(
       (route) => route.host !== undefined && route.host !== host && route.path !== "/" && under(route.path),
     )
     .map((route) => ({ subject: routeUrl(route), why: `answers for host ${route.host ?? ""} only` }));
   const unique = new Map([...unrouted, ...elsewhere].map((each) => [`${each.subject}\n${each.why}`, each]));
-  return [...unique.values()].slice(0, shownRelated);
+  return [...unique.values()].slice(0, maxRelated);
 }

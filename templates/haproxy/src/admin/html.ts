@@ -1,4 +1,4 @@
-/** HTML in which every value is escaped, unless it is HTML that was made here. */
+/** A template tag for HTML that escapes every value, except HTML that it made itself. */
 
 export class Html {
   constructor(readonly text: string) {}
@@ -23,6 +23,6 @@ function toText(value: Value): string {
   return escape(String(value));
 }
 
-/** Attributes must stand in quotes. */
+/** Put quotes around attributes: values are escaped for text and quoted attributes only. */
 export const html = (parts: TemplateStringsArray, ...values: readonly Value[]): Html =>
   new Html(parts.reduce((text, part, index) => text + toText(values[index - 1]) + part));

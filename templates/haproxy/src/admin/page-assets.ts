@@ -1,4 +1,4 @@
-/** The page's style and script. Files of their own, so that the page's policy can forbid everything inline. */
+/** The page's style and script, served as files because the page's content security policy forbids inline ones. */
 
 export const pageCss = `:root {
   color-scheme: light dark;
@@ -80,9 +80,9 @@ footer { margin-top: 2rem; display: flex; gap: 1.25rem; font-size: 0.85rem; }
 }
 `;
 
-/** Replaces only parts that change, so that place, focus and search box stay; a hidden page asks for nothing. */
+/** Replaces only the parts that changed, to keep scroll position, focus and search box. A hidden page does not refresh. */
 export const pageJs = `"use strict";
-const every = 2000;
+const refreshMs = 2000;
 const main = document.querySelector("main");
 const state = document.getElementById("state");
 const silence = document.getElementById("silence");
@@ -111,29 +111,29 @@ async function refresh() {
     const answer = await fetch(location.pathname + location.search, { signal: AbortSignal.timeout(10000) });
     if (!answer.ok) throw new Error(answer.statusText);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    // Another release has another script.
+    // A new release has a new script.
     if (page.querySelector("h1").textContent !== document.querySelector("h1").textContent)
       return location.reload();
     localTimes(page);
-    [...page.querySelector("main").children].forEach((part, place) => {
-      if (!part.isEqualNode(main.children[place])) replace(main.children[place], part);
+    [...page.querySelector("main").children].forEach((part, position) => {
+      if (!part.isEqualNode(main.children[position])) replace(main.children[position], part);
     });
-    const said = page.getElementById("state").textContent;
-    if (state.textContent !== said) state.textContent = said;
+    const spoken = page.getElementById("state").textContent;
+    if (state.textContent !== spoken) state.textContent = spoken;
     document.title = page.title;
     silence.textContent = "";
     answered = new Date();
   } catch {
-    silence.textContent ||= \`No answer since \${local(answered)}. What follows was true then.\`;
+    silence.textContent ||= \`No answer since \${local(answered)}. The page shows the state at that time.\`;
     document.title = "no answer \\u00b7 Switchyard load balancer";
   }
 }
 async function loop() {
   const started = performance.now();
   await refresh();
-  // Where there are thousands of services, looking must not cost what serving needs; a time-out must not mean minutes.
-  setTimeout(loop, Math.min(30000, Math.max(every, 20 * (performance.now() - started))));
+  // With thousands of services, rendering the page is expensive: refresh less often, but at least every 30 s.
+  setTimeout(loop, Math.min(30000, Math.max(refreshMs, 20 * (performance.now() - started))));
 }
 localTimes(document);
-setTimeout(loop, every);
+setTimeout(loop, refreshMs);
 `;

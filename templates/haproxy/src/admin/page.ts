@@ -1,44 +1,42 @@
-/** The page at `/` of the admin port, for people: the view as HTML that needs nothing from anywhere else. Pure. */
+/** The page at `/` of the admin port: the status as HTML, without resources from elsewhere. Pure. */
+import { plural, some } from "../../../../lib/text";
 import { show } from "../../../../routing/grammar";
 import { writeOptions } from "../../../../routing/service-options";
 import { html, type Html } from "./html";
-import { some } from "../../../../lib/text";
-import type { InstanceView, ServiceView, View } from "./status";
+import type { InstanceStatus, ServiceStatus, Status } from "./status";
 
-/** A page of thousands of rows helps nobody; the search box narrows it. */
-const mostRows = 200;
-const mostInstances = 60;
-const mostChanges = 20;
+/** Thousands of rows help nobody; the search box narrows them. */
+const maxRows = 200;
+const maxInstances = 60;
+const maxChanges = 20;
 
-/** Seconds between two refreshes by a browser without JavaScript. */
-const refresh = 10;
+/** How often a browser without JavaScript refreshes the page. */
+const refreshSeconds = 10;
 
-/** Foreign text without characters that could hide or turn around what stands beside it. */
+/** Foreign text, with characters escaped that could hide or reverse the text around it. */
 const plain = (value: string): string => (/^[\x20-\x7e]{1,120}$/.test(value) ? value : show(value));
-
-const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 const badge = (kind: string, text: string): Html => html`<span class="badge ${kind}">${text}</span>`;
 
-/** A time in UTC that a browser may rewrite to its own zone. */
+/** A time in UTC, which the page's script converts to the browser's time zone. */
 const time = (iso: string): Html =>
   html`<time datetime="${iso}">${iso.slice(0, 19).replace("T", " ")}</time>`;
 
-/** `query` is what the search box had: only what contains it is listed, and the services that it leads to. */
-export function renderPage(view: View, query = ""): string {
+/** Renders what contains `query`, the text in the search box, and the services that matching URLs and ports lead to. */
+export function renderPage(status: Status, query = ""): string {
   const wanted = query.trim();
-  const found = search(view, wanted.toLowerCase());
+  const found = search(status, wanted.toLowerCase());
   const services = new Map(found.services.map((service) => [service.name, service]));
-  // Always as many, so that the page's script finds each again.
+  // Empty parts stay, so that the page's script can replace each by its position.
   const parts = [
-    status(view),
+    tiles(status),
     attention(found),
     routesSection(found, services, wanted),
     tcpSection(found, services),
     servicesSection(found),
     leavingSection(found),
     certificatesSection(found),
-    changesSection(view),
+    changesSection(status),
   ];
   const body = html`<!doctype html>
     <html lang="en">
@@ -46,25 +44,25 @@ export function renderPage(view: View, query = ""): string {
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <meta name="color-scheme" content="light dark" />
-        <title>${view.ready ? "" : "not ready · "}Switchyard load balancer</title>
+        <title>${status.ready ? "" : "not ready · "}Switchyard load balancer</title>
         <link rel="stylesheet" href="/page.css" />
-        <noscript><meta http-equiv="refresh" content="${refresh}" /></noscript>
+        <noscript><meta http-equiv="refresh" content="${refreshSeconds}" /></noscript>
         <script src="/page.js" defer></script>
       </head>
       <body>
         <header>
-          <h1>Switchyard <small>load balancer ${view.version}</small></h1>
+          <h1>Switchyard <small>load balancer ${status.version}</small></h1>
           <form method="get" action="/" role="search">
             <input
               type="search"
               name="q"
               value="${query}"
               placeholder="URL or service"
-              aria-label="Show only what contains"
+              aria-label="Filter the lists"
             />
           </form>
         </header>
-        <p id="state" role="status">${spoken(view)}</p>
+        <p id="state" role="status">${spoken(status)}</p>
         <p id="silence" role="alert"></p>
         <main>${parts.map((part) => html`<div>${part}</div>`)}</main>
         <footer>
@@ -75,25 +73,27 @@ export function renderPage(view: View, query = ""): string {
   return body.text;
 }
 
-function search(view: View, wanted: string): View {
+function search(status: Status, wanted: string): Status {
   const has = (...texts: readonly string[]) => texts.some((text) => text.toLowerCase().includes(wanted));
-  const routes = view.routes.filter(({ url, targets }) => has(url, ...targets.map(({ service }) => service)));
-  const tcp = view.tcp.filter(({ port, service }) => has(String(port), service));
-  const ledTo = new Set([...routes.flatMap(({ targets }) => targets), ...tcp].map(({ service }) => service));
+  const routes = status.routes.filter(({ url, targets }) =>
+    has(url, ...targets.map(({ service }) => service)),
+  );
+  const tcp = status.tcp.filter(({ port, service }) => has(String(port), service));
+  const routed = new Set([...routes.flatMap(({ targets }) => targets), ...tcp].map(({ service }) => service));
   return {
-    ...view,
+    ...status,
     routes,
     tcp,
-    services: view.services.filter(({ name }) => has(name) || ledTo.has(name)),
-    leaving: view.leaving.filter(({ backend, address }) => has(backend, address)),
-    held: view.held.filter(({ service, address, why }) => has(service, address, why)),
-    quarantined: view.quarantined.filter(({ subject, message }) => has(subject, message)),
-    warnings: view.warnings.filter(({ subject, message }) => has(subject, message)),
-    certificates: view.certificates.filter(({ name, hosts }) => has(name, ...hosts)),
+    services: status.services.filter(({ name }) => has(name) || routed.has(name)),
+    leaving: status.leaving.filter(({ backend, address }) => has(backend, address)),
+    held: status.held.filter(({ service, address, why }) => has(service, address, why)),
+    quarantined: status.quarantined.filter(({ subject, message }) => has(subject, message)),
+    warnings: status.warnings.filter(({ subject, message }) => has(subject, message)),
+    certificates: status.certificates.filter(({ name, hosts }) => has(name, ...hosts)),
   };
 }
 
-const concerns = ({ failure, pending, quarantined, held, warnings }: View): number =>
+const concerns = ({ failure, pending, quarantined, held, warnings }: Status): number =>
   quarantined.length +
   held.length +
   warnings.length +
@@ -101,19 +101,19 @@ const concerns = ({ failure, pending, quarantined, held, warnings }: View): numb
   Number(pending.length > 0);
 
 /** What a screen reader says when it changes. */
-function spoken(view: View): string {
-  const count = concerns(view);
+function spoken(status: Status): string {
+  const count = concerns(status);
   return [
-    view.ready ? "Ready." : `Not ready: ${view.why ?? "starting"}.`,
-    ...(view.consul.connected ? [] : ["Consul does not answer."]),
+    status.ready ? "Ready." : `Not ready: ${status.why ?? "starting"}.`,
+    ...(status.consul.connected ? [] : ["Consul does not answer."]),
     ...(count === 0 ? [] : [`${count} ${count === 1 ? "needs" : "need"} attention.`]),
   ].join(" ");
 }
 
-function status(view: View): Html {
-  const instances = view.services.flatMap((service) => service.instances);
-  const count = (state: InstanceView["state"]) => instances.filter((each) => each.state === state).length;
-  const critical = view.services.reduce((sum, service) => sum + service.critical.length, 0);
+function tiles(status: Status): Html {
+  const instances = status.services.flatMap((service) => service.instances);
+  const count = (state: InstanceStatus["state"]) => instances.filter((each) => each.state === state).length;
+  const critical = status.services.reduce((sum, service) => sum + service.critical.length, 0);
   const tile = (label: string, value: Html | string | number, note?: Html | string) =>
     html`<div class="tile">
       <dt>${label}</dt>
@@ -124,28 +124,28 @@ function status(view: View): Html {
   const rest = [
     ...(down > 0 ? [`${down} down`] : []),
     ...(count("starting") > 0 ? [`${count("starting")} starting`] : []),
-    ...(count("leaving") + view.leaving.length > 0
-      ? [`${count("leaving") + view.leaving.length} leaving`]
+    ...(count("leaving") + status.leaving.length > 0
+      ? [`${count("leaving") + status.leaving.length} leaving`]
       : []),
     ...(critical > 0 ? [`${critical} not passing in Consul`] : []),
   ];
   return html`<dl class="tiles">
-    ${tile("Load balancer", view.ready ? badge("up", "ready") : badge("down", "not ready"), view.why)}
+    ${tile("Load balancer", status.ready ? badge("up", "ready") : badge("down", "not ready"), status.why)}
     ${tile(
       "Consul",
-      view.consul.connected ? badge("up", "connected") : badge("down", "not answering"),
-      html`index ${view.consul.index} in
-      force${view.consul.lastAnswer === null ? undefined : html`, last answer ${time(view.consul.lastAnswer)}`}`,
+      status.consul.connected ? badge("up", "connected") : badge("down", "not answering"),
+      html`index ${status.consul.index} in
+      force${status.consul.lastAnswer === null ? undefined : html`, last answer ${time(status.consul.lastAnswer)}`}`,
     )}
-    ${tile("URLs", view.routes.length, view.tcp.length === 0 ? undefined : `and ${plural(view.tcp.length, "TCP port")}`)}
-    ${tile("Services", view.services.length)}
+    ${tile("URLs", status.routes.length, status.tcp.length === 0 ? undefined : `and ${plural(status.tcp.length, "TCP port")}`)}
+    ${tile("Services", status.services.length)}
     ${tile("Instances up", count("up"), rest.length === 0 ? undefined : rest.join(", "))}
   </dl>`;
 }
 
-/** Everything that somebody should look at, or nothing. */
-function attention(view: View): Html {
-  const { failure, pending, quarantined, held, warnings } = view;
+/** Everything that somebody should look at; empty if there is nothing. */
+function attention(status: Status): Html {
+  const { failure, pending, quarantined, held, warnings } = status;
   const item = (kind: string, label: string, subject: string, message: Html | string) =>
     html`<li class="${kind}">
       ${badge(kind, label)} <strong><bdi>${plain(subject)}</bdi></strong> <span>${message}</span>
@@ -158,13 +158,13 @@ function attention(view: View): Html {
           item(
             "starting",
             "waiting",
-            "HAProxy has to be reloaded.",
-            `Until then not all is in force: ${some(pending)}.`,
+            "HAProxy must be reloaded.",
+            `Until then, not everything is in force: ${some(pending)}.`,
           ),
         ]),
-    ...quarantined.slice(0, mostRows).map((each) => item("down", "quarantined", each.subject, each.message)),
+    ...quarantined.slice(0, maxRows).map((each) => item("down", "quarantined", each.subject, each.message)),
     ...held
-      .slice(0, mostRows)
+      .slice(0, maxRows)
       .map((each) =>
         item(
           "starting",
@@ -174,7 +174,7 @@ function attention(view: View): Html {
           it keeps its traffic while it listens.`,
         ),
       ),
-    ...warnings.slice(0, mostRows).map((each) => item("starting", "warning", each.subject, each.message)),
+    ...warnings.slice(0, maxRows).map((each) => item("starting", "warning", each.subject, each.message)),
   ];
   if (items.length === 0) return html``;
   return html`<section id="attention">
@@ -182,21 +182,25 @@ function attention(view: View): Html {
     <ul class="problems">
       ${items}
     </ul>
-    ${cut(concerns(view) - items.length)}
+    ${cut(concerns(status) - items.length)}
   </section>`;
 }
 
-function routesSection({ routes }: View, services: ReadonlyMap<string, ServiceView>, wanted: string): Html {
+function routesSection(
+  { routes }: Status,
+  services: ReadonlyMap<string, ServiceStatus>,
+  wanted: string,
+): Html {
   const none =
     wanted === ""
-      ? html`None. Register a service with tag <code>rest</code> in Consul and it appears here.`
-      : html`None contains <bdi>${plain(wanted)}</bdi>.`;
+      ? html`None yet. Register a service with the tag <code>rest</code> in Consul, and it appears here.`
+      : html`No URL contains <bdi>${plain(wanted)}</bdi>.`;
   if (routes.length === 0)
     return html`<section id="routes">
       <h2>URLs</h2>
       <p class="empty">${none}</p>
     </section>`;
-  const rows = routes.slice(0, mostRows).map((route) => {
+  const rows = routes.slice(0, maxRows).map((route) => {
     const links = route.targets.map(
       ({ service, share }) =>
         html`<div class="target">
@@ -212,7 +216,7 @@ function routesSection({ routes }: View, services: ReadonlyMap<string, ServiceVi
       <td data-label="URL">
         <code>${host === "" ? undefined : html`<span class="host">${host}</span>`}${path}</code>
       </td>
-      <td data-label="leads to">${links.length === 0 ? badge("down", "nothing") : links}</td>
+      <td data-label="goes to">${links.length === 0 ? badge("down", "nothing") : links}</td>
       <td data-label="why" class="note">
         ${route.choice ?? "its own name or path"}${route.stripPrefix ? undefined : "; prefix kept"}
       </td>
@@ -220,44 +224,44 @@ function routesSection({ routes }: View, services: ReadonlyMap<string, ServiceVi
   });
   return html`<section id="routes">
     <h2>URLs</h2>
-    ${table(["URL", "leads to", "why"].map(th), rows)} ${cut(routes.length - rows.length)}
+    ${table(["URL", "goes to", "why"].map(th), rows)} ${cut(routes.length - rows.length)}
   </section>`;
 }
 
-function tcpSection({ tcp }: View, services: ReadonlyMap<string, ServiceView>): Html {
+function tcpSection({ tcp }: Status, services: ReadonlyMap<string, ServiceStatus>): Html {
   if (tcp.length === 0) return html``;
-  const rows = tcp.slice(0, mostRows).map(
+  const rows = tcp.slice(0, maxRows).map(
     ({ port, service }) =>
       html`<tr>
         <td data-label="port"><code>${port}</code></td>
-        <td data-label="leads to">${link(service, services)}</td>
+        <td data-label="goes to">${link(service, services)}</td>
       </tr>`,
   );
   return html`<section id="tcp">
     <h2>TCP ports</h2>
-    ${table(["port", "leads to"].map(th), rows)} ${cut(tcp.length - rows.length)}
+    ${table(["port", "goes to"].map(th), rows)} ${cut(tcp.length - rows.length)}
   </section>`;
 }
 
-/** Service names have passed their grammar, so they can be part of an address. */
+/** Service names have passed validation and are safe in a URL. */
 const anchor = (service: string): string => `service-${service}`;
 
-/** To a service, with how many of its instances get requests. */
-function link(service: string, services: ReadonlyMap<string, ServiceView>): Html {
+/** A link to a service, with the number of its instances that get requests. */
+function link(service: string, services: ReadonlyMap<string, ServiceStatus>): Html {
   const { instances = [] } = services.get(service) ?? {};
   const up = instances.filter(({ state, weight }) => state === "up" && weight > 0).length;
   return html`<a href="#${anchor(service)}">${service}</a> ${badge(up > 0 ? "up" : "down", `${up} up`)}`;
 }
 
-function servicesSection({ services }: View): Html {
+function servicesSection({ services }: Status): Html {
   if (services.length === 0) return html``;
-  const cards = services.slice(0, mostRows).map(
+  const cards = services.slice(0, maxRows).map(
     ({ name, options, instances, critical }) =>
       html`<article id="${anchor(name)}">
         <h3>${name} <small>${traits(options)}</small></h3>
         <ul class="instances">
-          ${instances.slice(0, mostInstances).map((each) => instance(name, each))}${critical
-            .slice(0, mostInstances)
+          ${instances.slice(0, maxInstances).map((each) => instance(name, each))}${critical
+            .slice(0, maxInstances)
             .map(
               (id) =>
                 html`<li class="down">
@@ -265,7 +269,7 @@ function servicesSection({ services }: View): Html {
                 </li>`,
             )}
         </ul>
-        ${cut(Math.max(0, instances.length - mostInstances) + Math.max(0, critical.length - mostInstances), "see")}
+        ${cut(Math.max(0, instances.length - maxInstances) + Math.max(0, critical.length - maxInstances), "see")}
       </article>`,
   );
   return html`<section id="services">
@@ -275,7 +279,7 @@ function servicesSection({ services }: View): Html {
   </section>`;
 }
 
-function instance(service: string, { ids, address, weight, state, check, held }: InstanceView): Html {
+function instance(service: string, { ids, address, weight, state, check, held }: InstanceStatus): Html {
   const usual = `${service}:${address.slice(address.lastIndexOf(":") + 1)}`;
   const said = ids.filter((id) => ids.length > 1 || id !== usual);
   return html`<li class="${state}">
@@ -285,16 +289,16 @@ function instance(service: string, { ids, address, weight, state, check, held }:
 }
 
 /** The options that differ from their defaults. */
-function traits(options: ServiceView["options"]): string {
+function traits(options: ServiceStatus["options"]): string {
   const set = [...writeOptions(options, { defaults: false })].map(([key, value]) =>
     value === true ? key : `${key} ${value}`,
   );
   return [...(options.kind === "tcp" ? ["tcp"] : []), ...set].join(" · ");
 }
 
-function leavingSection({ leaving }: View): Html {
+function leavingSection({ leaving }: Status): Html {
   if (leaving.length === 0) return html``;
-  const rows = leaving.slice(0, mostRows).map(
+  const rows = leaving.slice(0, maxRows).map(
     ({ backend, address }) =>
       html`<tr>
         <td data-label="backend"><code>${backend}</code></td>
@@ -303,21 +307,21 @@ function leavingSection({ leaving }: View): Html {
   );
   return html`<section id="leaving">
     <h2>Leaving</h2>
-    <p class="note">Their services are gone; they finish what they have.</p>
+    <p class="note">Their services are gone. They stay until their last connection ends.</p>
     ${table(["backend", "address"].map(th), rows)} ${cut(leaving.length - rows.length)}
   </section>`;
 }
 
-/** The first one is what clients get who name no host. */
-function certificatesSection({ certificates }: View): Html {
+/** The first one is the default, for clients that name no host. */
+function certificatesSection({ certificates }: Status): Html {
   if (certificates.length === 0) return html``;
-  const rows = certificates.slice(0, mostRows).map(
+  const rows = certificates.slice(0, maxRows).map(
     ({ name, hosts, expires }) =>
       html`<tr>
         <td data-label="file"><code>${name}</code></td>
         <td data-label="for">
-          ${hosts.slice(0, mostInstances).map((host) => html`<code><bdi>${plain(host)}</bdi></code> `)}
-          ${cut(hosts.length - mostInstances, "see")}
+          ${hosts.slice(0, maxInstances).map((host) => html`<code><bdi>${plain(host)}</bdi></code> `)}
+          ${cut(hosts.length - maxInstances, "see")}
         </td>
         <td data-label="expires">${time(expires)}</td>
       </tr>`,
@@ -330,9 +334,9 @@ function certificatesSection({ certificates }: View): Html {
 
 const changeWords = { start: "started", operations: "no reload", reload: "reload" } as const;
 
-function changesSection({ changes }: View): Html {
+function changesSection({ changes }: Status): Html {
   if (changes.length === 0) return html``;
-  const rows = changes.slice(0, mostChanges).map(
+  const rows = changes.slice(0, maxChanges).map(
     ({ at, how, what, milliseconds }) =>
       html`<tr>
         <td data-label="when">${time(at)}</td>
@@ -362,6 +366,6 @@ const table = (heads: readonly Html[], rows: readonly Html[]): Html =>
     </tbody>
   </table>`;
 
-/** Searching shows no more of one service or certificate; there `how` is just "see". */
+/** How many are left out. `how` leaves out the search box where a search cannot show more. */
 const cut = (left: number, how = "narrow with the search box, or see"): Html =>
   left > 0 ? html`<p class="note">and ${left} more: ${how} <a href="/routes">/routes</a>.</p>` : html``;

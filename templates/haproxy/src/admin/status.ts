@@ -1,70 +1,72 @@
 /**
- * What the load balancer says about itself: `/routes` is this as JSON and the page is this as HTML. Field names are part of
- * the image's interface (README.md): add, never rename. Pure.
+ * The state of the load balancer: `/routes` returns it as JSON, and the page shows it. Field names are part of the image's
+ * interface (README.md): add fields, never rename them. Pure.
  */
+import { routeKey, routeUrl } from "../../../../routing/build";
+import type { Backend, Problem, Routing } from "../../../../routing/types";
 import type { ServiceOptions } from "../../../../routing/types";
-import { routeKey, routeUrl, type Backend, type Problem, type Routing } from "../../../../routing/build";
 import { version } from "../../../../routing/version";
-import { inOrder, type HttpsReport } from "../tls/certificate";
+import type { Retained } from "../consul/retention-policy";
 import type { ServerState } from "../haproxy/commands";
 import type { Change } from "../reconcile/controller";
-import type { Held } from "../consul/retention-policy";
+import { inOrder, type HttpsReport } from "../tls/certificate";
 
-export interface ViewInput {
-  /** Why requests should not come here yet, or not any more. */
+export interface StatusInput {
+  /** Why the load balancer should get no requests yet, or no longer. */
   readonly notReady: string | undefined;
-  /** Why the last change is not in force. */
+  /** Why the last change failed. */
   readonly failure: string | undefined;
-  /** Why HAProxy has to be reloaded before all of the routing is in force. */
+  /** Why HAProxy must be reloaded before all routing is in force. */
   readonly pending: readonly string[];
+  /** `lastAnswer` is in milliseconds since 1970, 0 before the first answer. */
   readonly consul: { readonly connected: boolean; readonly index: number; readonly lastAnswer: number };
   readonly routing: Routing | undefined;
-  /** What HAProxy says, by the names that backends have in the routing. */
+  /** The servers in HAProxy, with the names that backends have in the routing. */
   readonly states: readonly ServerState[];
-  /** Servers (`backend/server`) that have answered since they came. */
+  /** Servers (`backend/server`) that have answered since they were added. */
   readonly proven: ReadonlySet<string>;
-  readonly held: Iterable<Held>;
+  readonly held: Iterable<Retained>;
   readonly changes: readonly Change[];
   readonly https?: HttpsReport;
 }
 
 /**
- * `starting`: has not passed a health check yet; `down`: has passed one before; `leaving`: takes no new requests and goes when
- * its last connection ends; `unknown`: HAProxy does not say.
+ * `starting`: has not passed a health check yet; `down`: passed one before, and fails now; `leaving`: gets no new requests
+ * and is removed when its last connection ends; `unknown`: HAProxy does not say.
  */
 export type InstanceState = "up" | "down" | "starting" | "leaving" | "unknown";
 
-export interface InstanceView {
+export interface InstanceStatus {
   readonly ids: readonly string[];
   readonly address: string;
   readonly weight: number;
   readonly state: InstanceState;
-  /** Why it is `down` or still `starting`: what its last health check found. */
+  /** The result of the last health check of an instance that is `down` or `starting`. */
   readonly check?: string;
-  /** Consul has dropped it in a suspicious way; it keeps its traffic for a while. */
+  /** Consul dropped it in a suspicious way; it keeps its traffic for a while. */
   readonly held?: true;
 }
 
-export interface ServiceView {
+export interface ServiceStatus {
   readonly name: string;
   readonly options: ServiceOptions;
-  readonly instances: readonly InstanceView[];
-  /** Ids of instances that Consul calls critical, or warns of while others serve. */
+  readonly instances: readonly InstanceStatus[];
+  /** Ids of instances that Consul's checks keep out: critical ones, and those with a warning while others serve. */
   readonly critical: readonly string[];
 }
 
-export interface RouteView {
+export interface RouteStatus {
   readonly url: string;
-  /** What is looked up: host or `*`, path, slash. */
+  /** The key of the lookup: host or `*`, path, slash. */
   readonly key: string;
   readonly versionsOf?: string;
-  /** Why it leads where it does, where that is a choice. */
+  /** Why the route leads to this version. */
   readonly choice?: string;
   readonly stripPrefix: boolean;
   readonly targets: readonly { readonly service: string; readonly share: number }[];
 }
 
-export interface View {
+export interface Status {
   readonly version: string;
   readonly ready: boolean;
   readonly why?: string;
@@ -72,28 +74,28 @@ export interface View {
   readonly pending: readonly string[];
   readonly consul: {
     readonly connected: boolean;
-    /** The index that is in force. */
+    /** The index in force. */
     readonly index: number;
-    /** Null before the first answer. */
+    /** An ISO date; null before the first answer. */
     readonly lastAnswer: string | null;
   };
-  readonly routes: readonly RouteView[];
+  readonly routes: readonly RouteStatus[];
   readonly tcp: readonly { readonly port: number; readonly service: string }[];
-  readonly services: readonly ServiceView[];
-  /** Instances of services that are gone, with connections that are not. */
+  readonly services: readonly ServiceStatus[];
+  /** Instances whose service is gone but whose connections are not. */
   readonly leaving: readonly { readonly backend: string; readonly address: string }[];
   readonly held: readonly {
     readonly service: string;
     readonly id: string;
     readonly address: string;
     readonly since: string;
-    /** What was suspicious. */
+    /** Why its disappearance is suspect. */
     readonly why: string;
   }[];
   readonly quarantined: readonly { readonly subject: string; readonly message: string }[];
   readonly certificates: readonly {
     readonly name: string;
-    /** The host names that it is for. */
+    /** The host names that it is valid for. */
     readonly hosts: readonly string[];
     readonly expires: string;
   }[];
@@ -101,7 +103,17 @@ export interface View {
   readonly changes: readonly Change[];
 }
 
-export function buildView(input: ViewInput): View {
+/** The instances by `service address:port`. */
+export type InstanceStatuses = ReadonlyMap<string, InstanceStatus>;
+
+export const instanceStatuses = ({ services }: Pick<Status, "services">): InstanceStatuses =>
+  new Map(
+    services.flatMap(({ name, instances }) =>
+      instances.map((instance): [string, InstanceStatus] => [`${name} ${instance.address}`, instance]),
+    ),
+  );
+
+export function buildStatus(input: StatusInput): Status {
   const { routing, consul, failure, notReady } = input;
   const held = [...input.held].map(({ instance, since, why }) => ({
     service: instance.service,
@@ -160,7 +172,7 @@ export function buildView(input: ViewInput): View {
   };
 }
 
-const certificates = (served: HttpsReport["served"]): View["certificates"] =>
+const certificates = (served: HttpsReport["served"]): Status["certificates"] =>
   inOrder(served.keys()).flatMap((name) => {
     const certificate = served.get(name);
     if (certificate === undefined) return [];
@@ -172,12 +184,12 @@ function instances(
   states: readonly ServerState[],
   proven: ReadonlySet<string>,
   heldAt: ReadonlySet<string>,
-): InstanceView[] {
-  const live = new Map(states.map((state) => [state.server, state]));
+): InstanceStatus[] {
+  const stateByServer = new Map(states.map((state) => [state.server, state]));
   const wanted = new Set(backend.servers.map(({ name }) => name));
-  const serving = backend.servers.map((server): InstanceView => {
+  const serving = backend.servers.map((server): InstanceStatus => {
     const address = `${server.address}:${server.port}`;
-    const found = live.get(server.name);
+    const found = stateByServer.get(server.name);
     return {
       ids: server.ids,
       address,
@@ -189,13 +201,13 @@ function instances(
   });
   const leaving = states
     .filter(({ server, maintenance }) => maintenance && !wanted.has(server))
-    .map(({ server, weight }): InstanceView => ({ ids: [], address: server, weight, state: "leaving" }));
+    .map(({ server, weight }): InstanceStatus => ({ ids: [], address: server, weight, state: "leaving" }));
   return [...serving, ...leaving];
 }
 
-function stateOf(live: ServerState | undefined, proven: boolean): InstanceState {
-  if (live === undefined) return "unknown";
-  if (live.maintenance) return "leaving";
-  if (live.up) return "up";
+function stateOf(server: ServerState | undefined, proven: boolean): InstanceState {
+  if (server === undefined) return "unknown";
+  if (server.maintenance) return "leaving";
+  if (server.up) return "up";
   return proven ? "down" : "starting";
 }

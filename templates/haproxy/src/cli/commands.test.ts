@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import type { Catalog, Instance } from "../../../../routing/build";
+import type { Catalog, Instance } from "../../../../routing/types";
 import { parseCommand, runCommand, type Surroundings } from "./commands";
 import { formatSnapshot, parseSnapshot } from "../consul/snapshot";
 import { instance, renderOptions } from "../testing";

@@ -20,10 +20,9 @@ export interface Options {
   readonly adminPort: number;
   readonly stateDir: string;
   readonly threads: number;
-  /** Milliseconds. */
-  readonly holdTime: number;
+  readonly retentionMs: number;
   /** From 0 to 1. */
-  readonly holdShare: number;
+  readonly retentionShare: number;
   /** Milliseconds that open requests get when we are stopped. */
   readonly stopGrace: number;
   readonly dry: boolean;
@@ -132,8 +131,8 @@ export function parseArguments(
     threads: take("threads", String(Math.max(1, Math.min(processors, 64))), (value) =>
       parseInteger(value, 1, 64),
     ),
-    holdTime: take("hold", "60s", parseDuration),
-    holdShare: take("hold-share", "50", (value) => parseInteger(value, 1, 100)) / 100,
+    retentionMs: take("hold", "60s", parseDuration),
+    retentionShare: take("hold-share", "50", (value) => parseInteger(value, 1, 100)) / 100,
     stopGrace: take("stop-grace", "8s", parseDuration),
     dry,
     once,

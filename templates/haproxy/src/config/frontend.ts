@@ -2,11 +2,9 @@
 import { frontendGuid } from "./counters";
 import { slotCookie } from "../../../../routing/options/sticky";
 import { nowhere } from "./backend-profiles";
+import { certificateList } from "./certificates";
 import { binds, lines } from "./syntax";
 import type { RenderOptions } from "./types";
-
-/** HAProxy's list of certificates. */
-export const certificateList = (dir: string): string => `${dir}/certificates.list`;
 
 const answer = (status: number, error: string) =>
   `http-request return status ${status} content-type application/json string '${JSON.stringify({ status, error })}' hdr Cache-Control no-store`;

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { canBeAskedFor, decodeChecks, decodeKv, decodeNodeServices, decodeNodes } from "./decode";
+import { isQueryable, decodeChecks, decodeKv, decodeNodeServices, decodeNodes } from "./decode";
 import { parseArguments, UsageError } from "../cli/options";
 import { parseSnapshot } from "./snapshot";
 
-test("services of a node", () => {
+test("decodes the services of a node", () => {
   const services = [
     {
       ID: "i",
@@ -36,9 +36,9 @@ test("services of a node", () => {
 });
 
 test.each(["n", "n-1.example.com", "a/b", "a/", "...", "a..b", "%2e", "ä ?#", "__proto__", "😀"])(
-  "Consul can be asked for node %j",
+  "Consul finds a node called %j",
   (name) => {
-    expect(canBeAskedFor(name)).toBe(true);
+    expect(isQueryable(name)).toBe(true);
   },
 );
 
@@ -55,11 +55,11 @@ test.each([
   "a\0b",
   "\u0085",
   "a".repeat(1_001),
-])("Consul is not asked for node %j", (name) => {
-  expect(canBeAskedFor(name)).toBe(false);
+])("Consul does not find a node called %j", (name) => {
+  expect(isQueryable(name)).toBe(false);
 });
 
-test("checks: by node, and those of a node itself", () => {
+test("groups checks by node, those of the node itself included", () => {
   const checks = [
     { Node: "n", ServiceID: "a" },
     { Node: "n", ServiceID: "" },
@@ -74,7 +74,7 @@ test("checks: by node, and those of a node itself", () => {
   );
 });
 
-test("a service that has not changed stays the object it was", () => {
+test("an unchanged service stays the same object", () => {
   const service = (port: number) => ({
     ID: `s${port}`,
     Service: "s",
@@ -86,12 +86,12 @@ test("a service that has not changed stays the object it was", () => {
   const second = decodeNodeServices({ Services: [service(1), { ...service(2), Tags: ["tcp"] }] }, first);
   expect(second[0]).toBe(first[0]);
   expect(second[1]).toMatchObject({ tags: ["tcp"] });
-  // Registered anew with the same content: who was first may be another one now.
+  // Registered again with the same content, so another service may be the first now.
   const third = decodeNodeServices({ Services: [{ ...service(1), CreateIndex: 9 }] }, first);
   expect(third[0]).not.toBe(first[0]);
 });
 
-test("KV values are text, and folders none", () => {
+test("decodes KV values as text and skips folders", () => {
   expect(
     decodeKv([
       { Key: "a/", Value: null },
@@ -104,7 +104,7 @@ test("KV values are text, and folders none", () => {
   });
 });
 
-test("whatever Consul answers, it is read or refused", () => {
+test("every answer is decoded or rejected", () => {
   fc.assert(
     fc.property(fc.jsonValue(), (body) => {
       for (const decode of [decodeNodes, decodeNodeServices, decodeChecks, decodeKv]) {
@@ -119,7 +119,7 @@ test("whatever Consul answers, it is read or refused", () => {
   );
 });
 
-test("a snapshot is read whole or not at all", () => {
+test("a snapshot is read as a whole or not at all", () => {
   const instance = {
     service: "a",
     id: "i",
@@ -140,7 +140,7 @@ test("a snapshot is read whole or not at all", () => {
   expect(parseSnapshot(text(instance).slice(0, -1))).toBeUndefined();
 });
 
-test("options", () => {
+test("reads the command line and the environment", () => {
   const parse = (...argv: string[]) => parseArguments(argv, {}, 4);
   expect(parse()).toMatchObject({
     consul: { addresses: [{ host: "127.0.0.1", port: 8500, tls: false }] },

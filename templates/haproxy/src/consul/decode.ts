@@ -1,4 +1,5 @@
-/** Consul's answers, read field by field: anybody on the network may have registered what is in them. */
+/** Decodes Consul's answers field by field: anybody on the network may have registered what is in them. */
+import { isMapping } from "../../../../lib/values";
 
 export interface ConsulService {
   readonly id: string;
@@ -12,10 +13,6 @@ export interface ConsulService {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** An object of JSON. */
-export const isFields = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 const text = (fields: Fields, name: string): string => {
   const value = fields[name];
   return typeof value === "string" ? value : "";
@@ -27,46 +24,46 @@ function list(value: unknown, what: string): readonly unknown[] {
   return value as readonly unknown[];
 }
 
-/** Node name -> address. */
+/** The address of each node, by name. */
 export function decodeNodes(body: unknown): Map<string, string> {
   const nodes = new Map<string, string>();
   for (const each of list(body, "the nodes")) {
-    if (isFields(each) && text(each, "Node") !== "") nodes.set(text(each, "Node"), text(each, "Address"));
+    if (isMapping(each) && text(each, "Node") !== "") nodes.set(text(each, "Node"), text(each, "Address"));
   }
   return nodes;
 }
 
-/** The longest path that Go's server reads is much longer, even with every character escaped. */
-const longestNodeName = 1_000;
-/** Go's server redirects a path with these segments, and Consul refuses control characters. */
-const notInPath = /(?:^|\/)(?:\.{1,2}(?:\/|$)|\/)|\p{Cc}/u;
+/** Even with every character escaped, well below the longest path that Go's server reads. */
+const maxNodeNameLength = 1_000;
+/** Go's server redirects paths with empty or dot segments, and Consul rejects control characters. */
+const unusableInPath = /(?:^|\/)(?:\.{1,2}(?:\/|$)|\/)|\p{Cc}/u;
 
-/** Whether Consul can be asked for the node. It lets nodes have names that it does not find them by. */
-export const canBeAskedFor = (node: string): boolean =>
-  node.length <= longestNodeName && !notInPath.test(node);
+/** Whether Consul finds a node by this name. It accepts registrations of nodes that it does not find afterwards. */
+export const isQueryable = (node: string): boolean =>
+  node.length <= maxNodeNameLength && !unusableInPath.test(node);
 
 /**
- * A node that has just gone is answered with null or no services. Services that are `known` stay the objects they were,
- * so that what has been made of them need not be made again.
+ * The services of a node; none if Consul has just removed the node. A service that equals one of `known` is returned as
+ * that object, so that callers can reuse what they derived from it.
  */
 export function decodeNodeServices(
   body: unknown,
   known: readonly ConsulService[] = [],
 ): readonly ConsulService[] {
   if (body === null || body === "") return [];
-  if (!isFields(body)) throw new Error("Consul's answer for the services of a node is not an object");
-  const before = new Map(known.map((service) => [service.id, service]));
+  if (!isMapping(body)) throw new Error("Consul's answer for the services of a node is not an object");
+  const knownById = new Map(known.map((service) => [service.id, service]));
   return list(body["Services"] ?? null, "the services of a node").flatMap((each) => {
-    if (!isFields(each)) return [];
+    if (!isMapping(each)) return [];
     const service = decodeService(each);
-    const old = before.get(service.id);
+    const old = knownById.get(service.id);
     return [old !== undefined && sameService(old, service) ? old : service];
   });
 }
 
 function decodeService(fields: Fields): ConsulService {
   const meta: Record<string, string> = {};
-  if (isFields(fields["Meta"]))
+  if (isMapping(fields["Meta"]))
     for (const [key, value] of Object.entries(fields["Meta"]))
       if (typeof value === "string") meta[key] = value;
   const tags = Array.isArray(fields["Tags"]) ? (fields["Tags"] as readonly unknown[]) : [];
@@ -90,17 +87,17 @@ const sameService = (a: ConsulService, b: ConsulService): boolean =>
   sameList(a.tags, b.tags) &&
   sameList(Object.entries(a.meta).flat(), Object.entries(b.meta).flat());
 
-/** Whether the same values stand in the same places. */
+/** Whether both lists have the same values in the same order. */
 export const sameList = (a: readonly unknown[], b: readonly unknown[]): boolean =>
   a.length === b.length && a.every((each, index) => each === b[index]);
 
-/** The services of each node that have a check in some state; the empty one is the node itself. */
+/** By node, the ids of the services with a check in some state. An empty id stands for the node itself. */
 export type Checks = ReadonlyMap<string, ReadonlySet<string>>;
 
 export function decodeChecks(body: unknown): Checks {
   const checks = new Map<string, Set<string>>();
   for (const each of list(body, "the checks")) {
-    if (!isFields(each)) continue;
+    if (!isMapping(each)) continue;
     const node = text(each, "Node");
     const services = checks.get(node) ?? new Set();
     checks.set(node, services.add(text(each, "ServiceID")));
@@ -114,7 +111,7 @@ export const sameChecks = (a: Checks, b: Checks): boolean =>
 export function decodeKv(body: unknown): Record<string, string> {
   const values: Record<string, string> = {};
   for (const each of list(body, "the KV values")) {
-    if (!isFields(each)) continue;
+    if (!isMapping(each)) continue;
     const key = text(each, "Key");
     if (key === "" || key.endsWith("/")) continue;
     values[key] = Buffer.from(text(each, "Value"), "base64").toString("utf8");

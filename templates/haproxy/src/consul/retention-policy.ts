@@ -1,136 +1,146 @@
 /**
- * What to do when the registry forgets. Consul answers with nothing, or with much less, after a restart, an election or
- * the loss of its data, while every instance goes on serving. So instances that vanish in a suspicious way are held: they
- * keep their traffic until they are registered again, until nothing listens there any more, or until the hold time is over.
- * Only instances that may get traffic count, and only those are held: anybody can register the rest by the thousand.
- * Pure: what was held and lost before and the time come in, what is held and lost now goes out.
+ * Which instances to retain when Consul forgets them. After a restart, an election or a loss of data, Consul answers with
+ * nothing or with much less, while every instance goes on serving. Instances that disappear in such a suspect way keep
+ * their traffic until they register again, nothing listens at their address, or the retention time ends.
+ *
+ * Only instances that may get traffic count and are retained: anybody can register others by the thousand.
+ * Pure: takes what was retained and lost before, and the time; returns what is retained and lost now.
  */
-import { isAdmitted, type Instance } from "../../../../routing/build";
+import { isAdmitted } from "../../../../routing/build";
+import type { Instance } from "../../../../routing/types";
 
-export interface Held {
+export interface Retained {
   readonly instance: Instance;
-  /** Milliseconds. */
+  /** When it disappeared, in milliseconds since 1970. */
   readonly since: number;
-  /** What was suspicious, as the end of a sentence. */
+  /** Why its disappearance is suspect, as the end of a sentence. */
   readonly why: string;
 }
 
-/** An instance that went a moment ago, when nothing was suspicious yet. */
-export type Lost = Pick<Held, "instance" | "since">;
+/** An instance that disappeared a moment ago, when nothing was suspect yet. */
+export type Lost = Pick<Retained, "instance" | "since">;
 
-export interface HoldInput {
-  /** What was in force, held instances included. */
+export interface RetentionInput {
+  /** The instances in force, retained ones included. */
   readonly before: readonly Instance[];
-  readonly held: ReadonlyMap<string, Held>;
-  /** What the last call let go. */
+  readonly retained: ReadonlyMap<string, Retained>;
+  /** What the last call returned as lost. */
   readonly lost: readonly Lost[];
   /** What Consul says now. */
   readonly now: readonly Instance[];
-  /** Why whatever is missing now is suspicious, if it is: Consul was lost or went back in time a short while ago. */
-  readonly doubt?: string;
-  /** The part of all services or of all instances, from 0 to 1, whose loss is suspicious in itself. */
+  /** Why every loss is suspect, if it is: Consul failed or went back in time a short while ago. */
+  readonly suspect?: string;
+  /** The part of all services or of all instances, from 0 to 1, whose loss at once is suspect. */
   readonly share: number;
-  /** Places (`address:port`) where nothing listens, as far as has been tried. */
-  readonly gone: ReadonlySet<string>;
+  /** Addresses, by `addressKey`, at which nothing listens. */
+  readonly silent: ReadonlySet<string>;
+  /** Now, in milliseconds since 1970. */
   readonly time: number;
-  readonly holdTime: number;
+  /** How long an instance is retained. */
+  readonly retentionMs: number;
 }
 
-export interface HoldOutput {
+export interface RetentionOutput {
   readonly instances: readonly Instance[];
-  readonly held: ReadonlyMap<string, Held>;
+  readonly retained: ReadonlyMap<string, Retained>;
   readonly lost: readonly Lost[];
 }
 
 /**
- * With fewer services than this, that all of them go is an everyday event: somebody stops the only container. Such a
- * registry is taken at its word, unless Consul itself gives reason to doubt.
+ * With fewer services than this, losing all of them is an everyday event: somebody stops the only container. Such a loss is
+ * believed unless Consul itself is suspect.
  */
-const fewestServices = 3;
+const minServices = 3;
 
 /**
- * Milliseconds. Consul's nodes are heard one by one, so what goes from different nodes within this time goes together. A
- * node's own answer is whole: what goes from it later is another step.
+ * Consul's nodes are watched one by one, so losses on different nodes within this time count as one. A node's own answer
+ * is complete: what disappears from it later is a separate loss.
  */
-const together = 2_000;
+const sameLossMs = 2_000;
 
-export const place = ({ address, port }: Pick<Instance, "address" | "port">): string => `${address} ${port}`;
-export const instanceKey = (instance: Instance): string =>
-  `${instance.service}\n${instance.address} ${instance.port}`;
+export const addressKey = ({ address, port }: Pick<Instance, "address" | "port">): string =>
+  `${address} ${port}`;
+export const instanceKey = (instance: Instance): string => `${instance.service}\n${addressKey(instance)}`;
 
-export function hold(input: HoldInput): HoldOutput {
+export function retain(input: RetentionInput): RetentionOutput {
   const { now, time } = input;
   const missing = findMissing(input.before, now);
   const known = new Set(missing.map(instanceKey));
   const nodes = new Set(missing.map(({ node }) => node));
   const recent = input.lost.filter(
-    ({ instance, since }) => time - since < together && !known.has(instanceKey(instance)),
+    ({ instance, since }) => time - since < sameLossMs && !known.has(instanceKey(instance)),
   );
   const sinces = new Map(recent.map(({ instance, since }) => [instance, since]));
   const earlier = findMissing([...sinces.keys()], now);
   const all = [...missing, ...earlier];
-  if (all.length === 0) return { instances: now, held: new Map(), lost: [] };
+  if (all.length === 0) return { instances: now, retained: new Map(), lost: [] };
 
-  const kept = missing.filter((instance) => input.held.has(instanceKey(instance)));
+  const kept = missing.filter((instance) => input.retained.has(instanceKey(instance)));
   const why =
-    input.doubt ??
+    input.suspect ??
     (kept.length === missing.length
       ? undefined
-      : landslide(
+      : massLoss(
           [...input.before, ...earlier.filter(({ node }) => !nodes.has(node))],
           [...now, ...kept],
           input.share,
         ));
 
-  const held = new Map<string, Held>();
+  const retained = new Map<string, Retained>();
   const lost: Lost[] = [];
   for (const instance of all) {
     const key = instanceKey(instance);
-    const entry = input.held.get(key) ?? (why === undefined ? undefined : { instance, since: time, why });
+    const entry = input.retained.get(key) ?? (why === undefined ? undefined : { instance, since: time, why });
     if (entry === undefined) lost.push({ instance, since: sinces.get(instance) ?? time });
-    else if (time - entry.since < input.holdTime && !input.gone.has(place(instance))) held.set(key, entry);
+    else if (time - entry.since < input.retentionMs && !input.silent.has(addressKey(instance)))
+      retained.set(key, entry);
   }
-  // Usually a single one has gone and is let go; among thousands that should cost nothing.
-  if (held.size === 0) return { instances: now, held, lost };
+  // The usual case is a single instance that has gone. Keep it cheap among thousands.
+  if (retained.size === 0) return { instances: now, retained, lost };
 
-  // A port that has been given to another service is that service's.
-  const ports = new Set([...held.values()].map(({ instance }) => instance.port));
-  const there = now.filter(({ port }) => ports.has(port));
-  const taken = new Map(there.map((instance) => [place(instance), instance.service]));
-  for (const [key, { instance }] of held)
-    if ((taken.get(place(instance)) ?? instance.service) !== instance.service) held.delete(key);
-  const others = now.filter((instance) => !held.has(instanceKey(instance)));
-  return { instances: [...others, ...[...held.values()].map(({ instance }) => instance)], held, lost };
+  // Once another service has the address, do not send it requests for the old one.
+  const ports = new Set([...retained.values()].map(({ instance }) => instance.port));
+  const owners = new Map(
+    now.filter(({ port }) => ports.has(port)).map((instance) => [addressKey(instance), instance.service]),
+  );
+  for (const [key, { instance }] of retained)
+    if ((owners.get(addressKey(instance)) ?? instance.service) !== instance.service) retained.delete(key);
+  const others = now.filter((instance) => !retained.has(instanceKey(instance)));
+  return {
+    instances: [...others, ...[...retained.values()].map(({ instance }) => instance)],
+    retained,
+    lost,
+  };
 }
 
 const isUsable = (instance: Instance): boolean => instance.healthy && isAdmitted(instance);
 
-/** What was usable and is not. Of thousands of instances nearly all are the same objects, which costs next to nothing. */
+/** The instances that were usable and no longer are. Cheap, because unchanged instances are the same objects. */
 function findMissing(before: readonly Instance[], after: readonly Instance[]): Instance[] {
   let start = 0;
   while (start < before.length && before[start] === after[start]) start++;
   if (start === before.length) return [];
   const same = new Set(after.slice(start));
-  const doubtful = before.slice(start).filter((instance) => !same.has(instance) && isUsable(instance));
-  if (doubtful.length === 0) return [];
-  const services = new Set(doubtful.map(({ service }) => service));
+  const changed = before.slice(start).filter((instance) => !same.has(instance) && isUsable(instance));
+  if (changed.length === 0) return [];
+  const services = new Set(changed.map(({ service }) => service));
   const usable = new Set(
     after.filter(({ healthy, service }) => healthy && services.has(service)).map(instanceKey),
   );
-  return doubtful.filter((instance) => !usable.has(instanceKey(instance)));
+  return changed.filter((instance) => !usable.has(instanceKey(instance)));
 }
 
 /**
- * So many of the services without any instance, or so many of the instances without a successor. A single service that
- * loses instances is being scaled down.
+ * What makes a loss suspect: this share of the services without any instance, or this share of the instances without a
+ * replacement. A single service that loses instances is being scaled down.
  */
-function landslide(
+function massLoss(
   before: readonly Instance[],
   after: readonly Instance[],
   share: number,
 ): string | undefined {
   const had = countUsable(before);
-  if (had.size < fewestServices) return undefined;
+  if (had.size < minServices) return undefined;
   const has = countUsable(after);
   const losses = [...had].map(([service, count]) => Math.max(0, count - (has.get(service) ?? 0)));
   const emptied = [...had.keys()].filter((service) => !has.has(service)).length;

@@ -1,64 +1,62 @@
-/** Keeps what Consul has forgotten: when to doubt it, what is held meanwhile, and when that is let go. */
-import type { Catalog, Instance } from "../../../../routing/build";
-import { hold, instanceKey, place, type Held, type Lost } from "./retention-policy";
-import { listens } from "../health/tcp-probe";
+/** Retains instances that disappear from Consul in a suspect way, and probes whether they still listen. */
+import { listens } from "../../../../lib/tcp";
 import { some } from "../../../../lib/text";
+import type { Catalog, Instance } from "../../../../routing/types";
+import { addressKey, instanceKey, retain, type Lost, type Retained } from "./retention-policy";
 
-export interface HolderOptions {
-  /** Milliseconds. */
-  readonly holdTime: number;
-  /** The part of all services or of all instances, from 0 to 1, whose loss is suspicious in itself. */
-  readonly holdShare: number;
+export interface RetentionOptions {
+  /** How long an instance is retained. */
+  readonly retentionMs: number;
+  /** The part of all services or of all instances, from 0 to 1, whose loss at once is suspect. */
+  readonly retentionShare: number;
   readonly log: (message: string) => void;
-  /** Something may have to be let go: `filter` again. */
+  /** Called when an instance may have to be released: call `filter` again. */
   readonly changed: () => void;
-  /** Whether anything listens there. */
+  /** Whether anything listens at the address. Default: tries to connect. */
   readonly probe?: (address: string, port: number) => Promise<boolean>;
 }
 
-/** What is known of Consul while it says something. */
+/** The state of Consul when it gave an answer. */
 export interface Circumstances {
-  /** Consul answers everything that it is asked. */
+  /** Whether Consul answers every query. */
   readonly connected: boolean;
-  /** Something that Consul has said has been applied before. */
+  /** Whether an answer of Consul has been applied since the start. */
   readonly synced: boolean;
 }
 
 /**
- * How long Consul is doubted after it has come back. Agents and Registrator have registered everything anew within
- * seconds; doubted any longer, an instance that is stopped on purpose would get requests until it stops listening.
+ * How long Consul stays suspect after it has come back. Agents and Registrator register everything again within seconds;
+ * any longer, and an instance that is stopped on purpose would get requests until it stops listening.
  */
-const settleTime = 10_000;
-const probeEvery = 1_000;
-/** How many places are tried at a time. */
-const mostProbes = 100;
+const settleMs = 10_000;
+const probeEveryMs = 1_000;
+const parallelProbes = 100;
 
-export class Holder {
-  held: ReadonlyMap<string, Held> = new Map();
+export class Retention {
+  retained: ReadonlyMap<string, Retained> = new Map();
   private lost: readonly Lost[] = [];
-  private readonly gone = new Set<string>();
-  private doubtUntil = 0;
-  private doubted = "Consul was lost";
+  private readonly silent = new Set<string>();
+  private suspectUntil = 0;
+  private reason = "Consul was lost";
   private releasing = false;
   private probing = false;
   private timer: NodeJS.Timeout | undefined;
 
-  constructor(private readonly options: HolderOptions) {}
+  constructor(private readonly options: RetentionOptions) {}
 
   start(): void {
-    this.timer = setInterval(() => void this.probe(), probeEvery);
+    this.timer = setInterval(() => void this.probe(), probeEveryMs);
   }
 
   stop(): void {
     clearInterval(this.timer);
   }
 
-  doubt(why: string): void {
-    this.doubted = why;
+  /** Treats every loss as suspect until Consul has been back for a while. */
+  suspect(why: string): void {
+    this.reason = why;
     this.settle();
-    this.options.log(
-      `Consul: ${why}. What is routed stays, until Consul or the instances themselves say otherwise.`,
-    );
+    this.options.log(`Consul: ${why}. Routes stay until Consul or the instances themselves say otherwise.`);
   }
 
   /** Consul answers again. */
@@ -67,58 +65,61 @@ export class Holder {
     this.options.log("Consul answers again.");
   }
 
-  /** By hand: Consul is taken at its word, whatever is held. */
+  /** Releases all retained instances and believes Consul's next answer, at the operator's request. */
   release(): void {
-    this.options.log(`released by hand: ${this.held.size} held instances.`);
+    this.options.log(`released by hand: ${this.retained.size} held instances.`);
     this.releasing = true;
     this.options.changed();
   }
 
-  /** What is to be routed, of what Consul says now and of what was in force before. */
+  /** What to route, given what Consul says now and what was in force before. */
   filter(catalog: Catalog, before: Catalog | undefined, circumstances: Circumstances): Catalog {
     const trusted = this.releasing;
     this.releasing = false;
-    const doubt = this.reasonToDoubt(circumstances);
-    const result = hold({
+    const suspect = this.whySuspect(circumstances);
+    const result = retain({
       before: trusted ? [] : (before?.instances ?? []),
-      held: this.held,
+      retained: this.retained,
       lost: trusted ? [] : this.lost,
       now: catalog.instances,
-      ...(doubt === undefined ? {} : { doubt }),
-      share: this.options.holdShare,
-      gone: this.gone,
+      ...(suspect !== undefined && { suspect }),
+      share: this.options.retentionShare,
+      silent: this.silent,
       time: Date.now(),
-      holdTime: this.options.holdTime,
+      retentionMs: this.options.retentionMs,
     });
-    const earlier = this.held;
-    this.held = result.held;
+    const earlier = this.retained;
+    this.retained = result.retained;
     this.lost = result.lost;
     this.report(earlier);
-    // A place is only known to be gone for as long as it is asked about, and not where somebody has come back.
-    if (result.held.size === 0) this.gone.clear();
-    if (this.gone.size > 0)
-      for (const instance of catalog.instances) if (instance.healthy) this.gone.delete(place(instance));
+    // Probes stop when nothing is retained, and an instance that registers again may listen again.
+    if (result.retained.size === 0) this.silent.clear();
+    if (this.silent.size > 0)
+      for (const instance of catalog.instances)
+        if (instance.healthy) this.silent.delete(addressKey(instance));
     return { ...catalog, instances: result.instances };
   }
 
   private settle(): void {
-    this.doubtUntil = Date.now() + Math.min(settleTime, this.options.holdTime);
+    this.suspectUntil = Date.now() + Math.min(settleMs, this.options.retentionMs);
   }
 
-  private reasonToDoubt({ connected, synced }: Circumstances): string | undefined {
-    // What has gone while nobody watched cannot be told from what Consul has lost.
+  private whySuspect({ connected, synced }: Circumstances): string | undefined {
+    // Nobody was watching, so an instance that has stopped looks the same as one that Consul has lost.
     if (!synced) return "it was there before the load balancer started";
-    return !connected || Date.now() < this.doubtUntil ? this.doubted : undefined;
+    return !connected || Date.now() < this.suspectUntil ? this.reason : undefined;
   }
 
-  private report(earlier: ReadonlyMap<string, Held>): void {
-    const fresh = [...this.held.values()].filter(({ instance }) => !earlier.has(instanceKey(instance)));
-    const released = [...earlier.values()].filter(({ instance }) => !this.held.has(instanceKey(instance)));
+  private report(earlier: ReadonlyMap<string, Retained>): void {
+    const fresh = [...this.retained.values()].filter(({ instance }) => !earlier.has(instanceKey(instance)));
+    const released = [...earlier.values()].filter(
+      ({ instance }) => !this.retained.has(instanceKey(instance)),
+    );
     const [first] = fresh;
     if (first !== undefined) {
       const names = some(fresh.map(({ instance }) => `${instance.service} at ${at(instance)}`));
       this.options.log(
-        `held: Consul has dropped ${names} in a suspicious way (${first.why}); they keep their traffic for up to ${this.options.holdTime / 1000} s while they listen. To let them go now: docker kill -s USR2 CONTAINER`,
+        `held: Consul dropped ${names} in a suspicious way (${first.why}); they keep their traffic for up to ${this.options.retentionMs / 1000} s while they listen. To release them now: docker kill -s USR2 CONTAINER`,
       );
       void this.probe();
     }
@@ -126,19 +127,18 @@ export class Holder {
       this.options.log(`no longer held: ${some(released.map(({ instance }) => instance.service))}`);
   }
 
-  /** Where nothing listens any more, there is nothing to keep. */
   private async probe(): Promise<void> {
-    if (this.held.size === 0 || this.probing) return;
+    if (this.retained.size === 0 || this.probing) return;
     this.probing = true;
     const { probe = listens, changed } = this.options;
-    const waiting = [...this.held.values()].map(({ instance }) => instance);
+    const waiting = [...this.retained.values()].map(({ instance }) => instance);
     const worker = async () => {
       for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-        if (await probe(next.address, next.port)) this.gone.delete(place(next));
-        else this.gone.add(place(next));
+        if (await probe(next.address, next.port)) this.silent.delete(addressKey(next));
+        else this.silent.add(addressKey(next));
       }
     };
-    await Promise.all(Array.from({ length: mostProbes }, worker)).finally(() => {
+    await Promise.all(Array.from({ length: parallelProbes }, worker)).finally(() => {
       this.probing = false;
     });
     changed();

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, test, vi } from "vitest";
 import { Consul } from "./client";
-import { Watch } from "./watcher";
+import { Watcher } from "./watcher";
 
 /** Supports blocking queries, never closes a connection on its own and limits their number, like Consul. */
 class ConsulServer {
@@ -103,8 +103,8 @@ async function watching(nodeCount: number, mostConnections?: number) {
   const nodes = Array.from({ length: nodeCount }, (_, i) => `n${i}`);
   const server = new ConsulServer(nodes, mostConnections);
   const address = { host: "127.0.0.1", port: await server.listen(), tls: false };
-  const events = { changed: vi.fn(), doubted: vi.fn(), back: vi.fn() };
-  const watch = new Watch(new Consul({ addresses: [address], tls: { verify: true } }), events);
+  const events = { changed: vi.fn(), suspect: vi.fn(), back: vi.fn() };
+  const watch = new Watcher(new Consul({ addresses: [address], tls: { verify: true } }), events);
   open.push({
     close: () => {
       watch.stop();

@@ -1,18 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, test, vi } from "vitest";
 import { Refusal, TooLarge, Unanswered, type Answer } from "./client";
-import { Watch, type Source } from "./watcher";
+import { Watcher, type Source } from "./watcher";
 
-interface Held {
+interface Stored {
   index: number;
   body: unknown;
 }
 
-/** Blocks as Consul does: until the index of the path is another one than asked with. */
+/** Blocks queries as Consul does, until the path's index differs from the given one. */
 class FakeConsul implements Source {
   readonly asked: { readonly path: string; readonly index: number; readonly wait: number }[] = [];
-  private readonly held = new Map<string, Held>();
-  /** By what each waits for. */
+  private readonly stored = new Map<string, Stored>();
+  /** The path that each waits for. */
   private readonly wakers = new Map<() => void, string>();
   failure: Error | undefined;
   /** By path. */
@@ -20,7 +20,7 @@ class FakeConsul implements Source {
   filtered = false;
 
   set(path: string, index: number, body: unknown): void {
-    this.held.set(path, { index, body });
+    this.stored.set(path, { index, body });
     this.wake();
   }
 
@@ -28,9 +28,9 @@ class FakeConsul implements Source {
     for (const wake of [...this.wakers.keys()]) wake();
   }
 
-  /** A Consul that has begun anew, with which one question is already: all others are told that the connection has gone. */
-  beginAnew(path: string, index: number, body: unknown): void {
-    this.held.set(path, { index, body });
+  /** Starts over with lower indexes: the query for `path` stays, all others lose their connection. */
+  startOver(path: string, index: number, body: unknown): void {
+    this.stored.set(path, { index, body });
     this.failure = new Unanswered("connection reset");
     for (const [wake, waiting] of [...this.wakers]) if (waiting !== path) wake();
   }
@@ -41,8 +41,8 @@ class FakeConsul implements Source {
       if (this.failure !== undefined) throw this.failure;
       const refusal = this.refused.get(path);
       if (refusal !== undefined) throw refusal;
-      const held = this.held.get(path) ?? { index: 1, body: [] };
-      if (held.index !== index) return { ...held, parsingMs: 0, filtered: this.filtered };
+      const stored = this.stored.get(path) ?? { index: 1, body: [] };
+      if (stored.index !== index) return { ...stored, parsingMs: 0, filtered: this.filtered };
       await new Promise<void>((resolve, reject) => {
         const wake = () => {
           this.wakers.delete(wake);
@@ -63,9 +63,9 @@ class FakeConsul implements Source {
 
 const refusal = (status: number) => new Refusal(`Consul answered ${status}`, status);
 
-const watches: Watch[] = [];
+const watchers: Watcher[] = [];
 afterEach(() => {
-  for (const watch of watches.splice(0)) watch.stop();
+  for (const watch of watchers.splice(0)) watch.stop();
 });
 
 const node = (name: string) => ({ Node: name, Address: `10.0.0.${name.length}` });
@@ -77,7 +77,7 @@ const service = (id: string, more: object = {}) => ({
   ...more,
 });
 const services = (name: string) => `catalog/node-services/${name}`;
-/** Longer than a rest between two small answers. */
+/** Waits longer than the watcher rests between two small answers. */
 const settle = () => sleep(20);
 
 async function started(prepare: (consul: FakeConsul) => void = () => undefined) {
@@ -88,19 +88,19 @@ async function started(prepare: (consul: FakeConsul) => void = () => undefined) 
   const events = {
     changed: vi.fn(),
     advanced: vi.fn(),
-    doubted: vi.fn<(why: string) => void>(),
+    suspect: vi.fn<(why: string) => void>(),
     back: vi.fn(),
     noticed: vi.fn<(what: string) => void>(),
     done: vi.fn(() => Promise.resolve()),
   };
-  const watch = new Watch(consul, events);
-  watches.push(watch);
+  const watch = new Watcher(consul, events);
+  watchers.push(watch);
   watch.start();
   await settle();
   return { consul, events, watch };
 }
 
-test("nothing is known until everything has been answered", async () => {
+test("there is no catalog until every query has been answered", async () => {
   const { consul, watch } = await started((fake) => {
     fake.set(services("n"), 0, undefined);
   });
@@ -111,7 +111,7 @@ test("nothing is known until everything has been answered", async () => {
   expect(watch.index).toBe(6);
 });
 
-test("an unchanged catalog costs nothing but the questions that wait", async () => {
+test("an unchanged catalog costs only the blocking queries", async () => {
   const { consul } = await started();
   expect(consul.asked.filter(({ index }) => index > 0)).toHaveLength(5);
   const before = consul.asked.length;
@@ -120,7 +120,7 @@ test("an unchanged catalog costs nothing but the questions that wait", async () 
   expect(consul.asked).toHaveLength(before);
 });
 
-test("one change costs one answer, and all other instances stay the same objects", async () => {
+test("a change costs one answer, and all other instances stay the same objects", async () => {
   const { consul, events, watch } = await started();
   const [a] = watch.catalog()?.instances ?? [];
   const before = consul.asked.length;
@@ -134,7 +134,7 @@ test("one change costs one answer, and all other instances stay the same objects
   expect(after[1]?.port).toBe(81);
 });
 
-test("checks of a service and of its node", async () => {
+test("follows the checks of a service and of its node", async () => {
   const { consul, watch } = await started();
   const health = () => watch.catalog()?.instances.map(({ healthy, warning }) => [healthy, warning ?? false]);
   consul.set("health/state/critical", 8, [{ Node: "n", ServiceID: "a" }]);
@@ -153,7 +153,7 @@ test("checks of a service and of its node", async () => {
   ]);
 });
 
-test("an index that rises without a change only advances", async () => {
+test("an index that rises without a change is reported as an advance", async () => {
   const { consul, events, watch } = await started();
   events.changed.mockClear();
   consul.set("health/state/critical", 50, []);
@@ -164,33 +164,33 @@ test("an index that rises without a change only advances", async () => {
   expect(watch.index).toBe(51);
 });
 
-test("an index that goes back is another history: doubted, and read from its beginning", async () => {
+test("an index that goes back is suspect and restarts the query", async () => {
   const { consul, events, watch } = await started();
   const before = consul.asked.length;
   consul.set(services("n"), 2, { Services: [service("c")] });
   await settle();
-  expect(events.doubted.mock.calls).toEqual([[expect.stringContaining("went back from 6 to 2")]]);
+  expect(events.suspect.mock.calls).toEqual([[expect.stringContaining("went back from 6 to 2")]]);
   expect(consul.asked.slice(before)).toContainEqual(
     expect.objectContaining({ path: services("n"), index: 0 }),
   );
   expect(watch.catalog()?.instances).toMatchObject([{ id: "c" }]);
 });
 
-test("a Consul that has begun anew is not waited for with an index that it has yet to reach", async () => {
+test("a Consul that has started over is not queried for an index that it has yet to reach", async () => {
   const { consul, watch } = await started();
-  consul.beginAnew(services("n"), 2, { Services: [service("c")] });
+  consul.startOver(services("n"), 2, { Services: [service("c")] });
   await settle();
   consul.failure = undefined;
   await sleep(500);
   expect(watch.catalog()?.instances).toMatchObject([{ id: "c" }]);
 });
 
-test("a Consul that is away is doubted once, and nothing is forgotten; it comes back once", async () => {
+test("an outage and its end are reported once, and the catalog stays", async () => {
   const { consul, events, watch } = await started();
   consul.failure = new Error("connect ECONNREFUSED");
   consul.wake();
   await settle();
-  expect(events.doubted.mock.calls).toEqual([["connect ECONNREFUSED"]]);
+  expect(events.suspect.mock.calls).toEqual([["connect ECONNREFUSED"]]);
   expect(watch.connected).toBe(false);
   expect(watch.catalog()?.instances).toHaveLength(2);
   consul.failure = undefined;
@@ -198,12 +198,12 @@ test("a Consul that is away is doubted once, and nothing is forgotten; it comes 
   await vi.waitFor(() => {
     expect(events.back).toHaveBeenCalledTimes(1);
   });
-  // Asked for the index of before, a Consul that has begun anew would only wait.
+  // A Consul that has started over would only wait if queried for the former index.
   expect(consul.asked.slice(before).filter(({ index }) => index === 0)).toHaveLength(5);
   expect(watch.connected).toBe(true);
 });
 
-test("a node that goes takes its instances and its question with it; one that comes brings its own", async () => {
+test("a removed node takes its instances and its query along, and a new one brings its own", async () => {
   const { consul, events, watch } = await started();
   consul.set("catalog/nodes", 9, [node("mm")]);
   consul.set(services("mm"), 9, { Services: [service("z")] });
@@ -213,17 +213,17 @@ test("a node that goes takes its instances and its question with it; one that co
   consul.set(services("n"), 10, { Services: [] });
   await settle();
   expect(consul.asked).toHaveLength(before);
-  expect(events.doubted).not.toHaveBeenCalled();
+  expect(events.suspect).not.toHaveBeenCalled();
 });
 
-test("a node that Consul cannot be asked for is left out with a sentence, and keeps nothing else from being served", async () => {
+test("a node that Consul cannot be queried for is left out with a reason and affects nothing else", async () => {
   const { consul, events, watch } = await started((fake) => {
     fake.set("catalog/nodes", 5, [node(".."), node("big"), node("n"), node("odd")]);
     fake.refused.set(services("odd"), refusal(301));
     fake.refused.set(services("big"), new TooLarge("an answer of more than 64 MiB"));
   });
   expect(watch.connected).toBe(true);
-  expect(events.doubted).not.toHaveBeenCalled();
+  expect(events.suspect).not.toHaveBeenCalled();
   expect(watch.catalog()).toMatchObject({
     instances: [{ id: "a" }, { id: "b" }],
     problems: [
@@ -247,7 +247,7 @@ test("a node that Consul cannot be asked for is left out with a sentence, and ke
   expect(watch.catalog()?.problems).toBeUndefined();
 });
 
-test("a node's name that is no text is no obstacle, neither when it comes nor when it goes", async () => {
+test("a node whose name is not valid Unicode can come and go", async () => {
   const { consul, events, watch } = await started((fake) => {
     fake.set("catalog/nodes", 5, [node("n"), node("\ud800")]);
     fake.set(services("%EF%BF%BD"), 5, null);
@@ -256,10 +256,10 @@ test("a node's name that is no text is no obstacle, neither when it comes nor wh
   expect(watch.missing).toBe("checks");
   consul.set("catalog/nodes", 8, [node("n")]);
   await settle();
-  expect(events.doubted).not.toHaveBeenCalled();
+  expect(events.suspect).not.toHaveBeenCalled();
 });
 
-test("what was known of a node that Consul refuses later stays", async () => {
+test("a node that Consul rejects later keeps its instances", async () => {
   const { consul, events, watch } = await started();
   consul.refused.set(services("n"), refusal(400));
   events.changed.mockClear();
@@ -271,7 +271,7 @@ test("what was known of a node that Consul refuses later stays", async () => {
 });
 
 test.each([403, 404, 429, 500])(
-  "%d is not about the node: Consul is doubted, until the node goes",
+  "%d is not about the node, so Consul is suspect until the node is removed",
   async (status) => {
     const { consul, events, watch } = await started((fake) => {
       fake.set("catalog/nodes", 5, [node("n"), node("odd")]);
@@ -279,7 +279,7 @@ test.each([403, 404, 429, 500])(
     });
     expect(watch.catalog()).toBeUndefined();
     expect(watch.connected).toBe(false);
-    expect(events.doubted).toHaveBeenCalledTimes(1);
+    expect(events.suspect).toHaveBeenCalledTimes(1);
     consul.set("catalog/nodes", 8, [node("n")]);
     await settle();
     expect(events.back).toHaveBeenCalledTimes(1);
@@ -287,38 +287,38 @@ test.each([403, 404, 429, 500])(
   },
 );
 
-test("a node's new address moves the instances that have none of their own", async () => {
+test("a node's new address applies to instances without one of their own", async () => {
   const { consul, watch } = await started();
   consul.set("catalog/nodes", 9, [{ Node: "n", Address: "10.9.9.9" }]);
   await settle();
   expect(watch.catalog()?.instances.map(({ address }) => address)).toEqual(["10.9.9.9", "10.9.9.9"]);
 });
 
-test("an answer that cannot be read is a failure of its own, and the rest goes on", async () => {
+test("an answer that cannot be decoded is reported and affects nothing else", async () => {
   const { consul, events, watch } = await started();
   consul.set(services("n"), 9, "nonsense");
   await settle();
-  expect(events.doubted.mock.calls[0]?.[0]).toContain("is not an object");
+  expect(events.suspect.mock.calls[0]?.[0]).toContain("is not an object");
   expect(watch.catalog()?.instances).toHaveLength(2);
 });
 
-test("a list without any node is not believed", async () => {
+test("an empty list of nodes is not believed", async () => {
   const { consul, events, watch } = await started();
   consul.set("catalog/nodes", 9, []);
   await settle();
-  expect(events.doubted.mock.calls[0]?.[0]).toMatch(/no node.*CONSUL_HTTP_TOKEN/);
+  expect(events.suspect.mock.calls[0]?.[0]).toMatch(/no node.*CONSUL_HTTP_TOKEN/);
   expect(watch.catalog()?.instances).toHaveLength(2);
 });
 
-test("an answer that is of no use is not asked for again and again", async () => {
+test("a query with useless answers backs off", async () => {
   const { consul, events } = await started((fake) => {
     fake.set("catalog/nodes", 7, []);
   });
   await sleep(1_500);
   expect(consul.asked.filter(({ path }) => path === "catalog/nodes").length).toBeLessThan(6);
-  expect(events.doubted).toHaveBeenCalledTimes(1);
+  expect(events.suspect).toHaveBeenCalledTimes(1);
   consul.set("catalog/nodes", 8, [node("n")]);
-  // The pause that it is in by now may be one of 2.4 s.
+  // By now, the pause may be as long as 2.4 s.
   await vi.waitFor(
     () => {
       expect(events.back).toHaveBeenCalledTimes(1);
@@ -327,14 +327,14 @@ test("an answer that is of no use is not asked for again and again", async () =>
   );
 }, 10_000);
 
-test("a token that may not see everything is said once", async () => {
+test("a token that may not see everything is reported once", async () => {
   const { events } = await started((consul) => {
     consul.filtered = true;
   });
   expect(events.noticed.mock.calls).toEqual([[expect.stringContaining("CONSUL_HTTP_TOKEN")]]);
 });
 
-test("changes on each other's heels are read with rests between", async () => {
+test("a burst of changes is read with rests in between", async () => {
   const { consul } = await started();
   const slow = vi.spyOn(performance, "now");
   let clock = 0;
@@ -349,7 +349,7 @@ test("changes on each other's heels are read with rests between", async () => {
   expect(count() - before).toBeLessThan(5);
 });
 
-test("Consul is asked again when what it said before has been done", async () => {
+test("Consul is queried again once its last answer has been applied", async () => {
   const { consul, events } = await started();
   let done: () => void = () => undefined;
   events.done.mockReturnValue(new Promise((resolve) => (done = resolve)));
@@ -363,7 +363,7 @@ test("Consul is asked again when what it said before has been done", async () =>
   expect(consul.asked).toHaveLength(before + 1);
 });
 
-test("what may be still to come of a change is known, whichever part is told of first", async () => {
+test("knows which part of a change is still on its way, whichever arrives first", async () => {
   const { consul, watch } = await started();
   const after = async (index: number, ...paths: readonly string[]) => {
     for (const path of paths) consul.set(path, index, path.startsWith("catalog/") ? { Services: [] } : []);

@@ -1,18 +1,19 @@
 /**
- * The catalog kept up to date with one blocking query per node and four more: what it costs grows with nodes and
- * changes, not with services (consul-template #1065 is what one per service leads to). Of checks only those are asked
- * for that are not passing: the answer to health/state/any has 450 bytes for every service, at every change of a check.
+ * Keeps the catalog up to date with one blocking query per node and four more. Its cost grows with nodes and changes, not
+ * with services; one query per service does not scale (consul-template #1065). Only checks that do not pass are queried:
+ * the answer of health/state/any takes 450 bytes for every service, at every change of any check.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Catalog, Instance, Problem } from "../../../../routing/build";
+import { messageOf } from "../../../../lib/errors";
+import type { Catalog, Instance, Problem } from "../../../../routing/types";
 import { kv, show } from "../../../../routing/grammar";
 import { nodeConnections, nodePath, Refusal, tokenAdvice, TooLarge, Unanswered, type Answer } from "./client";
 import {
-  canBeAskedFor,
   decodeChecks,
   decodeKv,
   decodeNodeServices,
   decodeNodes,
+  isQueryable,
   sameChecks,
   sameList,
   type Checks,
@@ -20,43 +21,46 @@ import {
 } from "./decode";
 
 /**
- * Seconds. A Consul that has ceased to answer is noticed after these and a few more; one whose machine is gone, sooner. It goes
- * on waiting, and counting the connection, when we have gone: with more, a few restarts in a row would use up its 200.
+ * How long Consul may hold a query. A Consul that stops answering is noticed a few seconds after this, one whose machine
+ * is gone, sooner. After we exit, Consul keeps waiting and counting the connection: a longer wait would let a few restarts
+ * in a row use up its 200 connections.
  */
-const wait = 60;
-/** When there are more nodes than connections for them, their queries take turns. */
-const shortWait = 5;
-const firstBackoff = 100;
-const longestBackoff = 5_000;
-/** What Consul says of a name will hardly change. */
-const refusedPause = 60_000;
-/** Of the time, in changes that come one on the heels of the other, reading answers takes at most one part in this. */
-const restingParts = 3;
-const longestRest = 1_000;
-/** In these, whoever is told of a change begins with it, and then has the processor until it is done. */
-const shortestRest = 5;
+const waitSeconds = 60;
+/** With more nodes than connections for them, queries for nodes take turns of this length. */
+const turnSeconds = 5;
+const minBackoffMs = 100;
+const maxBackoffMs = 5_000;
+/** Consul's opinion of a node's name hardly ever changes. */
+const unusableNodeRetryMs = 60_000;
+/** During a burst of changes, a query rests for this multiple of the time that it took to read its last answer. */
+const restFactor = 3;
+const maxRestMs = 1_000;
+/** Lets the listeners of a change have the processor first. */
+const minRestMs = 5;
 
 const checkPaths = ["health/state/critical", "health/state/warning"] as const;
 
-export interface WatchEvents {
+export interface WatcherEvents {
+  /** The catalog has changed. */
   readonly changed: () => void;
-  /** Consul has a higher index, and nothing of what is watched is different. */
+  /** Consul's index has risen, and the catalog has not changed. */
   readonly advanced?: () => void;
-  /** Settles when nothing is on its way to HAProxy any more: what Consul said before that would have to wait anyway. */
+  /** Settles once no change is on its way to HAProxy. Until then, the next answer would have to wait anyway. */
   readonly done?: () => Promise<void>;
-  /** Consul cannot be asked, or has gone back in time; what it says next is to be doubted. */
-  readonly doubted: (why: string) => void;
+  /** Consul failed or went back in time, so losses in its next answers are suspect. */
+  readonly suspect: (why: string) => void;
   /** Consul answers again. */
   readonly back?: () => void;
-  /** Something that the operator should know, said once. */
+  /** Something that the operator should know; called once. */
   readonly noticed?: (what: string) => void;
 }
 
+/** Which part of Consul's last change may still be on its way. */
 export type Missing = "nothing" | "checks" | "services";
 
-/** What is asked of Consul. */
+/** The part of the client that the watcher uses. */
 export interface Source {
-  query(path: string, index: number, wait: number, signal: AbortSignal): Promise<Answer>;
+  query(path: string, index: number, waitSeconds: number, signal: AbortSignal): Promise<Answer>;
   close(): void;
 }
 
@@ -64,12 +68,12 @@ interface WatchedNode {
   address: string;
   services?: readonly ConsulService[];
   instances?: readonly Instance[];
-  /** Why Consul cannot be asked for it. */
+  /** Why Consul cannot be queried for it. */
   problem?: Problem;
   readonly stop: AbortController;
 }
 
-export class Watch {
+export class Watcher {
   private readonly stopped = new AbortController();
   private readonly nodes = new Map<string, WatchedNode>();
   private critical: Checks | undefined;
@@ -77,29 +81,28 @@ export class Watch {
   private values: Readonly<Record<string, string>> | undefined;
   private nodesKnown = false;
   private readonly failing = new Set<string>();
-  /** No answer comes any more, since the last time that all questions had one. */
+  /** Whether Consul has stopped answering since all queries last worked. */
   private lost = false;
-  /** Another one for each time that Consul may have begun anew. */
-  private history = 0;
-  /** The questions that it has not answered yet. */
-  private readonly asking = new Set<AbortController>();
+  /** Rises whenever Consul may have started over with lower indexes. */
+  private epoch = 0;
+  private readonly pending = new Set<AbortController>();
   private readonly indexes = new Map<string, number>();
   private filtered = false;
-  /** What a service was made into, for as long as it is the same one. */
-  private readonly made = new WeakMap<ConsulService, Instance>();
-  /** Milliseconds. */
+  /** The instance last built from each service. */
+  private readonly built = new WeakMap<ConsulService, Instance>();
+  /** When Consul last answered, in milliseconds since 1970; 0 before the first answer. */
   lastAnswer = 0;
 
   constructor(
     private readonly consul: Source,
-    private readonly events: WatchEvents,
+    private readonly events: WatcherEvents,
   ) {}
 
   start(): void {
     const { signal } = this.stopped;
     void this.follow("catalog/nodes", signal, (body) => {
       const found = decodeNodes(body);
-      // Consul's servers are nodes themselves; before 1.11 this is all that tells of a token that may see nothing.
+      // Consul's own servers are nodes. Before 1.11, an empty list is the only sign of a token that may see nothing.
       if (found.size === 0) throw new Error(`Consul shows no node, not even its own. ${tokenAdvice}`);
       return this.setNodes(found);
     });
@@ -107,12 +110,12 @@ export class Watch {
     void this.follow(critical, signal, (body) => {
       const before = this.critical;
       this.critical = decodeChecks(body);
-      return this.checked(before, this.critical);
+      return this.checksChanged(before, this.critical);
     });
     void this.follow(warning, signal, (body) => {
       const before = this.warning;
       this.warning = decodeChecks(body);
-      return this.checked(before, this.warning);
+      return this.checksChanged(before, this.warning);
     });
     void this.follow(`kv/${kv.prefix}?recurse`, signal, (body) => {
       const before = this.values;
@@ -133,15 +136,15 @@ export class Watch {
     return this.failing.size === 0 && this.lastAnswer > 0;
   }
 
-  /** The highest index of all that is watched. */
+  /** The highest index of all queries. */
   get index(): number {
     return Math.max(0, ...this.indexes.values());
   }
 
   /**
-   * What may be still to come of the last change. A service and its checks come in one write and are told of by several
-   * queries. Consul tells nothing of checks where none that is not passing has changed, and nothing of services where a check
-   * changes by itself.
+   * Which part of the last change may still be on its way. A service and its checks are written at once but arrive by
+   * several queries. The queries for checks stay silent unless a check that does not pass changes, and the query for
+   * services stays silent when only a check changes.
    */
   get missing(): Missing {
     const indexOf = (path: string) => this.indexes.get(path) ?? 0;
@@ -151,7 +154,7 @@ export class Watch {
     return checks.every((index) => index === services) ? "nothing" : "checks";
   }
 
-  /** Undefined until every part has been answered once. Instances that have not changed are the same objects. */
+  /** Undefined until every query has been answered once. Unchanged instances stay the same objects. */
   catalog(): Catalog | undefined {
     const { critical, warning, values } = this;
     if (!this.nodesKnown || critical === undefined || warning === undefined || values === undefined)
@@ -174,25 +177,25 @@ export class Watch {
     critical: Checks,
     warning: Checks,
   ): Instance[] {
-    const said = (checks: Checks, id: string) => {
+    const has = (checks: Checks, id: string) => {
       const found = checks.get(node);
       return found !== undefined && (found.has("") || found.has(id));
     };
     return services.map((service) => {
-      const healthy = !said(critical, service.id);
-      const warned = said(warning, service.id);
+      const healthy = !has(critical, service.id);
+      const warned = has(warning, service.id);
       const address = service.address === "" ? nodeAddress : service.address;
-      const known = this.made.get(service);
+      const known = this.built.get(service);
       if (known?.healthy === healthy && (known.warning ?? false) === warned && known.address === address)
         return known;
-      const made = { ...service, node, address, healthy, ...(warned && { warning: true }) };
-      this.made.set(service, made);
-      return made;
+      const built = { ...service, node, address, healthy, ...(warned && { warning: true }) };
+      this.built.set(service, built);
+      return built;
     });
   }
 
-  /** Whether checks say something else than before. */
-  private checked(before: Checks | undefined, after: Checks): boolean {
+  /** Returns whether the checks have changed. */
+  private checksChanged(before: Checks | undefined, after: Checks): boolean {
     if (before !== undefined && sameChecks(before, after)) return false;
     for (const node of this.nodes.values()) delete node.instances;
     return true;
@@ -224,16 +227,16 @@ export class Watch {
   private followNode(node: string, address: string): void {
     const entry: WatchedNode = { address, stop: new AbortController() };
     this.nodes.set(node, entry);
-    // Anybody can register a node with any name; one must not keep the others from being served.
+    // Anybody can register a node with any name. One bad node must not affect the others.
     const leaveOut = (problem: Problem) => {
       const changed = entry.problem === undefined;
       entry.problem = problem;
-      // Should it ever have been told of, that is better than nothing.
+      // Keeps the services that Consul listed earlier.
       entry.services ??= [];
       return changed;
     };
-    if (!canBeAskedFor(node)) {
-      leaveOut(unusable(node, `its name cannot be part of a URL: ${otherName}`));
+    if (!isQueryable(node)) {
+      leaveOut(unusable(node, `its name cannot be part of a URL: ${renameAdvice}`));
       return;
     }
     const apply = (body: unknown) => {
@@ -248,8 +251,8 @@ export class Watch {
   }
 
   /**
-   * One blocking query, for as long as it is wanted. `apply` tells whether anything is different, and so does `refused`,
-   * which is told where it is this one question that has no answer to be used.
+   * Repeats a blocking query until `signal` aborts. `apply` takes each answer and returns whether the catalog has changed.
+   * So does `refused`, which is called when this query alone cannot be answered.
    */
   private async follow(
     path: string,
@@ -258,20 +261,20 @@ export class Watch {
     refused?: (why: string) => boolean,
   ): Promise<void> {
     let index = 0;
-    let { history } = this;
-    let backoff = firstBackoff;
+    let { epoch } = this;
+    let backoffMs = minBackoffMs;
     let lastChange = -Infinity;
     const over = () => signal.aborted;
     while (!over()) {
-      if (history !== this.history) index = 0;
-      history = this.history;
+      if (epoch !== this.epoch) index = 0;
+      epoch = this.epoch;
       try {
         const answer = await this.query(path, index, signal);
         if (over()) return;
         this.answered(answer);
-        // Consul asks for exactly this: an index that goes back means another history, so start from the beginning.
+        // Consul's documentation demands this: an index that goes back belongs to another history.
         if (answer.index < index) {
-          this.events.doubted(`the index of ${path} went back from ${index} to ${answer.index}`);
+          this.events.suspect(`the index of ${path} went back from ${index} to ${answer.index}`);
           index = 0;
           continue;
         }
@@ -281,62 +284,57 @@ export class Watch {
         const start = performance.now();
         const different = !unchanged && apply(answer.body);
         this.recovered(path);
-        backoff = firstBackoff;
+        backoffMs = minBackoffMs;
         if (unchanged) continue;
         if (different) this.events.changed();
         else this.events.advanced?.();
-        const busy = answer.parsingMs + performance.now() - start;
-        const hurried = start - lastChange < longestRest;
+        const busyMs = answer.parsingMs + performance.now() - start;
+        const inBurst = start - lastChange < maxRestMs;
         lastChange = start;
-        const rest = hurried ? Math.min(busy * restingParts, longestRest) : 0;
-        await sleep(Math.max(rest, shortestRest), undefined, { signal });
+        const restMs = inBurst ? Math.min(busyMs * restFactor, maxRestMs) : 0;
+        await sleep(Math.max(restMs, minRestMs), undefined, { signal });
         await this.events.done?.();
       } catch (error) {
         if (over()) return;
-        if (history !== this.history) continue;
+        if (epoch !== this.epoch) continue;
         index = 0;
-        const about = aboutQuestion(error);
-        if (refused !== undefined && about !== undefined) {
-          if (refused(about)) this.events.changed();
+        const why = whyUnusable(error);
+        if (refused !== undefined && why !== undefined) {
+          if (refused(why)) this.events.changed();
           this.recovered(path);
-          await pause(refusedPause, signal);
+          await pause(unusableNodeRetryMs, signal);
           continue;
         }
-        if (this.failing.size === 0)
-          this.events.doubted(error instanceof Error ? error.message : String(error));
+        if (this.failing.size === 0) this.events.suspect(messageOf(error));
         this.failing.add(path);
-        if (error instanceof Unanswered && !this.lost) this.beginAnew();
-        await pause(backoff, signal);
-        backoff = Math.min(backoff * 2, longestBackoff);
+        if (error instanceof Unanswered && !this.lost) this.startOver();
+        await pause(backoffMs, signal);
+        backoffMs = Math.min(backoffMs * 2, maxBackoffMs);
       }
     }
   }
 
-  /** A Consul that comes back may have begun anew; asked for a higher index than it has, it would just wait. */
-  private beginAnew(): void {
+  /** Consul may come back with lower indexes, and a query for a higher index than it has would only wait. */
+  private startOver(): void {
     this.lost = true;
-    this.history++;
-    for (const question of this.asking) question.abort();
+    this.epoch++;
+    for (const query of this.pending) query.abort();
   }
 
   private async query(path: string, index: number, signal: AbortSignal): Promise<Answer> {
-    const question = new AbortController();
+    const query = new AbortController();
     const end = () => {
-      question.abort();
+      query.abort();
     };
     signal.addEventListener("abort", end);
-    this.asking.add(question);
+    this.pending.add(query);
+    const seconds = this.nodes.size > nodeConnections ? turnSeconds : waitSeconds;
     try {
-      return await this.consul.query(path, index, this.longest(), question.signal);
+      return await this.consul.query(path, index, seconds, query.signal);
     } finally {
-      this.asking.delete(question);
+      this.pending.delete(query);
       signal.removeEventListener("abort", end);
     }
-  }
-
-  /** How long Consul may take, in seconds. What is asked for without an index is answered at once. */
-  private longest(): number {
-    return this.nodes.size > nodeConnections ? shortWait : wait;
   }
 
   private answered({ filtered }: Answer): void {
@@ -354,20 +352,23 @@ export class Watch {
   }
 }
 
-/** Not all at once, and no longer than it is wanted. */
-const pause = (milliseconds: number, signal: AbortSignal): Promise<void> =>
-  sleep(milliseconds * (0.5 + Math.random()), undefined, { signal }).catch(() => undefined);
+/** Waits about that long, so that queries do not retry in step. Ends early when `signal` aborts. */
+const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+  sleep(ms * (0.5 + Math.random()), undefined, { signal }).catch(() => undefined);
 
-/** What is wrong with one question and not with Consul: 403 is about the token, 429 about us, 404 of a Consul without that API. */
-function aboutQuestion(error: unknown): string | undefined {
+/**
+ * Why Consul cannot answer this one query, if the error is not about Consul as a whole: 403 is about the token, 429 about
+ * us, and 404 comes from a Consul without this API.
+ */
+function whyUnusable(error: unknown): string | undefined {
   if (error instanceof TooLarge)
-    return `what is registered there makes ${error.message}: deregister what is not needed`;
+    return `its registrations make ${error.message}: deregister those that are not needed`;
   if (error instanceof Refusal && error.status < 500 && ![403, 404, 429].includes(error.status))
-    return `Consul answers ${error.status} when it is asked for that node: ${otherName}`;
+    return `Consul answers ${error.status} when queried for it: ${renameAdvice}`;
   return undefined;
 }
 
-const otherName = "register it under a name of letters, digits, '-', '_' and '.', and deregister this one";
+const renameAdvice = "register it under a name of letters, digits, '-', '_' and '.', and deregister this one";
 
 const unusable = (node: string, why: string): Problem => ({
   level: "quarantined",

@@ -1,6 +1,5 @@
 /** Certificates as HAProxy's runtime commands. Pure. */
-import { certificateList } from "../config/frontend";
-import type { CertificateChange } from "./types";
+import { certificateList, type CertificateChange } from "../config/certificates";
 
 /** One command after another: a payload ends what it is sent with. */
 export function certificateCommands({ kind, file, pem }: CertificateChange, dir: string): string[] {

@@ -8,10 +8,11 @@ import {
   toPayloads,
   type ServerState,
 } from "./commands";
+import type { CertificateChange } from "../config/certificates";
 import { certificateCommands } from "./certificate-commands";
 import { mapNames, textOf, type MapName, type MapValue } from "../config/types";
 import { ask, Session } from "./socket";
-import type { Actual, ActualServer, CertificateChange, Operation } from "./types";
+import type { Actual, ActualServer, Operation } from "./types";
 
 export class Runtime {
   private readonly session: Session;

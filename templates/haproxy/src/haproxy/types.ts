@@ -51,11 +51,3 @@ export type MapOperation = OfMap &
   );
 
 export type Operation = ServerOperation | MapOperation;
-
-/** A certificate to put into the worker, replace or remove. */
-export interface CertificateChange {
-  readonly kind: "new" | "replace" | "remove";
-  /** The path of our copy. */
-  readonly file: string;
-  readonly pem: string;
-}

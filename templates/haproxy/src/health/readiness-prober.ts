@@ -7,7 +7,7 @@ import { createConnection } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ServiceOptions } from "../../../../routing/types";
 import type { Rendered } from "../config/types";
-import { listens } from "./tcp-probe";
+import { listens } from "../../../../lib/tcp";
 import { checkAgent, healthyStatus } from "../../../../routing/options/health-path";
 
 export interface Newcomer {

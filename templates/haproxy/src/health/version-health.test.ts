@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { buildRouting, type Routing } from "../../../../routing/build";
+import { buildRouting } from "../../../../routing/build";
+import type { Routing } from "../../../../routing/types";
 import type { ServerState } from "../haproxy/commands";
 import { instance } from "../testing";
 import { VersionHealth } from "./version-health";

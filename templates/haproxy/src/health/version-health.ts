@@ -3,7 +3,7 @@
  * without this a version whose process has died would go on being the newest with healthy instances. Of other services
  * nothing depends on it, so nothing is asked.
  */
-import type { Backend, Routing } from "../../../../routing/build";
+import type { Backend, Routing } from "../../../../routing/types";
 import { rivals } from "../../../../routing/versions";
 import type { ServerState } from "../haproxy/commands";
 

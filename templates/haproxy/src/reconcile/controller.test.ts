@@ -43,8 +43,8 @@ beforeEach(() => {
   controller = new Controller(
     {
       ownPorts: new Map(),
-      holdTime: 60_000,
-      holdShare: 0.5,
+      retentionMs: 60_000,
+      retentionShare: 0.5,
       snapshot: join(folder, "snapshot.json"),
       log: (message) => log.push(message),
       metrics: new Metrics(),

@@ -1,13 +1,13 @@
 /** The loop: what Consul says -> what is retained -> routing -> one turn of the reconciler. */
 import { messageOf } from "../../../../lib/errors";
+import { isTaken } from "../../../../lib/tcp";
 import { buildRouting } from "../../../../routing/build";
 import { settingsValues } from "../../../../routing/settings";
 import type { Catalog, Routing, RoutingOptions } from "../../../../routing/types";
-import { Holder } from "../consul/retention";
-import type { Held } from "../consul/retention-policy";
+import { Retention } from "../consul/retention";
+import type { Retained } from "../consul/retention-policy";
 import { readSnapshot, writeSnapshot } from "../consul/snapshot";
-import type { Watch } from "../consul/watcher";
-import { isTaken } from "../health/tcp-probe";
+import type { Watcher } from "../consul/watcher";
 import type { Metrics } from "../metrics";
 import { Persistence } from "./persistence";
 import { Quarantine } from "./quarantine";
@@ -20,10 +20,10 @@ export interface ControllerOptions {
   readonly ownPorts: ReadonlyMap<number, string>;
   /** How many files HAProxy may open; undefined without a bound. */
   readonly maxFiles?: number | undefined;
-  /** Milliseconds. */
-  readonly holdTime: number;
-  /** From 0 to 1. */
-  readonly holdShare: number;
+  /** How long an instance that disappeared in a suspect way is retained. */
+  readonly retentionMs: number;
+  /** The part of all services or instances, from 0 to 1, whose loss at once is suspect. */
+  readonly retentionShare: number;
   /** The file of the last good state. */
   readonly snapshot: string;
   readonly log: (message: string) => void;
@@ -53,7 +53,7 @@ const doneWords: Readonly<Record<Done["how"], string>> = {
 
 export class Controller {
   routing: Routing | undefined;
-  readonly holder: Holder;
+  readonly retention: Retention;
   readonly changes: Change[] = [];
   /** Whether what Consul says has been applied at least once. */
   synced = false;
@@ -82,9 +82,9 @@ export class Controller {
       Reconciler,
       "reconcile" | "compare" | "persist" | "proven" | "tcpPorts"
     >,
-    private readonly watch: () => Pick<Watch, "catalog" | "index" | "connected" | "missing">,
+    private readonly watch: () => Pick<Watcher, "catalog" | "index" | "connected" | "missing">,
   ) {
-    const { holdTime, holdShare, log } = options;
+    const { retentionMs, retentionShare, log } = options;
     this.problemLog = new ProblemLog(log);
     this.persistence = new Persistence(() => this.persist(), log);
     this.scheduler = new TurnScheduler({
@@ -95,9 +95,9 @@ export class Controller {
       },
       missing: () => this.watch().missing,
     });
-    this.holder = new Holder({
-      holdTime,
-      holdShare,
+    this.retention = new Retention({
+      retentionMs,
+      retentionShare,
       log,
       changed: () => {
         this.changed();
@@ -110,8 +110,8 @@ export class Controller {
     return this.applied;
   }
 
-  get held(): ReadonlyMap<string, Held> {
-    return this.holder.held;
+  get retained(): ReadonlyMap<string, Retained> {
+    return this.retention.retained;
   }
 
   async start(): Promise<void> {
@@ -123,13 +123,13 @@ export class Controller {
         this.bootFromSnapshot();
       }, bootGraceMs);
     }
-    this.holder.start();
+    this.retention.start();
     this.compareAfter(compareEveryMs);
   }
 
   async stop(): Promise<void> {
     this.stopped = true;
-    this.holder.stop();
+    this.retention.stop();
     clearTimeout(this.booting);
     clearTimeout(this.comparing);
     await this.scheduler.stop();
@@ -167,7 +167,7 @@ export class Controller {
     const catalog =
       fromConsul === undefined
         ? this.applied
-        : this.holder.filter(fromConsul, this.applied ?? this.snapshot, { connected, synced });
+        : this.retention.filter(fromConsul, this.applied ?? this.snapshot, { connected, synced });
     if (catalog === undefined) return false;
     const routing = await this.route(catalog);
     const turn = await this.reconciler.reconcile(routing);

@@ -34,11 +34,11 @@ afterAll(() => {
 
 const day = 24 * 3_600_000;
 
-test("certificate, chain and key in any order make a certificate", () => {
+test("reads certificate, chain and key in any order", () => {
   for (const text of [certificate + key, key + certificate, `# note\r\n${key}\n\n${certificate}\n`]) {
     const read = readCertificate(text, Date.now());
     expect(read).toMatchObject({ ok: true, value: { names: ["a.test", "*.a.test"] } });
-    // An empty line would end the runtime command that it is sent with.
+    // An empty line would end the runtime command that carries it.
     expect(read.ok && read.value.pem).toMatch(/^-----BEGIN CERTIFICATE-----\n(?:[^\n]+\n)+$/);
   }
 });
@@ -47,7 +47,7 @@ test.each([
   ["nothing", () => "", "no certificate"],
   ["no key", () => certificate, "no private key"],
   ["two keys", () => certificate + key + otherKey, "more than one private key"],
-  ["another's key", () => certificate + otherKey, "does not belong"],
+  ["the key of another certificate", () => certificate + otherKey, "does not belong"],
   [
     "a passphrase",
     () => `${certificate}-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n`,
@@ -63,14 +63,14 @@ test.each([
     () => `${certificate}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n`,
     "private key that cannot be read",
   ],
-])("%s is refused", (_, text, why) => {
+])("%s is rejected", (_, text, why) => {
   expect(readCertificate(text(), Date.now())).toMatchObject({
     ok: false,
     error: expect.stringContaining(why) as string,
   });
 });
 
-test("only a certificate that is valid now is taken", () => {
+test("accepts only a certificate that is valid now", () => {
   expect(readCertificate(certificate + key, Date.now() + 3 * day)).toMatchObject({
     ok: false,
     error: expect.stringMatching(/^expired on \d{4}-/) as string,
@@ -81,7 +81,7 @@ test("only a certificate that is valid now is taken", () => {
   });
 });
 
-test("default.pem comes first, file names that could mean more are not names", () => {
+test("default.pem comes first, and unsafe file names are ignored", () => {
   expect(inOrder(["b.pem", "default.pem", "a.pem"])).toEqual(["default.pem", "a.pem", "b.pem"]);
   expect(["a.pem", "x.example.com.pem", "_wild.pem"].every(isCertificateName)).toBe(true);
   expect(

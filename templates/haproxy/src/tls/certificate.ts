@@ -1,33 +1,34 @@
-/** Certificates as they are mounted: read, and refused with a sentence when HAProxy could not serve with them. Pure. */
+/** Reads mounted certificates, and rejects with a reason what HAProxy could not serve. Pure. */
 import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
+import { messageOf } from "../../../../lib/errors";
+import type { Problem } from "../../../../routing/types";
 import { ok, refuse, type Parsed } from "../../../../routing/grammar";
-import type { Problem } from "../../../../routing/build";
 
 export interface Certificate {
-  /** Certificates first, then the key, without anything in between that is neither. */
+  /** The certificates, then the key, and nothing else. */
   readonly pem: string;
-  /** The host names that it is for. */
+  /** The host names that it is valid for. */
   readonly names: readonly string[];
-  /** Milliseconds. */
+  /** Milliseconds since 1970. */
   readonly expires: number;
 }
 
-/** How HTTPS is doing, for the admin port. */
+/** The state of HTTPS, for the admin port. */
 export interface HttpsReport {
-  /** By file. */
+  /** By file name. */
   readonly served: ReadonlyMap<string, Certificate>;
   readonly problems: readonly Problem[];
 }
 
 const fileName = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\.pem$/;
 
-/** Names go into HAProxy's list of certificates and into runtime commands. */
+/** Strict, because names go into HAProxy's list of certificates and into runtime commands. */
 export const isCertificateName = (name: string): boolean => fileName.test(name);
 
-/** The one that clients get who name no host, or one that no certificate is for. */
+/** What clients get that name no host, or a host without a certificate. */
 export const defaultCertificate = "default.pem";
 
-/** The order of HAProxy's list, whose first certificate is the default one. */
+/** In the order of HAProxy's list, in which the first certificate is the default. */
 export function inOrder(names: Iterable<string>): string[] {
   const sorted = [...names].sort();
   return sorted.includes(defaultCertificate)
@@ -35,20 +36,23 @@ export function inOrder(names: Iterable<string>): string[] {
     : sorted;
 }
 
-/** One that expires while it is served goes on being served: clients take it worse when there is none. */
+/** Warnings about served certificates that have expired. They stay, because clients cope even less without one. */
 export function expired(served: ReadonlyMap<string, Certificate>, time: number): Problem[] {
   return [...served]
     .filter(([, { expires }]) => expires <= time)
     .map(([name, { expires }]) => ({
       level: "warning",
       subject: name,
-      message: `certificate ${name} is served although it expired on ${day(expires)}: renew it.`,
+      message: `certificate ${name} expired on ${day(expires)} and is still served: renew it.`,
     }));
 }
 
 const block = /-----BEGIN ([A-Z0-9 ]+)-----[^-]+-----END \1-----/g;
 
-/** Without `now` its dates do not matter, as for one that is served already. */
+/**
+ * Reads the text of a file, in any order of certificates and key. `now` is in milliseconds since 1970; without it, validity
+ * dates are ignored, as for a certificate that is already served.
+ */
 export function readCertificate(text: string, now?: number): Parsed<Certificate> {
   const blocks = [...text.matchAll(block)].map(([pem, type]) => ({
     pem: pem.replace(/[\r\n]+/g, "\n"),
@@ -59,23 +63,25 @@ export function readCertificate(text: string, now?: number): Parsed<Certificate>
   const [leaf] = chain;
   const [key] = keys;
   if (leaf === undefined)
-    return refuse("has no certificate: put the certificate, its chain and its key into it");
-  if (key === undefined) return refuse("has no private key: append the key to the certificates");
-  if (keys.length > 1) return refuse("has more than one private key: keep the one of its first certificate");
+    return refuse("has no certificate: the file needs the certificate, its chain and its key");
+  if (key === undefined) return refuse("has no private key: append it to the certificates");
+  if (keys.length > 1) return refuse("has more than one private key: keep the key of its first certificate");
   if (key.type === "ENCRYPTED PRIVATE KEY" || key.pem.includes("ENCRYPTED"))
-    return refuse("has a private key with a passphrase: write it without, as with openssl pkey");
+    return refuse(
+      "has a private key with a passphrase: remove the passphrase, for example with openssl pkey",
+    );
 
   let certificates: X509Certificate[];
   let privateKey: KeyObject;
   try {
     certificates = chain.map(({ pem }) => new X509Certificate(pem));
   } catch (error) {
-    return refuse(`has a certificate that cannot be read (${reason(error)})`);
+    return refuse(`has a certificate that cannot be read (${messageOf(error)})`);
   }
   try {
     privateKey = createPrivateKey(key.pem);
   } catch (error) {
-    return refuse(`has a private key that cannot be read (${reason(error)})`);
+    return refuse(`has a private key that cannot be read (${messageOf(error)})`);
   }
   const [first] = certificates;
   if (first === undefined || !first.checkPrivateKey(privateKey))
@@ -91,9 +97,8 @@ export function readCertificate(text: string, now?: number): Parsed<Certificate>
   });
 }
 
-const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-const day = (time: number): string => new Date(time).toISOString().slice(0, 10);
+/** The date of a time in milliseconds since 1970, in UTC. */
+export const day = (time: number): string => new Date(time).toISOString().slice(0, 10);
 
 function hostNames(certificate: X509Certificate): string[] {
   const alternatives = (certificate.subjectAltName ?? "").split(", ").flatMap((each) => {

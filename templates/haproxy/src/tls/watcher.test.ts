@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
-import type { CertificateChange } from "../haproxy/types";
-import { Certificates, type TlsOptions } from "./watcher";
+import type { CertificateChange } from "../config/certificates";
+import { CertificateWatcher, type TlsOptions } from "./watcher";
 
 let scratch: string;
 let pems: readonly string[];
@@ -43,18 +43,18 @@ beforeEach(() => {
 const mount = (name: string, which: number) => {
   writeFileSync(join(source, name), pems[which] ?? "");
 };
-/** For everybody's eyes, root's too, a folder is a file that cannot be read. */
+/** A folder: nobody can read it as a file, not even root. */
 const mountUnreadable = (name: string) => {
   mkdirSync(join(source, name));
 };
 const list = () =>
   readFileSync(join(dir, "certificates.list"), "utf8").replaceAll(`${dir}/certificates/`, "");
 
-async function started(options: Partial<TlsOptions> = {}): Promise<Certificates> {
-  const certificates = new Certificates({
+async function started(options: Partial<TlsOptions> = {}): Promise<CertificateWatcher> {
+  const certificates = new CertificateWatcher({
     source,
     dir,
-    // Nobody listens there.
+    // Nobody listens on it.
     port: 26_997,
     redirect: false,
     log: (message) => log.push(message),
@@ -68,9 +68,9 @@ async function started(options: Partial<TlsOptions> = {}): Promise<Certificates>
   await certificates.start();
   return certificates;
 }
-const files = (certificates: Certificates) => [...certificates.report(Date.now()).served.keys()].sort();
+const files = (certificates: CertificateWatcher) => [...certificates.report(Date.now()).served.keys()].sort();
 
-test("one that cannot be read is refused by name, and served once it can be; the others are served", async () => {
+test("an unreadable certificate is rejected by name until it can be read, and the others are served", async () => {
   mount("a.pem", 0);
   mountUnreadable("b.pem");
   const certificates = await started();
@@ -87,7 +87,7 @@ test("one that cannot be read is refused by name, and served once it can be; the
   expect(certificates.report(Date.now()).problems).toEqual([]);
 });
 
-test("a renewal that could not be put in place is tried again", async () => {
+test("a renewal that cannot be put in place is tried again", async () => {
   mount("a.pem", 0);
   let fails = false;
   const certificates = await started({
@@ -110,7 +110,7 @@ test("a renewal that could not be put in place is tried again", async () => {
   expect(certificates.report(Date.now()).problems).toEqual([]);
 });
 
-test("after a restart the copies are served, whatever has become of the folder or of one of them", async () => {
+test("after a restart the copies are served, even if the folder or one of them is gone", async () => {
   mount("a.pem", 0);
   mount("b.pem", 1);
   await started();
@@ -123,15 +123,15 @@ test("after a restart the copies are served, whatever has become of the folder o
   expect(again.report(Date.now()).problems).toMatchObject([{ level: "warning", subject: "HTTPS" }]);
 });
 
-test("without any certificate, HTTP that should only lead to HTTPS answers, and that is said", async () => {
+test("without a certificate, HTTP answers in spite of --redirect-https, with a warning", async () => {
   const certificates = await started({ redirect: true });
   expect(certificates.https).toBeUndefined();
-  const said = expect.stringContaining("HTTP answers by itself in spite of --redirect-https") as string;
+  const said = expect.stringContaining("HTTP answers in spite of --redirect-https") as string;
   expect(log).toEqual([said]);
   expect(certificates.report(Date.now()).problems).toMatchObject([{ level: "warning", message: said }]);
 });
 
-test("a default.pem that comes later asks for a reload, since a running worker keeps the default it has", async () => {
+test("a new default.pem asks for a reload, since a running worker keeps its default", async () => {
   mount("a.pem", 0);
   await started();
   mount("default.pem", 1);
@@ -145,7 +145,7 @@ test("a default.pem that comes later asks for a reload, since a running worker k
   });
 });
 
-test("what HAProxy refuses is not served, is asked about once, and expiry is told", async () => {
+test("a certificate that HAProxy rejects is checked once and not served; expiry is reported", async () => {
   mount("a.pem", 0);
   const validate = vi.fn(() => Promise.resolve<string | undefined>("key too small"));
   const certificates = await started({ validate });

@@ -1,10 +1,17 @@
 /**
- * The certificates that are mounted: followed, tried, copied to our own folder, and put into the running worker. HAProxy
- * reads the copies only, so a file that is half written, expired or another's never meets it, whatever makes it reload.
+ * Follows the mounted certificates: validates each, copies it to our own folder, and puts it into the running worker.
+ * HAProxy reads only the copies, so no reload can make it read a file that is half written or invalid.
  */
 import { watch } from "node:fs";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { messageOf } from "../../../../lib/errors";
+import { writeWhole } from "../../../../lib/files";
+import { isTaken } from "../../../../lib/tcp";
+import { some } from "../../../../lib/text";
+import type { HttpsOptions } from "../config/types";
+import { certificateList, type CertificateChange } from "../config/certificates";
 import {
+  day,
   defaultCertificate,
   expired,
   inOrder,
@@ -13,22 +20,16 @@ import {
   type Certificate,
   type HttpsReport,
 } from "./certificate";
-import { writeWhole } from "../../../../lib/files";
-import { certificateList } from "../config/frontend";
-import { isTaken } from "../health/tcp-probe";
-import type { HttpsOptions } from "../config/types";
-import type { CertificateChange } from "../haproxy/types";
-import { some } from "../../../../lib/text";
 
 export interface TlsOptions extends HttpsOptions {
-  /** Where certificates are mounted. */
+  /** The folder of the mounted certificates. */
   readonly source: string;
-  /** Where HAProxy's files are. */
+  /** The folder of HAProxy's files. */
   readonly dir: string;
   readonly log: (message: string) => void;
-  /** What HAProxy says against a configuration file. */
+  /** Why HAProxy rejects a configuration file; undefined if it does not. */
   readonly validate: (config: string) => Promise<string | undefined>;
-  /** Lets `write` put the files in place and the running worker have the same; `reasons` ask for a reload as well. */
+  /** Calls `write` to put the files in place and makes the same changes in the running worker; reloads for `reasons`. */
   readonly apply: (
     write: () => Promise<void>,
     changes: readonly CertificateChange[],
@@ -36,16 +37,16 @@ export interface TlsOptions extends HttpsOptions {
   ) => Promise<void>;
 }
 
-/** A file that is being written, or a folder of links that is being turned over, is left to become whole. */
-const settle = 200;
-/** For file systems that tell nothing. */
-const lookEvery = 10_000;
+/** Lets a file that is being written, or a folder of links that is being replaced, become whole. */
+const settleMs = 200;
+/** For file systems that report no changes. */
+const lookEveryMs = 10_000;
 
-export class Certificates {
+export class CertificateWatcher {
   private readonly served = new Map<string, Certificate>();
-  /** File -> why it is not served. */
-  private readonly refused = new Map<string, string>();
-  /** File -> the content that has been decided about. */
+  /** Why each file is not served, by name. */
+  private readonly rejected = new Map<string, string>();
+  /** The content of each file that has been dealt with, by name. */
   private readonly seen = new Map<string, string>();
   private readonly folder: string;
   private open = false;
@@ -57,33 +58,33 @@ export class Certificates {
     this.folder = `${options.dir}/certificates`;
   }
 
-  /** How HTTPS is offered; not at all without a certificate, or while another process has the port. */
+  /** How HTTPS is offered; undefined without a certificate, and while another process has the port. */
   get https(): HttpsOptions | undefined {
     return this.open ? this.options : undefined;
   }
 
   async start(): Promise<void> {
     await this.recall().catch((error: unknown) => {
-      this.complain(`what was served before cannot be read: ${reason(error)}`);
+      this.complain(`the certificates served before cannot be read: ${messageOf(error)}`);
     });
     await this.look();
     try {
       watch(this.options.source, () => {
         clearTimeout(this.timer);
-        this.timer = setTimeout(() => void this.look(), settle);
+        this.timer = setTimeout(() => void this.look(), settleMs);
       }).on("error", () => undefined);
     } catch {
-      // Looking from time to time has to do.
+      // The timer below looks as well.
     }
-    setInterval(() => void this.look(), lookEvery).unref();
+    setInterval(() => void this.look(), lookEveryMs).unref();
   }
 
-  /** For the admin port. */
+  /** The state of HTTPS at `time`, in milliseconds since 1970. */
   report(time: number): HttpsReport {
     return {
       served: this.served,
       problems: [
-        ...[...this.refused].map(([subject, message]) => ({
+        ...[...this.rejected].map(([subject, message]) => ({
           level: "quarantined" as const,
           subject,
           message,
@@ -96,7 +97,7 @@ export class Certificates {
     };
   }
 
-  /** Those that were good stay good, also over a restart that finds something worse mounted, or nothing. */
+  /** Serves the copies of the last run again, whatever is mounted now. */
   private async recall(): Promise<void> {
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
     for (const name of await list(this.folder)) {
@@ -110,10 +111,10 @@ export class Certificates {
   private look(): Promise<void> {
     this.last = this.last.then(async () => {
       const unread = await this.follow().catch(
-        (error: unknown) => `the certificates cannot be read: ${reason(error)}`,
+        (error: unknown) => `the certificates cannot be read: ${messageOf(error)}`,
       );
-      // What has been good is offered, whatever has become of its source.
-      const closed = await this.offer().catch(reason);
+      // A failure to read the source must not keep the copies from being served.
+      const closed = await this.offer().catch(messageOf);
       this.complain([unread, closed].filter((each) => each !== undefined).join("; ") || undefined);
     });
     return this.last;
@@ -124,14 +125,14 @@ export class Certificates {
     this.complaint = complaint;
   }
 
-  private refuse(name: string, why: string): void {
+  private reject(name: string, why: string): void {
     const end = this.served.has(name) ? "The earlier one stays." : "It is not served.";
     const sentence = `certificate ${name} ${why}. ${end}`;
-    if (this.refused.get(name) !== sentence) this.options.log(`HTTPS: ${sentence}`);
-    this.refused.set(name, sentence);
+    if (this.rejected.get(name) !== sentence) this.options.log(`HTTPS: ${sentence}`);
+    this.rejected.set(name, sentence);
   }
 
-  /** Answers with what is wrong with the folder as a whole. */
+  /** Returns what is wrong with the folder as a whole, if anything. */
   private async follow(): Promise<string | undefined> {
     const { source } = this.options;
     const names = await list(source);
@@ -140,40 +141,40 @@ export class Certificates {
     for (const name of names) {
       const text = await readFile(`${source}/${name}`, "utf8").catch((error: unknown) => {
         this.seen.delete(name);
-        this.refuse(name, `cannot be read (${reason(error)}): let the container's user read it`);
+        this.reject(name, `cannot be read (${messageOf(error)}): let the container's user read it`);
       });
       if (text === undefined || this.seen.get(name) === text) continue;
-      const certificate = await this.try(name, text);
+      const certificate = await this.check(name, text);
       if (certificate === undefined) continue;
       fresh.set(name, certificate);
       texts.set(name, text);
     }
     const present = new Set(names);
     const gone = [...this.served.keys()].filter((name) => !present.has(name));
-    for (const name of [...this.seen.keys(), ...this.refused.keys()])
+    for (const name of [...this.seen.keys(), ...this.rejected.keys()])
       if (!present.has(name)) {
         this.seen.delete(name);
-        this.refused.delete(name);
+        this.rejected.delete(name);
       }
-    // Without any certificate HTTPS would end, which a folder that is empty for a moment must not bring about.
+    // A folder that is empty for a moment must not end HTTPS.
     if (gone.length > 0 && gone.length === this.served.size && fresh.size === 0)
       return `${source} has no certificate any more; the last ones stay`;
     await this.change(fresh, gone);
-    // Not before: what could not be put in place is to be tried again.
+    // Only now, so that a certificate that could not be put in place is tried again.
     for (const [name, text] of texts) this.accept(name, text);
     return undefined;
   }
 
   private accept(name: string, text: string): void {
     this.seen.set(name, text);
-    this.refused.delete(name);
+    this.rejected.delete(name);
   }
 
-  /** Opens HTTPS once there is something to offer, or answers with why not. */
+  /** Opens HTTPS once there is a certificate, or returns why not. */
   private async offer(): Promise<string | undefined> {
     if (this.open) return undefined;
     const { source, port, redirect, log, apply } = this.options;
-    const meanwhile = redirect ? ", and HTTP answers by itself in spite of --redirect-https" : "";
+    const meanwhile = redirect ? "; HTTP answers in spite of --redirect-https" : "";
     if (this.served.size === 0)
       return `no HTTPS until ${source} has a certificate (NAME.pem with certificate, chain and key)${meanwhile}`;
     if (await isTaken(port))
@@ -184,27 +185,27 @@ export class Certificates {
     return undefined;
   }
 
-  /** Undefined, with a sentence in the log, when it cannot be served, or when it is served already. */
-  private async try(name: string, text: string): Promise<Certificate | undefined> {
+  /** Returns the certificate to serve; undefined if it is invalid, which is logged, or already served. */
+  private async check(name: string, text: string): Promise<Certificate | undefined> {
     const read = readCertificate(text, Date.now());
     if (!read.ok) {
-      // It is looked at again: time alone can put it right.
-      this.refuse(name, read.error);
+      // Not marked as seen: it may become valid with time.
+      this.reject(name, read.error);
       return undefined;
     }
     if (this.served.get(name)?.pem === read.value.pem) {
       this.accept(name, text);
       return undefined;
     }
-    const why = await this.refusal(read.value);
+    const why = await this.haproxyComplaint(read.value);
     if (why === undefined) return read.value;
     this.seen.set(name, text);
-    this.refuse(name, why);
+    this.reject(name, why);
     return undefined;
   }
 
-  /** What HAProxy itself has against it, as against a key that is too short. */
-  private async refusal({ pem }: Certificate): Promise<string | undefined> {
+  /** Why HAProxy itself rejects it, for example for a key that is too short. */
+  private async haproxyComplaint({ pem }: Certificate): Promise<string | undefined> {
     const [file, config] = [
       `${this.options.dir}/certificate.candidate.pem`,
       `${this.options.dir}/certificate.cfg`,
@@ -234,18 +235,16 @@ export class Certificates {
       await this.writeList(served);
       for (const name of gone) await rm(this.copy(name), { force: true });
     };
-    // The running worker keeps the default one that it has read.
+    // A running worker keeps its default certificate.
     const reasons =
       fresh.has(defaultCertificate) && !this.served.has(defaultCertificate)
-        ? [`certificate ${defaultCertificate} is new, and the one for clients that name no host`]
+        ? [`certificate ${defaultCertificate} is new and becomes the default`]
         : [];
     await this.options.apply(write, changes, reasons);
     for (const name of gone) this.served.delete(name);
     for (const [name, certificate] of fresh) this.served.set(name, certificate);
     for (const [name, { names, expires }] of fresh)
-      this.options.log(
-        `HTTPS: certificate ${name} is served for ${some(names)} until ${new Date(expires).toISOString().slice(0, 10)}`,
-      );
+      this.options.log(`HTTPS: certificate ${name} is served for ${some(names)} until ${day(expires)}`);
     for (const name of gone) this.options.log(`HTTPS: certificate ${name} is gone`);
   }
 
@@ -258,8 +257,6 @@ export class Certificates {
     return `${this.folder}/${name}`;
   }
 }
-
-const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 async function list(folder: string): Promise<string[]> {
   return (await readdir(folder)).filter(isCertificateName);

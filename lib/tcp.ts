@@ -1,14 +1,15 @@
-/** Whether anything listens somewhere. */
+/** Whether something listens on a TCP port. */
 import { createConnection, createServer } from "node:net";
 
-export function listens(address: string, port: number, timeout = 500): Promise<boolean> {
+/** Whether a connection to the address succeeds within `timeoutMs`. Default: 500 ms. */
+export function listens(address: string, port: number, timeoutMs = 500): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = createConnection({ host: address, port });
     const answer = (value: boolean) => {
       socket.destroy();
       resolve(value);
     };
-    socket.setTimeout(timeout, () => {
+    socket.setTimeout(timeoutMs, () => {
       answer(false);
     });
     socket.on("connect", () => {
@@ -21,8 +22,8 @@ export function listens(address: string, port: number, timeout = 500): Promise<b
 }
 
 /**
- * Whether another process has this port of ours. Tried before HAProxy is asked to listen there, because one port that
- * cannot be had would make it refuse the whole configuration.
+ * Whether another process on this machine has the port. HAProxy rejects a whole configuration if it cannot have one of
+ * its ports, so ask before it does.
  */
 export async function isTaken(port: number): Promise<boolean> {
   const bound = await new Promise<string | undefined>((resolve) => {
@@ -37,6 +38,6 @@ export async function isTaken(port: number): Promise<boolean> {
     );
   });
   if (bound === "EADDRINUSE") return true;
-  // Below 1024 only HAProxy has the capability to bind; then all there is to see is whether somebody answers.
+  // We may lack the capability to bind a port below 1024, which HAProxy has. Then see whether anyone answers.
   return bound === "EACCES" && (await listens("127.0.0.1", port));
 }

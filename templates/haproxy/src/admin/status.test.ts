@@ -1,0 +1,142 @@
+import { describe, expect, test } from "vitest";
+import { Metrics } from "../metrics";
+import { instance } from "../testing";
+import { renderPage } from "./page";
+import { buildStatus, type InstanceState, type StatusInput } from "./status";
+import { serverState, statusInput } from "./testing";
+
+describe("the state of an instance", () => {
+  const catalog = { instances: [instance("a", 1)], kv: {} };
+  test.each<[string, Partial<StatusInput>, InstanceState]>([
+    ["HAProxy sends it requests", { states: [serverState("10.0.0.1:1", { up: true })] }, "up"],
+    ["it has never answered", { states: [serverState("10.0.0.1:1")] }, "starting"],
+    [
+      "it answered before",
+      { states: [serverState("10.0.0.1:1")], proven: new Set(["svc:a/10.0.0.1:1"]) },
+      "down",
+    ],
+    ["it takes no new requests", { states: [serverState("10.0.0.1:1", { maintenance: true })] }, "leaving"],
+    ["HAProxy does not answer", {}, "unknown"],
+  ])("when %s", (_, given, expected) => {
+    expect(buildStatus(statusInput(catalog, given)).services[0]?.instances[0]?.state).toBe(expected);
+  });
+
+  test("is leaving when it is gone from Consul but has open connections", () => {
+    const status = buildStatus(
+      statusInput(catalog, { states: [serverState("10.0.0.1:9", { maintenance: true })] }),
+    );
+    expect(status.services[0]?.instances[1]).toMatchObject({ address: "10.0.0.1:9", state: "leaving" });
+  });
+
+  test("is listed apart when its service is gone as well", () => {
+    const gone = { ...serverState("10.0.0.1:9", { maintenance: true }), backend: "spare:3" };
+    const status = buildStatus(statusInput(catalog, { states: [gone] }));
+    expect(status.leaving).toEqual([{ backend: "spare:3", address: "10.0.0.1:9" }]);
+    expect(renderPage(status)).toMatch(/<h2>Leaving<.*spare:3.*10\.0\.0\.1:9/s);
+    expect(renderPage(buildStatus(statusInput(catalog)))).not.toContain("Leaving");
+  });
+
+  test("is held when Consul dropped it in a suspicious way", () => {
+    const held = [{ instance: instance("a", 1), since: 0, why: "Consul was lost" }];
+    const status = buildStatus(statusInput(catalog, { held }));
+    expect(status.services[0]?.instances[0]?.held).toBe(true);
+    expect(renderPage(status)).toContain("Consul dropped it in a suspicious way");
+  });
+});
+
+test("/routes keeps its fields, because programs read them", () => {
+  const status = buildStatus(
+    statusInput(
+      { instances: [instance("hello/v1", 1), instance("?", 2)], kv: { "service/haproxy/maxconn": "many" } },
+      {
+        failure: "no",
+        pending: ["global settings changed"],
+        held: [{ instance: instance("hello/v1", 1), since: 0, why: "Consul was lost" }],
+        changes: [{ at: "2026-01-01T10:00:00.000Z", how: "start", what: "1 service", milliseconds: 1 }],
+      },
+    ),
+  );
+  expect(JSON.parse(JSON.stringify(status))).toEqual({
+    version: expect.any(String) as string,
+    certificates: [],
+    ready: true,
+    failure: "no",
+    pending: ["global settings changed"],
+    consul: { connected: true, index: 7, lastAnswer: "1970-01-01T00:00:01.000Z" },
+    routes: [
+      {
+        url: "/hello",
+        key: "*/hello/",
+        versionsOf: "hello",
+        choice: "newest version with healthy instances",
+        stripPrefix: true,
+        targets: [{ service: "hello/v1", share: 100 }],
+      },
+      {
+        url: "/hello/v1",
+        key: "*/hello/v1/",
+        stripPrefix: true,
+        targets: [{ service: "hello/v1", share: 100 }],
+      },
+    ],
+    tcp: [],
+    services: [
+      {
+        name: "hello/v1",
+        options: { kind: "http", stripPrefix: true, balance: "roundrobin", sticky: false, h2c: false },
+        instances: [
+          { ids: ["hello/v1:1"], address: "10.0.0.1:1", weight: 100, state: "unknown", held: true },
+        ],
+        critical: [],
+      },
+    ],
+    leaving: [],
+    held: [
+      {
+        service: "hello/v1",
+        id: "hello/v1:1",
+        address: "10.0.0.1:1",
+        since: "1970-01-01T00:00:00.000Z",
+        why: "Consul was lost",
+      },
+    ],
+    quarantined: [{ subject: "?", message: expect.stringContaining("is not a service name") as string }],
+    warnings: [
+      { subject: "service/haproxy/maxconn", message: expect.stringContaining("whole number") as string },
+    ],
+    changes: [{ at: "2026-01-01T10:00:00.000Z", how: "start", what: "1 service", milliseconds: 1 }],
+  });
+});
+
+test("/routes lists the certificates and their problems", () => {
+  const https = {
+    served: new Map([["a.pem", { pem: "", names: ["a.test"], expires: 1_800_000_000_000 }]]),
+    problems: [
+      { level: "quarantined" as const, subject: "b.pem", message: "certificate b.pem has no private key." },
+    ],
+  };
+  const catalog = { instances: [instance("a", 1), instance("a b", 2)], kv: {} };
+  expect(buildStatus(statusInput(catalog, { https }))).toMatchObject({
+    certificates: [{ name: "a.pem", hosts: ["a.test"], expires: "2027-01-15T08:00:00.000Z" }],
+    quarantined: [{ subject: "a b" }, { subject: "b.pem" }],
+  });
+});
+
+test("metrics count instances, those of a service that is gone included", () => {
+  const states = [
+    serverState("10.0.0.1:1", { up: true }),
+    serverState("10.0.0.1:8", { maintenance: true }),
+    { ...serverState("10.0.0.1:9", { maintenance: true }), backend: "svc:gone" },
+  ];
+  const catalog = { instances: [instance("a", 1), instance("a b", 2)], kv: {} };
+  const lines = new Metrics().text(buildStatus(statusInput(catalog, { states })), 3_000).split("\n");
+  for (const expected of [
+    "switchyard_routes 1",
+    "switchyard_services 1",
+    'switchyard_instances{state="up"} 1',
+    'switchyard_instances{state="leaving"} 2',
+    "switchyard_quarantined 1",
+    "switchyard_consul_last_answer_age_seconds 2",
+  ])
+    expect(lines).toContain(expected);
+});
