@@ -4,13 +4,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { parseOptions } from "../../../../routing/service-options";
 import type { ServiceOptions } from "../../../../routing/types";
-import { Greeter, type Newcomer } from "./readiness-prober";
+import { ReadinessProber, type Candidate } from "./readiness-prober";
 
 const servers: Server[] = [];
-const answered = vi.fn<(newcomer: Newcomer) => Promise<void>>(() => Promise.resolve());
+const answered = vi.fn<(candidate: Candidate) => Promise<void>>(() => Promise.resolve());
 let unwanted: boolean;
-/** With more patience than a change has: how fast a machine is should not matter. */
-const greeter = (courtesy = 5_000) => new Greeter({ answered, wanted: () => !unwanted }, courtesy);
+/** Its grace period is longer than in production, because the speed of the machine should not matter. */
+const prober = (graceMs = 5_000, eagerMs = 5_000) =>
+  new ReadinessProber({ answered, wanted: () => !unwanted }, { graceMs, eagerMs });
 
 beforeEach(() => {
   unwanted = false;
@@ -27,7 +28,7 @@ function optionsOf(meta: Readonly<Record<string, string>>, tag: string): Service
   return parsed.value.service;
 }
 
-const newcomer = (port: number, meta: Readonly<Record<string, string>> = {}, tag = "rest"): Newcomer => ({
+const candidate = (port: number, meta: Readonly<Record<string, string>> = {}, tag = "rest"): Candidate => ({
   backend: "svc:a",
   server: `127.0.0.1:${port}`,
   address: "127.0.0.1",
@@ -65,25 +66,25 @@ const freePort = async () => {
   return port;
 };
 
-test("whoever is there at once is answered with, and no event tells of it", async () => {
-  const found = newcomer(await status(200));
-  expect(await greeter().welcome([found, newcomer(await freePort())])).toEqual([found]);
+test("returns a candidate that answers at once, without an event", async () => {
+  const found = candidate(await status(200));
+  expect(await prober().firstAnswers([found, candidate(await freePort())])).toEqual([found]);
   await sleep(20);
   expect(answered).not.toHaveBeenCalled();
 });
 
-test("one that takes its time is not waited for, and told of when it answers", async () => {
-  const slow = newcomer(await http((_, response) => setTimeout(() => response.end(), 200)));
-  expect(await greeter(5).welcome([slow])).toEqual([]);
+test("does not wait for a slow candidate, and reports it when it answers", async () => {
+  const slow = candidate(await http((_, response) => setTimeout(() => response.end(), 200)));
+  expect(await prober(5).firstAnswers([slow])).toEqual([]);
   expect(answered).not.toHaveBeenCalled();
   await vi.waitFor(() => {
     expect(answered).toHaveBeenCalledExactlyOnceWith(slow);
   });
 });
 
-test("one that does not listen yet holds nothing up, and is told of soon after it does", async () => {
+test("does not wait for a candidate that does not listen, and reports it soon after it does", async () => {
   const port = await freePort();
-  expect(await greeter().welcome([newcomer(port)])).toEqual([]);
+  expect(await prober().firstAnswers([candidate(port)])).toEqual([]);
   await listen(
     createHttpServer((_, response) => response.end()),
     port,
@@ -93,10 +94,10 @@ test("one that does not listen yet holds nothing up, and is told of soon after i
   });
 });
 
-test("one that is not wanted any more is not asked again", async () => {
+test("stops probing a candidate that is no longer wanted", async () => {
   const listener = vi.fn<RequestListener>((_, response) => response.writeHead(500).end());
-  const found = newcomer(await http(listener));
-  greeter().greet([found]);
+  const found = candidate(await http(listener));
+  prober().probe([found]);
   await vi.waitFor(() => {
     expect(listener.mock.calls.length).toBeGreaterThan(1);
   });
@@ -107,12 +108,12 @@ test("one that is not wanted any more is not asked again", async () => {
   expect(listener.mock.calls).toHaveLength(length);
 });
 
-test("one that is greeted already is not asked twice at a time", async () => {
+test("does not probe a candidate twice at a time", async () => {
   const listener = vi.fn<RequestListener>((_, response) => setTimeout(() => response.end(), 50));
-  const found = newcomer(await http(listener));
-  const both = greeter();
-  both.greet([found]);
-  expect(await both.welcome([found])).toEqual([]);
+  const found = candidate(await http(listener));
+  const both = prober();
+  both.probe([found]);
+  expect(await both.firstAnswers([found])).toEqual([]);
   await vi.waitFor(() => {
     expect(answered).toHaveBeenCalledOnce();
   });
@@ -127,21 +128,21 @@ test.each([
   [500, false, false],
   [501, true, false],
   [503, false, false],
-])("%d: healthy %s, with a path of its own for that %s", async (code, ordinary, own) => {
+])("status %d: healthy %s, and on a health path %s", async (code, ordinary, own) => {
   const port = await status(code);
-  expect(await greeter().welcome([newcomer(port)])).toHaveLength(ordinary ? 1 : 0);
-  expect(await greeter().welcome([newcomer(port, { health_path: "/up" })])).toHaveLength(own ? 1 : 0);
+  expect(await prober().firstAnswers([candidate(port)])).toHaveLength(ordinary ? 1 : 0);
+  expect(await prober().firstAnswers([candidate(port, { health_path: "/up" })])).toHaveLength(own ? 1 : 0);
 });
 
-test("what is asked is what HAProxy's check asks", async () => {
+test("asks what HAProxy's check asks", async () => {
   const asked: unknown[] = [];
   const port = await http(({ method, url, headers }, response) => {
     asked.push([method, url, headers]);
     response.end();
   });
   const headers = { "user-agent": "switchyard-health-check", connection: "close" };
-  await greeter().welcome([newcomer(port)]);
-  await greeter().welcome([newcomer(port, { health_path: "/up?x=1", host: "shop.example.com" })]);
+  await prober().firstAnswers([candidate(port)]);
+  await prober().firstAnswers([candidate(port, { health_path: "/up?x=1", host: "shop.example.com" })]);
   expect(asked).toEqual([
     ["HEAD", "/", { ...headers, host: "localhost" }],
     ["GET", "/up?x=1", { ...headers, host: "shop.example.com" }],
@@ -155,11 +156,43 @@ test.each([
   ["that is cut off", ["HTTP/1.1 20"], 0],
   ["that is none", [], 0],
 ])("an answer %s", async (_, parts, found) => {
-  const here = await greeter().welcome([newcomer(await bytes(...parts))]);
+  const here = await prober().firstAnswers([candidate(await bytes(...parts))]);
   expect(here).toHaveLength(found);
 });
 
-test("of a TCP service it is enough that it listens", async () => {
-  const db = newcomer(await bytes(), { tcp_port: "5432" }, "tcp");
-  expect(await greeter().welcome([db])).toEqual([db]);
+test("takes a TCP service for ready once it listens", async () => {
+  const db = candidate(await bytes(), { tcp_port: "5432" }, "tcp");
+  expect(await prober().firstAnswers([db])).toEqual([db]);
+});
+
+test.each([
+  ["in their first seconds", 60_000, 100, 50],
+  ["later", 0, 50, 1],
+])(
+  "keeps the questions to 300 silent instances within one budget %s",
+  async (_, eagerMs, perSecond, burst) => {
+    let questions = 0;
+    const port = await listen(
+      createServer((socket) => {
+        questions++;
+        socket.destroy();
+      }),
+    );
+    const silent = Array.from({ length: 300 }, (_, index) => ({ ...candidate(port), server: `s${index}` }));
+    const started = performance.now();
+    prober(5_000, eagerMs).probe(silent);
+    await sleep(2_500);
+    const seconds = (performance.now() - started) / 1_000;
+    expect(questions).toBeGreaterThan(silent.length);
+    expect(questions).toBeLessThanOrEqual(silent.length + burst + seconds * perSecond);
+  },
+);
+
+test("a dead crowd does not delay the first question to a new instance", async () => {
+  const dead = await freePort();
+  const crowd = prober();
+  crowd.probe(Array.from({ length: 300 }, (_, index) => ({ ...candidate(dead), server: `s${index}` })));
+  await sleep(500);
+  const found = candidate(await status(200));
+  expect(await crowd.firstAnswers([found])).toEqual([found]);
 });

@@ -1,16 +1,18 @@
 /**
- * Finds out the moment a new instance answers. HAProxy's own check of a server that is down comes round every 100 ms; this
- * one asks the same question every few milliseconds in the first seconds of an instance's life. It also tells which
- * instances have ever answered, which decides when a new version takes over.
+ * Finds the moment a new instance answers. HAProxy checks a server that is down every 100 ms at best; the prober asks
+ * the same question every few milliseconds in the first seconds of an instance's life. It also learns which instances
+ * have ever answered, which decides when a new version takes over.
  */
 import { createConnection } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { checkAgent, healthyStatus } from "../../../../routing/options/health-path";
 import type { ServiceOptions } from "../../../../routing/types";
 import type { Rendered } from "../config/types";
 import { listens } from "../../../../lib/tcp";
-import { checkAgent, healthyStatus } from "../../../../routing/options/health-path";
+import { Budget } from "./budget";
 
-export interface Newcomer {
+/** A server that has not been seen to answer yet. */
+export interface Candidate {
   readonly backend: string;
   readonly server: string;
   readonly address: string;
@@ -18,22 +20,25 @@ export interface Newcomer {
   readonly options: ServiceOptions;
 }
 
-const patience = 5_000;
-/** Of a single question. */
-const answerPatience = 2_000;
-const firstPause = 5;
-const longestPause = 50;
-/** For those that take longer than patience lasts. */
-const slowPause = 500;
-/** How many are asked in a hurry at a time. */
-const mostAtOnce = 200;
+const answerTimeoutMs = 2_000;
+/** How long a candidate is probed eagerly; one that takes longer to start is probed every `slowPauseMs`. */
+const eagerMs = 5_000;
+const firstPauseMs = 5;
+const longestPauseMs = 50;
+const slowPauseMs = 500;
+/** Candidates that get their first question at the same time. */
+const mostFirstQuestions = 200;
+/** Questions a second after the first one, for all candidates together. HAProxy's own checks are as many at most. */
+const eagerPerSecond = 100;
+const eagerBurst = 50;
+const slowPerSecond = 50;
 
-/** The servers of a configuration that HAProxy does not call up. */
-export function newcomers(
+/** The servers of a configuration that HAProxy does not consider up. */
+export function candidatesOf(
   rendered: Rendered,
   isNew: (backend: string, server: string) => boolean,
-): Newcomer[] {
-  const found: Newcomer[] = [];
+): Candidate[] {
+  const found: Candidate[] = [];
   for (const { name: backend, options, servers } of rendered.backends)
     for (const { name: server, address, port } of servers)
       if (options !== undefined && isNew(backend, server))
@@ -41,107 +46,126 @@ export function newcomers(
   return found;
 }
 
-export const serverOf = ({ backend, server }: Pick<Newcomer, "backend" | "server">): string =>
+export const serverOf = ({ backend, server }: Pick<Candidate, "backend" | "server">): string =>
   `${backend}/${server}`;
 
-export interface GreeterEvents {
-  /** It answers: HAProxy may send requests. */
-  readonly answered: (newcomer: Newcomer) => Promise<void>;
-  /** Whether it is still to be waited for. */
-  readonly wanted: (newcomer: Newcomer) => boolean;
+export interface ProberEvents {
+  /** The candidate answers: HAProxy may send it requests. */
+  readonly answered: (candidate: Candidate) => Promise<void>;
+  /** Whether the candidate still matters. */
+  readonly wanted: (candidate: Candidate) => boolean;
 }
 
-interface Guest {
-  readonly newcomer: Newcomer;
+interface Probe {
+  readonly candidate: Candidate;
   readonly answered: () => void | Promise<void>;
-  /** It has been asked once; called any number of times. */
+  /** The first question has been answered, or was not needed. */
   readonly asked: () => void;
 }
 
-export class Greeter {
-  private readonly waiting: Guest[] = [];
-  private readonly greeting = new Set<string>();
-  private hurried = 0;
+export interface ProberOptions {
+  /** How long `firstAnswers` waits. Default: 5 ms. */
+  readonly graceMs?: number;
+  /** Default: 5 seconds. */
+  readonly eagerMs?: number;
+}
+
+export class ReadinessProber {
+  private readonly waiting: Probe[] = [];
+  /** Servers that are being probed. */
+  private readonly probed = new Set<string>();
+  private firstQuestions = 0;
+  private readonly eager = new Budget(eagerPerSecond, eagerBurst);
+  private readonly slow = new Budget(slowPerSecond, 1);
+  private readonly graceMs: number;
+  private readonly eagerMs: number;
 
   constructor(
-    private readonly events: GreeterEvents,
-    /** Milliseconds that a change may wait for the first answers of those that come with it. */
-    private readonly courtesy = 5,
-  ) {}
+    private readonly events: ProberEvents,
+    options: ProberOptions = {},
+  ) {
+    this.graceMs = options.graceMs ?? 5;
+    this.eagerMs = options.eagerMs ?? eagerMs;
+  }
 
-  greet(found: readonly Newcomer[]): void {
-    for (const newcomer of found)
-      this.take({ newcomer, answered: () => this.events.answered(newcomer), asked: () => undefined });
+  /** Probes candidates until they answer or are no longer wanted. */
+  probe(candidates: readonly Candidate[]): void {
+    for (const candidate of candidates)
+      this.take({ candidate, answered: () => this.events.answered(candidate), asked: () => undefined });
     this.next();
   }
 
   /**
-   * As `greet`, but answers within a moment with those that are there already, which no event tells of: with them, a
-   * change can bring them into HAProxy already up.
+   * Probes candidates, and returns those that answer within the grace period: a change can then add them to HAProxy as
+   * up. Only the others cause an `answered` event.
    */
-  async welcome(found: readonly Newcomer[]): Promise<readonly Newcomer[]> {
-    const here: Newcomer[] = [];
+  async firstAnswers(candidates: readonly Candidate[]): Promise<readonly Candidate[]> {
+    const ready: Candidate[] = [];
     let over = false;
-    const asked = found.map(
-      (newcomer) =>
+    const asked = candidates.map(
+      (candidate) =>
         new Promise<void>((resolve) => {
           const answered = () => {
-            if (over) return this.events.answered(newcomer);
-            here.push(newcomer);
+            if (over) return this.events.answered(candidate);
+            ready.push(candidate);
           };
-          this.take({ newcomer, answered, asked: resolve });
+          this.take({ candidate, answered, asked: resolve });
         }),
     );
     this.next();
-    await Promise.race([Promise.all(asked), sleep(this.courtesy)]);
+    await Promise.race([Promise.all(asked), sleep(this.graceMs)]);
     over = true;
-    return here;
+    return ready;
   }
 
-  private take(guest: Guest): void {
-    const key = serverOf(guest.newcomer);
-    if (this.greeting.has(key)) {
-      guest.asked();
+  private take(probe: Probe): void {
+    const key = serverOf(probe.candidate);
+    if (this.probed.has(key)) {
+      probe.asked();
       return;
     }
-    this.greeting.add(key);
-    this.waiting.push(guest);
+    this.probed.add(key);
+    this.waiting.push(probe);
   }
 
   private next(): void {
-    while (this.hurried < mostAtOnce) {
-      const guest = this.waiting.shift();
-      if (guest === undefined) return;
-      this.hurried++;
-      void this.wait(guest)
+    while (this.firstQuestions < mostFirstQuestions) {
+      const probe = this.waiting.shift();
+      if (probe === undefined) return;
+      this.firstQuestions++;
+      void this.follow(probe)
         .catch(() => undefined)
-        .finally(() => this.greeting.delete(serverOf(guest.newcomer)));
+        .finally(() => this.probed.delete(serverOf(probe.candidate)));
     }
   }
 
-  private async wait(guest: Guest): Promise<void> {
-    const answered =
-      (await this.poll(guest, Date.now() + patience).finally(() => {
-        this.hurried--;
-        this.next();
-      })) || (await this.poll(guest, Infinity));
-    if (answered) await guest.answered();
-    guest.asked();
+  /** From the first question to the answer. */
+  private async follow(probe: Probe): Promise<void> {
+    const { candidate, answered, asked } = probe;
+    const start = performance.now();
+    const first = await this.answers(candidate).finally(() => {
+      this.firstQuestions--;
+      this.next();
+    });
+    if (first) await answered();
+    asked();
+    if (!first && (await this.repeat(candidate, start + this.eagerMs))) await answered();
   }
 
-  private async poll({ newcomer, asked }: Guest, until: number): Promise<boolean> {
-    const hurry = until !== Infinity;
-    for (let pause = hurry ? firstPause : slowPause; Date.now() < until;) {
-      if (!this.events.wanted(newcomer)) return false;
-      if (await this.answers(newcomer)) return true;
-      asked();
-      await sleep(pause, undefined, { ref: false });
-      if (hurry) pause = Math.min(pause * 1.2, longestPause);
+  /** Asks again and again; false once the candidate is no longer wanted. */
+  private async repeat(candidate: Candidate, eagerUntil: number): Promise<boolean> {
+    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 1.2, longestPauseMs)) {
+      const isEager = performance.now() < eagerUntil;
+      await sleep(isEager ? pauseMs : slowPauseMs, undefined, { ref: false });
+      const budget = isEager ? this.eager : this.slow;
+      if (!(await budget.take(() => this.events.wanted(candidate)))) return false;
+      if (await this.answers(candidate)) return true;
     }
-    return false;
   }
 
-  private answers({ address, port, options }: Newcomer): Promise<boolean> {
+  private async answers(candidate: Candidate): Promise<boolean> {
+    const { address, port, options } = candidate;
+    if (!this.events.wanted(candidate)) return false;
     return options.kind === "tcp" || options.h2c ? listens(address, port) : isHealthy(address, port, options);
   }
 }
@@ -159,7 +183,7 @@ function isHealthy(address: string, port: number, { healthPath, host }: ServiceO
   ];
   const healthy = healthyStatus(healthPath !== undefined).split(",");
   return new Promise((resolve) => {
-    const socket = createConnection({ host: address, port, timeout: answerPatience }).setEncoding("latin1");
+    const socket = createConnection({ host: address, port, timeout: answerTimeoutMs }).setEncoding("latin1");
     let answer = "";
     const end = () => {
       socket.destroy();

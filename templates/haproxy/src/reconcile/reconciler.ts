@@ -16,7 +16,7 @@ import type { ServerState } from "../haproxy/commands";
 import { Haproxy } from "../haproxy/process";
 import { Runtime } from "../haproxy/runtime-api";
 import type { Actual, Operation, ServerOperation } from "../haproxy/types";
-import { Greeter, newcomers, serverOf, type Newcomer } from "../health/readiness-prober";
+import { ReadinessProber, candidatesOf, serverOf, type Candidate } from "../health/readiness-prober";
 import type { Metrics } from "../metrics";
 import { isSame, loaded, plan, type Plan } from "./planner";
 import { portsRefused, type Refused } from "./quarantine";
@@ -63,9 +63,9 @@ export interface Turn {
 const mostRefusals = 2;
 
 /** HAProxy's own check asks an HTTP/2 server for more than whether it accepts connections, which is all the prober asks. */
-const isFullCheck = ({ options }: Newcomer): boolean => !options.h2c;
+const isFullCheck = ({ options }: Candidate): boolean => !options.h2c;
 
-type Names = Pick<Newcomer, "backend" | "server">;
+type Names = Pick<Candidate, "backend" | "server">;
 
 export class Reconciler {
   private actual: Actual | undefined;
@@ -78,7 +78,7 @@ export class Reconciler {
   private readonly files: StateFiles;
   private readonly limiter: ReloadLimiter;
   private readonly runtime: Runtime;
-  private readonly greeter: Greeter;
+  private readonly prober: ReadinessProber;
   /** Servers that this turn adds: they are probed meanwhile. */
   private arriving: ReadonlySet<string> = new Set();
   private turning: Promise<unknown> = Promise.resolve();
@@ -106,7 +106,7 @@ export class Reconciler {
       },
     );
     this.runtime = new Runtime(`${runDir}/worker.sock`, dir);
-    this.greeter = new Greeter({
+    this.prober = new ReadinessProber({
       answered: (candidate) => this.answered(candidate),
       wanted: (candidate) => this.arriving.has(serverOf(candidate)) || this.serves(candidate),
     });
@@ -216,7 +216,7 @@ export class Reconciler {
       }
       this.commit(desired, loaded(desired));
       this.https = this.options.https() !== undefined;
-      this.greeter.greet(newcomers(desired, () => true));
+      this.prober.probe(candidatesOf(desired, () => true));
       const done = { how: "start", what: `${routing.backends.length} services` } as const;
       return { done, pending: [], again: false };
     });
@@ -272,15 +272,15 @@ export class Reconciler {
   }
 
   /** Gives new servers a moment to answer before they are added, and returns those that did: they are added as up. */
-  private async probe({ operations, inForce }: Plan): Promise<readonly Newcomer[]> {
+  private async probe({ operations, inForce }: Plan): Promise<readonly Candidate[]> {
     const arrivals = operations.filter(
       ({ kind }) => kind === "add" || kind === "return",
     ) as ServerOperation[];
     if (arrivals.length === 0) return [];
     const touched = new Set(arrivals.map(({ backend }) => backend));
     const arriving = (this.arriving = new Set(arrivals.map(serverOf)));
-    return this.greeter.welcome(
-      newcomers(
+    return this.prober.firstAnswers(
+      candidatesOf(
         inForce,
         (backend, server) => touched.has(backend) && arriving.has(serverOf({ backend, server })),
       ),
@@ -325,7 +325,7 @@ export class Reconciler {
     for (const server of this.proven) if (!wanted.has(server)) this.proven.delete(server);
     const fresh = loaded(desired);
     this.commit(desired, fresh);
-    this.greeter.greet(newcomers(desired, (backend, server) => !up.has(serverOf({ backend, server }))));
+    this.prober.probe(candidatesOf(desired, (backend, server) => !up.has(serverOf({ backend, server }))));
     // What was done to the old worker during the reload is missing in the new one; the next turn does it again.
     const same = await this.look(fresh).catch(() => false);
     if (!same) this.options.metrics.drifted();
@@ -390,7 +390,7 @@ export class Reconciler {
     return render(routing, { ...this.options.render, ...(https === undefined ? {} : { https }) }, slots);
   }
 
-  private async answered(candidate: Newcomer): Promise<void> {
+  private async answered(candidate: Candidate): Promise<void> {
     const { backend, server } = candidate;
     await this.turning;
     if (!this.serves(candidate)) return;
@@ -398,7 +398,7 @@ export class Reconciler {
     if (this.serves(candidate)) this.prove(candidate);
   }
 
-  private prove(candidate: Newcomer): void {
+  private prove(candidate: Candidate): void {
     const origin = this.originOf(candidate);
     this.proven.add(serverOf(origin));
     // Only among versions does it decide which one gets the requests.
