@@ -11,7 +11,7 @@ import { catalogs, instance, renderOptions } from "../testing";
 // Thousands of cases take a while on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
-const unknown = { said: "not known" };
+const unknown = { source: "not known" };
 
 function ask(url: string, instances: readonly Instance[], kv: Record<string, string> = {}): Explanation {
   const asked = parseAsked(url);
@@ -100,12 +100,16 @@ describe("explains a request", () => {
       ["hello/v1 10.0.0.1:1", { ids, address, weight, state: "starting" }],
     ]);
     const catalog = { instances: hello, kv: {} };
-    const says = (path: string) =>
-      explainText(explain({ path }, catalog, buildRouting(catalog), { said: "known", instances })).join("\n");
-    expect(says("/hello")).toMatch(/^\/hello: goes to the instance of hello\/v2\.$/m);
-    expect(says("/hello")).toMatch(/10\.0\.0\.1:2 .*gets no requests: .*finds it down: refuses connections/);
-    expect(says("/hello/v1")).toMatch(/^\/hello\/v1: 503, /);
-    expect(says("/hello/v1")).toContain("has not passed a health check of the load balancer yet");
+    const textFor = (path: string) =>
+      explainText(explain({ path }, catalog, buildRouting(catalog), { source: "known", instances })).join(
+        "\n",
+      );
+    expect(textFor("/hello")).toMatch(/^\/hello: goes to the instance of hello\/v2\.$/m);
+    expect(textFor("/hello")).toMatch(
+      /10\.0\.0\.1:2 .*gets no requests: .*finds it down: refuses connections/,
+    );
+    expect(textFor("/hello/v1")).toMatch(/^\/hello\/v1: 503, /);
+    expect(textFor("/hello/v1")).toContain("has not passed a health check of the load balancer yet");
   });
 
   test("with an unusable KV value", () => {

@@ -16,7 +16,7 @@ export interface Asked {
 /** The load balancer's own health checks. */
 export interface Checks {
   /** Where the results come from, or why there are none. */
-  readonly said: string;
+  readonly source: string;
   readonly instances?: InstanceStatuses;
 }
 
@@ -94,7 +94,7 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks
       answer: 404,
       why: `no route${asked.host === undefined ? "" : ` for host ${asked.host}`} matches ${asked.path}`,
       targets: [],
-      checks: checks.said,
+      checks: checks.source,
       related: related(asked, catalog, routing),
     };
   const versions = versionsOf(route, routing);
@@ -131,7 +131,7 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks
       why: `${route.versionsOf ?? ""} has no version ${chosen === undefined ? `${show(named ?? "")} with a route` : "that the KV value names"}, and no other version answers instead`,
       route: explained,
       targets: [],
-      checks: checks.said,
+      checks: checks.source,
       related: related(asked, catalog, routing),
     };
   const targets = chosen.targets.map((target) => explainTarget(target, catalog, routing, checks.instances));
@@ -147,7 +147,7 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks
         : `no instance of ${names} takes requests`,
     route: explained,
     targets,
-    checks: checks.said,
+    checks: checks.source,
     related: [],
   };
 }
@@ -208,7 +208,7 @@ function explainTarget(
       const address = `${host}:${port}`;
       const but =
         weight === 0
-          ? `its weight is 0${backend?.options.sticky === true ? ", and only clients with its cookie keep it" : ""}: set SERVICE_WEIGHT to a number from 1 to 256, or remove it`
+          ? `its weight is 0${backend?.options.sticky === true ? ", so only clients with its cookie keep it" : ""}: set SERVICE_WEIGHT to a number from 1 to 256, or remove it`
           : whyNoRequests(statuses?.get(`${service} ${address}`));
       return { ids, address, weight, ...(but === undefined ? {} : { but }) };
     }),
@@ -242,8 +242,8 @@ function whyLeftOut(instance: Instance, routing: Routing): string {
   if (wanted === undefined)
     return `has none of the tags ${routingTags.join(", ")}: its tags are ${show(instance.tags.join(","))}`;
   const alone = buildRouting({ instances: [instance], kv: {} });
-  const refused = alone.problems.find(({ level }) => level === "quarantined");
-  if (refused !== undefined) return `quarantined: ${refused.message}`;
+  const rejected = alone.problems.find(({ level }) => level === "quarantined");
+  if (rejected !== undefined) return `quarantined: ${rejected.message}`;
   const backend = routing.backends.find(({ service }) => service === instance.service);
   if (backend === undefined) {
     const conflict = routing.problems.find(

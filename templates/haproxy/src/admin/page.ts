@@ -281,10 +281,10 @@ function servicesSection({ services }: Status): Html {
 
 function instance(service: string, { ids, address, weight, state, check, held }: InstanceStatus): Html {
   const usual = `${service}:${address.slice(address.lastIndexOf(":") + 1)}`;
-  const said = ids.filter((id) => ids.length > 1 || id !== usual);
+  const shownIds = ids.filter((id) => ids.length > 1 || id !== usual);
   return html`<li class="${state}">
     <code>${address}</code>
-    ${badge(state, state)}${held === true ? html` ${badge("starting", "held")}` : undefined}${weight === 100 ? undefined : html` <span class="note">weight ${weight}${weight === 0 ? ": no new requests" : undefined}</span>`}${check === undefined ? undefined : html` <span class="note">${check}</span>`}${said.length === 0 ? undefined : html` <bdi class="note">${some(said.map(plain))}</bdi>`}
+    ${badge(state, state)}${held === true ? html` ${badge("starting", "held")}` : undefined}${weight === 100 ? undefined : html` <span class="note">weight ${weight}${weight === 0 ? ": no new requests" : undefined}</span>`}${check === undefined ? undefined : html` <span class="note">${check}</span>`}${shownIds.length === 0 ? undefined : html` <bdi class="note">${some(shownIds.map(plain))}</bdi>`}
   </li>`;
 }
 

@@ -145,7 +145,7 @@ async function explained(options: AdminOptions, parameters: URLSearchParams): Pr
   const version = parameters.get("version");
   const request = { ...asked.value, ...(version !== null && { version }) };
   const checks = {
-    said: "those of the load balancer, which was asked",
+    source: "those of the load balancer that answered",
     instances: instanceStatuses(await currentStatus(options)),
   };
   const explanation = explain(request, catalog, routing, checks);

@@ -96,11 +96,11 @@ async function explainCommand(command: Command, around: Surroundings): Promise<s
   }
   const catalog = snapshot === undefined ? await around.catalog() : await readCatalog(snapshot);
   const request = { ...asked.value, ...(version !== undefined && { version }) };
-  const said =
+  const source =
     snapshot !== undefined
       ? "a snapshot has none"
       : `not known, only what Consul says: ${consulAlone ? "no load balancer was asked" : `no load balancer answers at ${around.admin}`} (--admin)`;
-  const explanation = explain(request, catalog, buildRouting(catalog, around.routing), { said });
+  const explanation = explain(request, catalog, buildRouting(catalog, around.routing), { source });
   return json ? toJson(explanation) : toLines(explainText(explanation));
 }
 

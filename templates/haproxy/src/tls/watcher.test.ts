@@ -126,9 +126,9 @@ test("after a restart the copies are served, even if the folder or one of them i
 test("without a certificate, HTTP answers in spite of --redirect-https, with a warning", async () => {
   const certificates = await started({ redirect: true });
   expect(certificates.https).toBeUndefined();
-  const said = expect.stringContaining("HTTP answers in spite of --redirect-https") as string;
-  expect(log).toEqual([said]);
-  expect(certificates.report(Date.now()).problems).toMatchObject([{ level: "warning", message: said }]);
+  const warning = expect.stringContaining("HTTP answers in spite of --redirect-https") as string;
+  expect(log).toEqual([warning]);
+  expect(certificates.report(Date.now()).problems).toMatchObject([{ level: "warning", message: warning }]);
 });
 
 test("a new default.pem asks for a reload, since a running worker keeps its default", async () => {
