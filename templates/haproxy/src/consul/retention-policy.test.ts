@@ -109,7 +109,7 @@ test.each<[string, Partial<Instance>]>([
   ["has an invalid address", { address: "evil.example.com" }],
   ["has an invalid port", { port: 70_000 }],
   ["has an invalid name", { service: "a\u001b[2J" }],
-  ["has a bad option", { meta: { weight: "heavy" } }],
+  ["has an invalid option", { meta: { weight: "heavy" } }],
 ])("an instance that %s is never retained, so it gets no requests", (_, bad) => {
   const before = [...four, instance("bad", 22, bad)];
   const result = given({ before, now: [], suspect: "Consul was lost" });

@@ -54,16 +54,16 @@ test.each([
     "passphrase",
   ],
   [
-    "rubbish",
+    "an invalid certificate",
     () => `-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n${key}`,
     "certificate that cannot be read",
   ],
   [
-    "a rubbish key",
+    "an invalid key",
     () => `${certificate}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n`,
     "private key that cannot be read",
   ],
-])("%s is rejected", (_, text, why) => {
+])("rejects a file with %s", (_, text, why) => {
   expect(readCertificate(text(), Date.now())).toMatchObject({
     ok: false,
     error: expect.stringContaining(why) as string,
