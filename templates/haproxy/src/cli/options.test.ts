@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parseArguments } from "./options";
+import { parseArguments, UsageError } from "./options";
 
 const parse = (...argv: string[]) => parseArguments(argv, {}, 2);
 
@@ -40,4 +40,31 @@ test.each([
   [["--evil\u001b"], '"--evil\\u001b" is not an option.'],
 ])("%j is refused", (argv, why) => {
   expect(() => parse(...argv)).toThrow(why);
+});
+
+test("reads the command line and the environment", () => {
+  const parse = (...argv: string[]) => parseArguments(argv, {}, 4);
+  expect(parse()).toMatchObject({
+    consul: { addresses: [{ host: "127.0.0.1", port: 8500, tls: false }] },
+    httpPort: 80,
+    threads: 4,
+    stats: false,
+  });
+  expect(parse("--consul=http://10.0.0.1:8501", "--dry", "--once")).toMatchObject({
+    consul: { addresses: [{ host: "10.0.0.1", port: 8501, tls: false }] },
+    dry: true,
+    once: true,
+  });
+  expect(parseArguments([], { STATS_USER: "u", STATS_PASSWORD: "p" }, 1).stats).toBe(true);
+  for (const bad of [
+    "--consul=x",
+    "--http-port=0",
+    "--nonsense",
+    "run",
+    "--state-dir=/a b",
+    "--threads=0",
+    "--hold=x",
+  ])
+    expect(() => parse(bad)).toThrow(UsageError);
+  expect(() => parseArguments([], { STATS_USER: "u" }, 1)).toThrow("neither");
 });

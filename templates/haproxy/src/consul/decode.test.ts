@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { isQueryable, decodeChecks, decodeKv, decodeNodeServices, decodeNodes } from "./decode";
-import { parseArguments, UsageError } from "../cli/options";
 import { parseSnapshot } from "./snapshot";
 
 test("decodes the services of a node", () => {
@@ -138,31 +137,4 @@ test("a snapshot is read as a whole or not at all", () => {
   ]);
   expect(parseSnapshot(text({ ...instance, createIndex: "5" }))).toBeUndefined();
   expect(parseSnapshot(text(instance).slice(0, -1))).toBeUndefined();
-});
-
-test("reads the command line and the environment", () => {
-  const parse = (...argv: string[]) => parseArguments(argv, {}, 4);
-  expect(parse()).toMatchObject({
-    consul: { addresses: [{ host: "127.0.0.1", port: 8500, tls: false }] },
-    httpPort: 80,
-    threads: 4,
-    stats: false,
-  });
-  expect(parse("--consul=http://10.0.0.1:8501", "--dry", "--once")).toMatchObject({
-    consul: { addresses: [{ host: "10.0.0.1", port: 8501, tls: false }] },
-    dry: true,
-    once: true,
-  });
-  expect(parseArguments([], { STATS_USER: "u", STATS_PASSWORD: "p" }, 1).stats).toBe(true);
-  for (const bad of [
-    "--consul=x",
-    "--http-port=0",
-    "--nonsense",
-    "run",
-    "--state-dir=/a b",
-    "--threads=0",
-    "--hold=x",
-  ])
-    expect(() => parse(bad)).toThrow(UsageError);
-  expect(() => parseArguments([], { STATS_USER: "u" }, 1)).toThrow("neither");
 });
