@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { compareRoutings } from "../../../../routing/diff";
+import { UserError } from "../../../../lib/errors";
 import { summarise, toText } from "../../../../routing/diff-format";
 import { show } from "../../../../routing/grammar";
 import { compare } from "../../../../lib/text";
@@ -10,7 +11,7 @@ import type { Catalog, RoutingOptions } from "../../../../routing/types";
 import { explain, parseAsked } from "../admin/explain";
 import { explainText } from "../admin/explain-text";
 import { forecast } from "../reconcile/forecast";
-import { usage, UsageError } from "./options";
+import { usage } from "./options";
 import type { RenderOptions } from "../config/types";
 import { formatSnapshot, parseSnapshot } from "../consul/snapshot";
 
@@ -37,7 +38,7 @@ export function parseCommand(argv: readonly string[]): Command | undefined {
   if (!isCommand(name)) return undefined;
   const words = rest.filter((argument) => !argument.startsWith("--"));
   if (words.length !== wordCounts[name])
-    throw new UsageError(`${name} takes ${wordCounts[name]} arguments, not ${words.length}.\n${usage}`);
+    throw new UserError(`${name} takes ${wordCounts[name]} arguments, not ${words.length}.\n${usage}`);
   const own = (option: string): string | undefined =>
     name === "explain"
       ? rest.find((argument) => argument.startsWith(`--${option}=`))?.slice(option.length + 3)
@@ -86,7 +87,7 @@ async function explainCommand(command: Command, around: Surroundings): Promise<s
   const { words, json, snapshot, version, options } = command;
   const [url = ""] = words;
   const asked = parseAsked(url);
-  if (!asked.ok) throw new UsageError(`${show(url)} ${asked.error}.`);
+  if (!asked.ok) throw new UserError(`${show(url)} ${asked.error}.`);
   const names = (option: string) => options.some((each) => each.startsWith(`--${option}=`));
   const consulAlone = names("consul") && !names("admin");
   if (snapshot === undefined && !consulAlone) {
@@ -108,7 +109,7 @@ async function diffCommand(
   { words: [a = "", b = ""], json }: Command,
   around: Surroundings,
 ): Promise<string> {
-  if (a === "-" && b === "-") throw new UsageError("Only one of the snapshots can be the standard input.");
+  if (a === "-" && b === "-") throw new UserError("Only one of the snapshots can be the standard input.");
   const before = buildRouting(await readCatalog(a), around.routing);
   const after = buildRouting(await readCatalog(b), { ...around.routing, lastGood: before });
   const differences = compareRoutings(before, after);
@@ -122,14 +123,14 @@ async function diffCommand(
 async function readCatalog(file: string): Promise<Catalog> {
   const content = await (file === "-" ? text(process.stdin) : readFile(file, "utf8")).catch(
     (error: unknown) => {
-      throw new UsageError(
+      throw new UserError(
         `The snapshot ${show(file)} cannot be read (${error instanceof Error ? error.message : String(error)}): mount it into the container, or give - and pass it on the standard input.`,
       );
     },
   );
   const catalog = parseSnapshot(content);
   if (catalog === undefined)
-    throw new UsageError(
+    throw new UserError(
       `${show(file)} is not a snapshot of this release: make one with the command snapshot.`,
     );
   return catalog;

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { parseArguments, UsageError } from "./options";
+import { UserError } from "../../../../lib/errors";
+import { parseArguments } from "./options";
 
 const parse = (...argv: string[]) => parseArguments(argv, {}, 2);
 
@@ -65,6 +66,6 @@ test("reads the command line and the environment", () => {
     "--threads=0",
     "--hold=x",
   ])
-    expect(() => parse(bad)).toThrow(UsageError);
+    expect(() => parse(bad)).toThrow(UserError);
   expect(() => parseArguments([], { STATS_USER: "u" }, 1)).toThrow("neither");
 });

@@ -1,5 +1,6 @@
-/** The command line and environment, read once, refused with a sentence. */
+/** The options of the load balancer, from its command line and environment. */
 import { isIP } from "node:net";
+import { UserError } from "../../../../lib/errors";
 import { parseBoolean, parseDuration, parseInteger, show, type Parsed } from "../../../../routing/grammar";
 import { readConsulOptions, type ConsulOptions } from "../consul/options";
 import { bracketed } from "../config/syntax";
@@ -7,13 +8,13 @@ import { bracketed } from "../config/syntax";
 export interface Options {
   readonly consul: ConsulOptions;
   readonly httpPort: number;
-  /** Used when there are certificates. */
+  /** In use only with certificates. */
   readonly httpsPort: number;
   /** The folder of certificates. */
   readonly certs?: string;
-  /** Whether HTTP only leads to HTTPS. */
+  /** Whether HTTP redirects to HTTPS. */
   readonly redirectHttps: boolean;
-  /** The peers whose X-Forwarded-* and X-Request-ID are believed. */
+  /** Peers whose X-Forwarded-* and X-Request-ID headers are kept. */
   readonly trusted: readonly string[];
   readonly statsPort: number;
   readonly adminAddress: string;
@@ -23,15 +24,13 @@ export interface Options {
   readonly retentionMs: number;
   /** From 0 to 1. */
   readonly retentionShare: number;
-  /** Milliseconds that open requests get when we are stopped. */
-  readonly stopGrace: number;
+  /** How long open requests may take when the container stops. */
+  readonly stopGraceMs: number;
   readonly dry: boolean;
   readonly once: boolean;
-  /** Whether there are credentials for the statistics page. */
+  /** Whether the statistics page has credentials; without them there is no page. */
   readonly stats: boolean;
 }
-
-export class UsageError extends Error {}
 
 export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-port=80] [--stats-port=1936]
   [--admin=ADDRESS:PORT] [--state-dir=DIR] [--threads=N] [--hold=60s] [--hold-share=50]
@@ -41,22 +40,22 @@ export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-por
        switchyard-haproxy snapshot [--consul=HOST:PORT]
        switchyard-haproxy diff FILE FILE [--json]
 
-  explain       says what happens to a request, by which route, and why an instance is not among those that get it.
-                --version stands for the header X-Version. It asks the load balancer at --admin, else Consul.
-  snapshot      prints what Consul has, for --snapshot and diff. A FILE of - is the standard input.
-  diff          says what changes between two snapshots, and what it takes: operations at run time, or a reload.
-  --consul      Consul's HTTP address (CONSUL_HTTP_ADDR; 127.0.0.1:8500), with https:// for TLS; several with commas are
-                tried in turn. CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE, CONSUL_CACERT, CONSUL_CLIENT_CERT,
-                CONSUL_CLIENT_KEY, CONSUL_TLS_SERVER_NAME and CONSUL_HTTP_SSL_VERIFY are as for Consul itself.
-  --dry         prints the configuration and the maps on every change and starts nothing; with --once, once.
-  --hold        how long instances that Consul dropped in a suspicious way keep their traffic while they listen.
-                The signal USR2 (docker kill -s USR2 rest) lets all of them go at once.
-  --hold-share  how many per cent of the services, or of the instances, have to vanish at once to be suspicious.
-  --stop-grace  how long open requests may take when the container is stopped.
-  --certs       a folder of NAME.pem files with certificate, chain and key, read again whenever they change.
-  --redirect-https    HTTP only leads to HTTPS (308).
-  --trust-forwarded   peers whose X-Forwarded-* and X-Request-ID are believed, as in 10.0.0.0/8,192.0.2.7.
-  STATS_USER and STATS_PASSWORD open the statistics page; without both there is none.`;
+  explain       shows which route a request takes, to which instances, and why others do not get it. --version stands
+                for the header X-Version. Asks the load balancer at --admin, or Consul if there is none.
+  snapshot      prints what Consul has, for --snapshot and diff. The FILE - is standard input.
+  diff          shows what changes between two snapshots, and whether that takes operations at run time or a reload.
+  --consul      Consul's HTTP address (CONSUL_HTTP_ADDR; 127.0.0.1:8500), with https:// for TLS. Several, separated
+                by commas, are tried in turn. CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE, CONSUL_CACERT, CONSUL_CLIENT_CERT,
+                CONSUL_CLIENT_KEY, CONSUL_TLS_SERVER_NAME and CONSUL_HTTP_SSL_VERIFY work as in Consul itself.
+  --dry         prints the configuration and the maps at every change and starts nothing; with --once, prints once.
+  --hold        how long instances whose deregistration is suspect keep their traffic while they listen.
+                The signal USR2 (docker kill -s USR2 rest) releases all of them at once.
+  --hold-share  percentage of the services, or of the instances, whose loss at once is suspect.
+  --stop-grace  how long open requests may take when the container stops.
+  --certs       a folder of NAME.pem files with certificate, chain and key; changes take effect at once.
+  --redirect-https    redirects HTTP to HTTPS (308).
+  --trust-forwarded   peers whose X-Forwarded-* and X-Request-ID headers are kept, such as 10.0.0.0/8,192.0.2.7.
+  STATS_USER and STATS_PASSWORD protect the statistics page; without both there is no page.`;
 
 const known = [
   "consul",
@@ -85,26 +84,26 @@ export function parseArguments(
   for (const argument of argv) {
     const match = /^--([a-z-]+)(?:=(.*))?$/s.exec(argument);
     if (match?.[1] === undefined || !known.includes(match[1]))
-      throw new UsageError(`${show(argument)} is not an option.\n${usage}`);
+      throw new UserError(`${show(argument)} is not an option.\n${usage}`);
     given.set(match[1], match[2] ?? "true");
   }
   const take = <T>(name: string, fallback: string, parse: (value: string) => Parsed<T>): T => {
     const value = given.get(name) ?? fallback;
     const parsed = parse(value);
-    if (!parsed.ok) throw new UsageError(`--${name}=${show(value)} ${parsed.error}.`);
+    if (!parsed.ok) throw new UserError(`--${name}=${show(value)} ${parsed.error}.`);
     return parsed.value;
   };
   const port = (value: string) => parseInteger(value, 1, 65_535);
   const consul = readConsulOptions(given.get("consul"), env);
-  if (!consul.ok) throw new UsageError(consul.error);
+  if (!consul.ok) throw new UserError(consul.error);
   const adminHost = bracketed(env["ADMIN_ADDRESS"] ?? "0.0.0.0");
   const admin = take("admin", `${adminHost}:${env["ADMIN_PORT"] ?? "8404"}`, parseHostPort);
   const redirectHttps = take("redirect-https", "false", parseBoolean);
   if (redirectHttps && !given.has("certs"))
-    throw new UsageError("--redirect-https needs --certs=DIR, the folder of certificates.");
+    throw new UserError("--redirect-https needs --certs=DIR, the folder of certificates.");
   const dry = take("dry", "false", parseBoolean);
   const once = take("once", "false", parseBoolean);
-  if (once && !dry) throw new UsageError("--once says how often --dry prints: use --dry --once.");
+  if (once && !dry) throw new UserError("--once says how often --dry prints: use --dry --once.");
   const stats = hasCredentials(env);
   const [httpPort, httpsPort, statsPort] = [
     take("http-port", "80", port),
@@ -133,20 +132,20 @@ export function parseArguments(
     ),
     retentionMs: take("hold", "60s", parseDuration),
     retentionShare: take("hold-share", "50", (value) => parseInteger(value, 1, 100)) / 100,
-    stopGrace: take("stop-grace", "8s", parseDuration),
+    stopGraceMs: take("stop-grace", "8s", parseDuration),
     dry,
     once,
     stats,
   };
 }
 
-/** Two that listen on one port would each get some of what is for the other. */
+/** Two listeners on one port would share its connections at random. */
 function eachOnce(ports: readonly (readonly [option: string, port: number])[]): void {
   const taken = new Map<number, string>();
   for (const [option, port] of ports) {
     const other = taken.get(port);
     if (other !== undefined)
-      throw new UsageError(
+      throw new UserError(
         `--${option} has port ${port}, and so has --${other}: choose another for one of them.`,
       );
     taken.set(port, option);
@@ -158,8 +157,8 @@ function hasCredentials(env: Readonly<Record<string, string | undefined>>): bool
   const password = env["STATS_PASSWORD"] ?? "";
   if (user === "" && password === "") return false;
   if (user === "" || password === "")
-    throw new UsageError("Set both STATS_USER and STATS_PASSWORD for the statistics page, or neither.");
-  if (user.includes(":")) throw new UsageError("STATS_USER must not contain a colon.");
+    throw new UserError("Set both STATS_USER and STATS_PASSWORD for the statistics page, or neither.");
+  if (user.includes(":")) throw new UserError("STATS_USER must not contain a colon.");
   return true;
 }
 
@@ -172,14 +171,14 @@ function parseHostPort(value: string): Parsed<{ host: string; port: number }> {
     : { ok: false, error: "is not ADDRESS:PORT, as in 127.0.0.1:8404" };
 }
 
-/** Its paths go into HAProxy's configuration and its sockets into addresses of at most about 100 bytes. */
+/** The path goes into HAProxy's configuration, and with a socket's name into an address of at most about 100 bytes. */
 function parseDirectory(value: string): Parsed<string> {
   return /^(?:\/[A-Za-z0-9_.-]+){1,}$/.test(value) && value.length <= 64
     ? { ok: true, value }
     : { ok: false, error: "is not an absolute path of at most 64 letters, digits, '.', '_', '-' and '/'" };
 }
 
-/** Addresses and networks, separated by commas. */
+/** Addresses and networks separated by commas. */
 function parseNetworks(value: string): Parsed<string[]> {
   const networks = value.split(",");
   const good = networks.every((network) => {

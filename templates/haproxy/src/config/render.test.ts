@@ -9,7 +9,7 @@ import { defaultSettings, type Settings } from "../../../../routing/settings";
 import type { Catalog, Instance, Routing } from "../../../../routing/types";
 import { toCommands, toPayloads } from "../haproxy/commands";
 import { loaded, plan } from "../reconcile/planner";
-import { dryRun } from "./dry-run";
+import { dryRun } from "../cli/dry-run";
 import { render, toConfig, toMapFile } from "./render";
 import { eachMap, mapNames, type Rendered } from "./types";
 import { catalogs, instance, renderOptions } from "../testing";

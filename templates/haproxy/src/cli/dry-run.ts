@@ -1,8 +1,8 @@
 /** What `--dry` prints. Pure. */
 import { buildRouting } from "../../../../routing/build";
 import type { Catalog } from "../../../../routing/types";
-import { render, toConfig, toMapFile } from "./render";
-import type { RenderOptions } from "./types";
+import { render, toConfig, toMapFile } from "../config/render";
+import type { RenderOptions } from "../config/types";
 
 /** The configuration, the maps, and everything that was rejected and why. */
 export function dryRun(
