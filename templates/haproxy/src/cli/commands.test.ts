@@ -96,7 +96,7 @@ describe("explain", () => {
     [["explain", "hello"], '"hello" is not a URL'],
     [["explain", "/a", "--snapshot=/nowhere"], "cannot be read"],
     [["explain", "/a", `--snapshot=${file("bad.json", "{}")}`], "is not a snapshot of this release"],
-  ])("%j is refused with a sentence", async (argv, why) => {
+  ])("rejects %j with the reason", async (argv, why) => {
     await expect(run(...argv)).rejects.toThrow(why);
   });
 });

@@ -127,7 +127,7 @@ const stateColumns =
   "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port";
 
 /**
- * What a new HAProxy process is told of its servers: those that were up stay up, all others are down until a check has
+ * The server states a new HAProxy process starts with: servers that were up stay up, all others are down until a check has
  * seen them. Without it every server would be up at once, also one that does not listen yet.
  */
 export function serverStateFile(

@@ -54,7 +54,7 @@ test("only services with several versions are asked about", async () => {
   expect(single.asked).toEqual([]);
 });
 
-test("an instance that goes down and comes back is told of, once each time", async () => {
+test("reports an instance that goes down and comes back, once each time", async () => {
   const { look, lookInVain } = watching();
   expect(await look(state(one), state(two))).toEqual([[], 0]);
   expect(await look(state(one), state(two, { up: false }))).toEqual([[two], 1]);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Catalog, Routing } from "../../../../routing/types";
-import type { Turn } from "./reconciler";
+import type { Turn } from "./turn";
 import { Controller } from "./controller";
 import { Metrics } from "../metrics";
 import { readSnapshot, writeSnapshot } from "../consul/snapshot";

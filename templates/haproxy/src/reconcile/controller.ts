@@ -11,8 +11,9 @@ import type { Watcher } from "../consul/watcher";
 import type { Metrics } from "../metrics";
 import { Persistence } from "./persistence";
 import { Quarantine } from "./quarantine";
-import type { Done, Reconciler, Turn } from "./reconciler";
+import type { Reconciler } from "./reconciler";
 import { ProblemLog } from "./report";
+import type { Done, Turn } from "./turn";
 import { TurnScheduler } from "./turn-scheduler";
 
 export interface ControllerOptions {

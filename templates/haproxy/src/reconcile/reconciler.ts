@@ -1,5 +1,5 @@
 /**
- * Makes the running HAProxy what it should be, one turn at a time: desired configuration, plan, execution, commit. A turn that
+ * Brings the running HAProxy to the desired state, one turn at a time: desired configuration, plan, execution, commit. A turn that
  * could not do everything asks for another one. Whatever fails, HAProxy goes on with the last good configuration.
  */
 import { messageOf } from "../../../../lib/errors";
@@ -11,13 +11,12 @@ import { assignSlots } from "../config/backend-pool";
 import type { CertificateChange } from "../config/certificates";
 import { countersAfterReload } from "../config/counters";
 import { render } from "../config/render";
-import type { Origin, Rendered, RenderOptions, Slots } from "../config/types";
+import type { Origin, Rendered, Slots } from "../config/types";
 import type { ServerState } from "../haproxy/commands";
 import { Haproxy } from "../haproxy/process";
 import { Runtime } from "../haproxy/runtime-api";
 import type { Actual, Operation, ServerOperation } from "../haproxy/types";
 import { ReadinessProber, candidatesOf, serverOf, type Candidate } from "../health/readiness-prober";
-import type { Metrics } from "../metrics";
 import { isSame, loaded, plan, type Plan } from "./planner";
 import { portsRefused, type Refused } from "./quarantine";
 import { toSentences, type Reason } from "./reasons";
@@ -25,39 +24,7 @@ import { ReloadLimiter } from "./reload-limiter";
 import { describe } from "./report";
 import { reapServers, ServerReaper } from "./server-reaper";
 import { StateFiles } from "./state-files";
-
-export interface ReconcilerOptions {
-  readonly render: RenderOptions;
-  /** How HTTPS is offered at the moment. */
-  readonly https: () => RenderOptions["https"];
-  readonly log: (message: string) => void;
-  readonly metrics: Metrics;
-  /** A new instance of a version of a service takes requests. */
-  readonly onProven: () => void;
-  /** A reload that had to wait is allowed now. */
-  readonly onReloadable: () => void;
-  /** HAProxy ended by itself and is back. */
-  readonly onRestart: () => void;
-}
-
-export interface Done {
-  readonly how: "start" | "operations" | "reload";
-  readonly what: string;
-}
-
-/** What one turn has come to. */
-export interface Turn {
-  /** Undefined if there was nothing to do. */
-  readonly done?: Done | undefined;
-  /** Why the rest waits for a reload. */
-  readonly pending: readonly string[];
-  /** Why that reload has failed, if it has. */
-  readonly failure?: string | undefined;
-  /** Services that HAProxy will not load: nothing has changed, and the next turn has to go without them. */
-  readonly refused?: Refused;
-  /** Whether something is left that the next turn can do. */
-  readonly again: boolean;
-}
+import type { ReconcilerOptions, Turn } from "./turn";
 
 /** Two refusals may be a coincidence with somebody else's change; after that, the operation needs a reload. */
 const mostRefusals = 2;

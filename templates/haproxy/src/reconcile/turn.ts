@@ -1,0 +1,37 @@
+/** What the reconciler is given, and what one of its turns results in. */
+import type { RenderOptions } from "../config/types";
+import type { Metrics } from "../metrics";
+import type { Refused } from "./quarantine";
+
+export interface ReconcilerOptions {
+  readonly render: RenderOptions;
+  /** How HTTPS is offered at the moment. */
+  readonly https: () => RenderOptions["https"];
+  readonly log: (message: string) => void;
+  readonly metrics: Metrics;
+  /** A new instance of a version of a service takes requests. */
+  readonly onProven: () => void;
+  /** A reload that had to wait is allowed now. */
+  readonly onReloadable: () => void;
+  /** HAProxy ended by itself and is back. */
+  readonly onRestart: () => void;
+}
+
+export interface Done {
+  readonly how: "start" | "operations" | "reload";
+  readonly what: string;
+}
+
+/** The result of one turn. */
+export interface Turn {
+  /** Undefined if there was nothing to do. */
+  readonly done?: Done | undefined;
+  /** Why the rest waits for a reload. */
+  readonly pending: readonly string[];
+  /** Why that reload has failed, if it has. */
+  readonly failure?: string | undefined;
+  /** Services that HAProxy will not load: nothing has changed, and the next turn has to go without them. */
+  readonly refused?: Refused;
+  /** Whether something is left that the next turn can do. */
+  readonly again: boolean;
+}
