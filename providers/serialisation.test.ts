@@ -32,6 +32,10 @@ it("serialises into code that runs without this repository", () => {
     const text = texts[index] ?? "";
     if (name !== "freePortsProvider") expect(text, name).toContain('require("dockerode');
     expect(text).not.toContain(join(__dirname, ".."));
+    // The serialiser overlooks a constant that is only the key of a pattern, as in `const { [KEY]: value } = …`.
+    for (const code of text.split(/^function __/m))
+      for (const [, constant = ""] of code.matchAll(/\[([A-Z][A-Z_]{2,})\]/g))
+        expect(code, `${name} uses ${constant}`).toMatch(new RegExp(`with\\(\\{.*\\b${constant}: `, "s"));
     // Every resource carries it in the state.
     expect(text.length).toBeLessThan(64_000);
   }

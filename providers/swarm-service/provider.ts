@@ -231,7 +231,10 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     const docker = connect(props.host, props);
     const service = await findService(docker, props.serviceId);
     if (service !== undefined) {
-      const { [OWNER_LABEL]: owner, [CLAIM_LABEL]: claim } = service.Spec.Labels ?? {};
+      // Not destructured: Pulumi's serialiser does not see variables in computed keys of a pattern.
+      const labels = service.Spec.Labels ?? {};
+      const owner = labels[OWNER_LABEL];
+      const claim = labels[CLAIM_LABEL];
       // A failed update may have written the owner with its project, while the state still has the stack alone.
       const sameOwner = owner === ownerOf(props) || owner?.endsWith(`/${ownerOf(props)}`);
       if (claim !== props.claim || !sameOwner) return;
