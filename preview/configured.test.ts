@@ -29,13 +29,13 @@ function preview(config: Readonly<Record<string, unknown>>): () => unknown {
   };
 }
 
-test("a stack is read without its secrets, and without those that it has not got yet", () => {
+test("reads a stack without its secrets, even before they exist", () => {
   const services = [{ ...hello, env: { TOKEN: { secure: "v1:none:of your business" } } }];
   expect(preview({ services })).not.toThrow();
   expect(preview({ services, statsPassword: { secure: "v1:as:above" } })).not.toThrow();
 });
 
-// What fails a preview before anything is touched: where it stands, and what to do.
+// Mistakes that fail a preview before anything changes, with the key and the cure.
 test.each<[string, Record<string, unknown>, RegExp]>([
   [
     "two services on one route",
@@ -43,22 +43,18 @@ test.each<[string, Record<string, unknown>, RegExp]>([
     /services\[1\] cannot be routed: .*\/hello\/v1, which hello\/v1 already has: give one of them/,
   ],
   [
-    "a name that is the load balancer's",
+    "the load balancer's name",
     { services: [{ ...hello, name: "rest" }] },
     /services\[0\]\.name is rest, the name of the load balancer in Consul: rename it/,
   ],
+  ["Consul's name", { services: [hello, { ...hello, name: "consul" }] }, /services\[1\]\.name is consul/],
   [
-    "a name that is Consul's",
-    { services: [hello, { ...hello, name: "consul" }] },
-    /services\[1\]\.name is consul/,
-  ],
-  [
-    "a port that the load balancer has",
+    "a port of the load balancer",
     { services: [{ ...db, meta: { tcp_port: 1936 } }] },
     /services\[0\] cannot be routed: .*port 1936 .*statsPort already has: choose another/,
   ],
   [
-    "a port that another service has",
+    "a port of another service",
     {
       services: [
         { ...db, meta: { tcp_port: 5432 } },
@@ -68,25 +64,25 @@ test.each<[string, Record<string, unknown>, RegExp]>([
     /services\[1\] cannot be routed: .*port 5432 .*db already has: choose another/,
   ],
   [
-    "two keys with one port",
+    "two keys with the same port",
     { services: [], statsPort: 80 },
-    /statsPort is 80, which httpPort has too: give/,
+    /statsPort is 80, the same as httpPort: give/,
   ],
   ["an unknown option", { services: [{ ...hello, meta: { sticki: true } }] }, /services\[0\]\.meta\.sticki is not known: remove it, or use one of .*sticky/], // prettier-ignore
-  ["an option's wrong value", { services: [{ ...hello, meta: { balance: "fair" } }] }, /services\[0\] .*SERVICE_BALANCE="fair", which is none of roundrobin/], // prettier-ignore
+  ["an invalid option value", { services: [{ ...hello, meta: { balance: "fair" } }] }, /services\[0\] .*SERVICE_BALANCE="fair", which is none of roundrobin/], // prettier-ignore
   ["an unknown key of a service", { services: [{ ...hello, replica: 2 }] }, /services\[0\]\.replica is not known: remove it, or use one of .*replicas/], // prettier-ignore
   ["an unknown key", { services: [], httpsPrt: 443 }, /'httpsPrt', which the project does not know: correct or remove it \(known: .*httpsPort/], // prettier-ignore
   ["an invalid name", { services: [{ ...hello, name: "Hello World" }] }, /services\[0\]\.name is "Hello World": it must be lower-case words/], // prettier-ignore
-  ["a name taken twice", { services: [hello, hello] }, /services\[1\]\.name is hello\/v1, which another service has too: rename/], // prettier-ignore
-])("%s fails the preview with its key and the cure", (_, config, message) => {
+  ["a duplicate name", { services: [hello, hello] }, /services\[1\]\.name is hello\/v1, a name that another service already has: rename/], // prettier-ignore
+])("%s fails the preview with the key and the cure", (_, config, message) => {
   expect(preview(config)).toThrow(message);
 });
 
-test("YAML that is none is refused by the name of its file", () => {
+test("an error in YAML names the file", () => {
   expect(() => configure("dev", { project, stack: "config: [" })).toThrow(/^Pulumi\.dev\.yaml: /);
 });
 
-test("a stack is read as git has it at a ref", async () => {
+test("reads a stack at a git ref", async () => {
   const dir = mkdtempSync(path.join(tmpdir(), "switchyard-test-"));
   try {
     process.chdir(dir);

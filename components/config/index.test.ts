@@ -13,7 +13,7 @@ const { config: schema } = parse(readFileSync("Pulumi.yaml", "utf8")) as {
   config: Record<string, { default?: unknown }>;
 };
 
-/** Loads a configuration as an engine hands it to the program: defaults of Pulumi.yaml beneath, values as text. */
+/** Loads a configuration as an engine passes it to the program: defaults from Pulumi.yaml, values as text. */
 function load(values: Readonly<Record<string, unknown>>): Config {
   const defaults = Object.entries(schema).map(([key, { default: value }]) => [key, value] as const);
   const own = Object.entries(values).map(([key, value]) => [`switchyard:${key}`, value] as const);
@@ -44,8 +44,8 @@ void pulumi.runtime.setMocks(
   "test",
 );
 
-describe("a configuration", () => {
-  test("has every default filled in", () => {
+describe("the configuration", () => {
+  test("has all defaults filled in", () => {
     const { services, ports, target, registratorImage } = load({ services: [hello] });
     expect({ ports, target, registratorImage }).toEqual({
       ports: { http: 80, stats: 1936, admin: 8404, consul: 8500, dns: 53 },
@@ -67,7 +67,7 @@ describe("a configuration", () => {
     ]);
   });
 
-  test("may give limits, a command and a health check", () => {
+  test("accepts limits, a command and a health check", () => {
     const { services } = load(
       withService({
         cpus: 0.5,
@@ -104,24 +104,34 @@ test("Pulumi.yaml has the keys, types, defaults and descriptions of the schema",
 
 const clean = (value: object): object => Object.fromEntries(Object.entries(value).filter(([, part]) => part !== undefined)); // prettier-ignore
 
-describe("a mistake is named with its key and its cure", () => {
+describe("an error names the key and the cure", () => {
   test.each<[Record<string, unknown>, string]>([
     [{ target: "moon" }, "switchyard:target"],
     [{ replicsa: 3 }, "switchyard:replicsa is not known"],
     [{ httpPort: 0 }, "switchyard:httpPort is 0"],
-    [{ httpPort: 1936 }, "switchyard:statsPort is 1936, which httpPort has too"],
-    [{ redirectHttps: true }, "switchyard:redirectHttps is true, but there is no HTTPS"],
+    [{ httpPort: 1936 }, "switchyard:statsPort is 1936, the same as httpPort: give each its own port"],
+    [{ redirectHttps: true }, "switchyard:redirectHttps is true, but HTTPS is not enabled"],
     [{ registry: "https://ghcr.io/acme" }, 'switchyard:registry is "https://ghcr.io/acme"'],
     [{ registry: "acme/images" }, "switchyard:registry"],
     [{ certificates: "certs" }, "switchyard:certificates"],
-    [{ certificates: "/certs", httpsPort: 80 }, "switchyard:httpsPort is 80, which httpPort has too"],
+    [
+      { certificates: "/certs", httpsPort: 80 },
+      "switchyard:httpsPort is 80, the same as httpPort: give each its own port",
+    ],
     [{ statsPassword: undefined }, "script/up generates one"],
     [{ nodes: 0 }, "switchyard:nodes is 0"],
     [{ sshKey: "-oProxyCommand=x" }, "switchyard:sshKey"],
     [{ dockerHost: "http://x" }, "switchyard:dockerHost"],
     [{ baseImage: "-v /:/x" }, "switchyard:baseImage"],
     [{ services: {} }, "it must be a list"],
-    [withService({ port: undefined }), "switchyard:services[0].port is missing"],
+    [
+      withService({ port: undefined }),
+      "switchyard:services[0].port is missing, so nothing could reach hello/v1: set the port that its program listens on",
+    ],
+    [
+      { services: [hello, { name: "shop/v1", image: "shop:1" }] },
+      "switchyard:services[1].port is missing, so nothing could reach shop/v1: set the port",
+    ],
     [withService({ port: "8080" }), 'is "8080"'],
     [withService({ build: undefined }), "needs either image or build"],
     [withService({ image: "nginx" }), "needs either image or build"],
@@ -139,13 +149,19 @@ describe("a mistake is named with its key and its cure", () => {
     [withService({ meta: { helth_path: "/" } }), "services[0].meta.helth_path is not known"],
     [withService({ healthCheck: { command: [] } }), "is empty"],
     [withService({ healthCheck: { command: ["x"], every: 1 } }), "healthCheck.every is not known"],
-    [{ services: [hello, hello] }, "services[1].name is hello/v1, which another service has too"],
-    [{ services: [hello, { ...hello, name: "hello-v1" }] }, "which Docker would call hello-v1"],
+    [
+      { services: [hello, hello] },
+      "services[1].name is hello/v1, a name that another service already has: rename",
+    ],
+    [
+      { services: [hello, { ...hello, name: "hello-v1" }] },
+      "is hello-v1, but its name in Docker, hello-v1, is already taken by hello/v1: rename",
+    ],
   ])("%j", (values, message) => {
     expect(() => load(values)).toThrow(message);
   });
 
-  test("an error does not repeat what is a secret, nor what stands beside one", () => {
+  test("an error shows neither a secret nor other values of the same key", () => {
     pulumi.runtime.setAllConfig(
       {
         "switchyard:statsPassword": "a-good-password",
@@ -154,7 +170,7 @@ describe("a mistake is named with its key and its cure", () => {
       ["switchyard:statsPassword", "switchyard:services"],
     );
     expect(() => loadConfig()).toThrow(
-      "Configuration switchyard:services[0].env.TOKEN has a wrong form: it must be one line of text",
+      "Configuration switchyard:services[0].env.TOKEN is invalid: it must be one line of text",
     );
   });
 
@@ -174,33 +190,33 @@ describe("a mistake is named with its key and its cure", () => {
     ["services", [{ ...hello, env: ["A=b"] }]],
     ["services", [{ ...hello, meta: { weight: [1] } }]],
     ["services", [{ ...hello, image: 7, build: undefined }]],
-  ])("%s: %j is refused in our own words", (key, value) => {
+  ])("%s: %j is rejected with our own message", (key, value) => {
     expect(() => load({ [key]: value })).toThrow(
-      /^Configuration switchyard:\S+ is .+: (?:it must be|choose one of|name the program) /,
+      /^Configuration switchyard:\S+ is .+: (?:it must be|choose one of|list the program) /,
     );
   });
 
-  test("the first mistake of a list of hosts is told in our own words", () => {
+  test("the first mistake in a list of hosts is rejected with our own message", () => {
     expect(() => parseHosts([{ name: "a", address: 7, docker: "ssh://a" }])).toThrow(
-      'Configuration switchyard:hosts[0].address is 7: it must be the address that the other nodes reach it by, such as "10.0.0.7"',
+      'Configuration switchyard:hosts[0].address is 7: it must be the address at which the other nodes reach it, such as "10.0.0.7"',
     );
   });
 
-  test("a password must not be weak, and is never shown", () => {
+  test("a weak password is rejected, and a password is never shown", () => {
     expect(() => checkPassword("short")).toThrow(
-      /^Configuration switchyard:statsPassword has a wrong form: it must be 12/,
+      /^Configuration switchyard:statsPassword is invalid: it must be 12/,
     );
     expect(checkPassword("long-enough-to-use")).toBe("long-enough-to-use");
   });
 });
 
-describe("routing is planned as the load balancer will route", () => {
+describe("routing is planned exactly as the load balancer will route", () => {
   const plan = (values: Readonly<Record<string, unknown>>) => {
     const { services, ports } = load(values);
     return () => planRouting(services, ports);
   };
 
-  test("routes of the services and of their versions", () => {
+  test("services and versions get their routes", () => {
     const routing = plan({ services: [hello, { ...hello, name: "hello/v2" }] })();
     expect(routing.routes.map(({ path, targets }) => [path, targets[0]?.service])).toEqual([
       ["/hello", "hello/v2"],
@@ -216,7 +232,7 @@ describe("routing is planned as the load balancer will route", () => {
     ],
     [withService({ meta: { balance: "fastest" } }), /services\[0\].*SERVICE_BALANCE/s],
     [withService({ type: "tcp", meta: { tcp_port: 80 } }), /services\[0\].*httpPort/s],
-  ])("%j is refused", (values, message) => {
+  ])("%j is rejected", (values, message) => {
     expect(plan(values)).toThrow(message);
   });
 });

@@ -19,7 +19,7 @@ import {
 } from "../schema";
 import { services } from "./services";
 
-/** With a host that Docker takes for one, and maybe a path behind it. */
+/** A host in a form that Docker recognises as one, then an optional path. */
 const registryPattern =
   /^(?:localhost|[a-z0-9-]+(?:\.[a-z0-9-]+)+|[a-z0-9.-]+(?=:))(?::\d{1,5})?(?:\/[a-z0-9]+(?:[._-][a-z0-9]+)*)*$/;
 
@@ -27,7 +27,7 @@ const imageForm = 'an image reference such as "debian:13.1-slim"';
 const image = text(imagePattern, imageForm);
 const port = (number: number) => whole(1, 65535).default(number);
 
-/** Every key, in the order of `Pulumi.yaml`, which a test compares with this: type, default and description. */
+/** Every key with its type, default and description, in the order of `Pulumi.yaml`. A test compares the two. */
 export const configKeys = {
   target: z
     .enum(targetNames, {
@@ -35,7 +35,7 @@ export const configKeys = {
     })
     .default("local")
     .describe(
-      "Where the nodes come from: local (the Docker Engine at hand), hosts (machines you have), virtualbox, aws or gce",
+      "Where the nodes come from: local (this machine's Docker Engine), hosts (machines you have), virtualbox, aws or gce",
     ),
   nodes: whole(1, 100).default(1).describe("Number of nodes, for targets that create machines"),
   dockerHost: text(
@@ -44,22 +44,22 @@ export const configKeys = {
   )
     .default("unix:///var/run/docker.sock")
     .describe("Docker Engine of target local: unix:///path, tcp://host:port or ssh://user@host"),
-  // The next three are the target's to read.
+  // The target validates the next three.
   hosts: list(anyMapping)
     .default([])
     .describe("Machines of target hosts; docs/targets.md lists the keys of each"),
   machine: anyMapping
     .default({})
     .describe(
-      "Size and kind of the machines that targets virtualbox, aws and gce create; see docs/targets.md",
+      "Size and type of the machines that targets virtualbox, aws and gce create; see docs/targets.md",
     ),
   adminCidrs: list(text(/^/, 'a network such as "203.0.113.7/32"'))
     .default([])
     .describe(
-      "Networks that may reach ssh and the statistics page of machines on aws and gce: 203.0.113.7/32",
+      "Networks that may reach SSH and the statistics page of machines on aws and gce, such as 203.0.113.7/32",
     ),
   sshKey: optionalText(/^[A-Za-z0-9~./_][A-Za-z0-9~./_ -]*$/, 'a path such as "~/.ssh/id_ed25519"').describe(
-    "File of the private key for ssh to the nodes; default: one that the stack creates, or on hosts your own ssh configuration",
+    "Private key file for SSH to the nodes; default: a key that the stack creates, or your own SSH configuration on target hosts",
   ),
   services: list(anyMapping)
     .default([])
@@ -73,35 +73,33 @@ export const configKeys = {
     description: "Password of the statistics page; no default: script/up generates one for the stack",
     secret: true,
   }),
-  httpPort: port(80).describe("Port on which the load balancer takes traffic"),
+  httpPort: port(80).describe("Port on which the load balancer accepts HTTP traffic"),
   certificates: optionalText(
     /^(\/[A-Za-z0-9._-]+)+$/,
     'an absolute path such as "/etc/switchyard/certificates"',
-  ).describe("Folder on each node with a NAME.pem (certificate, chain, key) for each site; enables HTTPS"),
-  httpsPort: port(443).describe("Port for HTTPS, if there are certificates"),
-  redirectHttps: flag().default(false).describe("Whether HTTP only redirects to HTTPS"),
+  ).describe("Folder on each node with one NAME.pem (certificate, chain, key) per site; enables HTTPS"),
+  httpsPort: port(443).describe("Port for HTTPS, used if certificates is set"),
+  redirectHttps: flag().default(false).describe("Whether to redirect all HTTP requests to HTTPS"),
   statsPort: port(1936).describe("Port of the statistics page"),
   adminPort: port(8404).describe(
     "Port of the load balancer's /ready, /routes and /metrics, on the node itself only",
   ),
   consulPort: port(8500).describe(
-    "Port of Consul's HTTP API and page, on the node and its Docker bridge only",
+    "Port of Consul's HTTP API and web UI, on the node and its Docker bridge only",
   ),
-  dnsPort: port(53).describe(
-    "Port on which Consul answers DNS on the Docker bridge; containers only ask port 53",
-  ),
+  dnsPort: port(53).describe("Port of Consul's DNS on the Docker bridge; containers can only use port 53"),
   baseImage: image
     .default("debian:13.1-slim")
-    .describe("Base of the load balancer, Registrator and build images"),
-  consulImage: image.default("hashicorp/consul:1.21.4").describe("Base of the Consul image"),
+    .describe("Base image of the load balancer, Registrator and images built from templates/"),
+  consulImage: image.default("hashicorp/consul:1.21.4").describe("Base image of the Consul image"),
   registry: optionalText(
     registryPattern,
-    'a host, which a path may follow, such as "ghcr.io/acme" or "10.0.0.5:5000"',
+    'a host with an optional path, such as "ghcr.io/acme" or "10.0.0.5:5000"',
   ).describe(
-    "Registry to push our images to, such as ghcr.io/acme; they are built once, and every node pulls them by digest",
+    "Registry to push Switchyard's images to, such as ghcr.io/acme; they are built once, and every node pulls them by digest",
   ),
   registratorImage: optionalText(imagePattern, imageForm).describe(
-    "Registrator to run instead of ours, for example gliderlabs/registrator:v7",
+    "Registrator image to run instead of Switchyard's own, such as gliderlabs/registrator:v7",
   ),
 };
 
@@ -114,12 +112,12 @@ const settings = mapping(open, Object.keys(configKeys))
     for (const [key, number] of portsIn(value)) {
       const other = owner.get(number);
       if (other !== undefined)
-        issues.push(mistake([key], `is ${number}, which ${other} has too`, "give each its own port"));
+        issues.push(mistake([key], `is ${number}, the same as ${other}`, "give each its own port"));
       owner.set(number, key);
     }
     if (value.redirectHttps && value.certificates === undefined) {
-      const cure = "set certificates, or set it to false";
-      issues.push(mistake(["redirectHttps"], "is true, but there is no HTTPS", cure));
+      const cure = "set certificates, or set redirectHttps to false";
+      issues.push(mistake(["redirectHttps"], "is true, but HTTPS is not enabled", cure));
     }
   })
   .transform(({ httpPort, httpsPort, statsPort, adminPort, consulPort, dnsPort, ...rest }) => {
@@ -135,28 +133,28 @@ const settings = mapping(open, Object.keys(configKeys))
     return {
       ...others,
       ports,
-      /** HTTPS, if there are certificates: their folder on each node, and whether HTTP only redirects. */
+      /** Only with certificates: their folder on each node, and whether HTTP redirects to HTTPS. */
       https: certificates === undefined ? undefined : { certificates, redirect: redirectHttps },
     };
   })
   .readonly();
 
-/** Those that must differ; 443 is nobody's without certificates. */
+/** The ports that must differ. `httpsPort` counts only with certificates. */
 function portsIn(value: Readonly<Record<string, unknown>>): [string, number][] {
   const keys = ["httpPort", "statsPort", "adminPort", "consulPort", "dnsPort", "httpsPort"];
   const taken = value["certificates"] === undefined ? keys.slice(0, -1) : keys;
   return taken.map((key) => [key, Number(value[key])]);
 }
 
-/** The configuration, checked, with every default filled in. */
+/** The validated configuration, with all defaults filled in. */
 export type Config = z.output<typeof settings> & { readonly statsPassword: pulumi.Output<string> };
 
 export type Https = NonNullable<Config["https"]>;
 
 /**
- * Reads and checks the stack's configuration.
+ * Reads and validates the stack's configuration.
  *
- * @throws UserError naming the key and the command or edit that cures it
+ * @throws UserError that names the key and the command or edit that fixes it
  */
 export function loadConfig(): Config {
   const config = new pulumi.Config();
@@ -176,13 +174,13 @@ export function loadConfig(): Config {
   return { ...rest, statsPassword };
 }
 
-/** Its types leave this one out. */
+/** A function that Pulumi's type declarations omit. */
 const runtime = pulumi.runtime as unknown as {
-  /** Whether a key is a secret, or has one anywhere inside. */
+  /** Whether the key's value is a secret or contains one. */
   readonly isConfigSecret: (key: string) => boolean;
 };
 
-/** The value of a key. Engines pass every value as text: JSON, unless the schema asks for a text. */
+/** The value of a key. Engines pass every value as text, which is JSON unless the schema expects a string. */
 function read(config: pulumi.Config, key: string): unknown {
   const value = config.get(key) ?? "";
   if (texts.has(key)) return value;
@@ -200,7 +198,7 @@ const texts = new Set(
   ),
 );
 
-/** The password as it is, if it is strong enough and fits on a line; an error never repeats it. */
+/** Returns the password if it is long enough and printable. Errors never show it. */
 export function checkPassword(value: string): string {
   return parse(password, value, "statsPassword", () => true);
 }

@@ -1,98 +1,104 @@
-/** The schema of `services`: types, defaults, messages and what the documentation says of each key. */
+/** The schema of `services`: types, defaults, messages, and each key's description in the documentation. */
 import { z } from "zod";
 
 import { optionKeys } from "../../routing/service-options";
 import { imagePattern, list, mapping, mistake, oneOf, parse, positive, strings, text, unknownKey, whole } from "../schema"; // prettier-ignore
 
-/** What the load balancer can balance. */
+/** The types of service that the load balancer can balance. */
 export const serviceTypes = ["rest", "http", "tcp"] as const;
 export type ServiceType = (typeof serviceTypes)[number];
 
-const command = list(text(/^[^\0]{1,4096}$/, "a word of the command")).check(({ value, issues }) => {
-  if (value.length === 0)
-    issues.push(mistake([], "is empty", "name the program and its arguments, a word each"));
+const command = list(text(/^[^\0]{1,4096}$/, "a program or an argument")).check(({ value, issues }) => {
+  if (value.length === 0) issues.push(mistake([], "is empty", "list the program and its arguments"));
 });
 
-/** A command whose exit code says whether the instance is well. */
+/** A command whose exit code says whether the instance is healthy. */
 const healthCheck = mapping({
   command: command.readonly(),
   intervalSeconds: whole(1, 3600).default(5),
   timeoutSeconds: whole(1, 3600).default(3),
-  retries: whole(1, 100).default(3).describe("failures in a row that make it unhealthy"),
-  startPeriodSeconds: whole(0, 3600).default(0).describe("time to start, in which failures do not count"),
+  retries: whole(1, 100).default(3).describe("consecutive failures until the instance is unhealthy"),
+  startPeriodSeconds: whole(0, 3600)
+    .default(0)
+    .describe("time after the start in which failures do not count"),
 }).readonly();
 export type HealthCheckConfig = z.output<typeof healthCheck>;
 
 const units = { k: 1024, m: 1024 ** 2, g: 1024 ** 3 } as const;
 
-/** Docker's own way of writing sizes: `64m`, `1g`. */
+/** A size in Docker's notation: `64m`, `1g`. */
 const bytes = text(/^[1-9][0-9]{0,6}[kmg]$/, 'a size such as "64m" or "1g"')
   .transform((size) => Number(size.slice(0, -1)) * units[size.slice(-1) as keyof typeof units])
-  .refine((size) => size >= 6 * units.m, 'Docker needs at least "6m"');
+  .refine((size) => size >= 6 * units.m, 'it must be at least "6m", Docker\'s minimum');
 
 /** Swarm takes names of up to 63 characters. */
-const nameForm = "lower-case words joined by / such as hello/v1, at most 63 characters";
+const nameForm = "lower-case words joined by /, such as hello/v1, with at most 63 characters";
 
-/** The keys of a service as they are written. */
+/** The keys of a service, as they are written in the stack file. */
 export const serviceKeys = {
   name: text(/^(?=.{1,63}$)[a-z0-9]+([._/-][a-z0-9]+)*$/, nameForm).describe(
-    "name in Consul, and path: `hello/v1` answers at `/hello/v1`",
+    "name in Consul, and the path: `hello/v1` answers at `/hello/v1`",
   ),
   image: text(imagePattern, 'an image reference such as "nginx:1.29"')
     .optional()
-    .describe("image that the nodes have or can pull; either this or `build`"),
+    .describe("image to run; the nodes must have it or be able to pull it; set either this or `build`"),
   build: text(/^[a-z0-9]+(-[a-z0-9]+)*$/, 'the name of a folder of templates/, such as "hello"')
     .optional()
     .describe("folder of `templates/` to build the image from"),
-  port: whole(1, 65535, "set the port that its program listens on").describe(
-    "port that the program in the container listens on",
-  ),
+  // Required. Its absence is reported by `service`, which can name the service.
+  port: whole(1, 65535).optional().describe("port that the program in the container listens on"),
   type: oneOf(serviceTypes)
     .default("rest")
-    .describe("`rest` or `http`: routed by path; `tcp`: a port of its own on the load balancer (`tcp_port`)"),
-  replicas: whole(0, 1000).default(1).describe("number of instances over all nodes"),
-  command: command.optional().describe("command instead of the image's own, as a list of words"),
-  cpus: positive(1024)
+    .describe("`rest` or `http`: routed by path; `tcp`: gets its own port on the load balancer (`tcp_port`)"),
+  replicas: whole(0, 1000).default(1).describe("number of instances across all nodes"),
+  command: command
     .optional()
-    .describe("most CPUs that one instance may use, such as `0.5`; no limit by default"),
-  memory: bytes
-    .optional()
-    .describe("most memory that one instance may use, such as `64m`; no limit by default"),
+    .describe("command to run instead of the image's own: a list of the program and its arguments"),
+  cpus: positive(1024).optional().describe("CPU limit per instance, such as `0.5`; default: none"),
+  memory: bytes.optional().describe("memory limit per instance, such as `64m`; default: none"),
   env: strings(/^[A-Za-z_][A-Za-z0-9_]{0,254}$/, "letters, digits and underscores")
     .default({})
-    .describe("environment"),
+    .describe("environment variables"),
   meta: strings(/^[a-z][a-z0-9_]{0,63}$/, "lower-case letters, digits and underscores")
     .default({})
-    .describe("[routing options](routing.md), and Registrator's `check_…`"),
+    .describe("[routing options](routing.md), and Registrator's `check_…` options"),
   healthCheck: z
     .union([z.literal("image"), healthCheck])
     .optional()
     .describe(
-      "Docker health check: `command`, `intervalSeconds` 5, `timeoutSeconds` 3, `retries` 3, `startPeriodSeconds` 0; or `image` if the image has its own",
+      "Docker health check: `command`, `intervalSeconds` (5), `timeoutSeconds` (3), `retries` (3) and `startPeriodSeconds` (0); or `image` if the image has its own",
     ),
   stopGracePeriodSeconds: whole(1, 3600)
     .default(10)
-    .describe("time that an instance has to finish its work before it is killed"),
+    .describe("seconds that a stopping instance has to finish its work before it is killed"),
 };
 
 export const service = mapping(serviceKeys)
   .check(({ value, issues }) => {
-    const { image, build, type, meta } = value;
+    const { name, image, build, port, type, meta } = value;
+    if (port === undefined) {
+      const problem = `is missing, so nothing could reach ${name}`;
+      issues.push(mistake(["port"], problem, "set the port that its program listens on"));
+    }
     if ((image === undefined) === (build === undefined))
       issues.push(mistake([], "needs either image or build", "set one of the two"));
-    // `check_…` are Registrator's, for Consul's own checks.
+    // Registrator reads `check_…`, for Consul's checks.
     const unknown = Object.keys(meta).find((key) => !key.startsWith("check_") && !optionKeys.includes(key));
     if (unknown !== undefined)
       issues.push(mistake(["meta", unknown], "is not known", unknownKey(optionKeys)));
     if (type === "tcp" && meta["tcp_port"] === undefined) {
-      const problem = `is missing, so the load balancer has no port for ${value.name}`;
-      issues.push(mistake(["meta", "tcp_port"], problem, "set the port it is to listen on"));
+      const problem = `is missing, so the load balancer has no port for ${name}`;
+      issues.push(
+        mistake(["meta", "tcp_port"], problem, "set the port that the load balancer listens on for it"),
+      );
     }
   })
-  .transform(({ image, build = "", cpus, memory, name, ...rest }) => ({
+  // The defaults of `port` and `build` only satisfy the compiler: the check above has rejected a service without them.
+  .transform(({ image, build = "", port = 0, cpus, memory, name, ...rest }) => ({
     ...rest,
     name,
-    /** The name of its Swarm service: `hello/v1` is `hello-v1`. */
+    port,
+    /** The name of its Swarm service: `hello-v1` for `hello/v1`. */
     swarmName: name.replace(/[/.]/g, "-"),
     source: image === undefined ? { build } : { image },
     limits:
@@ -102,10 +108,10 @@ export const service = mapping(serviceKeys)
   }))
   .readonly();
 
-/** A service of the configuration, with every default filled in. */
+/** A service in the configuration, with all defaults filled in. */
 export type ServiceConfig = z.output<typeof service>;
 
-/** The list `services`, in which no two have one name, neither here nor in Docker. */
+/** The list `services`. Names must be unique, both here and in Docker. */
 export const services = list(service)
   .check(({ value, issues }) => {
     const byName = new Map<string, string>();
@@ -114,8 +120,8 @@ export const services = list(service)
       if (other !== undefined) {
         const problem =
           other === name
-            ? `is ${name}, which another service has too`
-            : `is ${name}, which Docker would call ${swarmName}, as it would ${other}`;
+            ? `is ${name}, a name that another service already has`
+            : `is ${name}, but its name in Docker, ${swarmName}, is already taken by ${other}`;
         issues.push(mistake([index, "name"], problem, "rename one of the two"));
       }
       byName.set(swarmName, name);
@@ -126,8 +132,8 @@ export const services = list(service)
 /**
  * Reads one service.
  *
- * @param key where it stands, for errors: `services[0]`
- * @throws UserError naming the key and its cure
+ * @param key its place in the configuration, for errors: `services[0]`
+ * @throws UserError that names the key and the cure
  */
 export function parseService(value: unknown, key: string): ServiceConfig {
   return parse(service, value, key);

@@ -6,7 +6,7 @@ import type { Target } from "../target";
 import { firewalls } from "./firewalls";
 import { settings } from "./settings";
 
-/** Any of these, and the AWS SDK finds credentials. */
+/** With any of these variables, the AWS SDK finds credentials. */
 const variables = [
   "AWS_ACCESS_KEY_ID",
   "AWS_PROFILE",
@@ -16,7 +16,7 @@ const variables = [
 ];
 const files = [".aws/credentials", ".aws/config"];
 
-/** Target `aws`: EC2 instances with Debian in a network of their own, or in one that exists. */
+/** Target `aws`: EC2 instances with Debian, in a new network or an existing one. */
 export const aws: Target = {
   summary: "EC2 instances with Debian",
   createsMachines: true,

@@ -2,26 +2,26 @@ import type { z } from "zod";
 
 import { flag, mapping, mistake, parse, text, whole } from "../../schema";
 
-/** The release of Debian that machines are created from. Another one replaces them. */
+/** The Debian release of the machines. Changing it replaces them. */
 const debianBuild = "20260712-2537";
 
-const id = (prefix: string) => text(new RegExp(`^${prefix}-[0-9a-f]+$`), `an id: ${prefix}-…`);
+const id = (prefix: string) => text(new RegExp(`^${prefix}-[0-9a-f]+$`), `an ID of the form ${prefix}-…`);
 
 /** The keys of `machine`. */
 export const settings = {
   type: text(/^[a-z][a-z0-9-]*\.[a-z0-9-]+$/, 'an instance type such as "t3.small"')
     .default("t3.small")
-    .describe("instance type; Graviton types work"),
-  diskGb: whole(8, 16_384).default(20).describe("size of the disk, which is encrypted"),
+    .describe("instance type; Graviton (Arm) types work too"),
+  diskGb: whole(8, 16_384).default(20).describe("disk size in GB; the disk is encrypted"),
   spot: flag().default(false).describe("whether to use spot instances"),
-  protect: flag().default(false).describe("whether to protect the instances from termination"),
+  protect: flag().default(false).describe("whether to protect the instances against termination"),
   image: text(
     /^debian-[a-z0-9-]+$/,
-    "the name of one of Debian's own images, https://wiki.debian.org/Cloud/AmazonEC2Image",
+    "the name of an official Debian image, see https://wiki.debian.org/Cloud/AmazonEC2Image",
   )
     .optional()
-    .describe("one of Debian's own images, by name; default: a pinned release of Debian 13"),
-  vpcId: id("vpc").optional().describe("your own network; default: a new one"),
+    .describe("name of an official Debian image; default: a pinned release of Debian 13"),
+  vpcId: id("vpc").optional().describe("your own VPC; default: a new one"),
   subnetId: id("subnet").optional().describe("your own subnet in `vpcId`"),
 };
 
@@ -33,12 +33,12 @@ const machine = mapping(settings)
       issues.push(mistake(["protect"], problem, "set one of spot and protect to false"));
     }
     if ((vpcId === undefined) !== (subnetId === undefined)) {
-      const cure = "give both vpcId and subnetId, or neither for a network of the stack's own";
+      const cure = "set both vpcId and subnetId, or neither for a new network";
       issues.push(mistake([vpcId === undefined ? "vpcId" : "subnetId"], "is missing", cure));
     }
   })
   .transform(({ vpcId, subnetId, image, ...rest }) => {
-    // Graviton: a "g" behind the generation, as in t4g and m7gd.
+    // Graviton types have a "g" after the generation, as in t4g and m7gd.
     const arch = /^[a-z]+\d+g/.test(rest.type) ? ("arm64" as const) : ("amd64" as const);
     return {
       ...rest,
@@ -52,8 +52,8 @@ const machine = mapping(settings)
 export type Settings = z.output<typeof machine>;
 
 /**
- * The mapping `machine`, with defaults filled in.
+ * Validates the mapping `machine` and fills in defaults.
  *
- * @throws UserError naming the key
+ * @throws UserError that names the key
  */
 export const parseSettings = (value: unknown): Settings => parse(machine, value, "machine");

@@ -6,11 +6,11 @@ import type { Target } from "../target";
 import { firewalls } from "./firewalls";
 import { settings } from "./settings";
 
-/** Any of these, and Google's SDK finds credentials. */
+/** With any of these variables, Google's SDK finds credentials. */
 const variables = ["GOOGLE_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_OAUTH_ACCESS_TOKEN"];
 const file = ".config/gcloud/application_default_credentials.json";
 
-/** Target `gce`: Compute Engine instances with Debian in a network of their own, or in one that exists. */
+/** Target `gce`: Compute Engine instances with Debian, in a new network or an existing one. */
 export const gce: Target = {
   summary: "Compute Engine instances with Debian",
   createsMachines: true,

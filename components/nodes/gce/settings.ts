@@ -8,12 +8,12 @@ const path = text(/^[a-z0-9][A-Za-z0-9._/:-]*$/, "a name, or projects/…/name")
 export const settings = {
   type: text(/^[a-z][a-z0-9]*(?:-[a-z0-9]+)+$/, 'a machine type such as "e2-small"')
     .default("e2-small")
-    .describe("machine type; Arm types work"),
-  diskGb: whole(10, 65_536).default(20).describe("size of the disk"),
-  spot: flag().default(false).describe("whether to use spot machines"),
-  protect: flag().default(false).describe("whether to protect the machines from deletion"),
-  image: path.optional().describe("an image or a family of images; default: `debian-cloud/debian-13`"),
-  osLogin: flag().default(false).describe("whether Google's OS Login decides who may log in"),
+    .describe("machine type; Arm types work too"),
+  diskGb: whole(10, 65_536).default(20).describe("disk size in GB"),
+  spot: flag().default(false).describe("whether to use Spot VMs"),
+  protect: flag().default(false).describe("whether to protect the machines against deletion"),
+  image: path.optional().describe("image or image family; default: `debian-cloud/debian-13`"),
+  osLogin: flag().default(false).describe("whether to manage logins with Google's OS Login"),
   network: path.optional().describe("your own network; default: a new one"),
   subnetwork: path.optional().describe("your own subnetwork in `network`"),
 };
@@ -21,7 +21,7 @@ export const settings = {
 const machine = mapping(settings)
   .check(({ value: { network, subnetwork }, issues }) => {
     if ((network === undefined) === (subnetwork === undefined)) return;
-    const cure = "give both network and subnetwork, or neither for a network of the stack's own";
+    const cure = "set both network and subnetwork, or neither for a new network";
     issues.push(mistake([network === undefined ? "network" : "subnetwork"], "is missing", cure));
   })
   .transform(({ network, subnetwork, image, ...rest }) => {
@@ -38,8 +38,8 @@ const machine = mapping(settings)
 export type Settings = z.output<typeof machine>;
 
 /**
- * The mapping `machine`, with defaults filled in.
+ * Validates the mapping `machine` and fills in defaults.
  *
- * @throws UserError naming the key
+ * @throws UserError that names the key
  */
 export const parseSettings = (value: unknown): Settings => parse(machine, value, "machine");

@@ -1,7 +1,7 @@
 import type { Target } from "../target";
 import { settings } from "./settings";
 
-/** Target `hosts`: the machines of the list of that name. */
+/** Target `hosts`: the machines listed under the key `hosts`. */
 export const hosts: Target = {
   summary: "machines that you have",
   createsMachines: false,

@@ -27,7 +27,7 @@ export function createNodes(config: NodesConfig): Nodes {
 export interface HostNodeArgs extends HostConfig {
   /** Options of `ssh`. Default: the user's own configuration. */
   readonly sshOpts?: readonly string[];
-  /** Ports that its containers take in the host's network, by configuration key; the first `up` needs them free. */
+  /** Ports that its containers use on the host's network, by configuration key. The first `up` needs them free. */
   readonly ports: Readonly<Record<string, number>>;
 }
 
@@ -58,7 +58,7 @@ export class HostNode extends pulumi.ComponentResource implements DockerNode {
       { parent: this },
     );
     this.name = name;
-    // Whatever is created on the node waits for its ports.
+    // Everything created on the node waits for the check of its ports.
     this.host = pulumi.all([engine.host, ports.id]).apply(([host]) => host);
     if (sshOpts) this.sshOpts = pulumi.output(sshOpts);
     this.bridgeAddress = engine.bridgeAddress;
@@ -75,8 +75,8 @@ export class HostNode extends pulumi.ComponentResource implements DockerNode {
 }
 
 /**
- * The addresses on which its ports must be free. With ssh the machine itself is asked. Without, the ports are tried from
- * here, and its loopback and bridge can only be tried if it is this machine.
+ * The addresses on which the node's ports must be free. Over SSH the check runs on the machine itself. Otherwise it runs from
+ * here, which cannot reach the machine's loopback and bridge unless it is this machine.
  */
 function addressesToTry(
   { docker, address }: HostConfig,
@@ -86,7 +86,7 @@ function addressesToTry(
   return docker.startsWith("ssh://") || here ? [address, "127.0.0.1", bridge] : [address];
 }
 
-/** TLS to port 2376, with the certificates where `docker` looks for them. */
+/** For TLS (port 2376): the folder where `docker` looks for certificates. */
 function certificates(url: string): { certPath?: string } {
   if (!url.startsWith("tcp://")) return {};
   const { DOCKER_CERT_PATH: folder, DOCKER_TLS_VERIFY: verify } = process.env;

@@ -2,7 +2,7 @@ import type { z } from "zod";
 
 import { list, mapping, mistake, parse, text } from "../../schema";
 
-/** A name, or an IPv4 or IPv6 address; never an option of a command. */
+/** A host name, or an IPv4 or IPv6 address. It must not start with a dash, which ssh would read as an option. */
 const address = /^[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}$/;
 const dockerUrl =
   /^(?:unix:\/\/\/[\w./-]+|(?:tcp|ssh):\/\/(?:[a-z_][\w.-]*@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?)$/;
@@ -13,15 +13,15 @@ export const settings = {
     /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
     "lower-case letters, digits and dashes, at most 63",
   ).describe("name of the node"),
-  address: text(address, 'the address that the other nodes reach it by, such as "10.0.0.7"').describe(
-    "address by which the other nodes reach it",
+  address: text(address, 'the address at which the other nodes reach it, such as "10.0.0.7"').describe(
+    "address at which the other nodes reach it",
   ),
   docker: text(dockerUrl, '"ssh://user@host", "tcp://host:2376" or "unix:///path"').describe(
     "URL of its Docker Engine: `ssh://user@host`, `tcp://host:2376` or `unix:///path`",
   ),
-  publicAddress: text(address, "an address or a name")
+  publicAddress: text(address, "an address or a host name")
     .optional()
-    .describe("address by which users reach it; default: `address`"),
+    .describe("address at which users reach it; default: `address`"),
   platform: text(/^linux\/[a-z0-9]+(?:\/v\d)?$/, '"linux/amd64" or "linux/arm64"')
     .default("linux/amd64")
     .describe("platform of its containers"),
@@ -40,8 +40,8 @@ const hosts = list(host).check(({ value, issues }) => {
     for (const [index, entry] of value.entries()) {
       const other = owner.get(entry[key]);
       if (other !== undefined) {
-        const problem = `is ${entry[key]}, which hosts[${other}] has too`;
-        issues.push(mistake([index, key], problem, "each machine has its own"));
+        const problem = `is ${entry[key]}, the same as hosts[${other}].${key}`;
+        issues.push(mistake([index, key], problem, "give each machine its own"));
       }
       owner.set(entry[key], index);
     }
@@ -49,8 +49,8 @@ const hosts = list(host).check(({ value, issues }) => {
 });
 
 /**
- * The list `hosts`, with defaults filled in.
+ * Validates the list `hosts` and fills in defaults.
  *
- * @throws UserError naming the entry and its key
+ * @throws UserError that names the entry and the key
  */
 export const parseHosts = (value: unknown): HostConfig[] => parse(hosts, value, "hosts");

@@ -1,8 +1,8 @@
 import type { Target } from "../target";
 
-/** Target `local`: the Docker Engine at hand. */
+/** Target `local`: this machine's Docker Engine. */
 export const local: Target = {
-  summary: "the Docker Engine at hand",
+  summary: "this machine's Docker Engine",
   createsMachines: false,
   needsCli: false,
   settings: {},

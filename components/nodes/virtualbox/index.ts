@@ -1,9 +1,9 @@
 import type { Target } from "../target";
 import { settings } from "./settings";
 
-/** Target `virtualbox`: VirtualBox machines on this computer, with Debian. */
+/** Target `virtualbox`: VirtualBox machines with Debian on this computer. */
 export const virtualbox: Target = {
-  summary: "machines with Debian in VirtualBox on this computer",
+  summary: "VirtualBox machines with Debian on this computer",
   createsMachines: true,
   needsCli: false,
   settings,
