@@ -6,28 +6,28 @@ import { placedOn, type DockerNode } from "./nodes/node";
 
 export interface ConsulArgs {
   readonly node: DockerNode;
-  /** The nodes whose agents are the servers; on any other the agent is a client of theirs. */
+  /** The nodes that run Consul servers. On every other node the agent is a client. */
   readonly servers: readonly DockerNode[];
-  /** Encrypts what the agents say to each other: 32 bytes in base64, the same for all. */
+  /** Encrypts gossip between the agents: 32 bytes in base64, the same on every node. */
   readonly gossipKey: pulumi.Input<string>;
   readonly image: pulumi.Input<string>;
-  /** Port of the HTTP API and page. */
+  /** Port of the HTTP API and web UI. */
   readonly httpPort: number;
   /** Port of DNS on the node's Docker bridge. */
   readonly dnsPort: number;
 }
 
-/** What the container is called; as names are in the whole runtime: `docker exec consul consul members`. */
+/** The container's name, the same on every node, so that `docker exec consul consul members` always works. */
 const CONTAINER = "consul";
 
 /**
- * Consul on one node, as a server or as a client of the servers. Its HTTP API listens on the node itself and on the
- * node's Docker bridge only; DNS on the bridge, for the node's containers.
+ * Consul on one node, as a server or a client. Its HTTP API listens only on the node's loopback interface and Docker
+ * bridge, its DNS only on the bridge, for the node's containers.
  */
 export class Consul extends pulumi.ComponentResource {
   /**
-   * Where the node's own containers of the host network reach the HTTP API: `127.0.0.1:8500`. Known from the start, so
-   * that who uses it is not replaced with the agent.
+   * Address of the HTTP API for the node's containers that use the host's network: `127.0.0.1:8500`. A plain string, so
+   * that replacing the agent does not replace the containers that use it.
    */
   readonly httpAddress: string;
 
@@ -91,7 +91,7 @@ interface Agent {
   readonly name: string;
   readonly address: string;
   readonly bridge: string;
-  /** Addresses of the servers; one that is not among them is a client. */
+  /** Addresses of the servers. An agent whose address is not listed is a client. */
   readonly servers: readonly string[];
   readonly httpPort: number;
   readonly dnsPort: number;
@@ -105,20 +105,20 @@ export function agentArguments({ name, address, bridge, servers, httpPort, dnsPo
     server,
     ...(server && { bootstrap_expect: servers.length }),
     retry_join: servers.filter((other) => other !== address),
-    // An agent that restarts comes back with its services: they are not to be taken away for that.
+    // Keep the services of an agent that restarts: it comes back with them.
     leave_on_terminate: false,
     data_dir: "/data",
     bind_addr: address,
     addresses: { http: `127.0.0.1 ${bridge}`, dns: bridge },
     ports: { http: httpPort, dns: dnsPort },
-    // Who is a server is the program's business. A dead one that comes back votes at once, as if it had never been
-    // away: were it struck off meanwhile, the loss of another one would leave nobody to elect a leader.
+    // Pulumi decides which nodes are servers. Keep a dead server in the configuration, so that it votes again as soon as it
+    // is back: with it removed, losing another server would cost the quorum.
     autopilot: { cleanup_dead_servers: false },
-    // Servers on a LAN need not wait for slow links before they elect one.
+    // Servers on a LAN can elect a leader without waiting for slow links.
     performance: { raft_multiplier: 1, leave_drain_time: "1s" },
-    // A dead node is known as such after about 3 s instead of 6 (suspicion_mult × probe_interval, and a probe before it).
+    // Detects a dead node after about 3 s instead of 6 (one probe, then suspicion_mult × probe_interval).
     gossip_lan: { probe_interval: "500ms", probe_timeout: "300ms" },
-    // Answers come from any server, so that DNS goes on during an election.
+    // Any server may answer, so DNS keeps working during an election.
     dns_config: { allow_stale: true, only_passing: true },
     disable_update_check: true,
     log_level: "WARN",

@@ -23,7 +23,7 @@ const valueOf = <T>(output: pulumi.Output<T>): Promise<T> =>
     output.apply(resolve);
   });
 
-it("builds a template once for each base", async () => {
+it("builds a template once per base image", async () => {
   const provider = new docker.Provider("one", {});
   const node = { name: "one", platform: "linux/amd64", provider, host: "unix:///x" } as unknown as DockerNode;
   const images = new Images([node], { base: "debian:13", source: "unix:///x" });

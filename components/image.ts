@@ -12,23 +12,23 @@ import { boundTo, placedOn, type DockerNode } from "./nodes/node";
 import { configError } from "./schema";
 
 export interface ImagesArgs {
-  /** The image to build upon. */
+  /** The base image. */
   readonly base: string;
-  /** The Docker URL of the engine that has base images which are in no registry. */
+  /** Docker URL of the engine that holds the base images that are in no registry. */
   readonly source: string;
   /** Where to push images, such as `ghcr.io/acme`. Default: nowhere. */
   readonly registry?: string | undefined;
 }
 
 /**
- * The images of `templates/`, each built when it is first asked for: on every node, or, with a registry, only on the
- * first one, and pulled by its digest everywhere. Its tag is a hash of everything that the build sees, so that a preview
+ * The images in `templates/`, each built on first use. Without a registry every node builds it; with one, the first node
+ * builds and pushes it, and every node pulls it by digest. The tag is a hash of everything the build sees, so a preview
  * shows a change of content as a change of image.
  */
 export class Images {
-  /** By template and base. */
+  /** By template, then by base image. */
   private readonly built = new Map<string, Map<string, pulumi.Output<string>>>();
-  private readonly brought = new Map<string, ImageCopy>();
+  private readonly copied = new Map<string, ImageCopy>();
 
   constructor(
     private readonly nodes: readonly DockerNode[],
@@ -39,17 +39,17 @@ export class Images {
     if (defaults.registry === undefined || first === undefined || other === undefined) return;
     throw configError(
       "registry",
-      `is set, but node ${first.name} is ${first.platform} and ${other.name} ${other.platform}`,
-      "an image in it is for one platform: leave it unset, and every node builds its own",
+      `is set, but node ${first.name} runs ${first.platform} and node ${other.name} runs ${other.platform}`,
+      "unset it, so that every node builds images for its own platform",
     );
   }
 
   /**
-   * Builds a folder of `templates/`, after bundling its `src/main.ts`, if there is one, to `dist/main.js`. The result is
-   * `switchyard/<template>:<hash>`, or the digest in the registry, once the image is on all nodes.
+   * Builds a folder of `templates/`, first bundling its `src/main.ts`, if any, into `dist/main.js`. The output resolves once
+   * the image is on all nodes: to `switchyard/<template>:<hash>`, or to its digest in the registry.
    *
-   * @param base the image to build upon. Default: that of the constructor
-   * @throws UserError if there is no such template
+   * @param base the base image. Default: the constructor's
+   * @throws UserError if the template does not exist
    */
   build(template: string, { base } = { base: this.defaults.base }): pulumi.Output<string> {
     const byBase = this.built.get(template) ?? new Map<string, pulumi.Output<string>>();
@@ -57,23 +57,27 @@ export class Images {
     const before = byBase.get(base);
     if (before !== undefined) return before;
 
-    // docker.Image wants a relative path: relative to the program that uses this.
+    // docker.Image needs a path relative to the running program's folder.
     const context = path.relative("", path.join(__dirname, "..", "templates", template));
     if (!existsSync(path.join(context, "Dockerfile"))) {
-      throw configError("services", `has build: ${template}`, `there is no ${context}/Dockerfile; add it`);
+      throw configError(
+        "services",
+        `has build: ${template}`,
+        `add ${context}/Dockerfile, which does not exist`,
+      );
     }
     bundle(context);
     const args = { BASE: base };
     const { registry } = this.defaults;
     const tag = hashOf(readBuildContext(context).digest, JSON.stringify(args));
     const imageName = `${registry ?? "switchyard"}/${template}:${tag}`;
-    // The first base keeps the plain name.
+    // The first base image gets the resource name without a hash.
     const suffix = byBase.size === 0 ? template : `${template}-${hashOf(base)}`;
     const make = (node: DockerNode) =>
       new docker.Image(
         `${node.name}-${suffix}`,
         { imageName, build: { context, args, platform: node.platform }, skipPush: registry === undefined },
-        { ...placedOn(node), dependsOn: this.bring(base, node) },
+        { ...placedOn(node), dependsOn: this.copyBase(base, node) },
       );
     const everywhere =
       registry === undefined ? this.onEach(imageName, make) : this.fromRegistry(suffix, make);
@@ -99,22 +103,22 @@ export class Images {
     return pulumi.all([first.repoDigest, pulumi.all(pulled)]).apply(([digest]) => digest);
   }
 
-  /** Copies a base image of `script/bootstrap` to a node; other bases are pulled by the build. */
-  private bring(image: string, node: DockerNode): pulumi.Resource[] {
+  /** Copies a base image that `script/bootstrap` built to a node. The build itself pulls any other base image. */
+  private copyBase(image: string, node: DockerNode): pulumi.Resource[] {
     if (!image.startsWith("switchyard/")) return [];
     const name = `${node.name}-${image.replace(/\W+/g, "-")}`;
-    const before = this.brought.get(name);
+    const before = this.copied.get(name);
     if (before !== undefined) return [before];
     const args = { image, from: this.defaults.source, host: node.host, sshOpts: node.sshOpts };
     const copy = new ImageCopy(name, args, boundTo(node));
-    this.brought.set(name, copy);
+    this.copied.set(name, copy);
     return [copy];
   }
 }
 
 /**
- * Bundles a template's TypeScript into the one file that its Dockerfile copies. Equal sources give equal bytes, and an
- * unchanged file is not written again.
+ * Bundles a template's TypeScript into the single file that its Dockerfile copies. Equal sources give equal bytes, and an
+ * unchanged bundle is not rewritten.
  */
 function bundle(context: string): void {
   const entry = path.join(context, "src", "main.ts");

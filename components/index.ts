@@ -1,9 +1,9 @@
 /**
- * The parts of a Switchyard runtime, for other Pulumi programs: each by itself, or all of them as this project's own
- * index.ts puts them together. examples/one-node shows how.
+ * Switchyard's components for other Pulumi programs, to use one by one or together, as this project's index.ts does. See
+ * examples/one-node.
  */
 
-/** Nodes: a Docker Engine with an address and a provider, whatever it runs on. */
+/** Nodes: a Docker Engine with an address and a provider, wherever it runs. */
 export type { DockerNode } from "./nodes/node";
 export { bridgeAddressOf, placedOn, quorum } from "./nodes/node";
 export { LocalNode, type LocalNodeArgs } from "./nodes/local/node";
@@ -15,21 +15,21 @@ export { LoadBalancer, type LoadBalancerArgs } from "./load-balancer";
 export type { Https } from "./config/index";
 export type { Ports } from "./ports";
 
-/** The images of these, built on the nodes. */
+/** Their images, built on the nodes. */
 export { Images } from "./image";
 
-/** Services, in the Swarm of the nodes. */
+/** Services, in a Swarm of the nodes. */
 export { SwarmCluster, type SwarmClusterArgs } from "./swarm-cluster";
 export { Service, type ServiceArgs } from "./service";
 export { parseService, type HealthCheckConfig, type ServiceConfig } from "./config/services";
 export { SwarmService, type SwarmServiceArgs } from "../providers/swarm-service/provider";
 
-/** What they will be routed as, and what a preview compares that with. */
+/** The routing of the services, planned and as stack outputs for the next preview. */
 export { describeRoutes, describeServices, planRouting, planStack, readOutputs } from "./routing";
 
-/** Keys that are drawn once and kept: Consul's gossip, the password of the statistics page. */
+/** Random keys, generated once: for Consul's gossip, for the password of the statistics page. */
 export { RandomKey } from "./random-key";
 
-/** What no resource of a program may be. */
+/** The policy that every resource of the program must meet. */
 export { enforcePolicy } from "./policy";
 export { UserError } from "../lib/errors";

@@ -18,24 +18,24 @@ export interface LoadBalancerArgs {
   readonly statsPassword: pulumi.Input<string>;
 }
 
-/** What the container is called, and the service in Consul. */
+/** The name of the container and of its service in Consul. */
 const CONTAINER = "rest";
 
-/** The load balancer's name for services: `http://rest.service.consul` is that of their own node. */
+/** The host name at which services reach the load balancer of their own node: `http://rest.service.consul`. */
 export const loadBalancerHost = `${CONTAINER}.service.consul`;
 
 /**
- * The load balancer of one node: HAProxy and the renderer that follows Consul. Its container is called `rest` and
- * registered in Consul under that name, so that `docker logs rest` and `http://rest.service.consul` mean the same.
+ * The load balancer of one node: HAProxy and the renderer that follows Consul. The container and its service in Consul are
+ * both named `rest`, so `docker logs rest` shows what `http://rest.service.consul` answers.
  */
 export class LoadBalancer extends pulumi.ComponentResource {
   /** `http://<node>`, with the port unless it is 80. */
   readonly url: pulumi.Output<string>;
-  /** The node, as users reach it. */
+  /** The node's public address. */
   private readonly address: pulumi.Output<string>;
   /** The statistics page. */
   readonly statsUrl: pulumi.Output<string>;
-  /** The page of routes, instances and refusals; only on the node itself. */
+  /** The status page: routes, instances and rejected services. On the node itself only. */
   readonly adminUrl: string;
 
   constructor(name: string, args: LoadBalancerArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -65,7 +65,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
         envs: [
           `STATS_USER=${args.statsUser}`,
           pulumi.interpolate`STATS_PASSWORD=${args.statsPassword}`,
-          // Where the image's own health check asks.
+          // Read by the image's health check.
           `ADMIN_PORT=${ports.admin}`,
         ],
         labels: [{ label: "SERVICE_NAME", value: CONTAINER }],
@@ -77,7 +77,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
         ],
         wait: true,
         waitTimeout: 120,
-        // Connections in flight get this long when the container is replaced.
+        // How long connections in flight may take when the container is replaced.
         destroyGraceSeconds: 15,
         logOpts: { "max-size": "50m", "max-file": "3" },
       },
@@ -90,7 +90,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
     this.registerOutputs({ url: this.url, statsUrl: this.statsUrl, adminUrl: this.adminUrl });
   }
 
-  /** Where each service answers: on the node, or on the host name that it is for. */
+  /** The URL of each service: on its host name if it has one, otherwise on the node. */
   urlsOf({ routes, tcp }: Routing): Record<string, pulumi.Output<string>> {
     const urls: Record<string, pulumi.Output<string>> = {};
     for (const { host, path, versionsOf, targets } of routes) {

@@ -1,8 +1,8 @@
-/** The ports that the infrastructure takes on every node. */
+/** The ports that the infrastructure uses on every node. */
 export interface Ports {
-  /** Traffic. */
+  /** HTTP traffic. */
   readonly http: number;
-  /** Statistics page, behind user and password. */
+  /** Statistics page, protected by user and password. */
   readonly stats: number;
   /** `/ready`, `/routes`, `/metrics`; on the node itself only. */
   readonly admin: number;
@@ -10,11 +10,11 @@ export interface Ports {
   readonly consul: number;
   /** Consul's DNS; on the Docker bridge only. */
   readonly dns: number;
-  /** HTTPS, if there are certificates. */
+  /** HTTPS; only with certificates. */
   readonly https?: number;
 }
 
-/** The ports by the configuration keys that choose them: `{ httpPort: 80 }`. */
+/** The ports by configuration key: `{ httpPort: 80 }`. */
 export function portKeys(ports: Ports): Record<string, number> {
   return Object.fromEntries(
     Object.entries(ports).map(([name, port]: [string, number]) => [`${name}Port`, port]),

@@ -18,7 +18,7 @@ export const randomKeyProvider: pulumi.dynamic.ResourceProvider<Key, KeyState> =
   },
 };
 
-/** A key that is drawn once and kept, as a secret, in the stack's state. */
+/** A random key, generated once and kept as a secret in the stack's state. */
 export class RandomKey extends pulumi.dynamic.Resource {
   /** In base64. */
   declare readonly key: pulumi.Output<string>;

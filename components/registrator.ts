@@ -5,16 +5,16 @@ import { placedOn, type DockerNode } from "./nodes/node";
 
 export interface RegistratorArgs {
   readonly node: DockerNode;
-  /** Ours, or `gliderlabs/registrator`, which takes the same arguments. */
+  /** Switchyard's own, or `gliderlabs/registrator`, which takes the same arguments. */
   readonly image: pulumi.Input<string>;
   /** `host:port` of Consul's HTTP API. */
   readonly consul: pulumi.Input<string>;
 }
 
-/** What the container is called. */
+/** The container's name. */
 const CONTAINER = "registrator";
 
-/** Registrator on one node: what starts on its Docker Engine is a service in Consul as long as it runs. */
+/** Registrator on one node: keeps the containers that run on its Docker Engine registered in Consul. */
 export class Registrator extends pulumi.ComponentResource {
   constructor(name: string, args: RegistratorArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:Registrator", name, {}, opts);

@@ -6,23 +6,23 @@ import { serviceTypes, type ServiceConfig } from "./config/services";
 import { portKeys, type Ports } from "./ports";
 import { configError } from "./schema";
 
-/** Names by which services find the infrastructure: `rest.service.consul` must not be anything else. */
+/** Names of infrastructure services. No other service may register as, for example, `rest.service.consul`. */
 const reservedNames: ReadonlyMap<string, string> = new Map([
   ["rest", "the load balancer"],
   ["consul", "Consul itself"],
 ]);
 
 /**
- * The routing that the services will have once they run, by the very code that the load balancer routes with.
+ * Computes the routing of the services with the load balancer's own code.
  *
- * @throws UserError if the load balancer would refuse a service: a reserved name, a route or a port taken twice,
- *   an option it does not take
+ * @throws UserError if the load balancer would reject a service: for a reserved name, a route or port that is already taken,
+ *   or an invalid option
  */
 export function planRouting(services: readonly ServiceConfig[], ports: Ports): Routing {
   for (const [index, { name }] of services.entries()) {
     const owner = reservedNames.get(name);
     if (owner === undefined) continue;
-    const cure = `rename it, and set meta.path where it is to answer at /${name} all the same`;
+    const cure = `rename it; to keep the path /${name}, set meta.path`;
     throw configError(`services[${index}].name`, `is ${name}, the name of ${owner} in Consul`, cure);
   }
   const routing = plannedRouting(planStack(services, ports));
@@ -34,7 +34,7 @@ export function planRouting(services: readonly ServiceConfig[], ports: Ports): R
   return routing;
 }
 
-/** What of a configuration decides the routing, as a preview compares it with what is deployed. */
+/** The part of the configuration that determines routing, which a preview compares with the deployed stack. */
 export function planStack(services: readonly ServiceConfig[], ports: Ports): PlannedStack {
   return { services: services.map(toStackService), ports: portKeys(ports) };
 }
@@ -51,14 +51,14 @@ function toStackService({ name, type, replicas, meta, source, limits }: ServiceC
   };
 }
 
-/** As Docker writes it, in the largest unit that leaves a whole number. */
+/** A size in Docker's notation, in the largest unit that gives a whole number. */
 function size(bytes: number): string {
   const units = ["", "k", "m", "g"];
   const power = [3, 2, 1].find((exponent) => bytes % 1024 ** exponent === 0) ?? 0;
   return `${bytes / 1024 ** power}${units[power] ?? ""}`;
 }
 
-/** What answers at each URL and port, as a preview shows it: `{ "/hello/v1": "hello/v1 × 3" }`. */
+/** The service behind each URL and port, as a preview shows it: `{ "/hello/v1": "hello/v1 × 3" }`. */
 export function describeRoutes({ routes, tcp, backends }: Routing): Record<string, string> {
   const counts = new Map(backends.map(({ service, servers }) => [service, servers.length]));
   const counted = (service: string): string => `${service} × ${counts.get(service) ?? 0}`;
@@ -72,7 +72,7 @@ export function describeRoutes({ routes, tcp, backends }: Routing): Record<strin
   ]);
 }
 
-/** The services as a stack output, by name: what the next preview compares with (see `readOutputs`). */
+/** The services by name, as a stack output. The next preview compares with it (see `readOutputs`). */
 export function describeServices(services: readonly ServiceConfig[]): Record<string, object> {
   return Object.fromEntries(
     services.map((service) => {
@@ -82,7 +82,7 @@ export function describeServices(services: readonly ServiceConfig[]): Record<str
   );
 }
 
-/** What {@link describeServices} and `portKeys` wrote into a stack's outputs; undefined where they are not there. */
+/** Reads what {@link describeServices} and `portKeys` wrote into a stack's outputs; undefined if it is missing or invalid. */
 export function readOutputs(outputs: unknown): PlannedStack | undefined {
   if (!isMapping(outputs) || !isMapping(outputs["services"]) || !isMapping(outputs["ports"]))
     return undefined;

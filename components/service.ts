@@ -10,11 +10,11 @@ export interface ServiceArgs {
   readonly swarm: SwarmCluster;
   /** The image, on every node that may run the service. */
   readonly image: pulumi.Input<string>;
-  /** Where the instances ask for names: Consul's DNS, at the address that every node has on its own Docker bridge. */
+  /** DNS server of the instances: Consul, at the Docker bridge address that is the same on every node. */
   readonly dns: pulumi.Input<string>;
 }
 
-/** A service: instances that Swarm spreads over the nodes and Registrator makes known to the load balancers. */
+/** A service: Swarm spreads its instances across the nodes, and Registrator registers them for the load balancers. */
 export class Service extends pulumi.ComponentResource {
   constructor(name: string, args: ServiceArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:Service", name, {}, opts);
@@ -35,7 +35,7 @@ export class Service extends pulumi.ComponentResource {
         env: config.env,
         labels: registration(config),
         dns: [args.dns],
-        // Every node has a load balancer; of them all DNS would name any, this is the one next door.
+        // DNS would return the load balancer of any node; this entry points to the local one.
         hosts: { [loadBalancerHost]: args.dns },
         ...(limits && { limits }),
         ...(typeof healthCheck === "object" && {
@@ -49,7 +49,7 @@ export class Service extends pulumi.ComponentResource {
   }
 }
 
-/** Labels by which Registrator registers the instances; see its conventions. */
+/** The labels from which Registrator registers the instances. */
 export function registration({ name, type, meta, healthCheck }: ServiceConfig): Record<string, string> {
   const options = Object.entries(meta).map(
     ([key, value]) => [`SERVICE_${key.toUpperCase()}`, value] as const,
@@ -58,7 +58,7 @@ export function registration({ name, type, meta, healthCheck }: ServiceConfig): 
     ...Object.fromEntries(options),
     SERVICE_NAME: name,
     SERVICE_TAGS: type,
-    // For the policy, which cannot see into an image.
+    // For the policy, which cannot inspect the image.
     ...(healthCheck === "image" && { "switchyard.healthcheck": "image" }),
   };
 }

@@ -5,22 +5,22 @@ import { SwarmMember } from "../providers/swarm/member";
 import { quorum, type DockerNode } from "./nodes/node";
 
 export interface SwarmClusterArgs {
-  /** The nodes, the first one first of all; at least one. */
+  /** The nodes, at least one. The first becomes the first manager. */
   readonly members: readonly [Member, ...Member[]];
 }
 
 interface Member {
   readonly node: DockerNode;
-  /** What must be on the node before instances come to it, and stay until they have left. */
+  /** Resources that must exist before the node gets instances, and until they have moved away. */
   readonly after: pulumi.Resource[];
 }
 
-/** The Swarm of all nodes, with managers on the first 1, 3 or 5: Docker's own way to place and replace instances. */
+/** A Swarm of all nodes, with managers on the first 1, 3 or 5. It places and replaces instances. */
 export class SwarmCluster extends pulumi.ComponentResource {
-  /** Docker URL of a manager. */
+  /** Docker URL of the first manager. */
   readonly manager: pulumi.Output<string>;
   readonly sshOpts: pulumi.Output<readonly string[]> | undefined;
-  /** Known once every node is a member, so that the first instances are spread over all of them. */
+  /** Known once every node has joined, so that the first instances spread across all of them. */
   readonly swarmId: pulumi.Output<string>;
 
   constructor(name: string, { members }: SwarmClusterArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -49,7 +49,7 @@ export class SwarmCluster extends pulumi.ComponentResource {
           role: managers.includes(node) ? "manager" : "worker",
           managers: managers.map(({ host }) => host),
         },
-        // The first one goes last: it is the manager through which the others leave.
+        // Delete the first node last: the others leave the Swarm through it.
         {
           parent: this,
           dependsOn: [...after, ...joined.slice(0, 1)],

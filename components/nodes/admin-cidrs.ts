@@ -6,7 +6,7 @@ import { list, mistake, parse } from "../schema";
 
 const form = 'it must be a network such as "203.0.113.7/32"';
 
-/** Shorter prefixes, of IPv4 and of IPv6, are as good as the whole world. */
+/** The shortest prefix that is not treated as the whole internet, for IPv4 and IPv6. */
 const shortest = { 4: 8, 6: 16 } as const;
 const longest = { 4: 32, 6: 128 } as const;
 
@@ -24,22 +24,22 @@ const cidr = z
   .check(({ value, issues }) => {
     const { version, bits } = prefixOf(value) ?? { version: 4 as const, bits: 0 };
     if (bits >= shortest[version]) return;
-    const problem = `is ${value}, which is next to the whole world`;
-    issues.push(mistake([], problem, "name the networks that you come from"));
+    const problem = `is ${value}, which covers most of the internet`;
+    issues.push(mistake([], problem, "list only the networks that you connect from"));
   });
 
 const cidrs = list(cidr)
   .check(({ value, issues }) => {
     if (value.length > 0) return;
     const cure =
-      "name the networks that you come from: pulumi config set --path 'adminCidrs[0]' 203.0.113.7/32";
-    issues.push(mistake([], "is empty, so that nobody could reach the machines by ssh", cure));
+      "list the networks that you connect from: pulumi config set --path 'adminCidrs[0]' 203.0.113.7/32";
+    issues.push(mistake([], "is empty, so nobody could reach the machines over SSH", cure));
   })
   .readonly();
 
 /**
- * The networks from which the machines may be administered: ssh, the statistics page, and every port but 80 and 443.
+ * Validates the networks that may administer the machines: SSH, the statistics page, and every port but 80 and 443.
  *
- * @throws UserError if there are none, or one is so wide that it is as good as the world
+ * @throws UserError if the list is empty, or a network is so large that it amounts to the whole internet
  */
 export const parseAdminCidrs = (value: unknown): readonly string[] => parse(cidrs, value, "adminCidrs");

@@ -1,10 +1,10 @@
 /**
- * What a fresh Debian machine is told at its first boot, on every target that makes machines. Pure, so that a preview
- * shows it and tests hold it against golden files.
+ * User data for the first boot of a Debian machine, on every target that creates machines. Pure, so that a preview can show
+ * it and golden files can test it.
  */
 import { stringify } from "yaml";
 
-/** A key pair in OpenSSH's formats. */
+/** A key pair in OpenSSH's format. */
 export interface KeyPair {
   readonly privateKey: string;
   readonly publicKey: string;
@@ -13,23 +13,23 @@ export interface KeyPair {
 export interface UserDataArgs {
   /** The machine's host name. */
   readonly name: string;
-  /** Public key of whoever may log in. */
+  /** Public key that may log in. */
   readonly authorizedKey: string;
-  /** The machine's own key: known here before the first contact, so that nothing has to be trusted blindly. */
+  /** The machine's SSH host key. Generated here, so that even the first connection can verify it. */
   readonly hostKey: KeyPair;
 }
 
 /**
- * The user that Switchyard logs in as. It is in the group `docker`, which is all that is needed: the engine itself
- * opens its socket for Registrator and mounts the folders. Not root, and no sudo: who may use Docker can become root
- * by it anyway, but nothing here has to, and a login as root stays off.
+ * The user that Switchyard logs in as. Membership in the group `docker` is all it needs: the engine itself mounts its
+ * socket and folders into containers. Access to Docker amounts to root, but no step needs root or sudo, and root cannot log
+ * in.
  */
 export const user = "switchyard";
 
-/** There once the machine is set up; on disk, since the first boot sets up all. */
+/** Exists once the machine is set up. On disk, because only the first boot sets it up. */
 export const readyFile = "/var/lib/switchyard/ready";
 
-/** The machine's address of a metadata service, the same on every cloud. */
+/** The address of the metadata service, the same on every cloud. */
 const metadata = "169.254.169.254";
 
 const lines = (...content: readonly string[]): string => `${content.join("\n")}\n`;
@@ -40,12 +40,12 @@ export function userData({ name, authorizedKey, hostKey }: UserDataArgs): string
     "/etc/docker/daemon.json": lines(
       JSON.stringify({ "log-driver": "json-file", "log-opts": { "max-size": "10m", "max-file": "3" } }),
     ),
-    // A container gets at what the cloud tells the machine, this file included, unless it is kept from it.
+    // Keep containers away from the cloud's metadata service, which serves this user data too.
     "/etc/systemd/system/docker.service.d/metadata.conf": lines(
       "[Service]",
       `ExecStartPost=/bin/sh -c 'iptables -C DOCKER-USER ${rule} 2>/dev/null || iptables -I DOCKER-USER ${rule}'`,
     ),
-    // An update opens one connection for each thing that it makes.
+    // An update opens one connection per resource.
     "/etc/ssh/sshd_config.d/10-switchyard.conf": lines(
       "MaxStartups 100:30:300",
       "MaxSessions 100",
@@ -59,7 +59,7 @@ export function userData({ name, authorizedKey, hostKey }: UserDataArgs): string
       'APT::Periodic::Update-Package-Lists "1";',
       'APT::Periodic::Unattended-Upgrade "1";',
       'APT::Periodic::AutocleanInterval "7";',
-      // These restart every container of the node; they come with a new machine, one node at a time.
+      // Upgrading these would restart every container on the node. Replace the machine instead, one node at a time.
       'Unattended-Upgrade::Package-Blacklist { "^docker"; "^containerd$"; "^runc$"; };',
       'Unattended-Upgrade::Automatic-Reboot "false";',
       'Acquire::Retries "5";',
@@ -88,7 +88,7 @@ export function userData({ name, authorizedKey, hostKey }: UserDataArgs): string
       package_update: true,
       packages: ["docker.io", "docker-cli", "iptables", "unattended-upgrades"],
       runcmd: [
-        // Where sshd ran before its configuration and key were there.
+        // sshd may have started before its configuration and host key were written.
         ["systemctl", "try-restart", "ssh"],
         ["sh", "-c", `docker info >/dev/null && mkdir -p ${folderOf(readyFile)} && touch ${readyFile}`],
       ],
@@ -102,13 +102,13 @@ const rule = `-d ${metadata} -p tcp --dport 80 -j DROP`;
 const folderOf = (file: string): string => file.slice(0, file.lastIndexOf("/"));
 
 export interface NetworkArgs {
-  /** MAC address of the adapter that leads outside, by DHCP. */
+  /** MAC address of the adapter to the outside, configured by DHCP. */
   readonly outside: string;
-  /** MAC address and IPv4 address with prefix length of the adapter that leads to the other nodes. */
+  /** The adapter to the other nodes: MAC address, and IPv4 address with prefix length. */
   readonly inside: { readonly mac: string; readonly address: string };
 }
 
-/** The network configuration (version 2) of a machine whose private address is chosen here: adapters by their MAC. */
+/** Network configuration (version 2) for machines whose private address we choose. Matches adapters by MAC address. */
 export function networkConfig({ outside, inside }: NetworkArgs): string {
   return stringify({
     version: 2,
@@ -119,14 +119,14 @@ export function networkConfig({ outside, inside }: NetworkArgs): string {
   });
 }
 
-/** NoCloud's `meta-data`. Another id makes the machine set itself up anew. */
+/** NoCloud's `meta-data`. A changed instance ID makes cloud-init run again. */
 export function metaData(name: string): string {
   return stringify({ "instance-id": name, "local-hostname": name });
 }
 
 /**
- * Startup script for images without cloud-init, as Google's Debian is: installs it and lets it do its work, once. The
- * network is left as the image has it.
+ * Startup script for images without cloud-init, such as Google's Debian: installs cloud-init and runs it once. The image's
+ * own network configuration stays.
  */
 export const installCloudInit = `#!/bin/sh
 set -e

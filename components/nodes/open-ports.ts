@@ -1,16 +1,16 @@
 import { parseAdminCidrs } from "./admin-cidrs";
 import type { NodesConfig } from "./target";
 
-/** Who may reach which TCP ports of the machines. Between the nodes everything is open; all else is closed. */
+/** Which TCP ports of the machines are open to whom. Nodes may reach all ports of each other; all else is closed. */
 export interface OpenPorts {
-  /** For everybody: 80 and 443, if the load balancer takes traffic there. */
+  /** To everyone: 80 and 443, if the load balancer listens there. */
   readonly world: readonly number[];
-  /** For the administrators' networks only. */
+  /** Only to the administrators' networks. */
   readonly admin: readonly number[];
   readonly adminCidrs: readonly string[];
 }
 
-/** The ports to open on machines on the internet: never those of Consul or of the load balancer's admin page. */
+/** The ports to open on machines on the internet: never Consul's, nor the load balancer's admin port. */
 export function openPorts(config: NodesConfig): OpenPorts {
   const { http, https, stats } = config.ports;
   const tcp = config.services.flatMap(({ type, meta }) => (type === "tcp" ? [Number(meta["tcp_port"])] : []));

@@ -26,13 +26,13 @@ const hostKey = {
 };
 
 describe("user-data", () => {
-  test("is what it was", async () => {
+  test("matches the golden files", async () => {
     const text = userData({ name: "node-1", authorizedKey: "ssh-ed25519 BBBB me", hostKey });
     await expect(text).toMatchFileSnapshot("../../test/golden/user-data.yaml");
     await expect(installCloudInit).toMatchFileSnapshot("../../test/golden/install-cloud-init.sh");
   });
 
-  test("has beside it a network and a name for machines whose addresses are chosen here", async () => {
+  test("comes with network configuration and a name where we choose the addresses", async () => {
     const network = networkConfig({
       outside: "08:00:27:00:00:01",
       inside: { mac: "08:00:27:00:00:02", address: "192.168.56.11/24" },
@@ -41,8 +41,8 @@ describe("user-data", () => {
   });
 });
 
-describe("an ssh key", () => {
-  test("is one for ssh-keygen, and another one each time", () => {
+describe("an SSH key", () => {
+  test("is accepted by ssh-keygen and differs each time", () => {
     const key = generateKey("some comment");
     const file = writeKey(folder, key.privateKey);
     expect(statSync(file).mode & 0o777).toBe(0o600);
@@ -50,7 +50,7 @@ describe("an ssh key", () => {
     expect(generateKey("some comment").privateKey).not.toBe(key.privateKey);
   });
 
-  test("is kept whatever happens to its inputs", async () => {
+  test("is kept when its inputs change", async () => {
     const made = await sshKeyProvider.create({ comment: "one" });
     expect(made.outs?.publicKey).toMatch(/^ssh-ed25519 AAAA\S+ one$/);
     const news = { comment: "two" };
@@ -59,7 +59,7 @@ describe("an ssh key", () => {
     });
   });
 
-  test("of a host is looked for under the address of the host", () => {
+  test("of a host is stored under the host's address", () => {
     writeKnownHost(folder, "192.0.2.7", "ssh-ed25519 AAAA x");
     expect(readFileSync(join(folder, "known_hosts.192.0.2.7"), "utf8")).toBe(
       "192.0.2.7 ssh-ed25519 AAAA x\n",
@@ -70,13 +70,13 @@ describe("an ssh key", () => {
   });
 });
 
-test("nodes keep their names whatever their number", () => {
+test("nodes keep their names when their number changes", () => {
   expect(nodeNames(1)).toEqual(["node-1"]);
   expect(nodeNames(3)).toEqual(["node-1", "node-2", "node-3"]);
 });
 
-describe("the settings of machines", () => {
-  test("follow the kind of machine", () => {
+describe("machine settings", () => {
+  test("have defaults that follow the machine type", () => {
     expect(parseAws({})).toMatchObject({ type: "t3.small", arch: "amd64", spot: false, protect: false });
     expect(parseAws({ type: "m7gd.large" })).toMatchObject({
       arch: "arm64",
@@ -96,7 +96,7 @@ describe("the settings of machines", () => {
     [parseGce, { network: "default" }, "machine.subnetwork is missing"],
     [parseGce, { type: "small" }, "machine.type"],
     [parseGce, { osLogin: "TRUE" }, "machine.osLogin"],
-  ])("%o refuses %j", (parse, value, message) => {
+  ])("%o rejects %j", (parse, value, message) => {
     expect(() => parse(value)).toThrow(message);
   });
 });

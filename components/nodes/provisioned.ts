@@ -8,7 +8,7 @@ import { publicKeyOf, sshFolder, sshOptions, writeKey, writeKnownHost } from "./
 import { SshKey } from "./ssh-key";
 import type { Nodes, NodesConfig } from "./target";
 
-/** How whoever runs the program gets into the machines that it makes. */
+/** SSH access to the machines that the program creates. */
 export interface SshAccess {
   /** Folder for the files that ssh needs. */
   readonly folder: string;
@@ -19,18 +19,18 @@ export interface SshAccess {
 
 /** A machine that becomes a node. */
 export interface Machine {
-  /** What lives on the node goes and is replaced with it. */
+  /** The machine. The node's resources are deleted and replaced with it. */
   readonly resource: pulumi.Resource;
-  /** The address that other nodes reach it by. */
+  /** The address at which other nodes reach it. */
   readonly address: pulumi.Input<string>;
-  /** The address that it is reached by from here; known once the machine is made. */
+  /** The address at which it is reached from here. Known once the machine exists. */
   readonly publicAddress: pulumi.Input<string>;
 }
 
-/** What the maker of a machine is given. */
+/** What `makeMachine` needs to create a machine. */
 export interface MachineParts {
   readonly name: string;
-  /** What the machine is told at its first boot; secret, as its host key is in it. */
+  /** User data for the first boot. Secret, because it contains the host key. */
   readonly userData: pulumi.Output<string>;
   readonly parent: pulumi.Resource;
 }
@@ -41,7 +41,7 @@ export interface ProvisionedNodeArgs {
   readonly makeMachine: (parts: MachineParts) => Machine;
 }
 
-/** The user's key, or one that is made for the stack. */
+/** The user's key, or a key generated for the stack. */
 function sshAccess({ sshKey }: NodesConfig): SshAccess {
   const folder = sshFolder(pulumi.getStack());
   if (sshKey !== undefined) {
@@ -49,17 +49,17 @@ function sshAccess({ sshKey }: NodesConfig): SshAccess {
     return { folder, authorizedKey, keyFile: pulumi.output(sshKey) };
   }
   const key = new SshKey("ssh");
-  // Written whenever the program runs and knows it, so that a fresh checkout gets in, too.
+  // Written on every run that knows the key, so that a fresh checkout has access too.
   const keyFile = pulumi.unsecret(key.privateKey.apply((content) => writeKey(folder, content)));
   return { folder, authorizedKey: key.publicKey, keyFile };
 }
 
-/** `node-1` and so on: what is made for a node is called after it, so that another number touches no other node. */
+/** `node-1` and so on. Resources are named after their node, so a changed number of nodes leaves the others alone. */
 export function nodeNames(count: number): [string, ...string[]] {
   return ["node-1", ...Array.from({ length: count - 1 }, (_, index) => `node-${index + 2}`)];
 }
 
-/** As many nodes as the configuration asks for. */
+/** Creates as many nodes as the configuration asks for. */
 export function provisionNodes(config: NodesConfig, args: Omit<ProvisionedNodeArgs, "access">): Nodes {
   const access = sshAccess(config);
   const [first, ...others] = nodeNames(config.nodes);
@@ -67,7 +67,7 @@ export function provisionNodes(config: NodesConfig, args: Omit<ProvisionedNodeAr
   return [make(first), ...others.map(make)];
 }
 
-/** A machine of our own making, with Docker from Debian; reached by ssh as its user `switchyard`. */
+/** A machine that the program creates, with Docker from Debian. It is reached over SSH as the user `switchyard`. */
 export class ProvisionedNode extends pulumi.ComponentResource implements DockerNode {
   readonly name: string;
   readonly address: pulumi.Output<string>;

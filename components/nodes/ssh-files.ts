@@ -4,22 +4,22 @@ import { join } from "node:path";
 
 import { configError } from "../schema";
 
-/** What `ssh` needs to reach the machines that a stack made. */
+/** The files that `ssh` needs to reach the machines that a stack created. */
 export interface SshFiles {
-  /** Folder of the stack, from the project's own: the same path on every machine that works on the stack. */
+  /** The stack's folder, relative to the project's, so that it is the same on every computer that works on the stack. */
   readonly folder: string;
   /** File of the private key. */
   readonly key: string;
 }
 
-/** Where the files of a stack are; git ignores them. */
+/** The folder of a stack's files, which git ignores. */
 export function sshFolder(stack: string): string {
   return join(".switchyard", "ssh", stack);
 }
 
 /**
- * The options of `ssh` for all machines of a stack: one key, and none but the host keys that we chose ourselves. Each
- * machine's is in a file called after its address.
+ * Options of `ssh` for all machines of a stack: one key, and only the host keys that the stack generated. Each machine's
+ * host key is in a file named after its address.
  */
 export function sshOptions({ folder, key }: SshFiles): string[] {
   const options = [
@@ -33,14 +33,14 @@ export function sshOptions({ folder, key }: SshFiles): string[] {
   return ["-i", key, ...options.flatMap((option) => ["-o", option])];
 }
 
-/** Writes the private key of the stack; returns its file. */
+/** Writes the stack's private key and returns the file's path. */
 export function writeKey(folder: string, privateKey: string): string {
   const file = join(folder, "id_ed25519");
   writePrivate(file, privateKey);
   return file;
 }
 
-/** Writes the host key that the machine at the address has to show. */
+/** Writes the host key that the machine at the address must present. */
 export function writeKnownHost(folder: string, address: string, publicKey: string): void {
   writePrivate(join(folder, `known_hosts.${address}`), `${address} ${publicKey}\n`);
 }
@@ -54,21 +54,25 @@ function writePrivate(file: string, content: string): void {
 }
 
 /**
- * The public key that belongs to a private key of the user's own.
+ * Reads the public key of the user's private key.
  *
- * @throws UserError if it is not beside it
+ * @throws UserError if there is no valid `.pub` file beside the private key
  */
 export function publicKeyOf(privateKeyFile: string): string {
   const file = `${privateKeyFile.replace(/^~(?=\/)/, homedir())}.pub`;
+  const cure = `ssh-keygen -y -f ${privateKeyFile} > ${privateKeyFile}.pub`;
   let content: string;
   try {
     content = readFileSync(file, "utf8").trim();
   } catch {
-    const cure = `ssh-keygen -y -f ${privateKeyFile} > ${privateKeyFile}.pub`;
-    throw configError("sshKey", `is ${privateKeyFile}, but ${file} cannot be read`, `write it: ${cure}`);
+    throw configError("sshKey", `is ${privateKeyFile}, but ${file} cannot be read`, `create it: ${cure}`);
   }
   if (!/^(?:ssh|ecdsa|sk)-[\w@.-]+ [A-Za-z0-9+/=]+(?: [^\n]*)?$/.test(content)) {
-    throw configError("sshKey", `is ${privateKeyFile}, but ${file} holds no public key`, "write it anew");
+    throw configError(
+      "sshKey",
+      `is ${privateKeyFile}, but ${file} is not a public key`,
+      `create it again: ${cure}`,
+    );
   }
   return content;
 }

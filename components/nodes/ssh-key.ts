@@ -10,7 +10,7 @@ interface SshKeyInputs {
 
 interface SshKeyState extends SshKeyInputs, KeyPair {}
 
-/** A length, then the bytes, as the SSH protocol writes strings. */
+/** A string in the SSH protocol's encoding: its length, then its bytes. */
 function field(value: string | Buffer): Buffer {
   const bytes = Buffer.from(value);
   const length = Buffer.alloc(4);
@@ -18,7 +18,7 @@ function field(value: string | Buffer): Buffer {
   return Buffer.concat([length, bytes]);
 }
 
-/** A new Ed25519 key pair as OpenSSH writes it (PROTOCOL.key in its sources); any version of it reads this form. */
+/** Generates an Ed25519 key pair in OpenSSH's format (PROTOCOL.key in its sources), which every version reads. */
 export function generateKey(comment: string): KeyPair {
   const { x = "", d = "" } = generateKeyPairSync("ed25519").privateKey.export({ format: "jwk" });
   const publicBytes = Buffer.from(x, "base64url");
@@ -55,13 +55,13 @@ export const sshKeyProvider: pulumi.dynamic.ResourceProvider<SshKeyInputs, SshKe
     const id = createHash("sha256").update(key.publicKey).digest("hex").slice(0, 16);
     return Promise.resolve({ id, outs: { ...inputs, ...key } });
   },
-  // The comment alone is no reason for another key.
+  // A changed comment does not need a new key.
   diff() {
     return Promise.resolve({ changes: false });
   },
 };
 
-/** An Ed25519 key pair for ssh, made once and kept in the stack's state, the private key as a secret. */
+/** An Ed25519 key pair for SSH, generated once and kept in the stack's state, with the private key as a secret. */
 export class SshKey extends pulumi.dynamic.Resource {
   declare readonly privateKey: pulumi.Output<string>;
   declare readonly publicKey: pulumi.Output<string>;

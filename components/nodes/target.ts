@@ -1,4 +1,4 @@
-/** What a target is: where nodes come from, and all that the rest of the program has to know of it. */
+/** The interface of a target: where nodes come from, and everything else that the program needs to know about it. */
 import type { z } from "zod";
 
 import { isMapping } from "../../lib/values";
@@ -8,19 +8,19 @@ import type { DockerNode } from "./node";
 /** At least one. */
 export type Nodes = readonly [DockerNode, ...DockerNode[]];
 
-/** What a target is given: the parts of the configuration that decide the nodes. */
+/** The parts of the configuration that a target needs. */
 export interface NodesConfig {
   /** Number of nodes, for targets that create machines. */
   readonly nodes: number;
-  /** Docker Engine of target `local`. */
+  /** Docker URL of target `local`. */
   readonly dockerHost: string;
-  /** Machines of target `hosts`, unchecked. */
+  /** Machines of target `hosts`, not validated. */
   readonly hosts: unknown;
-  /** Settings of the machines that the target creates, unchecked. */
+  /** Settings of the machines that the target creates, not validated. */
   readonly machine: unknown;
-  /** Networks that may administer the machines, unchecked. */
+  /** Networks that may administer the machines, not validated. */
   readonly adminCidrs: unknown;
-  /** File of the private key for ssh to the nodes. */
+  /** Private key file for SSH to the nodes. */
   readonly sshKey?: string | undefined;
   readonly ports: Ports;
   readonly services: readonly {
@@ -31,7 +31,7 @@ export interface NodesConfig {
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
-/** Ports that a resource opens, and to which networks. */
+/** A range of ports that a resource opens to some networks. */
 export interface Opening {
   readonly protocol: string;
   readonly from: number;
@@ -39,43 +39,43 @@ export interface Opening {
   readonly sources: readonly string[];
 }
 
-/** Reads from the inputs of a resource what it opens. */
+/** Reads from a resource's inputs which ports it opens. */
 export interface FirewallReader {
   readonly type: string;
-  /** The inputs that {@link read} needs; the first that is there keeps the resource from being created too early. */
+  /** The inputs that {@link read} needs. The resource is not created before they are known and checked. */
   readonly inputs: readonly [string, ...string[]];
   readonly read: (inputs: Readonly<Record<string, unknown>>) => readonly Opening[];
 }
 
-/** A target is the folder that has its name. */
+/** A target; its folder has its name. */
 export interface Target {
-  /** What its nodes are, for the documentation: "EC2 instances with Debian". */
+  /** A description of its nodes for the documentation: "EC2 instances with Debian". */
   readonly summary: string;
-  /** Whether it creates machines, as many as `nodes` says. */
+  /** Whether it creates machines; `nodes` is their number. */
   readonly createsMachines: boolean;
-  /** Whether only the Pulumi CLI can create them; the embedded engine has no clouds. */
+  /** Whether it needs the Pulumi CLI, because the embedded engine supports no cloud. */
   readonly needsCli: boolean;
   /** Keys of `machine`, or of an entry of `hosts`, with defaults and descriptions. */
   readonly settings: Readonly<Record<string, z.ZodType>>;
-  /** The Docker Engine that has to answer before anything can be previewed. Default: none. */
+  /** The Docker URL that must answer before a preview can run. Default: none. */
   readonly engineAtHand?: (config: Pick<NodesConfig, "dockerHost">) => string;
-  /** The credentials that it needs and does not find: a phrase each, with its cure. */
+  /** The credentials that it needs but cannot find: one phrase each, with the cure. */
   readonly missingCredentials: (env: Env) => readonly string[];
-  /** How its cloud writes down what is open to whom. */
+  /** How to read its cloud's firewall rules. */
   readonly firewalls: readonly FirewallReader[];
   /**
-   * Creates the nodes. Loads what only this target needs, such as the SDK of a cloud.
+   * Creates the nodes. Loads what only this target needs, such as a cloud's SDK.
    *
-   * @throws UserError if the configuration is not what the target needs, before anything is created
+   * @throws UserError before anything is created, if the configuration is invalid for the target
    */
   readonly createNodes: (config: NodesConfig) => Nodes;
 }
 
-/** The mappings in a list that a program may have filled with anything. */
+/** The mappings in a value that should be a list; anything else is ignored. */
 export const fields = (list: unknown): Readonly<Record<string, unknown>>[] =>
   Array.isArray(list) ? list.filter(isMapping) : [];
 
-/** The texts in such a list, numbers as they are written. */
+/** The strings in a value that should be a list, with numbers as strings; anything else is ignored. */
 export const texts = (list: unknown): string[] =>
   Array.isArray(list)
     ? list.flatMap((each) => (typeof each === "string" || typeof each === "number" ? [String(each)] : []))

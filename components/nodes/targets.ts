@@ -1,4 +1,4 @@
-/** The one place where targets are listed; each is the folder that has its name. */
+/** The list of targets. Each has a folder of its name. */
 import { aws } from "./aws";
 import { gce } from "./gce";
 import { hosts } from "./hosts";
@@ -12,5 +12,5 @@ export type TargetName = keyof typeof targets;
 
 export const targetNames = Object.keys(targets) as [TargetName, ...TargetName[]];
 
-/** The target of a name. */
+/** The target with the given name. */
 export const targetOf = (name: TargetName): Target => targets[name];

@@ -8,18 +8,18 @@ import { describe, parseImage, rules } from "./rules";
 import type { Registration, Rule } from "./types";
 
 /**
- * From here on every resource that the program registers, in whatever component, is checked against the rules, in a preview
- * as in an update. One that breaks a rule fails the run and is not created. Inputs that a preview cannot know yet are checked
- * as soon as they are known, before the resource is created.
+ * Checks every resource that the program registers from now on, in any component, in previews and updates. A resource that
+ * breaks a rule fails the run and is not created. Inputs that a preview does not know yet are checked once they are known,
+ * before the resource is created.
  */
 export function enforcePolicy(): void {
   const healthChecked = new Set<string>();
   const images = { hasHealthCheck: (repository: string) => healthChecked.has(repository) };
-  // Registrations wait until the whole program has run, so that a refused run has touched nothing.
-  let refused = false;
+  // Registrations wait until the whole program has run, so that a rejected run changes nothing.
+  let rejected = false;
   const read = new Promise<pulumi.Resource[]>((resolve) => {
     setImmediate(() => {
-      if (!refused) resolve([]);
+      if (!rejected) resolve([]);
     });
   });
 
@@ -32,7 +32,7 @@ export function enforcePolicy(): void {
         const registration = { type, name, parentType, inputs: known };
         const found = rule.check(registration, images);
         if (found === undefined) return;
-        refused = true;
+        rejected = true;
         throw new UserError(`${describe(registration, found)} (Policy: ${rule.name})`);
       };
       guard(rule, inputs, check);
@@ -41,16 +41,16 @@ export function enforcePolicy(): void {
   });
 }
 
-/** Checks what is known at once. For what is not, one of the inputs is held back until all have been checked. */
+/** Checks known inputs immediately. If any are unknown, holds one of them back until all have been checked. */
 function guard(
   rule: Rule,
   inputs: Record<string, unknown>,
   check: (known: Registration["inputs"]) => void,
 ): void {
-  const looked = rule.inputs.filter((key) => inputs[key] !== undefined);
-  const later = looked.filter((key) => isPending(inputs[key]));
-  const picked = Object.fromEntries(looked.map((key) => [key, inputs[key]]));
-  const [held] = later;
+  const given = rule.inputs.filter((key) => inputs[key] !== undefined);
+  const pending = given.filter((key) => isPending(inputs[key]));
+  const picked = Object.fromEntries(given.map((key) => [key, inputs[key]]));
+  const [held] = pending;
   if (held === undefined) {
     check(picked);
     return;
@@ -69,7 +69,7 @@ function isPending(value: unknown): boolean {
   return Object.values(value).some(isPending);
 }
 
-/** Remembers an image whose Dockerfile has a health check. */
+/** Records that an image's Dockerfile has a health check. */
 function noteHealthCheck({ imageName, build }: pulumi.Inputs, healthChecked: Set<string>): void {
   const { context, dockerfile } = (build ?? {}) as { context?: unknown; dockerfile?: unknown };
   if (typeof imageName !== "string" || typeof context !== "string") return;

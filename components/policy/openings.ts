@@ -1,4 +1,4 @@
-/** The rule that nothing is open to the world but HTTP and HTTPS. Each target reads what its own cloud writes down. Pure. */
+/** The rule that only HTTP and HTTPS are open to the world. Each target reads its own cloud's firewall rules. Pure. */
 import { fields, type FirewallReader, type Opening } from "../nodes/target";
 import { targetNames, targetOf } from "../nodes/targets";
 import { container, type Rule } from "./types";
@@ -6,7 +6,7 @@ import { container, type Rule } from "./types";
 const allowedPorts: readonly number[] = [80, 443];
 const world = ["0.0.0.0/0"];
 
-/** Docker opens published ports past a firewall of the node's own. */
+/** Docker opens published ports regardless of the node's own firewall. */
 const publishedPorts: FirewallReader = {
   type: container,
   inputs: ["ports", "publishAllPorts"],
@@ -20,7 +20,7 @@ const publishedPorts: FirewallReader = {
   ],
 };
 
-/** A rule for each type of resource that opens ports. */
+/** One rule per type of resource that opens ports. */
 export const openings: readonly Rule[] = [
   publishedPorts,
   ...targetNames.flatMap((name) => targetOf(name).firewalls),
@@ -33,14 +33,14 @@ export const openings: readonly Rule[] = [
     if (wrong === undefined) return undefined;
     const { from, to, protocol } = wrong;
     const ports = from === to ? `port ${from}` : `ports ${from} to ${to}`;
-    return `opens ${protocol} ${ports} to the world, where only 80 and 443 may be: name the networks that need it (for ssh and administration, adminCidrs)`;
+    return `opens ${protocol} ${ports} to the world, but only 80 and 443 may be: limit it to the networks that need it (adminCidrs for SSH and administration)`;
   },
 }));
 
 const isTooOpen = ({ protocol, from, to, sources }: Opening): boolean =>
   sources.some(isWorld) && !(protocol === "tcp" && from === to && allowedPorts.includes(from));
 
-/** Networks so large that they belong to nobody: otherwise two halves of the world would pass. */
+/** Treats very large networks as the world: otherwise two rules, each for half of the world, would pass. */
 function isWorld(network: string): boolean {
   const [address = "", bits] = network.split("/");
   const length = Number(bits ?? (address.includes(":") ? 128 : 32));

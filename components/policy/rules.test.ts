@@ -10,7 +10,7 @@ const refusal = (type: string, inputs: Registration["inputs"], parentType?: stri
 const digest = `sha256:${"0".repeat(64)}`;
 const healthy = { image: "switchyard/hello:1a2b" };
 
-describe("nothing is open to the world but 80 and 443", () => {
+describe("only 80 and 443 are open to the world", () => {
   const group = "aws:ec2/securityGroup:SecurityGroup";
   const groupRule = "aws:ec2/securityGroupRule:SecurityGroupRule";
   const ingressRule = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule";
@@ -22,32 +22,42 @@ describe("nothing is open to the world but 80 and 443", () => {
     ["ssh", group, ingress({ cidrBlocks: world })],
     ["ssh over IPv6", group, ingress({ ipv6CidrBlocks: ["::/0"] })],
     ["ssh for both halves of the world", group, ingress({ cidrBlocks: ["0.0.0.0/1", "128.0.0.0/1"] })],
-    ["a range with 80 in it", group, ingress({ fromPort: 80, toPort: 443, cidrBlocks: world })],
+    ["a range that includes 80", group, ingress({ fromPort: 80, toPort: 443, cidrBlocks: world })],
     ["443 over UDP", group, ingress({ protocol: "udp", fromPort: 443, toPort: 443, cidrBlocks: world })],
     ["all protocols", group, ingress({ protocol: "-1", fromPort: 0, toPort: 0, cidrBlocks: world })],
-    ["a rule by itself", groupRule, { type: "ingress", protocol: "tcp", fromPort: 2376, toPort: 2376, cidrBlocks: world }], // prettier-ignore
-    ["a rule of the newer kind", ingressRule, { ipProtocol: "tcp", fromPort: 1936, toPort: 1936, cidrIpv4: "0.0.0.0/0" }], // prettier-ignore
-    ["ssh at Google", firewall, { allows: [{ protocol: "tcp", ports: ["80", "22"] }], sourceRanges: world }],
-    ["a range at Google", firewall, { allows: [{ protocol: "tcp", ports: ["80-443"] }], sourceRanges: world }], // prettier-ignore
-    ["every port at Google", firewall, { allows: [{ protocol: "tcp" }], sourceRanges: world }],
-    ["no source at Google, which is any", firewall, { allows: [{ protocol: "tcp", ports: ["22"] }] }],
+    ["a separate rule resource", groupRule, { type: "ingress", protocol: "tcp", fromPort: 2376, toPort: 2376, cidrBlocks: world }], // prettier-ignore
+    ["an ingress rule resource", ingressRule, { ipProtocol: "tcp", fromPort: 1936, toPort: 1936, cidrIpv4: "0.0.0.0/0" }], // prettier-ignore
+    ["ssh on GCE", firewall, { allows: [{ protocol: "tcp", ports: ["80", "22"] }], sourceRanges: world }],
+    ["a range on GCE", firewall, { allows: [{ protocol: "tcp", ports: ["80-443"] }], sourceRanges: world }], // prettier-ignore
+    ["every port on GCE", firewall, { allows: [{ protocol: "tcp" }], sourceRanges: world }],
+    [
+      "a GCE rule without sources, which allows all",
+      firewall,
+      { allows: [{ protocol: "tcp", ports: ["22"] }] },
+    ],
     ["a published port", container, { ...healthy, ports: [{ internal: 8500, external: 8500 }] }],
     ["every exposed port", container, { ...healthy, publishAllPorts: true }],
-  ])("%s is refused", (_, type, inputs) => {
-    expect(refusal(type, inputs)).toMatch(/"it" opens .* to the world, where only 80 and 443 may be: name/);
+  ])("%s is rejected", (_, type, inputs) => {
+    expect(refusal(type, inputs)).toMatch(
+      /"it" opens .* to the world, but only 80 and 443 may be: limit it to/,
+    );
   });
 
   test.each<[string, string, Record<string, unknown>]>([
     ["HTTP", group, ingress({ fromPort: 80, toPort: 80, cidrBlocks: world })],
-    ["HTTPS by its number", group, ingress({ protocol: "6", fromPort: 443, toPort: 443, cidrBlocks: world })],
+    [
+      "HTTPS, with TCP by number",
+      group,
+      ingress({ protocol: "6", fromPort: 443, toPort: 443, cidrBlocks: world }),
+    ],
     ["ssh for an office", group, ingress({ cidrBlocks: ["198.51.100.0/24"] })],
     ["everything within a network", group, ingress({ protocol: "-1", cidrBlocks: ["10.0.0.0/8"] })],
-    ["what goes out", groupRule, { type: "egress", protocol: "-1", fromPort: 0, toPort: 0, cidrBlocks: world }], // prettier-ignore
-    ["a source by its tag", firewall, { allows: [{ protocol: "all" }], sourceTags: ["switchyard"] }],
-    ["what goes out at Google", firewall, { direction: "EGRESS", allows: [{ protocol: "all" }] }],
-    ["a port of the node itself", container, { ...healthy, ports: [{ external: 8500, ip: "127.0.0.1" }] }],
-    ["HTTP of a container", container, { ...healthy, ports: [{ external: 80 }] }],
-  ])("%s is let be", (_, type, inputs) => {
+    ["outgoing traffic", groupRule, { type: "egress", protocol: "-1", fromPort: 0, toPort: 0, cidrBlocks: world }], // prettier-ignore
+    ["a source by tag", firewall, { allows: [{ protocol: "all" }], sourceTags: ["switchyard"] }],
+    ["outgoing traffic on GCE", firewall, { direction: "EGRESS", allows: [{ protocol: "all" }] }],
+    ["a port on loopback", container, { ...healthy, ports: [{ external: 8500, ip: "127.0.0.1" }] }],
+    ["a published HTTP port", container, { ...healthy, ports: [{ external: 80 }] }],
+  ])("%s is accepted", (_, type, inputs) => {
     expect(refusal(type, inputs)).toBeUndefined();
   });
 });
@@ -59,20 +69,20 @@ describe("no image is :latest", () => {
   test.each<[string, string, Record<string, unknown>]>([
     ["by name", container, { image: "nginx:latest" }],
     ["without a tag", swarmService, { image: "registry:5000/team/nginx" }],
-    ["that is pulled", remote, { name: "redis" }],
-    ["that is built upon", "docker:index/image:Image", build("debian")],
-  ])("%s", (_, type, inputs) => {
+    ["pulled", remote, { name: "redis" }],
+    ["as a base image", "docker:index/image:Image", build("debian")],
+  ])("an image %s is rejected", (_, type, inputs) => {
     expect(refusal(type, inputs)).toMatch(
-      /"it" uses the image .* name a version or a digest, as in .*:1\.2\.3/,
+      /"it" uses the image .* use a version or a digest, such as .*:1\.2\.3/,
     );
   });
 
   test.each<[string, string, Record<string, unknown>]>([
     ["a version", swarmService, { image: "nginx:1.29", healthCheck: { test: ["CMD", "true"] } }],
     ["a digest", container, { image: `nginx@${digest}`, healthcheck: { tests: ["CMD", "true"] } }],
-    ["an id", container, { image: digest, healthcheck: { tests: ["CMD", "true"] } }],
-    ["a pinned base", "docker:index/image:Image", build("debian:13.1-slim")],
-  ])("%s is let be", (_, type, inputs) => {
+    ["an ID", container, { image: digest, healthcheck: { tests: ["CMD", "true"] } }],
+    ["a pinned base image", "docker:index/image:Image", build("debian:13.1-slim")],
+  ])("%s is accepted", (_, type, inputs) => {
     expect(refusal(type, inputs)).toBeUndefined();
   });
 });
@@ -81,43 +91,43 @@ describe("every service has a health check", () => {
   const image = "shop:1.4.2";
 
   test.each<[string, string, Record<string, unknown>]>([
-    ["a service without", swarmService, { image, labels: { SERVICE_NAME: "shop/v1" } }],
-    ["a container without", container, { image, labels: [{ label: "SERVICE_NAME", value: "shop" }] }],
-    ["one that is switched off", swarmService, { image, healthCheck: { test: ["NONE"] } }],
+    ["a service without one", swarmService, { image, labels: { SERVICE_NAME: "shop/v1" } }],
+    ["a container without one", container, { image, labels: [{ label: "SERVICE_NAME", value: "shop" }] }],
+    ["a disabled one", swarmService, { image, healthCheck: { test: ["NONE"] } }],
     ["only an interval", swarmService, { image, labels: { SERVICE_CHECK_INTERVAL: "5s" } }],
-  ])("%s is refused", (_, type, inputs) => {
-    expect(refusal(type, inputs)).toMatch(/"it" has no health check.* give it a healthCheck/);
+  ])("%s is rejected", (_, type, inputs) => {
+    expect(refusal(type, inputs)).toMatch(/"it" has no health check.* set healthCheck/);
   });
 
   test.each<[string, string, Record<string, unknown>]>([
     ["a command", swarmService, { image, healthCheck: { test: ["CMD", "true"] } }],
-    ["one by the load balancer", swarmService, { image, labels: { SERVICE_HEALTH_PATH: "/health" } }],
-    ["one by Consul", swarmService, { image, labels: { SERVICE_5432_CHECK_TCP: "true" } }],
+    ["the load balancer's check", swarmService, { image, labels: { SERVICE_HEALTH_PATH: "/health" } }],
+    ["a Consul check", swarmService, { image, labels: { SERVICE_5432_CHECK_TCP: "true" } }],
     ["the image's own", swarmService, { image, labels: { "switchyard.healthcheck": "image" } }],
-    ["the image's own, which was built here", swarmService, { image: "switchyard/hello:1a2b" }],
-    ["nothing, where it is no service", container, { image, labels: [{ label: "SERVICE_IGNORE", value: "true" }] }], // prettier-ignore
-  ])("%s will do", (_, type, inputs) => {
+    ["the image's own, built here", swarmService, { image: "switchyard/hello:1a2b" }],
+    ["none, for a container that is not a service", container, { image, labels: [{ label: "SERVICE_IGNORE", value: "true" }] }], // prettier-ignore
+  ])("%s is accepted", (_, type, inputs) => {
     expect(refusal(type, inputs)).toBeUndefined();
   });
 });
 
-describe("the Docker socket is in Registrator alone", () => {
+describe("only Registrator mounts the Docker socket", () => {
   const registrator = "switchyard:index:Registrator";
   const volumes = (hostPath: string) => ({ ...healthy, volumes: [{ hostPath, containerPath: "/tmp/docker.sock" }] }); // prettier-ignore
 
   test.each<[string, Record<string, unknown>, string | undefined]>([
-    ["by itself", volumes("/var/run/docker.sock"), undefined],
+    ["directly", volumes("/var/run/docker.sock"), undefined],
     ["in another component", volumes("/run/docker.sock"), "switchyard:index:LoadBalancer"],
-    ["with the folder that it is in", volumes("/var/run/"), undefined],
-    ["with all there is", volumes("/"), undefined],
+    ["inside its folder", volumes("/var/run/"), undefined],
+    ["inside the root folder", volumes("/"), undefined],
     ["as a mount", { ...healthy, mounts: [{ type: "bind", source: "/var/run/docker.sock" }] }, undefined],
-  ])("%s it is refused", (_, inputs, parentType) => {
+  ])("mounting it %s is rejected", (_, inputs, parentType) => {
     expect(refusal(container, inputs, parentType)).toMatch(
-      /"it" mounts the Docker socket.* only Registrator may/,
+      /"it" mounts the Docker socket.* remove the mount, which only Registrator may have/,
     );
   });
 
-  test("Registrator has it, and others have other folders", () => {
+  test("Registrator may mount it, and others may mount other folders", () => {
     expect(refusal(container, volumes("/var/run/docker.sock"), registrator)).toBeUndefined();
     expect(refusal(container, volumes("/etc/switchyard/certificates"))).toBeUndefined();
   });
@@ -127,6 +137,6 @@ test.each([
   ["nginx", { repository: "nginx" }],
   ["localhost:5000/a/b:1.2", { repository: "localhost:5000/a/b", tag: "1.2" }],
   [`a/b:1@${digest}`, { repository: "a/b", tag: "1", digest }],
-])("%s in its parts", (reference, parts) => {
+])("splits %s into its parts", (reference, parts) => {
   expect(parseImage(reference)).toEqual(parts);
 });

@@ -1,6 +1,6 @@
 /**
- * What no resource of a stack may be, whatever created it. Each rule looks at some inputs of some types, and says in a
- * sentence what is wrong and how to put it right. Pure.
+ * The rules for every resource of a stack. Each rule checks some inputs of some types, and says in one sentence what is
+ * wrong and how to fix it. Pure.
  */
 import { isMapping } from "../../lib/values";
 import { fields } from "../nodes/target";
@@ -20,7 +20,7 @@ export const rules: readonly Rule[] = [
     check: ({ type, inputs }) => {
       const used = type === image ? baseOf(inputs["build"]) : inputs[type === remoteImage ? "name" : "image"];
       if (typeof used !== "string" || !isLatest(used)) return undefined;
-      return `uses the image ${used}, which can change at any time: name a version or a digest, as in ${parseImage(used).repository}:1.2.3`;
+      return `uses the image ${used}, which can change at any time: use a version or a digest, such as ${parseImage(used).repository}:1.2.3`;
     },
   },
   {
@@ -39,14 +39,14 @@ export const rules: readonly Rule[] = [
         images.hasHealthCheck(parseImage(used).repository);
       return checked
         ? undefined
-        : "has no health check, so nobody would notice that it fails: give it a healthCheck (a command, or the word image if the image has its own), meta.health_path, or one of Registrator's, such as meta.check_tcp";
+        : "has no health check, so a failure would go unnoticed: set healthCheck (a command, or image if the image has its own), meta.health_path, or a Registrator check such as meta.check_tcp";
     },
   },
   noSocketIn("volumes", "hostPath"),
   noSocketIn("mounts", "source"),
 ];
 
-/** A container may only mount the Docker socket as Registrator's; `key` has the path on the node. */
+/** Only Registrator may mount the Docker socket. `key` is the field with the path on the node. */
 function noSocketIn(input: "volumes" | "mounts", key: string): Rule {
   return {
     name: "the Docker socket only in Registrator",
@@ -54,12 +54,12 @@ function noSocketIn(input: "volumes" | "mounts", key: string): Rule {
     inputs: [input],
     check: ({ parentType, inputs }) =>
       parentType !== registrator && pathsIn(inputs[input], key).some(holdsSocket)
-        ? "mounts the Docker socket, which gives whoever gets into the container the whole node: only Registrator may"
+        ? "mounts the Docker socket, which gives full control of the node: remove the mount, which only Registrator may have"
         : undefined,
   };
 }
 
-/** What is wrong with a resource, by the first rule that it breaks. */
+/** What is wrong with a resource according to the first rule that it breaks; undefined if it breaks none. */
 export function violation(registration: Registration, images: BuiltImages): string | undefined {
   for (const rule of rules.filter(({ types }) => types.includes(registration.type))) {
     const found = rule.check(registration, images);
@@ -77,7 +77,7 @@ export interface Image {
   readonly digest?: string;
 }
 
-/** `registry:5000/team/shop:1.2@sha256:…` in its parts. */
+/** Splits `registry:5000/team/shop:1.2@sha256:…` into its parts. */
 export function parseImage(reference: string): Image {
   const [named = "", digest] = reference.split("@");
   const colon = named.lastIndexOf(":");
@@ -89,25 +89,25 @@ export function parseImage(reference: string): Image {
   };
 }
 
-/** Without tag and digest an image is `:latest` as well, unless it is an id. */
+/** An image without a tag or digest is also `:latest`, unless it is an ID. */
 function isLatest(reference: string): boolean {
   if (/^(sha256:)?[0-9a-f]{64}$/.test(reference)) return false;
   const { tag = "latest", digest } = parseImage(reference);
   return digest === undefined && tag === "latest";
 }
 
-/** The base that an image is built on. */
+/** The base image of a build. */
 function baseOf(build: unknown): unknown {
   const args = isMapping(build) ? build["args"] : undefined;
   return isMapping(args) ? args["BASE"] : undefined;
 }
 
-/** A check by Consul, by the load balancer, or by Docker with the image's own. */
+/** Labels that enable a health check: by Consul, by the load balancer, or by the image itself. */
 const isCheckLabel = (label: string): boolean =>
   /^SERVICE_(\d+_)?(CHECK_(HTTP|HTTPS|SCRIPT|TTL|TCP|GRPC)|HEALTH_PATH)$/.test(label) ||
   label === "switchyard.healthcheck";
 
-/** Labels of a container (a list) or of a service (a mapping). */
+/** The labels of a container (a list) or a service (a mapping). */
 function labelsOf(labels: unknown): ReadonlyMap<string, unknown> {
   if (Array.isArray(labels))
     return new Map(labels.filter(isMapping).map(({ label, value }) => [String(label), value]));
@@ -117,7 +117,7 @@ function labelsOf(labels: unknown): ReadonlyMap<string, unknown> {
 const pathsIn = (list: unknown, key: string): string[] =>
   fields(list).flatMap(({ [key]: path }) => (typeof path === "string" ? [path] : []));
 
-/** The socket itself, or a folder that it is in. */
+/** Whether the path is the socket or a folder that contains it. */
 function holdsSocket(hostPath: string): boolean {
   const path = hostPath.replace(/\/+/g, "/").replace(/(.)\/$/, "$1");
   return path.endsWith("docker.sock") || ["/", "/run", "/var", "/var/run"].includes(path);

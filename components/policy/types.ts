@@ -1,24 +1,24 @@
-/** A resource as it is registered; of its inputs those that the rule asked for, as far as they are known. */
+/** A resource being registered, with those inputs that the rule asked for and that are known. */
 export interface Registration {
   readonly type: string;
   readonly name: string;
-  /** The type of the component that it belongs to. */
+  /** The type of its parent component. */
   readonly parentType?: string | undefined;
   readonly inputs: Readonly<Record<string, unknown>>;
 }
 
-/** What is known of the images that the program itself builds. */
+/** What the program knows about the images that it builds. */
 export interface BuiltImages {
-  /** Whether the image, by its name without tag or digest, was built from a Dockerfile with a HEALTHCHECK. */
+  /** Whether the image was built from a Dockerfile with a HEALTHCHECK. `repository` is its name without tag or digest. */
   readonly hasHealthCheck: (repository: string) => boolean;
 }
 
 export interface Rule {
   readonly name: string;
   readonly types: readonly string[];
-  /** The inputs that it looks at. Nothing of the resource is created before they have been seen. */
+  /** The inputs that it checks. The resource is not created before they have been checked. */
   readonly inputs: readonly [string, ...string[]];
-  /** What is wrong, and how to put it right; undefined if nothing is. */
+  /** What is wrong and how to fix it; undefined if the resource complies. */
   readonly check: (registration: Registration, images: BuiltImages) => string | undefined;
 }
 

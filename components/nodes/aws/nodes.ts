@@ -6,7 +6,7 @@ import { provisionNodes, type Machine, type MachineParts } from "../provisioned"
 import type { Nodes, NodesConfig } from "../target";
 import { parseSettings, type Settings } from "./settings";
 
-/** Debian's own account. */
+/** Debian's AWS account. */
 const debianOwner = "136693071363";
 
 interface Network {
@@ -55,7 +55,7 @@ function makeNetwork(tags: Tags): Network {
     { subnetId: subnet.id, routeTableId: table.id },
     { parent: vpc },
   );
-  // A machine that starts without a way out cannot install anything.
+  // Wait for the route: a machine without internet access cannot install anything at its first boot.
   const subnetId = pulumi.all([subnet.id, association.id]).apply(([id]) => id);
   return { vpcId: vpc.id, subnetId };
 }
@@ -68,7 +68,7 @@ function makeSecurityGroup(vpcId: pulumi.Input<string>, ports: OpenPorts, tags: 
     cidrBlocks: ports.adminCidrs.filter((cidr) => !isV6(cidr)),
     ipv6CidrBlocks: ports.adminCidrs.filter(isV6),
   };
-  // In one resource with its rules, so that the next update removes a rule that somebody added by hand.
+  // With inline rules, the next update removes any rule that was added by hand.
   return new ec2.SecurityGroup("switchyard", {
     vpcId,
     description: "Switchyard nodes",
@@ -90,7 +90,7 @@ interface InstanceArgs {
   readonly tags: Tags;
 }
 
-/** An instance whose addresses belong to a network interface, so that they survive its replacement. */
+/** An instance with a separate network interface, so that its addresses survive its replacement. */
 function makeInstance({ name, parent, userData }: MachineParts, args: InstanceArgs): Machine {
   const { settings, network, group, image } = args;
   const { spot, protect } = settings;
@@ -106,7 +106,7 @@ function makeInstance({ name, parent, userData }: MachineParts, args: InstanceAr
     {
       ami: image,
       instanceType: settings.type,
-      // Waits for the public address: the first boot needs a way out.
+      // Wait for the public address: the first boot needs internet access.
       primaryNetworkInterface: {
         networkInterfaceId: pulumi.all([face.id, address.id]).apply(([id]) => id),
       },

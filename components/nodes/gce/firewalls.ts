@@ -7,7 +7,7 @@ export const firewalls: readonly FirewallReader[] = [
     read: (inputs) => {
       if (inputs["direction"] === "EGRESS" || inputs["disabled"] === true) return [];
       const named = [inputs["sourceRanges"], inputs["sourceTags"], inputs["sourceServiceAccounts"]];
-      // Google takes a rule that names no source for one that names all.
+      // Google applies a rule without sources to all sources.
       const sources = named.every((each) => texts(each).length === 0)
         ? ["0.0.0.0/0"]
         : texts(inputs["sourceRanges"]);

@@ -15,7 +15,7 @@ interface Network {
 export function createNodes(config: NodesConfig): Nodes {
   const settings = parseSettings(config.machine);
   const ports = openPorts(config);
-  // Names on Compute Engine are shared by the whole project, and firewall rules and tags take few characters.
+  // Compute Engine names are shared by the whole project; firewall rules and tags allow few characters.
   const tag = `switchyard-${pulumi
     .getStack()
     .toLowerCase()
@@ -48,7 +48,7 @@ function makeFirewalls(network: pulumi.Input<string>, tag: string, ports: OpenPo
       allows: tcp(ports.world),
     });
   }
-  // A rule holds either IPv4 or IPv6 addresses.
+  // A rule takes either IPv4 or IPv6 addresses, not both.
   const v4 = ports.adminCidrs.filter((cidr) => !cidr.includes(":"));
   const v6 = ports.adminCidrs.filter((cidr) => cidr.includes(":"));
   for (const [suffix, sourceRanges] of [
@@ -112,7 +112,7 @@ function makeInstance({ name, parent, userData }: MachineParts, args: InstanceAr
       deletionProtection: protect,
       allowStoppingForUpdate: true,
     },
-    // Only one machine at a time can have the public address; metadata is read at the first boot alone.
+    // Only one machine at a time can have the public address. cloud-init reads metadata only at the first boot.
     { parent, protect, deleteBeforeReplace: true, replaceOnChanges: ['metadata["user-data"]'] },
   );
   return {

@@ -10,22 +10,22 @@ import type { Nodes, NodesConfig } from "../target";
 
 export function createNodes({ dockerHost, nodes, ports }: NodesConfig): Nodes {
   if (nodes !== 1) {
-    const problem = `is ${nodes}, but target local is one node`;
+    const problem = `is ${nodes}, but target local has only one node`;
     throw configError("nodes", problem, "set it to 1, or choose another target");
   }
   return [new LocalNode("local", { dockerHost, ports: portKeys(ports) })];
 }
 
 export interface LocalNodeArgs {
-  /** Docker Engine, for example `unix:///var/run/docker.sock`. */
+  /** Docker URL, for example `unix:///var/run/docker.sock`. */
   readonly dockerHost: string;
-  /** Ports that its containers take in the host's network, by configuration key; the first `up` needs them free. */
+  /** Ports that its containers use on the host's network, by configuration key. The first `up` needs them free. */
   readonly ports: Readonly<Record<string, number>>;
 }
 
 /**
- * The Docker Engine at hand. Only its own containers need to reach it, so its private address is that of the Docker bridge,
- * which stays the same when a laptop changes networks.
+ * This machine's Docker Engine as a node. Only its own containers need to reach the node, so its private address is that of
+ * the Docker bridge, which stays the same when a laptop changes networks.
  */
 export class LocalNode extends pulumi.ComponentResource implements DockerNode {
   readonly name: string;
@@ -45,7 +45,7 @@ export class LocalNode extends pulumi.ComponentResource implements DockerNode {
       { parent: this },
     );
     this.name = name;
-    // Whatever is created on the node waits for its ports.
+    // Everything created on the node waits for the check of its ports.
     this.host = pulumi.all([engine.host, ports.id]).apply(([host]) => host);
     this.bridgeAddress = engine.bridgeAddress;
     this.address = engine.bridgeAddress;

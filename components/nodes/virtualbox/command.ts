@@ -6,16 +6,16 @@ const packages: Readonly<Record<string, string>> = {
   "qemu-img": "qemu-utils",
 };
 
-/** Enough for a command that changes settings, also while VirtualBox's own service is still starting. */
+/** Enough for a command that changes settings, even while VirtualBox's service is still starting. */
 export const settingsTimeoutMs = 120_000;
 /** Enough for a command that copies or resizes a disk. */
 export const diskTimeoutMs = 1_800_000;
 
 /**
- * Runs a program by its arguments and returns what it printed.
+ * Runs a program and returns its output.
  *
  * @param timeoutMs milliseconds after which the program is killed; default {@link settingsTimeoutMs}
- * @throws Error with what the program complained of
+ * @throws Error with the program's error message
  */
 export async function command(
   program: string,
@@ -23,12 +23,12 @@ export async function command(
   timeoutMs = settingsTimeoutMs,
 ): Promise<string> {
   const { code, stdout, stderr } = await run(program, args, { timeoutMs });
-  if (code === 127) throw new Error(`There is no ${program}: install ${packages[program] ?? program}`);
+  if (code === 127) throw new Error(`${program} is not installed: install ${packages[program] ?? program}`);
   if (code !== 0) throw new Error(`${program} ${args.slice(0, 2).join(" ")}: ${causeIn(stderr)}`);
   return stdout;
 }
 
-/** VBoxManage spreads an error over several lines, with warnings before and the place in its sources behind. */
+/** VBoxManage spreads an error over several lines, after warnings and before its source location. */
 function causeIn(stderr: string): string {
   const causes = stderr
     .split("\n")

@@ -23,20 +23,21 @@ async function sha512(file: string): Promise<string> {
   return hash.digest("hex");
 }
 
-/** Downloads and converts the image, unless that was done before; discards a download with another checksum. */
-async function fetchDisk({ url, sha512: promised }: ImageInputs): Promise<string> {
+/** Downloads and converts the image if that has not been done. Rejects a download with another checksum. */
+async function fetchDisk({ url, sha512: expected }: ImageInputs): Promise<string> {
   const folder = join(".switchyard", "images");
   mkdirSync(folder, { recursive: true });
-  const disk = join(folder, `${promised.slice(0, 16)}.vdi`);
+  const disk = join(folder, `${expected.slice(0, 16)}.vdi`);
   if (existsSync(disk)) return disk;
   const source = `${disk}.qcow2`;
   try {
     const response = await fetch(url);
-    if (!response.ok || response.body === null) throw new Error(`${url} answers ${response.status}`);
+    if (!response.ok || response.body === null)
+      throw new Error(`${url} returned the HTTP status ${response.status}`);
     await pipeline(Readable.fromWeb(response.body), createWriteStream(source));
     const found = await sha512(source);
-    if (found !== promised) {
-      throw new Error(`${url} is not what it was: its SHA-512 is ${found}, not ${promised}`);
+    if (found !== expected) {
+      throw new Error(`${url} has changed: its SHA-512 is ${found}, not ${expected}`);
     }
     await command("qemu-img", ["convert", "-O", "vdi", source, `${disk}.part`], diskTimeoutMs);
     renameSync(`${disk}.part`, disk);

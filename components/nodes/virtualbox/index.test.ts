@@ -107,8 +107,8 @@ const setState = (id: string, state: string) => {
 };
 const calls = () => readFileSync(join(folder, "calls"), "utf8");
 
-describe("a machine of VirtualBox", () => {
-  test("is made, changed in place, and taken away", async () => {
+describe("a VirtualBox machine", () => {
+  test("is created, changed in place and removed", async () => {
     const one = inputs();
     const { id, outs = one } = await vmProvider.create(one);
     expect(machines()[id]).toMatchObject({
@@ -152,7 +152,7 @@ describe("a machine of VirtualBox", () => {
     },
   );
 
-  test("is replaced by what cannot be changed in place", async () => {
+  test("is replaced for changes that cannot be made in place", async () => {
     const one = inputs();
     for (const change of [{ diskGb: 10 }, { seed: {} }, { baseDisk: "x" }, { macs: [] }]) {
       await expect(vmProvider.diff?.("x", one, { ...one, ...change })).resolves.toMatchObject({
@@ -164,7 +164,7 @@ describe("a machine of VirtualBox", () => {
   });
 
   test.each(["createvm", "--nic2", "clonemedium", "--port 1", "startvm"])(
-    "leaves nothing where %s fails",
+    "leaves nothing behind when %s fails",
     async (step) => {
       vi.stubEnv("FAIL", step);
       await expect(vmProvider.create(inputs())).rejects.toThrow("told to fail");
@@ -173,16 +173,16 @@ describe("a machine of VirtualBox", () => {
     },
   );
 
-  test("spares a machine of the same name that is not ours", async () => {
+  test("leaves a machine of the same name that is not ours alone", async () => {
     await vmProvider.create(inputs());
-    await expect(vmProvider.create(inputs())).rejects.toThrow("is not this stack's");
+    await expect(vmProvider.create(inputs())).rejects.toThrow("does not belong to this stack: remove it");
     expect(Object.keys(machines())).toHaveLength(1);
   });
 
-  test("needs VirtualBox 7 and the adapter", async () => {
+  test("requires VirtualBox 7 and the host-only adapter", async () => {
     vi.stubEnv("VERSION", "6.1.50r161033");
     await expect(vmProvider.create(inputs())).rejects.toThrow(
-      "VirtualBox is 6.1.50r161033, which is too old",
+      "VirtualBox 6.1.50r161033 is too old: install 7.0",
     );
     vi.stubEnv("VERSION", "7.0.0");
     await expect(vmProvider.create({ ...inputs(), hostOnlyAdapter: "vboxnet9" })).rejects.toThrow(
@@ -190,7 +190,7 @@ describe("a machine of VirtualBox", () => {
     );
     rmSync(join(folder, "VBoxManage"));
     await expect(vmProvider.create(inputs())).rejects.toThrow(
-      "There is no VBoxManage: install VirtualBox 7.0",
+      "VBoxManage is not installed: install VirtualBox 7.0",
     );
   });
 });
@@ -200,7 +200,7 @@ describe("the image", () => {
   const url = () => `http://127.0.0.1:${(server.address() as AddressInfo).port}/disk.qcow2`;
   const images = () => readdirSync(join(folder, ".switchyard/images"));
 
-  test("is downloaded once, made again where it is gone, and taken away", async () => {
+  test("is downloaded once, recreated if missing, and removed", async () => {
     const { id, outs } = await imageProvider.create({ url: url(), sha512 });
     if (outs === undefined) throw new Error("no state");
     expect(images()).toEqual([`${sha512.slice(0, 16)}.vdi`]);
@@ -211,9 +211,11 @@ describe("the image", () => {
     await expect(imageProvider.read?.(id, outs)).resolves.toMatchObject({ id: "" });
   });
 
-  test("is not taken where it is not as promised, or cannot be converted", async () => {
+  test("is rejected with a wrong checksum or if it cannot be converted", async () => {
     const other = { url: url(), sha512: "0".repeat(128) };
-    await expect(imageProvider.create(other)).rejects.toThrow(/is not what it was: its SHA-512 is /);
+    await expect(imageProvider.create(other)).rejects.toThrow(
+      /has changed: its SHA-512 is [0-9a-f]{128}, not 0{128}/,
+    );
     writeFileSync(join(folder, "qemu-img"), "#!/bin/sh\necho no space >&2; exit 1\n");
     await expect(imageProvider.create({ url: url(), sha512 })).rejects.toThrow(
       "qemu-img convert -O: no space",
@@ -222,7 +224,7 @@ describe("the image", () => {
   });
 });
 
-test("the seed is a volume CIDATA with its files", () => {
+test("the seed is a volume named CIDATA that contains the files", () => {
   const image = seedIso({ "user-data": "#cloud-config\n", "meta-data": "x".repeat(3000) });
   expect(image.length % 2048).toBe(0);
   expect(image.toString("latin1", 16 * 2048 + 1, 16 * 2048 + 6)).toBe("CD001");
@@ -239,6 +241,6 @@ test.each<[object, string]>([
   [{ memory: 1 }, "machine.memory is not known"],
   [{ network: "192.168.56.1/24" }, "machine.network"],
   [{ hostOnlyAdapter: "--nic3" }, "machine.hostOnlyAdapter"],
-])("%j is refused", (value, message) => {
+])("%j is rejected", (value, message) => {
   expect(() => parseSettings(value)).toThrow(message);
 });

@@ -1,17 +1,19 @@
-/** A machine as VirtualBox has it: its state, how to stop it and how to remove it. */
+/** The state of a VirtualBox machine, and how to start, stop and remove it. */
 import { command } from "./command";
 
-/** States of a machine that does not run; anything but its settings can only be changed while it does. */
+/** States of a machine that is off, which is when its settings can be changed. */
 const off: readonly string[] = ["poweroff", "aborted"];
-/** States of a machine that does not run and has kept its memory on disk. */
+/** States of a machine that is off with its memory saved to disk. */
 const saved: readonly string[] = ["saved", "aborted-saved"];
 
-/** How long a guest may take to shut down before its power is cut. */
+/** How long a guest may take to shut down before it is powered off. */
 const shutdownTimeoutMs = 90_000;
-/** How long VirtualBox may take to cut the power. */
+/** How long VirtualBox may take to power a machine off. */
 const powerOffTimeoutMs = 30_000;
+/** Time between two looks at the machine's state. */
+const pauseMs = 250;
 
-/** The machine's state, such as `running` or `poweroff`; undefined if there is no machine of the name. */
+/** The machine's state, such as `running` or `poweroff`; undefined if there is no machine with that name. */
 export async function stateOf(name: string): Promise<string | undefined> {
   try {
     const text = await command("VBoxManage", ["showvminfo", name, "--machinereadable"]);
@@ -26,18 +28,18 @@ export async function start(name: string): Promise<void> {
   await command("VBoxManage", ["startvm", name, "--type", "headless"]);
 }
 
-/** Shuts the machine down, whatever state it is in, so that its settings can be changed. */
+/** Shuts the machine down from any state, so that its settings can be changed. */
 export async function stop(name: string): Promise<void> {
   const state = (await stateOf(name)) ?? "";
   if (off.includes(state)) return;
-  // Resumed first: discarding the saved memory would lose what the guest has not written to its disk yet.
+  // Resume it first: discarding the saved memory would lose what the guest has not yet written to disk.
   if (saved.includes(state)) await start(name);
   const asked = await controls(name, "acpipowerbutton");
   if (asked && (await isOffWithin(name, shutdownTimeoutMs))) return;
   await cutPower(name);
 }
 
-/** Removes the machine with its disks, whatever state it is in; does nothing if there is none. */
+/** Removes the machine and its disks from any state; does nothing if there is no such machine. */
 export async function remove(name: string): Promise<void> {
   const state = await stateOf(name);
   if (state === undefined) return;
@@ -54,7 +56,7 @@ async function cutPower(name: string): Promise<void> {
   );
 }
 
-/** Whether VirtualBox took the command. It takes none for a machine that has stopped meanwhile, or that is paused. */
+/** Whether VirtualBox accepted the command. It accepts none for a machine that has stopped in the meantime or is paused. */
 const controls = (name: string, verb: "acpipowerbutton" | "poweroff"): Promise<boolean> =>
   command("VBoxManage", ["controlvm", name, verb]).then(
     () => true,
@@ -62,9 +64,9 @@ const controls = (name: string, verb: "acpipowerbutton" | "poweroff"): Promise<b
   );
 
 async function isOffWithin(name: string, timeoutMs: number): Promise<boolean> {
-  for (const deadline = Date.now() + timeoutMs; Date.now() < deadline;) {
+  for (const deadlineMs = Date.now() + timeoutMs; Date.now() < deadlineMs;) {
     if (off.includes((await stateOf(name)) ?? "poweroff")) return true;
-    await new Promise((resolve) => setTimeout(resolve, 250));
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
   return false;
 }

@@ -9,7 +9,7 @@ import { VirtualBoxImage } from "./image";
 import { parseSettings, type Settings } from "./settings";
 import { VirtualBoxVm } from "./vm";
 
-/** Debian's image for machines of any kind; the one for clouds lacks VirtualBox's drivers. */
+/** Debian's generic image: the one for clouds lacks the drivers for VirtualBox. */
 const image = {
   url: "https://cloud.debian.org/images/cloud/trixie/20260712-2537/debian-13-generic-amd64-20260712-2537.qcow2",
   sha512:
@@ -25,7 +25,7 @@ export function createNodes(config: NodesConfig): Nodes {
   });
 }
 
-/** A MAC address under VirtualBox's prefix, always the same for the same text. */
+/** A MAC address with VirtualBox's prefix, derived from the text. */
 function mac(of: string): string {
   return `080027${createHash("sha256").update(of).digest("hex").slice(0, 6)}`;
 }
@@ -37,7 +37,7 @@ function makeVm(
 ): Machine {
   const { network, hostOnlyAdapter, cpus, memoryMb, diskGb } = settings;
   const machine = `switchyard-${pulumi.getStack()}-${name}`;
-  // Beyond the addresses that VirtualBox's own DHCP server on that network hands out first.
+  // Above the addresses that VirtualBox's DHCP server on that network assigns first.
   const address = `${network}.${10 + Number(/\d+$/.exec(name)?.[0] ?? 0)}`;
   const macs = [mac(`${machine} outside`), mac(`${machine} inside`)] as const;
   const colons = (digits: string): string => digits.match(/../g)?.join(":") ?? "";

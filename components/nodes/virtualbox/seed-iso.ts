@@ -1,10 +1,10 @@
 /**
- * The smallest ISO 9660 image that cloud-init takes for NoCloud's seed: a few files in the root of a volume called
- * CIDATA. Linux shows the names in lower case and without their version.
+ * The smallest ISO 9660 image that cloud-init accepts as a NoCloud seed: a few files in the root of a volume named CIDATA.
+ * Linux shows the file names in lower case and without their version.
  */
 const SECTOR = 2048;
 
-/** A number in both byte orders, as ISO 9660 writes them. */
+/** A number in both byte orders, as ISO 9660 requires. */
 function both(value: number, bytes: 2 | 4): Buffer {
   const out = Buffer.alloc(2 * bytes);
   out.writeUIntLE(value, 0, bytes);
@@ -18,7 +18,7 @@ function directoryRecord(name: Buffer, sector: number, size: number, flags: numb
   record.writeUInt8(length, 0);
   both(sector, 4).copy(record, 2);
   both(size, 4).copy(record, 10);
-  // 1 January 1980: the same files give the same image.
+  // A fixed date, 1 January 1980, so that the same files give the same image.
   Buffer.from([80, 1, 1, 0, 0, 0, 0]).copy(record, 18);
   record.writeUInt8(flags, 25);
   both(1, 2).copy(record, 28);
@@ -37,7 +37,7 @@ function pathTable(littleEndian: boolean, rootSector: number): Buffer {
   return table;
 }
 
-/** The image with the given files, by name. */
+/** Builds the image from files, by name. */
 export function seedIso(files: Readonly<Record<string, string>>): Buffer {
   const root = 20;
   let sector = root + 1;

@@ -15,9 +15,9 @@ export interface VirtualBoxVmArgs {
   readonly memoryMb: pulumi.Input<number>;
   /** A larger disk grows in place; a smaller one replaces the machine. */
   readonly diskGb: pulumi.Input<number>;
-  /** Disk image that the machine's own disk is copied from. */
+  /** Disk image to copy the machine's disk from. */
   readonly baseDisk: pulumi.Input<string>;
-  /** Host-only adapter of this computer; its network connects the nodes. */
+  /** Host-only adapter of this computer, whose network connects the nodes. */
   readonly hostOnlyAdapter: pulumi.Input<string>;
   /** MAC addresses (12 hexadecimal digits) of the adapters to the outside and to the other nodes. */
   readonly macs: pulumi.Input<pulumi.Input<string>[]>;
@@ -41,7 +41,7 @@ const MACHINES = join(".switchyard", "virtualbox");
 async function requireVirtualBox(adapter: string): Promise<void> {
   const version = (await command("VBoxManage", ["--version"])).trim().split("\n").at(-1) ?? "";
   if (!(Number.parseInt(version, 10) >= 7)) {
-    throw new Error(`VirtualBox is ${version}, which is too old: install 7.0 or later`);
+    throw new Error(`VirtualBox ${version} is too old: install 7.0 or later`);
   }
   const adapters = await command("VBoxManage", ["list", "hostonlyifs"]);
   if (!adapters.split("\n").some((line) => /^Name: +(.*)$/.exec(line)?.[1] === adapter)) {
@@ -88,7 +88,7 @@ async function resize(disk: string, diskGb: number): Promise<void> {
   await command("VBoxManage", args, diskTimeoutMs);
 }
 
-/** Changed in place, with the machine off for a moment. */
+/** Properties that change in place, while the machine is briefly off. */
 const IN_PLACE = ["cpus", "memoryMb", "diskGb"];
 const KEYS = ["name", "baseDisk", "hostOnlyAdapter", "macs", "seed", ...IN_PLACE] as const;
 
@@ -98,7 +98,7 @@ export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmInputs> = {
     await requireVirtualBox(inputs.hostOnlyAdapter);
     if ((await stateOf(name)) !== undefined) {
       throw new Error(
-        `VirtualBox has a machine ${name} that is not this stack's: remove it (VBoxManage unregistervm ${name} --delete) or rename the stack`,
+        `VirtualBox already has a machine ${name} that does not belong to this stack: remove it (VBoxManage unregistervm ${name} --delete) or rename the stack`,
       );
     }
     try {
@@ -133,7 +133,7 @@ export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmInputs> = {
   },
 };
 
-/** A VirtualBox machine on this computer, without a window. */
+/** A headless VirtualBox machine on this computer. */
 export class VirtualBoxVm extends pulumi.dynamic.Resource {
   constructor(name: string, args: VirtualBoxVmArgs, opts?: pulumi.CustomResourceOptions) {
     super(vmProvider, name, { ...args }, opts, "switchyard", "VirtualBoxVm");
