@@ -12,7 +12,7 @@ import { describeRoutes, describeServices, planRouting } from "./components/rout
 import { Service } from "./components/service";
 import { SwarmCluster } from "./components/swarm-cluster";
 
-// From the configuration to a running stack, in the order in which the parts need each other.
+// From the configuration to a running stack, in order of dependency.
 const config = loadConfig();
 const routing = planRouting(config.services, config.ports);
 enforcePolicy();
@@ -24,7 +24,7 @@ const images = new Images(dockerNodes, {
 });
 const gossipKey = new RandomKey("gossip", { bytes: 32 }).key;
 
-// What every node has: Consul, and beside it what makes the node's containers known and reachable.
+// On every node: Consul, Registrator, which registers the node's containers, and the load balancer, which routes to them.
 function partsOf(node: DockerNode) {
   const consul = new Consul(`consul-${node.name}`, {
     node,
@@ -61,7 +61,7 @@ function partsOf(node: DockerNode) {
 const [first, ...others] = dockerNodes;
 const parts = [partsOf(first), ...others.map(partsOf)] as const;
 
-// Across the nodes: the Swarm, and the services in it.
+// Across all nodes: the Swarm and its services.
 const swarm = new SwarmCluster("swarm", { members: parts });
 
 for (const service of config.services) {

@@ -1,4 +1,4 @@
-/** What a stack's file asks for, read without an engine and without its secrets. */
+/** Reads a stack file without an engine and without its secrets. */
 import { execFile } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,7 +11,7 @@ import { loadConfig, type Config } from "../components/config/index";
 import { messageOf, UserError } from "../lib/errors";
 import { loadProject, loadStackFile, mergeConfig, qualified, stackValues } from "../engine/project";
 
-/** The texts of Pulumi.yaml and Pulumi.<stack>.yaml. */
+/** The contents of Pulumi.yaml and Pulumi.<stack>.yaml. */
 export interface Sources {
   readonly project: string;
   readonly stack: string;
@@ -21,20 +21,22 @@ export function readSources(stack: string): Sources {
   const file = `Pulumi.${stack}.yaml`;
   if (!existsSync(file))
     throw new UserError(
-      `There is no ${file}: copy Pulumi.dev.yaml to it and edit it, or name another stack.`,
+      `There is no ${file}: create it from a copy of Pulumi.dev.yaml, or name another stack.`,
     );
   return { project: readFileSync("Pulumi.yaml", "utf8"), stack: readFileSync(file, "utf8") };
 }
 
-/** The same as git has it at a ref; undefined where the stack is not there yet. */
+/** The same files at a git ref; undefined if the stack does not exist there. */
 export async function readSourcesAt(stack: string, ref: string): Promise<Sources | undefined> {
   const git = async (...args: string[]) => (await promisify(execFile)("git", args)).stdout;
   try {
-    // A ref must not be taken for an option, nor for a path.
+    // git must take the ref neither for an option nor for a path.
     await git("rev-parse", "--verify", "--quiet", "--end-of-options", `${ref}^{commit}`);
   } catch (error) {
     if ((error as { code?: unknown }).code === "ENOENT") throw new UserError("--base needs git: install it.");
-    throw new UserError(`--base ${ref}: there is no such commit here. Get it first: git fetch origin ${ref}`);
+    throw new UserError(
+      `--base ${ref}: there is no such commit here. Fetch it first: git fetch origin ${ref}`,
+    );
   }
   const files = [`./Pulumi.yaml`, `./Pulumi.${stack}.yaml`];
   const listed = await git("ls-tree", "--name-only", ref, "--", ...files);
@@ -43,13 +45,13 @@ export async function readSourcesAt(stack: string, ref: string): Promise<Sources
   return { project: project ?? "", stack: own ?? "" };
 }
 
-/** In place of every secret, which a preview of the routes has no need of; it passes for a password. */
+/** Stands in for every secret, since the routes depend on none. It is valid as a password. */
 const placeholder = "secret-not-opened";
 
 /**
- * The stack's configuration, checked as the program itself does.
+ * The stack's configuration, validated as the program validates it.
  *
- * @throws UserError or ConfigError that name the key and its cure
+ * @throws UserError that names the key and the cure
  */
 export function configure(stack: string, sources: Sources): Config {
   const dir = mkdtempSync(path.join(tmpdir(), "switchyard-preview-"));
@@ -59,7 +61,7 @@ export function configure(stack: string, sources: Sources): Config {
     const project = loadProject(dir);
     const values = stackValues(loadStackFile(project, stack));
     const given = new Set(Object.keys(values).map((key) => qualified(key, project.name)));
-    // Those that `script/up` sets where they are missing.
+    // The missing ones, which `script/up` would generate.
     const missing = [...project.config].filter(([key, { secret }]) => secret === true && !given.has(key));
     const secrets = Object.fromEntries(missing.map(([key]) => [key, { secure: placeholder }]));
     const crypter = { salt: "", encrypt: () => placeholder, decrypt: () => placeholder };
@@ -74,7 +76,7 @@ export function configure(stack: string, sources: Sources): Config {
   }
 }
 
-/** Reading a configuration registers nothing; anything that tries to is a fault. */
+/** Makes every registration of a resource fail: reading the configuration must not cause any. */
 export async function withoutEngine(): Promise<void> {
   const refuse = ({ type }: { type: string }) =>
     Promise.reject(new Error(`the configuration registers a ${type}`));

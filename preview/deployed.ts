@@ -1,4 +1,4 @@
-/** What a stack has deployed, from the state that an engine keeps. */
+/** Reads what a stack has deployed from the engine's state. */
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 
@@ -10,11 +10,11 @@ import type { PlannedStack } from "../routing/planned";
 
 export type Deployed =
   | { readonly kind: "deployed"; readonly stack: PlannedStack }
-  /** `inBackend`: the stack exists and is empty. */
+  /** `inBackend`: whether the stack exists, but is empty. */
   | { readonly kind: "never"; readonly inBackend: boolean }
   | { readonly kind: "unknown"; readonly why: string };
 
-/** Leaves secrets in the state encrypted: none of what is read is one. */
+/** Reads no secrets, so those in the state stay encrypted. */
 export async function readDeployed(stack: string, engine: "pulumi" | "embedded"): Promise<Deployed> {
   if (engine === "embedded") return readEmbedded(stateFile(path.resolve(), stack));
   const exported = await run("pulumi", ["stack", "export", "--stack", stack, "--non-interactive"], {
@@ -36,7 +36,7 @@ function readEmbedded(file: string): Deployed {
   }
 }
 
-/** Reads what `pulumi stack export` prints. */
+/** Parses the output of `pulumi stack export`. */
 export function readExport(text: string): Deployed {
   const { deployment } = JSON.parse(text) as {
     deployment?: { resources?: { type?: string; outputs?: unknown }[] };
@@ -59,4 +59,4 @@ const firstLine = (text: string): string =>
   text
     .split("\n")
     .find((line) => line.trim() !== "")
-    ?.replace(/^error: /, "") ?? "the Pulumi CLI said nothing";
+    ?.replace(/^error: /, "") ?? "the Pulumi CLI gave no reason";

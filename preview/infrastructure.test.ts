@@ -7,7 +7,7 @@ const urn = (type: string, name: string) =>
   `urn:pulumi:dev::switchyard::switchyard:index:Service$${type}::${name}`;
 const service = "pulumi-nodejs:dynamic/switchyard:SwarmService";
 
-test("the Pulumi CLI's JSON is read, of properties their names alone", () => {
+test("reads the Pulumi CLI's JSON, but only the names of properties", () => {
   const inputs = { name: "a", replicas: 2, env: { TOKEN: "not to be shown" } };
   const plan = readPlan(
     JSON.stringify({
@@ -45,14 +45,14 @@ test("the Pulumi CLI's JSON is read, of properties their names alone", () => {
   });
 });
 
-test("the embedded engine's JSON is read alike", () => {
+test("reads the embedded engine's JSON", () => {
   const steps = [{ operation: "update", urn: urn(service, "a"), diff: { replicas: { old: 1, new: 2 } } }];
   expect(readPlan(JSON.stringify({ steps, changeSummary: { update: 1 } }))).toMatchObject({
     steps: [{ operation: "update", name: "a", properties: ["replicas"] }],
   });
 });
 
-test("what an engine complains of is found in its JSON; what is no JSON is none", () => {
+test("finds errors in an engine's JSON, and ignores output that is not JSON", () => {
   const diagnostics = [
     { severity: "warning", message: "never mind" },
     { severity: "error", message: "it is broken\n" },
@@ -66,12 +66,12 @@ const nowhere = "unix:///nowhere/docker.sock";
 const local = { target: "local", dockerHost: nowhere } as const;
 const deployed = { kind: "never", inBackend: false } as const;
 
-test("a missing Docker Engine is named", async () => {
+test("reports a missing Docker Engine", async () => {
   const situation = { options, config: local, deployed, stackFile: "", env: {} };
   expect(await missingBefore(situation)).toEqual([`a Docker Engine at ${nowhere}: start it`]);
 });
 
-test("a missing passphrase is named with the file that has the secrets", () => {
+test("reports a missing passphrase with the file that needs it", () => {
   const file = { PULUMI_CONFIG_PASSPHRASE_FILE: "/nowhere/passphrase" };
   const missing = (stackFile: string, env: Record<string, string>) =>
     missingPassphrase({ options, config: local, stackFile, env });
@@ -80,11 +80,13 @@ test("a missing passphrase is named with the file that has the secrets", () => {
   expect(missing(salted, { ...file, PULUMI_CONFIG_PASSPHRASE: "x" })).toEqual([]);
   expect(missing("config: {}\n", file)).toEqual([]);
   const own = { ...file, PULUMI_BACKEND_URL: `file://${process.cwd()}/.switchyard/pulumi` };
-  expect(missing("config:\n  a:\n    secure: AAA\n", own)[0]).toMatch(/backend that encrypted the secrets/);
+  expect(missing("config:\n  a:\n    secure: AAA\n", own)[0]).toMatch(
+    /^the Pulumi backend that encrypted the secrets in Pulumi\.dev\.yaml: set/,
+  );
   expect(missing("config:\n  a:\n    secure: AAA\n", { PULUMI_ACCESS_TOKEN: "x" })).toEqual([]);
 });
 
-test("credentials that are there do not explain a failure", () => {
+test("does not blame a failure on credentials that exist", () => {
   const aws = { target: "aws" as "local", dockerHost: nowhere };
   expect(missingAfter({ config: aws, env: { AWS_PROFILE: "x" } })).toEqual([]);
   expect(missingAfter({ config: local, env: {} })).toEqual([]);

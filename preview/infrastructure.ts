@@ -1,4 +1,4 @@
-/** Runs the engine's own preview, or says why that is impossible here. */
+/** Runs the engine's own preview, or reports why it cannot run here. */
 import { randomBytes } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -8,7 +8,7 @@ import { loadProject, loadStackFile, qualified, setConfig, stackValues } from ".
 import { isOwnBackend, missingAfter, missingBefore, type Situation } from "./missing";
 import type { Options } from "./options";
 
-/** A resource that would change. Of its properties only the names: values can be secret. */
+/** A resource that would change, with the names of its changed properties. Values are left out: they may be secret. */
 export interface Step {
   readonly operation: string;
   readonly urn: string;
@@ -21,7 +21,7 @@ export type Infrastructure =
   | { readonly status: "skipped" }
   | { readonly status: "missing"; readonly missing: readonly string[] }
   | { readonly status: "failed"; readonly output: string }
-  /** `text` is what the engine printed, unless the user saw it at once; `plan` is there with `--json`. */
+  /** `text` is the engine's output, unless it went straight to the terminal. `plan` is set with `--json`. */
   | { readonly status: "previewed"; readonly text?: string; readonly plan?: JsonPlan };
 
 export interface JsonPlan {
@@ -29,7 +29,7 @@ export interface JsonPlan {
   readonly steps: readonly Step[];
 }
 
-/** Enough for a preview that looks at every node. */
+/** Enough for a preview that inspects every node. */
 const timeoutMs = 1_800_000;
 
 export async function previewInfrastructure(options: Options, situation: Situation): Promise<Infrastructure> {
@@ -66,19 +66,19 @@ function runEngine(
   return run("pulumi", ["preview", "--non-interactive", ...common, ...how, ...rest], { show, timeoutMs });
 }
 
-/** The CLI only previews stacks that its backend has. In our own backend an empty stack does no harm. */
+/** The CLI only previews stacks that exist in its backend. In our own backend, creating an empty one does no harm. */
 async function createOwnStack({ deployed, options, env }: Situation): Promise<void> {
   if (deployed.kind !== "never" || deployed.inBackend || !isOwnBackend(env)) return;
   const file = `Pulumi.${options.stack}.yaml`;
   const before = readFileSync(file);
   await run("pulumi", ["stack", "init", options.stack, "--no-select", "--non-interactive"], { timeoutMs });
-  // The CLI wrote its salt into the file, which is for `up` to do.
+  // Undo the salt that the CLI writes into the file: only `up` may change it.
   writeFileSync(file, before);
 }
 
 /**
- * A copy of the stack's file with what `script/up` would add to it, because a preview must not change the file itself.
- * Undefined if there is nothing to add.
+ * Writes a copy of the stack file with what `script/up` would add, because a preview must not change the original. Undefined
+ * if there is nothing to add.
  */
 async function completed(stack: string): Promise<string | undefined> {
   const project = loadProject(path.resolve());
@@ -134,7 +134,7 @@ interface RawPlan {
   readonly diagnostics?: readonly { readonly severity?: string; readonly message?: string }[];
 }
 
-/** Reads what either engine prints with `--json`; undefined if that is not JSON. */
+/** Parses the output of either engine with `--json`; undefined if it is not JSON. */
 export function readPlan(text: string): (JsonPlan & { readonly problem?: string }) | undefined {
   let raw: RawPlan;
   try {
@@ -163,7 +163,7 @@ function toStep({ op, operation, urn = "", diffReasons, diff, oldState, newState
   };
 }
 
-/** For dynamic providers, which do not say what changes. */
+/** For dynamic providers, which do not report what changes. */
 function changedInputs(old: Inputs | undefined, now: Inputs | undefined): string[] {
   if (old === undefined || now === undefined) return [];
   const differs = (key: string) => JSON.stringify(old[key]) !== JSON.stringify(now[key]);

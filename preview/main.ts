@@ -1,6 +1,6 @@
 /**
- * `script/preview`: what would change in the infrastructure, as the engine says, and in the routes, as the load balancer's
- * own code says. Run from the project's folder.
+ * `script/preview`: shows what would change in the infrastructure, according to the engine, and in the routes, according to
+ * the load balancer's own code. Runs in the project's folder.
  */
 import { describeRoutes, planRouting, planStack } from "../components/routing";
 import type { Config } from "../components/config/index";
@@ -31,12 +31,12 @@ async function main(): Promise<boolean> {
   await withoutEngine();
   const sources = readSources(options.stack);
   const config = configure(options.stack, sources);
-  // Refuses what cannot be routed, before an engine is even asked.
+  // Rejects services that cannot be routed before an engine runs.
   const routing = planRouting(config.services, config.ports);
   const needed = !options.routesOnly || options.base === undefined;
   const deployed: Deployed = needed
     ? await readDeployed(options.stack, options.engine)
-    : { kind: "unknown", why: "it was not looked for" };
+    : { kind: "unknown", why: "it was not read" };
 
   const before = await readBefore(options, deployed);
   const kv = options.consul === undefined ? {} : await readKv(options.consul);
@@ -60,14 +60,18 @@ async function readBefore({ stack, base }: Options, deployed: Deployed): Promise
   if (base !== undefined) return readBase(stack, base, `\`${base}\``);
   switch (deployed.kind) {
     case "deployed":
-      return { stack: deployed.stack, comparedWith: "what is deployed", notes: [] };
+      return { stack: deployed.stack, comparedWith: "the deployed stack", notes: [] };
     case "never":
-      return { stack: emptyStack, comparedWith: "nothing, since nothing is deployed yet", notes: [] };
+      return {
+        stack: emptyStack,
+        comparedWith: "an empty stack, because nothing is deployed yet",
+        notes: [],
+      };
     case "unknown": {
-      const note = `What is deployed cannot be told: ${deployed.why}.`;
+      const note = `The deployed stack is unknown: ${deployed.why}.`;
       const { notes, ...found } = await readBase(stack, "HEAD", "the last commit").catch(() => ({
         stack: emptyStack,
-        comparedWith: "nothing",
+        comparedWith: "an empty stack",
         notes: [],
       }));
       return { ...found, notes: [note, ...notes] };
@@ -78,13 +82,13 @@ async function readBefore({ stack, base }: Options, deployed: Deployed): Promise
 async function readBase(stack: string, ref: string, comparedWith: string): Promise<Before> {
   const sources = await readSourcesAt(stack, ref);
   if (sources === undefined)
-    return { stack: emptyStack, comparedWith, notes: [`Stack ${stack} is not there in ${ref}.`] };
+    return { stack: emptyStack, comparedWith, notes: [`Stack ${stack} does not exist in ${ref}.`] };
   let config: Config;
   try {
     config = configure(stack, sources);
   } catch (error) {
-    // A mistake that is being mended must not stand in the way of mending it.
-    const note = `Stack ${stack} cannot be read as it is in ${ref}: ${messageOf(error)}`;
+    // A mistake in the base must not block the change that fixes it.
+    const note = `Stack ${stack} in ${ref} cannot be read: ${messageOf(error)}`;
     return { stack: emptyStack, comparedWith, notes: [note] };
   }
   return { stack: planStack(config.services, config.ports), comparedWith, notes: [] };
@@ -99,12 +103,12 @@ async function readKv(consul: string): Promise<Record<string, string>> {
       signal: AbortSignal.timeout(10_000),
     });
     if (response.status === 404) return {};
-    if (!response.ok) throw new Error(`it answers ${response.status}`);
+    if (!response.ok) throw new Error(`HTTP status ${response.status}`);
     return decodeKv(await response.json());
   } catch (error) {
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     throw new UserError(
-      `--consul ${consul} cannot be read (${messageOf(cause)}): give the address of its HTTP API, as in http://localhost:8500.`,
+      `--consul ${consul} cannot be read (${messageOf(cause)}): give the URL of its HTTP API, such as http://localhost:8500.`,
     );
   }
 }
@@ -114,5 +118,5 @@ void main()
     console.error(reportOf(error));
     return false;
   })
-  // Clients and keep-alive connections must not hold the process, nor it end before all is written.
+  // Exit despite open keep-alive connections, but only after all output is written.
   .then((ok) => process.stdout.write("", () => process.exit(ok ? 0 : 1)));

@@ -1,4 +1,4 @@
-/** What an engine needs and does not find here. The routes can be previewed without any of it. */
+/** What the engine needs but cannot find here. Previewing the routes needs none of it. */
 import { existsSync } from "node:fs";
 import path from "node:path";
 
@@ -14,12 +14,12 @@ export interface Situation {
   readonly options: Pick<Options, "engine" | "stack">;
   readonly config: Pick<Config, "target" | "dockerHost">;
   readonly deployed: Deployed;
-  /** The text of the stack's file. */
+  /** The content of the stack file. */
   readonly stackFile: string;
   readonly env: Env;
 }
 
-/** What is missing, as far as that can be known before the engine runs: a phrase each, with its cure. */
+/** What is known to be missing before the engine runs: one phrase each, with the cure. */
 export async function missingBefore(situation: Situation): Promise<string[]> {
   const { options, config, env } = situation;
   const dockerHost = targetOf(config.target).engineAtHand?.(config);
@@ -31,9 +31,9 @@ export async function missingBefore(situation: Situation): Promise<string[]> {
 }
 
 async function missingBackend({ deployed, options, env }: Situation): Promise<string[]> {
-  const who = await run("pulumi", ["whoami", "--non-interactive"], { timeoutMs: 60_000 });
-  if (who.code === 127) return ["the Pulumi CLI: install it (npm install --global pulumi brings it)"];
-  if (who.code !== 0)
+  const whoami = await run("pulumi", ["whoami", "--non-interactive"], { timeoutMs: 60_000 });
+  if (whoami.code === 127) return ["the Pulumi CLI: install it (npm install --global pulumi)"];
+  if (whoami.code !== 0)
     return ["a login to the Pulumi backend: pulumi login, or set PULUMI_ACCESS_TOKEN or PULUMI_BACKEND_URL"];
   if (deployed.kind === "never" && !deployed.inBackend && !isOwnBackend(env))
     return [`stack ${options.stack} in the Pulumi backend: pulumi stack init ${options.stack}`];
@@ -45,9 +45,7 @@ export const isOwnBackend = (env: Env): boolean =>
   env["PULUMI_BACKEND_URL"] === `file://${path.resolve(".switchyard/pulumi")}`;
 
 const missingCli = ({ target }: Pick<Config, "target">): string[] =>
-  targetOf(target).needsCli
-    ? [`the Pulumi CLI: the embedded engine makes no machines of target ${target}`]
-    : [];
+  targetOf(target).needsCli ? [`the Pulumi CLI: the embedded engine does not support target ${target}`] : [];
 
 export function missingPassphrase({ stackFile, options, env }: Omit<Situation, "deployed">): string[] {
   const file = `Pulumi.${options.stack}.yaml`;
@@ -59,7 +57,9 @@ export function missingPassphrase({ stackFile, options, env }: Omit<Situation, "
     ];
   const keptByBackend = /^secretsprovider:|^encryptedkey:/m.test(stackFile);
   return !salted && !keptByBackend && /\bsecure:/.test(stackFile) && isOwnBackend(env)
-    ? [`the backend that encrypted the secrets in ${file}: set PULUMI_BACKEND_URL or PULUMI_ACCESS_TOKEN`]
+    ? [
+        `the Pulumi backend that encrypted the secrets in ${file}: set PULUMI_BACKEND_URL or PULUMI_ACCESS_TOKEN`,
+      ]
     : [];
 }
 
@@ -73,6 +73,6 @@ async function missingDocker(host: string, env: Env): Promise<string[]> {
   }
 }
 
-/** What explains that the engine failed: it was run without credentials because it might have found some by itself. */
+/** What may explain that the engine failed. It runs even without known credentials, because it might find others. */
 export const missingAfter = ({ config, env }: Pick<Situation, "config" | "env">): readonly string[] =>
   targetOf(config.target).missingCredentials(env);

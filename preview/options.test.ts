@@ -4,15 +4,15 @@ import { parseOptions } from "./options";
 const plain = { stack: "dev", engine: "embedded", format: "text", routesOnly: false, rest: [] };
 
 test.each<[string, string[], Record<string, string>, object]>([
-  ["nothing", [], {}, plain],
+  ["no arguments", [], {}, plain],
   ["a stack", ["production"], {}, { ...plain, stack: "production" }],
   [
-    "a stack and an engine by environment",
+    "a stack and an engine from the environment",
     [],
     { STACK: "aws", ENGINE: "pulumi" },
     { ...plain, stack: "aws", engine: "pulumi" },
   ],
-  ["a stack before that of the environment", ["gce"], { STACK: "aws" }, { ...plain, stack: "gce" }],
+  ["a stack argument over the environment", ["gce"], { STACK: "aws" }, { ...plain, stack: "gce" }],
   ["JSON", ["--json"], {}, { ...plain, format: "json" }],
   [
     "a comment for a fork",
@@ -22,21 +22,26 @@ test.each<[string, string[], Record<string, string>, object]>([
   ],
   ["a value after =", ["--base=a=b"], {}, { ...plain, base: "a=b" }],
   ["Consul", ["--consul", "http://localhost:8500"], {}, { ...plain, consul: "http://localhost:8500" }],
-  ["the engine's", ["--expect-no-changes", "x"], {}, { ...plain, rest: ["--expect-no-changes", "x"] }],
-])("takes %s", (_, argv, env, options) => {
+  [
+    "arguments for the engine",
+    ["--expect-no-changes", "x"],
+    {},
+    { ...plain, rest: ["--expect-no-changes", "x"] },
+  ],
+])("accepts %s", (_, argv, env, options) => {
   expect(parseOptions(argv, env)).toEqual(options);
 });
 
 test.each<[string[], Record<string, string>, RegExp]>([
-  [["--json", "--markdown"], {}, /exclude each other/],
+  [["--json", "--markdown"], {}, /--json and --markdown cannot be combined/],
   [["--base"], {}, /--base needs a value/],
   [["--base", "--json"], {}, /--base needs a value/],
   [["../etc"], {}, /not a stack name/],
   [[], { ENGINE: "terraform" }, /ENGINE=pulumi or ENGINE=embedded/],
-])("refuses %j with %j", (argv, env, message) => {
+])("rejects %j with %j", (argv, env, message) => {
   expect(() => parseOptions(argv, env)).toThrow(message);
 });
 
-test("--help is asked for in either way", () => {
+test("accepts both forms of --help", () => {
   expect(["--help", "-h"].map((flag) => parseOptions(["dev", flag], {}))).toEqual(["help", "help"]);
 });

@@ -5,25 +5,25 @@ export interface Options {
   readonly stack: string;
   readonly engine: "pulumi" | "embedded";
   readonly format: "text" | "json" | "markdown";
-  /** A git ref whose stack file is what the routes are compared with; without it, what is deployed. */
+  /** A git ref; routes are compared with the stack file there. Default: with the deployed stack. */
   readonly base?: string;
-  /** Consul's address, whose KV has pins and shares of versions. */
+  /** URL of the Consul whose KV store holds version pins and traffic splits. */
   readonly consul?: string;
-  /** Whether the engine is left out of it. */
+  /** Whether to preview the routes only, without running the engine. */
   readonly routesOnly: boolean;
-  /** Whatever else there is goes to the engine. */
+  /** Other arguments, passed on to the engine. */
   readonly rest: readonly string[];
 }
 
 export const usage = `Usage: script/preview [STACK] [--json | --markdown] [--base REF] [--consul URL] [--routes-only]
-  Shows what script/up would change, in the infrastructure and in the routes, and changes nothing.
+  Shows what script/up would change in the infrastructure and in the routes. Changes nothing itself.
   STACK          the stack; default: $STACK, or dev
-  --json         for programs
-  --markdown     for a comment on a pull request
-  --base REF     compare the routes with the stack's file at a git ref; default: with what is deployed
-  --consul URL   take pins and shares of versions from this Consul's KV
-  --routes-only  only the routes, for which no engine and no credentials are needed
-  Other arguments go to the engine.`;
+  --json         print JSON, for programs
+  --markdown     print Markdown, for a comment on a pull request
+  --base REF     compare the routes with the stack file at a git ref; default: with the deployed stack
+  --consul URL   read version pins and traffic splits from this Consul's KV store
+  --routes-only  preview the routes only, which needs neither an engine nor credentials
+  Other arguments are passed to the engine.`;
 
 export function parseOptions(
   argv: readonly string[],
@@ -40,7 +40,7 @@ export function parseOptions(
       const value = given.length > 0 ? given.join("=") : left.shift();
       if (value === undefined || value === "" || value.startsWith("-"))
         throw new UserError(
-          `${name} needs a value, as in ${name} ${name === "--base" ? "main" : "http://localhost:8500"}.`,
+          `${name} needs a value, for example ${name} ${name === "--base" ? "main" : "http://localhost:8500"}.`,
         );
       values.set(name, value);
     } else if (["--json", "--markdown", "--routes-only", "--help", "-h"].includes(argument))
@@ -50,13 +50,13 @@ export function parseOptions(
   }
   if (flags.has("--help") || flags.has("-h")) return "help";
   if (flags.has("--json") && flags.has("--markdown"))
-    throw new UserError("--json and --markdown exclude each other: use one.");
+    throw new UserError("--json and --markdown cannot be combined: use one of them.");
   const engine = env["ENGINE"] ?? "embedded";
   if (engine !== "pulumi" && engine !== "embedded")
     throw new UserError(`ENGINE is "${engine}": use ENGINE=pulumi or ENGINE=embedded, or leave it unset.`);
   const name = stack ?? env["STACK"] ?? "dev";
   if (!/^[\w.-]+$/.test(name))
-    throw new UserError(`"${name}" is not a stack name: use letters, digits, - _ and dots.`);
+    throw new UserError(`"${name}" is not a stack name: use letters, digits, dashes, underscores and dots.`);
   const [base, consul] = [values.get("--base"), values.get("--consul")];
   return {
     stack: name,

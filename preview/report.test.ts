@@ -21,7 +21,7 @@ interface StackFile {
   readonly config: Record<string, unknown> & { "switchyard:services": Record<string, unknown>[] };
 }
 
-/** The dev stack with the change of a pull request: more of v2 with less memory, a v3, and another name. */
+/** The dev stack after a pull request: more instances of v2 with a memory limit, a new v3, and a renamed service. */
 function changed(): string {
   const { config } = parse(dev) as StackFile;
   const [v1, v2, time] = config["switchyard:services"];
@@ -39,7 +39,7 @@ function report(before: string, after: string, infrastructure: Infrastructure): 
     stack: "dev",
     infrastructure,
     routing: {
-      comparedWith: "what is deployed",
+      comparedWith: "the deployed stack",
       notes: [],
       differences: compareStacks(was, is),
       runtime: forecastStack(was, is),
@@ -48,16 +48,16 @@ function report(before: string, after: string, infrastructure: Infrastructure): 
   };
 }
 
-/** What the Pulumi CLI said of this very change. */
+/** The Pulumi CLI's output for this change. */
 const text = readFileSync("test/golden/preview-engine.txt", "utf8").trimEnd();
 
-describe("a pull request's change of the dev stack", () => {
+describe("a pull request that changes the dev stack", () => {
   test("as a comment", async () => {
     const comment = toMarkdownReport(report(dev, changed(), { status: "previewed", text }));
     await expect(`${comment}\n`).toMatchFileSnapshot("../test/golden/preview-comment.md");
   });
 
-  test("as a comment where the secrets are missing", async () => {
+  test("as a comment without access to secrets", async () => {
     const missing = ["a login to the Pulumi backend: pulumi login, or set PULUMI_ACCESS_TOKEN"];
     const comment = toMarkdownReport(report(dev, changed(), { status: "missing", missing }));
     await expect(`${comment}\n`).toMatchFileSnapshot("../test/golden/preview-comment-fork.md");
@@ -68,14 +68,14 @@ describe("a pull request's change of the dev stack", () => {
     await expect(`${lines}\n`).toMatchFileSnapshot("../test/golden/preview-terminal.txt");
   });
 
-  test("for programs", () => {
+  test("as JSON", () => {
     const plan = { changes: { create: 1 }, steps: [] };
     const json = JSON.parse(toJsonReport(report(dev, changed(), { status: "previewed", plan }))) as unknown;
     expect(json).toMatchObject({
       stack: "dev",
       infrastructure: { status: "previewed", plan },
       routing: {
-        comparedWith: "what is deployed",
+        comparedWith: "the deployed stack",
         runtime: { kind: "operations", rolled: ["hello/v2"], reasons: [] },
         routes: { "/hello": "hello/v3 × 1", "/clock": "clock × 1" },
       },
@@ -83,12 +83,12 @@ describe("a pull request's change of the dev stack", () => {
   });
 });
 
-test("no change is said in a line", () => {
+test("reports no change in one line per part", () => {
   const same = toTextReport(report(dev, dev, { status: "previewed" }));
-  expect(same).toBe("Routes, compared with what is deployed: nothing changes\nAt run time: nothing to do.");
+  expect(same).toBe("Routes, compared with the deployed stack: nothing changes\nAt run time: nothing to do.");
 });
 
-test("a comment fits GitHub's limit and its fence holds, whatever the engine says", () => {
+test("a comment stays within GitHub's limit and its code block stays closed, whatever the engine prints", () => {
   const long = "+ ```` a line\n".repeat(10_000);
   const comment = toMarkdownReport(report(dev, dev, { status: "previewed", text: long }));
   expect(comment.length).toBeLessThan(65_536);
@@ -96,7 +96,7 @@ test("a comment fits GitHub's limit and its fence holds, whatever the engine say
   expect(comment).toMatch(/and \d+ more lines/);
 });
 
-test("what a stack says in its outputs is what it was planned from", () => {
+test("reads back from a stack's outputs what it was planned from", () => {
   const { services, ports } = configure("dev", { project, stack: changed() });
   const outputs = { services: describeServices(services), ports: portKeys(ports) };
   const plain = JSON.parse(JSON.stringify(outputs)) as unknown;
@@ -106,7 +106,7 @@ test("what a stack says in its outputs is what it was planned from", () => {
   expect(readOutputs({ urls: {} })).toBeUndefined();
 });
 
-test("a state is read as the CLI exports it", () => {
+test("reads a state that the CLI exported", () => {
   const stack = (...resources: object[]) => JSON.stringify({ version: 3, deployment: { resources } });
   const outputs = { services: { a: { type: "rest", replicas: 2, runs: "a:1" } }, ports: { httpPort: 80 } };
   const secret = { "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", ciphertext: "x" };

@@ -1,17 +1,17 @@
-/** A preview in words: for a terminal, for programs, and as a comment on a pull request. Pure. */
+/** Formats a preview for a terminal, as JSON, and as a comment on a pull request. Pure. */
 import type { Difference } from "../routing/diff";
 import { summarise, toMarkdown, toText } from "../routing/diff-format";
 import type { StackForecast } from "../templates/haproxy/src/reconcile/forecast";
 import type { Infrastructure } from "./infrastructure";
 
 export interface RoutesReport {
-  /** What the routes are compared with: "what is deployed". */
+  /** What the routes are compared with, such as "the deployed stack". */
   readonly comparedWith: string;
-  /** What the reader should know of the comparison, a sentence each. */
+  /** What the reader should know about the comparison, one sentence each. */
   readonly notes: readonly string[];
   readonly differences: readonly Difference[];
   readonly runtime: StackForecast;
-  /** Every URL and port as it would be, and what answers there. */
+  /** Every URL and port after the change, with the service that answers there. */
   readonly routes: Readonly<Record<string, string>>;
 }
 
@@ -21,11 +21,11 @@ export interface Report {
   readonly routing: RoutesReport;
 }
 
-/** Why there is nothing to see of the infrastructure; undefined where there is. */
+/** Why the infrastructure was not previewed; undefined if it was. */
 function absence(infrastructure: Infrastructure): string[] | undefined {
   switch (infrastructure.status) {
     case "skipped":
-      return ["Not previewed: only the routes were asked for."];
+      return ["Not previewed, because of --routes-only."];
     case "missing":
       return ["Not previewed. Missing here:", ...infrastructure.missing.map((what) => `- ${what}`)];
     default:
@@ -33,7 +33,7 @@ function absence(infrastructure: Infrastructure): string[] | undefined {
   }
 }
 
-/** For a terminal; the engine's own lines have gone there already. */
+/** For a terminal, which already shows the engine's own output. */
 export function toTextReport({ infrastructure, routing }: Report): string {
   const { comparedWith, notes, differences, runtime } = routing;
   const missing = absence(infrastructure);
@@ -46,20 +46,20 @@ export function toTextReport({ infrastructure, routing }: Report): string {
   ].join("\n");
 }
 
-/** For programs; docs/team.md describes the shape. */
+/** As JSON; docs/team.md describes the format. */
 export function toJsonReport({ stack, infrastructure, routing }: Report): string {
   const summary = summarise(routing.differences);
   return JSON.stringify({ stack, infrastructure, routing: { summary, ...routing } }, null, 2);
 }
 
-/** By which the comment of a stack is found again. */
+/** Identifies the comment of a stack. */
 export const marker = (stack: string): string => `<!-- switchyard preview of ${stack} -->`;
 
-/** GitHub takes comments of up to 65,536 characters. */
+/** GitHub allows comments of up to 65,536 characters. */
 const longestDiff = 40_000;
 const longestTables = 20_000;
 
-/** For a pull request. */
+/** As Markdown, for a pull request. */
 export function toMarkdownReport({ stack, infrastructure, routing }: Report): string {
   const { comparedWith, notes, differences, runtime } = routing;
   const tables = cut(toMarkdown(differences), longestTables);
@@ -89,7 +89,7 @@ function infrastructureParts(infrastructure: Infrastructure): string[][] {
   ];
 }
 
-/** What stands under "Resources:" at the end of what either engine prints, on one line. */
+/** The summary under "Resources:" at the end of either engine's output, on one line. */
 function countsOf(text: string): string {
   const [, counts = ""] = /^Resources:\s*([\s\S]*)$/m.exec(text) ?? [];
   const lines = counts.split("\n").map((line) => line.trim());
@@ -100,14 +100,14 @@ function countsOf(text: string): string {
     .replaceAll(/\s+/g, " ");
 }
 
-/** Nothing in the text may end the fence. */
+/** A code block whose fence is longer than any run of backticks in the text. */
 function fenced(text: string): string[] {
   const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map(([ticks]) => ticks.length));
   const fence = "`".repeat(longest + 1);
   return [`${fence}diff`, ...cut(marked(text).split("\n"), longestDiff), fence];
 }
 
-/** GitHub colours the lines of a diff by their first character; engines indent theirs. */
+/** Moves + and - to the start of the line, by which GitHub colours a diff; engines indent them. */
 const marked = (text: string): string => text.replaceAll(/^( *)([+-])(?=[ +-])/gm, "$2$1");
 
 function cut(lines: readonly string[], limit: number): string[] {
@@ -116,12 +116,16 @@ function cut(lines: readonly string[], limit: number): string[] {
   for (const line of lines) {
     length += line.length + 1;
     if (length > limit)
-      return [...kept, "", `… and ${lines.length - kept.length} more lines: run script/preview to see all.`];
+      return [
+        ...kept,
+        "",
+        `… and ${lines.length - kept.length} more lines: run script/preview to see them all.`,
+      ];
     kept.push(line);
   }
   return kept;
 }
 
-/** A sentence may repeat names of services, none of which may be markup. */
+/** Escapes Markdown and HTML: a sentence may contain service names, which must not become markup. */
 const escape = (text: string): string =>
   text.replaceAll(/[&<>\\`*_[\]|@#~]/g, (character) => `&#${character.charCodeAt(0)};`);

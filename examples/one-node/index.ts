@@ -13,8 +13,8 @@ import {
   SwarmCluster,
 } from "switchyard/components";
 
-// A program of somebody else's that has the components and none of this project's configuration: the Docker Engine at
-// hand becomes a node on which every container that starts is routed, on port 8000, and one service of its own runs.
+// A separate Pulumi program that uses the components without this project's configuration. It turns this machine's Docker
+// Engine into a node that routes every container on port 8000, and runs one service of its own.
 const config = new pulumi.Config();
 const dockerHost = "unix:///var/run/docker.sock";
 const ports = { http: 8000, stats: 8001, admin: 8002, consul: 8500, dns: 53 };

@@ -1,4 +1,4 @@
-/** What clouds and machines would answer with, beside the inputs: addresses by the number of the node. */
+/** The outputs of cloud and machine resources, in addition to their inputs. Addresses contain the node's number. */
 type Answer = Readonly<Record<string, unknown>>;
 
 const answers: Readonly<Record<string, (node: number) => Answer>> = {

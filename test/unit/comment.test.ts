@@ -30,7 +30,7 @@ afterEach(() => {
 test.each([
   ["creates one if there is none", "", "--method POST repos/us/ours/issues/7/comments"],
   ["edits the first one found", "41\n42\n", "--method PATCH repos/us/ours/issues/comments/41"],
-])("the comment: %s", async (_, found, call) => {
+])("script/comment %s", async (_, found, call) => {
   process.env["FOUND"] = found;
   expect(
     await run("script/comment", ["7", path.join(dir, "preview.md")], { timeoutMs: 30_000 }),

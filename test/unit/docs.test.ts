@@ -25,7 +25,7 @@ function rows(table: string): string[] {
 }
 
 test.each(["Pulumi.yaml", "docs/configuration.md", "docs/services.md", "docs/targets.md"])(
-  "%s has the types, defaults and descriptions of the schema: otherwise run script/generate",
+  "%s matches the schema; if not, run script/generate",
   async (file) => {
     expect(readFileSync(file, "utf8")).toBe((await configReference())[file]);
   },
@@ -36,7 +36,7 @@ test("the reference lists every routing option", () => {
   expect(explained.sort()).toEqual([...optionKeys].sort());
 });
 
-test("script/generate has run since a routing option changed", async () => {
+test("the generated files match the routing options; if not, run script/generate", async () => {
   expect(readFileSync(indexFile, "utf8")).toBe(await optionIndex());
   expect(readFileSync(referenceFile, "utf8")).toBe(await optionReference(options));
 });
@@ -71,7 +71,7 @@ test.each(pages)("every relative link in %s resolves", (page) => {
   }
 });
 
-test.each(pages)("every script and source file that %s names exists", (page) => {
+test.each(pages)("every script and source file named in %s exists", (page) => {
   const text = readFileSync(page, "utf8");
   const scripts = text.matchAll(/(?<![\w./-])script\/[a-z]+/g);
   const sources = text.matchAll(

@@ -2,7 +2,7 @@ import * as path from "node:path";
 
 import * as pulumi from "@pulumi/pulumi";
 
-// Runs the example program in its own folder against mocks; prints what it registered as JSON.
+// Runs the example program in its own folder against mocks, and prints the registered resources as JSON.
 
 interface Seen {
   readonly type: string;

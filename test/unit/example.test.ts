@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 
 import { run } from "../../lib/run";
 
-test("another program uses the components by their entry point, from a folder of its own", async () => {
+test("the components work in another program, in its own folder", async () => {
   const program = ["-r", "ts-node/register/transpile-only", "test/unit/example-program.ts"];
   const { code, stdout, stderr } = await run(process.execPath, program, { timeoutMs: 50_000 });
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });

@@ -3,18 +3,18 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { enforcePolicy } from "../../components/policy";
 
-// A program that breaks the policy in the way that its argument says, run against mocks; prints what was registered.
+// Breaks the policy in the way given by the argument, against mocks, and prints the registered resources.
 
 const broken: Readonly<Record<string, () => void>> = {
-  "at once": () => new docker.Container("it", { name: "it", image: "nginx:latest" }),
-  "by an output": () => new docker.Container("it", { name: "it", image: pulumi.output("nginx").apply((name) => `${name}:latest`) }), // prettier-ignore
+  directly: () => new docker.Container("it", { name: "it", image: "nginx:latest" }),
+  "in an output": () => new docker.Container("it", { name: "it", image: pulumi.output("nginx").apply((name) => `${name}:latest`) }), // prettier-ignore
   "in a list": () =>
     new docker.Container("it", {
       image: "nginx:1.29",
       labels: [{ label: "SERVICE_IGNORE", value: "true" }],
       volumes: [{ hostPath: pulumi.output("/run/docker.sock"), containerPath: "/socket" }],
     }),
-  "in no way": () =>
+  "not at all": () =>
     new docker.Container("it", {
       image: pulumi.secret("nginx:1.29"),
       labels: [{ label: "SERVICE_IGNORE", value: "true" }],

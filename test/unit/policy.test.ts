@@ -2,18 +2,18 @@ import { expect, test } from "vitest";
 
 import { run } from "../../lib/run";
 
-/** A process of its own: a resource whose inputs fail is an unhandled rejection, as it is in Pulumi. */
+/** Runs in a separate process, because a resource whose inputs fail is an unhandled rejection, as in Pulumi. */
 const program = (how: string) =>
   run(process.execPath, ["-r", "ts-node/register/transpile-only", "test/unit/policy-program.ts", how], {
     timeoutMs: 50_000,
   });
 
 test.each([
-  ["at once", /Container "it" uses the image nginx:latest.*\(Policy: no :latest\)/],
-  ["by an output", /Container "it" uses the image nginx:latest/],
+  ["directly", /Container "it" uses the image nginx:latest.*\(Policy: no :latest\)/],
+  ["in an output", /Container "it" uses the image nginx:latest/],
   ["in a list", /Container "it" mounts the Docker socket/],
 ])(
-  "a resource that breaks the policy %s fails the program and is not made",
+  "a resource that breaks the policy %s fails the program and is not created",
   async (how, message) => {
     const { code, stdout, stderr } = await program(how);
     expect(stderr).toMatch(message);
@@ -23,6 +23,6 @@ test.each([
   60_000,
 );
 
-test("a resource that keeps to it is made", async () => {
-  expect(await program("in no way")).toMatchObject({ code: 0, stdout: expect.stringContaining("registered it") as string }); // prettier-ignore
+test("a resource that complies is created", async () => {
+  expect(await program("not at all")).toMatchObject({ code: 0, stdout: expect.stringContaining("registered it") as string }); // prettier-ignore
 }, 60_000);

@@ -5,24 +5,24 @@ import { parse } from "yaml";
 
 import { cloudAnswer } from "./cloud-answers";
 
-// Runs the program of a committed stack against mocks that record every resource and know no other, and prints what it
-// recorded as JSON. A process of its own: Pulumi serialises the dynamic providers' functions, which only works on code
-// that is loaded as Pulumi itself loads it.
+// Runs the program with a committed stack file against mocks that record every resource and reject unknown types, and prints
+// the recording as JSON. Runs in a separate process: Pulumi serialises the functions of dynamic providers, which only works
+// on code that is loaded as Pulumi loads it.
 //
-// Arguments: up|preview, the stack (default: dev), and configuration as JSON that goes over that of the stack's file.
+// Arguments: up|preview, the stack (default: dev), and JSON configuration that overrides the stack file.
 
 export interface Recorded {
   readonly type: string;
   readonly name: string;
   readonly inputs: Readonly<Record<string, unknown>>;
-  /** Options that say what becomes of it: names of resources where it has them. */
+  /** Lifecycle options. Resources are given by name. */
   readonly options: {
     readonly protect?: boolean;
     readonly deletedWith?: string;
     readonly replaceWith?: readonly string[];
     readonly deleteBeforeReplace?: boolean;
   };
-  /** Types that it had before; engines look for it and its children under these, too. */
+  /** Earlier types, under which engines also look for the resource and its children. */
   readonly aliases: readonly string[];
 }
 
@@ -36,7 +36,7 @@ export interface Recording {
 export const password = "password-of-the-test";
 export const gossipKey = "gossip-key-of-the-test";
 
-/** What the real resources would answer with, beside their inputs. */
+/** The outputs of real resources, in addition to their inputs. */
 const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "pulumi:providers:docker": {},
   "docker:index/image:Image": {},
@@ -52,7 +52,7 @@ const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "pulumi-nodejs:dynamic/switchyard:SwarmService": { serviceId: "service-id" },
 };
 
-/** Not a stack that anybody has: what the program writes for it is nobody's. */
+/** A stack name that no user has, so that files written for it overwrite nobody's. */
 export const stackName = (stack: string): string => (stack === "dev" ? stack : `test-${stack}`);
 
 async function record(
@@ -94,7 +94,7 @@ async function record(
   return { resources, outputs: resolved as Record<string, unknown>, sdks };
 }
 
-/** What an image is called in its registry. */
+/** The image's digest in its registry. */
 function digestOf(imageName: unknown): { repoDigest?: string } {
   if (typeof imageName !== "string") return {};
   return { repoDigest: imageName.replace(/:[^:]*$/, `@sha256:${"0".repeat(64)}`) };
@@ -110,7 +110,7 @@ interface Request {
   getAliasesList(): { getSpec(): { getType(): string } | undefined }[];
 }
 
-/** Mocks do not get a resource's options, so these are taken from the requests that the mocks are called for. */
+/** Mocks do not receive a resource's options, so read them from the registration requests. */
 function recordRequests(): Map<string, Pick<Recorded, "options" | "aliases">> {
   const requests = new Map<string, Pick<Recorded, "options" | "aliases">>();
   const monitor = pulumi.runtime.getMonitor() as unknown as {
@@ -135,7 +135,7 @@ function recordRequests(): Map<string, Pick<Recorded, "options" | "aliases">> {
   return requests;
 }
 
-/** A stack's configuration as an engine passes it on: defaults of Pulumi.yaml beneath, all values as text. */
+/** A stack's configuration as an engine passes it to the program: defaults from Pulumi.yaml, values as text. */
 function configOf(stack: string, over: Readonly<Record<string, unknown>>): Record<string, string> {
   const read = (file: string) => parse(readFileSync(file, "utf8")) as { config: Record<string, unknown> };
   const defaults = Object.entries(read("Pulumi.yaml").config).map(

@@ -15,7 +15,7 @@ const container = (name: string): Recorded["inputs"] =>
 describe.each([
   ["up", false],
   ["preview", true],
-])("the dev stack at %s", (_, preview) => {
+])("the dev stack in %s", (_, preview) => {
   beforeAll(async () => {
     const args = [
       "-r",
@@ -27,7 +27,7 @@ describe.each([
     recording = JSON.parse(stdout) as Recording;
   }, 60_000);
 
-  test("is made of these resources", () => {
+  test("consists of these resources", () => {
     const names = recording.resources
       .map(({ type, name }) => `${type.replace(/^.*[:/]/, "")} ${name}`)
       .sort();
@@ -65,7 +65,7 @@ describe.each([
     );
   });
 
-  test("gives no container more than it needs", () => {
+  test("gives every container only the privileges it needs", () => {
     for (const { name, inputs } of containers()) {
       expect(inputs, name).toMatchObject({ capabilities: { drops: ["ALL"] }, restart: "unless-stopped" });
       expect(inputs, name).not.toHaveProperty("privileged");
@@ -76,7 +76,7 @@ describe.each([
     expect(withSocket.map(({ name }) => name)).toEqual(["registrator-local"]);
   });
 
-  test("opens the admin port and Consul on the node alone", () => {
+  test("exposes the admin port and Consul on the node only", () => {
     expect(container("rest-local")["command"]).toContain("--admin=127.0.0.1:8404");
     if (preview) return;
     const [, settings = ""] = container("consul-local")["command"] as string[];
@@ -89,14 +89,14 @@ describe.each([
     expect(settings).not.toContain(gossipKey);
   });
 
-  test("keeps the password a secret", () => {
+  test("keeps the password secret", () => {
     expect(JSON.stringify(recording.resources.filter(({ name }) => name !== "rest-local"))).not.toContain(
       password,
     );
     expect(container("rest-local")["command"]).not.toContain(password);
   });
 
-  test("puts Consul's DNS and the registration into every service", () => {
+  test("gives every service Consul's DNS and its registration labels", () => {
     const services = ofType("pulumi-nodejs:dynamic/switchyard:SwarmService");
     expect(services.find(({ name }) => name === "hello/v1")?.inputs).toMatchObject({
       name: "hello-v1",
@@ -113,7 +113,7 @@ describe.each([
     });
   });
 
-  test("says in its outputs what answers where", () => {
+  test("lists URLs and routes in its outputs", () => {
     expect(recording.outputs).toMatchObject({
       urls: { "hello/v1": "http://localhost/hello/v1", time: "http://localhost/time" },
       routes: { "/hello": "hello/v2 × 2", "/hello/v1": "hello/v1 × 3", "/time": "time × 1" },
@@ -137,7 +137,7 @@ describe("with a registry", () => {
     return JSON.parse(stdout) as Recording;
   };
 
-  test("images are built and pushed on the first node, and all nodes get them by their digest", async () => {
+  test("the first node builds and pushes images, and all nodes pull them by digest", async () => {
     recording = await record({ registry: "registry.example.com/acme" });
     const built = ofType("docker:index/image:Image");
     expect(built.map(({ name }) => name.replace(/-.*/, ""))).toEqual(built.map(() => "alpha"));
@@ -156,7 +156,7 @@ describe("with a registry", () => {
     }
   }, 60_000);
 
-  test("nodes of different kinds are refused", async () => {
+  test("nodes with different platforms are rejected", async () => {
     const hosts = ["amd64", "arm64"].map((arch, index) => ({
       name: arch,
       address: `192.0.2.${index + 1}`,
@@ -164,7 +164,7 @@ describe("with a registry", () => {
       platform: `linux/${arch}`,
     }));
     await expect(record({ registry: "registry.example.com/acme", hosts })).rejects.toThrow(
-      /switchyard:registry is set, but node amd64 is linux\/amd64 and arm64 linux\/arm64/,
+      /switchyard:registry is set, but node amd64 runs linux\/amd64 and node arm64 runs linux\/arm64: unset it/,
     );
   }, 60_000);
 });

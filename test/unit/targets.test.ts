@@ -8,7 +8,7 @@ import { stringify } from "yaml";
 import { targetNames, targetOf } from "../../components/nodes/targets";
 import { stackName, type Recorded, type Recording } from "./record-stack";
 
-// The committed stacks of the targets that no test can make for real, against mocks that know what each may ask for.
+// Runs the committed stacks of targets that no test can deploy, against mocks that only know the resources each may create.
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
@@ -21,10 +21,10 @@ async function record(stack: string, verb: string, config: object = {}): Promise
   return JSON.parse(stdout) as Recording;
 }
 
-/** What the program says when it refuses a configuration. */
+/** The program's error for a configuration that it rejects. */
 async function refusal(stack: string, config: object): Promise<string> {
   const failure = await record(stack, "preview", config).then(
-    () => new Error("it was taken"),
+    () => new Error("the configuration was accepted"),
     (error: unknown) => error as Error,
   );
   return failure.message;
@@ -32,7 +32,7 @@ async function refusal(stack: string, config: object): Promise<string> {
 
 const secretMark = "4dabf18193072939515e22adb298388d";
 
-/** The inputs as a person reads them: keys in order, secrets closed, providers' own code left out. */
+/** The inputs in readable form: sorted keys, masked secrets, no provider code. */
 function readable(value: Json): Json {
   if (Array.isArray(value)) return value.map(readable);
   if (typeof value !== "object" || value === null) return value;
@@ -41,7 +41,7 @@ function readable(value: Json): Json {
   return Object.fromEntries(keys.sort().map((key) => [key, readable(value[key] ?? null)]));
 }
 
-/** The inputs with secrets opened: a secret in a mapping makes the whole of it one. */
+/** The inputs with secrets revealed: Pulumi marks a whole mapping as secret if it contains one. */
 function opened(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(opened);
   if (typeof value !== "object" || value === null) return value;
@@ -88,16 +88,16 @@ const recording = (stack: string, verb = "up"): Recording => {
 const ofType = (stack: string, type: string): Recorded[] =>
   recording(stack).resources.filter((resource) => resource.type.endsWith(`:${type}`));
 
-test.each(stacks)("the nodes of stack %s are made of what they were", async (stack) => {
+test.each(stacks)("the nodes of stack %s match the golden file", async (stack) => {
   await expect(golden(recording(stack))).toMatchFileSnapshot(`../golden/nodes-${stack}.yaml`);
 });
 
-test.each(stacks)("a preview of stack %s asks for the same", (stack) => {
+test.each(stacks)("a preview of stack %s registers the same resources", (stack) => {
   const names = ({ resources }: Recording) => resources.map(({ type, name }) => `${type} ${name}`).sort();
   expect(names(recording(stack, "preview"))).toEqual(names(recording(stack)));
 });
 
-test.each(stacks)("the Docker Engines of stack %s are reached by ssh alone", (stack) => {
+test.each(stacks)("the Docker Engines of stack %s are reached over SSH only", (stack) => {
   const providers = ofType(stack, "docker").filter(({ type }) => type.startsWith("pulumi:providers:"));
   expect(providers).toHaveLength(3);
   for (const { inputs } of providers) expect(inputs["host"]).toMatch(/^ssh:\/\//);
@@ -105,7 +105,7 @@ test.each(stacks)("the Docker Engines of stack %s are reached by ssh alone", (st
 
 const made = stacks.filter((stack) => targetOf(stack).createsMachines);
 
-test.each(made)("stack %s trusts no host key but its own, and keeps what is private secret", (stack) => {
+test.each(made)("stack %s trusts only its own host keys and keeps private keys secret", (stack) => {
   for (const { inputs } of ofType(stack, "DockerEngine")) {
     const options = (inputs["sshOpts"] as string[]).join(" ");
     expect(options).toContain("StrictHostKeyChecking=yes");
@@ -117,14 +117,14 @@ test.each(made)("stack %s trusts no host key but its own, and keeps what is priv
   expect(open).not.toContain("#cloud-config");
 });
 
-test.each(made)("what lives on a machine of stack %s goes and is replaced with it", (stack) => {
+test.each(made)("resources on a machine of stack %s are deleted and replaced with it", (stack) => {
   for (const { name, options } of ofType(stack, "DockerEngine")) {
     expect(options.deletedWith).toMatch(new RegExp(` ${name}$`));
     expect(options.replaceWith).toEqual([options.deletedWith]);
   }
 });
 
-test.each(made)("nodes of stack %s keep their machines although their component was renamed", (stack) => {
+test.each(made)("nodes of stack %s keep their machines after the component type was renamed", (stack) => {
   const renamed = ofType(stack, "ProvisionedNode");
   expect(renamed.map(({ type, name, aliases }) => [type, name, ...aliases])).toEqual(
     ["node-1", "node-2", "node-3"].map((name) => [
@@ -136,7 +136,7 @@ test.each(made)("nodes of stack %s keep their machines although their component 
 });
 
 test.each(made)(
-  "another number of nodes touches none of the others in stack %s",
+  "adding a node to stack %s changes none of the others",
   async (stack) => {
     const more = await record(stack, "up", { nodes: 4 });
     const without = (recorded: Recording): string =>
@@ -164,7 +164,7 @@ interface Firewall {
 }
 const isWorld = (cidr: string): boolean => cidr.endsWith("/0");
 
-describe("what must never be", () => {
+describe("security: there is never", () => {
   const more = {
     httpPort: 8080,
     certificates: "/etc/certificates",
@@ -173,7 +173,7 @@ describe("what must never be", () => {
     ],
   };
 
-  test("a port open to the world but 80 and 443, on aws", async () => {
+  test("a port other than 80 and 443 open to the world, on aws", async () => {
     for (const { resources } of [recording("aws"), await record("aws", "up", more)]) {
       const groups = resources.filter(({ type }) => type === "aws:ec2/securityGroup:SecurityGroup");
       const rules = groups.flatMap(({ inputs }) => inputs["ingress"] as Rule[]);
@@ -194,7 +194,7 @@ describe("what must never be", () => {
     }
   }, 60_000);
 
-  test("a port open to the world but 80 and 443, on gce", async () => {
+  test("a port other than 80 and 443 open to the world, on gce", async () => {
     for (const { resources } of [recording("gce"), await record("gce", "up", more)]) {
       const rules = resources
         .filter(({ type }) => type === "gcp:compute/firewall:Firewall")
@@ -213,7 +213,7 @@ describe("what must never be", () => {
     }
   }, 60_000);
 
-  test("ssh for nobody in particular", async () => {
+  test("SSH open to everyone", async () => {
     for (const stack of ["aws", "gce"]) {
       expect(await refusal(stack, { adminCidrs: [] })).toContain("switchyard:adminCidrs is empty");
       for (const cidr of ["0.0.0.0/0", "::/0", "128.0.0.0/1"]) {
@@ -224,7 +224,7 @@ describe("what must never be", () => {
     }
   }, 120_000);
 
-  test("a disk that is not encrypted", () => {
+  test("an unencrypted disk", () => {
     const instances = ofType("aws", "Instance");
     expect(instances).toHaveLength(3);
     for (const { inputs } of instances) {
@@ -233,7 +233,7 @@ describe("what must never be", () => {
     }
   });
 
-  test("the instance metadata service's first version, or containers that reach it", () => {
+  test("version 1 of the instance metadata service, or access to it from containers", () => {
     for (const { inputs } of ofType("aws", "Instance")) {
       expect(inputs).toMatchObject({
         metadataOptions: { httpTokens: "required", httpPutResponseHopLimit: 1 },
@@ -241,7 +241,7 @@ describe("what must never be", () => {
     }
   });
 
-  test("a machine that has a say in the cloud's account", () => {
+  test("a machine with rights in the cloud account", () => {
     for (const { inputs } of ofType("aws", "Instance"))
       expect(inputs).not.toHaveProperty("iamInstanceProfile");
     const instances = recording("gce").resources.filter(
@@ -257,16 +257,16 @@ describe("what must never be", () => {
     }
   });
 
-  test("Docker on plain TCP", () => {
+  test("Docker over plain TCP", () => {
     for (const stack of stacks) {
       const inputs = recording(stack).resources.map((resource) => opened(resource.inputs));
-      // Neither reached so, nor told to listen so.
+      // Neither as a client nor as a listener.
       expect(/tcp:\/\/|:237[56]\b|\\"hosts\\":|dockerd -H/.exec(JSON.stringify(inputs))?.[0]).toBeUndefined();
     }
   });
 });
 
-test("termination protection, spot and a network of one's own are a matter of configuration", async () => {
+test("termination protection, spot instances and an existing network can be configured", async () => {
   const protect = await record("aws", "up", {
     machine: { protect: true, vpcId: "vpc-1a", subnetId: "subnet-1b" },
   });
@@ -287,7 +287,7 @@ test("termination protection, spot and a network of one's own are a matter of co
   });
 }, 60_000);
 
-test("a target loads no cloud's SDK but its own", async () => {
+test("a target loads only its own cloud's SDK", async () => {
   expect((await record("dev", "preview")).sdks).toEqual([]);
   expect(recording("hosts").sdks).toEqual([]);
   expect(recording("aws").sdks).toEqual(["aws"]);
