@@ -25,7 +25,7 @@ function fakeSsh(script: string): void {
 }
 
 describe("api", () => {
-  it("sends query and body, and tells Docker's own words and status", async () => {
+  it("sends query and body, and reports Docker's own message and status", async () => {
     engine.answers["POST /x"] = ({ body }: { body: unknown }) => body;
     const docker = connect(engine.host);
     expect(await api(docker, "POST", "/x", { query: { a: { b: ["c"] } }, body: { d: 1 } })).toEqual({ d: 1 });
@@ -35,7 +35,7 @@ describe("api", () => {
     });
   });
 
-  it("asks again while the managers of the Swarm elect a leader, but does nothing twice", async () => {
+  it("retries a GET, but nothing else, while the Swarm's managers elect a leader", async () => {
     const electing = new Error("rpc error: code = DeadlineExceeded desc = context deadline exceeded");
     let left = 1;
     engine.answers["GET /services"] = () => (left-- > 0 ? electing : []);
@@ -50,7 +50,7 @@ describe("api", () => {
     ]);
   });
 
-  it("goes through the user's ssh", async () => {
+  it("connects with the user's ssh", async () => {
     engine.answers["GET /info"] = { Name: "far" };
     fakeSsh(`
       const { argv, stdin, stdout } = process;
@@ -61,7 +61,7 @@ describe("api", () => {
     expect(await api(connect("ssh://me@node1:2222"), "GET", "/info")).toEqual({ Name: "far" });
   });
 
-  it("tells what ssh complained of", async () => {
+  it("reports the error output of ssh", async () => {
     fakeSsh(`console.error("Host key verification failed."); process.exit(255);`);
     await expect(api(connect("ssh://node1"), "GET", "/info")).rejects.toThrow(
       "ssh: Host key verification failed.",

@@ -1,6 +1,6 @@
 /**
- * How the project reaches a Docker Engine. Pulumi serialises these functions into the state of every dynamic resource,
- * so they are plain functions: no classes of our own, no module state.
+ * Connections to a Docker Engine. Pulumi serialises these functions into the state of every dynamic resource, so they are
+ * plain functions, without classes or module state.
  */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -13,6 +13,9 @@ import { messageOf } from "../lib/errors";
 import { outputOf } from "../lib/run";
 
 type Method = "GET" | "POST" | "DELETE";
+
+/** Pause between two attempts of a call. */
+const RETRY_PAUSE_MS = 500;
 
 interface Modem {
   dial(
@@ -32,13 +35,13 @@ interface DialError {
   readonly json?: { readonly message?: string } | null;
 }
 
-/** A failed call of the engine's API; without `statusCode` the engine did not answer at all. */
+/** A failed call of the engine's API. Without `statusCode`, the engine did not answer at all. */
 export interface DockerError extends Error {
   statusCode?: number;
 }
 
 export interface ConnectOptions {
-  /** Milliseconds until an answer must begin; 0 for no limit. Default: 30,000. */
+  /** How long to wait for the start of an answer; 0 for no limit. Default: 30,000. */
   readonly answerTimeoutMs?: number;
   /** Options of `ssh` for `ssh://` URLs. Default: the user's own configuration. */
   readonly sshOpts?: readonly string[] | undefined;
@@ -74,7 +77,7 @@ export function connect(host: string, options: ConnectOptions = {}): Docker {
     // Like `docker` itself, use the ssh command: the user's ~/.ssh/config, agent and known hosts all apply.
     const agent = new Agent({ keepAlive: false });
     Object.assign(agent, { createConnection: () => dialSsh(sshArguments(host, sshOpts), answerTimeoutMs) });
-    // dialSsh keeps the time limit itself: docker-modem's would end in a bare "socket hang up".
+    // dialSsh enforces the time limit itself: docker-modem would only report "socket hang up".
     return new Docker({ ...none, protocol: "http", host: "docker", port: 80, ...{ agent } });
   }
   const port = url.port === "" ? "2376" : url.port;
@@ -94,8 +97,8 @@ export function connect(host: string, options: ConnectOptions = {}): Docker {
 }
 
 /**
- * The arguments of `ssh` up to the command. ssh takes the first value of an option, so the user's come first. A
- * connection that goes dead ends after 45 s.
+ * The arguments of `ssh` up to the command. ssh uses the first value of each option, so the user's options come first. A
+ * dead connection is closed after 45 s.
  */
 export function sshArguments(host: string, sshOpts: readonly string[] = []): string[] {
   const url = new URL(host);
@@ -106,9 +109,9 @@ export function sshArguments(host: string, sshOpts: readonly string[] = []): str
 }
 
 /**
- * The output of a command on the machine of an `ssh://` URL.
+ * Runs a command on the machine of an `ssh://` URL and returns its output.
  *
- * @throws Error with the complaint of ssh or of the command, or if it takes longer than `timeoutMs` (default: 30,000)
+ * @throws Error with the error output of ssh or the command, or if it takes longer than `timeoutMs` (default: 30,000)
  */
 export function runBySsh(
   { host, sshOpts }: { readonly host: string; readonly sshOpts?: readonly string[] | undefined },
@@ -121,9 +124,9 @@ export function runBySsh(
 /** A connection to the Docker Engine behind ssh; it fails if no answer begins within `answerTimeoutMs`, unless that is 0. */
 function dialSsh(target: readonly string[], answerTimeoutMs: number): Duplex {
   const child = spawn("ssh", [...target, "docker", "system", "dial-stdio"]);
-  let complaint = "";
+  let errors = "";
   child.stderr.on("data", (chunk: Buffer) => {
-    complaint = (complaint + chunk.toString()).slice(-500);
+    errors = (errors + chunk.toString()).slice(-500);
   });
   let timer: NodeJS.Timeout | undefined;
   // A broken pipe means that ssh gave up; "close" reports why.
@@ -146,7 +149,7 @@ function dialSsh(target: readonly string[], answerTimeoutMs: number): Duplex {
   });
   if (answerTimeoutMs > 0) {
     timer = setTimeout(() => {
-      const said = complaint.trim();
+      const said = errors.trim();
       const limit = `${answerTimeoutMs / 1000} s`;
       duplex.destroy(new Error(`ssh: Docker did not answer within ${limit}${said && `: ${said}`}`));
     }, answerTimeoutMs);
@@ -158,7 +161,7 @@ function dialSsh(target: readonly string[], answerTimeoutMs: number): Duplex {
   child.on("error", (error) => duplex.destroy(error));
   child.on("close", (code) => {
     if (code === 0 || code === null) duplex.push(null);
-    else duplex.destroy(new Error(`ssh: ${complaint.trim() || `exit code ${code}`}`));
+    else duplex.destroy(new Error(`ssh: ${errors.trim() || `exit code ${code}`}`));
   });
   // node:http treats the connection as a socket.
   const nothing = () => duplex;
@@ -178,19 +181,18 @@ interface Payload {
 }
 
 /**
- * One call of the engine's API. While the Swarm's managers elect a leader, because one has left or come back, a GET is
- * repeated for up to 30 s.
+ * One call of the engine's API. A GET is retried for up to 30 s while the Swarm's managers elect a leader.
  *
- * @throws DockerError with Docker's own sentence
+ * @throws DockerError with Docker's own message
  */
 export async function api<T>(docker: Docker, method: Method, path: string, send: Payload = {}): Promise<T> {
-  for (const until = Date.now() + 30_000; ;) {
+  for (const deadlineMs = Date.now() + 30_000; ;) {
     try {
       return await call<T>(docker, method, path, send);
     } catch (error) {
       const electing = /DeadlineExceeded|does not have a leader/.test(messageOf(error));
-      if (method !== "GET" || !electing || Date.now() > until) throw error;
-      await sleep(500);
+      if (method !== "GET" || !electing || Date.now() > deadlineMs) throw error;
+      await sleep(RETRY_PAUSE_MS);
     }
   }
 }
@@ -220,7 +222,7 @@ function call<T>(docker: Docker, method: Method, path: string, send: Payload): P
   });
 }
 
-/** The value, or undefined if the engine answers with one of these status codes. */
+/** The result of the call, or undefined if it fails with one of these status codes. */
 export async function unless<T>(statusCodes: readonly number[], call: Promise<T>): Promise<T | undefined> {
   try {
     return await call;
@@ -231,7 +233,7 @@ export async function unless<T>(statusCodes: readonly number[], call: Promise<T>
   }
 }
 
-/** The text in an output or log stream of a container: without the eight bytes that Docker puts before each piece. */
+/** The text of a container's output or log stream, without the eight bytes that Docker puts before each piece. */
 export function textOf(stream: Buffer): string {
   const pieces: Buffer[] = [];
   for (let at = 0; at + 8 <= stream.length;) {
@@ -242,6 +244,6 @@ export function textOf(stream: Buffer): string {
   return Buffer.concat(pieces).toString();
 }
 
-export function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+export function sleep(pauseMs: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, pauseMs));
 }

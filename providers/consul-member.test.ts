@@ -54,15 +54,15 @@ const commands = (engine: FakeEngine) =>
     .filter(({ what }) => what === "POST /containers/consul/exec")
     .map(({ body }) => (body as { Cmd: string[] }).Cmd.join(" "));
 
-describe("the removal of a ConsulMember", () => {
-  it("lets the agent leave, and another server forget it", async () => {
+describe("removing a ConsulMember", () => {
+  it("makes the agent leave, and another server remove it", async () => {
     runs(other, 0);
     expect(await removed()).toBe("");
     expect(commands(own)).toEqual(["consul leave"]);
     expect(commands(other)).toEqual(["consul force-leave -prune two"]);
   });
 
-  it("reports a failure to forget it, in Consul's own words", async () => {
+  it("reports a failure to remove it with Consul's own message", async () => {
     runs(other, 1, "Error force leaving: ", "Permission denied\n");
     const warning = await removed();
     expect(warning).toContain("Consul still lists the node two");
@@ -76,14 +76,14 @@ describe("the removal of a ConsulMember", () => {
   });
 
   it.each([
-    ["is known to the servers no longer", 1, "agent: No node found with name 'two'"],
+    ["the servers no longer know", 1, "agent: No node found with name 'two'"],
     ["was never in the cluster", 1, "No such node"],
   ])("is silent about a node that %s", async (_case, exitCode, output) => {
     runs(other, exitCode, output);
     expect(await removed()).toBe("");
   });
 
-  it("is silent when the other servers are gone as well", async () => {
+  it("is silent when the other servers are gone too", async () => {
     other.answers["POST /containers/consul/exec"] = 409;
     expect(await removed()).toBe("");
   });
@@ -93,6 +93,6 @@ it("reports why a server keeps its vote, without Docker's frame bytes", async ()
   runs(other, 1, "Error removing peer: ", "no leader");
   const news = { ...inputs(), servers: [other.host] };
   await expect(consulMemberProvider.update?.("two", inputs(), news)).rejects.toThrow(
-    `Consul's servers do not let two go: consul operator raft remove-peer -address=192.0.2.2:8300: Error removing peer: no leader`,
+    `Consul's servers did not remove the Raft peer two: consul operator raft remove-peer -address=192.0.2.2:8300: Error removing peer: no leader`,
   );
 });

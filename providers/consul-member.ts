@@ -6,7 +6,7 @@ import { api, connect, sleep, textOf, type DockerError } from "./client";
 export interface ConsulMemberArgs {
   /** The node's name in Consul. */
   readonly node: pulumi.Input<string>;
-  /** The address of its agent. */
+  /** The address of the node's Consul agent. */
   readonly address: pulumi.Input<string>;
   /** The Docker URL of the node. */
   readonly host: pulumi.Input<string>;
@@ -14,11 +14,11 @@ export interface ConsulMemberArgs {
   readonly servers: pulumi.Input<pulumi.Input<string>[]>;
   /** Options of `ssh` for `ssh://` URLs. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
-  /** The name of Consul's container on each of them. */
+  /** The name of Consul's container, the same on all nodes. */
   readonly container: pulumi.Input<string>;
-  /** Port of its HTTP API there. */
+  /** Port of Consul's HTTP API, the same on all nodes. */
   readonly httpPort: pulumi.Input<number>;
-  /** How long the other servers may refuse before that counts as a failure. Default: 30. */
+  /** How long to retry while the other servers refuse. Default: 30. */
   readonly timeoutSeconds?: pulumi.Input<number> | undefined;
 }
 
@@ -33,7 +33,7 @@ interface MemberInputs {
   readonly timeoutSeconds?: number;
 }
 
-/** Runs `consul` in a running container; a failure carries its output. */
+/** Runs `consul` in a running container. An error contains its output. */
 async function consul(
   docker: Docker,
   { container, httpPort }: MemberInputs,
@@ -53,13 +53,16 @@ async function consul(
   if (ExitCode !== 0) throw new Error(`consul ${command.join(" ")}: ${text}`);
 }
 
+/** Pause between two attempts of a command. */
+const RETRY_PAUSE_MS = 1000;
+
 interface Refusal {
-  /** Missing if no other server runs Consul. */
+  /** Docker URL of the server that refused. Missing if no other server runs Consul. */
   readonly server?: string;
   readonly reason: string;
 }
 
-/** Runs a command on the first other server that executes it; otherwise says why none does. */
+/** Runs a command on the first other server that accepts it; otherwise returns why none does. */
 async function onAnotherServer(
   inputs: MemberInputs,
   command: readonly string[],
@@ -80,48 +83,48 @@ async function onAnotherServer(
   return refusal;
 }
 
-/** Repeats a command on the other servers until one executes it, the answer is as good, or the time is up. */
-async function insist(
+/** Retries a command on the other servers until one accepts it, a refusal counts as success, or the time is up. */
+async function retry(
   inputs: MemberInputs,
   command: readonly string[],
-  isAsGood: (refusal: Refusal) => boolean,
+  countsAsSuccess: (refusal: Refusal) => boolean,
 ): Promise<Refusal | undefined> {
-  for (const deadline = Date.now() + (inputs.timeoutSeconds ?? 30) * 1000; ;) {
+  for (const deadlineMs = Date.now() + (inputs.timeoutSeconds ?? 30) * 1000; ;) {
     const refusal = await onAnotherServer(inputs, command);
-    if (refusal === undefined || isAsGood(refusal)) return undefined;
-    if (Date.now() >= deadline) return refusal;
-    await sleep(1000);
+    if (refusal === undefined || countsAsSuccess(refusal)) return undefined;
+    if (Date.now() >= deadlineMs) return refusal;
+    await sleep(RETRY_PAUSE_MS);
   }
 }
 
-/** A node whose agent is no longer a server loses its vote, before the servers that remain are too few to agree. */
-async function takeVote(inputs: MemberInputs): Promise<void> {
+/** Removes a node that is no longer a server from the Raft peers, so that the remaining servers keep a quorum. */
+async function removePeer(inputs: MemberInputs): Promise<void> {
   const command = ["operator", "raft", "remove-peer", `-address=${inputs.address}:8300`];
-  const refusal = await insist(inputs, command, ({ reason }) =>
+  const refusal = await retry(inputs, command, ({ reason }) =>
     reason.includes("not found in the Raft configuration"),
   );
   if (refusal !== undefined) {
-    throw new Error(`Consul's servers do not let ${inputs.node} go: ${refusal.reason}`);
+    throw new Error(`Consul's servers did not remove the Raft peer ${inputs.node}: ${refusal.reason}`);
   }
 }
 
-/** Lets the agent leave the cluster, and keeps its container from starting again. */
+/** Makes the agent leave the cluster, and prevents its container from restarting. */
 async function leave(inputs: MemberInputs): Promise<void> {
   const docker = connect(inputs.host, { answerTimeoutMs: 60_000, sshOpts: inputs.sshOpts });
   await api(docker, "POST", `/containers/${inputs.container}/update`, {
     body: { RestartPolicy: { Name: "no" } },
   });
-  // The command ends with the agent, often before it has answered.
+  // The agent stops, often before the command gets its answer.
   await consul(docker, inputs, ["leave"]).catch(() => undefined);
 }
 
 /**
- * Removes the node from Consul's catalog at once; Consul itself would keep it for 72 hours. A failure is only a warning:
- * a node that is already gone must not block its own removal.
+ * Removes the node from Consul's catalog immediately; Consul would keep it for 72 hours. A failure is only a warning: a node
+ * that is gone must not block its own removal.
  */
 async function forget(inputs: MemberInputs): Promise<void> {
   const command = ["force-leave", "-prune", inputs.node];
-  const refusal = await insist(
+  const refusal = await retry(
     inputs,
     command,
     ({ server, reason }) => server === undefined || /No node found|No such node/.test(reason),
@@ -133,7 +136,7 @@ async function forget(inputs: MemberInputs): Promise<void> {
   );
 }
 
-/** What may change in place. */
+/** Properties that change in place. */
 function settingsOf({ address, host, servers, sshOpts, container, httpPort }: MemberInputs): string {
   return JSON.stringify([address, host, servers, sshOpts, container, httpPort]);
 }
@@ -148,21 +151,21 @@ export const consulMemberProvider: pulumi.dynamic.ResourceProvider<MemberInputs,
     return Promise.resolve({ changes, replaces });
   },
   async update(_id, olds, news) {
-    if (olds.servers.includes(olds.host) && !news.servers.includes(news.host)) await takeVote(news);
+    if (olds.servers.includes(olds.host) && !news.servers.includes(news.host)) await removePeer(news);
     return { outs: news };
   },
   async delete(_id, props) {
-    // The only agent has no cluster to leave.
+    // The only server has no cluster to leave.
     if (props.servers.every((server) => server === props.host)) return;
-    // An agent that cannot leave by itself is removed by the other servers.
+    // If the agent cannot leave by itself, the other servers remove it.
     await leave(props).catch(() => undefined);
     await forget(props);
   },
 };
 
 /**
- * A node's membership in Consul. It is created after its agent and deleted before it, so that an agent that goes takes its
- * node and services out of the catalog and leaves enough servers to agree.
+ * A node's membership in Consul. It is created after the agent and deleted before it, so that a departing agent removes its
+ * node and services from the catalog and leaves a quorum of servers.
  */
 export class ConsulMember extends pulumi.dynamic.Resource {
   constructor(name: string, args: ConsulMemberArgs, opts?: pulumi.CustomResourceOptions) {

@@ -32,7 +32,7 @@ it("names the host and the command to try", async () => {
   );
 });
 
-it.each(["docker.example", "ssh://", "http://x:1"])("rejects %j at once", async (host) => {
+it.each(["docker.example", "ssh://", "http://x:1"])("rejects %j immediately", async (host) => {
   await expect(engineProvider.create({ host })).rejects.toThrow("is not a Docker URL");
 });
 
@@ -48,13 +48,13 @@ it.each([
   expect(bridgeAddressOf({ IPAM: { Config } })).toBe(address);
 });
 
-it("finds no change in the state of an earlier version, which holds more outputs", async () => {
+it("reports no change for a state of an earlier version with more outputs", async () => {
   const inputs = { host: engine.host, sshOpts: ["-4"] };
   const olds = { ...inputs, bridgeAddress: "172.17.0.1", hostname: "here", apiVersion: "1.41" };
   expect(await engineProvider.diff?.("", olds, inputs)).toEqual({ changes: false, replaces: [] });
 });
 
-describe("an ssh that hangs", () => {
+describe("an SSH connection that hangs", () => {
   beforeEach(() => {
     const file = join(folder, "ssh");
     writeFileSync(file, "#!/usr/bin/env node\nsetInterval(() => undefined, 1e6);");

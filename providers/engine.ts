@@ -3,16 +3,16 @@ import { messageOf } from "../lib/errors";
 import { api, connect, runBySsh, sameSsh, sleep, unless } from "./client";
 
 export interface DockerEngineArgs {
-  /** The Docker URL: `unix:///…`, `tcp://…` or `ssh://…`. A change replaces the resource. */
+  /** The Docker URL: `unix:///…`, `tcp://…` or `ssh://…`. Changing it replaces the resource. */
   readonly host: pulumi.Input<string>;
   /** Options of `ssh` for an `ssh://` URL. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
   /**
-   * A file that exists on the machine of an `ssh://` URL once the machine is set up. Until then every complaint of ssh
-   * may go away by waiting; without this option a refused key is final. Default: none.
+   * A file that exists on the machine of an `ssh://` URL once the machine is set up. Until then every SSH error is retried;
+   * without this option, a rejected key fails immediately. Default: none.
    */
   readonly readyFile?: pulumi.Input<string> | undefined;
-  /** How long to wait until Docker answers. Default: 60. */
+  /** How long to wait for Docker to answer. Default: 60. */
   readonly timeoutSeconds?: pulumi.Input<number> | undefined;
 }
 
@@ -33,18 +33,18 @@ interface BridgeNetwork {
   };
 }
 
-/** The node's address on the default bridge, as its containers see it; undefined without an IPv4 bridge. */
+/** The node's address on the default bridge, as containers see it; undefined without an IPv4 bridge. */
 export function bridgeAddressOf(network: BridgeNetwork): string | undefined {
   for (const { Gateway, Subnet } of network.IPAM.Config ?? []) {
     if (Gateway?.includes(".") === true) return Gateway;
-    // An engine started without --bip reports no gateway: the bridge has the first address of its subnet.
+    // An engine started without --bip may report no gateway. The bridge then has the subnet's first address.
     const match = /^(\d+\.\d+\.\d+)\.(\d+)\/\d+$/.exec(Subnet ?? "");
     if (match?.[1] !== undefined && match[2] !== undefined) return `${match[1]}.${Number(match[2]) + 1}`;
   }
   return undefined;
 }
 
-/** Asks the engine for its bridge. An error marked `final` does not go away by waiting. */
+/** Asks the engine for its bridge. An error marked `final` is not worth retrying. */
 async function inspectEngine(inputs: EngineInputs, timeoutMs: () => number): Promise<EngineState> {
   const { host, sshOpts, readyFile } = inputs;
   if (readyFile !== undefined) await runBySsh(inputs, ["ls", readyFile], timeoutMs());
@@ -63,30 +63,30 @@ async function inspectEngine(inputs: EngineInputs, timeoutMs: () => number): Pro
   return { ...inputs, bridgeAddress };
 }
 
-/** The command that shows what is wrong. For ssh it is ssh itself, because `docker` hides half of what ssh says. */
+/** A command that shows what is wrong. For SSH it is `ssh` itself, because `docker` hides much of its output. */
 export function commandToTry({ host, sshOpts = [], readyFile }: EngineInputs): string {
   if (!host.startsWith("ssh://")) return `docker -H ${host} info`;
   const command = readyFile === undefined ? "docker info" : "cloud-init status --long";
   return ["ssh", ...sshOpts, host, command].join(" ");
 }
 
-/** A key that one of the two sides refuses: waiting does not help. */
+/** Errors of a rejected key, on either side. Waiting does not help. */
 const REFUSED =
   /Permission denied|Host key verification failed|not accessible|UNPROTECTED PRIVATE KEY|dial unix .*permission denied/;
 
 async function waitForEngine(inputs: EngineInputs): Promise<EngineState> {
   const seconds = inputs.timeoutSeconds ?? 60;
-  const deadline = Date.now() + seconds * 1000;
-  // One attempt that hangs must not use up the time of the others.
-  const timeoutMs = () => Math.min(30_000, Math.max(500, deadline - Date.now()));
-  connect(inputs.host); // A malformed URL fails at once.
+  const deadlineMs = Date.now() + seconds * 1000;
+  // A single attempt that hangs must not use up the whole time.
+  const timeoutMs = () => Math.min(30_000, Math.max(500, deadlineMs - Date.now()));
+  connect(inputs.host); // A malformed URL fails immediately.
   for (let pauseMs = 100; ; pauseMs = Math.min(pauseMs * 2, 3000)) {
     try {
       return await inspectEngine(inputs, timeoutMs);
     } catch (error) {
       if ((error as { final?: boolean }).final === true) throw error;
       const refused = inputs.readyFile === undefined && REFUSED.test(messageOf(error));
-      if (refused || Date.now() + pauseMs > deadline) {
+      if (refused || Date.now() + pauseMs > deadlineMs) {
         throw new Error(
           `Docker at ${inputs.host} ${refused ? "cannot be reached" : `did not answer within ${seconds} s`} ` +
             `(${messageOf(error)}). See what this says: ${commandToTry(inputs)}`,
@@ -116,13 +116,13 @@ export const engineProvider: pulumi.dynamic.ResourceProvider<EngineInputs, Engin
 };
 
 /**
- * A Docker Engine that answers. Readiness is data: whatever needs the engine takes `host` from here, because a provider
- * does not wait for `dependsOn` (pulumi/pulumi#8917).
+ * A Docker Engine that answers. Resources that need the engine take `host` from here, because a provider does not wait for
+ * `dependsOn` (pulumi/pulumi#8917).
  */
 export class DockerEngine extends pulumi.dynamic.Resource {
   /** The Docker URL, known once Docker answers there. */
   declare readonly host: pulumi.Output<string>;
-  /** The node's address on the default bridge, where containers find the node's own services. */
+  /** The node's address on the default bridge, at which containers reach the node's own services. */
   declare readonly bridgeAddress: pulumi.Output<string>;
 
   constructor(name: string, args: DockerEngineArgs, opts?: pulumi.CustomResourceOptions) {

@@ -9,13 +9,13 @@ export interface Call {
   readonly body: unknown;
 }
 
-/** For tests: a Docker Engine on a Unix socket with prepared answers; 404 for everything else. */
+/** For tests: a Docker Engine on a Unix socket. It returns prepared answers, and 404 for everything else. */
 export interface FakeEngine {
   readonly host: string;
   readonly calls: Call[];
   /**
-   * By "METHOD /path": a body, bytes to send as they are, a status code, an error (500 with its message), or a function
-   * that makes one of these from the call.
+   * By "METHOD /path": a body, raw bytes, a status code, an error (500 with its message), or a function from the call to any
+   * of these.
    */
   readonly answers: Record<string, unknown>;
   close(): void;

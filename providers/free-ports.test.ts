@@ -18,13 +18,13 @@ afterEach(() => {
 
 const addresses = ["127.0.0.1"];
 
-it("names the port that is taken, its key and the cure", async () => {
+it("names the port in use, its key and the cure", async () => {
   await expect(freePortsProvider.create({ ports: { httpPort: taken }, addresses })).rejects.toThrow(
     new RegExp(`Port ${taken} is taken.*127.0.0.1:${taken}.*pulumi config set httpPort`),
   );
 });
 
-it("takes a free port, and keeps what is its own", async () => {
+it("accepts free ports and its own ports", async () => {
   server.close();
   await once(server, "close");
   const olds = { ports: { httpPort: taken }, addresses };
@@ -38,7 +38,7 @@ it("takes a free port, and keeps what is its own", async () => {
   await expect(freePortsProvider.update?.("free", olds, news)).resolves.toMatchObject({ outs: news });
 });
 
-describe("a host that is found somewhere else", () => {
+describe("a host whose URL has changed", () => {
   let here: FakeEngine;
   let there: FakeEngine;
   beforeEach(async () => {
@@ -62,7 +62,7 @@ describe("a host that is found somewhere else", () => {
     return { inputs, outs };
   }
 
-  it("is looked at again if another machine answers there", async () => {
+  it("is checked again if another machine answers", async () => {
     there.answers["GET /info"] = { ID: "another machine" };
     const { inputs, outs } = await recorded();
     for (const news of [
@@ -77,14 +77,14 @@ describe("a host that is found somewhere else", () => {
     await expect(freePortsProvider.update?.("free", outs, inputs)).rejects.toThrow(`Port ${taken} is taken`);
   });
 
-  it("keeps its ports if it is the same machine under another URL", async () => {
+  it("keeps its ports if the same machine answers", async () => {
     there.answers["GET /info"] = { ID: "this machine" };
     const { inputs, outs } = await recorded();
     const renamed = { ...inputs, host: there.host };
     await expect(freePortsProvider.update?.("free", outs, renamed)).resolves.toMatchObject({ outs: renamed });
   });
 
-  it("keeps its ports in a stack that has not recorded its machine yet", async () => {
+  it("keeps its ports in a stack that has not recorded its machine", async () => {
     const { inputs, outs } = await recorded();
     for (const host of [inputs.host, undefined]) {
       const before = { ports: outs.ports, addresses, ...(host !== undefined && { host }) };
@@ -97,7 +97,7 @@ describe("a host that is found somewhere else", () => {
   });
 });
 
-it("reads the kernel's table of what listens, on a machine behind ssh", () => {
+it("reads listeners from the kernel's table of a machine behind SSH", () => {
   const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
    1: 0102630A:0050 0202630A:CDEF 01 00000000:00000000 00:00000000 00000000     0        0 2 1 0 100 0 0 10 0

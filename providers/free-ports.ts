@@ -3,11 +3,11 @@ import * as pulumi from "@pulumi/pulumi";
 import { api, connect, runBySsh } from "./client";
 
 export interface FreePortsArgs {
-  /** The ports that the stack will use, by the configuration key that chooses each: `{ httpPort: 80 }`. */
+  /** The ports that the stack will use, by configuration key: `{ httpPort: 80 }`. */
   readonly ports: Readonly<Record<string, number>>;
-  /** The addresses on which these ports must be free. */
+  /** The addresses on which the ports must be free. */
   readonly addresses: readonly pulumi.Input<string>[];
-  /** Docker URL of the machine whose ports they are; one of an `ssh://` URL is asked there. Default: this machine. */
+  /** Docker URL of the machine to check. For an `ssh://` URL the check runs there. Default: this machine. */
   readonly host?: pulumi.Input<string> | undefined;
   /** Options of `ssh`. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
@@ -21,13 +21,16 @@ interface FreePortsInputs {
 }
 
 interface FreePortsState extends FreePortsInputs {
-  /** Id of the Docker Engine on the machine: the same machine may be found under another URL. */
+  /** ID of the Docker Engine, which identifies the machine even if its URL changes. */
   readonly engineId?: string;
 }
 
+/** How long to wait for a connection before the port counts as free. */
+const CONNECT_TIMEOUT_MS = 2000;
+
 function listens(address: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = dial({ host: address, port, timeout: 2000 });
+    const socket = dial({ host: address, port, timeout: CONNECT_TIMEOUT_MS });
     const done = (answer: boolean) => () => {
       socket.destroy();
       resolve(answer);
@@ -38,13 +41,13 @@ function listens(address: string, port: number): Promise<boolean> {
   });
 }
 
-/** `address:port` of every listener in the kernel's tables /proc/net/tcp and tcp6. */
+/** Every listener in the kernel's tables /proc/net/tcp and tcp6, as `address:port`. */
 export function listenersIn(table: string): Set<string> {
   const found = new Set<string>();
   for (const [, address = "", port = ""] of table.matchAll(
     /^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F]+:0000 0A /gm,
   )) {
-    // The last word of an address is IPv4, also of one mapped into IPv6; its bytes are in reverse order.
+    // The last word of an IPv4 address, even if mapped to IPv6, holds its bytes in reverse order.
     const mapped = address.length === 8 || address.startsWith("0000000000000000FFFF0000");
     const bytes = address.slice(-8).match(/../g)?.reverse() ?? [];
     const text = mapped ? bytes.map((byte) => parseInt(byte, 16)).join(".") : address;
@@ -53,7 +56,7 @@ export function listenersIn(table: string): Set<string> {
   return found;
 }
 
-/** How to find listeners: by asking the machine over ssh, else by connecting. */
+/** Finds listeners by reading the machine's tables over SSH, otherwise by connecting. */
 async function prober({ host, sshOpts }: FreePortsInputs): Promise<typeof listens> {
   if (host?.startsWith("ssh://") !== true) return listens;
   const table = await runBySsh({ host, sshOpts }, ["cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true"]);
@@ -69,7 +72,7 @@ async function refuseTaken(inputs: FreePortsInputs, ours: readonly number[]): Pr
     for (const address of inputs.addresses) {
       if (!(await isTaken(address, port))) continue;
       throw new Error(
-        `Port ${port}${where} is taken: something listens on ${address}:${port}. Stop it (this shows it: ss -ltnp "sport = :${port}"), ` +
+        `Port ${port}${where} is taken: something listens on ${address}:${port}. Stop it (to see it: ss -ltnp "sport = :${port}"), ` +
           `or choose another port: pulumi config set ${key} …`,
       );
     }
@@ -83,7 +86,7 @@ async function withEngineId(inputs: FreePortsInputs): Promise<FreePortsState> {
   return { ...inputs, engineId };
 }
 
-/** Stacks from before the id was recorded are compared by the URL. */
+/** Compares by URL where an earlier version did not record the engine's ID. */
 function isSameMachine(olds: FreePortsState, news: FreePortsState): boolean {
   if (olds.engineId !== undefined) return olds.engineId === news.engineId;
   return olds.host === undefined || olds.host === news.host;
@@ -100,15 +103,15 @@ export const freePortsProvider: pulumi.dynamic.ResourceProvider<FreePortsInputs,
   },
   async update(_id, olds, news) {
     const outs = await withEngineId(news);
-    // On another machine, whatever listens on these ports is not ours.
+    // On another machine, a listener on one of our ports is not ours.
     await refuseTaken(news, isSameMachine(olds, outs) ? Object.values(olds.ports) : []);
     return { outs };
   },
 };
 
 /**
- * Claims ports of a machine: `up` fails before it creates anything if something else listens there. Otherwise only a
- * container in the host's network would notice, in its log.
+ * Claims ports of a machine: if something else listens on one, `up` fails before it creates anything. Otherwise the conflict
+ * would only show in the log of a container on the host's network.
  */
 export class FreePorts extends pulumi.dynamic.Resource {
   constructor(name: string, args: FreePortsArgs, opts?: pulumi.CustomResourceOptions) {

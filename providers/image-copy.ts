@@ -3,7 +3,7 @@ import type Docker from "dockerode";
 import { api, connect, sameSsh, unless } from "./client";
 
 export interface ImageCopyArgs {
-  /** The image, by a name that stands for the same content everywhere. */
+  /** The image, by a name with the same content everywhere. */
   readonly image: pulumi.Input<string>;
   /** The Docker URL of the engine that has it. */
   readonly from: pulumi.Input<string>;
@@ -21,11 +21,11 @@ interface ImageCopyInputs {
 }
 
 interface ImageCopyState extends ImageCopyInputs {
-  /** The copy was made; otherwise the engine already had the image. */
+  /** Whether the image was copied; false if the engine already had it. */
   readonly sent: boolean;
 }
 
-/** The image's id on an engine; undefined if the engine does not have it. */
+/** The image's ID on an engine; undefined if the engine does not have it. */
 async function imageId(docker: Docker, image: string): Promise<string | undefined> {
   const found = await unless([404], api<{ Id: string }>(docker, "GET", `/images/${image}/json`));
   return found?.Id;
@@ -34,13 +34,13 @@ async function imageId(docker: Docker, image: string): Promise<string | undefine
 export const imageCopyProvider: pulumi.dynamic.ResourceProvider<ImageCopyInputs, ImageCopyState> = {
   async create(inputs) {
     const { image, from, host, sshOpts } = inputs;
-    // Transferring many megabytes takes time.
+    // No time limit: an image may be large.
     const options = { answerTimeoutMs: 0, sshOpts };
     const [source, target] = [connect(from, options), connect(host, options)];
     if ((await imageId(target, image)) !== undefined) return { id: image, outs: { ...inputs, sent: false } };
     if ((await imageId(source, image)) === undefined) {
       throw new Error(
-        `The image ${image}, which the node at ${host} needs, is not at ${from}: run script/bootstrap`,
+        `The node at ${host} needs the image ${image}, but the Docker Engine at ${from} does not have it: run script/bootstrap`,
       );
     }
     const stream = await source.getImage(image).get();
@@ -49,7 +49,7 @@ export const imageCopyProvider: pulumi.dynamic.ResourceProvider<ImageCopyInputs,
       answer.once("end", resolve).once("error", reject).resume();
     });
     if ((await imageId(target, image)) === undefined) {
-      throw new Error(`The image ${image} did not arrive at ${host}: look at the disk space there`);
+      throw new Error(`The image ${image} did not arrive at ${host}: check the disk space there`);
     }
     return { id: image, outs: { ...inputs, sent: true } };
   },

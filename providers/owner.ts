@@ -1,9 +1,9 @@
-/** Whose a Swarm or a Swarm service is, as a label on it. */
+/** Owners of Swarms and Swarm services, recorded in a label. */
 import * as pulumi from "@pulumi/pulumi";
 
 export const OWNER_LABEL = "switchyard.owner";
 
-/** The owner of everything in this stack. The stack's name alone would be the same in another project. */
+/** The owner of everything in this stack. Includes the project, because another may have a stack of the same name. */
 export function stackOwner(): string {
   return `${pulumi.getProject()}/${pulumi.getStack()}`;
 }

@@ -12,7 +12,7 @@ const PROVIDERS = {
   "./swarm/swarm": "swarmProvider",
 };
 
-it("serialises into code that runs without this repository", () => {
+it("providers serialise into code that runs without this repository", () => {
   // Pulumi does this on every run, in a program that it loads with ts-node as CommonJS.
   const script = `
     const { runtime } = require("@pulumi/pulumi");

@@ -107,7 +107,7 @@ describe("changedInputs", () => {
     expect(changedInputs(base, { ...base, ...change })).toEqual(expected);
   });
 
-  it("treats a value that is not known yet as a change", () => {
+  it("treats an unknown value as a change", () => {
     const unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9" as never;
     const news = {
       ...base,
@@ -122,7 +122,7 @@ describe("changedInputs", () => {
 });
 
 describe("nextSpec", () => {
-  it("sends the engine's own definition when only the number of instances changes", () => {
+  it("keeps the engine's own definition if only the number of instances changes", () => {
     fc.assert(
       fc.property(service, fc.integer({ min: 0, max: 100 }), (inputs, replicas) => {
         const current = asStored(inputs);
@@ -133,13 +133,13 @@ describe("nextSpec", () => {
     );
   });
 
-  it("sends the wanted definition of the instances when anything else changes", () => {
+  it("sends the new definition if anything else changes", () => {
     const current = asStored(base);
     const wanted = { ...base, env: { ...base.env, B: "3" } };
     expect(nextSpec(current, wanted, {}).TaskTemplate).toEqual(buildSpec(wanted, {}).TaskTemplate);
   });
 
-  it("keeps the service labels of others", () => {
+  it("keeps service labels that others have set", () => {
     const current = { ...asStored(base), Labels: { theirs: "x", mark: "1" } };
     expect(nextSpec(current, base, { mark: "2" }).Labels).toEqual({ theirs: "x", mark: "2" });
   });

@@ -1,9 +1,9 @@
-/** The difference between two definitions of a service, and what to send to the engine for it. Pure. */
+/** Compares two definitions of a service, and computes the definition to send to the engine. Pure. */
 import { canonical, isMapping } from "../../lib/values";
 import { INPUT_KEYS, type InputKey, type ServiceInputs } from "./inputs";
 import { buildSpec, inputsOf, pairs, type ServiceSpec } from "./spec";
 
-/** Text that is equal for values that mean the same: absent, empty and zero are one. */
+/** A text that is equal for equivalent values: absent, empty and zero values are all the same. */
 export function meaningOf(value: unknown): string {
   return canonical(simplify(value));
 }
@@ -19,7 +19,7 @@ function simplify(value: unknown): unknown {
   return entries.length === 0 ? undefined : Object.fromEntries(entries);
 }
 
-/** An input for comparison: with its defaults, and in order only where order matters. */
+/** An input in comparable form: with defaults, and sorted unless its order matters. */
 function comparable(key: InputKey, value: unknown): string {
   if (key === "env" || key === "labels") {
     return typeof value === "string" ? value : meaningOf(pairs(value as ServiceInputs["env"]));
@@ -40,14 +40,14 @@ function comparable(key: InputKey, value: unknown): string {
 }
 
 /**
- * The inputs that differ. In a preview a value may be Pulumi's marker for "not known yet", a string in place of
- * anything; it differs from every known value.
+ * The names of inputs that differ. In a preview, any value may be Pulumi's marker for an unknown value, a string, which
+ * differs from every known value.
  */
 export function changedInputs(olds: Partial<ServiceInputs>, news: Partial<ServiceInputs>): InputKey[] {
   return INPUT_KEYS.filter((key) => comparable(key, olds[key]) !== comparable(key, news[key]));
 }
 
-/** The part of Docker's definition that each input goes to, unless it is the task template. */
+/** The inputs that go to a part of Docker's definition other than the task template. */
 const PARTS = {
   Mode: ["replicas"],
   EndpointSpec: ["port"],
@@ -55,8 +55,8 @@ const PARTS = {
 } as const satisfies Partial<Record<keyof ServiceSpec, readonly InputKey[]>>;
 
 /**
- * The definition that turns the present service into the wanted one. Parts that mean the same stay as the engine has
- * them, byte for byte, so that Swarm finds no difference there: instances keep running if only their number changes.
+ * The definition that turns the current service into the wanted one. Parts that are equivalent stay exactly as the engine
+ * has them, so that Swarm sees no difference: if only their number changes, instances keep running.
  */
 export function nextSpec(
   current: ServiceSpec,

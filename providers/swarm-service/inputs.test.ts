@@ -7,7 +7,7 @@ it.each(["hello-v1", "a", "A.b_c-1", "x".repeat(63)])("accepts the name %s", (na
   expect(problemsIn({ ...good, name })).toEqual([]);
 });
 
-it.each(["hello/v1", "", "-a", "a-", "a--b", "a b", "ä", "x".repeat(64)])("refuses the name %j", (name) => {
+it.each(["hello/v1", "", "-a", "a-", "a--b", "a b", "ä", "x".repeat(64)])("rejects the name %j", (name) => {
   expect(problemsIn({ ...good, name }).map((problem) => problem.property)).toEqual(["name"]);
 });
 
@@ -22,7 +22,7 @@ const cases: [string, Partial<ServiceInputs>][] = [
   ["command", { command: ["sleep", 1000 as never] }],
   ["limits", { limits: { memoryBytes: 1024 } }],
 ];
-it.each(cases)("refuses a wrong %s: %j", (property, change) => {
+it.each(cases)("rejects an invalid %s: %j", (property, change) => {
   expect(problemsIn({ ...good, ...change }).map((problem) => problem.property)).toEqual([property]);
 });
 

@@ -1,16 +1,16 @@
-/** The inputs of a Swarm service, and their mistakes. Pure. */
+/** The inputs of a Swarm service, and their validation. Pure. */
 
 export interface PortInputs {
   /** The port inside the container. */
   readonly target: number;
   /** Default: tcp. */
   readonly protocol?: "tcp" | "udp";
-  /** The port of the node. Default: 0, a free one for each instance, so that two versions can run side by side. */
+  /** The port on the node. Default: 0, a free port for each instance, so that two versions can run side by side. */
   readonly published?: number;
 }
 
 export interface HealthCheckInputs {
-  /** As in Docker: `["CMD", …]`, `["CMD-SHELL", "…"]` or `["NONE"]`. Default: the image's own. */
+  /** As in Docker: `["CMD", …]`, `["CMD-SHELL", "…"]` or `["NONE"]`. Default: the image's own check. */
   readonly test?: readonly string[];
   readonly intervalSeconds?: number;
   readonly timeoutSeconds?: number;
@@ -43,7 +43,7 @@ export interface RestartInputs {
   readonly condition?: "any" | "on-failure" | "none";
   /** Default: 1. */
   readonly delaySeconds?: number;
-  /** Default: 0, without limit. */
+  /** Default: 0, which means no limit. */
   readonly maxAttempts?: number;
   readonly windowSeconds?: number;
 }
@@ -61,7 +61,7 @@ export interface ServiceInputs {
   readonly healthCheck?: HealthCheckInputs;
   readonly limits?: LimitInputs;
   readonly dns?: readonly string[];
-  /** Addresses by name that the containers know without asking a name server. */
+  /** Entries for the containers' /etc/hosts: addresses by name. */
   readonly hosts?: Readonly<Record<string, string>>;
   readonly stopGracePeriodSeconds?: number;
   readonly constraints?: readonly string[];
@@ -93,46 +93,46 @@ export type InputKey = (typeof INPUT_KEYS)[number];
 
 const NAME = /^[a-zA-Z0-9](?:[-_.]?[a-zA-Z0-9]+)*$/;
 
-/** The mistakes in the inputs: which input, and what to change. Values that are not known yet pass. */
+/** The mistakes in the inputs, with how to fix each. Values that are not known yet are accepted. */
 export function problemsIn(inputs: Partial<ServiceInputs>): { property: string; reason: string }[] {
   const found: { property: string; reason: string }[] = [];
-  const say = (property: string, reason: string) => void found.push({ property, reason });
+  const report = (property: string, reason: string) => void found.push({ property, reason });
   const { name, image, replicas, port, env, labels, limits } = inputs;
   if (typeof name !== "string" || name.length > 63 || !NAME.test(name)) {
-    say(
+    report(
       "name",
-      `"${String(name)}" is no name for a Swarm service: use letters and digits, with single "-", "_" or "." ` +
-        `between them, 63 characters at most (no "/": hello/v1 can be hello-v1)`,
+      `"${String(name)}" is not a valid name for a Swarm service: use letters and digits, separated by single "-", "_" or ` +
+        `".", at most 63 characters (no "/": write hello-v1 for hello/v1)`,
     );
   }
-  if (typeof image !== "string" || image === "") say("image", "a service needs an image");
+  if (typeof image !== "string" || image === "") report("image", "is missing: name the image to run");
   if (typeof replicas === "number" && (!Number.isInteger(replicas) || replicas < 0)) {
-    say("replicas", `${replicas} is no number of instances: use 0, 1, 2 …`);
+    report("replicas", `${replicas} is not a valid number of instances: use 0, 1, 2 …`);
   }
   const ports = typeof port === "object" ? [port.target, port.published ?? 0] : [];
   if (
     ports.some((number) => typeof number === "number" && !(number >= 0 && number < 65536)) ||
     ports[0] === 0
   ) {
-    say("port", `${ports.join(", ")}: a port is a number from 1 to 65535`);
+    report("port", `${ports.join(", ")} is not valid: use a port from 1 to 65535`);
   }
   for (const [property, entries] of Object.entries({ env, labels })) {
     for (const key of typeof entries === "object" ? Object.keys(entries) : []) {
       if (key === "" || key.includes("="))
-        say(property, `"${key}" is no name for it: it must not contain "="`);
+        report(property, `"${key}" is not a valid name: use one that is not empty and contains no "="`);
     }
   }
   for (const property of ["command", "args", "dns", "constraints"] as const) {
-    // Values from YAML may be numbers, whatever the types say.
+    // Values from YAML may be numbers despite their types.
     const items: readonly unknown[] = Array.isArray(inputs[property]) ? inputs[property] : [];
     for (const item of items.filter((other) => typeof other !== "string")) {
-      say(property, `${JSON.stringify(item)} is no text: write it in quotes`);
+      report(property, `${JSON.stringify(item)} is not a string: write it in quotes`);
     }
   }
-  // Docker has the same minimum, but reports it only when the container starts.
+  // Docker has the same minimum, but only reports it when the container starts.
   const memory = typeof limits === "object" ? limits.memoryBytes : undefined;
   if (typeof memory === "number" && memory > 0 && memory < 6 * 1024 * 1024) {
-    say("limits", `${memory} bytes of memory is less than the 6 MiB that Docker asks for`);
+    report("limits", `${memory} bytes of memory is too little: Docker requires at least 6 MiB`);
   }
   return found;
 }

@@ -49,7 +49,7 @@ describe("SwarmService", () => {
     expect(result?.failures?.[0]?.reason).toContain("hello-v1");
   });
 
-  it("reports changes, and is replaced only for another name, host or Swarm", async () => {
+  it("reports changes, and is replaced only if its name, host or Swarm changes", async () => {
     const diff = (change: Partial<SwarmServiceInputs>) => serviceProvider.diff?.("", state(), inputs(change));
     expect(await diff({})).toMatchObject({ changes: false });
     expect(await diff({ readyTimeoutSeconds: 9 })).toMatchObject({ changes: false });
@@ -63,7 +63,7 @@ describe("SwarmService", () => {
     expect(await diff({ owner: "me" })).toMatchObject({ changes: true, replaces: [] });
   });
 
-  it("creates, and waits for its instances", async () => {
+  it("creates a service and waits for its instances", async () => {
     engine.answers["POST /services/create"] = ({ body }: { body: ServiceSpec }) => {
       serve(body, [task("t1", body, "running")]);
       return { ID: "id1" };
@@ -89,7 +89,7 @@ describe("SwarmService", () => {
     expect(whats()).toContain("DELETE /services/id1");
   });
 
-  it("gives up when nothing progresses", async () => {
+  it("fails when it makes no progress", async () => {
     engine.answers["POST /services/create"] = ({ body }: { body: ServiceSpec }) => {
       serve(body, [
         task("t1", body, "pending", { Err: "no suitable node (insufficient resources on 1 node)" }),
@@ -106,7 +106,7 @@ describe("SwarmService", () => {
     );
   });
 
-  it("does not touch a service of the same name that is not its own", async () => {
+  it("does not touch a service of the same name with another owner", async () => {
     serve(buildSpec(inputs(), {}));
     await expect(serviceProvider.create(inputs())).rejects.toThrow("service rm hello-v1");
     expect(whats()).toEqual(["GET /services/hello-v1"]);
@@ -124,7 +124,7 @@ describe("SwarmService", () => {
 
     it.each([
       ["the same stack of another project", "bank/dev", "stack bank/dev"],
-      ["a stack of an earlier version, by its name alone", "dev", "stack dev"],
+      ["an earlier version, which recorded only the stack", "dev", "stack dev"],
     ])("does not create over a service of %s", async (_case, owner, named) => {
       serve(owned(owner));
       await expect(serviceProvider.create(inputs({ owner: "shop/dev" }))).rejects.toThrow(refusal(named));
@@ -133,8 +133,8 @@ describe("SwarmService", () => {
 
     it.each([
       ["of another project", "bank/dev", "c1", "stack bank/dev"],
-      ["that another project took over while owners were stacks alone", "dev", "c2", "stack dev"],
-      ["that somebody created by hand", undefined, "c1", "no stack of Switchyard"],
+      ["that another project took over in an earlier version", "dev", "c2", "stack dev"],
+      ["that was created by hand", undefined, "c1", "no stack of Switchyard"],
     ])("does not update a service %s", async (_case, owner, claim, named) => {
       serve(owner === undefined ? buildSpec(inputs(), {}) : owned(owner, claim));
       await expect(updated("dev", "shop/dev")).rejects.toThrow(refusal(named));
@@ -155,7 +155,7 @@ describe("SwarmService", () => {
       expect(whats()).toContain("DELETE /services/id1");
     });
 
-    it("adopts its own service of an earlier version without touching its instances", async () => {
+    it("adopts its own service from an earlier version without touching its instances", async () => {
       const old = owned("dev");
       serve(old, [task("t1", old, "running")]);
       engine.answers["POST /services/id1/update"] = {};
@@ -171,7 +171,7 @@ describe("SwarmService", () => {
     });
   });
 
-  it("takes over a service that an interrupted run left", async () => {
+  it("takes over a service that an interrupted run left behind", async () => {
     const spec = buildSpec(inputs(), MARKS);
     serve(spec, [task("t1", spec, "running")]);
     engine.answers["POST /services/id1/update"] = {};
@@ -180,7 +180,7 @@ describe("SwarmService", () => {
     expect(whats()).not.toContain("POST /services/create");
   });
 
-  it("reports a change that was rolled back", async () => {
+  it("reports an update that was rolled back", async () => {
     const spec = buildSpec(inputs(), MARKS);
     serve(spec, [task("t1", spec, "running")], { State: "completed" });
     engine.answers["POST /services/id1/update"] = ({ body }: { body: ServiceSpec }) => {
@@ -189,11 +189,11 @@ describe("SwarmService", () => {
       return {};
     };
     await expect(serviceProvider.update?.("hello-v1", state(), inputs({ image: "hello:2" }))).rejects.toThrow(
-      "was rolled back, the instances before it serve on. Instance 1 (task t2): task: non-zero exit (3)",
+      "was rolled back; the previous instances keep serving. Instance 1 (task t2): task: non-zero exit (3)",
     );
   });
 
-  it("reads manual changes and nothing else", async () => {
+  it("detects manual changes, and only those, on refresh", async () => {
     serve(buildSpec(inputs({ replicas: 5, env: { A: "1" } }), MARKS));
     const read = await serviceProvider.read?.("hello-v1", state({ env: { A: "1" } }));
     expect(read?.inputs).toEqual({ ...inputs({ env: { A: "1" } }), replicas: 5 });
@@ -204,7 +204,7 @@ describe("SwarmService", () => {
     expect((await serviceProvider.read?.("hello-v1", state()))?.id).toBe("");
   });
 
-  it("can be deleted twice, and after its Swarm", async () => {
+  it("can be deleted twice, or after its Swarm", async () => {
     engine.answers["GET /services/id1"] = 503;
     engine.answers["DELETE /services/id1"] = 503;
     engine.answers["GET /tasks"] = 503;

@@ -23,13 +23,13 @@ export interface SwarmServiceArgs {
   readonly host: pulumi.Input<string>;
   /** Options of `ssh` for `ssh://` URLs. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
-  /** The Swarm's id; another Swarm means another service. */
+  /** The Swarm's ID. Changing it replaces the service. */
   readonly swarmId?: pulumi.Input<string> | undefined;
-  /** Whose service it is. A service of the same name with another owner is never touched. Default: `<project>/<stack>`. */
+  /** The service's owner. A service of the same name with another owner is never touched. Default: `<project>/<stack>`. */
   readonly owner?: pulumi.Input<string> | undefined;
-  /** A name that Swarm accepts: letters and digits, with single `-`, `_` and `.` between them. */
+  /** A name that Swarm accepts: letters and digits, separated by single `-`, `_` or `.`. */
   readonly name: pulumi.Input<string>;
-  /** An image that the nodes have or can pull. Docker does not resolve it in a registry first. */
+  /** An image that the nodes have or can pull. It is not resolved to a digest first. */
   readonly image: pulumi.Input<string>;
   /** Replaces the image's entry point. */
   readonly command?: pulumi.Input<pulumi.Input<string>[]> | undefined;
@@ -48,15 +48,15 @@ export interface SwarmServiceArgs {
   readonly limits?: pulumi.Input<LimitInputs> | undefined;
   /** Name servers of the containers. Default: the engine's. */
   readonly dns?: pulumi.Input<pulumi.Input<string>[]> | undefined;
-  /** Addresses by name that the containers know without asking a name server. Default: none. */
+  /** Entries for the containers' /etc/hosts: addresses by name. Default: none. */
   readonly hosts?: pulumi.Input<Record<string, pulumi.Input<string>>> | undefined;
-  /** Time between the stop signal and the kill of an instance. Default: 10. */
+  /** How long an instance may take to stop before it is killed. Default: 10. */
   readonly stopGracePeriodSeconds?: pulumi.Input<number> | undefined;
-  /** Placement, such as `node.role==worker`. */
+  /** Placement constraints, such as `node.role==worker`. */
   readonly constraints?: pulumi.Input<pulumi.Input<string>[]> | undefined;
   readonly updateConfig?: pulumi.Input<UpdateInputs> | undefined;
   readonly restartPolicy?: pulumi.Input<RestartInputs> | undefined;
-  /** How long a start or a change may go without progress before it counts as failed. Default: 120. */
+  /** How long a start or update may make no progress before it fails. Default: 120. */
   readonly readyTimeoutSeconds?: pulumi.Input<number> | undefined;
 }
 
@@ -70,11 +70,11 @@ export interface SwarmServiceInputs extends ServiceInputs {
 
 export interface SwarmServiceState extends SwarmServiceInputs {
   readonly serviceId: string;
-  /** The resource that the service belongs to, so that a former resource does not delete what another took over. */
+  /** Identifies the resource that owns the service, so that a resource deletes no service that another has taken over. */
   readonly claim: string;
 }
 
-/** `changedKeys` is for our previews; Pulumi ignores it. */
+/** `changedKeys` is for our own previews; Pulumi ignores it. */
 export interface ServiceDiff extends pulumi.dynamic.DiffResult {
   readonly changedKeys: readonly (InputKey | "host" | "swarmId" | "owner")[];
 }
@@ -82,8 +82,8 @@ export interface ServiceDiff extends pulumi.dynamic.DiffResult {
 const CLAIM_LABEL = "switchyard.claim";
 
 /**
- * Refuses a service of another owner. The owner in the state of the resource that claimed the service counts as well: it
- * changes in place, for example from a version whose owners were stacks without their projects.
+ * Throws if the service has another owner. If this resource claimed the service, the owner in its state is accepted too: the
+ * owner changes in place, for example from an earlier version that recorded the stack without the project.
  */
 function refuseForeign(inputs: SwarmServiceInputs, { Spec }: ServiceDetails, olds?: SwarmServiceState): void {
   const label = Spec.Labels?.[OWNER_LABEL];
@@ -97,7 +97,7 @@ function refuseForeign(inputs: SwarmServiceInputs, { Spec }: ServiceDetails, old
   );
 }
 
-function limitOf(inputs: SwarmServiceInputs): number {
+function timeoutOf(inputs: SwarmServiceInputs): number {
   return inputs.readyTimeoutSeconds ?? 120;
 }
 
@@ -114,14 +114,14 @@ async function start(docker: Docker, inputs: SwarmServiceInputs, claim: string):
   } catch (error) {
     const cure =
       (error as DockerError).statusCode === 503
-        ? ` The engine at ${inputs.host} manages no Swarm: "up" with a refresh creates it again`
+        ? ` The engine at ${inputs.host} is not a Swarm manager: run "up" with a refresh to create the Swarm again`
         : "";
-    throw new Error(`Docker refuses service ${inputs.name}: ${messageOf(error)}.${cure}`, { cause: error });
+    throw new Error(`Docker rejected service ${inputs.name}: ${messageOf(error)}.${cure}`, { cause: error });
   }
   try {
-    await settle(docker, id, { limitSeconds: limitOf(inputs), rolling: false, before: [] });
+    await settle(docker, id, { timeoutSeconds: timeoutOf(inputs), rolling: false, before: [] });
   } catch (error) {
-    // A service that never ran must not block the next attempt.
+    // A service that never started must not block the next attempt.
     await remove(docker, id, inputs.stopGracePeriodSeconds);
     throw error;
   }
@@ -143,17 +143,17 @@ async function change(
     });
   } catch (error) {
     if (!/out of sequence/.test(messageOf(error))) {
-      throw new Error(`Docker refuses the change of service ${inputs.name}: ${messageOf(error)}`, {
+      throw new Error(`Docker rejected the update of service ${inputs.name}: ${messageOf(error)}`, {
         cause: error,
       });
     }
-    // Swarm changed it in between, as it does at the end of a rolling change.
+    // Swarm changed the service in the meantime, as it does at the end of a rolling update.
     const again = await findService(docker, current.ID);
     if (again === undefined) return start(docker, inputs, claim);
     return change(docker, inputs, claim, again);
   }
   const rolling = spec.TaskTemplate !== current.Spec.TaskTemplate;
-  await settle(docker, current.ID, { limitSeconds: limitOf(inputs), rolling, before });
+  await settle(docker, current.ID, { timeoutSeconds: timeoutOf(inputs), rolling, before });
   return current.ID;
 }
 
@@ -162,7 +162,7 @@ async function remove(docker: Docker, id: string, graceSeconds: number | undefin
   await vanish(docker, id, (graceSeconds ?? 10) + 30);
 }
 
-/** The inputs in the state, which holds inputs and outputs together. */
+/** The inputs in a state, which holds both inputs and outputs. */
 function inputsFrom(props: SwarmServiceState): SwarmServiceInputs {
   const outputs = ["serviceId", "claim"];
   const inputs: object = Object.fromEntries(Object.entries(props).filter(([key]) => !outputs.includes(key)));
@@ -175,7 +175,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
   },
   diff(_id, olds, news): Promise<ServiceDiff> {
     const differ = (key: "host" | "swarmId") => (olds[key] ?? "") !== (news[key] ?? "");
-    // Another manager of the same Swarm knows the same services.
+    // Every manager of a Swarm knows the same services.
     const elsewhere = differ("swarmId") || ((news.swarmId ?? "") === "" && differ("host"));
     const replaces = (["host", "swarmId"] as const).filter((key) => elsewhere && differ(key));
     const keys = changedInputs(olds, news);
@@ -207,7 +207,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     if (service === undefined) return { id: "", props };
     const found: Record<string, unknown> = { ...inputsOf(service.Spec) };
     const inputs = inputsFrom(props);
-    // Keep the user's spelling of equal values, so that a refresh without a change shows none.
+    // Keep the user's form of equivalent values, so that a refresh does not report changes that are none.
     const drifted = changedInputs(inputs, inputsOf(service.Spec)).filter(
       (key) => key !== "healthCheck" || props.healthCheck !== undefined,
     );
@@ -231,11 +231,11 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     const docker = connect(props.host, props);
     const service = await findService(docker, props.serviceId);
     if (service !== undefined) {
-      // Not destructured: Pulumi's serialiser does not see variables in computed keys of a pattern.
+      // Do not destructure: Pulumi's serialiser misses variables in computed keys of a pattern.
       const labels = service.Spec.Labels ?? {};
       const owner = labels[OWNER_LABEL];
       const claim = labels[CLAIM_LABEL];
-      // A failed update may have written the owner with its project, while the state still has the stack alone.
+      // After a failed update the label may include the project while the state still has only the stack.
       const sameOwner = owner === ownerOf(props) || owner?.endsWith(`/${ownerOf(props)}`);
       if (claim !== props.claim || !sameOwner) return;
     }
@@ -244,9 +244,8 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
 };
 
 /**
- * A replicated Swarm service. Everything but its name changes in place. A change of `replicas` alone leaves running
- * instances alone; any other change replaces them one by one, start-first and gated by their health, and is rolled back
- * on failure.
+ * A replicated Swarm service. Everything but its name changes in place. If only `replicas` changes, running instances stay.
+ * Any other change replaces them one by one, start-first and health-gated, and is rolled back on failure.
  */
 export class SwarmService extends pulumi.dynamic.Resource {
   declare readonly name: pulumi.Output<string>;

@@ -1,4 +1,4 @@
-/** Docker's definition of a Swarm service, from our inputs and back. Pure. */
+/** Converts between our inputs and Docker's definition of a Swarm service. Pure. */
 import type { HealthCheckInputs, ServiceInputs } from "./inputs";
 
 export interface HealthConfig {
@@ -20,7 +20,7 @@ export interface TaskSpec {
     readonly StopGracePeriod?: number;
     readonly Healthcheck?: HealthConfig;
     readonly DNSConfig?: { readonly Nameservers?: readonly string[] };
-    /** Each `address name`. */
+    /** Entries of the form `address name`. */
     readonly Hosts?: readonly string[];
   };
   readonly Resources?: { readonly Limits?: { readonly NanoCPUs?: number; readonly MemoryBytes?: number } };
@@ -48,7 +48,7 @@ export interface PortSpec {
   readonly PublishMode?: string;
 }
 
-/** The parts of Docker's ServiceSpec that we use. */
+/** The fields of Docker's ServiceSpec that we use. */
 export interface ServiceSpec {
   readonly Name: string;
   readonly Labels?: Readonly<Record<string, string>>;
@@ -62,7 +62,7 @@ export interface ServiceSpec {
 const nanoseconds = (seconds: number): number => Math.round(seconds * 1000) * 1_000_000;
 const seconds = (nanos: number | undefined): number => (nanos ?? 0) / 1_000_000_000;
 
-/** Environment variables or labels as Docker's list, sorted. */
+/** Environment variables or labels as a sorted list, as in Docker's API. */
 export function pairs(of: Readonly<Record<string, string>> | undefined): string[] {
   return Object.entries(of ?? {})
     .map(([key, value]) => `${key}=${value}`)
@@ -95,7 +95,7 @@ export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, 
         Image: inputs.image,
         Command: inputs.command ?? [],
         Args: inputs.args ?? [],
-        // Swarm compares the list in order: a different order would restart every instance.
+        // Swarm compares the lists as they are: another order would restart every instance.
         Env: pairs(inputs.env),
         Labels: inputs.labels ?? {},
         StopGracePeriod: nanoseconds(inputs.stopGracePeriodSeconds ?? 10),
@@ -151,7 +151,7 @@ function healthConfig(check: HealthCheckInputs): HealthConfig {
   };
 }
 
-/** The inverse of {@link buildSpec}: the inputs that would give this service. */
+/** The inverse of {@link buildSpec}: the inputs that would produce this service. */
 export function inputsOf(spec: ServiceSpec): Required<ServiceInputs> | Omit<Required<ServiceInputs>, "port"> {
   const { ContainerSpec: container, Resources, RestartPolicy, Placement } = spec.TaskTemplate;
   const port = spec.EndpointSpec?.Ports?.[0];

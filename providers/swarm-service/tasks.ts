@@ -1,4 +1,4 @@
-/** Waits for what Swarm does in the background, and explains failures in Docker's own words. */
+/** Waits for Swarm's background work, and explains failures with Docker's own messages. */
 import type Docker from "dockerode";
 import { api, sleep, textOf, unless } from "../client";
 import { meaningOf } from "./diff";
@@ -25,7 +25,9 @@ export interface Task {
   };
 }
 
-const POLL = 200;
+const POLL_MS = 200;
+/** How long to wait for the log of a failed instance. */
+const LOG_TIMEOUT_MS = 5000;
 const ENDED = ["complete", "shutdown", "failed", "rejected", "orphaned", "remove"];
 const FAILED = ["failed", "rejected"];
 
@@ -38,41 +40,41 @@ export function tasksOf(docker: Docker, serviceId: string): Promise<Task[]> {
   return api<Task[]>(docker, "GET", "/tasks", { query: { filters: { service: [serviceId] } } });
 }
 
-/** Compares what the API reports about a task; that excludes its restart policy and part of its placement. */
+/** Whether a task has the service's definition. The API reports neither its restart policy nor all of its placement. */
 function isOf(task: Task, spec: ServiceSpec): boolean {
   const { ContainerSpec, Resources } = spec.TaskTemplate;
   return meaningOf([task.Spec.ContainerSpec, task.Spec.Resources]) === meaningOf([ContainerSpec, Resources]);
 }
 
 export interface Settling {
-  readonly limitSeconds: number;
-  /** The change replaces instances, not only their number. */
+  readonly timeoutSeconds: number;
+  /** Whether the change replaces instances rather than only changing their number. */
   readonly rolling: boolean;
-  /** The tasks before the change, whose failures do not count. */
+  /** The tasks from before the change. Their failures are ignored. */
   readonly before: readonly Task[];
 }
 
 /**
- * Waits until exactly the wanted instances run, those that leave have ended, and Swarm has finished monitoring a rolling
- * change. (With a health check Swarm calls an instance running once it is healthy.) The limit is on time without
- * progress, so many instances may take longer than few.
+ * Waits until exactly the wanted instances run, the others have ended, and Swarm has finished monitoring a rolling update.
+ * (With a health check, Swarm reports an instance as running once it is healthy.) The timeout restarts with every progress,
+ * so many instances may take longer than few.
  */
 export async function settle(
   docker: Docker,
   serviceId: string,
-  { limitSeconds, rolling, before }: Settling,
+  { timeoutSeconds, rolling, before }: Settling,
 ): Promise<void> {
-  // Swarm announces a rolling change after a moment; if it sees no need for one, never.
-  const announcedBy = Date.now() + (rolling ? 3000 : 0);
+  // Swarm announces a rolling update after a moment, or never, if it does not need one.
+  const announcedByMs = Date.now() + (rolling ? 3000 : 0);
   const older = before.map((task) => task.ID);
   const failures = new Map<string, Task>();
   let story: string | undefined;
   let progressBefore = "";
-  let deadline = 0;
+  let deadlineMs = 0;
   for (;;) {
     const now = await findService(docker, serviceId);
     if (now === undefined)
-      throw new Error(`Service ${serviceId} was removed by someone else while it started`);
+      throw new Error(`Service ${serviceId} was removed from outside while it was starting`);
     const tasks = await tasksOf(docker, serviceId);
     const name = now.Spec.Name;
     const wanted = now.Spec.Mode.Replicated?.Replicas ?? 0;
@@ -84,7 +86,7 @@ export async function settle(
       (task) => !["running", "ready"].includes(task.DesiredState) && !ENDED.includes(task.Status.State),
     );
     const status = now.UpdateStatus?.State ?? "completed";
-    const announced = now.UpdateStatus?.State !== undefined || Date.now() > announcedBy;
+    const announced = now.UpdateStatus?.State !== undefined || Date.now() > announcedByMs;
     if (
       announced &&
       status === "completed" &&
@@ -97,16 +99,16 @@ export async function settle(
     for (const task of tasks) {
       if (!FAILED.includes(task.Status.State) || older.includes(task.ID) || failures.has(task.ID)) continue;
       failures.set(task.ID, task);
-      // Ask now: Swarm soon removes what is left of the instance.
+      // Ask immediately: Swarm soon removes the failed instance.
       story = await explain(docker, task);
     }
     const why = () => story ?? explainWaiting(docker, tasks);
     if (status === "paused" || status === "rollback_paused" || status === "rollback_completed") {
       const outcome =
         status === "rollback_completed"
-          ? "was rolled back, the instances before it serve on"
-          : `stopped half-way ("${now.UpdateStatus?.Message ?? status}")`;
-      throw new Error(`The change of service ${name} ${outcome}. ${await why()}`);
+          ? "was rolled back; the previous instances keep serving"
+          : `stopped partway ("${now.UpdateStatus?.Message ?? status}")`;
+      throw new Error(`The update of service ${name} ${outcome}. ${await why()}`);
     }
     if (status === "completed" && isHopeless(failures)) {
       throw new Error(`Service ${name} does not start. ${await why()}`);
@@ -114,18 +116,18 @@ export async function settle(
     const progress = meaningOf([status, fresh.map((task) => task.ID).sort(), leaving.length]);
     if (progress !== progressBefore) {
       progressBefore = progress;
-      deadline = Date.now() + limitSeconds * 1000;
-    } else if (Date.now() > deadline) {
+      deadlineMs = Date.now() + timeoutSeconds * 1000;
+    } else if (Date.now() > deadlineMs) {
       throw new Error(
-        `Service ${name}: ${fresh.length} of ${wanted} instances are ready, and no more in ${limitSeconds} s. ` +
+        `Service ${name}: ${fresh.length} of ${wanted} instances are ready, without progress for ${timeoutSeconds} s. ` +
           (await why()),
       );
     }
-    await sleep(POLL);
+    await sleep(POLL_MS);
   }
 }
 
-/** A missing image does not appear by itself; any other failure may depend on another service, so it gets three tries. */
+/** A missing image is final. Any other failure may depend on another service, so each instance gets three attempts. */
 function isHopeless(failures: ReadonlyMap<string, Task>): boolean {
   const perSlot = new Map<number, number>();
   for (const { Slot, Status } of failures.values()) {
@@ -151,9 +153,9 @@ async function explain(docker: Docker, task: Task): Promise<string> {
   const container = task.Status.ContainerStatus?.ContainerID;
   if (container !== undefined && container !== "") {
     const health = await lastHealthOutput(docker, container);
-    if (health !== "") parts.push(`Its health check said: ${health}`);
+    if (health !== "") parts.push(`Output of its health check: ${health}`);
     const log = await lastLines(docker, task.ID);
-    if (log !== "") parts.push(`Its last lines:\n${log}`);
+    if (log !== "") parts.push(`Its last log lines:\n${log}`);
   }
   return parts.join("\n");
 }
@@ -164,7 +166,7 @@ interface Health {
 
 async function lastHealthOutput(docker: Docker, container: string): Promise<string> {
   try {
-    // Works only on the node that runs the container; elsewhere Docker's message has to do.
+    // Only works on the node that runs the container; elsewhere Docker's message must suffice.
     const { State } = await api<Health>(docker, "GET", `/containers/${container}/json`);
     const bad = State.Health?.Log?.filter((entry) => entry.ExitCode !== 0).at(-1);
     return bad === undefined ? "" : bad.Output.trim().slice(-500) || `exit code ${bad.ExitCode}`;
@@ -176,10 +178,10 @@ async function lastHealthOutput(docker: Docker, container: string): Promise<stri
 async function lastLines(docker: Docker, taskId: string): Promise<string> {
   try {
     const query = { stdout: true, stderr: true, tail: 10 };
-    // A log that cannot be read (another log driver, a node that is down) must not hide the failure.
+    // A log that cannot be read (another log driver, a node that is down) must not hide the actual failure.
     const bytes = await Promise.race([
       api<Buffer>(docker, "GET", `/tasks/${taskId}/logs`, { query }),
-      sleep(5000),
+      sleep(LOG_TIMEOUT_MS),
     ]);
     return Buffer.isBuffer(bytes) ? linesOf(bytes) : "";
   } catch {
@@ -199,18 +201,18 @@ export function linesOf(stream: Buffer): string {
 }
 
 /**
- * Waits until nothing is left of a removed service: no task in the Swarm, no container on this engine. After the limit
- * it returns without an error, because the service itself is gone: a node that is down keeps its tasks.
+ * Waits until nothing is left of a removed service: no task in the Swarm, no container on this engine. After the timeout it
+ * returns without an error, because the service itself is gone: a node that is down keeps its tasks.
  */
-export async function vanish(docker: Docker, serviceId: string, limitSeconds: number): Promise<void> {
-  const deadline = Date.now() + limitSeconds * 1000;
+export async function vanish(docker: Docker, serviceId: string, timeoutSeconds: number): Promise<void> {
+  const deadlineMs = Date.now() + timeoutSeconds * 1000;
   const query = { all: true, filters: { label: [`com.docker.swarm.service.id=${serviceId}`] } };
   for (;;) {
-    // Docker does not filter tasks by a service that is gone.
+    // Docker cannot filter tasks by a service that no longer exists.
     const tasks = (await unless([503], api<Task[]>(docker, "GET", "/tasks"))) ?? [];
     const containers = await api<unknown[]>(docker, "GET", "/containers/json", { query });
     const left = tasks.filter((task) => task.ServiceID === serviceId).length + containers.length;
-    if (left === 0 || Date.now() > deadline) return;
-    await sleep(POLL);
+    if (left === 0 || Date.now() > deadlineMs) return;
+    await sleep(POLL_MS);
   }
 }

@@ -1,7 +1,10 @@
-/** What one engine knows about its Swarm. */
+/** What an engine knows about its Swarm. */
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
 import { api, sleep, unless } from "../client";
+
+/** Pause between two looks at the engine. */
+export const POLL_MS = 250;
 
 export interface LocalSwarm {
   readonly NodeID: string;
@@ -10,10 +13,10 @@ export interface LocalSwarm {
   readonly Error: string;
 }
 
-/** Docker creates this network with a Swarm, and does not remove it when the engine leaves. */
+/** Docker creates this network with a Swarm, and keeps it when the engine leaves. */
 const GATEWAY_NETWORK = "docker_gwbridge";
 
-/** Label of the Swarm: whether `up` "made" or "kept" the first manager's gateway network. It survives an interrupted `up`. */
+/** Swarm label: whether `up` "made" or "kept" the first manager's gateway network. A label survives an interrupted `up`. */
 export const GATEWAY_LABEL = "switchyard.gateway-network";
 
 export async function localSwarm(docker: Docker): Promise<LocalSwarm> {
@@ -30,20 +33,20 @@ export async function removeGatewayNetwork(docker: Docker, host: string): Promis
       await unless([404], api(docker, "DELETE", `/networks/${GATEWAY_NETWORK}`));
       return;
     } catch (error) {
-      // The ingress sandbox releases it a moment after the engine has left.
+      // The ingress sandbox releases the network a moment after the engine has left.
       if (attempt >= 40) {
         throw new Error(
           `The network ${GATEWAY_NETWORK} on ${host} is still in use (${messageOf(error)}). ` +
-            `When it is not: docker -H ${host} network rm ${GATEWAY_NETWORK}`,
+            `Once it is free, remove it: docker -H ${host} network rm ${GATEWAY_NETWORK}`,
           { cause: error },
         );
       }
-      await sleep(250);
+      await sleep(POLL_MS);
     }
   }
 }
 
-/** The endpoint of a manager; an IPv6 address takes brackets. */
+/** A manager's endpoint, with brackets around an IPv6 address. */
 export function managerEndpoint(address: string): string {
   return `${address.includes(":") ? `[${address}]` : address}:2377`;
 }

@@ -55,7 +55,7 @@ describe("SwarmMember", () => {
     });
   });
 
-  it("accepts a node that is already in the Swarm, and refuses one in another", async () => {
+  it("accepts a node that is already in the Swarm, and rejects one in another Swarm", async () => {
     own.answers["GET /info"] = info("active");
     manager.answers["GET /nodes/n2"] = node();
     await memberProvider.create(inputs());
@@ -69,13 +69,16 @@ describe("SwarmMember", () => {
   it.each([
     ["made", true],
     ["kept", false],
-  ])("takes away what starting the Swarm has %s beside it: %s", async (gateway, gatewayMade) => {
-    own.answers["GET /info"] = info("active", true);
-    own.answers["GET /swarm"] = { ID: "s1", Spec: { Labels: { "switchyard.gateway-network": gateway } } };
-    own.answers["GET /nodes/n2"] = node("manager");
-    const first = { ...inputs("manager"), managers: [own.host] };
-    expect((await memberProvider.create(first)).outs).toMatchObject({ gatewayMade });
-  });
+  ])(
+    "remembers whether creating the Swarm made the gateway network (%s): %s",
+    async (gateway, gatewayMade) => {
+      own.answers["GET /info"] = info("active", true);
+      own.answers["GET /swarm"] = { ID: "s1", Spec: { Labels: { "switchyard.gateway-network": gateway } } };
+      own.answers["GET /nodes/n2"] = node("manager");
+      const first = { ...inputs("manager"), managers: [own.host] };
+      expect((await memberProvider.create(first)).outs).toMatchObject({ gatewayMade });
+    },
+  );
 
   it("names the managers that do not answer", async () => {
     own.answers["GET /info"] = info("inactive");
@@ -146,7 +149,7 @@ describe("SwarmMember", () => {
     expect(whats(own)).toEqual([]);
   });
 
-  it("is gone if its engine is in no Swarm or in another", async () => {
+  it("is gone if its engine is in no Swarm or in another one", async () => {
     own.answers["GET /info"] = info("inactive");
     expect((await memberProvider.read?.("n2", state()))?.id).toBe("");
     own.answers["GET /info"] = info("active");

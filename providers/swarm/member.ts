@@ -7,15 +7,16 @@ import {
   hasGatewayNetwork,
   localSwarm,
   managerEndpoint,
+  POLL_MS,
   removeGatewayNetwork,
 } from "./engine";
 
 export interface SwarmMemberArgs {
   /** The Docker URL of the node's engine. */
   readonly host: pulumi.Input<string>;
-  /** Options of `ssh` for `ssh://` URLs, its own and the managers'. Default: the user's own configuration. */
+  /** Options of `ssh` for `ssh://` URLs of the node and the managers. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
-  /** The address that other nodes reach it by. It listens there only. */
+  /** The address at which other nodes reach it, the only one on which it listens. */
   readonly advertiseAddr: pulumi.Input<string>;
   /** The Swarm to join. */
   readonly swarmId: pulumi.Input<string>;
@@ -37,7 +38,7 @@ interface MemberInputs {
 
 interface MemberState extends MemberInputs {
   readonly nodeId: string;
-  /** Joining created the gateway network. */
+  /** Whether joining created the gateway network. */
   readonly gatewayMade: boolean;
 }
 
@@ -53,10 +54,10 @@ interface NodeDetails {
 const STEP_TIMEOUT_MS = 60_000;
 
 async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + STEP_TIMEOUT_MS;
+  const deadlineMs = Date.now() + STEP_TIMEOUT_MS;
   while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`${what} did not happen within ${STEP_TIMEOUT_MS / 1000} s`);
-    await sleep(250);
+    if (Date.now() > deadlineMs) throw new Error(`${what} did not happen within ${STEP_TIMEOUT_MS / 1000} s`);
+    await sleep(POLL_MS);
   }
 }
 
@@ -74,7 +75,7 @@ async function otherManager({ managers, host, swarmId, sshOpts }: MemberInputs):
   return undefined;
 }
 
-/** The manager that changes the node: preferably another one, because the node may lose that role. */
+/** The manager through which to change the node: preferably another one, because the node may lose that role. */
 async function managerFor(inputs: MemberInputs): Promise<Docker> {
   return (await otherManager(inputs)) ?? connect(inputs.host, inputs);
 }
@@ -100,7 +101,7 @@ async function changeNode(
       });
       return;
     } catch (error) {
-      // The Swarm changed the node in between.
+      // The Swarm changed the node in the meantime.
       if (!/out of sequence/.test(messageOf(error))) throw error;
     }
   }
@@ -166,10 +167,10 @@ async function running(manager: Docker): Promise<TaskDetails[]> {
   return tasks.filter(({ Status }) => Status.State === "running");
 }
 
-/** Moves the node's instances to other nodes, as far as there are any. */
+/** Moves the node's instances to other nodes, if there are any. */
 async function drain(manager: Docker, nodeId: string): Promise<void> {
   if ((await nodeOf(manager, nodeId))?.Status.State === "ready") {
-    // Draining stops instances while it starts others. First replace, start-first, those of services that run only here.
+    // Draining stops instances while it starts others. So first replace, start-first, those of services that run only here.
     await changeNode(manager, nodeId, { Availability: "pause" });
     const tasks = await running(manager);
     const elsewhere = new Set(tasks.filter((task) => task.NodeID !== nodeId).map((task) => task.ServiceID));
@@ -187,7 +188,7 @@ async function drain(manager: Docker, nodeId: string): Promise<void> {
   );
 }
 
-/** Replaces a service's instances, as a change of the service would. */
+/** Replaces a service's instances, as an update of the service would. */
 async function roll(manager: Docker, serviceId: string): Promise<void> {
   const { Spec, Version } = await api<ServiceDetails>(manager, "GET", `/services/${serviceId}`);
   const TaskTemplate = { ...Spec.TaskTemplate, ForceUpdate: (Spec.TaskTemplate.ForceUpdate ?? 0) + 1 };
@@ -211,7 +212,7 @@ export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, Membe
         `The Docker Engine at ${inputs.host} is in another Swarm. Take it out: docker -H ${inputs.host} swarm leave --force`,
       );
     } else if (inputs.host === inputs.managers[0]) {
-      // The first manager did not join: it removes the network that was created with the Swarm.
+      // The first manager did not join. It removes the network if creating the Swarm made it.
       const { Spec } = await api<{ Spec: { Labels: Record<string, string> | null } }>(
         docker,
         "GET",
@@ -241,7 +242,7 @@ export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, Membe
   },
   async delete(id, props) {
     const manager = await otherManager(props);
-    // The last manager goes with the Swarm, when the Swarm resource is deleted.
+    // The last manager leaves when the Swarm resource is deleted.
     if (manager === undefined) return;
     await drain(manager, id);
     await changeNode(manager, id, { Role: "worker" });
@@ -259,8 +260,8 @@ export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, Membe
 };
 
 /**
- * A node's membership in the Swarm. On delete its instances move to other nodes before it leaves. If the node is down,
- * the remaining managers remove it.
+ * A node's membership in the Swarm. On delete, its instances move to other nodes before it leaves. If the node is down, the
+ * remaining managers remove it.
  */
 export class SwarmMember extends pulumi.dynamic.Resource {
   declare readonly nodeId: pulumi.Output<string>;

@@ -34,7 +34,7 @@ function state(created: boolean) {
 const whats = () => engine.calls.map((call) => call.what);
 
 describe("Swarm", () => {
-  it("listens on the advertised address only, and records its owner and its network", async () => {
+  it("listens on the advertised address only, and records its owner and gateway network", async () => {
     engine.answers["GET /info"] = () => (whats().includes("POST /swarm/init") ? MANAGER : NONE);
     engine.answers["POST /swarm/init"] = "n1";
     engine.answers["GET /swarm"] = swarmOf({ "switchyard.owner": "stack" });
@@ -60,12 +60,12 @@ describe("Swarm", () => {
     expect(whats()).not.toContain("POST /swarm/leave");
   });
 
-  it("says how to get a worker out of another Swarm", async () => {
+  it("explains how to remove a worker from another Swarm", async () => {
     engine.answers["GET /info"] = WORKER;
     await expect(swarmProvider.create(inputs())).rejects.toThrow(`docker -H ${engine.host} swarm leave`);
   });
 
-  it("explains which address it needs when Docker refuses one", async () => {
+  it("explains which address it needs if Docker rejects one", async () => {
     engine.answers["GET /info"] = NONE;
     engine.answers["POST /swarm/init"] = 400;
     await expect(swarmProvider.create(inputs())).rejects.toThrow(
@@ -76,18 +76,21 @@ describe("Swarm", () => {
   it.each([
     ["made", true],
     ["kept", false],
-  ])("leaves its own; the gateway network that was %s goes: %s", async (gateway, goes) => {
-    engine.answers["GET /info"] = MANAGER;
-    engine.answers["GET /swarm"] = swarmOf({ "switchyard.gateway-network": gateway });
-    engine.answers["GET /services"] = [];
-    engine.answers["GET /nodes"] = [{ Description: { Hostname: "a" }, Status: { State: "ready" } }];
-    engine.answers["POST /swarm/leave"] = {};
-    await swarmProvider.delete?.("s1", state(true));
-    expect(whats()).toContain("POST /swarm/leave");
-    expect(whats().includes("DELETE /networks/docker_gwbridge")).toBe(goes);
-  });
+  ])(
+    "leaves a Swarm that it created; removes a gateway network that was %s: %s",
+    async (gateway, removed) => {
+      engine.answers["GET /info"] = MANAGER;
+      engine.answers["GET /swarm"] = swarmOf({ "switchyard.gateway-network": gateway });
+      engine.answers["GET /services"] = [];
+      engine.answers["GET /nodes"] = [{ Description: { Hostname: "a" }, Status: { State: "ready" } }];
+      engine.answers["POST /swarm/leave"] = {};
+      await swarmProvider.delete?.("s1", state(true));
+      expect(whats()).toContain("POST /swarm/leave");
+      expect(whats().includes("DELETE /networks/docker_gwbridge")).toBe(removed);
+    },
+  );
 
-  it("is kept while it runs services of others", async () => {
+  it("is kept while it runs other services", async () => {
     engine.answers["GET /info"] = MANAGER;
     engine.answers["GET /swarm"] = swarmOf({});
     engine.answers["GET /services"] = [{ Spec: { Name: "theirs" } }];
@@ -96,8 +99,8 @@ describe("Swarm", () => {
   });
 
   it.each([
-    ["in none", NONE],
-    ["in another", MANAGER],
+    ["in no Swarm", NONE],
+    ["in another Swarm", MANAGER],
   ])("is gone when the engine is %s", async (_case, info) => {
     engine.answers["GET /info"] = info;
     engine.answers["GET /swarm"] = { ...swarmOf({}), ID: "s2" };
@@ -106,7 +109,7 @@ describe("Swarm", () => {
     expect(whats()).not.toContain("POST /swarm/leave");
   });
 
-  it("is replaced on another engine or address", async () => {
+  it("is replaced when its engine or address changes", async () => {
     const moved = { ...inputs(), host: "unix:///other", advertiseAddr: "192.0.2.2" };
     expect((await swarmProvider.diff?.("s1", state(true), moved))?.replaces).toEqual([
       "host",
@@ -123,7 +126,7 @@ describe("Swarm", () => {
     await expect(swarmProvider.diff?.("s1", old, inputs())).rejects.toThrow("Add a third node");
   });
 
-  it("moves in place to another of its managers", async () => {
+  it("moves in place to another manager", async () => {
     engine.answers["GET /swarm"] = swarmOf({ "switchyard.owner": "stack" });
     engine.answers["GET /info"] = MANAGER;
     const old = { ...state(true), host: "unix:///gone" };
@@ -132,7 +135,7 @@ describe("Swarm", () => {
     expect(outs).toMatchObject({ host: engine.host, created: true });
   });
 
-  it("drops the join tokens that earlier versions kept in the state", async () => {
+  it("removes the join tokens that earlier versions kept in the state", async () => {
     engine.answers["GET /swarm"] = swarmOf({ "switchyard.owner": "stack" });
     engine.answers["GET /info"] = MANAGER;
     const old = { ...state(true), joinTokens: { manager: "m", worker: "w" } };
@@ -149,7 +152,7 @@ describe("Swarm", () => {
       engine.answers["POST /swarm/update"] = {};
     });
 
-    it("takes over the label of an earlier version, which named the stack alone", async () => {
+    it("updates the label of an earlier version, which recorded only the stack", async () => {
       engine.answers["GET /swarm"] = () =>
         swarmOf({
           "switchyard.owner": whats().includes("POST /swarm/update") ? "shop/dev" : "dev",
@@ -167,7 +170,7 @@ describe("Swarm", () => {
       });
     });
 
-    it("uses the Swarm of the same stack of another project, and neither relabels nor leaves it", async () => {
+    it("uses the Swarm of a stack of the same name in another project, but neither relabels nor leaves it", async () => {
       engine.answers["GET /swarm"] = swarmOf({ "switchyard.owner": "bank/dev" });
       engine.answers["GET /services"] = [];
       engine.answers["GET /nodes"] = [];

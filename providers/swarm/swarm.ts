@@ -8,6 +8,7 @@ import {
   hasGatewayNetwork,
   localSwarm,
   managerEndpoint,
+  POLL_MS,
   removeGatewayNetwork,
 } from "./engine";
 
@@ -16,9 +17,9 @@ export interface SwarmArgs {
   readonly host: pulumi.Input<string>;
   /** Options of `ssh` for `ssh://` URLs. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
-  /** The address that other nodes reach this one by. The Swarm listens there only, not on every interface. */
+  /** The address at which other nodes reach this one, the only one on which the Swarm listens. */
   readonly advertiseAddr: pulumi.Input<string>;
-  /** Whose Swarm it is. One that another owner created is used, but never left. Default: `<project>/<stack>`. */
+  /** The Swarm's owner. A Swarm that another owner created is used, but never left. Default: `<project>/<stack>`. */
   readonly owner?: pulumi.Input<string> | undefined;
 }
 
@@ -32,7 +33,7 @@ interface SwarmInputs {
 interface SwarmState extends SwarmInputs {
   readonly swarmId: string;
   readonly nodeId: string;
-  /** This owner created it, so deleting the resource leaves it. */
+  /** Whether this owner created it. If so, deleting the resource leaves the Swarm. */
   readonly created: boolean;
 }
 
@@ -45,10 +46,10 @@ interface SwarmDetails {
 /**
  * The Swarm that this engine manages; undefined if it is in none.
  *
- * @throws Error with a cure for every state in between
+ * @throws Error with a cure if the engine is in any other state
  */
 async function managedSwarm(docker: Docker, host: string): Promise<SwarmDetails | undefined> {
-  for (const deadline = Date.now() + 10_000; ;) {
+  for (const deadlineMs = Date.now() + 10_000; ;) {
     const local = await localSwarm(docker);
     if (local.LocalNodeState === "inactive") return undefined;
     if (local.ControlAvailable) return api<SwarmDetails>(docker, "GET", "/swarm");
@@ -58,14 +59,14 @@ async function managedSwarm(docker: Docker, host: string): Promise<SwarmDetails 
           `Take it out: docker -H ${host} swarm leave`,
       );
     }
-    // "pending": an engine that has just started will be in one of the states above.
-    if (local.LocalNodeState !== "pending" || Date.now() > deadline) {
+    // "pending": an engine that has just started, which will soon be in one of the states above.
+    if (local.LocalNodeState !== "pending" || Date.now() > deadlineMs) {
       throw new Error(
         `The Swarm of the Docker Engine at ${host} is "${local.LocalNodeState}"${local.Error && `: ${local.Error}`}. ` +
-          `See: docker -H ${host} info; start afresh with: docker -H ${host} swarm leave --force`,
+          `Inspect it: docker -H ${host} info. Start over with: docker -H ${host} swarm leave --force`,
       );
     }
-    await sleep(250);
+    await sleep(POLL_MS);
   }
 }
 
@@ -94,7 +95,7 @@ async function initSwarm(docker: Docker, inputs: SwarmInputs): Promise<SwarmDeta
 }
 
 async function stateOf(docker: Docker, inputs: SwarmInputs, swarm: SwarmDetails): Promise<SwarmState> {
-  // The state of an earlier version holds more, such as the secret join tokens.
+  // An earlier version's state may hold more, such as the secret join tokens.
   const { host, sshOpts, advertiseAddr, owner } = inputs;
   return {
     host,
@@ -107,7 +108,7 @@ async function stateOf(docker: Docker, inputs: SwarmInputs, swarm: SwarmDetails)
   };
 }
 
-/** Gives a Swarm that this stack created its new owner, for example where earlier versions wrote the stack alone. */
+/** Updates the owner of a Swarm that this stack created, for example if an earlier version recorded only the stack. */
 async function changeOwner(
   docker: Docker,
   olds: SwarmState,
@@ -122,13 +123,13 @@ async function changeOwner(
   });
 }
 
-/** Refuses to leave a Swarm that somebody else uses, and names what would be lost. */
+/** Throws if something else still uses the Swarm, and names it. */
 async function refuseWhileInUse(docker: Docker, host: string): Promise<void> {
   const services = await api<{ Spec: { Name: string } }[]>(docker, "GET", "/services");
   if (services.length > 0) {
     const names = services.map((service) => service.Spec.Name).sort();
     throw new Error(
-      `The Swarm on ${host} still runs services that this stack does not know, so it stays: ` +
+      `The Swarm on ${host} still runs services that do not belong to this stack, so it stays: ` +
         `remove them (docker -H ${host} service rm ${names.join(" ")}) and try again`,
     );
   }
@@ -180,16 +181,16 @@ export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmSt
   },
   async diff(id, olds, news) {
     const moved = olds.host !== news.host;
-    // Another manager of the same Swarm takes over when the first one goes.
+    // Another manager of the same Swarm takes over when the first one leaves.
     if (moved && (await manages(news, id))) return { changes: true, replaces: [] };
     if (moved && (await isWorker(news))) {
       throw new Error(
-        `The node at ${news.host} cannot take over from ${olds.host} as the first one: it is a worker in their Swarm, ` +
-          `because two nodes have one manager. Add a third node (up), then remove the first (up again)`,
+        `The node at ${news.host} cannot replace ${olds.host} as the first node: it is a worker in the Swarm, ` +
+          `because a Swarm of two nodes has one manager. Add a third node (up), then remove the first (up again)`,
       );
     }
     const replaces = moved ? ["host"] : [];
-    // The address of an adopted Swarm is up to whoever created it.
+    // The address of an adopted Swarm is up to its owner.
     if (olds.created && olds.advertiseAddr !== news.advertiseAddr) replaces.push("advertiseAddr");
     const changes =
       replaces.length > 0 ||
@@ -202,7 +203,10 @@ export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmSt
   async update(id, olds, news) {
     const docker = connect(news.host, news);
     const swarm = await api<SwarmDetails>(docker, "GET", "/swarm");
-    if (swarm.ID !== id) throw new Error(`The Docker Engine at ${news.host} has left the Swarm meanwhile`);
+    if (swarm.ID !== id)
+      throw new Error(
+        `The Docker Engine at ${news.host} has left the Swarm in the meantime: run "up" with a refresh`,
+      );
     await changeOwner(docker, olds, news, swarm);
     return { outs: await stateOf(docker, news, await api<SwarmDetails>(docker, "GET", "/swarm")) };
   },
@@ -221,8 +225,8 @@ export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmSt
 };
 
 /**
- * The Swarm, seen from its first manager. It is created where there is none and left on delete; one that already exists
- * is used as it is and never left. Nodes join it as `SwarmMember`.
+ * The Swarm, seen from its first manager. If the engine is in no Swarm, one is created, and left on delete. A Swarm that
+ * already exists is used as it is and never left. Nodes join it as `SwarmMember`.
  */
 export class Swarm extends pulumi.dynamic.Resource {
   declare readonly host: pulumi.Output<string>;
