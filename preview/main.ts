@@ -94,13 +94,16 @@ async function readBase(stack: string, ref: string, comparedWith: string): Promi
   return { stack: planStack(config.services, config.ports), comparedWith, notes: [] };
 }
 
+/** How long Consul may take to answer. */
+const consulTimeoutMs = 10_000;
+
 async function readKv(consul: string): Promise<Record<string, string>> {
   try {
     const url = new URL(`/v1/kv/${kvKeys.prefix}?recurse`, consul);
     const token = process.env["CONSUL_HTTP_TOKEN"];
     const response = await fetch(url, {
       headers: token === undefined ? {} : { "X-Consul-Token": token },
-      signal: AbortSignal.timeout(10_000),
+      signal: AbortSignal.timeout(consulTimeoutMs),
     });
     if (response.status === 404) return {};
     if (!response.ok) throw new Error(`HTTP status ${response.status}`);

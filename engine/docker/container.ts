@@ -43,7 +43,7 @@ async function explainStart(error: unknown, { docker, host }: Context, news: Wir
 async function waitHealthy(container: Docker.Container, news: WireMap): Promise<void> {
   const seconds = number(news.waitTimeout) ?? 60;
   const name = text(news.name) ?? "";
-  const deadline = Date.now() + seconds * 1000;
+  const deadlineMs = Date.now() + seconds * 1000;
   for (;;) {
     const { State } = await container.inspect();
     if (!State.Health) {
@@ -59,7 +59,7 @@ async function waitHealthy(container: Docker.Container, news: WireMap): Promise<
         `Container "${name}" stopped (exit code ${String(State.ExitCode)}) before it was healthy.${because}`,
       );
     }
-    if (Date.now() > deadline) {
+    if (Date.now() > deadlineMs) {
       throw new UserError(`Container "${name}" was not healthy within ${String(seconds)} s.${because}`);
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));

@@ -43,4 +43,4 @@ export async function follow(
   }
 }
 
-const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+const pause = (pauseMs: number) => new Promise<void>((resolve) => setTimeout(resolve, pauseMs));
