@@ -1,5 +1,6 @@
 /** The image's entry point: a command that only looks, or the load balancer. */
 import { availableParallelism } from "node:os";
+import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { messageOf, UserError } from "../../../lib/errors";
 import type { Catalog } from "../../../routing/types";
 import { askRunning } from "./admin/client";
@@ -9,7 +10,11 @@ import { dryRun } from "./cli/dry-run";
 import { parseArguments, usage, type Options } from "./cli/options";
 import { ownPorts, renderOptions } from "./cli/setup";
 import { bracketed } from "./config/syntax";
-import { log, serve } from "./renderer";
+import { haproxyPaths } from "./haproxy/process";
+import { log, write } from "./log";
+import { serve } from "./renderer";
+import type { RendererData } from "./supervisor/messages";
+import { Supervisor } from "./supervisor/supervisor";
 
 /** `--dry`: prints the configuration at every change, or once. */
 function dry(options: Options): Promise<void> {
@@ -44,6 +49,30 @@ async function inspect(command: Command, options: Options): Promise<void> {
   process.stdout.write(printed);
 }
 
+/** The load balancer, until a signal ends it. */
+function supervise(options: Options): void {
+  const { dir, runDir } = renderOptions(options);
+  const supervisor = new Supervisor({
+    program: __filename,
+    options,
+    haproxy: haproxyPaths(dir, runDir),
+    log,
+    unusable: () => process.exit(1),
+  });
+  let stopping = false;
+  const stop = (signal: string) => {
+    if (stopping) return;
+    stopping = true;
+    log(`${signal}: no new connections; open requests have up to ${options.stopGraceMs / 1000} s.`);
+    void supervisor.stop(options.stopGraceMs).finally(() => process.exit(0));
+  };
+  for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, stop);
+  process.on("SIGUSR2", () => {
+    supervisor.release();
+  });
+  supervisor.start();
+}
+
 async function main(argv: readonly string[]): Promise<void> {
   if (argv.includes("--help")) {
     process.stdout.write(`${usage}\n`);
@@ -53,12 +82,17 @@ async function main(argv: readonly string[]): Promise<void> {
   const options = parseArguments(command?.options ?? argv, process.env, availableParallelism());
   if (command !== undefined) await inspect(command, options);
   else if (options.dry) await dry(options);
-  else await serve(options);
+  else supervise(options);
 }
 
-main(process.argv.slice(2)).catch((error: unknown) => {
+const run = () =>
+  isMainThread || parentPort === null
+    ? main(process.argv.slice(2))
+    : serve(workerData as RendererData, parentPort);
+
+run().catch((error: unknown) => {
   // The usage text has several lines, which the log would join.
-  if (error instanceof UserError) process.stderr.write(`switchyard: ${error.message}\n`);
+  if (error instanceof UserError) write(`switchyard: ${error.message}\n`);
   else log(messageOf(error));
   process.exit(1);
 });

@@ -89,6 +89,9 @@ export class Metrics {
   private failures = 0;
   private drift = 0;
 
+  /** `rendererRestarts`: how often the renderer has failed and been started again. */
+  constructor(private readonly rendererRestarts = 0) {}
+
   reload(kind: ReloadKind): void {
     increase(this.reloads, kind);
   }
@@ -137,6 +140,9 @@ export class Metrics {
       ]),
       counter("drift_corrections_total", "Times HAProxy differed from the desired state and was corrected.", [
         { value: this.drift },
+      ]),
+      counter("renderer_restarts_total", "Times the renderer failed unexpectedly and was started again.", [
+        { value: this.rendererRestarts },
       ]),
       {
         name: "switchyard_convergence_seconds",

@@ -1,30 +1,35 @@
-/** The renderer and HAProxy: wiring and signals. */
+/** The renderer: its parts, wired together. It runs in a thread of its own, see `supervisor/`. */
 import { readFileSync } from "node:fs";
+import type { MessagePort } from "node:worker_threads";
 import { startAdmin } from "./admin/server";
-import type { Options } from "./cli/options";
 import { ownPorts, renderOptions } from "./cli/setup";
 import { Consul } from "./consul/client";
 import { showAddresses } from "./consul/options";
 import { Watcher } from "./consul/watcher";
 import { hardFileLimit } from "./haproxy/limits";
+import { validate } from "./haproxy/validate";
 import { VersionHealth } from "./health/version-health";
+import { log } from "./log";
 import { Metrics } from "./metrics";
 import { Controller } from "./reconcile/controller";
 import { Reconciler } from "./reconcile/reconciler";
-import { logLine } from "./reconcile/report";
+import type { FromRenderer, RendererData, ToRenderer } from "./supervisor/messages";
+import { RemoteHaproxy } from "./supervisor/remote-haproxy";
 import { CertificateWatcher } from "./tls/watcher";
 
-export const log = (message: string): void => {
-  process.stderr.write(logLine(message));
-};
-
-/** Runs until a signal ends the process. Rejects if the admin port or the certificates cannot be used. */
-export async function serve(options: Options): Promise<void> {
-  const metrics = new Metrics();
+/** Runs until the main thread ends it. Rejects if the admin port or the certificates cannot be used. */
+export async function serve(data: RendererData, mainThread: MessagePort): Promise<void> {
+  const { options } = data;
+  const tell = (message: FromRenderer) => {
+    mainThread.postMessage(message);
+  };
+  const metrics = new Metrics(data.restarts);
   const paths = renderOptions(options);
+  const haproxy = new RemoteHaproxy(data.haproxy, tell);
   let stopping = false;
   const reconciler: Reconciler = new Reconciler({
     render: paths,
+    haproxy,
     https: () => certificates?.https,
     log,
     metrics,
@@ -33,9 +38,6 @@ export async function serve(options: Options): Promise<void> {
     },
     onReloadable: () => {
       controller.changed();
-    },
-    onRestart: () => {
-      controller.restarted();
     },
   });
   const certificates =
@@ -47,7 +49,7 @@ export async function serve(options: Options): Promise<void> {
           port: options.httpsPort,
           redirect: options.redirectHttps,
           log,
-          validate: (config) => reconciler.validate(config),
+          validate,
           apply: async (write, changes, reasons) => {
             await reconciler.useCertificates(write, changes, reasons);
             controller.changed();
@@ -93,7 +95,7 @@ export async function serve(options: Options): Promise<void> {
   });
   if (!options.stats) log("No statistics page: set STATS_USER and STATS_PASSWORD to have one.");
 
-  const admin = await startAdmin(options.adminAddress, options.adminPort, {
+  await startAdmin(options.adminAddress, options.adminPort, {
     controller,
     metrics,
     states: () => reconciler.states(),
@@ -104,33 +106,34 @@ export async function serve(options: Options): Promise<void> {
     ...(certificates === undefined ? {} : { https: () => certificates.report(Date.now()) }),
     metricsSocket: `${paths.runDir}/metrics.sock`,
   });
-  const stop = (signal: string) => {
-    if (stopping) return;
+  const stop = async () => {
     stopping = true;
-    log(`${signal}: no new connections; open requests have up to ${options.stopGraceMs / 1000} s.`);
     watch.stop();
     versions.stop();
-    void Promise.all([controller.stop(), reconciler.stop(options.stopGraceMs)]).finally(() => {
-      admin.close();
-      process.exit(0);
-    });
+    reconciler.stop();
+    await controller.stop();
+    tell({ kind: "stopped" });
   };
-  process.on("SIGTERM", stop);
-  process.on("SIGINT", stop);
-  process.on("SIGUSR2", () => {
-    controller.retention.release();
-  });
-  // A mistake in handling one change must not take the traffic of all services with it.
-  process.on("uncaughtException", (error) => {
-    log(`Unexpected: ${error.stack ?? error.message}`);
-  });
-  process.on("unhandledRejection", (reason) => {
-    log(`Unexpected: ${String(reason)}`);
+  mainThread.on("message", (message: ToRenderer) => {
+    switch (message.kind) {
+      case "stop":
+        void stop();
+        return;
+      case "release":
+        controller.retention.release();
+        return;
+      default:
+        haproxy.receive(message);
+        if (message.kind !== "restarted") return;
+        reconciler.restarted();
+        controller.restarted();
+    }
   });
 
   await certificates?.start();
   await controller.start();
   watch.start();
   versions.start();
+  tell({ kind: "serving" });
   log(`watching Consul at ${showAddresses(options.consul)}; HTTP on port ${options.httpPort}.`);
 }

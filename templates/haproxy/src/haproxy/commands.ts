@@ -1,4 +1,5 @@
 /** Operations as HAProxy's runtime commands, and its answers read. Pure. */
+import { serverName } from "../../../../routing/grammar";
 import { serverGuid } from "../config/counters";
 import { textOf, type RenderedBackend } from "../config/types";
 import type { Operation } from "./types";
@@ -100,18 +101,38 @@ const failedChecks: Readonly<Record<string, string>> = {
 
 /** The answer to `show servers state`. */
 export function parseServersState(answer: string): ServerState[] {
-  return answer.split("\n").flatMap((line) => {
-    const field = line.split(" ");
-    const [, backend, , server, , operational, admin, weight, , , status = ""] = field;
-    if (field.length < 15 || line.startsWith("#") || backend === undefined || server === undefined) return [];
-    // The lowest bits of the administrative state: forced, inherited and configured maintenance.
-    const maintenance = (Number(admin) & 0x27) !== 0;
-    const up = operational === "2";
+  return stateRows(answer).flatMap(([, backend, , server, , operational, admin, weight, , , status = ""]) => {
+    if (backend === undefined || server === undefined) return [];
+    const maintenance = isInMaintenance(admin);
+    const up = isUp(operational);
     const check = up || maintenance ? undefined : failedChecks[status];
     const found = { backend, server, up, maintenance, weight: Number(weight) };
     return [check === undefined ? found : { ...found, check }];
   });
 }
+
+/**
+ * The servers that are up in the answer to `show servers state`, named by address and port as in a routing: a server in a slot
+ * of the pool has another name and another backend in HAProxy.
+ */
+export function parseServersUp(answer: string): Set<string> {
+  const up = new Set<string>();
+  for (const { 4: address = "", 5: operational, 6: admin, 18: port } of stateRows(answer))
+    if (isUp(operational) && !isInMaintenance(admin)) up.add(serverName(address, Number(port)));
+  return up;
+}
+
+const stateRows = (answer: string): string[][] =>
+  answer
+    .split("\n")
+    .filter((line) => !line.startsWith("#"))
+    .map((line) => line.split(" "))
+    .filter(({ length }) => length >= 15);
+
+const isUp = (operational: string | undefined): boolean => operational === "2";
+
+/** The lowest bits of the administrative state: forced, inherited and configured maintenance. */
+const isInMaintenance = (admin: string | undefined): boolean => (Number(admin) & 0x27) !== 0;
 
 /** The answer to `show map`: one "address key value" a line. */
 export function parseMap(answer: string): Map<string, string> {

@@ -2,7 +2,8 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { Haproxy } from "./process";
+import { Haproxy, haproxyPaths } from "./process";
+import { validate } from "./validate";
 
 let folder: string;
 beforeEach(() => {
@@ -20,43 +21,38 @@ function program(script: string, shell = "/bin/sh"): void {
   chmodSync(path, 0o755);
 }
 
-const haproxy = (patience?: number) =>
+const haproxy = (startTimeoutMs?: number) =>
   new Haproxy(
-    { config: "", master: join(folder, "master.sock"), worker: join(folder, "worker.sock") },
+    haproxyPaths(folder, folder),
     vi.fn(),
-    vi.fn(),
-    patience,
+    { ended: vi.fn(), restarted: vi.fn() },
+    startTimeoutMs === undefined ? {} : { startTimeoutMs },
   );
 
-function validate(script: string): Promise<string | undefined> {
-  program(script);
-  return haproxy().validate("some.cfg");
-}
-
-test("a warning for each of ten thousand services is no reason to refuse a configuration", async () => {
-  expect(await validate("head -c 3000000 /dev/zero | tr '\\0' w >&2")).toBeUndefined();
+test("a configuration with a warning for each of ten thousand services is valid", async () => {
+  program("head -c 3000000 /dev/zero | tr '\\0' w >&2");
+  expect(await validate("some.cfg")).toBeUndefined();
 });
 
-test("what HAProxy has against a configuration is told", async () => {
-  expect(await validate("echo '[ALERT] (1) : config : no such thing' >&2; exit 1")).toContain(
-    "no such thing",
-  );
+test("HAProxy's complaint about a configuration is returned", async () => {
+  program("echo '[ALERT] (1) : config : no such thing' >&2; exit 1");
+  expect(await validate("some.cfg")).toContain("no such thing");
 });
 
-/** Empty once it has ended, also where nobody has asked for its exit code yet. */
+/** Empty once the process has ended, even if its exit code has not been collected yet. */
 function commandOf(pid: string): string {
   const file = `/proc/${pid}/cmdline`;
   return existsSync(file) ? readFileSync(file, "utf8") : "";
 }
 
-test("what gives no answer is ended, with all that it has started, before it is said to have failed", async () => {
+test("an HAProxy that does not answer is ended with its children before the start counts as failed", async () => {
   const pids = join(folder, "pids");
   program(`sleep 60 & echo $$ $! > ${pids}; trap "" TERM; wait`);
-  await expect(haproxy(400).start()).rejects.toThrow("its worker gave no answer within 0.4 s");
+  await expect(haproxy(400).load(new Set())).rejects.toThrow("its worker gave no answer within 0.4 s");
   for (const pid of readFileSync(pids, "utf8").trim().split(" ")) expect(commandOf(pid)).toBe("");
 });
 
-test("why a reload failed is told where only the log of HAProxy says it", async () => {
+test("a failed reload is explained, even if only HAProxy's log says why", async () => {
   program(
     `const { createServer } = require("node:net");
     createServer((socket) => socket.end("3.0\\n\\nadmin\\n\\n")).listen(process.argv[4].replace("master.sock,mode,600", "worker.sock"));
@@ -67,7 +63,10 @@ test("why a reload failed is told where only the log of HAProxy says it", async 
     process.execPath,
   );
   const running = haproxy();
-  await running.start();
-  expect(await running.reload()).toBe("[haproxy.main()] Cannot raise FD limit to 1000054, limit is 20000.");
+  await running.load(new Set([1]));
+  await expect(running.load(new Set([2]))).rejects.toThrow(
+    "HAProxy did not take the new configuration: [haproxy.main()] Cannot raise FD limit to 1000054, limit is 20000.",
+  );
+  expect([running.running, running.tcpPorts]).toEqual([true, new Set([1])]);
   await running.stop(0);
 });

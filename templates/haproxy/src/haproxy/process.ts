@@ -1,61 +1,90 @@
-/** The HAProxy process: started, kept running, checked, reloaded and stopped. */
-import { execFile, spawn, type ChildProcess } from "node:child_process";
+/** The HAProxy process: started, kept running, reloaded and stopped. */
+import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { env as environment, kill } from "node:process";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import { messageOf } from "../../../../lib/errors";
+import { Mutex } from "../../../../lib/mutex";
+import type { HaproxyControl } from "./control";
 import { logPipe } from "./log-pipe";
 import { ask } from "./socket";
+import { firstAlerts } from "./validate";
 
 export interface HaproxyPaths {
   readonly config: string;
+  /** Sockets. */
   readonly master: string;
   readonly worker: string;
 }
 
-/** HAProxy warns of every server that is not up yet, 200 bytes each; more than this ends the check as a failure. */
-const maxWarnings = 256 * 1024 * 1024;
-const firstDelay = 200;
-const longestDelay = 10_000;
-const pollWhileStopping = 100;
-/** A worker that is stopping may not answer any more. */
-const patience = 500;
-const startPatience = 10_000;
-/** What it said last may still be on its way when its answer or its end is known. */
-const lastWords = 50;
+export const haproxyPaths = (dir: string, runDir: string): HaproxyPaths => ({
+  config: `${dir}/haproxy.cfg`,
+  master: `${runDir}/master.sock`,
+  worker: `${runDir}/worker.sock`,
+});
 
-/** Lines that every reload brings, and changes of servers, which are in the log on stdout already. */
+export interface HaproxyEvents {
+  /** HAProxy has ended by itself; it is being started again. */
+  readonly ended: () => void;
+  /** HAProxy runs again, with what its files say. */
+  readonly restarted: () => void;
+}
+
+const startTimeoutMs = 10_000;
+const reloadTimeoutMs = 30_000;
+const firstDelayMs = 200;
+const longestDelayMs = 10_000;
+const pollWhileStoppingMs = 100;
+/** A worker that is stopping may no longer answer. */
+const stoppingTimeoutMs = 500;
+/** HAProxy's last lines may arrive after its answer or its exit. */
+const lastLinesMs = 50;
+
+/** Lines that every reload writes, and state changes of servers, which the log on stdout already has. */
 const routine =
   /\[NOTICE\]|: (config : )?(Server \S+ |'server |backend '\S+' has no server|Proxy \S+ stopped |(?:Former|Current) worker \S+ exited with code 0|All workers exited. Exiting... \(0\))/;
 
-export class Haproxy {
+export class Haproxy implements HaproxyControl {
   private process: ChildProcess | undefined;
+  private ports: ReadonlySet<number> = new Set();
   private stopping = false;
   private starting = false;
-  private delay = firstDelay;
-  /** What it says while it starts or reloads; it is not kept otherwise. */
-  private said: string[] | undefined;
+  private delayMs = firstDelayMs;
+  /** Its lines while it starts or reloads; they are not kept otherwise. */
+  private lines: string[] | undefined;
+  private readonly mutex = new Mutex();
 
+  /** `startTimeoutMs`: how long it may take to start. Default: 10 seconds. */
   constructor(
     private readonly paths: HaproxyPaths,
     private readonly log: (message: string) => void,
-    /** Called when a process that ended by itself has been replaced. */
-    private readonly onRestart: () => void,
-    /** Milliseconds in which it has to start. */
-    private readonly patience = startPatience,
+    private readonly events: HaproxyEvents,
+    private readonly options: { readonly startTimeoutMs?: number } = {},
   ) {}
 
   get running(): boolean {
     return this.process !== undefined;
   }
 
+  get tcpPorts(): ReadonlySet<number> {
+    return this.ports;
+  }
+
+  load(tcpPorts: ReadonlySet<number>): Promise<void> {
+    return this.mutex.runExclusive(async () => {
+      await (this.running ? this.reload() : this.start());
+      this.ports = tcpPorts;
+    });
+  }
+
   /** Starts HAProxy and waits until its worker answers. */
-  async start(): Promise<void> {
+  private async start(): Promise<void> {
     this.starting = true;
-    this.said = [];
+    this.lines = [];
     await this.launch().finally(() => {
       this.starting = false;
-      this.said = undefined;
+      this.lines = undefined;
     });
   }
 
@@ -74,82 +103,76 @@ export class Haproxy {
     let failure: string | undefined;
     process.on("error", (error) => {
       failure = error.message;
+      this.process = undefined;
     });
     createInterface({ input: process.stderr }).on("line", (line) => {
       if (!routine.test(line)) this.log(`haproxy: ${line}`);
-      this.said?.push(line);
+      this.lines?.push(line);
     });
     process.on("exit", (code, signal) => {
       failure = `it ended with ${signal ?? `exit code ${code ?? 0}`}`;
       if (this.process !== process) return;
       this.process = undefined;
       endGroup(process);
-      // Whoever starts it is told, and says when to try again.
-      if (!this.stopping && !this.starting) void this.restart(failure);
+      // `load` reports a failed start, and its caller decides when to try again.
+      if (this.stopping || this.starting) return;
+      this.events.ended();
+      void this.restart(failure);
     });
-    for (const until = Date.now() + this.patience; Date.now() < until;) {
+    const timeoutMs = this.options.startTimeoutMs ?? startTimeoutMs;
+    for (const until = Date.now() + timeoutMs; Date.now() < until;) {
       await sleep(20);
       if (failure !== undefined)
         throw new Error(`HAProxy did not start: ${(await this.complaint()) || failure}`);
-      if ((await ask(this.paths.worker, "show version", this.patience).catch(() => "")) !== "") {
-        this.delay = firstDelay;
+      if ((await ask(this.paths.worker, "show version", timeoutMs).catch(() => "")) !== "") {
+        this.delayMs = firstDelayMs;
         return;
       }
     }
-    // It may be about to listen: left alone, it would go on beside the next one, with routes that nobody changes any more.
+    // It may be about to listen: left alone, it would run beside the next one, with routes that never change.
     const gone = once(process, "close");
     endGroup(process);
     await gone;
-    throw new Error(`HAProxy did not start: its worker gave no answer within ${this.patience / 1000} s`);
+    throw new Error(`HAProxy did not start: its worker gave no answer within ${timeoutMs / 1000} s`);
   }
 
   private async restart(failure: string): Promise<void> {
-    this.log(`HAProxy is gone (${failure}). Starting it again in ${this.delay} ms.`);
-    await sleep(this.delay);
-    this.delay = Math.min(this.delay * 2, longestDelay);
-    if (this.stopping || this.running) return;
-    try {
-      await this.start();
-      this.onRestart();
-    } catch (error) {
-      void this.restart(error instanceof Error ? error.message : String(error));
-    }
+    this.log(`HAProxy is gone (${failure}). Starting it again in ${this.delayMs} ms.`);
+    await sleep(this.delayMs);
+    this.delayMs = Math.min(this.delayMs * 2, longestDelayMs);
+    await this.mutex
+      .runExclusive(async () => {
+        if (this.stopping || this.running) return;
+        await this.start();
+        this.events.restarted();
+      })
+      .catch((error: unknown) => this.restart(messageOf(error)));
   }
 
-  /** What HAProxy says against a configuration file; nothing when it would load it. */
-  validate(config: string): Promise<string | undefined> {
-    return new Promise((resolve) => {
-      const limits = { timeout: 30_000, maxBuffer: maxWarnings };
-      execFile("haproxy", ["-c", "-f", config], limits, (error, stdout, stderr) => {
-        if (error === null) resolve(undefined);
-        else resolve(firstAlerts(`${stdout}\n${stderr}`) || error.message);
-      });
-    });
-  }
-
-  /** Hands over to a new worker; answers with what went wrong, and then the old one goes on. */
-  async reload(): Promise<string | undefined> {
-    this.said = [];
+  /** Hands over to a new worker. If it fails, the old worker goes on. */
+  private async reload(): Promise<void> {
+    this.lines = [];
     try {
-      const answer = await ask(this.paths.master, "reload", 30_000);
-      if (answer.startsWith("Success=1")) return undefined;
-      // What only fails once the configuration is loaded, such as a limit of the process, is not in the answer.
-      return firstAlerts(answer) || (await this.complaint()) || answer.slice(0, 500);
+      const answer = await ask(this.paths.master, "reload", reloadTimeoutMs);
+      if (answer.startsWith("Success=1")) return;
+      // The answer lacks what fails only after the configuration is loaded, such as a limit of the process.
+      const why = firstAlerts(answer) || (await this.complaint()) || answer.slice(0, 500);
+      throw new Error(`HAProxy did not take the new configuration: ${why}`);
     } finally {
-      this.said = undefined;
+      this.lines = undefined;
     }
   }
 
   private async complaint(): Promise<string> {
-    await sleep(lastWords);
-    return firstAlerts(this.said?.join("\n") ?? "");
+    await sleep(lastLinesMs);
+    return firstAlerts(this.lines?.join("\n") ?? "");
   }
 
   /**
-   * No new connections; requests that are under way may end within `grace` milliseconds. HAProxy would also wait for
-   * clients to give up idle connections, so it is ended once no request is left.
+   * Ends HAProxy: no new connections, and open requests have `graceMs` to end. HAProxy would also wait for clients to close
+   * idle connections, so it is ended once no request is open.
    */
-  async stop(grace: number): Promise<void> {
+  async stop(graceMs: number): Promise<void> {
     this.stopping = true;
     const { process } = this;
     if (process === undefined) return;
@@ -159,20 +182,22 @@ export class Haproxy {
       }),
     );
     process.kill("SIGUSR1");
-    for (const until = Date.now() + grace; Date.now() < until;) {
-      if ((await Promise.race([exit, sleep(pollWhileStopping)])) === "ended") return;
+    for (const until = Date.now() + graceMs; Date.now() < until;) {
+      if ((await Promise.race([exit, sleep(pollWhileStoppingMs)])) === "ended") return;
       if ((await this.requests().catch(() => 1)) === 0) break;
     }
     process.kill("SIGTERM");
     await exit;
   }
 
-  /** How many requests and TCP connections are open, also in workers that a reload has replaced. */
+  /** The number of open requests and TCP connections, including those of workers that a reload has replaced. */
   private async requests(): Promise<number> {
-    const workers = (await ask(this.paths.master, "show proc", patience)).matchAll(/^(\d+)\s+worker\s/gm);
+    const workers = (await ask(this.paths.master, "show proc", stoppingTimeoutMs)).matchAll(
+      /^(\d+)\s+worker\s/gm,
+    );
     let open = 0;
     for (const [, pid] of workers) {
-      const sessions = await ask(this.paths.master, `@!${pid ?? ""} show sess`, patience);
+      const sessions = await ask(this.paths.master, `@!${pid ?? ""} show sess`, stoppingTimeoutMs);
       open += [...sessions.matchAll(/^0x\S+ .*fe=(\S+)/gm)].filter(
         ([, frontend]) => frontend !== "GLOBAL",
       ).length;
@@ -181,19 +206,11 @@ export class Haproxy {
   }
 }
 
-/** Ends HAProxy with all its workers, and what passes its log on. */
+/** Ends HAProxy with all its workers and its log pipe. */
 function endGroup({ pid }: ChildProcess): void {
   try {
     if (pid !== undefined) kill(-pid, "SIGKILL");
   } catch {
     // All of it has ended.
   }
-}
-
-function firstAlerts(output: string): string {
-  const alerts = output.split("\n").filter((line) => line.includes("[ALERT]"));
-  return alerts
-    .slice(0, 3)
-    .map((line) => line.replace(/^.*\[ALERT\]\s+\(\d+\) : /, ""))
-    .join("; ");
 }

@@ -4,6 +4,7 @@ import {
   healthUp,
   parseMap,
   parseServersState,
+  parseServersUp,
   toCommands,
   toPayloads,
   type ServerState,
@@ -47,6 +48,11 @@ export class Runtime {
     for (const payload of toPayloads(commands))
       for (const state of parseServersState(await ask(this.socket, payload))) states.push(state);
     return states;
+  }
+
+  /** The servers that are up, by the names that they have in a routing. */
+  async serversUp(): Promise<Set<string>> {
+    return parseServersUp(await ask(this.socket, "show servers state"));
   }
 
   async map(name: MapName): Promise<Map<string, string>> {

@@ -10,6 +10,7 @@ import type { Instance, Routing } from "../../../../routing/types";
 import { Reconciler } from "./reconciler";
 import type { Turn } from "./turn";
 import { parseServersState } from "../haproxy/commands";
+import { Haproxy, haproxyPaths } from "../haproxy/process";
 import { Runtime } from "../haproxy/runtime-api";
 import { Metrics } from "../metrics";
 import { instance, renderOptions } from "../testing";
@@ -27,8 +28,8 @@ const states = () => {
   let backend;
   return config().split("\n").flatMap((line) => {
     backend = /^\w+ (\S+)/.exec(line)?.[1] ?? backend;
-    const [, server, weight] = /^  server (\S+) .* weight (\d+)$/.exec(line) ?? [];
-    return server === undefined ? [] : ["1 " + backend + " 1 " + server + " 10.0.0.1 2 0 " + weight + " 1 0 0 0 0 0 0"];
+    const [, server, at, port, weight] = /^  server (\S+) (\S+):(\d+) .* weight (\d+)$/.exec(line) ?? [];
+    return server === undefined ? [] : ["1 " + backend + " 1 " + server + " " + at + " 2 0 " + weight + " 1 0 0 0 0 0 0 0 0 - " + port + " -"];
   }).join("\n");
 };
 const answer = (line) => {
@@ -58,6 +59,7 @@ listen(dir + "/run/worker.sock");
 `;
 
 let dir: string;
+let haproxy: Haproxy;
 let reconciler: Reconciler;
 let log: string[];
 const onReloadable = vi.fn();
@@ -70,18 +72,27 @@ beforeEach(() => {
   vi.stubEnv("PATH", `${dir}:${process.env["PATH"] ?? ""}`);
   onReloadable.mockReset();
   log = [];
-  reconciler = new Reconciler({
+  haproxy = new Haproxy(haproxyPaths(dir, join(dir, "run")), (message) => log.push(message), {
+    ended: () => undefined,
+    restarted: () => undefined,
+  });
+  reconciler = newReconciler();
+});
+
+const newReconciler = () =>
+  new Reconciler({
     render: { ...renderOptions, dir, runDir: join(dir, "run") },
     https: () => undefined,
     log: (message) => log.push(message),
     metrics,
     onProven: () => undefined,
     onReloadable,
-    onRestart: () => undefined,
+    haproxy,
   });
-});
+
 afterEach(async () => {
-  await reconciler.stop(0);
+  reconciler.stop();
+  await haproxy.stop(0);
   vi.unstubAllEnvs();
   rmSync(dir, { recursive: true });
 });
@@ -228,4 +239,39 @@ test("what the new worker does not have as it should is put right in the next tu
   expect(await apply(routing(one, odd(2)))).toMatchObject({
     done: { how: "operations", what: "a + 10.0.0.1:1" },
   });
+});
+
+test("a renderer that finds HAProxy running reloads it, with the servers up that were up", async () => {
+  const db = instance("db", 5, { tags: ["tcp"], meta: { tcp_port: "5432" } });
+  await apply(routing(one, instance("a", 2), db));
+  writeFileSync(join(dir, "drift"), "10.0.0.1:2");
+  reconciler.stop();
+  reconciler = newReconciler();
+  expect([...reconciler.tcpPorts]).toEqual([5432]);
+  const wanted = routing(one, instance("a", 2), db, instance("b", 3));
+  expect(await reconciler.reconcile(wanted)).toEqual({ pending: [], again: true });
+  expect(told("reload")).toBe(0);
+  expect(reconciler.running).toBe(false);
+  expect([...reconciler.proven].sort()).toEqual(["svc:a/10.0.0.1:1", "svc:db/10.0.0.1:5"]);
+  const done = { how: "reload", what: "the renderer was started again" };
+  expect(await reconciler.reconcile(wanted)).toEqual({ done, pending: [], again: false });
+  expect(told("reload")).toBe(1);
+  const states = parseServersState(readFileSync(join(dir, "server.state"), "utf8"));
+  expect(states.map(({ server, up }) => [server, up])).toEqual([
+    ["10.0.0.1:1", true],
+    ["10.0.0.1:2", false],
+    ["10.0.0.1:3", false],
+    ["10.0.0.1:5", true],
+  ]);
+});
+
+test("a running HAProxy that rejects the first reload of a new renderer goes on, and is asked again", async () => {
+  await apply(routing(one));
+  reconciler.stop();
+  reconciler = newReconciler();
+  writeFileSync(join(dir, "reload"), "Success=0\n--\n[ALERT]    (1) : no");
+  await expect(apply(routing(one))).rejects.toThrow("HAProxy did not take the new configuration: no");
+  expect(haproxy.running).toBe(true);
+  rmSync(join(dir, "reload"));
+  expect(await apply(routing(one))).toMatchObject({ done: { how: "reload" } });
 });

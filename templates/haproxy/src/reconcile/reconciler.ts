@@ -13,7 +13,8 @@ import { countersAfterReload } from "../config/counters";
 import { render } from "../config/render";
 import type { Origin, Rendered, Slots } from "../config/types";
 import type { ServerState } from "../haproxy/commands";
-import { Haproxy } from "../haproxy/process";
+import type { HaproxyControl } from "../haproxy/control";
+import { haproxyPaths } from "../haproxy/process";
 import { Runtime } from "../haproxy/runtime-api";
 import type { Actual, Operation, ServerOperation } from "../haproxy/types";
 import { ReadinessProber, candidatesOf, serverOf, type Candidate } from "../health/readiness-prober";
@@ -41,7 +42,9 @@ export class Reconciler {
   private slots: Slots = new Map();
   /** Servers (`backend/server`, as in the routing) that have answered. */
   readonly proven = new Set<string>();
-  private readonly haproxy: Haproxy;
+  private readonly haproxy: HaproxyControl;
+  /** Whether it is known what an earlier renderer left running. */
+  private hasInherited = false;
   private readonly files: StateFiles;
   private readonly limiter: ReloadLimiter;
   private readonly runtime: Runtime;
@@ -61,18 +64,10 @@ export class Reconciler {
 
   constructor(private readonly options: ReconcilerOptions) {
     const { dir, runDir } = options.render;
-    this.files = new StateFiles(dir, (file) => this.haproxy.validate(file));
+    this.haproxy = options.haproxy;
+    this.files = new StateFiles(dir, runDir);
     this.limiter = new ReloadLimiter(options.onReloadable);
-    this.haproxy = new Haproxy(
-      { config: this.files.config, master: `${runDir}/master.sock`, worker: `${runDir}/worker.sock` },
-      options.log,
-      () => {
-        // The process has read the file; the next comparison shows whether that is all.
-        if (this.lastGood !== undefined) this.actual = loaded(this.lastGood);
-        options.onRestart();
-      },
-    );
-    this.runtime = new Runtime(`${runDir}/worker.sock`, dir);
+    this.runtime = new Runtime(haproxyPaths(dir, runDir).worker, dir);
     this.prober = new ReadinessProber({
       answered: (candidate) => this.answered(candidate),
       wanted: (candidate) => this.arriving.has(serverOf(candidate)) || this.serves(candidate),
@@ -85,15 +80,15 @@ export class Reconciler {
 
   /** The ports of TCP services that HAProxy listens on, including those of services that are gone. */
   get tcpPorts(): ReadonlySet<number> {
-    return new Set((this.actual?.parts ?? []).flatMap(({ tcp }) => tcp?.port ?? []));
+    return this.haproxy.tcpPorts;
   }
 
   /** Takes one turn towards a routing. Throws if HAProxy cannot be started or asked; it then goes on with what it has. */
   reconcile(routing: Routing): Promise<Turn> {
     const result = this.mutex
       .runExclusive(async () => {
-        const turn =
-          this.actual === undefined ? await this.start(routing) : await this.turn(this.actual, routing);
+        if (this.actual === undefined) return this.first(routing);
+        const turn = await this.turn(this.actual, routing);
         this.reaper.start();
         return turn;
       })
@@ -124,10 +119,6 @@ export class Reconciler {
     });
   }
 
-  validate(config: string): Promise<string | undefined> {
-    return this.haproxy.validate(config);
-  }
-
   /**
    * `write` puts the certificates' files in place; then the worker gets the changes. The next turn reloads a worker that
    * refuses one of them, or for which there are `reasons`.
@@ -153,11 +144,15 @@ export class Reconciler {
     });
   }
 
-  /** Ends HAProxy; open requests have `graceMs` to end. */
-  stop(graceMs: number): Promise<void> {
+  /** HAProxy has ended by itself and runs again, with what its files say; the next comparison shows whether that is all. */
+  restarted(): void {
+    if (this.lastGood !== undefined) this.actual = loaded(this.lastGood);
+  }
+
+  /** Lets go of HAProxy, whose worker would not end while it is connected. */
+  stop(): void {
     this.limiter.reset();
     this.runtime.disconnect();
-    return this.haproxy.stop(graceMs);
   }
 
   /** Writes what was changed at run time into the files, in case HAProxy has to start again. */
@@ -167,26 +162,58 @@ export class Reconciler {
     });
   }
 
-  private start(routing: Routing): Promise<Turn> {
-    return this.files.exclusively(async () => {
-      const desired = this.render(routing);
-      await this.files.prepare(this.options.render.runDir);
-      await this.files.writeCounters("");
-      const refused = await this.files.replace(routing, (some) => this.render(some), new Set());
-      if (refused.size > 0) return { pending: [], refused, again: true };
-      try {
-        await this.haproxy.start();
-      } catch (error) {
-        const ports = portsRefused(routing, error);
-        if (ports.size === 0) throw error;
-        return { pending: [], refused: ports, again: true };
-      }
-      this.commit(desired, loaded(desired));
-      this.https = this.options.https() !== undefined;
-      this.prober.probe(candidatesOf(desired, () => true));
-      const done = { how: "start", what: `${routing.backends.length} services` } as const;
-      return { done, pending: [], again: false };
-    });
+  private async first(routing: Routing): Promise<Turn> {
+    if (this.haproxy.running && !this.hasInherited) return this.inherit(routing);
+    const turn = await this.files.exclusively(() => this.start(routing));
+    this.reaper.start();
+    return turn;
+  }
+
+  /**
+   * A renderer that has failed left HAProxy running. The servers that are up in it have answered, which decides which version
+   * of a service gets the requests. The routing was built without knowing this, so nothing changes in this turn.
+   */
+  private async inherit(routing: Routing): Promise<Turn> {
+    const up = await this.runtime.serversUp();
+    for (const { name: backend, servers } of routing.backends)
+      for (const { name: server } of servers)
+        if (up.has(server)) this.proven.add(serverOf({ backend, server }));
+    this.hasInherited = true;
+    return { pending: [], again: true };
+  }
+
+  /** Starts HAProxy, or has the one that runs take over the configuration. */
+  private async start(routing: Routing): Promise<Turn> {
+    const desired = this.render(routing);
+    const inherits = this.hasInherited;
+    if (inherits) this.limiter.begins();
+    await this.files.prepare();
+    const refused = await this.files.replace(routing, (some) => this.render(some), this.proven);
+    if (refused.size > 0) return { pending: [], refused, again: true };
+    // The services of the pool's slots are no longer known, so their counters start from zero.
+    const counters = inherits ? await this.runtime.counters().catch(() => "") : "";
+    await this.files.writeCounters(countersAfterReload(counters, desired, new Map()));
+    try {
+      await this.load(desired);
+    } catch (error) {
+      const ports = portsRefused(routing, error);
+      if (ports.size === 0) throw error;
+      return { pending: [], refused: ports, again: true };
+    }
+    this.commit(desired, loaded(desired));
+    this.https = this.options.https() !== undefined;
+    this.prober.probe(
+      candidatesOf(desired, (backend, server) => !this.proven.has(serverOf({ backend, server }))),
+    );
+    if (inherits) this.options.metrics.reload("recovery");
+    const done = inherits
+      ? ({ how: "reload", what: "the renderer was started again" } as const)
+      : ({ how: "start", what: `${routing.backends.length} services` } as const);
+    return { done, pending: [], again: false };
+  }
+
+  private load({ parts }: Rendered): Promise<void> {
+    return this.haproxy.load(new Set(parts.flatMap(({ tcp }) => tcp?.port ?? [])));
   }
 
   private async turn(actual: Actual, routing: Routing): Promise<Turn> {
@@ -265,7 +292,7 @@ export class Reconciler {
     const up = await this.serversUp();
     let refused: Refused;
     try {
-      refused = await this.handOver(routing, up);
+      refused = await this.handOver(routing, desired, up);
     } catch (error) {
       refused = portsRefused(routing, error);
       if (refused.size === 0) {
@@ -300,7 +327,7 @@ export class Reconciler {
   }
 
   /** Returns the services because of which HAProxy will not load the configuration; throws if there is another cause. */
-  private async handOver(routing: Routing, up: ReadonlySet<string>): Promise<Refused> {
+  private async handOver(routing: Routing, desired: Rendered, up: ReadonlySet<string>): Promise<Refused> {
     const refused = await this.files.replace(routing, (some) => this.render(some), up);
     if (refused.size > 0) return refused;
     this.limiter.begins();
@@ -310,8 +337,7 @@ export class Reconciler {
     await this.files.writeCounters(
       lastGood === undefined ? dump : countersAfterReload(dump, lastGood, slots),
     );
-    const failure = await this.haproxy.reload();
-    if (failure !== undefined) throw new Error(`HAProxy did not take the new configuration: ${failure}`);
+    await this.load(desired);
     return refused;
   }
 

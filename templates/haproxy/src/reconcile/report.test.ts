@@ -5,13 +5,7 @@ import { render } from "../config/render";
 import { eachMap, mapNames } from "../config/types";
 import { instance, renderOptions } from "../testing";
 import { loaded, plan } from "./planner";
-import { describe as tell, logLine } from "./report";
-
-test("a message is one line that does nothing to a terminal", () => {
-  expect(logLine("Consul: two\r\nlines, \u001b[2J\u202e and ä")).toBe(
-    "switchyard: Consul: two | lines, \\u001b[2J\\u202e and ä\n",
-  );
-});
+import { describe as tell } from "./report";
 
 test.each([
   [undefined, "route */shop/ -> shop/v2"],

@@ -1,14 +1,9 @@
 /** Changes as sentences for the log. Pure. */
 import { some } from "../../../../lib/text";
-import { escapeInvisible } from "../../../../routing/grammar";
 import type { Problem } from "../../../../routing/types";
 import { describeTarget } from "../config/routes";
 import { optionOf } from "../config/types";
 import type { MapOperation, Operation, ServerOperation } from "../haproxy/types";
-
-/** A message as one line that does nothing to the terminal that shows it. */
-export const logLine = (message: string): string =>
-  `switchyard: ${escapeInvisible(message.replaceAll(/[\r\n]+/g, " | "))}\n`;
 
 export function describe(operations: readonly Operation[]): string {
   const sentences = operations.flatMap((each) => sentence(each) ?? []);

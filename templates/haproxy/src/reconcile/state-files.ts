@@ -8,19 +8,19 @@ import { toConfig, toMapFile } from "../config/render";
 import { errorPage, errorPageName, errorPages } from "../config/sections";
 import { mapNames, type Rendered } from "../config/types";
 import { serverStateFile } from "../haproxy/commands";
+import { haproxyPaths } from "../haproxy/process";
+import { validate } from "../haproxy/validate";
 import { findRefused, type Refused } from "./quarantine";
 
 export class StateFiles {
   private readonly mutex = new Mutex();
+  private readonly config: string;
 
   constructor(
     private readonly dir: string,
-    /** HAProxy's complaint about a configuration file; undefined if it would load it. */
-    private readonly validate: (file: string) => Promise<string | undefined>,
-  ) {}
-
-  get config(): string {
-    return this.path("haproxy.cfg");
+    private readonly runDir: string,
+  ) {
+    this.config = haproxyPaths(dir, runDir).config;
   }
 
   /** Runs `action` while nobody else replaces files, as a reload needs it: what HAProxy reads has to belong together. */
@@ -29,8 +29,8 @@ export class StateFiles {
   }
 
   /** Writes the files that never change. */
-  async prepare(runDir: string): Promise<void> {
-    for (const dir of [this.dir, runDir]) await mkdir(dir, { recursive: true, mode: 0o700 });
+  async prepare(): Promise<void> {
+    for (const dir of [this.dir, this.runDir]) await mkdir(dir, { recursive: true, mode: 0o700 });
     for (const [status, message] of Object.entries(errorPages))
       await writeWhole(this.path(errorPageName(status)), errorPage(Number(status), message));
   }
@@ -53,7 +53,7 @@ export class StateFiles {
     const candidate = this.path("haproxy.candidate.cfg");
     const check = async (some: Routing): Promise<string | undefined> => {
       await writeWhole(candidate, toConfig(some === routing ? desired : render(some)));
-      return this.validate(candidate);
+      return validate(candidate);
     };
     const failure = await check(routing);
     if (failure !== undefined) {

@@ -1,10 +1,12 @@
 /** What the reconciler is given, and what one of its turns results in. */
 import type { RenderOptions } from "../config/types";
+import type { HaproxyControl } from "../haproxy/control";
 import type { Metrics } from "../metrics";
 import type { Refused } from "./quarantine";
 
 export interface ReconcilerOptions {
   readonly render: RenderOptions;
+  readonly haproxy: HaproxyControl;
   /** How HTTPS is offered at the moment. */
   readonly https: () => RenderOptions["https"];
   readonly log: (message: string) => void;
@@ -13,8 +15,6 @@ export interface ReconcilerOptions {
   readonly onProven: () => void;
   /** A reload that had to wait is allowed now. */
   readonly onReloadable: () => void;
-  /** HAProxy ended by itself and is back. */
-  readonly onRestart: () => void;
 }
 
 export interface Done {
