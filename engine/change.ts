@@ -15,7 +15,7 @@ export interface Change {
   readonly changed: readonly string[];
   readonly olds: WireMap;
   readonly news: WireMap;
-  /** Removes the old half of a replacement; not counted separately. */
+  /** Deletes the old half of a replacement. Not counted separately. */
   readonly ofReplacement?: boolean;
 }
 
@@ -37,7 +37,7 @@ export const change = (
   news: WireMap,
 ): Change => ({ operation, urn, type, changed, olds, news });
 
-/** The checked inputs, with secrets marked exactly where the program marked them. */
+/** The checked inputs, with secrets marked where the program marked them. */
 export const stored = (goal: Goal, news: WireMap): WireMap =>
   keepSecret(
     Object.fromEntries(
@@ -67,7 +67,7 @@ export function entry(goal: Goal, id: string | undefined, inputs: WireMap, outpu
   };
 }
 
-/** The error with the resource's name in its message. A fault in the program's or the engine's code keeps its stack trace. */
+/** Adds the resource's name to an error. A bug in the program or the engine keeps its stack trace. */
 export function named(error: unknown, { type, urn }: { type: string; urn: string }): unknown {
   if ([TypeError, ReferenceError, RangeError, SyntaxError].some((kind) => error instanceof kind))
     return error;
@@ -81,8 +81,8 @@ export function named(error: unknown, { type, urn }: { type: string; urn: string
 }
 
 /**
- * The difference with what asks for more than the properties do: options of the program, drift that a refresh found, a
- * first start that failed, and the replacement of other resources.
+ * Extends the difference of the properties by other reasons to change a resource: options of the program, drift found by a
+ * refresh, a failed first start, and the replacement of other resources.
  */
 export function widened(
   diff: Diff,
@@ -99,7 +99,7 @@ export function widened(
   );
   if (old.provider !== goal.provider) replaces.push("(provider)");
   if (goal.replaceWith.some((urn) => replaced.has(urn))) replaces.push("(replaceWith)");
-  if (mustReplace.has(goal.urn) && replaces.length === 0) replaces.push("(what it depends on is replaced)");
+  if (mustReplace.has(goal.urn) && replaces.length === 0) replaces.push("(a dependency is replaced)");
   return {
     changed: [...new Set([...changed, ...replaces])],
     replaces,

@@ -16,25 +16,25 @@ describe("changed properties", () => {
     ["nor do the keys of maps", { a: { x: 1, y: 2 } }, { a: { y: 2, x: 1 } }, []],
     ["a secret of the same value", { a: secret("x") }, { a: "x" }, []],
     ["a secret of another value", { a: secret("x") }, { a: secret("y") }, ["a"]],
-    ["what is not known yet", { a: "x" }, { a: UNKNOWN }, ["a"]],
+    ["an unknown value", { a: "x" }, { a: UNKNOWN }, ["a"]],
   ])("%s", (_what, olds, news, changed) => {
     expect(changedKeys(olds, news)).toEqual(changed);
   });
 
-  it("compares order where it matters, and knows defaults", () => {
+  it("compares order only where it matters, and applies defaults", () => {
     const rules = { lists: ["command"], defaults: { start: true } };
     expect(changedKeys({ command: ["a", "b"] }, { command: ["b", "a"] }, rules)).toEqual(["command"]);
     expect(changedKeys({}, { start: true }, rules)).toEqual([]);
     expect(changedKeys({}, { start: false }, rules)).toEqual(["start"]);
   });
 
-  it("deletes first only if the given name stays", () => {
+  it("deletes first only if a given name is kept", () => {
     expect(diffByRules({ name: "x", a: 1 }, { name: "x", a: 2 }, {}, false).deleteBeforeReplace).toBe(true);
     expect(diffByRules({ name: "x", a: 1 }, { name: "x", a: 2 }, {}, true).deleteBeforeReplace).toBe(false);
     expect(diffByRules({ name: "x" }, { name: "y" }, {}, false).deleteBeforeReplace).toBe(false);
   });
 
-  it("honours ignoreChanges, paths included", () => {
+  it("honours ignoreChanges, including paths", () => {
     expect(withoutIgnored({ a: 1, c: 3 }, { a: 2, b: 2, c: 4 }, ["a", "b", "c.deep"])).toEqual({
       a: 1,
       c: 3,
@@ -71,14 +71,14 @@ describe("types", () => {
     expect(withName("web", undefined, { name: "mine" }).name).toBe("mine");
   });
 
-  it("durations are Go's", () => {
+  it("parses Go durations", () => {
     expect(nanoseconds("1m30s", "x")).toBe(90e9);
     expect(nanoseconds("1.5ms", "x")).toBe(1.5e6);
     expect(() => nanoseconds("10", "interval")).toThrow("`interval`");
   });
 });
 
-describe("what is shown", () => {
+describe("printed output", () => {
   const change = {
     operation: "update" as const,
     urn: "urn:pulumi:dev::p::docker:index/container:Container::web",

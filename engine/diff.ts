@@ -11,7 +11,7 @@ export interface Diff {
 export interface Rules {
   /** Properties that change in place; any other change replaces the resource. */
   readonly inPlace?: readonly string[];
-  /** Lists whose order matters; the others are sets. */
+  /** Lists whose order matters. All others are treated as sets. */
   readonly lists?: readonly string[];
   readonly defaults?: WireMap;
   /** Always delete the old resource before creating the new one. */
@@ -20,7 +20,7 @@ export interface Rules {
 
 export const NO_DIFF: Diff = { changed: [], replaces: [], deleteBeforeReplace: false };
 
-/** Absent, null, empty and default values are equal; lists are sets unless their order matters. */
+/** Normalises a value: absent, null, empty and default values are equal, and lists are sets unless their order matters. */
 function normal(key: string, value: Wire | undefined, rules: Rules): Wire {
   const asSet = !rules.lists?.includes(key);
   const result = mapWire(plain(value ?? null), (v) => {
@@ -42,7 +42,7 @@ export function changedKeys(olds: WireMap, news: WireMap, rules: Rules = {}): st
     .sort();
 }
 
-/** Like the Terraform bridge: two resources with the same given name cannot exist side by side. */
+/** Like the Terraform bridge, deletes first if the name is given: two resources cannot have the same name. */
 export function diffByRules(olds: WireMap, news: WireMap, rules: Rules, autoNamed: boolean): Diff {
   const changed = changedKeys(olds, news, rules);
   return {
@@ -52,7 +52,7 @@ export function diffByRules(olds: WireMap, news: WireMap, rules: Rules, autoName
   };
 }
 
-/** Applies `ignoreChanges`: the old value stays. A path into a property applies to the whole property. */
+/** Applies `ignoreChanges` by keeping the old values. A path into a property applies to the whole property. */
 export function withoutIgnored(olds: WireMap, news: WireMap, ignored: readonly string[]): WireMap {
   const result = { ...news };
   const keys = ignored.includes("*")

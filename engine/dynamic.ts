@@ -9,12 +9,12 @@ import { UserError } from "../lib/errors";
 import type { ResourceState } from "./state";
 import { UNKNOWN, type WireMap } from "./wire";
 
-/** With JSON where the SDK has `any`. */
+/** The SDK's type, with JSON instead of `any`. */
 type Provider = dynamic.ResourceProvider<WireMap, WireMap>;
 
 const PROVIDER = "__provider";
 
-/** A resource that was created but did not become ready. The state keeps it, with the reasons. */
+/** A resource was created but did not become ready. The state keeps it with the reasons. */
 export class NotReady extends Error {
   constructor(
     message: string,
@@ -44,7 +44,7 @@ const withProvider = (result: unknown, props: WireMap): WireMap => ({
   [PROVIDER]: props[PROVIDER] ?? "",
 });
 
-/** A provider's result as it would arrive over the wire: JSON. */
+/** Converts a provider's result to JSON, as if it had come over the wire. */
 const clean = (value: WireMap): WireMap => JSON.parse(JSON.stringify(value)) as WireMap;
 
 export class DynamicProviders {
@@ -97,7 +97,7 @@ export class DynamicProviders {
     return clean({ ...(inputs ?? news), [PROVIDER]: news[PROVIDER] ?? "" });
   }
 
-  /** Reads the answer as Pulumi's engine does: `replaces` requires `changes`, and without an answer the inputs decide. */
+  /** Interprets the result as Pulumi's engine does: `replaces` counts only with `changes`; without `changes`, inputs decide. */
   async diff(old: ResourceState, news: WireMap): Promise<Diff> {
     const provider = await this.forNews(old.outputs, news);
     const own = await provider.diff?.(old.id ?? "", old.outputs, news);
@@ -106,7 +106,7 @@ export class DynamicProviders {
     const replaces = own?.replaces ?? [];
     const all = [...new Set([...changed, ...replaces])].sort();
     return {
-      changed: all.length > 0 ? all : ["(says its provider)"],
+      changed: all.length > 0 ? all : ["(reported by its provider)"],
       replaces,
       deleteBeforeReplace: own?.deleteBeforeReplace ?? false,
     };
@@ -137,7 +137,7 @@ export class DynamicProviders {
     await provider.delete?.(old.id ?? "", old.outputs);
   }
 
-  /** Undefined if the resource is gone; the present state if the provider has no `read`. */
+  /** Undefined if the resource is gone; the current state if the provider has no `read`. */
   async read(old: ResourceState): Promise<{ outputs: WireMap; inputs?: WireMap } | undefined> {
     const provider = await this.get(old.outputs);
     if (!provider.read) return { outputs: old.outputs };

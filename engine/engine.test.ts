@@ -51,15 +51,15 @@ function engineWith(input: string, ...args: string[]): { code: number | null; ou
 const log = (): string[] => readFileSync(path.join(dir, "log"), "utf8").trim().split("\n");
 const state = (): string => path.join(dir, ".switchyard", "state", "dev.json");
 
-describe("the life of a stack", { timeout: 120_000 }, () => {
-  it("previews, creates, leaves alone, updates, replaces and removes", () => {
+describe("the lifecycle of a stack", { timeout: 120_000 }, () => {
+  it("previews, creates, keeps, updates, replaces and deletes", () => {
     const preview = engine("preview");
     expect(preview).toMatchObject({
       code: 0,
       out: expect.stringContaining("+ 3 to create, 0 unchanged") as string,
     });
     expect(preview.out).toContain('quadrupled: "[unknown]"');
-    expect(preview.err).toContain("The embedded engine is in use");
+    expect(preview.err).toContain("The embedded engine is in use instead of the Pulumi CLI");
     expect(existsSync(state())).toBe(false);
 
     expect(engine("up").out).toContain("quadrupled: 4");
@@ -102,7 +102,7 @@ describe("the life of a stack", { timeout: 120_000 }, () => {
     expect(log().slice(before.length)).toEqual(["delete thing-10"]);
   });
 
-  it("keeps secrets out of sight, on the screen and in the state", () => {
+  it("keeps secrets hidden, on the screen and in the state", () => {
     expect(engineWith("hush-hush\n", "config", "set", "--secret", "token").code).toBe(0);
     expect(engine("config", "get", "token").out).toBe("hush-hush\n");
     const up = engine("up");
@@ -117,7 +117,7 @@ describe("the life of a stack", { timeout: 120_000 }, () => {
     expect(preview.out).not.toContain("another");
   });
 
-  it("keeps created resources when a later one fails, and continues from there", () => {
+  it("keeps created resources when a later one fails, and then continues", () => {
     configure({ size: 13, mode: "one" });
     const failed = engine("up");
     expect(failed.code).toBe(1);
@@ -129,16 +129,19 @@ describe("the life of a stack", { timeout: 120_000 }, () => {
   });
 });
 
-describe("refusals, before anything is touched", { timeout: 60_000 }, () => {
+describe("errors before anything changes", { timeout: 60_000 }, () => {
   it.each([
-    ["unknown-type", '"machine" is of type cloud:index/vm:Machine, which the embedded engine does not know'],
+    [
+      "unknown-type",
+      '"machine" has the type cloud:index/vm:Machine, which the embedded engine does not support: use',
+    ],
     [
       "unknown-property",
-      '"box" (docker:index/container:Container): the embedded engine does not know `gpus`',
+      '"box" (docker:index/container:Container): the embedded engine does not support `gpus`: remove it',
     ],
     ["run-error", "error: the key `size` is odd: set it to an even number"],
     ["stuck", "never resolves"],
-  ])("%s: a sentence and no stack trace", (mode, sentence) => {
+  ])("%s: a message without a stack trace", (mode, sentence) => {
     configure({ mode });
     const { code, err } = engine("up");
     expect(code).toBe(1);
@@ -150,7 +153,7 @@ describe("refusals, before anything is touched", { timeout: 60_000 }, () => {
   it.each([
     ["fault", "TypeError: a fault of the program"],
     ["rejection", "Error: nobody awaits this"],
-  ])("%s of the program: with its stack", (mode, sentence) => {
+  ])("%s in the program: an error with its stack trace", (mode, sentence) => {
     configure({ mode });
     const { code, err } = engine("up");
     expect(code).toBe(1);
@@ -159,12 +162,12 @@ describe("refusals, before anything is touched", { timeout: 60_000 }, () => {
     expect(existsSync(path.join(dir, "log"))).toBe(false);
   });
 
-  it("invalid properties, in their provider's words", () => {
+  it("invalid properties, with their provider's message", () => {
     configure({ size: -1 });
     expect(engine("up").err).toContain('"first" has invalid properties: size: is negative');
   });
 
-  it("the removal of a protected resource", () => {
+  it("deletion of a protected resource", () => {
     configure({ mode: "protect" });
     expect(engine("up").code).toBe(0);
     configure({ mode: "one" });

@@ -1,4 +1,4 @@
-/** What the program wants of one resource, from its whole registration request; Pulumi's mocks would see only a part. */
+/** A resource as the program declares it, read from its complete registration request. Pulumi's mocks see only part of it. */
 import type { RegisterResourceRequest } from "@pulumi/pulumi/proto/resource_pb";
 import { UserError } from "../lib/errors";
 import type { WireMap } from "./wire";
@@ -27,7 +27,7 @@ export interface Goal {
 
 const STACK_TYPE = "pulumi:pulumi:Stack";
 
-/** The types of all parents except the stack qualify the type (sdk/go/common/resource/urn). */
+/** Builds a URN. The types of all parents except the stack qualify the type (sdk/go/common/resource/urn). */
 export function newUrn(stack: string, project: string, parent: string, type: string, name: string): string {
   const parentType = parent.split("::")[2] ?? "";
   const qualified = parentType === "" || parentType === STACK_TYPE ? type : `${parentType}$${type}`;
@@ -46,7 +46,7 @@ export function goalOf(request: RegisterResourceRequest, stack: string, project:
   }
   if (request.getRemote()) {
     throw new UserError(
-      `"${name}" (${type}) is a component of another package: the embedded engine cannot run it.`,
+      `"${name}" (${type}) is a component of another package, which the embedded engine does not support: use the Pulumi CLI (ENGINE=pulumi).`,
     );
   }
   const propertyDependencies: Record<string, string[]> = {};

@@ -24,11 +24,11 @@ import { Session } from "./session";
 import { loadState, stateFile } from "./state";
 
 const USAGE = `Usage: engine/main.ts COMMAND [--stack NAME] [--config-file FILE] [--cwd DIR]
-  up       [--expect-no-changes]            make what the program describes
+  up       [--expect-no-changes]            create or update the stack
   preview  [--expect-no-changes] [--json]   show what \`up\` would do
-  down                                      remove everything that the stack made
+  down                                      delete everything in the stack
   outputs  [--json] [--show-secrets]        show the outputs of the last \`up\`
-  config   set [--secret] KEY [VALUE] | get KEY   without VALUE, reads it from standard input`;
+  config   set [--secret] KEY [VALUE] | get KEY   without VALUE, set reads it from standard input`;
 
 const { values: flags, positionals } = (() => {
   try {
@@ -71,7 +71,7 @@ function failed(run: Run): boolean {
 async function open(command: string): Promise<Session> {
   const project = loadProject(process.cwd());
   const stackFile = loadStackFile(project, flags.stack, flags["config-file"]);
-  // The key is derived in another thread while the SDK loads in this one.
+  // Derive the key in another thread while the SDK loads in this one.
   const opening = crypterOf(stackFile);
   if (command !== "down") createRequire(__filename)("./program");
   const crypter = await opening;
@@ -79,11 +79,11 @@ async function open(command: string): Promise<Session> {
   try {
     config = mergeConfig(project, flags.stack, stackValues(stackFile), crypter);
   } catch (error) {
-    // `down` must work even if the configuration no longer does.
+    // `down` must work even if the configuration is no longer valid.
     if (command !== "down") throw error;
   }
   note(
-    `The embedded engine is in use (no Pulumi CLI): stack ${flags.stack}, state in ${path.relative("", stateFile(project.dir, flags.stack))}`,
+    `The embedded engine is in use instead of the Pulumi CLI: stack ${flags.stack}, state in ${path.relative("", stateFile(project.dir, flags.stack))}`,
   );
   const session = new Session(
     { project, stack: flags.stack, config, crypter, say: flags.json ? note : say },
@@ -93,7 +93,7 @@ async function open(command: string): Promise<Session> {
   const interrupt = (): void => {
     if (interrupted) process.exit(1);
     interrupted = true;
-    note("Interrupted: finishing what is under way (once more to stop at once).");
+    note("Interrupted: finishing the operations in progress. Interrupt again to stop immediately.");
     session.interrupt();
   };
   process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
@@ -102,7 +102,7 @@ async function open(command: string): Promise<Session> {
 
 function expectation(run: Run): boolean {
   if (!flags["expect-no-changes"] || !run.changes.some(isChange)) return true;
-  note("error: changes were found, and --expect-no-changes was given.");
+  note("error: there are changes, despite --expect-no-changes.");
   return false;
 }
 
@@ -129,7 +129,7 @@ async function up(session: Session): Promise<boolean> {
   if (failed(plan)) return false;
   const changes = counted(plan.changes).filter(isChange);
   if (changes.length > 0) {
-    say(["To do:", ...changes.flatMap(planLines), "Doing:"].join("\n"));
+    say(["Planned changes:", ...changes.flatMap(planLines), "Applying:"].join("\n"));
     if (!expectation(plan)) return false;
   }
   let { changes: done } = plan;
@@ -137,9 +137,7 @@ async function up(session: Session): Promise<boolean> {
     const run = await session.apply();
     done = run.changes;
     if (failed(run)) {
-      note(
-        "What was made before this is in the state: mend the cause and run `up` again, it goes on from there.",
-      );
+      note("The changes before the error are in the state: fix the cause and run `up` again to continue.");
       return false;
     }
   }
@@ -153,7 +151,7 @@ async function down(session: Session): Promise<boolean> {
   const begun = Date.now();
   const run = await session.destroy();
   if (failed(run)) {
-    note("What could not be removed is still in the state: mend the cause and run `down` again.");
+    note("Resources that could not be deleted are still in the state: fix the cause and run `down` again.");
     return false;
   }
   say(`Resources: ${summary(run.changes, false)}\nDuration: ${((Date.now() - begun) / 1000).toFixed(1)}s`);
@@ -174,14 +172,14 @@ async function config([action, key, value]: string[]): Promise<boolean> {
   const project = loadProject(process.cwd());
   const stackFile = loadStackFile(project, flags.stack, flags["config-file"]);
   if (action === "set" && key !== undefined) {
-    // As the Pulumi CLI does: a secret need not stand on the command line, and one final newline is not part of it.
+    // Like the Pulumi CLI: reading standard input keeps secrets off the command line; one final newline is dropped.
     if (value === undefined && process.stdin.isTTY) note("Type the value, then press Ctrl-D:");
     const given = value ?? (await text(process.stdin)).replace(/\r?\n$/, "");
     await setConfig(project, stackFile, key, given, flags.secret);
     return true;
   }
   if (action !== "get" || key === undefined)
-    throw new UserError(`config needs: set [--secret] KEY [VALUE], or get KEY\n${USAGE}`);
+    throw new UserError(`config needs an action: set [--secret] KEY [VALUE], or get KEY\n${USAGE}`);
   const found = await getConfig(project, stackFile, key);
   if (found === undefined)
     throw new UserError(`'${key}' is not set for stack '${flags.stack}': config set ${key} VALUE`);
@@ -196,7 +194,9 @@ async function main(): Promise<boolean> {
     return flags.help;
   }
   if (!/^[\w.-]+$/.test(flags.stack))
-    throw new UserError(`"${flags.stack}" is not a stack name: use letters, digits, - _ and dots.`);
+    throw new UserError(
+      `"${flags.stack}" is not a stack name: use letters, digits, dashes, underscores and dots.`,
+    );
   process.chdir(flags.cwd);
   if (command === "outputs") return outputs();
   if (command === "config") return config(rest);

@@ -1,4 +1,4 @@
-/** The text that users read: plan, progress and outputs. Secrets are masked everywhere. */
+/** Formats plan, progress and outputs for the user. Secrets are always masked. */
 import { shown } from "./diff";
 import type { Change, Operation } from "./change";
 import { nameOf } from "./state";
@@ -19,7 +19,7 @@ const DONE: Record<Operation, string> = {
   same: "unchanged",
 };
 
-/** `docker:index/container:Container` as the CLI shows it. */
+/** Shortens `docker:index/container:Container` to `docker:Container`, as the CLI does. */
 const shortType = (type: string): string => type.replace(/\/[^:]+:/, ":");
 
 const label = ({ type, urn }: Change): string => `${shortType(type)} ${nameOf(urn)}`;
@@ -40,8 +40,8 @@ export function startLine(change: Change): string {
   return ` ${SIGNS[change.operation]} ${label(change)} ${verb[change.operation]}${properties(change)}`;
 }
 
-export function doneLine(change: Change, milliseconds: number): string {
-  return ` ${SIGNS[change.operation]} ${label(change)} ${DONE[change.operation]} (${(milliseconds / 1000).toFixed(1)}s)`;
+export function doneLine(change: Change, durationMs: number): string {
+  return ` ${SIGNS[change.operation]} ${label(change)} ${DONE[change.operation]} (${(durationMs / 1000).toFixed(1)}s)`;
 }
 
 export const counted = (changes: readonly Change[]): Change[] => changes.filter((c) => !c.ofReplacement);
@@ -67,13 +67,13 @@ export function outputLines(outputs: WireMap): string[] {
   );
 }
 
-/** The changes of the outputs, such as routes and URLs: one entry for each value. */
+/** The changed outputs, such as routes and URLs, with one entry per value. */
 export function outputChanges(before: WireMap, after: WireMap): OutputChange[] {
   const olds = leaves(before);
   const news = leaves(after);
   return [...new Set([...olds.keys(), ...news.keys()])].sort().flatMap((path) => {
     const [old, now] = [olds.get(path), news.get(path)];
-    // A value that is unknown until `up` may turn out to be the same.
+    // A value that is unknown until `up` may turn out unchanged.
     if (old === now || (old !== undefined && now === UNKNOWN_SHOWN)) return [];
     return [{ path, ...(old !== undefined && { old }), ...(now !== undefined && { new: now }) }];
   });

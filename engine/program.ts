@@ -12,20 +12,20 @@ import type { WireMap } from "./wire";
 
 type Answer<T> = (error: Error | null, response?: T) => void;
 
-/** Features of the monitor. Without `aliasSpecs` the SDK itself resolves aliases, including those of parents. */
+/** Features of our monitor. Without `aliasSpecs`, the SDK resolves aliases itself, including those of parents. */
 const SUPPORTED = ["secrets", "resourceReferences", "deletedWith", "replaceWith"];
 
 const struct = (value: WireMap): Struct => Struct.fromJavaScript(value);
 
 /**
- * `setMocks` installs Pulumi's mock monitor, and we then replace its methods with ours: mocks see only a
- * resource's type, name and inputs, while requests carry its options, dependencies, secrets and unknowns.
+ * The methods that replace those of Pulumi's mock monitor, which `setMocks` installs. Mocks only see a resource's type, name
+ * and inputs; requests also have its options, dependencies, secrets and unknowns.
  */
 function monitor(run: Run, stack: string, project: string): object {
   const refuse = (what: string): void => {
     run.fail(
       new UserError(
-        `The program ${what}, which the embedded engine cannot do: use the Pulumi CLI (ENGINE=pulumi).`,
+        `The program ${what}, which the embedded engine does not support: use the Pulumi CLI (ENGINE=pulumi).`,
       ),
     );
   };
@@ -104,14 +104,14 @@ export async function runProgram(
         return (typeof main === "function" ? await (main as () => unknown)() : exported) as object;
       });
       await pulumi.runtime.disconnect();
-      // Node reports unhandled rejections on the next turn.
+      // Node reports unhandled rejections on the next turn of the event loop.
       await new Promise((resolve) => setImmediate(resolve));
       if (pulumi.log.hasErrors()) run.fail(new UserError("The program logged an error."));
     } catch (error) {
       run.fail(error);
     }
   };
-  // Promises do not keep Node alive: without this listener the process would end silently.
+  // Pending promises do not keep Node alive: without this listener, the process would end silently.
   const stuck = (): void => {
     run.fail(
       new UserError(

@@ -38,7 +38,7 @@ function merged(stack: string, crypter?: Crypter): Config {
 }
 
 describe("configuration", () => {
-  it("puts the stack's values over the project's defaults, structures as JSON", () => {
+  it("lets the stack's values override the project's defaults, with structures as JSON", () => {
     const { values, secretKeys } = merged(
       `config:\n  house:rooms: 4\n  house:ports: [8080]\n  house:config:lit: false\n`,
     );
@@ -63,18 +63,18 @@ describe("configuration", () => {
     ["config: { house:rooms: 1, house:owner: ann }", "'owner' must be of type 'object'"],
     [
       "config: { house:rooms: 1, house:roomz: 1 }",
-      "configuration key 'roomz', which the project does not know",
+      "has the configuration key 'roomz', which the project does not define: correct or remove it",
     ],
     [
       "config: { house:rooms: 1, house:key: plain }",
       "'key' must be encrypted as it's secret: config set --secret key",
     ],
     ["config: { house:rooms: 1, house:key: { secure: v1:a:b } }", "has no `encryptionsalt`"],
-  ])("refuses %s", (stack, sentence) => {
+  ])("rejects %s", (stack, sentence) => {
     expect(() => merged(stack)).toThrow(sentence);
   });
 
-  it("leaves other namespaces alone and takes numbers written as text", () => {
+  it("ignores other namespaces and accepts numbers written as text", () => {
     expect(merged(`config: { house:rooms: "4", other:thing: 1 }`).values).toMatchObject({
       "house:rooms": "4",
       "other:thing": "1",

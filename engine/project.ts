@@ -1,4 +1,4 @@
-/** Reads Pulumi.yaml and Pulumi.<stack>.yaml, and merges the program's configuration from them as the CLI does. */
+/** Reads Pulumi.yaml and Pulumi.<stack>.yaml, and merges them into the program's configuration as the CLI does. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { Document, isMap as isYamlMap, parseDocument } from "yaml";
@@ -15,7 +15,7 @@ interface ConfigType extends Partial<Items> {
   default?: Json;
   value?: Json;
   secret?: boolean;
-  /** `true` for `key: { type: … }`, the project's schema; `false` for a plain value set for every stack. */
+  /** `true` for a schema (`key: { type: … }`); `false` for a plain value that applies to every stack. */
   declared: boolean;
 }
 
@@ -59,7 +59,7 @@ export function loadProject(dir: string): Project {
     throw new UserError(`There is no Pulumi.yaml in ${dir}: run this in the project, or pass --cwd.`);
   const content = parseYaml(file).toJS() as Record<string, Json> | null;
   const name = content?.name;
-  if (typeof name !== "string") throw new UserError(`${file}: \`name\` is missing.`);
+  if (typeof name !== "string") throw new UserError(`${file}: \`name\` is missing: add the project's name.`);
   const config = new Map<string, ConfigType>();
   for (const [key, value] of Object.entries(isObject(content?.config) ? content.config : {})) {
     const declared =
@@ -74,7 +74,8 @@ export function loadProject(dir: string): Project {
 
 export function loadStackFile(project: Project, stack: string, file?: string): StackFile {
   const target = file ? path.resolve(file) : path.join(project.dir, `Pulumi.${stack}.yaml`);
-  if (file && !existsSync(target)) throw new UserError(`--config-file ${file}: there is no such file.`);
+  if (file && !existsSync(target))
+    throw new UserError(`--config-file ${file}: there is no such file. Correct the path.`);
   const document = existsSync(target) ? parseYaml(target) : new Document({});
   const salt = document.get("encryptionsalt");
   return { path: target, document, salt: typeof salt === "string" ? salt : undefined };
@@ -150,7 +151,7 @@ function hasType(value: Json, { type, items }: Partial<Items>): boolean {
 const typeName = ({ type, items }: Partial<Items>): string =>
   type === "array" && items ? `array<${typeName(items)}>` : (type ?? "");
 
-/** The configuration of the program: the stack's values over the project's, checked against the project's schema. */
+/** The program's configuration: the stack's values override the project's, and all are checked against its schema. */
 export function mergeConfig(
   project: Project,
   stack: string,
@@ -169,7 +170,7 @@ export function mergeConfig(
     if (!type && hasSchema && key.startsWith(`${project.name}:`)) {
       const known = [...project.config.keys()].filter((k) => k.startsWith(`${project.name}:`)).map(shown);
       throw new UserError(
-        `Stack '${stack}' has configuration key '${shown(key)}', which the project does not know: correct or remove it (known: ${known.sort().join(", ")}).`,
+        `Stack '${stack}' has the configuration key '${shown(key)}', which the project does not define: correct or remove it (known: ${known.sort().join(", ")}).`,
       );
     }
     const { value, secure } = opened(raw, shown(key), crypter);
@@ -179,7 +180,7 @@ export function mergeConfig(
           `Stack '${stack}' with configuration key '${shown(key)}' must be encrypted as it's secret: config set --secret ${shown(key)}`,
         );
       }
-      // The CLI checks scalars as text.
+      // Like the CLI, check scalars as text.
       if (!hasType(typeof value === "object" ? value : asText(value), type)) {
         throw new UserError(
           `Stack '${stack}' with configuration key '${shown(key)}' must be of type '${typeName(type)}': correct it in Pulumi.${stack}.yaml.`,
@@ -208,7 +209,7 @@ export function mergeConfig(
   return { values: merged, secretKeys };
 }
 
-/** One value as the program would get it; undefined if it is not set. */
+/** A value as the program would receive it; undefined if it is not set. */
 export async function getConfig(
   project: Project,
   stackFile: StackFile,
@@ -226,7 +227,7 @@ export async function getConfig(
   return value === undefined ? undefined : asText(value);
 }
 
-/** Sets one value in the stack file, and keeps its comments and format. */
+/** Sets a value in the stack file, preserving comments and format. */
 export async function setConfig(
   project: Project,
   stackFile: StackFile,

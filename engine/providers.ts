@@ -1,4 +1,4 @@
-/** One interface for all providers: of Docker's types, and the program's own dynamic ones. */
+/** One interface for all providers: those of Docker's types and the program's own dynamic ones. */
 import { type Diff, NO_DIFF } from "./diff";
 import type { Context, Handler, Made } from "./docker/handler";
 import { Hosts, PROVIDER_INPUTS } from "./docker/client";
@@ -32,26 +32,26 @@ export function refuseUnknown({ type, name, inputs }: Goal): void {
   const known = type === DOCKER_PROVIDER ? [...PROVIDER_INPUTS, "version"] : HANDLERS[type]?.inputs;
   if (!known) {
     throw new UserError(
-      `"${name}" is of type ${type}, which the embedded engine does not know: use the Pulumi CLI (ENGINE=pulumi) for it.`,
+      `"${name}" has the type ${type}, which the embedded engine does not support: use the Pulumi CLI (ENGINE=pulumi).`,
     );
   }
   const unknown = Object.keys(inputs).filter((key) => !known.includes(key));
   if (unknown.length > 0) {
     throw new UserError(
-      `"${name}" (${type}): the embedded engine does not know \`${unknown.join("`, `")}\`: remove it, or use the Pulumi CLI (ENGINE=pulumi).`,
+      `"${name}" (${type}): the embedded engine does not support \`${unknown.join("`, `")}\`: remove it, or use the Pulumi CLI (ENGINE=pulumi).`,
     );
   }
 }
 
 export interface World {
   readonly stack: string;
-  /** Inputs of the provider of this URN, or of the default one. */
+  /** Inputs of the provider with this URN, or of the default provider. */
   readonly providerInputs: (urn: string | undefined) => WireMap;
   readonly inState: (id: string) => boolean;
   readonly say: (urn: string, line: string) => void;
 }
 
-/** A resource's state with its secrets unwrapped. Always a copy, because providers may modify it. */
+/** A copy of a resource's state with unwrapped secrets. A copy, because providers may modify it. */
 const opened = (old: ResourceState): ResourceState => ({
   ...old,
   inputs: plainMap(old.inputs),
@@ -68,7 +68,10 @@ export class Providers {
 
   private handler(type: string): Handler {
     const handler = HANDLERS[type];
-    if (!handler) throw new UserError(`The embedded engine does not know the type ${type}.`);
+    if (!handler)
+      throw new UserError(
+        `The embedded engine does not support the type ${type}: use the Pulumi CLI (ENGINE=pulumi).`,
+      );
     return handler;
   }
 
@@ -106,7 +109,7 @@ export class Providers {
     return this.handler(old.type).diff(plainMap(old.inputs), news, autoNamed);
   }
 
-  /** Fails if the Docker host does not answer; otherwise a plan would report no changes there. */
+  /** Fails if the Docker host does not answer. Otherwise a plan would report no changes there. */
   async reach(goal: Goal): Promise<void> {
     if (!isDynamic(goal.type)) await this.context(goal.urn, goal.provider);
   }
@@ -133,7 +136,7 @@ export class Providers {
     else await this.handler(old.type).delete(await this.known(old.urn, old.provider), opened(old));
   }
 
-  /** The state with what is really there; undefined if the resource is gone. */
+  /** The state updated from the real resource; undefined if the resource is gone. */
   async refresh(old: ResourceState): Promise<ResourceState | undefined> {
     if (isDynamic(old.type)) {
       const seen = await this.dynamics.read(opened(old));

@@ -1,6 +1,6 @@
 /**
- * One pass of the program over the stack's state. It compares every registration with the state, carries out the
- * difference at once, unless this is a preview, and finally removes what the program no longer registers.
+ * One run of the program against the stack's state. Compares every registration with the state, applies the difference
+ * immediately unless this is a preview, and finally deletes what the program no longer registers.
  */
 import { randomUUID } from "node:crypto";
 import { type Change, change, deletion, entry, named, type Operation, stored, widened } from "./change";
@@ -17,7 +17,7 @@ export interface Settings {
   readonly state: StackState;
   readonly providers: Providers;
   readonly save: () => void;
-  /** Called when an operation begins; the returned function, when it has succeeded. */
+  /** Called when an operation starts. The returned function is called when it has succeeded. */
   readonly report: (change: Change) => (() => void) | undefined;
 }
 
@@ -26,7 +26,7 @@ export interface Registered {
   readonly outputs: WireMap;
 }
 
-/** Never settles: the program waits while the run ends. */
+/** Never settles, so that the program waits while the run ends. */
 const forever = new Promise<never>(() => undefined);
 
 export class Run {
@@ -35,7 +35,7 @@ export class Run {
   readonly stopped: Promise<void>;
   private readonly registered = new Set<string>();
   private readonly replaced = new Set<string>();
-  /** Deleted (in a preview: to be deleted) because something they depend on is replaced. */
+  /** Resources that are deleted, or would be in a preview, because a dependency is replaced. */
   private readonly mustReplace = new Set<string>();
   private readonly running = new Set<Promise<unknown>>();
   private stop: () => void = () => undefined;
@@ -47,7 +47,7 @@ export class Run {
     });
   }
 
-  /** Starts nothing new; operations under way end and are saved. */
+  /** Starts no new operations. Operations in progress finish and are saved. */
   fail(error: unknown): void {
     if (!this.errors.includes(error)) this.errors.push(error);
     this.stopping = true;
@@ -62,7 +62,7 @@ export class Run {
     return this.settings.state;
   }
 
-  /** Runs and records a change; an error names the resource and ends the run. */
+  /** Performs and records a change. An error names the resource and ends the run. */
   private async perform<T>(change: Change, work: () => Promise<T>): Promise<T> {
     if (this.stopping) return forever;
     this.changes.push(change);
@@ -94,7 +94,7 @@ export class Run {
   private async step(goal: Goal): Promise<Registered> {
     if (this.registered.has(goal.urn)) {
       throw new UserError(
-        `The program makes two resources of type ${goal.type} called "${goal.name}": rename one.`,
+        `The program declares two resources of type ${goal.type} named "${goal.name}": rename one.`,
       );
     }
     this.registered.add(goal.urn);
@@ -120,7 +120,7 @@ export class Run {
       change(operation, goal, diff.changed, old.inputs, stored(goal, news));
     if (diff.replaces.length > 0) {
       this.refuseProtected(old);
-      // The new resource gets its own generated name, unless a name was given.
+      // The new resource gets a new generated name, unless a name is given.
       const fresh = await this.settings.providers.check(goal, undefined, raw);
       return this.replace(goal, old, fresh, diff, happening("replace"));
     }
@@ -154,7 +154,7 @@ export class Run {
   private create(goal: Goal, news: WireMap, change: Change): Promise<Registered> {
     return this.perform(change, async () => {
       const inputs = stored(goal, news);
-      // Outputs that only Docker will know are left out, and so are unknown to the program.
+      // Outputs that only Docker knows are missing, so the program sees them as unknown.
       if (this.settings.dryRun) return { id: "", outputs: inputs };
       return this.made(goal, inputs, undefined, () => this.settings.providers.create(goal, news));
     });
@@ -165,7 +165,7 @@ export class Run {
     return this.perform(change, async () => {
       const inputs = stored(goal, news);
       if (this.settings.dryRun) {
-        // Docker's own types keep their outputs on update; those of dynamic providers are unknown until done.
+        // Docker's types keep their outputs on update; those of dynamic providers are unknown until it is done.
         const foreseen = /:(container|network|volume|remoteImage)[/:]/i.test(goal.type) ? old.outputs : {};
         return { id, outputs: { ...foreseen, ...inputs } };
       }
@@ -237,7 +237,7 @@ export class Run {
     }
   }
 
-  /** Dependents that must be replaced too: with the property that depends on it unknown, their provider replaces them. */
+  /** Dependents that must be replaced too: those that their provider replaces if the dependent property is unknown. */
   private async dependentsToReplace(urn: string, seen = new Set<string>()): Promise<ResourceState[]> {
     const found: ResourceState[] = [];
     for (const resource of this.state.resources) {
@@ -286,7 +286,7 @@ export class Run {
   private refuseProtected(old: ResourceState): void {
     if (!old.protect || old.pendingDelete) return;
     throw new UserError(
-      `"${nameOf(old.urn)}" is protected and would be deleted: set its \`protect\` option to false and run \`up\` first.`,
+      `"${nameOf(old.urn)}" is protected, but would be deleted: set its \`protect\` option to false and run \`up\` first.`,
     );
   }
 
@@ -296,7 +296,7 @@ export class Run {
     else if (resource) resource.outputs = outputs;
   }
 
-  /** Removes what the program did not register: dependents first. */
+  /** Deletes what the program did not register, dependents first. */
   async removeRest(): Promise<void> {
     const rest = this.state.resources.filter((r) => r.pendingDelete || !this.registered.has(r.urn));
     try {

@@ -14,12 +14,12 @@ describe("the passphrase secrets manager", () => {
     expect(crypter.decrypt(VALUE)).toBe("s3cret");
   });
 
-  it("refuses another passphrase and a damaged salt", async () => {
+  it("rejects another passphrase and a damaged salt", async () => {
     await expect(openCrypter(SALT, "en-t-Pass")).rejects.toThrow("Incorrect passphrase");
     await expect(openCrypter("v1:short", "en-t-pass")).rejects.toThrow("malformed");
   });
 
-  it("reads what it wrote itself, and never writes the same text twice", async () => {
+  it("reads what it wrote itself, and encrypts each value differently", async () => {
     const { salt } = await newCrypter("");
     const crypter = await openCrypter(salt, "");
     expect(crypter.decrypt(crypter.encrypt("grüße"))).toBe("grüße");

@@ -1,6 +1,6 @@
 /**
- * Pulumi's passphrase secrets manager (pkg/secrets/passphrase, sdk/go/common/resource/config/crypt.go): a stack file
- * that one engine wrote can be read by the other.
+ * Pulumi's passphrase secrets manager (pkg/secrets/passphrase, sdk/go/common/resource/config/crypt.go), so that either
+ * engine can read the other's stack files.
  */
 import { createCipheriv, createDecipheriv, pbkdf2, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -21,13 +21,15 @@ export function passphrase(env: NodeJS.ProcessEnv = process.env): string {
   const file = env.PULUMI_CONFIG_PASSPHRASE_FILE;
   if (!file) {
     throw new UserError(
-      "The stack has secrets and no passphrase was given: set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE.",
+      "The stack has secrets, but no passphrase was given: set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE.",
     );
   }
   try {
     return readFileSync(file, "utf8").trim();
   } catch (error) {
-    throw new UserError(`PULUMI_CONFIG_PASSPHRASE_FILE cannot be read: ${messageOf(error)}`);
+    throw new UserError(
+      `PULUMI_CONFIG_PASSPHRASE_FILE cannot be read (${messageOf(error)}): correct it, or set PULUMI_CONFIG_PASSPHRASE.`,
+    );
   }
 }
 
@@ -51,7 +53,7 @@ async function crypterFor(phrase: string, salt: Buffer): Promise<Omit<Crypter, "
         return Buffer.concat([decipher.update(bytes.subarray(0, -16)), decipher.final()]).toString("utf8");
       } catch {
         throw new UserError(
-          "A secret was encrypted with another passphrase, or under another `encryptionsalt`: restore the stack file's from git.",
+          "A secret was encrypted with another passphrase or `encryptionsalt`: restore the stack file from git.",
         );
       }
     },
@@ -62,9 +64,7 @@ async function crypterFor(phrase: string, salt: Buffer): Promise<Omit<Crypter, "
 export async function openCrypter(salt: string, phrase: string): Promise<Crypter> {
   const [version, bytes, ...check] = salt.split(":");
   if (version !== "v1" || !bytes || check.length !== 3) {
-    throw new UserError(
-      "The stack file's `encryptionsalt` is malformed: restore it from git, it cannot be made up.",
-    );
+    throw new UserError("The stack file's `encryptionsalt` is malformed: restore it from git.");
   }
   const crypter = await crypterFor(phrase, Buffer.from(bytes, "base64"));
   let word: string | undefined;
@@ -75,7 +75,7 @@ export async function openCrypter(salt: string, phrase: string): Promise<Crypter
   }
   if (word !== CHECK_WORD) {
     throw new UserError(
-      "Incorrect passphrase: PULUMI_CONFIG_PASSPHRASE(_FILE) is not the one this stack was made with.",
+      "Incorrect passphrase: set PULUMI_CONFIG_PASSPHRASE(_FILE) to the one that the stack was created with.",
     );
   }
   return { ...crypter, salt };

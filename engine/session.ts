@@ -1,4 +1,4 @@
-/** One command's work on one stack: lock and state, refresh, plan and run. */
+/** One command on one stack: locks it, loads its state, and refreshes, plans and applies. */
 import { rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { Unreachable } from "./docker/client";
@@ -65,10 +65,12 @@ export class Session {
     this.unlock();
   }
 
-  /** Ends the run; operations under way finish and are saved. */
+  /** Ends the run. Operations in progress finish and are saved. */
   interrupt(): void {
     this.run?.fail(
-      new UserError("Interrupted. What had begun was finished and saved: run the command again to go on."),
+      new UserError(
+        "Interrupted. Operations in progress were finished and saved: run the command again to continue.",
+      ),
     );
   }
 
@@ -84,16 +86,17 @@ export class Session {
     saveState(this.file, this.current, this.options.crypter);
   }
 
-  /** Reads the real resources, so that `up` repairs what was removed or stopped by hand. */
+  /** Reads the real resources, so that `up` repairs what was deleted or stopped by hand. */
   async refresh(): Promise<void> {
     const look = async (old: ResourceState): Promise<ResourceState | undefined> => {
       if (!old.custom || isProvider(old.type) || old.pendingDelete) return old;
       try {
         const seen = await this.providers.refresh(old);
-        if (!seen) this.options.say(`"${nameOf(old.urn)}" (${old.type}) is gone, removed by something else.`);
+        if (!seen)
+          this.options.say(`"${nameOf(old.urn)}" (${old.type}) no longer exists: something else deleted it.`);
         return seen;
       } catch (error) {
-        // The program may name another host now; otherwise the plan fails there.
+        // The program may use another host now. If not, the plan fails for this host.
         if (error instanceof Unreachable) return old;
         throw error instanceof UserError
           ? error
@@ -132,12 +135,12 @@ export class Session {
 
   private async program(run: Run, dryRun: boolean): Promise<void> {
     const { project, stack, config } = this.options;
-    // Loaded late: `down` and `outputs` work without the Pulumi SDK.
+    // Load this late, because `down` and `outputs` do not need the Pulumi SDK.
     const { runProgram } = createRequire(__filename)("./program") as typeof import("./program");
     await runProgram(run, project, stack, config, dryRun);
   }
 
-  /** Plans without touching the state. `planned` is the state as it would be if nothing had to change. */
+  /** Plans without changing the state. `planned` is the new state in case no changes are needed. */
   async plan(): Promise<{ run: Run; planned: StackState }> {
     const actual = this.current;
     const planned = structuredClone(actual);
@@ -152,7 +155,7 @@ export class Session {
     return run;
   }
 
-  /** With no changes to make, keeps the plan's bookkeeping (options, dependencies, outputs) as the new state. */
+  /** If no changes are needed, saves the plan's options, dependencies and outputs as the new state. */
   adopt(planned: StackState): boolean {
     if (hasUnknown(planned.outputs)) return false;
     this.current = planned;

@@ -14,14 +14,14 @@ beforeEach(() => {
 const filled = (): StackState => ({ ...emptyState("dev"), outputs: { open: 1, token: secret("hush") } });
 
 describe("the state file", () => {
-  it("is empty before the first run, then what was saved; only its owner can read it", () => {
+  it("is empty before the first run, then holds what was saved, readable only by its owner", () => {
     expect(loadState(file, "dev")).toEqual(emptyState("dev"));
     saveState(file, filled());
     expect(loadState(file, "dev")).toEqual(filled());
     expect(statSync(file).mode & 0o777).toBe(0o600);
   });
 
-  it("is replaced atomically and leaves no other file", () => {
+  it("is replaced atomically, without leftover files", () => {
     saveState(file, filled());
     const unsaveable = { ...filled(), outputs: { n: 1n } } as unknown as StackState;
     expect(() => {

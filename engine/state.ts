@@ -1,4 +1,4 @@
-/** The stack's resources: one JSON file per stack, replaced atomically after every operation. */
+/** The stack's state: one JSON file per stack, replaced atomically after every operation. */
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { messageOf, UserError } from "../lib/errors";
@@ -22,9 +22,9 @@ export interface ResourceState {
   protect?: boolean;
   retainOnDelete?: boolean;
   deletedWith?: string;
-  /** Replaced, and not deleted yet. */
+  /** Replaced, but not deleted yet. */
   pendingDelete?: boolean;
-  /** Created but not ready, for these reasons; the next `up` updates it. */
+  /** Why the resource was created but is not ready. The next `up` updates it. */
   initErrors?: string[];
   /** Inputs that the real resource no longer matches. Found by a refresh, never saved. */
   drift?: string[];
@@ -40,8 +40,8 @@ export interface StackState {
 export const nameOf = (urn: string): string => urn.split("::").slice(3).join("::");
 
 /**
- * The state of a resource, found under its URN or an alias. One found under an alias gets its new URN, in itself and in
- * everything that refers to it.
+ * Finds the state of a resource by its URN or an alias. If found by an alias, it gets its new URN, and so do all references
+ * to it.
  */
 export function findOld(
   resources: readonly ResourceState[],
@@ -70,7 +70,7 @@ export function findOld(
 const uses = (resource: ResourceState, urn: string): boolean =>
   resource.dependencies.includes(urn) || resource.parent === urn || resource.provider === urn;
 
-/** Removes resources, in parallel, but each only after those that depend on it. */
+/** Deletes resources in parallel, each after those that depend on it. */
 export async function dependentsFirst(
   all: readonly ResourceState[],
   remove: (old: ResourceState) => Promise<void>,
@@ -79,7 +79,7 @@ export async function dependentsFirst(
   const removal = (old: ResourceState): Promise<void> => {
     const known = removals.get(old);
     if (known) return known;
-    removals.set(old, Promise.resolve()); // ends a cycle, should there ever be one
+    removals.set(old, Promise.resolve()); // breaks a cycle, if there ever is one
     const users = all.filter((other) => other !== old && uses(other, old.urn)).map(removal);
     const mine = Promise.all(users).then(() => remove(old));
     removals.set(old, mine);
@@ -110,7 +110,7 @@ function unseal(value: Wire, crypter: Crypter | undefined): Wire {
     if (!isMapping(v) || v[SIGNATURE] !== SECRET || typeof v.ciphertext !== "string") return v;
     if (!crypter) {
       throw new UserError(
-        "The state holds encrypted secrets, but the stack file's `encryptionsalt` is gone: restore it.",
+        "The state contains encrypted secrets, but the stack file's `encryptionsalt` is gone: restore it from git.",
       );
     }
     return { [SIGNATURE]: SECRET, value: JSON.parse(crypter.decrypt(v.ciphertext)) as Wire };
@@ -123,7 +123,9 @@ export function loadState(file: string, stack: string, crypter?: Crypter): Stack
     text = readFileSync(file, "utf8");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return emptyState(stack);
-    throw new UserError(`The state ${file} cannot be read: ${messageOf(error)}`);
+    throw new UserError(
+      `The state ${file} cannot be read (${messageOf(error)}): make it readable for this user.`,
+    );
   }
   let parsed: { version?: unknown };
   try {
@@ -132,7 +134,7 @@ export function loadState(file: string, stack: string, crypter?: Crypter): Stack
     throw new UserError(`The state ${file} is not JSON (${messageOf(error)}): restore it from a backup.`);
   }
   if (parsed.version !== 1)
-    throw new UserError(`The state ${file} was written by another version of the engine.`);
+    throw new UserError(`The state ${file} was written by another version of the engine: use that version.`);
   return unseal(parsed as unknown as Wire, crypter) as unknown as StackState;
 }
 
@@ -155,7 +157,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Takes the stack's lock, also over from a process that died; returns the function that releases it. */
+/** Takes the stack's lock, even from a process that died. Returns the function that releases it. */
 export function lockStack(file: string, say: (line: string) => void): () => void {
   const lock = `${file}.lock`;
   const mine = `${lock}.${String(process.pid)}`;
@@ -164,7 +166,7 @@ export function lockStack(file: string, say: (line: string) => void): () => void
   try {
     for (;;) {
       try {
-        linkSync(mine, lock); // unlike with open(O_EXCL), nobody sees the lock without its pid
+        linkSync(mine, lock); // unlike open(O_EXCL), never shows the lock without its PID
         return () => {
           rmSync(lock, { force: true });
         };
@@ -177,7 +179,7 @@ export function lockStack(file: string, say: (line: string) => void): () => void
           `Another run (process ${String(pid)}) is working on this stack: wait until it ends, or stop it with Ctrl-C.`,
         );
       }
-      // Only one of several processes succeeds in renaming the lock, and may remove it.
+      // Only one of several processes succeeds in renaming the lock, and may delete it.
       const stale = `${lock}.stale.${String(process.pid)}`;
       try {
         renameSync(lock, stale);
@@ -187,7 +189,7 @@ export function lockStack(file: string, say: (line: string) => void): () => void
       if (holderOf(stale) !== pid) renameSync(stale, lock);
       else {
         rmSync(stale, { force: true });
-        say(`The lock of an earlier run (process ${String(pid ?? 0)}) that is gone was taken over.`);
+        say(`Took over the lock of an earlier run (process ${String(pid ?? 0)}) that no longer exists.`);
       }
     }
   } finally {

@@ -1,6 +1,6 @@
 /**
- * Property values as Pulumi puts them on the wire: JSON in which secrets, unknowns, assets and references to resources
- * are marked by well-known signatures (sdk/go/common/resource/properties.go). State keeps them in the same form.
+ * Property values in Pulumi's wire format: JSON in which signatures mark secrets, unknowns, assets and references to
+ * resources (sdk/go/common/resource/properties.go). The state uses the same format.
  */
 import { isMapping } from "../lib/values";
 
@@ -22,14 +22,14 @@ export function secret(value: Wire): WireMap {
   return { [SIGNATURE]: SECRET, value };
 }
 
-/** Applies `change` to every value, innermost first; marks stay in place. */
+/** Applies `change` to every value, innermost first. Marks are preserved. */
 export function mapWire(value: Wire, change: (value: Wire) => Wire): Wire {
   if (Array.isArray(value)) return change(value.map((item) => mapWire(item, change)));
   if (!isMapping(value)) return change(value);
   return change(Object.fromEntries(Object.entries(value).map(([k, v]) => [k, mapWire(v, change)])));
 }
 
-/** The value as a provider sees it: secrets unwrapped, references to resources replaced by their id. */
+/** The value as a provider sees it: secrets unwrapped, references to resources replaced by their IDs. */
 export function plain(value: Wire): Wire {
   return mapWire(value, (v) => {
     if (isSecret(v)) return v.value;
@@ -60,7 +60,7 @@ function some(value: Wire | undefined, test: (value: Wire) => boolean): boolean 
 export const hasSecret = (value: Wire | undefined): boolean => some(value, isSecret);
 export const hasUnknown = (value: Wire | undefined): boolean => some(value, (v) => v === UNKNOWN);
 
-/** Marks outputs as secrets whose inputs were secrets; providers do not know them. */
+/** Marks outputs as secret if their inputs were, because providers do not see the marks. */
 export function keepSecret(outputs: WireMap, inputs: WireMap, additional: readonly string[] = []): WireMap {
   return Object.fromEntries(
     Object.entries(outputs).map(([key, value]) =>

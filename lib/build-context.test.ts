@@ -48,14 +48,14 @@ describe("the build context", () => {
     other: "3",
   };
 
-  it("holds what is not ignored, and always the Dockerfile", () => {
+  it("contains what is not ignored, and always the Dockerfile", () => {
     const dir = folder(files);
     const { entries, dockerfile } = readBuildContext(dir, path.join(dir, "Dockerfile"));
     expect(entries.map((e) => e.path)).toEqual([".dockerignore", "Dockerfile", "src", "src/main.js"]);
     expect(dockerfile).toBe("Dockerfile");
   });
 
-  it("has a hash that follows content and mode of what counts, and nothing else", () => {
+  it("has a hash of content and executable bit, and of nothing else", () => {
     const dir = folder(files);
     const digest = (): string => readBuildContext(dir, path.join(dir, "Dockerfile")).digest;
     const first = digest();
@@ -69,7 +69,7 @@ describe("the build context", () => {
     expect(digest()).not.toBe(second);
   });
 
-  it("takes a Dockerfile from elsewhere along, and says when there is none", () => {
+  it("includes a Dockerfile from elsewhere, and rejects a missing one", () => {
     const dir = folder({ "app/a": "1", Dockerfile: "FROM x" });
     const { entries, dockerfile } = readBuildContext(path.join(dir, "app"), path.join(dir, "Dockerfile"));
     expect(entries.map((e) => e.path)).toContain(dockerfile);

@@ -1,4 +1,4 @@
-/** What a Docker build sees of a folder: `.dockerignore` applied as Docker does, in a fixed order, with a hash. */
+/** A Docker build context: the files of a folder that `.dockerignore` lets through, in a fixed order, with a hash. */
 import { createHash } from "node:crypto";
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import path from "node:path";
@@ -19,7 +19,7 @@ export interface BuildContext {
   readonly entries: readonly Entry[];
   /** The Dockerfile's path inside the archive. */
   readonly dockerfile: string;
-  /** Follows names, contents, links and, as git does, whether a file is executable. */
+  /** Hash of names, contents, links and, as in git, whether a file is executable. */
   readonly digest: string;
 }
 
@@ -28,7 +28,7 @@ const OUTSIDE = ".switchyard.Dockerfile";
 /**
  * Reads a build context.
  *
- * @param dockerfile default: `Dockerfile` in the context; one from elsewhere is taken along
+ * @param dockerfile may be outside the context, and is then added to it. Default: `Dockerfile` in the context
  * @throws UserError if there is no Dockerfile
  */
 export function readBuildContext(

@@ -10,7 +10,7 @@ it.each<[string, unknown, string]>([
   expect(messageOf(thrown)).toBe(expected);
 });
 
-it("reports a user's mistake by its message, and a fault by its stack trace", () => {
+it("reports a user's mistake by its message, and a bug by its stack trace", () => {
   expect(reportOf(new UserError("`size` is odd"))).toBe("error: `size` is odd");
   expect(reportOf(Object.assign(new Error("of Pulumi"), { hideStack: true }))).toBe("error: of Pulumi");
   expect(reportOf(new TypeError("oops"))).toMatch(/^error: TypeError: oops\n +at /);

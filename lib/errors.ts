@@ -1,22 +1,22 @@
 /**
- * A mistake that the user can correct. Its message is the whole report: what is wrong, where, and the cure. Every entry
- * point prints it without a stack trace, and so does Pulumi.
+ * A mistake that the user can correct. Its message says what is wrong, where, and how to fix it. Every entry point, and
+ * Pulumi, prints it without a stack trace.
  */
 export class UserError extends Error {
   override readonly name: string = "UserError";
-  /** By this property Pulumi recognises an error that needs no stack trace (`RunError.isInstance`). */
+  /** Tells Pulumi to print the error without a stack trace (`RunError.isInstance`). */
   readonly __pulumiRunError = true;
 }
 
-/** The message of whatever was thrown. Some system errors, such as a failed connection, have a code and no message. */
+/** The message of a thrown value. Some system errors, such as failed connections, have a code but no message. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.message.trim() || ("code" in error ? String(error.code) : error.name);
 }
 
-/** What an entry point prints for an error: the message of a user's mistake, the stack trace of a fault. */
+/** What an entry point prints for an error: the message for a user's mistake, the stack trace for a bug. */
 export function reportOf(error: unknown): string {
-  // By Pulumi's marks, not by class: a program may bring its own copy of a module.
+  // Check Pulumi's marks instead of the class, because a program may have its own copy of a module.
   const { __pulumiRunError, hideStack } = (error ?? {}) as Record<string, unknown>;
   const isUsers = __pulumiRunError === true || hideStack === true;
   return `error: ${!isUsers && error instanceof Error ? (error.stack ?? error.message) : messageOf(error)}`;

@@ -12,7 +12,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-test("writes to one file at the same time all succeed, and leave one of them whole", async () => {
+test("concurrent writes all succeed, and the file holds one of them completely", async () => {
   const path = join(folder, "state");
   const contents = Array.from({ length: 20 }, (_, index) => String(index).repeat(10_000 + index));
   await Promise.all(contents.map((content) => writeWhole(path, content)));
@@ -20,7 +20,7 @@ test("writes to one file at the same time all succeed, and leave one of them who
   expect(readdirSync(folder)).toEqual(["state"]);
 });
 
-test("a write that fails leaves nothing behind", async () => {
+test("a failed write leaves nothing behind", async () => {
   await expect(writeWhole(folder, "x")).rejects.toThrow("EISDIR");
   expect(
     readdirSync(join(folder, "..")).filter((name) => name.startsWith(`${folder.split("/").at(-1) ?? ""}.`)),

@@ -1,11 +1,11 @@
-/** Files that are either whole or not there. */
+/** Atomic file operations. */
 import { open, readFile, rename, rm } from "node:fs/promises";
 
 let writes = 0;
 
 /**
- * Replaces a file at once: writes a file of its own beside it, flushes that, and renames it. So several writes to one path at
- * the same time do not disturb each other; the last one to end wins.
+ * Replaces a file atomically: writes and flushes a temporary file beside it, then renames that. Concurrent writes to the same
+ * path do not disturb each other; the last one to finish wins.
  */
 export async function writeWhole(path: string, content: string): Promise<void> {
   const beside = `${path}.${process.pid}-${writes++}.new`;
@@ -24,7 +24,7 @@ export async function writeWhole(path: string, content: string): Promise<void> {
   }
 }
 
-/** The content of a file; undefined if there is none. */
+/** The content of a file; undefined if it does not exist. */
 export async function readIfThere(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, "utf8");

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { HttpClient, RefusedError, TooLarge } from "./http";
 import { serve } from "./testing";
 
-it("repeats a request whose kept-alive connection was closed", async () => {
+it("retries a request whose keep-alive connection was closed", async () => {
   let requests = 0;
   const endpoint = await serve((request, response) => {
     // The second request arrives on the connection of the first, and the server closes it.
@@ -15,7 +15,7 @@ it("repeats a request whose kept-alive connection was closed", async () => {
   expect(requests).toBe(3);
 });
 
-it("does not repeat it with retryStale: false", async () => {
+it("does not retry with retryStale: false", async () => {
   let requests = 0;
   const endpoint = await serve((request, response) => {
     if (++requests === 2) request.socket.destroy();
@@ -27,7 +27,7 @@ it("does not repeat it with retryStale: false", async () => {
   expect(requests).toBe(2);
 });
 
-it("distinguishes a refusal from a missing server", async () => {
+it("distinguishes an error status from a missing server", async () => {
   const endpoint = await serve((_, response) => response.writeHead(400).end("no\n"));
   await expect(new HttpClient(endpoint).ok("GET", "/")).rejects.toThrow(new RefusedError(400, "no"));
   const nobody = new HttpClient({ host: "127.0.0.1", port: 1 });
@@ -44,7 +44,7 @@ it("sends JSON with its type and length", async () => {
   expect((await client.ok("PUT", "/")).body).toBe(" 0");
 });
 
-it("limits the time of an exchange, but not the time in the queue", async () => {
+it("limits the time of an exchange, but not the wait for a connection", async () => {
   const endpoint = await serve((request, response) => {
     if (request.url === "/stalls") response.write("half of the ans");
     else setTimeout(() => response.end("ok"), 60);

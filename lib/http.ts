@@ -1,4 +1,4 @@
-/** HTTP with kept-alive connections; every exchange is bounded in time and size. */
+/** HTTP client with keep-alive connections. Every exchange is limited in time and size. */
 import * as http from "node:http";
 import * as https from "node:https";
 
@@ -6,18 +6,18 @@ export interface Endpoint {
   readonly socketPath?: string;
   readonly host?: string;
   readonly port?: number;
-  /** Speak HTTPS, with these options. */
+  /** Use HTTPS with these options. */
   readonly tls?: Pick<https.AgentOptions, "ca" | "cert" | "key" | "servername" | "rejectUnauthorized">;
   /** Sent with every request. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
 export interface ClientOptions {
-  /** The most connections at a time; further requests queue. Default: 32. */
+  /** Maximum number of connections; further requests wait. Default: 32. */
   readonly maxSockets?: number;
   /**
-   * Whether to repeat a request once when the server closed its kept-alive connection before answering. Only for
-   * requests that are safe to repeat. Default: true.
+   * Whether to retry a request once if the server closed its keep-alive connection before answering. Only for requests that
+   * are safe to repeat. Default: true.
    */
   readonly retryStale?: boolean;
 }
@@ -26,7 +26,7 @@ export interface RequestOptions {
   /** Sent as JSON. */
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Limit for the whole exchange, without the time spent in the queue for a connection. Default: 10,000. */
+  /** Limit for the whole exchange, without the wait for a connection. Default: 10,000. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
 }
@@ -47,11 +47,11 @@ export class RefusedError extends Error {
   }
 }
 
-/** The answer exceeds what a client reads. */
+/** The answer is larger than the client accepts. */
 export class TooLarge extends Error {}
 
 const maxBodyMiB = 64;
-/** Idle time before the first TCP keepalive probe. The system then probes once a second: a dead peer is found in 15 s. */
+/** Idle time before the first TCP keepalive probe. The system then probes once a second, and detects a dead peer in 15 s. */
 const probeAfterMs = 5_000;
 
 export class HttpClient {
@@ -82,7 +82,7 @@ export class HttpClient {
     return answer;
   }
 
-  /** Gets an endless response: resolves once its headers have arrived, and has no time limit from then on. */
+  /** Requests an endless response. Resolves once the headers have arrived; there is no time limit from then on. */
   stream(path: string): Promise<http.IncomingMessage> {
     return this.send("GET", path, {}, (response) => {
       if (response.statusCode === 200) return response;
@@ -91,20 +91,20 @@ export class HttpClient {
     });
   }
 
-  /** Closes idle connections now and the others after their current exchange. */
+  /** Closes idle connections now, and the others after their current exchange. */
   retire(): void {
     this.agent.maxFreeSockets = 0;
     for (const sockets of Object.values(this.agent.freeSockets))
       for (const socket of sockets ?? []) socket.destroy();
   }
 
-  /** Closes all connections; exchanges under way fail. */
+  /** Closes all connections. Exchanges in progress fail. */
   close(): void {
     this.retire();
     this.agent.destroy();
   }
 
-  /** The timeout covers everything from the assignment of a connection to the settling of `use`. */
+  /** The timeout starts when a connection is assigned and covers everything until `use` settles. */
   private send<T>(
     method: string,
     path: string,

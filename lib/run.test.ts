@@ -33,7 +33,7 @@ test("passes input on standard input and returns standard output", async () => {
   expect(await outputOf(process.execPath, ["-e", script], { timeoutMs, input: "grüße" })).toBe("grüße");
 });
 
-test("reports a failure with the program, its complaint and its exit code", async () => {
+test("reports a failure with the program, its error output and its exit code", async () => {
   await expect(
     outputOf("sh", ["-c", "echo no such disk >&2; exit 3"], { timeoutMs, label: "disks" }),
   ).rejects.toThrow("disks: no such disk (exit code 3)");

@@ -1,31 +1,31 @@
 /**
- * Runs programs by their arguments: without a shell, never without a time limit. Plain functions only, because Pulumi
- * serialises what its dynamic providers call.
+ * Runs programs without a shell and always with a time limit. Plain functions only, because Pulumi serialises what dynamic
+ * providers call.
  */
 import { spawn } from "node:child_process";
 
 export interface RunOptions {
-  /** Milliseconds after which the program is killed and the run fails. */
+  /** Time after which the program is killed and the run fails. */
   readonly timeoutMs: number;
-  /** Whether the output goes to the user as it comes, instead of into the result. Default: false. */
+  /** Whether the output goes straight to the terminal instead of into the result. Default: false. */
   readonly show?: boolean;
-  /** What the program reads from standard input. Default: nothing. */
+  /** Standard input of the program. Default: empty. */
   readonly input?: string;
-  /** What error messages call the run. Default: the program and its first two arguments. */
+  /** The name of the run in error messages. Default: the program and its first two arguments. */
   readonly label?: string;
 }
 
 export interface RunResult {
-  /** Exit code; 127 if the program is not installed, as in a shell. */
+  /** Exit code. As in a shell, 127 if the program is not installed. */
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
 /**
- * Runs a program and waits until it ends, whatever its exit code.
+ * Runs a program until it ends, with any exit code.
  *
- * @throws Error when the program does not end within `timeoutMs`
+ * @throws Error if the program does not end within `timeoutMs`
  */
 export function run(program: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
   const { timeoutMs, show = false, input } = options;
@@ -38,7 +38,7 @@ export function run(program: string, args: readonly string[], options: RunOption
     let stderr = "";
     child.stdout?.setEncoding("utf8").on("data", (text: string) => (stdout += text));
     child.stderr?.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-    // A program may end without reading its input; its exit code says whether that is a failure.
+    // A program may end without reading its input. Its exit code decides whether that is a failure.
     child.stdin?.on("error", () => undefined).end(input);
     const timer = setTimeout(() => {
       child.kill("SIGKILL");
@@ -60,9 +60,9 @@ export function run(program: string, args: readonly string[], options: RunOption
 }
 
 /**
- * What a program prints.
+ * Runs a program and returns its standard output.
  *
- * @throws Error with the program, the last lines of what it complained of and its exit code, unless that is 0
+ * @throws Error with the program, the end of its error output and its exit code, unless that is 0
  */
 export async function outputOf(
   program: string,

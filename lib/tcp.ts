@@ -1,4 +1,4 @@
-/** Whether something listens on a TCP port. */
+/** Checks whether something listens on a TCP port. */
 import { createConnection, createServer } from "node:net";
 
 /** Whether a connection to the address succeeds within `timeoutMs`. Default: 500 ms. */
@@ -22,8 +22,8 @@ export function listens(address: string, port: number, timeoutMs = 500): Promise
 }
 
 /**
- * Whether another process on this machine has the port. HAProxy rejects a whole configuration if it cannot have one of
- * its ports, so ask before it does.
+ * Whether another process on this machine uses the port. HAProxy rejects a whole configuration if it cannot bind one of its
+ * ports, so check first.
  */
 export async function isTaken(port: number): Promise<boolean> {
   const bound = await new Promise<string | undefined>((resolve) => {
@@ -38,6 +38,6 @@ export async function isTaken(port: number): Promise<boolean> {
     );
   });
   if (bound === "EADDRINUSE") return true;
-  // We may lack the capability to bind a port below 1024, which HAProxy has. Then see whether anyone answers.
+  // Unlike HAProxy, we may lack the capability to bind ports below 1024. Then check whether the port answers.
   return bound === "EACCES" && (await listens("127.0.0.1", port));
 }

@@ -3,11 +3,11 @@ export const plural = (count: number, noun: string): string => `${count} ${noun}
 
 const shown = 6;
 
-/** The items in one line, at most six of them: `a, b, c, d, e, f and 3 more`. */
+/** Lists at most six items on one line: `a, b, c, d, e, f and 3 more`. */
 export const some = (items: readonly string[]): string =>
   items.length <= shown
     ? items.join(", ")
     : `${items.slice(0, shown).join(", ")} and ${items.length - shown} more`;
 
-/** Orders strings by their code units, for `sort`: the same everywhere, whatever the locale. */
+/** Compares strings by code units, for `sort`, independently of the locale. */
 export const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -1,8 +1,8 @@
-/** Whether a value is an object with named fields: not null, not a list. */
+/** Whether a value is an object with named fields, neither null nor a list. */
 export const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** JSON with sorted keys, so that equal values have equal text. A missing value is null. */
+/** JSON with sorted keys, so that equal values have equal texts. A missing value is null. */
 export function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
   if (!isMapping(value)) return JSON.stringify(value ?? null);

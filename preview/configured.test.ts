@@ -71,7 +71,7 @@ test.each<[string, Record<string, unknown>, RegExp]>([
   ["an unknown option", { services: [{ ...hello, meta: { sticki: true } }] }, /services\[0\]\.meta\.sticki is not known: remove it, or use one of .*sticky/], // prettier-ignore
   ["an invalid option value", { services: [{ ...hello, meta: { balance: "fair" } }] }, /services\[0\] .*SERVICE_BALANCE="fair", which is none of roundrobin/], // prettier-ignore
   ["an unknown key of a service", { services: [{ ...hello, replica: 2 }] }, /services\[0\]\.replica is not known: remove it, or use one of .*replicas/], // prettier-ignore
-  ["an unknown key", { services: [], httpsPrt: 443 }, /'httpsPrt', which the project does not know: correct or remove it \(known: .*httpsPort/], // prettier-ignore
+  ["an unknown key", { services: [], httpsPrt: 443 }, /'httpsPrt', which the project does not define: correct or remove it \(known: .*httpsPort/], // prettier-ignore
   ["an invalid name", { services: [{ ...hello, name: "Hello World" }] }, /services\[0\]\.name is "Hello World": it must be lower-case words/], // prettier-ignore
   ["a duplicate name", { services: [hello, hello] }, /services\[1\]\.name is hello\/v1, a name that another service already has: rename/], // prettier-ignore
 ])("%s fails the preview with the key and the cure", (_, config, message) => {

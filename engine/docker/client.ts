@@ -1,11 +1,11 @@
-/** One client for each Docker host that the program's providers name. */
+/** One client per Docker host of the program's providers. */
 import type Docker from "dockerode";
 import { connect } from "../../providers/client";
 import { messageOf, UserError } from "../../lib/errors";
 import { hasUnknown, type Wire, type WireMap } from "../wire";
 import { text, texts } from "./values";
 
-/** The supported inputs of a docker provider. Certificates come from the environment, as in `connect`. */
+/** The supported inputs of a Docker provider. Certificates come from the environment, as in `connect`. */
 export const PROVIDER_INPUTS = ["host", "sshOpts", "certPath"];
 const DEFAULT_HOST = "unix:///var/run/docker.sock";
 
@@ -16,12 +16,12 @@ export interface Host {
   readonly name: string;
 }
 
-/** The engine that a provider's inputs name. Answers have no time limit, because builds and stops may take long. */
+/** Connects to the engine in a provider's inputs. There is no time limit, because builds and stops may take long. */
 function connectTo(inputs: WireMap): Host {
   const unknown = Object.keys(inputs).find((key) => !PROVIDER_INPUTS.includes(key) && key !== "version");
   if (unknown !== undefined) {
     throw new UserError(
-      `The docker provider's \`${unknown}\` is not supported by the embedded engine: remove it.`,
+      `The Docker provider's \`${unknown}\` is not supported by the embedded engine: remove it.`,
     );
   }
   const name = text(inputs.host) ?? process.env.DOCKER_HOST ?? DEFAULT_HOST;
@@ -38,7 +38,7 @@ function sshOptsOf({ sshOpts }: WireMap): string[] | undefined {
   return texts(typeof sshOpts === "string" ? (JSON.parse(sshOpts) as Wire) : sshOpts);
 }
 
-/** Clients by the inputs of their provider. Each host is pinged once. */
+/** Clients by their provider's inputs. Each host is pinged once. */
 export class Hosts {
   private readonly known = new Map<string, Promise<Host>>();
 

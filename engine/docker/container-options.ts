@@ -1,4 +1,4 @@
-/** The provider's container arguments as Docker's create request. Semantics: resource_docker_container_funcs.go. */
+/** Converts the provider's container arguments to Docker's create request, following resource_docker_container_funcs.go. */
 import { readFileSync } from "node:fs";
 import type Docker from "dockerode";
 import { UserError } from "../../lib/errors";
@@ -28,7 +28,7 @@ function health(value: Wire | undefined): Docker.HealthConfig | undefined {
   if (!isMapping(value)) return undefined;
   if (value.startInterval !== undefined) {
     throw new UserError(
-      "`healthcheck.startInterval` needs Docker 25: leave it out, the engine may be older.",
+      "`healthcheck.startInterval` needs Docker 25, and the engine may be older: remove it.",
     );
   }
   return given({
@@ -76,7 +76,7 @@ function portsOf(value: Wire | undefined): Ports {
   for (const port of maps(value)) {
     const key = `${String(number(port.internal) ?? 0)}/${text(port.protocol) ?? "tcp"}`;
     ports.exposed[key] = {};
-    // Without `external` Docker picks an ephemeral port.
+    // Without `external`, Docker picks an ephemeral port.
     (ports.bindings[key] ??= []).push({
       HostPort: text(port.external) ?? "",
       HostIp: text(port.ip) ?? "0.0.0.0",
@@ -93,7 +93,7 @@ function cpus(value: Wire | undefined): number | undefined {
   return Math.round(count * 1e9);
 }
 
-/** The options that also change on a running container. */
+/** The options that can change on a running container. */
 export function updatable(news: WireMap): WireMap {
   return given({
     RestartPolicy: { Name: text(news.restart) ?? "no", MaximumRetryCount: number(news.maxRetryCount) ?? 0 },
@@ -212,7 +212,7 @@ export function uploads(news: WireMap): Entry[] {
     const file = text(upload.file) ?? "";
     const sources = ["content", "contentBase64", "source"].filter((key) => upload[key] !== undefined);
     if (sources.length !== 1) {
-      throw new UserError(`\`uploads\` of ${file}: give exactly one of content, contentBase64 and source.`);
+      throw new UserError(`\`uploads\` of ${file}: set exactly one of content, contentBase64 and source.`);
     }
     const content =
       upload.source === undefined

@@ -7,7 +7,7 @@ import { type Context, type Handler, refuseForeign } from "./handler";
 import { archiveOf } from "./tar";
 import { flag, maps, number, orGone, statusOf, text, withName } from "./values";
 
-/** As in the real provider, any other change replaces the container. */
+/** Like in the real provider, any other change replaces the container. */
 const RULES: Rules = {
   inPlace: [
     "restart", "maxRetryCount", "cpuShares", "cpuSet", "memory", "memoryReservation", "memorySwap", "start", "wait",
@@ -32,11 +32,12 @@ async function explainStart(error: unknown, { docker, host }: Context, news: Wir
   if (port === undefined) return new Error(message.replace(/^\(HTTP code \d+\) [^-]*- /, "").trim());
   const all = await docker.listContainers().catch(() => []);
   const holder = all.find((c) => c.Ports.some((p) => p.PublicPort === Number(port)));
-  const who = holder
-    ? `by container ${holder.Names[0]?.slice(1) ?? holder.Id} (docker rm -f it)`
+  const other = holder?.Names[0]?.slice(1) ?? holder?.Id;
+  const by = other
+    ? `by container ${other} (remove it with: docker rm -f ${other})`
     : `by a process on ${host} (find it with: ss -ltnp 'sport = :${port}')`;
   return new UserError(
-    `Port ${port}, which container "${text(news.name) ?? ""}" publishes, is taken ${who}: free it or choose another port.`,
+    `Port ${port}, which container "${text(news.name) ?? ""}" publishes, is taken ${by}: free it or choose another port.`,
   );
 }
 
@@ -53,7 +54,7 @@ async function waitHealthy(container: Docker.Container, news: WireMap): Promise<
     }
     if (State.Health.Status === "healthy") return;
     const last = State.Health.Log.at(-1)?.Output.trim() ?? "";
-    const because = last ? ` Its last check said: ${last}` : ` See: docker logs ${name}`;
+    const because = last ? ` Output of its last health check: ${last}` : ` See: docker logs ${name}`;
     if (!State.Running && !State.Restarting) {
       throw new UserError(
         `Container "${name}" stopped (exit code ${String(State.ExitCode)}) before it was healthy.${because}`,
@@ -141,7 +142,7 @@ export const container: Handler = {
   async create(context, news) {
     const { docker } = context;
     const name = text(news.name) ?? "";
-    // `plan` has checked that it is ours.
+    // `plan` has checked that the container is ours.
     const leftover = await orGone(docker.getContainer(name).inspect());
     if (leftover) await remove(docker.getContainer(leftover.Id), {});
 
@@ -150,7 +151,7 @@ export const container: Handler = {
       .catch((error: unknown) => {
         if (statusOf(error) === 404 && /no such image/i.test(messageOf(error))) {
           throw new UserError(
-            `Container "${name}": there is no image ${text(news.image) ?? ""} on ${context.host}. Build it or pull it first.`,
+            `Container "${name}": there is no image ${text(news.image) ?? ""} on ${context.host}. Build or pull it first.`,
           );
         }
         throw error;

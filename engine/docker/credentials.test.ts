@@ -78,7 +78,7 @@ describe("a login in config.json", () => {
 });
 
 describe("a credential helper", () => {
-  it("is asked on standard input: that of the registry before the store, the store before the file", async () => {
+  it("takes precedence: the registry's helper over the store, the store over the file", async () => {
     configure({ credHelpers: { "ghcr.io": "own" }, credsStore: "all", auths: { "ghcr.io": {}, [HUB]: {} } });
     helper("own", login("me"));
     helper("all", login("us"));
@@ -92,13 +92,13 @@ describe("a credential helper", () => {
     expect(called()).toBe(`get | ${HUB}`);
   });
 
-  it("may give a token", async () => {
+  it("may return a token", async () => {
     configure({ credsStore: "all" });
     helper("all", login("<token>"));
     expect(await credentialsFor("ghcr.io")).toMatchObject({ identitytoken: "s3cret", password: "" });
   });
 
-  it("may know no login", async () => {
+  it("may have no login", async () => {
     configure({ credsStore: "all" });
     helper("all", "echo credentials not found in native keychain; exit 1");
     expect(await credentialsFor("ghcr.io")).toBeUndefined();
@@ -106,13 +106,13 @@ describe("a credential helper", () => {
 
   it.each([
     ["fails", "echo the keychain is locked; exit 1", "the keychain is locked"],
-    ["says nothing it should", "echo hello", "its answer is not JSON"],
-    ["gives no login", "echo '{}'", "its answer has no login"],
-  ])("that %s is reported, and is not a missing login", async (_case, script, why) => {
+    ["prints something else", "echo hello", "its output is not JSON"],
+    ["prints no login", "echo '{}'", "its output contains no login"],
+  ])("that %s is reported, not treated as a missing login", async (_case, script, why) => {
     configure({ credsStore: "all" });
     helper("all", script);
     await expect(credentialsFor("ghcr.io")).rejects.toThrow(
-      `credential helper docker-credential-all, which ${folder}/config.json names, gives no login for ghcr.io (${why})`,
+      `credential helper docker-credential-all, configured in ${folder}/config.json, returned no login for ghcr.io (${why})`,
     );
   });
 
@@ -121,8 +121,8 @@ describe("a credential helper", () => {
     await expect(credentialsFor("ghcr.io")).rejects.toThrow("docker-credential-none is not installed");
   });
 
-  it("outside PATH is refused", async () => {
+  it("outside PATH is rejected", async () => {
     configure({ credsStore: "x/../../evil" });
-    await expect(credentialsFor("ghcr.io")).rejects.toThrow("not the name of a helper");
+    await expect(credentialsFor("ghcr.io")).rejects.toThrow("not a valid name of a helper");
   });
 });

@@ -1,4 +1,4 @@
-/** The user's login at a registry, found where `docker` itself looks for it. */
+/** The user's login for a registry, found where `docker` itself looks. */
 import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import path from "node:path";
@@ -17,7 +17,7 @@ interface DockerConfig {
   readonly credHelpers?: Readonly<Record<string, string>>;
 }
 
-/** The registry of an image, as Docker's configuration and `docker login` call it. */
+/** The registry of an image, as named in Docker's configuration and by `docker login`. */
 export function registryOf(image: string): string {
   const [host = "", ...rest] = image.split("/");
   const isHost = rest.length > 0 && (/[.:]/.test(host) || host === "localhost");
@@ -25,8 +25,8 @@ export function registryOf(image: string): string {
 }
 
 /**
- * The login for a registry: of its own credential helper, else of the credential store, else of config.json. Undefined if
- * the user has not logged in.
+ * The login for a registry: from its own credential helper, else from the credential store, else from config.json. Undefined
+ * if the user has not logged in.
  *
  * @throws UserError if the configuration or a credential helper is broken
  */
@@ -57,7 +57,7 @@ function readConfig(file: string): DockerConfig {
 
 const hostOf = (url: string): string => url.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
 
-/** With a token Docker wants no password; its types want one. */
+/** With a token, Docker needs no password, but its types do. */
 function tokenLogin(username: string, token: string, registry: string): Docker.AuthConfig {
   return { username, password: "", serveraddress: registry, ...{ identitytoken: token } };
 }
@@ -71,10 +71,10 @@ async function askHelper(
   const program = `docker-credential-${helper}`;
   const failure = (why: string) =>
     new UserError(
-      `Docker's credential helper ${program}, which ${file} names, gives no login for ${registry} (${why}): ` +
+      `Docker's credential helper ${program}, configured in ${file}, returned no login for ${registry} (${why}): ` +
         `install or unlock it, or remove it from the file and log in again with \`docker login\`.`,
     );
-  if (!/^[\w.-]+$/.test(helper)) throw failure("this is not the name of a helper");
+  if (!/^[\w.-]+$/.test(helper)) throw failure("this is not a valid name of a helper");
   const options = { timeoutMs: HELPER_TIMEOUT_MS, input: registry };
   const { code, stdout, stderr } = await run(program, ["get"], options).catch((error: unknown) => {
     throw failure(messageOf(error));
@@ -88,10 +88,11 @@ async function askHelper(
   try {
     answer = JSON.parse(stdout);
   } catch {
-    throw failure("its answer is not JSON");
+    throw failure("its output is not JSON");
   }
   const { Username, Secret } = isMapping(answer) ? answer : {};
-  if (typeof Username !== "string" || typeof Secret !== "string") throw failure("its answer has no login");
+  if (typeof Username !== "string" || typeof Secret !== "string")
+    throw failure("its output contains no login");
   if (Username === "<token>") return tokenLogin("", Secret, registry);
   return { username: Username, password: Secret, serveraddress: registry };
 }

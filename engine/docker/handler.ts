@@ -13,9 +13,9 @@ export interface Context extends Subject {
   readonly docker: Docker;
   /** The Docker host, as shown to the user. */
   readonly host: string;
-  /** Ownership labels for everything that can carry labels. */
+  /** Ownership labels for every object that can have labels. */
   readonly ownLabels: Readonly<Record<string, string>>;
-  /** Whether the state has a resource with this id. */
+  /** Whether the state has a resource with this ID. */
   readonly inState: (id: string) => boolean;
   readonly say: (line: string) => void;
 }
@@ -25,19 +25,19 @@ export interface Made {
   outputs: WireMap;
 }
 
-/** The life of resources of one type on a Docker Engine. Values are plain: no secrets, no references. */
+/** The lifecycle of one resource type on a Docker Engine. Values are plain, without secrets and references. */
 export interface Handler {
-  /** The supported inputs; any other is refused by name. */
+  /** The supported inputs. Any other is rejected by name. */
   readonly inputs: readonly string[];
   /** The inputs with the provider's additions: names, defaults, hashes. */
   check?(subject: Subject, olds: WireMap | undefined, news: WireMap): Promise<WireMap> | WireMap;
   diff(olds: WireMap, news: WireMap, autoNamed: boolean): Diff;
-  /** Fails if the planned creation cannot work; called before anything changes. */
+  /** Fails if the planned creation cannot work. Called before anything changes. */
   plan?(context: Context, news: WireMap): Promise<void>;
   create(context: Context, news: WireMap): Promise<Made>;
   update?(context: Context, old: ResourceState, news: WireMap): Promise<WireMap>;
   delete(context: Context, old: ResourceState): Promise<void>;
-  /** Undefined if the resource is gone, else the inputs that it no longer matches. */
+  /** Undefined if the resource is gone; otherwise the inputs that it no longer matches. */
   refresh(context: Context, old: ResourceState): Promise<string[] | undefined>;
 }
 
@@ -45,8 +45,8 @@ export const STACK_LABEL = "switchyard.stack";
 export const URN_LABEL = "switchyard.urn";
 
 /**
- * Refuses a name that is taken. A thing with the stack's label that is not in its state was left by a run that died
- * between creating and recording it, and may be replaced.
+ * Throws if the name is taken. An object with the stack's label that is not in its state was left by a run that died between
+ * creating and recording it, and may be replaced.
  */
 export function refuseForeign(
   { ownLabels, inState, host }: Context,

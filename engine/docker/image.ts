@@ -14,7 +14,7 @@ const BUILD_INPUTS = [
   "addHosts", "args", "builderVersion", "cacheFrom", "context", "dockerfile", "network", "platform", "target",
 ]; // prettier-ignore
 
-/** Builds run one at a time, so that images that share their first lines share the layers. */
+/** Builds run one at a time, so that images with the same first steps share layers. */
 let lastBuild: Promise<unknown> = Promise.resolve();
 
 function buildOf(news: WireMap): WireMap {
@@ -113,9 +113,7 @@ async function push(docker: Docker, name: string): Promise<void> {
     });
   } catch (error) {
     const cure =
-      login === undefined
-        ? `log in with \`docker login ${registry}\``
-        : "check that your login there may push it";
+      login === undefined ? `log in with \`docker login ${registry}\`` : "check that your login may push it";
     throw new UserError(
       `The image ${name} cannot be pushed (${messageOf(error)}): ${cure}, or correct \`registry\`.`,
     );

@@ -25,7 +25,7 @@ export const remoteImage: Handler = {
       } catch (error) {
         if (error instanceof UserError) throw error;
         throw new UserError(
-          `The image ${name} cannot be pulled to ${host} (${messageOf(error)}): check its name and the way to its registry, or load it by hand.`,
+          `The image ${name} cannot be pulled to ${host} (${messageOf(error)}): check its name and the connection to its registry, or load it by hand.`,
         );
       }
     }
@@ -43,7 +43,7 @@ export const remoteImage: Handler = {
       await orGone(docker.getImage(name).remove({ force: flag(old.inputs.forceRemove) ?? false }));
     } catch (error) {
       if (statusOf(error) !== 409) throw error;
-      say(`The image ${name} stays, something else uses it.`);
+      say(`The image ${name} stays, because something else uses it.`);
     }
   },
   async refresh({ docker }, old) {

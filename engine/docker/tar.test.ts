@@ -3,7 +3,7 @@ import { buffer } from "node:stream/consumers";
 import { expect, it } from "vitest";
 import { archiveOf } from "./tar";
 
-it("writes an archive that tar reads, with links and long names, and the same bytes every time", async () => {
+it("writes a reproducible archive with links and long names that tar can read", async () => {
   const long = `${"long/".repeat(30)}name`;
   const entries = [
     { path: "Dockerfile", mode: 0o755, content: Buffer.from("FROM x") },

@@ -2,7 +2,7 @@ import { Readable } from "node:stream";
 import tar from "tar-fs";
 import type { Entry } from "../../lib/build-context";
 
-/** An archive of the entries, without owners and times, so that equal entries give equal bytes. */
+/** A tar archive of the entries, without owners and times, so that equal entries give equal bytes. */
 export function archiveOf(entries: readonly Entry[]): Readable {
   return Readable.from(
     tar.pack(".", {

@@ -1,4 +1,4 @@
-/** Reads plain property values. They come from typed code, so a wrong type is a bug, not a user's mistake. */
+/** Reads plain property values. They come from typed code, so a wrong type is a bug rather than a user's mistake. */
 import { randomBytes } from "node:crypto";
 import { UserError } from "../../lib/errors";
 import { isMapping } from "../../lib/values";
@@ -18,7 +18,7 @@ export const record = (value: Wire | undefined): Record<string, string> =>
     Object.entries(isMapping(value) ? value : {}).map(([k, v]) => [k, text(v) ?? JSON.stringify(v)]),
   );
 
-/** `[{label, value}]` as a map, as Docker has it. */
+/** Converts `[{label, value}]` to a map, as in Docker's API. */
 export const labelMap = (value: Wire | undefined): Record<string, string> =>
   Object.fromEntries(maps(value).map((label) => [text(label.label) ?? "", text(label.value) ?? ""]));
 
@@ -51,7 +51,7 @@ export function nanoseconds(value: Wire | undefined, property: string): number |
   return Math.round(parts.reduce((sum, [, n, unit]) => sum + Number(n) * (UNITS[unit ?? ""] ?? 0), 0));
 }
 
-/** Undefined if the engine answers that there is no such thing. */
+/** The result, or undefined if the engine answers 404. */
 export async function orGone<T>(promise: Promise<T>): Promise<T | undefined> {
   try {
     return await promise;
@@ -61,7 +61,7 @@ export async function orGone<T>(promise: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** The status code of an answer of the Docker Engine; undefined for any other error. */
+/** The status code of the Docker Engine's answer; undefined for any other error. */
 export function statusOf(error: unknown): number | undefined {
   const code = (error as { statusCode?: unknown } | undefined)?.statusCode;
   return typeof code === "number" ? code : undefined;

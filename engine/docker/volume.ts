@@ -9,7 +9,7 @@ export const volume: Handler = {
   inputs: ["name", "labels", "driver", "driverOpts"],
   check: (subject, olds, news) => withName(subject.name, olds, news),
   diff: (olds, news, autoNamed) => diffByRules(olds, news, RULES, autoNamed),
-  // Docker silently returns an existing volume, and `down` would then remove somebody else's data.
+  // Docker silently returns an existing volume, and `down` would then delete someone else's data.
   async plan(context, news) {
     const name = text(news.name);
     if (name === undefined || name === UNKNOWN) return;
