@@ -62,12 +62,12 @@ describe("services", () => {
     ).toEqual(["/x/y -> b", "api.example.com/ -> a", "tcp port 5432 -> c"]);
   });
 
-  test("have one server for two registrations of one address", () => {
+  test("get one server for two registrations of one address", () => {
     const twice = [instance("a", { id: "1", port: 80 }), instance("a", { id: "2", port: 80 })];
     expect(route(twice).backends[0]?.servers).toMatchObject([{ name: "10.0.0.1:80", ids: ["1", "2"] }]);
   });
 
-  test("have the options of the majority of their instances", () => {
+  test("get the options of the majority of their instances", () => {
     const routing = route([
       instance("a", { meta: { path: "/new" } }),
       instance("a"),
@@ -80,7 +80,7 @@ describe("services", () => {
     ]);
   });
 
-  test("have the options of the instances that serve, whatever dead ones say", () => {
+  test("get the options of the serving instances, regardless of dead ones", () => {
     const old = (given: Partial<Instance>) => instance("a", { meta: { path: "/old" }, ...given });
     const renewed = (given: Partial<Instance> = {}) => instance("a", { meta: { path: "/new" }, ...given });
     const dead = [old({ healthy: false }), old({ healthy: false }), old({ healthy: false })];
@@ -123,7 +123,7 @@ describe("quarantine", () => {
     expect(quarantined(routing)).toHaveLength(1);
   });
 
-  test("of the second name by alphabet when two want one route or port", () => {
+  test("of the alphabetically second name if two want the same route or port", () => {
     const routing = route([
       instance("z", { meta: { path: "/a" } }),
       instance("a"),
@@ -134,7 +134,7 @@ describe("quarantine", () => {
     expect(quarantined(routing).map(({ subject }) => subject)).toEqual(["d", "z"]);
   });
 
-  test("of a service that wants the base name of versions, however old it is", () => {
+  test("of a service that wants the base name of versions, even if it is older", () => {
     const routing = route([
       instance("a", { meta: { path: "/shop" }, createIndex: 1 }),
       instance("b", { meta: { path: "/shop", host: "x.org" } }),
@@ -151,7 +151,7 @@ describe("quarantine", () => {
     ]);
   });
 
-  test("of the service registered later, whatever its name", () => {
+  test("of the service registered later, regardless of its name", () => {
     const path = { meta: { path: "/x" } };
     const port = { tags: ["tcp"], meta: { tcp_port: "25" } };
     const instances = [
@@ -186,7 +186,7 @@ describe("versions", () => {
   const key = "service/haproxy/versions/hello";
   const alias = (routing: Routing) => urls(routing).filter((url) => url.startsWith("/hello ->"));
 
-  test("skip one that Consul still warns about, as while it starts", () => {
+  test("skip one that Consul still warns about, for example while it starts", () => {
     const starting = instance("hello/v2", { warning: true });
     expect(alias(route([v(1), starting]))).toEqual([
       "/hello -> hello/v1 (newest version with healthy instances)",
@@ -211,7 +211,7 @@ describe("versions", () => {
     expect(chosen()).toBe("hello/v2");
   });
 
-  test("answer only while HAProxy finds an instance up, if it finds one of another version up", () => {
+  test("answer only while HAProxy finds an instance up, if one of another version is up", () => {
     const instances = [v(1), instance("hello/v2", { port: 80 }), instance("hello/v2", { port: 81 }), v(3)];
     const server = (number: number, port: number) => `svc:hello:v${number}/10.0.0.1:${port}`;
     const first = server(1, instances[0]?.port ?? 0);
@@ -252,7 +252,7 @@ describe("versions", () => {
     ["one version, without an instance", [unready], undefined, "none has an instance that takes requests"],
     ["warnings", [{ warning: true }, { warning: true }], undefined, "Consul warns of all"],
     ["no answer yet", [{}, {}], new Set(), "none has answered yet"],
-  ])("say why the newest one was chosen: %s", (_, given, proven, expected) => {
+  ])("state why the newest one was chosen: %s", (_, given, proven, expected) => {
     const instances = given.map((each, index) => instance(`hello/v${index + 1}`, each));
     const routing = buildRouting({ instances, kv: {} }, proven === undefined ? {} : { proven });
     expect(routing.routes.find(({ versionsOf }) => versionsOf === "hello")).toMatchObject({
@@ -284,7 +284,7 @@ describe("versions", () => {
   });
 
   test.each(["", "1", "v1,v2", "v1=90,v2=20", "v1=100,v1=0", "v1=101", "v1\nv2", "v01"])(
-    "refuse the KV value %j",
+    "reject the KV value %j",
     (value) => {
       const routing = route([v(1), v(2)], { [key]: value });
       expect(alias(routing)).toEqual(["/hello -> hello/v2 (newest version with healthy instances)"]);
@@ -335,7 +335,7 @@ describe("settings", () => {
     expect(then.settings.maxconn).toBe(100);
   });
 
-  test("a maxconn that needs more files than HAProxy may open is refused, with the cure", () => {
+  test("a maxconn that needs more files than HAProxy may open is rejected with the cure", () => {
     const read = (maxconn: string, maxFiles: number) =>
       buildRouting({ instances: [], kv: { "service/haproxy/maxconn": maxconn } }, { maxFiles });
     expect(read("9750", 20_000)).toMatchObject({ settings: { maxconn: 9_750 }, problems: [] });
@@ -362,7 +362,7 @@ test("a preview finds the same conflicts", () => {
   ]);
 });
 
-test("no service takes another's name by asking for its path", () => {
+test("no service can take another's name by asking for its path", () => {
   const routing = route([instance("a-thief", { meta: { path: "/time" } }), instance("time")]);
   expect(urls(routing)).toEqual(["/time -> time"]);
   expect(quarantined(routing).map(({ subject }) => subject)).toEqual(["a-thief"]);

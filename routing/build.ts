@@ -1,6 +1,6 @@
 /**
- * From what is registered to what is routed. The load balancer calls this for every change and the Pulumi program at every
- * preview, so both say the same about a route. Messages are written for the owner of the service.
+ * Computes routes from registered instances. The load balancer calls this for every change and the Pulumi program at every
+ * preview, so both always agree. Messages address the owner of the service.
  */
 import { claimedSince, parseOptions, serviceOptions, type Member } from "./service-options";
 import { backendName, parseAddress, parseServiceName, serverName, show } from "./grammar";
@@ -92,27 +92,27 @@ export function routeKey(route: Pick<Route, "host" | "path">): string {
   return `${route.host ?? "*"}${route.path === "/" ? "" : route.path}/`;
 }
 
-/** A route as people write it. */
+/** A route in readable form. */
 export const routeUrl = (route: Pick<Route, "host" | "path">): string => `${route.host ?? ""}${route.path}`;
 
-/** The instance with its options, a sentence that refuses it, or undefined if it does not ask for load balancing. */
+/** The instance with its options, the reason why it is rejected, or undefined if it does not ask for load balancing. */
 function admit(instance: Instance): Member | string | undefined {
   const parsed = parseOptions(instance.tags, instance.meta);
   if (parsed === undefined) return undefined;
   const name = parseServiceName(instance.service);
   if (!name.ok) return `Service name ${show(instance.service)} ${name.error}. Set SERVICE_NAME.`;
-  const who = `Service ${instance.service} (instance ${show(instance.id)})`;
-  if (!parsed.ok) return `${who} ${parsed.error}.`;
+  const subject = `Service ${instance.service} (instance ${show(instance.id)})`;
+  if (!parsed.ok) return `${subject} ${parsed.error}.`;
   const address = parseAddress(instance.address);
-  if (!address.ok) return `${who} has address ${show(instance.address)}, which ${address.error}.`;
+  if (!address.ok) return `${subject} has address ${show(instance.address)}, which ${address.error}.`;
   if (!Number.isInteger(instance.port) || instance.port < 1 || instance.port > 65_535)
-    return `${who} has port ${instance.port}: register it with a published port from 1 to 65535.`;
+    return `${subject} has port ${instance.port}: register it with a published port from 1 to 65535.`;
   return { instance: { ...instance, address: address.value }, options: parsed.value };
 }
 
 /**
- * Caches, because one change among thousands of services should cost only what it touches. Catalogs are immutable, so a result
- * stays valid for the same instance, or for the same instances of a service.
+ * Caches, so that the cost of a change depends only on what it touches, even with thousands of services. Catalogs are
+ * immutable, so a result stays valid for the same instance, or for the same instances of a service.
  */
 const admissions = new WeakMap<Instance, { readonly member: Member | string | undefined }>();
 const candidates = new WeakMap<Member, Candidate & { readonly members: readonly Member[] }>();
@@ -200,8 +200,8 @@ const claimsForeignPath = ({ service, options }: Backend): boolean =>
 
 /**
  * The order in which services claim routes and ports. A service gets its own name, and versions the name they share, before
- * others that ask for that path. Otherwise the service registered first wins, so a new service takes nothing away, and every
- * load balancer sees the same order.
+ * others that ask for that path. Otherwise the service registered first wins, so a new service never takes a route away, and
+ * every load balancer sees the same order.
  */
 function byClaim(a: Backend, b: Backend): number {
   return (
@@ -211,7 +211,7 @@ function byClaim(a: Backend, b: Backend): number {
   );
 }
 
-/** Claims the route of a service, or says why it cannot have it. It cannot have the route that versions share. */
+/** Claims the route of a service, or returns why it is not available. The route that versions share is never available. */
 function claimRoute(
   backend: Backend,
   routes: Map<string, Route>,
@@ -241,7 +241,7 @@ function claimPort(
   return undefined;
 }
 
-/** Each message about a subject once, in a stable order. */
+/** Removes duplicate messages about a subject and sorts the rest. */
 function dedupe(problems: readonly Problem[]): Problem[] {
   const unique = new Map(problems.map((problem) => [`${problem.subject}\n${problem.message}`, problem]));
   return [...unique].sort(([a], [b]) => compare(a, b)).map(([, problem]) => problem);

@@ -1,4 +1,4 @@
-/** Differences between two routings in words: for terminals, and as Markdown for pull requests. Pure. */
+/** Formats the differences between two routings: for terminals, and as Markdown for pull requests. Pure. */
 import type { Difference, InstanceCounts, InstancesDifference, RouteSide } from "./diff";
 import type { OptionValue } from "./option";
 import { plural } from "../lib/text";
@@ -33,7 +33,7 @@ function routeNote(before: RouteSide | undefined, after: RouteSide | undefined):
   return notes.length === 0 ? undefined : notes.join("; ");
 }
 
-/** Changes of instances that the counts do not show. */
+/** Changes of instances that do not show in their number. */
 function instancesNote({ added, removed, reweighted }: InstancesDifference): string | undefined {
   const notes = [
     ...(added.length > 0 && removed.length > 0 ? [`${added.length} new, ${removed.length} gone`] : []),
@@ -95,10 +95,10 @@ function toLine(difference: Difference): Line {
   }
 }
 
-/** Quarantined services may have any name at all. */
+/** Escapes a name: quarantined services may have any name. */
 const shown = (subject: string): string => (/^[\x21-\x7e]{1,120}$/.test(subject) ? subject : show(subject));
 
-/** A line for each difference, for a terminal. */
+/** One line per difference, for a terminal. */
 export function toText(differences: readonly Difference[]): string[] {
   return differences.map((difference) => {
     const { sign, subject, before, after, note } = toLine(difference);
@@ -111,7 +111,7 @@ export function toText(differences: readonly Difference[]): string[] {
   });
 }
 
-/** Escapes whatever would end the cell, start markup or mention a person. */
+/** Escapes everything that would end the cell, start markup or mention a person. */
 const cell = (text: string): string =>
   text.replace(/[&<>\\`*_[\]|@#~!]/g, (c) => `&#${c.charCodeAt(0)};`).replaceAll(/\s+/g, " ");
 
@@ -152,7 +152,7 @@ export function toMarkdown(differences: readonly Difference[]): string[] {
   return parts.flatMap((part, index) => (index === 0 ? part : ["", ...part]));
 }
 
-/** A summary in half a sentence: "2 URLs appear, 1 moves". */
+/** A summary as a clause: "2 URLs appear, 1 moves". */
 export function summarise(differences: readonly Difference[]): string {
   const changes: readonly (readonly [string, string])[] = [
     ["appears", "appear"],

@@ -24,7 +24,7 @@ const versions = { "service/haproxy/versions/shop": "v1=90,v2=10" };
 const v1 = service("shop/v1");
 const v2 = service("shop/v2");
 
-describe("what a reviewer reads", () => {
+describe("as text", () => {
   test.each<[string, Routing, Routing, string[]]>([
     ["nothing", routing(v1), routing(v1), []],
     [
@@ -119,7 +119,7 @@ describe("what a reviewer reads", () => {
     expect(toText(compareRoutings(before, after))).toEqual(expected);
   });
 
-  test("a conflict is reported when it appears and when it is over", () => {
+  test("a conflict is reported when it appears and when it is resolved", () => {
     const conflict = routing([...service("a"), ...service("b", { meta: { path: "/a" } })]);
     expect(toText(compareRoutings(routing(service("a")), conflict))).toEqual([
       expect.stringMatching(/^! quarantined: Service b wants \/a, which a already has/),
@@ -130,7 +130,7 @@ describe("what a reviewer reads", () => {
   });
 });
 
-test("the summary is half a sentence", () => {
+test("the summary is one clause", () => {
   expect(summarise(compareRoutings(routing(v1), routing([...v1, ...v2])))).toBe(
     "1 URL appears, 1 moves, 1 service changed",
   );
@@ -138,7 +138,7 @@ test("the summary is half a sentence", () => {
 });
 
 describe("as Markdown", () => {
-  test("URLs and services stand in tables", () => {
+  test("URLs and services are in tables", () => {
     expect(
       toMarkdown(compareRoutings(routing(v1), routing([...v1, ...service("shop/v2", { replicas: 3 })]))),
     ).toEqual([
@@ -153,7 +153,7 @@ describe("as Markdown", () => {
     ]);
   });
 
-  test("no name starts markup, ends a cell or mentions a person", () => {
+  test("no name can start markup, end a cell or mention a person", () => {
     fc.assert(
       fc.property(catalogs, catalogs, (before, after) => {
         for (const line of toMarkdown(compareRoutings(buildRouting(before), buildRouting(after)))) {
@@ -166,7 +166,7 @@ describe("as Markdown", () => {
   });
 });
 
-test("a routing has no differences from itself, and as many from another as the other from it", () => {
+test("a routing does not differ from itself, and the number of differences is symmetric", () => {
   fc.assert(
     fc.property(catalogs, catalogs, (a, b) => {
       const [before, after] = [buildRouting(a), buildRouting(b)];

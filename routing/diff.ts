@@ -1,6 +1,6 @@
 /**
  * The differences between two routings: what a change does to URLs. The load balancer's `diff` compares two snapshots of
- * Consul, a preview compares the deployed with the configured stack. Pure; diff-format.ts puts the differences into words.
+ * Consul, a preview compares the deployed with the configured stack. Pure; diff-format.ts formats the differences.
  */
 import { compare } from "../lib/text";
 import { buildRouting, routeKey, routeUrl } from "./build";
@@ -9,10 +9,10 @@ import { writeOptions } from "./service-options";
 import { settingEntries, type Settings } from "./settings";
 import type { Backend, Problem, Route, Routing, ServiceOptions } from "./types";
 
-/** The targets of a URL, and why it has them. */
+/** The targets of a URL and the reason for them. */
 export interface RouteSide {
   readonly targets: readonly { readonly service: string; readonly share: number }[];
-  /** Why these targets, where that is a choice. */
+  /** Why these targets were chosen, if there was a choice. */
   readonly choice?: string;
   readonly stripPrefix: boolean;
 }
@@ -31,9 +31,9 @@ export interface PortDifference {
   readonly kind: "port";
   readonly port: number;
   readonly change: "appears" | "goes" | "moves";
-  /** The service before, unless the port appears. */
+  /** The service before; undefined if the port appears. */
   readonly before?: string;
-  /** The service after, unless the port goes. */
+  /** The service after; undefined if the port goes. */
   readonly after?: string;
 }
 
@@ -59,7 +59,7 @@ export interface InstancesDifference {
   }[];
 }
 
-/** An option of a service that exists before and after, by key and as its owner writes it; `type` is its kind. */
+/** An option of a service that exists before and after, with key and value as its owner writes them; `type` is its kind. */
 export interface OptionDifference {
   readonly kind: "option";
   readonly service: string;
@@ -90,7 +90,7 @@ export type Difference =
   | SettingDifference
   | ProblemDifference;
 
-/** The routing without any service, which a first deployment is compared with. */
+/** A routing without services, to compare a first deployment with. */
 export const emptyRouting: Routing = buildRouting({ instances: [], kv: {} });
 
 /** The differences in the order of interest to a reviewer: URLs, ports, instances, options, settings, problems; each sorted. */
@@ -110,7 +110,7 @@ const side = ({ targets, choice, stripPrefix }: Route): RouteSide => ({
   stripPrefix,
 });
 
-/** The keys of both sides, sorted, with each side's value. */
+/** The sorted keys of both sides, with the value on each side. */
 function pairs<K extends string | number, V>(
   before: readonly V[],
   after: readonly V[],

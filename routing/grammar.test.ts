@@ -49,7 +49,7 @@ function cases<T>(
     test.each(good)("accepts %j", (value) => {
       expect(parse(value).ok).toBe(true);
     });
-    test.each([...bad])("refuses %j", (value) => {
+    test.each([...bad])("rejects %j", (value) => {
       expect(parse(value).ok).toBe(false);
     });
   });
@@ -124,7 +124,7 @@ const anything = fc.oneof(
   fc.stringMatching(/^[a-z/.:_-]{1,12}$/),
 );
 
-test("no accepted value has a character that is special to HAProxy", () => {
+test("no accepted value contains a character that is special to HAProxy", () => {
   fc.assert(
     fc.property(anything, (value) => {
       if (parseServiceName(value).ok) expect(backendName(value)).toMatch(/^svc:[A-Za-z0-9_.:-]+$/);
@@ -146,7 +146,7 @@ test("no two services share a backend name", () => {
   );
 });
 
-test("a foreign value is shown on one line of limited length", () => {
+test("a user's value is shown on one line of limited length", () => {
   fc.assert(
     fc.property(anything, (value) => {
       expect(show(value)).not.toMatch(/[\p{Cc}\p{Cf}\u2028\u2029]/u);

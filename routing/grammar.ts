@@ -1,8 +1,8 @@
 /**
- * The grammar of everything that other people write: service names, hosts, paths, addresses, meta and KV values.
+ * The grammar of everything that users write: service names, hosts, paths, addresses, meta and KV values.
  *
  * A parser returns the value, or the rest of a sentence that names the problem and the cure. It never repairs a value: an
- * almost valid one is refused, so that no two parts of the system can read it differently.
+ * almost valid one is rejected, so that no two parts of the system can interpret it differently.
  */
 import { isIPv4, isIPv6 } from "node:net";
 
@@ -12,10 +12,10 @@ export type Parsed<T> =
 export const ok = <T>(value: T): Parsed<T> => ({ ok: true, value });
 export const refuse = (error: string): Parsed<never> => ({ ok: false, error });
 
-/** Messages repeat at most this many characters of a foreign value. */
+/** Messages show at most this many characters of a user's value. */
 const shownLength = 80;
 
-/** Characters that a terminal obeys instead of showing: control characters, and those that change the writing direction. */
+/** Characters that a terminal interprets instead of showing: control characters, and those that change text direction. */
 const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 export const escapeInvisible = (text: string): string =>
@@ -24,7 +24,7 @@ export const escapeInvisible = (text: string): string =>
     return hex.length > 4 ? `\\u{${hex}}` : `\\u${hex.padStart(4, "0")}`;
   });
 
-/** A foreign value for a log or a message: quoted, escaped, and of limited length. */
+/** A user's value for a log or message: quoted, escaped and truncated. */
 export const show = (value: string): string =>
   escapeInvisible(JSON.stringify(value.length > shownLength ? `${value.slice(0, shownLength)}…` : value));
 
@@ -33,7 +33,7 @@ const maxNameLength = 200;
 const nameRule =
   "use letters, digits, '_', '.' and '-' in segments that start with a letter or digit and are separated by '/', as in hello/v1";
 
-/** A service's name is also its URL path and, with `:` for `/`, its HAProxy backend. */
+/** A service's name is also its URL path and, with `:` instead of `/`, its HAProxy backend. */
 export function parseServiceName(name: string): Parsed<string> {
   if (name.length > maxNameLength)
     return refuse(`is longer than ${maxNameLength} characters: choose a shorter name`);
@@ -43,7 +43,7 @@ export function parseServiceName(name: string): Parsed<string> {
 }
 
 export interface Version {
-  /** `hello` of `hello/v2`. */
+  /** `hello` for `hello/v2`. */
   readonly base: string;
   readonly number: number;
 }
@@ -83,7 +83,7 @@ export function parsePath(value: string): Parsed<string> {
 
 const requestPath = /^\/[A-Za-z0-9_.~/%=&?:@,+-]{0,199}$/;
 
-/** The target of a health check: a path, perhaps with a query. */
+/** The target of a health check: a path with an optional query. */
 export function parseHealthPath(value: string): Parsed<string> {
   return requestPath.test(value)
     ? ok(value)
@@ -118,15 +118,15 @@ export function parseDuration(value: string): Parsed<number> {
     : refuse("is not a duration: write milliseconds (5000) or a unit (5s, 2m, 1h), from 1ms to 24h");
 }
 
-/** Milliseconds in the largest unit that leaves a whole number: `2m`, `1500ms`. */
+/** Milliseconds in the largest unit that gives a whole number: `2m`, `1500ms`. */
 export function writeDuration(milliseconds: number): string {
   const [name, size] = Object.entries(unit).findLast(([, each]) => milliseconds % each === 0) ?? ["ms", 1];
   return `${milliseconds / size}${name}`;
 }
 
 /**
- * An IP address to connect to; IPv6 without a zone or an embedded IPv4 address. Names are refused: HAProxy would have to
- * resolve them before it starts.
+ * An IP address to connect to. IPv6 addresses must have no zone and no embedded IPv4 address. Names are rejected, because
+ * HAProxy would have to resolve them before it starts.
  */
 export function parseAddress(value: string): Parsed<string> {
   if (isIPv4(value) && !value.startsWith("0.")) return ok(value);
@@ -136,10 +136,10 @@ export function parseAddress(value: string): Parsed<string> {
   );
 }
 
-/** The name of a service's backend. A service name has no `:`, so no two services share a backend. */
+/** The name of a service's backend. Service names contain no `:`, so no two services share a backend. */
 export const backendName = (service: string): string => `svc:${service.replaceAll("/", ":")}`;
 
-/** A server is named by its address: log lines show it, and two registrations of one port are one server. */
+/** A server is named after its address: log lines show it, and two registrations of one port become one server. */
 export const serverName = (address: string, port: number): string =>
   address.includes(":") ? `ip6.${address}.${port}` : `${address}:${port}`;
 

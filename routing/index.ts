@@ -1,6 +1,6 @@
 /**
- * The routing model: from what is registered to what is routed, and the differences between two routings. Pure, without
- * Pulumi, Docker, Consul or HAProxy; the load balancer and the preview share it.
+ * The route model: computes routes from registered instances, and the differences between two routings. Pure, without Pulumi,
+ * Docker, Consul or HAProxy. The load balancer and the preview share it.
  */
 export { buildRouting, routeKey, routeUrl } from "./build";
 export type {

@@ -1,6 +1,6 @@
 /**
- * What a routing option is. Each file in options/ defines one: how it is parsed, where it applies, its row in
- * docs/routing.md, and how HAProxy is told about it. Everything else follows from the list of these definitions.
+ * The definition of a routing option. Each file in options/ defines one: how it is parsed, where it applies, its row in
+ * docs/routing.md, and how it is rendered for HAProxy. Everything else is derived from the list of these definitions.
  */
 import type { Parsed } from "./grammar";
 
@@ -9,7 +9,7 @@ export type Kind = "http" | "tcp";
 /** A value as its owner writes it. */
 export type OptionValue = string | number | boolean;
 
-/** What the lines of a backend profile may refer to. */
+/** What the lines of a backend profile can use. */
 export interface ProfileContext {
   /** The expression for this backend's entry in a map; `otherwise` is the result when there is no entry. */
   readonly lookUp: (map: string, method: "map_str" | "map_str_int", otherwise?: string) => string;
@@ -31,32 +31,32 @@ export interface Option<
   D = unknown,
   M extends string = string,
 > {
-  /** As it stands in Consul's meta and in a service's `meta`; `SERVICE_<KEY>` as a label or variable. */
+  /** The key in Consul's meta and in a service's `meta`; `SERVICE_<KEY>` as a label or variable. */
   readonly key: K;
   /** The property of `ServiceOptions` that holds its value. */
   readonly name: N;
   /** The services it applies to. */
   readonly for: Kind | "all";
-  /** Instances of one service may differ in it. Without this, the service as a whole has one value. */
+  /** Whether instances of one service may have different values. By default, the service as a whole has one value. */
   readonly perInstance?: true;
   parse(value: string): Parsed<T>;
   readonly default?: D;
-  /** The value as its owner writes it; without this, the parsed value is already that. */
+  /** Formats the value as its owner writes it. Not needed if the parsed value is the same. */
   write?(value: T): OptionValue;
-  /** What is wrong with the value for this kind of service, as the rest of a sentence that starts with the service. */
+  /** Why the value is invalid for this kind of service, as the rest of a sentence that starts with the service. */
   check?(value: T | undefined, kind: Kind): string | undefined;
   /** Its row in docs/routing.md. */
   readonly reference: { readonly default?: string; readonly meaning: string };
-  /** Values that its owner may write, for tests. */
+  /** Valid values, for tests. */
   readonly examples: readonly string[];
   /** `claim`: part of the URL or port that the service asks for; `handling`: what happens to requests for it. */
   readonly route?: "claim" | "handling";
   /** HTTP: a map with the values of all backends, by name. It changes while HAProxy runs. */
   readonly map?: { readonly file: M };
   /**
-   * HTTP: lines of every backend profile, one set of lines for each variant. The variant's name becomes part of the
-   * profile's name; the variant "" is left out of it. There is a profile for each combination of variants, and a service
-   * whose variant changes takes a reload.
+   * HTTP: lines of the backend profiles, one set for each variant. The variant's name becomes part of the profile's name,
+   * except for the variant "". There is a profile for each combination of variants. If a service's variant changes, HAProxy
+   * must reload.
    */
   readonly profile?: {
     /** The variant for a value; "" without this. */
@@ -65,7 +65,7 @@ export interface Option<
   };
   /** Words of each server. `server` is its name. A change takes a reload. */
   serverWords?(value: T, server: string): string | undefined;
-  /** Lines of the backend itself. An HTTP backend that has any cannot be one of the pool, so a new one takes a reload. */
+  /** Lines of the backend itself. An HTTP backend with such lines cannot come from the pool, so a new one takes a reload. */
   backendLines?(value: T, kind: Kind): readonly string[];
 }
 
@@ -80,7 +80,7 @@ export const option = <
   definition: Option<K, N, T, D, M>,
 ): Option<K, N, T, D, M> => definition;
 
-/** Defines an option in which the instances of a service may differ. */
+/** Defines an option whose value may differ between the instances of a service. */
 export const instanceOption = <K extends string, N extends string, T, D extends T>(
   definition: Option<K, N, T, D, never>,
 ): Option<K, N, T, D, never> & { readonly perInstance: true } => ({ ...definition, perInstance: true });

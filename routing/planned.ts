@@ -1,4 +1,4 @@
-/** The routing of services that do not run yet, for previews. */
+/** Computes the routing of services that do not run yet, for previews. */
 import { buildRouting, routeUrl } from "./build";
 import type { Instance, Kind, Routing, Target } from "./types";
 
@@ -13,12 +13,12 @@ export interface StackService extends PlannedService {
   readonly replicas: number;
   /** The image, or `build hello` if it is built from a folder of templates. */
   readonly runs: string;
-  /** The limits of each instance, as their owner writes them: `0.5`, `64m`. */
+  /** The limits of each instance, as the user writes them: `0.5`, `64m`. */
   readonly cpus?: number;
   readonly memory?: string;
 }
 
-/** The parts of a stack that decide its routing. */
+/** The parts of a stack that determine its routing. */
 export interface PlannedStack {
   readonly services: readonly StackService[];
   /** The ports that no TCP service may take, by configuration key: `{ httpPort: 80 }`. */
@@ -30,7 +30,7 @@ export const emptyStack: PlannedStack = { services: [], ports: {} };
 /**
  * The routing of a stack once its services run.
  *
- * @param kv Consul's KV, which holds the pins and shares of versions
+ * @param kv Consul's KV store, which holds version pins and traffic splits
  */
 export function plannedRouting(
   { services, ports }: PlannedStack,
@@ -48,7 +48,7 @@ export function plannedInstance(service: PlannedService): Instance {
     service: service.name,
     id: "planned",
     node: "planned",
-    // TEST-NET-1 (RFC 5737): a valid address that belongs to nobody.
+    // TEST-NET-1 (RFC 5737): a valid address that no machine has.
     address: "192.0.2.1",
     port: 80,
     tags: [service.type],
@@ -57,7 +57,7 @@ export function plannedInstance(service: PlannedService): Instance {
   };
 }
 
-/** All instances of a service. Without replicas, a single unhealthy one, so that its routes exist. */
+/** All instances of a service. With zero replicas, a single unhealthy one, so that its routes exist. */
 export function plannedInstances(service: PlannedService, replicas: number): Instance[] {
   const one = plannedInstance(service);
   if (replicas < 1) return [{ ...one, healthy: false }];
@@ -74,7 +74,7 @@ export function leadsTo(targets: readonly Pick<Target, "service" | "share">[]): 
   return shown.length === 0 ? "nothing" : shown.join(", ");
 }
 
-/** A line for each URL and port, in a stable order. */
+/** One line per URL and port, in a stable order. */
 export function describeRouting(routing: Routing): string[] {
   const http = routing.routes.map((route) => {
     const why = route.choice === undefined ? "" : ` (${route.choice})`;

@@ -8,12 +8,12 @@ import { parseOptions, writeOptions } from "./service-options";
 const all: readonly Option[] = options;
 
 describe.each(all.map((option) => ({ key: option.key, option })))("the option $key", ({ key, option }) => {
-  test("has a file and a test of that name", () => {
+  test("has a file and a test of its name", () => {
     const file = join(__dirname, "options", key.replaceAll("_", "-"));
     expect([existsSync(`${file}.ts`), existsSync(`${file}.test.ts`)]).toEqual([true, true]);
   });
 
-  test.each(option.examples)("takes %s, and its owner can write what is reported", (example) => {
+  test.each(option.examples)("accepts %s, and reports it in a form that it accepts again", (example) => {
     const parsed = option.parse(example);
     expect(parsed.ok).toBe(true);
     if (!parsed.ok) return;
@@ -27,13 +27,13 @@ test("keys and properties are unique", () => {
     expect(new Set(names).size).toBe(names.length);
 });
 
-test("foreign keys are ignored, also those that every object has", () => {
+test("unknown keys are ignored, even names of built-in object properties", () => {
   expect(parseOptions(["rest"], { owner: "team-a", constructor: "x", toString: "y" })).toEqual(
     parseOptions(["rest"], {}),
   );
 });
 
-test("options are written by key, as their owner writes them, without what routes and ports show", () => {
+test("options are formatted by key, as their owner writes them, without those that routes and ports show", () => {
   const parsed = parseOptions(["rest"], { path: "/x", proto: "h2c", timeout_server: "2000", sticky: "1" });
   const service = parsed?.ok === true ? parsed.value.service : undefined;
   if (service === undefined) throw new Error("the options were refused");

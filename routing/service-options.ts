@@ -1,6 +1,6 @@
 /**
- * What services say in their options: the `SERVICE_*` variables and labels of their containers, which become tags and meta in
- * Consul. Foreign keys are ignored, because images carry them for other programs; one of our keys with a bad value is refused.
+ * Reads the options of services: the `SERVICE_*` variables and labels of their containers, which become tags and meta in
+ * Consul. Unknown keys are ignored, because images set them for other programs. An invalid value of a known key is an error.
  */
 import { ok, refuse, show, type Parsed } from "./grammar";
 import type { Kind, Option, OptionValue } from "./option";
@@ -44,7 +44,7 @@ export function parseOptions(
     const error = option.check?.(service[option.name], kind);
     if (error !== undefined) return refuse(error);
   }
-  // Every property is parsed by the option that InstanceOptions takes its type from.
+  // Every property is parsed by the option that defines its type in InstanceOptions.
   return ok(instance as unknown as InstanceOptions);
 }
 
@@ -75,7 +75,7 @@ export const given = (service: ServiceOptions): { option: Option; value: unknown
 const written = (option: Option, value: unknown): OptionValue =>
   option.write === undefined ? (value as OptionValue) : option.write(value);
 
-/** Options as their owner writes them, by key; without those that the URL or port already shows. */
+/** Options by key, as their owner writes them, without those that the URL or port already shows. */
 export function writeOptions(
   service: ServiceOptions,
   { defaults = true } = {},
@@ -101,9 +101,9 @@ function serving(members: readonly Member[]): readonly Member[] {
 }
 
 /**
- * The options of a service as a whole. Its instances may differ for a while, as during a rolling update: the majority of those
- * that serve decides, so that neither a single instance nor dead ones can move a service. A tie only has to be broken the same
- * way every time.
+ * The options of a service as a whole. Its instances may temporarily differ, as during a rolling update. The majority of the
+ * serving instances decides, so that neither a single instance nor dead ones can move a service. Ties are broken
+ * consistently.
  */
 export function serviceOptions(members: readonly Member[]): { options: ServiceOptions; differing: number } {
   const [only, ...more] = members;
@@ -125,7 +125,7 @@ export function serviceOptions(members: readonly Member[]): { options: ServiceOp
 
 const claims = ofService.filter(({ route }) => route === "claim");
 
-/** The lowest create index among the instances that claim what the service claims: others may be older. */
+/** The lowest create index among the instances that claim what the service claims. Other instances may be older. */
 export function claimedSince(members: readonly Member[], service: ServiceOptions): number {
   const since = members
     .filter(({ options }) =>

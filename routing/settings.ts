@@ -1,4 +1,4 @@
-/** The settings that operators keep in Consul's KV. An unusable value leaves the last good one in force. */
+/** The settings in Consul's KV store. If a value is unusable, the last good one stays in force. */
 import { kv, parseDuration, parseInteger, show, type Parsed } from "./grammar";
 
 export interface Settings {
@@ -16,17 +16,17 @@ export const defaultSettings: Settings = {
   serverTimeout: 50_000,
 };
 
-/** The highest value that fits the file descriptors of an ordinary container, two per connection. */
+/** The maximum for the file descriptors of an ordinary container, at two per connection. */
 export const maxMaxconn = 500_000;
 
-/** Files that HAProxy opens besides its connections: listeners, threads, logs. */
+/** Files that HAProxy opens in addition to its connections: listeners, threads, logs. */
 const otherFiles = 500;
 
-/** The number of simultaneous connections if HAProxy may open `files`: two files each, and one for each instance's check. */
+/** The maximum number of connections if HAProxy may open `files`: two files per connection, one per instance's check. */
 const connectionsIn = (files: number, instances: number): number =>
   Math.max(1, Math.floor((files - otherFiles - instances) / 2));
 
-/** What limits HAProxy's process. */
+/** Limits of HAProxy's process. */
 export interface Capacity {
   readonly files: number;
   readonly instances: number;
@@ -54,13 +54,13 @@ export const settingsValues = (
       .map(({ key, name }) => [key, String(settings[name])]),
   );
 
-/** The settings by key as their owner knows it, without the common prefix: `maxconn`, `timeouts/server`. */
+/** The settings by KV key without the common prefix: `maxconn`, `timeouts/server`. */
 export const settingEntries = (settings: Settings): [string, number][] =>
   readers.map(({ key, name }) => [key.slice(kv.prefix.length), settings[name]]);
 
 export interface SettingsRead {
   readonly settings: Settings;
-  /** A sentence for each key with an unusable value. */
+  /** One message per key with an unusable value. */
   readonly problems: readonly { readonly key: string; readonly message: string }[];
 }
 

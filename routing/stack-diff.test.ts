@@ -41,11 +41,11 @@ test.each<[string, PlannedStack, PlannedStack, string[]]>([
     stack(service("a", { replicas: 3, meta: { weight: "50" } })),
     ["~ a weight: 50, was not set"],
   ],
-])("a reviewer reads: %s", (_, before, after, lines) => {
+])("the difference is shown: %s", (_, before, after, lines) => {
   expect(toText(compareStacks(before, after))).toEqual(lines);
 });
 
-test("shares in Consul's KV move when a version is removed", () => {
+test("shares in Consul's KV move to other versions when one is removed", () => {
   const kv = { "service/haproxy/versions/shop": "v1=90,v2=10" };
   const both = stack(service("shop/v1"), service("shop/v2"));
   expect(toText(compareStacks(both, stack(service("shop/v1")), kv))[0]).toBe(
@@ -53,7 +53,7 @@ test("shares in Consul's KV move when a version is removed", () => {
   );
 });
 
-test("any change except the number of instances replaces them", () => {
+test("any change but the number of instances replaces them", () => {
   const before = stack(service("a"), service("b"), service("c", { meta: { x: "1", y: "2" } }));
   const after = stack(
     service("a", { replicas: 5 }),

@@ -1,11 +1,11 @@
-/** The differences between a stack as deployed and as configured: routing, images and limits. Pure. */
+/** Compares a stack as deployed and as configured: routing, images and limits. Pure. */
 import { compareRoutings, type Difference, type OptionDifference } from "./diff";
 import type { OptionValue } from "./option";
 import { plannedRouting, type PlannedStack, type StackService } from "./planned";
 
 /**
- * Compares the routings of both with {@link compareRoutings}. Planned instances have no addresses yet, so of instances only
- * the number and their settings are compared: `image`, `cpus`, `memory`, `weight`.
+ * Compares the routings of both with {@link compareRoutings}. Planned instances have no addresses yet, so only their number
+ * and settings are compared: `image`, `cpus`, `memory`, `weight`.
  *
  * @param kv Consul's KV, which is assumed not to change
  */
@@ -26,7 +26,7 @@ export function compareStacks(
   ];
 }
 
-/** The services whose instances will be replaced: something other than their number changes. */
+/** The services whose instances will be replaced, because more than their number changes. */
 export function replacedServices(before: PlannedStack, after: PlannedStack): readonly StackService[] {
   const sorted = (value: object): unknown => Object.entries(value).sort();
   const settings = (service: StackService): string =>
@@ -34,7 +34,7 @@ export function replacedServices(before: PlannedStack, after: PlannedStack): rea
   return common(before, after).flatMap(([old, now]) => (settings(old) === settings(now) ? [] : [now]));
 }
 
-/** The services that are in both stacks, as each has them. */
+/** The services in both stacks, with the definition in each. */
 function common(before: PlannedStack, after: PlannedStack): (readonly [StackService, StackService])[] {
   const had = new Map(before.services.map((service) => [service.name, service]));
   return after.services.flatMap((now) => {

@@ -1,8 +1,8 @@
-/** Readers that several tests share. */
+/** Helpers shared by several tests. */
 import type { Option } from "./option";
 import { parseOptions } from "./service-options";
 
-/** The value that an option has for an instance with this meta, or the sentence that refuses the instance. */
+/** The value of an option for an instance with this meta, or the reason why the instance is rejected. */
 export function read(option: Option, meta: Readonly<Record<string, string>>, tag = "rest"): unknown {
   const parsed = parseOptions([tag], meta);
   if (parsed?.ok !== true) return parsed?.error;

@@ -1,4 +1,4 @@
-/** The words that every room uses: what is registered, and what is routed. */
+/** The types that the whole project shares: registered instances and routes. */
 import type { Parsed } from "./grammar";
 import type { Kind, Option } from "./option";
 import type { options } from "./options/index";
@@ -17,10 +17,10 @@ type Values<O extends Option> = { readonly [Each in O as Each["name"]]: ValueOf<
 export type ServiceOptions = { readonly kind: Kind } & Values<Exclude<PerService, Optional>> &
   Partial<Values<Optional>>;
 
-/** The options that an instance is registered with. */
+/** The options in an instance's registration. */
 export type InstanceOptions = { readonly service: ServiceOptions } & Values<PerInstance>;
 
-/** An instance as Consul has it. Nothing in it can be trusted. */
+/** An instance as registered in Consul. None of its content can be trusted. */
 export interface Instance {
   readonly service: string;
   readonly id: string;
@@ -30,16 +30,16 @@ export interface Instance {
   readonly tags: readonly string[];
   readonly meta: Readonly<Record<string, string>>;
   readonly healthy: boolean;
-  /** Consul's check warns, as it does while an instance starts: it gets requests only while no instance passes. */
+  /** Consul's check warns, for example while an instance starts. It gets requests only while no instance passes. */
   readonly warning?: boolean;
-  /** Consul's index at registration, the same for every load balancer. An instance without one counts as the newest. */
+  /** Consul's create index, the same for every load balancer. An instance without one counts as the newest. */
   readonly createIndex?: number;
 }
 
 export interface Catalog {
   readonly instances: readonly Instance[];
   readonly kv: Readonly<Record<string, string>>;
-  /** The parts of it that could not be read. */
+  /** The parts of the catalog that could not be read. */
   readonly problems?: readonly Problem[];
 }
 
@@ -48,7 +48,7 @@ export interface Server {
   readonly address: string;
   readonly port: number;
   readonly weight: number;
-  /** The ids of its registrations, by which people recognise it. */
+  /** The IDs of its registrations, by which users recognise it. */
   readonly ids: readonly string[];
 }
 
@@ -60,16 +60,16 @@ export interface Backend {
   readonly servers: readonly Server[];
   /** Consul warns about every server. */
   readonly warning: boolean;
-  /** The ids of critical instances, and of those that Consul warns about while others pass. */
+  /** The IDs of critical instances, and of those that Consul warns about while others pass. */
   readonly unhealthy: readonly string[];
-  /** The lowest create index among the instances that ask for its present route or port. */
+  /** The lowest create index among the instances that ask for its current route or port. */
   readonly since: number;
 }
 
 export interface Target {
   readonly backend: string;
   readonly service: string;
-  /** Per cent of the requests. */
+  /** Percentage of the requests. */
   readonly share: number;
   /** Whether this service sees paths without the prefix; the versions behind one route may differ. */
   readonly stripPrefix: boolean;
@@ -83,7 +83,7 @@ export interface Route {
   readonly stripPrefix: boolean;
   /** The base name of the versions that share the route; undefined for a service's own route. */
   readonly versionsOf?: string;
-  /** Why it leads to its targets, where that is a choice. */
+  /** Why these targets were chosen, if there was a choice. */
   readonly choice?: string;
   readonly targets: readonly Target[];
 }
@@ -114,23 +114,23 @@ export interface Routing {
   readonly problems: readonly Problem[];
 }
 
-/** What the load balancer has learnt by probing instances: sets of servers, `backend/server`. */
+/** What the load balancer has learnt by probing instances: sets of servers, named `backend/server`. */
 export interface Probed {
-  /** Servers that have answered; without it, every server counts as one. */
+  /** Servers that have answered. If undefined, every server counts as having answered. */
   readonly proven?: ReadonlySet<string>;
-  /** Proven servers that do not answer at present. */
+  /** Proven servers that currently do not answer. */
   readonly down?: ReadonlySet<string>;
 }
 
 export interface RoutingOptions extends Probed {
-  /** What stays in force where a KV value is unusable. */
+  /** The values that stay in force if a KV value is unusable. */
   readonly lastGood?: {
     readonly settings?: Settings | undefined;
     readonly pins?: Pins | undefined;
   };
-  /** How many files HAProxy may open, if known: settings that need more are refused. */
+  /** How many files HAProxy may open, if known. Settings that need more are rejected. */
   readonly maxFiles?: number;
-  /** Ports that no TCP service may have, with their owners. */
+  /** Ports that no TCP service may use, with their owners. */
   readonly reservedPorts?: ReadonlyMap<number, string>;
   /** Services that HAProxy rejects, with its message. */
   readonly refused?: ReadonlyMap<string, string>;

@@ -1,8 +1,8 @@
-/** Which version of a service answers requests that name none. */
+/** Chooses which version of a service answers requests that do not name one. */
 import { kv, parseVersion, show } from "./grammar";
 import type { Backend, Pins, Probed, Problem, Route, Target } from "./types";
 
-/** Per cent by version; a pin (`v1`) is a single share of 100. */
+/** Percentages by version. A pin (`v1`) is a single share of 100. */
 type Shares = ReadonlyMap<number, number>;
 
 const share = /^v(0|[1-9][0-9]{0,8})=([1-9][0-9]?|100)$/;
@@ -55,7 +55,7 @@ interface Chosen {
   readonly problems: readonly Problem[];
 }
 
-/** Caches, as in build.ts: results stay valid for the same backends. */
+/** Caches, as in build.ts. Results stay valid for the same backends. */
 const memberships = new WeakMap<Backend, { readonly member: Member | undefined }>();
 const choices = new WeakMap<Backend, Chosen & { readonly of: readonly unknown[] }>();
 
@@ -70,13 +70,13 @@ export function chooseVersions(
   const problems: Problem[] = [];
   const ready = readiness(probed);
   for (const [key, members] of families) {
-    // A service with the base name itself wins.
+    // A service with the plain base name takes precedence.
     if (taken.has(key)) continue;
     const [first] = members;
     if (first === undefined) continue;
     const value = Object.hasOwn(values, first.kvKey) ? values[first.kvKey] : undefined;
     const pin = pins.get(first.kvKey);
-    // A single version answers whether it is ready or not, so the reason given depends on Consul's view alone.
+    // A single version answers whether or not it is ready, so the reason depends on Consul's view only.
     const only = members.length === 1 && value === undefined;
     const of = only ? members : [value, pin, ...members, ...members.map(({ backend }) => ready(backend))];
     const known = choices.get(first.backend);
@@ -128,13 +128,13 @@ function choose(
   return { route, problems };
 }
 
-/** The backends that compete with other versions of the same service: their health decides which one answers. */
+/** The backends that have other versions of the same service, so that their health decides which one answers. */
 export const rivals = (backends: readonly Backend[]): Backend[] =>
   [...findFamilies(backends).values()].flatMap((members) =>
     members.length < 2 ? [] : members.map(({ backend }) => backend),
   );
 
-/** Groups backends into families of versions. A service with a path of its own belongs to none. */
+/** Groups backends into families of versions. A service with its own path belongs to none. */
 export function findFamilies(backends: readonly Backend[]): Families {
   const found = new Map<string, Member[]>();
   for (const backend of backends) {
@@ -165,8 +165,9 @@ const target = (backend: Backend, percent: number): Target => ({
 });
 
 /**
- * How ready a backend is. 4: an instance takes requests; 3: Consul warns about all that do; 2: HAProxy finds all down that have
- * answered before; 1: instances are registered as healthy, but none has answered yet, as while they start; 0: no instances.
+ * How ready a backend is. 4: an instance takes requests; 3: Consul warns about all instances that do; 2: HAProxy finds all
+ * instances down that have answered before; 1: instances are registered as healthy, but none has answered yet, for example
+ * while they start; 0: no instances.
  */
 type Ready = 0 | 1 | 2 | 3 | 4;
 type Readiness = (backend: Backend) => Ready;
@@ -176,7 +177,7 @@ const readiness =
   ({ name, servers, warning }) => {
     let best: Ready = 0;
     for (const server of servers) {
-      // Weight 0 takes no requests, however healthy the instance is.
+      // An instance with weight 0 takes no requests, even if it is healthy.
       if (server.weight === 0) continue;
       const key = `${name}/${server.name}`;
       const answered = proven?.has(key) ?? true;
@@ -187,7 +188,7 @@ const readiness =
     return best;
   };
 
-/** Readiness by Consul's view alone, without probes. */
+/** Readiness according to Consul only, without probes. */
 const registered = readiness({});
 
 /** The readiest candidates; none if no candidate is ready at all. */
@@ -216,8 +217,8 @@ function newest(
 }
 
 /**
- * A version without healthy instances gives its share to the other named versions, never to one that is not named: whoever
- * pins a version means no other.
+ * A version without healthy instances gives its share to the other named versions, but never to a version that is not named:
+ * a pin excludes all others.
  */
 function shared(
   versions: ReadonlyMap<number, Backend>,

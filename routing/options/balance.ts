@@ -1,7 +1,7 @@
 import { oneOf } from "../grammar";
 import { option } from "../option";
 
-/** Without consistent hashing, adding or removing an instance would move nearly every client. */
+/** Without consistent hashing, adding or removing an instance would move almost every client. */
 const lines = {
   roundrobin: ["balance roundrobin"],
   leastconn: ["balance leastconn"],

@@ -5,7 +5,7 @@ export const checkAgent = "switchyard-health-check";
 
 /**
  * The statuses of a healthy instance. Without a health path, any service that speaks HTTP is healthy, even if it has nothing
- * at `/` (404) or does not implement HEAD (405, 501). A service that names a health path must answer it with success.
+ * at `/` (404) or does not implement HEAD (405, 501). A configured health path must return success.
  */
 export const healthyStatus = (ownPath: boolean): string => (ownPath ? "200-399" : "200-499,501");
 
@@ -21,7 +21,7 @@ export const healthPath = option({
   parse: parseHealthPath,
   reference: {
     meaning:
-      "path that must answer GET with 2xx or 3xx; without it, `HEAD /` must answer anything but 5xx (501 is fine)",
+      "path at which GET must return 2xx or 3xx; without it, `HEAD /` must return anything but 5xx (501 is accepted)",
   },
   examples: ["/health", "/h?x=%20"],
   map: { file: "health.map" },

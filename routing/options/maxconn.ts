@@ -7,7 +7,8 @@ export const maxconn = option({
   for: "all",
   parse: (value: string) => parseInteger(value, 1, 100_000),
   reference: {
-    meaning: "connections to one instance at a time; more wait in a queue, up to the timeout `server`",
+    meaning:
+      "maximum number of concurrent connections per instance; others wait in a queue, up to the timeout `server`",
   },
   examples: ["1", "100"],
   serverWords: (value) => `maxconn ${value}`,

@@ -2,10 +2,10 @@ import { expect, test } from "vitest";
 import { read } from "../testing";
 import { path } from "./path";
 
-test.each(["/", "/a", "/a/b.c"])("takes %j", (value) => {
+test.each(["/", "/a", "/a/b.c"])("accepts %j", (value) => {
   expect(read(path, { path: value })).toBe(value);
 });
 
-test.each(["a", "/a/", "/x y", "/../a"])("refuses %j", (value) => {
+test.each(["a", "/a/", "/x y", "/../a"])("rejects %j", (value) => {
   expect(read(path, { path: value })).toContain("which is not a path: write it like /api/users");
 });

@@ -6,7 +6,7 @@ export const path = option({
   name: "path",
   for: "http",
   parse: parsePath,
-  reference: { default: "`/<name>`", meaning: "the service's URL path, instead of its name" },
+  reference: { default: "`/<name>`", meaning: "URL path of the service, instead of its name" },
   examples: ["/", "/a", "/a/b", "/api"],
   route: "claim",
 });

@@ -10,10 +10,10 @@ test.each([
   expect(proto.write?.(h2c)).toBe(value);
 });
 
-test("refuses other protocols", () => {
+test("rejects other protocols", () => {
   expect(read(proto, { proto: "h3" })).toBe('has SERVICE_PROTO="h3", which is none of h2c, h1');
 });
 
-test("lets health checks speak HTTP/2 too", () => {
+test("makes health checks use HTTP/2 too", () => {
   expect(proto.serverWords?.(true, "10.0.0.1:80")).toBe("proto h2 check-proto h2");
 });

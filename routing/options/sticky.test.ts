@@ -6,15 +6,15 @@ test.each([
   ["true", true],
   ["1", true],
   ["false", false],
-])("takes %s", (value, expected) => {
+])("accepts %s", (value, expected) => {
   expect(read(sticky, { sticky: value })).toBe(expected);
 });
 
-test("refuses anything else", () => {
+test("rejects anything else", () => {
   expect(read(sticky, { sticky: "perhaps" })).toContain("which is neither true nor false");
 });
 
-test("gives each server the cookie that it has at every load balancer", () => {
+test("gives each server the same cookie at every load balancer", () => {
   expect(sticky.serverWords?.(true, "10.0.0.1:30001")).toBe("cookie 10d00f2d94c8");
   expect(sticky.serverWords?.(false, "10.0.0.1:30001")).toBeUndefined();
 });

@@ -4,12 +4,12 @@ import { parseBoolean } from "../grammar";
 import { option } from "../option";
 
 /**
- * Where versions share requests, this cookie keeps a client of a sticky service on its version: it holds the number from 0 to
- * 99 that was drawn for the client.
+ * If versions share requests, this cookie keeps a client of a sticky service on its version. It holds the random number from 0
+ * to 99 that was drawn for the client.
  */
 export const slotCookie = "SWITCHYARD_SLOT";
 
-/** The same at every load balancer. It is no secret: there are few enough addresses to try them all. */
+/** The same at every load balancer. Not a secret: there are few enough addresses to try them all. */
 const cookieOf = (server: string): string => createHash("sha256").update(server).digest("hex").slice(0, 12);
 
 export const sticky = option({
@@ -18,7 +18,7 @@ export const sticky = option({
   for: "http",
   parse: parseBoolean,
   default: false,
-  reference: { default: "`false`", meaning: "a cookie keeps each client on one instance" },
+  reference: { default: "`false`", meaning: "whether a cookie keeps each client on one instance" },
   examples: ["true", "false"],
   profile: {
     variantOf: (value) => (value === true ? "sticky" : ""),

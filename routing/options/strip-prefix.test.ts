@@ -4,12 +4,12 @@ import { plannedInstance } from "../planned";
 import { read } from "../testing";
 import { stripPrefix } from "./strip-prefix";
 
-test("is on unless set", () => {
+test("is on by default", () => {
   expect(read(stripPrefix, {})).toBe(true);
   expect(read(stripPrefix, { strip_prefix: "false" })).toBe(false);
 });
 
-test("is a matter of each target: versions may differ", () => {
+test("applies per target, so versions may differ", () => {
   const instances = [
     plannedInstance({ name: "a/v1", type: "rest", meta: { strip_prefix: "false" } }),
     plannedInstance({ name: "a/v2", type: "rest" }),

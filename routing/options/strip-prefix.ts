@@ -9,7 +9,7 @@ export const stripPrefix = option({
   default: true,
   reference: {
     default: "`true`",
-    meaning: "the service sees paths without its prefix, and `X-Forwarded-Prefix` names the prefix",
+    meaning: "whether the service sees paths without its prefix, which is then in `X-Forwarded-Prefix`",
   },
   examples: ["true", "false"],
   route: "handling",

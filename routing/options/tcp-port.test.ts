@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { read } from "../testing";
 import { tcpPort } from "./tcp-port";
 
-test("takes a port", () => {
+test("accepts a port", () => {
   expect(read(tcpPort, { tcp_port: "5432" }, "tcp")).toBe(5432);
 });
 
@@ -12,12 +12,12 @@ test("is required for TCP", () => {
   );
 });
 
-test("is refused for HTTP", () => {
+test("is rejected for HTTP", () => {
   expect(read(tcpPort, { tcp_port: "5432" })).toBe(
     "has SERVICE_TCP_PORT, which needs tag tcp: set SERVICE_TAGS=tcp, or remove it",
   );
 });
 
-test.each(["0", "65536", "http"])("refuses %j", (value) => {
+test.each(["0", "65536", "http"])("rejects %j", (value) => {
   expect(read(tcpPort, { tcp_port: value }, "tcp")).toContain("which is not a whole number from 1 to 65535");
 });

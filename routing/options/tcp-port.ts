@@ -10,7 +10,7 @@ export const tcpPort = option({
     kind === "tcp" && value === undefined
       ? "has tag tcp but no port on the load balancer: set SERVICE_TCP_PORT, for example 5432"
       : undefined,
-  reference: { meaning: "the service's port on the load balancer; required" },
+  reference: { meaning: "port of the service on the load balancer; required" },
   examples: ["5432", "25"],
   route: "claim",
 });

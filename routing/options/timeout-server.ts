@@ -9,7 +9,7 @@ export const timeoutServer = option({
   write: writeDuration,
   reference: {
     default: "KV",
-    meaning: "how long an instance may stay silent: `30s`, or milliseconds",
+    meaning: "how long an instance may send nothing: `30s`, or a number of milliseconds",
   },
   examples: ["5", "2m"],
   map: { file: "timeouts.map" },
@@ -18,7 +18,7 @@ export const timeoutServer = option({
       "": ({ lookUp }) => [`http-request set-timeout server ${lookUp("timeouts.map", "map_str_int")}`],
     },
   },
-  // Once both sides of a TCP connection have spoken, the tunnel's timeout is the one that counts.
+  // Once both sides of a TCP connection have sent data, the tunnel timeout applies.
   backendLines: (value, kind) =>
     kind === "tcp" ? [`timeout server ${value}`, `timeout tunnel ${value}`] : [],
 });

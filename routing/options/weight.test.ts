@@ -4,12 +4,12 @@ import { plannedInstance } from "../planned";
 import { read } from "../testing";
 import { weight } from "./weight";
 
-test("is 100 unless set", () => {
+test("is 100 by default", () => {
   expect(read(weight, {})).toBe(100);
   expect(read(weight, { weight: "0" })).toBe(0);
 });
 
-test.each(["257", "-1", "1e2"])("refuses %j", (value) => {
+test.each(["257", "-1", "1e2"])("rejects %j", (value) => {
   expect(read(weight, { weight: value })).toContain("which is not a whole number from 0 to 256");
 });
 

@@ -1,7 +1,7 @@
 import { parseInteger } from "../grammar";
 import { instanceOption } from "../option";
 
-/** Every server has its weight behind its definition: it changes while HAProxy runs. */
+/** The weight is not part of a server's definition line, because it can change while HAProxy runs. */
 export const weight = instanceOption({
   key: "weight",
   name: "weight",
@@ -10,7 +10,8 @@ export const weight = instanceOption({
   default: 100,
   reference: {
     default: "`100`",
-    meaning: "an instance's share of the requests beside the others, 0 to 256; instances may differ",
+    meaning:
+      "share of the requests relative to other instances, 0 to 256; may differ between instances of a service",
   },
   examples: ["0", "1", "256"],
 });
