@@ -1,4 +1,4 @@
-/** The files that follow from those in routing/options/ and from the schema of the configuration. */
+/** Generates files from routing/options/ and from the schema of the configuration. */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -12,7 +12,7 @@ const folder = "routing/options";
 export const indexFile = `${folder}/index.ts`;
 export const referenceFile = "docs/routing.md";
 
-/** The names of the option files without their ending, in order: `balance`, `health-path`. */
+/** The sorted names of the option files, without extension: `balance`, `health-path`. */
 export const optionFiles = (): string[] =>
   readdirSync(folder)
     .filter((file) => file.endsWith(".ts") && !file.endsWith(".test.ts") && file !== path.basename(indexFile))
@@ -38,7 +38,7 @@ export async function optionIndex(): Promise<string> {
 
 const services = { http: "rest, http", tcp: "tcp", all: "all" } as const;
 
-/** The content of docs/routing.md with the table of these options. */
+/** The content of docs/routing.md, with a table of these options. */
 export function optionReference(options: readonly Option[]): Promise<string> {
   const rows = options.map(
     ({ key, for: kind, reference: { default: otherwise = "", meaning } }) =>
@@ -47,14 +47,15 @@ export function optionReference(options: readonly Option[]): Promise<string> {
   const table = ["| option | for | default | meaning |", "| --- | --- | --- | --- |", ...rows].join("\n");
   const text = readFileSync(referenceFile, "utf8");
   const parts = /^([^]*<!-- options:begin -->)[^]*(<!-- options:end -->[^]*)$/.exec(text);
-  if (parts === null) throw new Error(`${referenceFile} has lost its markers options:begin and options:end`);
+  if (parts === null)
+    throw new Error(`${referenceFile} lacks the markers options:begin and options:end: restore them`);
   return formatted(referenceFile, `${parts[1] ?? ""}\n\n${table}\n\n${parts[2] ?? ""}`);
 }
 
 const formatted = async (file: string, text: string): Promise<string> =>
   format(text, { ...(await resolveConfig(file)), filepath: file });
 
-/** Writes them all: the index of the options first, because the reference is made of it. */
+/** Writes all generated files. The index of options comes first, because the reference is generated from it. */
 export async function generate(): Promise<void> {
   writeFileSync(indexFile, await optionIndex());
   const load = createRequire(__filename);

@@ -1,4 +1,4 @@
-/** What follows from the schema of the configuration: its block in Pulumi.yaml and the tables in docs/. */
+/** Generates what documents the schema of the configuration: the config in Pulumi.yaml and the tables in docs/. */
 import { readFileSync } from "node:fs";
 
 import { format, resolveConfig } from "prettier";
@@ -11,7 +11,7 @@ import { targetNames, targetOf } from "../components/nodes/targets";
 
 type Keys = Readonly<Record<string, z.ZodType>>;
 
-/** The keys as JSON Schema has them: type, default, description. */
+/** The keys as JSON Schema properties, with type, default and description. */
 const propertiesOf = (keys: Keys): [string, z.core.JSONSchema.JSONSchema][] => {
   const schema = z.toJSONSchema(z.object(keys), { io: "input", unrepresentable: "any" });
   return Object.entries(schema.properties ?? {}) as [string, z.core.JSONSchema.JSONSchema][];
@@ -23,7 +23,7 @@ const code = (value: unknown): string =>
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 
-/** Key, default and meaning. Empty mappings and lists are no defaults worth a cell. */
+/** A table of keys, defaults and meanings. Leaves out empty mappings and lists as defaults. */
 const keyTable = (keys: Keys): string =>
   table(
     ["key", "default", "meaning"],
@@ -43,7 +43,7 @@ function configTable(): string {
   return table(["key", "type", "default", "meaning"], rows);
 }
 
-/** The block `config` of Pulumi.yaml. */
+/** The section `config` of Pulumi.yaml. */
 function configBlock(): string {
   const config = propertiesOf(configKeys).map(
     ([key, { type, items, secret, default: value, description }]) => {
@@ -63,14 +63,14 @@ function configBlock(): string {
   return stringify({ config: Object.fromEntries(config) as object }, { lineWidth: 0 });
 }
 
-/** The text with something else between the two markers of a name. */
+/** Replaces the text between the two markers of the given name. */
 function between(text: string, name: string, content: string): string {
   const parts = new RegExp(`^([^]*<!-- ${name}:begin -->)[^]*(<!-- ${name}:end -->[^]*)$`).exec(text);
-  if (parts === null) throw new Error(`the markers ${name}:begin and ${name}:end are gone`);
+  if (parts === null) throw new Error(`the markers ${name}:begin and ${name}:end are missing: restore them`);
   return `${parts[1] ?? ""}\n\n${content}\n\n${parts[2] ?? ""}`;
 }
 
-/** The files, by name, with everything in them that follows from the schema. */
+/** The content of all files with generated parts, by name. */
 export async function configReference(): Promise<Readonly<Record<string, string>>> {
   const read = (file: string): string => readFileSync(file, "utf8");
   const summaries = targetNames.map((name) => [`\`${name}\``, targetOf(name).summary]);

@@ -53,7 +53,7 @@ export function createHello(options: HelloOptions): Hello {
       });
     } else if (request.method !== "GET" && request.method !== "HEAD") {
       response.setHeader("allow", "GET, HEAD");
-      send(request, response, 405, { error: `${request.method ?? ""} is not something to say hello with` });
+      send(request, response, 405, { error: `${request.method ?? ""} is not allowed: use GET` });
     } else if (waitMs > 0) {
       setTimeout(
         () => {
