@@ -52,7 +52,10 @@ function upgrade(request: http.IncomingMessage, socket: Duplex): void {
   socket.on("data", (chunk: Buffer) => socket.write(chunk));
 }
 
-/** A websocket that sends a message every 200 ms and expects an echo within two seconds. */
+const pingIntervalMs = 200;
+const echoTimeoutMs = 2_000;
+
+/** A websocket that sends regular messages and expects an echo of each in time. */
 export class OpenWebsocket {
   broken: string | undefined;
   private heard = Date.now();
@@ -92,9 +95,9 @@ export class OpenWebsocket {
       if (!this.closing) this.broken ??= "closed";
     });
     this.timer = setInterval(() => {
-      if (Date.now() - this.heard > 2_000) this.broken ??= "no echo in 2 s";
+      if (Date.now() - this.heard > echoTimeoutMs) this.broken ??= `no echo within ${echoTimeoutMs / 1000} s`;
       if (this.broken === undefined) socket.write(frame);
-    }, 200);
+    }, pingIntervalMs);
   }
 
   close(): void {

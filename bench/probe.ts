@@ -1,6 +1,9 @@
 import { createConnection } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
+/** How long a request may take before it counts as unanswered. */
+const answerTimeoutMs = 2_000;
+
 /** The status of one request on a new connection; 0 if there was no answer. */
 export function status(port: number, path: string): Promise<number> {
   return new Promise((resolve) => {
@@ -10,7 +13,7 @@ export function status(port: number, path: string): Promise<number> {
       socket.destroy();
       resolve(Number(/^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1] ?? 0));
     };
-    socket.setTimeout(2_000, end);
+    socket.setTimeout(answerTimeoutMs, end);
     socket.on("error", end);
     socket.on("close", end);
     socket.on("data", (chunk: Buffer) => {

@@ -194,11 +194,11 @@ async function main(): Promise<void> {
       port: ports.origin,
     };
     round++;
-    const until = performance.now() + 2_000 / perSecond;
+    const untilMs = performance.now() + 2_000 / perSecond;
     await registry.register(registration);
     await sleep(1_000 / perSecond);
     await registry.deregister(registration);
-    await sleep(Math.max(0, until - performance.now()));
+    await sleep(Math.max(0, untilMs - performance.now()));
     return 2;
   });
   await balancer.stop();

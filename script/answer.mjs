@@ -3,6 +3,7 @@ import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const timeoutMs = 60_000;
+const answerTimeoutMs = 5_000;
 const outputs = JSON.parse(await text(process.stdin));
 const urls = Object.entries(outputs.urls).filter(([, url]) => url.startsWith("http"));
 
@@ -31,7 +32,7 @@ async function answers(url) {
   for (;;) {
     let failure;
     try {
-      const response = await fetch(url, { signal: AbortSignal.timeout(5000) });
+      const response = await fetch(url, { signal: AbortSignal.timeout(answerTimeoutMs) });
       if (response.ok) return undefined;
       failure = `answers ${response.status}`;
     } catch (error) {

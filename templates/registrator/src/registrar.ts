@@ -131,11 +131,11 @@ export class Registrar {
     const known = this.containers.get(id);
     if (!endsContainer(signal, known?.stopSignal)) return;
     const graceMs = known?.graceMs ?? unknownGraceMs;
-    const until = performance.now() + graceMs;
-    this.leaving.set(id, until);
+    const untilMs = performance.now() + graceMs;
+    this.leaving.set(id, untilMs);
     this.publish(`container ${name} was sent ${signalName(signal)}`);
     setTimeout(() => {
-      if (this.leaving.get(id) !== until) return;
+      if (this.leaving.get(id) !== untilMs) return;
       this.leaving.delete(id);
       const seconds = Math.round(graceMs / 1000);
       void this.inspections.touch(id, `container ${name} still runs ${seconds} s after its stop signal`);

@@ -27,7 +27,7 @@ export class Registry {
   private readonly lastWrite = new Map<string, number>();
   /** Fingerprints of services that Consul accepted only without their check. */
   private readonly uncheckable = new Set<string>();
-  private readonly refused = new Map<string, { fingerprint: string; until: number }>();
+  private readonly refused = new Map<string, { fingerprint: string; untilMs: number }>();
   private reportedConflicts = new Set<string>();
   /** Nothing is written until the agent's services are known: the write might be redundant or wrong. */
   private state: "unknown" | "compared" | "away" = "unknown";
@@ -191,12 +191,12 @@ export class Registry {
     }
     if (this.refused.get(id)?.fingerprint !== print) this.log(`${what}: "${error.message}"; retrying`);
     const delayMs = error.status >= 500 ? retryMs.failed : retryMs.refused;
-    this.refused.set(id, { fingerprint: print, until: performance.now() + delayMs });
+    this.refused.set(id, { fingerprint: print, untilMs: performance.now() + delayMs });
   }
 
   private isRefused(id: string, print: string): boolean {
     const refusal = this.refused.get(id);
-    return refusal?.fingerprint === print && performance.now() < refusal.until;
+    return refusal?.fingerprint === print && performance.now() < refusal.untilMs;
   }
 
   private away(error: unknown): void {
