@@ -1,4 +1,5 @@
 import { connect, createServer } from "node:net";
+import * as https from "node:https";
 import { chmodSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -6,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
+import { makeCertificate } from "./certificates";
 import { docker } from "./docker";
 import { get, startLoad, until } from "./http";
 import { WebSocketClient, WebSocketService } from "./websocket";
@@ -14,6 +16,7 @@ import { WebSocketClient, WebSocketService } from "./websocket";
 
 const port = 26_040;
 const tcpPort = 26_045;
+const httpsPort = 26_046;
 const faults = scratch();
 const marker = join(faults.path, "now");
 /** Loaded into each thread before our code: the renderer's throws while the marker is there. */
@@ -57,12 +60,15 @@ async function fail(meanwhile: () => Promise<unknown> = () => Promise.resolve())
 
 beforeAll(async () => {
   writeFileSync(join(faults.path, "crash.js"), crash);
+  const { pem, key } = makeCertificate("crash.test");
+  writeFileSync(join(faults.path, "crash.pem"), pem + key);
   chmodSync(faults.path, 0o755);
   consul = await ConsulAlone.start({ name: "tr-t-crash", port: 26_050 });
   balancer = await Balancer.start({
     name: "tr-t-crash",
     port,
     consul: consul.address,
+    args: ["--certs=/faults", `--https-port=${httpsPort}`],
     env: { NODE_OPTIONS: "--require=/faults/crash.js" },
     docker: ["-v", `${faults.path}:/faults:ro`],
   });
@@ -74,6 +80,20 @@ afterAll(async () => {
   await consul.stop();
   faults.remove();
 });
+
+/** The status of an HTTPS request; 0 without an answer. */
+const secure = (path: string) =>
+  new Promise<number>((resolve) => {
+    const options = { port: httpsPort, path, servername: "crash.test", rejectUnauthorized: false };
+    https
+      .get(options, (response) => {
+        response.resume();
+        resolve(response.statusCode ?? 0);
+      })
+      .on("error", () => {
+        resolve(0);
+      });
+  });
 
 /** Asks a TCP service, which says its name and closes. */
 const greeting = () =>
@@ -106,6 +126,7 @@ test("a renderer that fails costs no request, and the next one takes over", asyn
   const { port: listening } = server.address() as { port: number };
   await consul.register("db", listening, { Tags: ["tcp"], Meta: { tcp_port: String(tcpPort) } });
   await answers("odd");
+  expect(await secure("/plain")).toBe(200);
   // These two are in slots of the pool, whose other names the next renderer does not know.
   await serve("shop/v2");
   const leaving = await serve("late", "leaving");
@@ -144,12 +165,13 @@ test("a renderer that fails costs no request, and the next one takes over", asyn
   }
   expect(outdated).toBe(0);
   expect(await greeting()).toBe("db");
+  expect(await secure("/plain")).toBe(200);
   expect(await client.echo("still there")).toBe("chat: still there");
   client.close();
   expect(await restarts()).toBeGreaterThanOrEqual(1);
   expect(await docker("inspect", "-f", "{{.State.StartedAt}}", balancer.container)).toBe(started);
-  const { quarantined } = await balancer.routes<{ quarantined: readonly unknown[] }>();
-  expect(quarantined).toEqual([]);
+  const { quarantined, warnings } = await balancer.routes<Record<string, unknown>>();
+  expect({ quarantined, warnings }).toEqual({ quarantined: [], warnings: [] });
 }, 60_000);
 
 test("HAProxy that ends while no renderer runs is started again with its routes", async () => {

@@ -49,6 +49,7 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
           port: options.httpsPort,
           redirect: options.redirectHttps,
           log,
+          listening: () => haproxy.ports,
           validate,
           apply: async (write, changes, reasons) => {
             await reconciler.useCertificates(write, changes, reasons);

@@ -67,6 +67,6 @@ test("a failed reload is explained, even if only HAProxy's log says why", async 
   await expect(running.load(new Set([2]))).rejects.toThrow(
     "HAProxy did not take the new configuration: [haproxy.main()] Cannot raise FD limit to 1000054, limit is 20000.",
   );
-  expect([running.running, running.tcpPorts]).toEqual([true, new Set([1])]);
+  expect([running.running, running.ports]).toEqual([true, new Set([1])]);
   await running.stop(0);
 });

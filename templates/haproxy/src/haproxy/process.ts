@@ -47,7 +47,7 @@ const routine =
 
 export class Haproxy implements HaproxyControl {
   private process: ChildProcess | undefined;
-  private ports: ReadonlySet<number> = new Set();
+  private loaded: ReadonlySet<number> = new Set();
   private stopping = false;
   private starting = false;
   private delayMs = firstDelayMs;
@@ -67,14 +67,14 @@ export class Haproxy implements HaproxyControl {
     return this.process !== undefined;
   }
 
-  get tcpPorts(): ReadonlySet<number> {
-    return this.ports;
+  get ports(): ReadonlySet<number> {
+    return this.loaded;
   }
 
-  load(tcpPorts: ReadonlySet<number>): Promise<void> {
+  load(ports: ReadonlySet<number>): Promise<void> {
     return this.mutex.runExclusive(async () => {
       await (this.running ? this.reload() : this.start());
-      this.ports = tcpPorts;
+      this.loaded = ports;
     });
   }
 

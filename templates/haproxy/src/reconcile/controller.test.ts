@@ -32,7 +32,7 @@ let log: string[];
 let reconcile: ReturnType<typeof vi.fn<(routing: Routing) => Promise<Turn>>>;
 let persist: ReturnType<typeof vi.fn<() => Promise<void>>>;
 let controller: Controller;
-const tcpPorts = new Set<number>();
+const ports = new Set<number>();
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "switchyard-"));
@@ -55,7 +55,7 @@ beforeEach(() => {
       compare: () => Promise.resolve(true),
       persist: () => persist(),
       proven: new Set<string>(),
-      tcpPorts,
+      ports,
     },
     () => ({
       catalog: () => consul.catalog,

@@ -79,10 +79,7 @@ export class Controller {
 
   constructor(
     private readonly options: ControllerOptions,
-    private readonly reconciler: Pick<
-      Reconciler,
-      "reconcile" | "compare" | "persist" | "proven" | "tcpPorts"
-    >,
+    private readonly reconciler: Pick<Reconciler, "reconcile" | "compare" | "persist" | "proven" | "ports">,
     private readonly watch: () => Pick<Watcher, "catalog" | "index" | "connected" | "missing">,
   ) {
     const { retentionMs, retentionShare, log } = options;
@@ -227,7 +224,7 @@ export class Controller {
         refused,
       });
     const routing = build();
-    const open = this.reconciler.tcpPorts;
+    const open = this.reconciler.ports;
     let found = false;
     for (const { port } of routing.tcp) {
       if (open.has(port) || !(await isTaken(port))) continue;

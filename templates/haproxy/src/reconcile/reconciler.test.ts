@@ -191,7 +191,7 @@ test("the port of a TCP service that is gone stays open for when it comes back",
   const db = instance("db", 5, { tags: ["tcp"], meta: { tcp_port: "5432" } });
   await apply(routing(one, db));
   await apply(routing(one));
-  expect([...reconciler.tcpPorts]).toEqual([5432]);
+  expect([...reconciler.ports]).toEqual([5432]);
   expect(await apply(routing(one, db))).toMatchObject({ done: { how: "operations" }, pending: [] });
 });
 
@@ -247,7 +247,7 @@ test("a renderer that finds HAProxy running reloads it, with the servers up that
   writeFileSync(join(dir, "drift"), "10.0.0.1:2");
   reconciler.stop();
   reconciler = newReconciler();
-  expect([...reconciler.tcpPorts]).toEqual([5432]);
+  expect([...reconciler.ports]).toEqual([5432]);
   const wanted = routing(one, instance("a", 2), db, instance("b", 3));
   expect(await reconciler.reconcile(wanted)).toEqual({ pending: [], again: true });
   expect(told("reload")).toBe(0);

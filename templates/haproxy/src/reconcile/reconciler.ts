@@ -78,9 +78,9 @@ export class Reconciler {
     return this.haproxy.running && this.actual !== undefined;
   }
 
-  /** The ports of TCP services that HAProxy listens on, including those of services that are gone. */
-  get tcpPorts(): ReadonlySet<number> {
-    return this.haproxy.tcpPorts;
+  /** The ports of HTTPS and of TCP services that HAProxy listens on, including those of services that are gone. */
+  get ports(): ReadonlySet<number> {
+    return this.haproxy.ports;
   }
 
   /** Takes one turn towards a routing. Throws if HAProxy cannot be started or asked; it then goes on with what it has. */
@@ -213,7 +213,9 @@ export class Reconciler {
   }
 
   private load({ parts }: Rendered): Promise<void> {
-    return this.haproxy.load(new Set(parts.flatMap(({ tcp }) => tcp?.port ?? [])));
+    const https = this.options.https();
+    const tcp = parts.flatMap((part) => part.tcp?.port ?? []);
+    return this.haproxy.load(new Set(https === undefined ? tcp : [https.port, ...tcp]));
   }
 
   private async turn(actual: Actual, routing: Routing): Promise<Turn> {

@@ -2,7 +2,7 @@
 import type { Options } from "../cli/options";
 import type { HaproxyControl } from "../haproxy/control";
 
-export type HaproxyStatus = Pick<HaproxyControl, "running" | "tcpPorts">;
+export type HaproxyStatus = Pick<HaproxyControl, "running" | "ports">;
 
 /** What a renderer starts with. */
 export interface RendererData {
@@ -28,7 +28,7 @@ export type ToRenderer =
   | { readonly kind: "release" };
 
 export type FromRenderer =
-  | { readonly kind: "load"; readonly tcpPorts: ReadonlySet<number> }
+  | { readonly kind: "load"; readonly ports: ReadonlySet<number> }
   /** The renderer has everything that it needs, and follows Consul. */
   | { readonly kind: "serving" }
   | { readonly kind: "stopped" };

@@ -17,17 +17,17 @@ export class RemoteHaproxy implements HaproxyControl {
     return this.status.running;
   }
 
-  get tcpPorts(): ReadonlySet<number> {
-    return this.status.tcpPorts;
+  get ports(): ReadonlySet<number> {
+    return this.status.ports;
   }
 
-  load(tcpPorts: ReadonlySet<number>): Promise<void> {
+  load(ports: ReadonlySet<number>): Promise<void> {
     return new Promise((resolve, reject) => {
       this.waiting.push((failure) => {
         if (failure === undefined) resolve();
         else reject(new Error(failure));
       });
-      this.tell({ kind: "load", tcpPorts });
+      this.tell({ kind: "load", ports });
     });
   }
 

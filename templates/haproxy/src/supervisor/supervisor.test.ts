@@ -70,11 +70,11 @@ const notes = () => readFileSync(join(dir, "notes"), "utf8").trim().split("\n");
 
 test("a renderer that fails is started again, and HAProxy runs on", async () => {
   start(`
-    note(restarts + " " + haproxy.running + " " + [...haproxy.tcpPorts]);
+    note(restarts + " " + haproxy.running + " " + [...haproxy.ports]);
     tell({ kind: "serving" });
-    tell({ kind: "load", tcpPorts: new Set([5432]) });
+    tell({ kind: "load", ports: new Set([5432]) });
     parentPort.on("message", ({ kind, status, failure }) => {
-      note(kind + " " + status.running + " " + [...status.tcpPorts] + " " + failure);
+      note(kind + " " + status.running + " " + [...status.ports] + " " + failure);
       if (restarts === 0) setImmediate(() => { throw new Error("oops"); });
       if (restarts === 1) Promise.reject(new Error("also"));
     });`);

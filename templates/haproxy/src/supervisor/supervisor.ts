@@ -78,8 +78,8 @@ export class Supervisor {
   }
 
   private get status(): RendererData["haproxy"] {
-    const { running, tcpPorts } = this.haproxy;
-    return { running, tcpPorts };
+    const { running, ports } = this.haproxy;
+    return { running, ports };
   }
 
   private tell(message: ToRenderer): void {
@@ -89,7 +89,7 @@ export class Supervisor {
   private receive(message: FromRenderer): void {
     switch (message.kind) {
       case "load":
-        this.loading = this.load(message.tcpPorts);
+        this.loading = this.load(message.ports);
         return;
       case "serving":
         this.hasServed = true;
@@ -99,8 +99,8 @@ export class Supervisor {
     }
   }
 
-  private async load(tcpPorts: ReadonlySet<number>): Promise<void> {
-    const failure = await this.haproxy.load(tcpPorts).then(() => undefined, messageOf);
+  private async load(ports: ReadonlySet<number>): Promise<void> {
+    const failure = await this.haproxy.load(ports).then(() => undefined, messageOf);
     this.tell({ kind: "loaded", status: this.status, ...(failure === undefined ? {} : { failure }) });
   }
 

@@ -1,5 +1,7 @@
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
@@ -58,6 +60,7 @@ async function started(options: Partial<TlsOptions> = {}): Promise<CertificateWa
     port: 26_997,
     redirect: false,
     log: (message) => log.push(message),
+    listening: () => new Set(),
     validate: () => Promise.resolve(undefined),
     apply: async (write, changes, reasons = []) => {
       await write();
@@ -162,4 +165,18 @@ test("a certificate that HAProxy rejects is checked once and not served; expiry 
     { level: "quarantined", subject: "a.pem" },
     { level: "warning", subject: "b.pem", message: expect.stringContaining("expired on") as string },
   ]);
+});
+
+test("HTTPS waits for a port that another process has, but not for one that HAProxy has", async () => {
+  mount("a.pem", 0);
+  const server = createServer().listen(0, "0.0.0.0");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  try {
+    expect((await started({ port })).https).toBeUndefined();
+    expect(log).toContainEqual(expect.stringContaining(`another process on this machine has port ${port}`));
+    expect((await started({ port, listening: () => new Set([port]) })).https).toMatchObject({ port });
+  } finally {
+    server.close();
+  }
 });

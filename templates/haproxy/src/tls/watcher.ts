@@ -27,6 +27,8 @@ export interface TlsOptions extends HttpsOptions {
   /** The folder of HAProxy's files. */
   readonly dir: string;
   readonly log: (message: string) => void;
+  /** The ports that HAProxy listens on already. */
+  readonly listening: () => ReadonlySet<number>;
   /** Why HAProxy rejects a configuration file; undefined if it does not. */
   readonly validate: (config: string) => Promise<string | undefined>;
   /** Calls `write` to put the files in place and makes the same changes in the running worker; reloads for `reasons`. */
@@ -173,11 +175,11 @@ export class CertificateWatcher {
   /** Opens HTTPS once there is a certificate, or returns why not. */
   private async offer(): Promise<string | undefined> {
     if (this.open) return undefined;
-    const { source, port, redirect, log, apply } = this.options;
+    const { source, port, redirect, log, listening, apply } = this.options;
     const meanwhile = redirect ? "; HTTP answers in spite of --redirect-https" : "";
     if (this.served.size === 0)
       return `no HTTPS until ${source} has a certificate (NAME.pem with certificate, chain and key)${meanwhile}`;
-    if (await isTaken(port))
+    if (!listening().has(port) && (await isTaken(port)))
       return `no HTTPS while another process on this machine has port ${port}${meanwhile}`;
     this.open = true;
     log(`HTTPS on port ${port}, for ${some(inOrder(this.served.keys()))}`);
