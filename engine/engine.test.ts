@@ -1,4 +1,4 @@
-/** The engine as its users start it, on a program that needs no Docker. */
+/** Runs the engine as users do, with a program that needs no Docker. */
 import { spawnSync } from "node:child_process";
 import {
   cpSync,

@@ -5,7 +5,7 @@ import { serve } from "./testing";
 it("retries a request whose keep-alive connection was closed", async () => {
   let requests = 0;
   const endpoint = await serve((request, response) => {
-    // The second request arrives on the connection of the first, and the server closes it.
+    // The second request arrives on the first one's connection, which the server then closes.
     if (++requests === 2) request.socket.destroy();
     else response.end("ok");
   });

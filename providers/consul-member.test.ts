@@ -25,7 +25,7 @@ function framed(...pieces: string[]): Buffer {
   );
 }
 
-/** Lets an engine run `consul` in the container with this result. */
+/** Makes an engine run `consul` in the container with this result. */
 function runs(engine: FakeEngine, ExitCode: number, ...pieces: string[]): void {
   engine.answers["POST /containers/consul/update"] = {};
   engine.answers["POST /containers/consul/exec"] = { Id: "e1" };

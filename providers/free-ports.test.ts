@@ -50,7 +50,7 @@ describe("a host whose URL has changed", () => {
     there.close();
   });
 
-  /** What is recorded for a host on which the port was free, before it was taken by our own container. */
+  /** The state of a host whose port was free, before our own container took it. */
   async function recorded() {
     server.close();
     await once(server, "close");
@@ -72,7 +72,7 @@ describe("a host whose URL has changed", () => {
       await expect(freePortsProvider.diff?.("free", outs, news)).resolves.toEqual({ changes: true });
     const moved = { ...inputs, host: there.host };
     await expect(freePortsProvider.update?.("free", outs, moved)).rejects.toThrow(`Port ${taken} is taken`);
-    // The same URL leads to another machine, such as a new one under an old name.
+    // The same URL leads to another machine, for example a new one with an old name.
     here.answers["GET /info"] = { ID: "another machine" };
     await expect(freePortsProvider.update?.("free", outs, inputs)).rejects.toThrow(`Port ${taken} is taken`);
   });

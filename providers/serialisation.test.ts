@@ -36,7 +36,7 @@ it("providers serialise into code that runs without this repository", () => {
     for (const code of text.split(/^function __/m))
       for (const [, constant = ""] of code.matchAll(/\[([A-Z][A-Z_]{2,})\]/g))
         expect(code, `${name} uses ${constant}`).toMatch(new RegExp(`with\\(\\{.*\\b${constant}: `, "s"));
-    // Every resource carries it in the state.
+    // The state contains it for every resource.
     expect(text.length).toBeLessThan(64_000);
   }
 }, 60_000);

@@ -160,7 +160,7 @@ describe("quarantine", () => {
       instance("zeta", { ...path, createIndex: 12 }),
       instance("aaa", port),
       instance("postgres", { ...port, createIndex: 7 }),
-      // The service is older than all others, its claim to the path is not.
+      // The service is older than all others, but its claim to the path is not.
       instance("turncoat", { createIndex: 1, healthy: false }),
       instance("turncoat", { ...path, createIndex: 8 }),
       instance("turncoat", { ...path, createIndex: 8 }),

@@ -22,7 +22,7 @@ const configure = (config: object): void => {
 };
 const base64 = (text: string) => Buffer.from(text).toString("base64");
 
-/** A credential helper that writes down how it was called. */
+/** A credential helper that records its calls. */
 function helper(name: string, script: string): void {
   const file = join(folder, `docker-credential-${name}`);
   writeFileSync(

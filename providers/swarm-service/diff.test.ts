@@ -51,7 +51,7 @@ const base: ServiceInputs = {
   port: { target: 8080 },
 };
 
-/** What Swarm sends back: what it was given and its own additions. */
+/** What Swarm returns: the definition it was given, with its own additions. */
 function asStored(inputs: ServiceInputs): ServiceSpec {
   const spec = buildSpec(inputs, { mark: "1" });
   const { ContainerSpec } = spec.TaskTemplate;

@@ -23,7 +23,7 @@ function state(change: Partial<SwarmServiceInputs> = {}) {
   return { ...inputs(change), serviceId: "id1", claim: "c1" };
 }
 
-/** Lets the engine have the service, with tasks in the given states. */
+/** Gives the engine the service, with tasks in the given states. */
 function serve(spec: ServiceSpec, tasks: object[] = [], UpdateStatus?: object): void {
   const service = { ID: "id1", Version: { Index: 7 }, Spec: spec, UpdateStatus };
   engine.answers["GET /services/hello-v1"] = service;

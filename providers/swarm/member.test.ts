@@ -125,7 +125,7 @@ describe("SwarmMember", () => {
     const [paused, drained] = manager.calls.filter(({ what }) => what === "POST /nodes/n2/update");
     expect(paused?.body).toMatchObject({ Availability: "pause" });
     expect(drained?.body).toMatchObject({ Availability: "drain" });
-    // What has instances elsewhere, too, is not restarted for that.
+    // A service that also has instances elsewhere is not restarted.
     expect(bodyOf(manager, "POST /services/alone/update")).toEqual({ TaskTemplate: { ForceUpdate: 2 } });
     expect(whats(manager)).not.toContain("POST /services/both/update");
     expect(left).toBeLessThan(0);

@@ -186,7 +186,7 @@ describe("security: there is never", () => {
         expect([80, 443]).toContain(fromPort);
         expect(toPort).toBe(fromPort);
       }
-      // No other way in: no rule outside the group, no group that is not ours.
+      // Nothing else may open ports: no rule outside the group, no other group.
       expect(resources.filter(({ type }) => /Rule:|defaultSecurityGroup|NetworkAcl/i.test(type))).toEqual([]);
       for (const { inputs } of resources.filter(({ type }) => type.endsWith("NetworkInterface"))) {
         expect(inputs["securityGroups"]).toEqual(["switchyard-id"]);

@@ -20,11 +20,11 @@ import { parseSettings } from "./settings";
 import { imageProvider } from "./image";
 import { vmProvider } from "./vm";
 
-// Every call of the fake VBoxManage is a process of its own.
+// Every call of the fake VBoxManage starts a process, which takes time.
 vi.setConfig({ testTimeout: 60_000 });
 
-// VirtualBox cannot run here. This one keeps its machines in a JSON file and a log of its calls in another, fails when told
-// to, and refuses what the real one refuses in the machine's state.
+// VirtualBox cannot run here. The fake keeps its machines in a JSON file and logs its calls, fails at the step in $FAIL, and
+// rejects what the real VBoxManage rejects in the machine's state.
 const fake = `#!/usr/bin/env node
 const fs = require("fs");
 const path = require("path");
@@ -49,7 +49,7 @@ else if (verb === "modifyvm") {
   if (known().VMState === "running") fail("The machine '" + name + "' is already locked by a session (or being locked or unlocked)");
   known().VMState = "running";
 } else if (verb === "controlvm") {
-  // As the real one does: nothing can be done to a machine that does not run.
+  // Like the real VBoxManage, rejects commands to a machine that does not run.
   if (known().VMState !== "running") fail("Machine '" + name + "' is not currently running.");
   known().VMState = "poweroff";
 } else if (verb === "discardstate") {
