@@ -147,17 +147,17 @@ function renderBackend(backend: Backend, name: string): RenderedBackend {
   };
 }
 
-/** So that all checks together cost two or three per cent of a processor, each with a connection of its own: 100 a second. */
-const checkEvery = 10;
-const shortestInterval = 2_000;
-const longestInterval = 100_000;
-/** A server that is down is asked so many times as often: that is how soon it gets traffic once it listens again. */
-const downParts = 20;
+/** One check every 10 ms, each on a connection of its own: all checks together cost two or three per cent of a processor. */
+const msPerCheck = 10;
+const shortestIntervalMs = 2_000;
+const longestIntervalMs = 100_000;
+/** A server that is down is checked this many times as often, so that it gets traffic soon after it listens again. */
+const downFactor = 20;
 
 /** The pace of health checks among so many instances. A failed request or check has the next one follow in 500 ms. */
 function paceOf(instances: number): string {
-  const interval = Math.min(Math.max(instances * checkEvery, shortestInterval), longestInterval);
-  return `inter ${interval}ms fastinter 500ms downinter ${Math.round(interval / downParts)}ms`;
+  const intervalMs = Math.min(Math.max(instances * msPerCheck, shortestIntervalMs), longestIntervalMs);
+  return `inter ${intervalMs}ms fastinter 500ms downinter ${Math.round(intervalMs / downFactor)}ms`;
 }
 
 /** Spelled out for each server, because one that is added at run time takes nothing from `default-server`. */

@@ -1,23 +1,23 @@
 /**
- * Which instances HAProxy finds down, of services that have several versions. Consul need not have a check of them, so
- * without this a version whose process has died would go on being the newest with healthy instances. Of other services
- * nothing depends on it, so nothing is asked.
+ * Tracks which instances HAProxy finds down, for services that have several versions. Consul may have no check of them, so
+ * a version whose process has died would still count as the newest with healthy instances. For other services nothing
+ * depends on it.
  */
 import type { Backend, Routing } from "../../../../routing/types";
 import { rivals } from "../../../../routing/versions";
 import type { ServerState } from "../haproxy/commands";
 
-const every = 1_000;
-/** Asking takes at most one part in this of the time, however many versions there are. */
-const parts = 50;
+const pauseMs = 1_000;
+/** Asking takes at most this share of the time, however many versions there are. */
+const longestShare = 1 / 50;
 
 export interface VersionHealthOptions {
   readonly routing: () => Routing | undefined;
   /** Servers (`backend/server`) that have answered since they came. */
   readonly proven: ReadonlySet<string>;
-  /** What HAProxy says of the servers of these backends. */
+  /** The states of the servers of these backends in HAProxy. */
   readonly states: (backends: readonly string[]) => Promise<readonly ServerState[]>;
-  /** `down` is another set now. */
+  /** `down` has changed. */
   readonly changed: () => void;
 }
 
@@ -25,14 +25,16 @@ export class VersionHealth {
   /** Servers (`backend/server`) that have answered and do not at present. */
   down: ReadonlySet<string> = new Set();
   private seen: ReadonlySet<string> = new Set();
-  private of: readonly Backend[] | undefined;
+  /** Of the routing that `asked` was found for. */
+  private backends: readonly Backend[] | undefined;
+  /** The backends of services with several versions. */
   private asked: readonly string[] = [];
   private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: VersionHealthOptions) {}
 
   start(): void {
-    this.next(every);
+    this.next(pauseMs);
   }
 
   stop(): void {
@@ -40,7 +42,7 @@ export class VersionHealth {
     this.timer = undefined;
   }
 
-  /** A worker that cannot be asked just now leaves what is known. */
+  /** If HAProxy does not answer now, `down` stays. */
   async look(): Promise<void> {
     const asked = this.versions();
     const states = asked.length === 0 ? [] : await this.options.states(asked).catch(() => []);
@@ -52,27 +54,28 @@ export class VersionHealth {
     if (!same) this.options.changed();
   }
 
-  private next(pause: number): void {
+  private next(waitMs: number): void {
     this.timer = setTimeout(() => {
       const start = performance.now();
       void this.look().finally(() => {
-        if (this.timer !== undefined) this.next(Math.max(every, (performance.now() - start) * parts));
+        if (this.timer !== undefined)
+          this.next(Math.max(pauseMs, (performance.now() - start) / longestShare));
       });
-    }, pause);
+    }, waitMs);
   }
 
-  /** Looked for only when the routing is another. */
+  /** Computed only when the routing has changed. */
   private versions(): readonly string[] {
     const backends = this.options.routing()?.backends;
-    if (backends !== this.of) this.asked = rivals(backends ?? []).map(({ name }) => name);
-    this.of = backends;
+    if (backends !== this.backends) this.asked = rivals(backends ?? []).map(({ name }) => name);
+    this.backends = backends;
     return this.asked;
   }
 }
 
 /**
- * One that has only just answered, and was not `seen` the last time, is given until the next: HAProxy's own check, by which
- * it is up, may be still to come.
+ * Finds the servers that are down. A server that has only just answered, and was not in `seen` the last time, gets until the
+ * next time: HAProxy's own check may not have run yet.
  */
 export function judge(
   states: readonly ServerState[],

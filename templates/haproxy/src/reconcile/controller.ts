@@ -1,4 +1,4 @@
-/** The loop: what Consul says -> what is retained -> routing -> one turn of the reconciler. */
+/** The loop: Consul's catalog -> with retained instances -> routing -> one turn of the reconciler. */
 import { messageOf } from "../../../../lib/errors";
 import { isTaken } from "../../../../lib/tcp";
 import { buildRouting } from "../../../../routing/build";
@@ -23,7 +23,7 @@ export interface ControllerOptions {
   readonly maxFiles?: number | undefined;
   /** How long an instance that disappeared in a suspect way is retained. */
   readonly retentionMs: number;
-  /** The part of all services or instances, from 0 to 1, whose loss at once is suspect. */
+  /** The share of all services or instances, from 0 to 1, whose simultaneous loss is suspect. */
   readonly retentionShare: number;
   /** The file of the last good state. */
   readonly snapshot: string;
@@ -41,8 +41,8 @@ export interface Change extends Done {
 /** How long Consul may take to answer before the last good state is served. */
 const bootGraceMs = 2_000;
 const compareEveryMs = 30_000;
-/** Comparing takes at most one part in this of the time, and happens at least every five minutes. */
-const compareParts = 1_000;
+/** Comparing takes at most this share of the time, but happens at least every five minutes. */
+const compareShare = 1 / 1_000;
 const compareAtLeastEveryMs = 300_000;
 const changesKept = 50;
 
@@ -56,7 +56,7 @@ export class Controller {
   routing: Routing | undefined;
   readonly retention: Retention;
   readonly changes: Change[] = [];
-  /** Whether what Consul says has been applied at least once. */
+  /** Whether Consul's catalog has been applied at least once. */
   synced = false;
   /** Consul's index that is in force. */
   appliedIndex = 0;
@@ -103,7 +103,7 @@ export class Controller {
     });
   }
 
-  /** What the routing is built from: what Consul says, and what is retained. */
+  /** What the routing is built from: Consul's catalog with the retained instances. */
   get catalog(): Catalog | undefined {
     return this.applied;
   }
@@ -134,7 +134,7 @@ export class Controller {
     await this.persistence.flush();
   }
 
-  /** Consul, time or HAProxy has changed something: take a turn soon. */
+  /** Something has changed in Consul or HAProxy, or time has run out: take a turn soon. */
   changed(): void {
     this.scheduler.request();
   }
@@ -151,7 +151,7 @@ export class Controller {
     return this.scheduler.done();
   }
 
-  /** HAProxy ended by itself and is back with what its files say. */
+  /** HAProxy has ended by itself and runs again with its files. */
   restarted(): void {
     this.options.metrics.reload("recovery");
     void this.compare();
@@ -173,7 +173,7 @@ export class Controller {
     else this.commit(catalog, routing, turn);
     if (turn.refused === undefined && fromConsul !== undefined) {
       this.synced = true;
-      // What has come meanwhile without making anything different is in force as well.
+      // Changes that came meanwhile and made no difference are in force as well.
       const reached = this.scheduler.requested ? index : this.watch().index;
       if (this.pending.length === 0 && !turn.again) this.appliedIndex = reached;
     }
@@ -249,7 +249,7 @@ export class Controller {
       void this.compare().finally(() => {
         const tookMs = performance.now() - start;
         if (!this.stopped)
-          this.compareAfter(Math.min(Math.max(tookMs * compareParts, compareEveryMs), compareAtLeastEveryMs));
+          this.compareAfter(Math.min(Math.max(tookMs / compareShare, compareEveryMs), compareAtLeastEveryMs));
       });
     }, waitMs);
   }
@@ -270,7 +270,7 @@ export class Controller {
     if (this.applied !== undefined) await writeSnapshot(this.options.snapshot, this.inForce(this.applied));
   }
 
-  /** With the values in force in place of unusable ones, for the next start of this process. */
+  /** The catalog with the values in force instead of unusable ones, for the next start. */
   private inForce(catalog: Catalog): Catalog {
     const { settings, pins } = this.lastGood;
     return {

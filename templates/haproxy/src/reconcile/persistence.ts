@@ -3,8 +3,8 @@ import { messageOf } from "../../../../lib/errors";
 import { Mutex } from "../../../../lib/mutex";
 
 const delayMs = 500;
-/** Writing takes at most one part in this of the time, however much there is to write. */
-const parts = 50;
+/** Writing takes at most this share of the time, however much there is to write. */
+const longestShare = 1 / 50;
 
 export class Persistence {
   private readonly mutex = new Mutex();
@@ -18,7 +18,7 @@ export class Persistence {
 
   /** Writes within a moment, together with what else changes meanwhile. */
   soon(): void {
-    this.timer ??= setTimeout(() => void this.now(), Math.max(delayMs, this.costMs * parts));
+    this.timer ??= setTimeout(() => void this.now(), Math.max(delayMs, this.costMs / longestShare));
   }
 
   /** Writes what is still to be written, and waits for a write that is under way. */
