@@ -324,9 +324,9 @@ describe("settings", () => {
     const first = route([], kv);
     expect(first.settings).toEqual({
       maxconn: 100,
-      connectTimeout: 5000,
-      clientTimeout: 50000,
-      serverTimeout: 50000,
+      connectTimeoutMs: 5000,
+      clientTimeoutMs: 50000,
+      serverTimeoutMs: 50000,
     });
     expect(messages(first)).toEqual([
       expect.stringContaining("consul kv put service/haproxy/timeouts/server 50000"),

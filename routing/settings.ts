@@ -4,16 +4,16 @@ import { kv, parseDuration, parseInteger, show, type Parsed } from "./grammar";
 export interface Settings {
   readonly maxconn: number;
   /** The timeouts are in milliseconds. */
-  readonly connectTimeout: number;
-  readonly clientTimeout: number;
-  readonly serverTimeout: number;
+  readonly connectTimeoutMs: number;
+  readonly clientTimeoutMs: number;
+  readonly serverTimeoutMs: number;
 }
 
 export const defaultSettings: Settings = {
   maxconn: 4096,
-  connectTimeout: 5_000,
-  clientTimeout: 50_000,
-  serverTimeout: 50_000,
+  connectTimeoutMs: 5_000,
+  clientTimeoutMs: 50_000,
+  serverTimeoutMs: 50_000,
 };
 
 /** The maximum for the file descriptors of an ordinary container, at two per connection. */
@@ -38,9 +38,9 @@ const readers: readonly {
   readonly parse: (value: string) => Parsed<number>;
 }[] = [
   { key: kv.maxconn, name: "maxconn", parse: (value) => parseInteger(value, 1, maxMaxconn) },
-  { key: kv.timeout.connect, name: "connectTimeout", parse: parseDuration },
-  { key: kv.timeout.client, name: "clientTimeout", parse: parseDuration },
-  { key: kv.timeout.server, name: "serverTimeout", parse: parseDuration },
+  { key: kv.timeout.connect, name: "connectTimeoutMs", parse: parseDuration },
+  { key: kv.timeout.client, name: "clientTimeoutMs", parse: parseDuration },
+  { key: kv.timeout.server, name: "serverTimeoutMs", parse: parseDuration },
 ];
 
 /** The settings as KV values, for the keys that are set. */

@@ -63,11 +63,11 @@ export function globalSection(settings: Settings, options: RenderOptions): strin
 export function defaultsSections(settings: Settings, options: RenderOptions): string {
   const common = [
     "log global",
-    `timeout connect ${settings.connectTimeout}`,
-    `timeout client ${settings.clientTimeout}`,
-    `timeout server ${settings.serverTimeout}`,
+    `timeout connect ${settings.connectTimeoutMs}`,
+    `timeout client ${settings.clientTimeoutMs}`,
+    `timeout server ${settings.serverTimeoutMs}`,
     // The wait for an instance at its connection limit. HAProxy's default is the connect timeout.
-    `timeout queue ${settings.serverTimeout}`,
+    `timeout queue ${settings.serverTimeoutMs}`,
     "timeout check 2s",
     // Websockets and other long-lived connections.
     "timeout tunnel 1h",
