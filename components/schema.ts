@@ -57,16 +57,35 @@ export const anyMapping = z.looseObject({}, mustBe("a mapping of keys to values"
 export const unknownKey = (known: readonly string[]): string =>
   `remove it, or use one of ${known.join(", ")}`;
 
-/** A mapping of keys to single lines of text. Numbers and booleans, which YAML reads unquoted, become text. */
-export const strings = (name: RegExp, nameForm: string) =>
+const line = text(/^[^\0\r\n]{0,4096}$/, "one line of text");
+
+const valuesByName = <T extends z.ZodType>(name: RegExp, nameForm: string, value: T) =>
   z.record(
     z.string().regex(name, mustBe(`named by ${nameForm}`)),
-    z.preprocess(
-      (value) => (typeof value === "number" || typeof value === "boolean" ? String(value) : value),
-      text(/^[^\0\r\n]{0,4096}$/, "one line of text"),
-    ),
+    value,
     mustBe("a mapping of keys to values"),
   );
+
+/** A mapping of keys to single lines of text. Numbers and booleans, which YAML reads unquoted, become text. */
+export const strings = (name: RegExp, nameForm: string) =>
+  valuesByName(
+    name,
+    nameForm,
+    z.preprocess(
+      (value) => (typeof value === "number" || typeof value === "boolean" ? String(value) : value),
+      line,
+    ),
+  );
+
+/**
+ * A mapping of keys to single lines of text that must arrive as written. YAML has lost what was written where it reads a
+ * number, a boolean or nothing: `012345` is 12345, `1e5` is 100000, `1.10` is 1.1, `True` is true.
+ */
+export const verbatimStrings = (name: RegExp, nameForm: string) => {
+  const quoted = mustBe("text, as YAML does not keep the way it is written: put it in quotes").error;
+  const isText = (value: unknown) => typeof value === "string";
+  return valuesByName(name, nameForm, z.custom<string>(isText, { error: quoted, abort: true }).pipe(line));
+};
 
 /** An issue for a schema's `check` to report; `path` is relative to the checked value. */
 export const mistake = (path: (string | number)[], problem: string, cure: string): z.core.$ZodRawIssue => ({

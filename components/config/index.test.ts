@@ -74,7 +74,7 @@ describe("the configuration", () => {
         memory: "64m",
         command: ["serve"],
         healthCheck: { command: ["true"] },
-        env: { N: 1 },
+        env: { N: "1" },
       }),
     );
     expect(services[0]).toMatchObject({
@@ -89,6 +89,40 @@ describe("the configuration", () => {
       },
       env: { N: "1" },
     });
+  });
+});
+
+describe("env arrives as written in the stack file, or is rejected", () => {
+  const written = (value: string) =>
+    load({ services: [{ ...hello, env: parse(`KEY: ${value}`) as Record<string, unknown> }] }).services[0]
+      ?.env;
+
+  test.each([
+    ['"012345"', "012345"],
+    ["'1e5'", "1e5"],
+    ['"true"', "true"],
+    ['""', ""],
+    ["v1.10", "v1.10"],
+    ["1.2.3", "1.2.3"],
+    ["yes", "yes"],
+  ])("%s arrives", (value, text) => {
+    expect(written(value)).toEqual({ KEY: text });
+  });
+
+  test.each([
+    ["012345", "12345"],
+    ["1e5", "100000"],
+    ["1.10", "1.1"],
+    ["0x1F", "31"],
+    ["1234567890123456789", "1234567890123456800"],
+    ["8080", "8080"],
+    ["True", "true"],
+    ["~", "null"],
+    ["", "null"],
+  ])("%s, which YAML reads as %s, is rejected", (value, read) => {
+    expect(() => written(value)).toThrow(
+      `Configuration switchyard:services[0].env.KEY is ${read}: it must be text, as YAML does not keep the way it is written: put it in quotes`,
+    );
   });
 });
 

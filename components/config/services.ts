@@ -2,7 +2,7 @@
 import { z } from "zod";
 
 import { optionKeys } from "../../routing/service-options";
-import { imagePattern, list, mapping, mistake, oneOf, parse, positive, strings, text, unknownKey, whole } from "../schema"; // prettier-ignore
+import { imagePattern, list, mapping, mistake, oneOf, parse, positive, strings, text, unknownKey, verbatimStrings, whole } from "../schema"; // prettier-ignore
 
 /** The types of service that the load balancer can balance. */
 export const serviceTypes = ["rest", "http", "tcp"] as const;
@@ -56,9 +56,11 @@ export const serviceKeys = {
     .describe("command to run instead of the image's own: a list of the program and its arguments"),
   cpus: positive(1024).optional().describe("CPU limit per instance, such as `0.5`; default: none"),
   memory: bytes.optional().describe("memory limit per instance, such as `64m`; default: none"),
-  env: strings(/^[A-Za-z_][A-Za-z0-9_]{0,254}$/, "letters, digits and underscores")
+  env: verbatimStrings(/^[A-Za-z_][A-Za-z0-9_]{0,254}$/, "letters, digits and underscores")
     .default({})
-    .describe("environment variables"),
+    .describe(
+      "environment variables; put numbers, `true` and `false` in quotes, so that they arrive as written",
+    ),
   meta: strings(/^[a-z][a-z0-9_]{0,63}$/, "lower-case letters, digits and underscores")
     .default({})
     .describe("[routing options](routing.md), and Registrator's `check_…` options"),
