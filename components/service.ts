@@ -43,7 +43,8 @@ export class Service extends pulumi.ComponentResource {
         }),
         stopGracePeriodSeconds: config.stopGracePeriodSeconds,
       },
-      { parent: this },
+      // Once every node has joined, so that the first instances spread across all of them.
+      { parent: this, dependsOn: [args.swarm] },
     );
     this.registerOutputs();
   }

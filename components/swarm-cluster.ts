@@ -20,7 +20,7 @@ export class SwarmCluster extends pulumi.ComponentResource {
   /** Docker URL of the first manager. */
   readonly manager: pulumi.Output<string>;
   readonly sshOpts: pulumi.Output<readonly string[]> | undefined;
-  /** Known once every node has joined, so that the first instances spread across all of them. */
+  /** The resource's own ID: unlike an output, a preview still knows it when the Swarm is updated. */
   readonly swarmId: pulumi.Output<string>;
 
   constructor(name: string, { members }: SwarmClusterArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -45,7 +45,7 @@ export class SwarmCluster extends pulumi.ComponentResource {
           host: node.host,
           sshOpts: node.sshOpts,
           advertiseAddr: node.address,
-          swarmId: swarm.swarmId,
+          swarmId: swarm.id,
           role: managers.includes(node) ? "manager" : "worker",
           managers: managers.map(({ host }) => host),
         },
@@ -60,8 +60,7 @@ export class SwarmCluster extends pulumi.ComponentResource {
     }
     this.manager = first.host;
     this.sshOpts = first.sshOpts;
-    const nodeIds = pulumi.all(joined.map(({ nodeId }) => nodeId));
-    this.swarmId = pulumi.all([swarm.swarmId, nodeIds]).apply(([id]) => id);
+    this.swarmId = swarm.id;
     this.registerOutputs({ swarmId: this.swarmId });
   }
 }
