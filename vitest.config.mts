@@ -17,6 +17,7 @@ export default defineConfig({
             // Only root can create virtual nodes; script/test says so.
             ...(process.getuid?.() === 0 ? [] : ["test/e2e/cluster.test.ts"]),
           ],
+          globalSetup: "test/e2e/setup.ts",
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 300_000,

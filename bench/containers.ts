@@ -1,7 +1,7 @@
 import { HttpClient } from "../lib/http";
-import { scratch } from "../test/e2e/balancer";
 import { docker } from "../test/e2e/docker";
 import { buildImage } from "../test/e2e/images";
+import { scratch } from "../test/e2e/scratch";
 
 // All contenders run in containers of the load balancer's image on the host's network: with the same HAProxy, the same
 // kind of log and the same limits.

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { containerMark } from "../test/e2e/bases";
 import { docker } from "../test/e2e/docker";
 import { get } from "../test/e2e/http";
 import { benchmark, quantile, short, table, verdicts, writeSection, type Verdict } from "./lib";
@@ -37,7 +38,7 @@ async function firstAnswer(url: string): Promise<number> {
 
 async function measure(service: string, image: string): Promise<Round> {
   const name = ["-e", `SERVICE_NAME=${service}`, "-e", "SERVICE_TAGS=rest"];
-  const id = await docker("create", "-p", `${port}:8080`, ...name, image);
+  const id = await docker("create", "-l", containerMark, "-p", `${port}:8080`, ...name, image);
   try {
     const started = performance.now();
     const start = docker("start", id);

@@ -5,6 +5,7 @@ import { basename, delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { messageOf } from "../lib/errors";
+import setup from "../test/e2e/setup";
 
 // Shared by all benchmarks: numbers, tables, options and the results file.
 
@@ -141,7 +142,7 @@ export async function roomForConnections(): Promise<void> {
   }
 }
 
-/** Runs a benchmark, and cleans up however it ends. */
+/** Runs a benchmark, and cleans up however it ends; what is left of one that was killed, the next one removes. */
 export function benchmark(
   run: () => Promise<void>,
   cleanUp: () => Promise<void> = () => Promise.resolve(),
@@ -153,13 +154,15 @@ export function benchmark(
   process.on("SIGTERM", () => {
     end(143);
   });
-  run().then(
-    () => {
-      end(0);
-    },
-    (error: unknown) => {
-      console.error(messageOf(error));
-      end(1);
-    },
-  );
+  setup()
+    .then(run)
+    .then(
+      () => {
+        end(0);
+      },
+      (error: unknown) => {
+        console.error(messageOf(error));
+        end(1);
+      },
+    );
 }

@@ -11,11 +11,15 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 import { Consul } from "../../templates/haproxy/src/consul/client";
 import { Watcher } from "../../templates/haproxy/src/consul/watcher";
-import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
+import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { until } from "./http";
+import { scratch } from "./scratch";
+import { afterwards, tearDown } from "./tear-down";
 
 const prefix = "cs-t";
 const nodes = ["n0", "n1", "n2", "n3", "n4"];
+
+afterAll(tearDown);
 
 /** A proxy for Consul that records each request and the size of its answer. */
 class Proxy {
@@ -48,6 +52,9 @@ class Proxy {
     proxy.server.on("connection", () => proxy.sockets++);
     proxy.server.listen(0, "127.0.0.1");
     await once(proxy.server, "listening");
+    afterwards(() => {
+      proxy.stop();
+    });
     return proxy;
   }
 
@@ -103,6 +110,9 @@ describe("watching 5,000 services", () => {
       suspect: (why) => reasons.push(why),
     });
     watch.start();
+    afterwards(() => {
+      watch.stop();
+    });
     await vi.waitFor(
       () => {
         expect(watch.catalog()?.instances.length).toBeGreaterThan(4_999);
@@ -110,11 +120,6 @@ describe("watching 5,000 services", () => {
       { timeout: 30_000 },
     );
     await sleep(1_500);
-  });
-  afterAll(async () => {
-    watch.stop();
-    proxy.stop();
-    await consul.stop();
   });
 
   const since = async (action: () => Promise<void>) => {
@@ -248,11 +253,6 @@ describe("Consul with ACLs and mutual TLS", () => {
       requestCert: true,
       rejectUnauthorized: true,
     });
-  });
-  afterAll(async () => {
-    proxy.stop();
-    await consul.stop();
-    folder.remove();
   });
 
   /** The service that a watch with these options finds, or the reason why it finds none. */

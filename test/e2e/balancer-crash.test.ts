@@ -6,10 +6,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
+import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { makeCertificate } from "./certificates";
 import { docker } from "./docker";
 import { get, startLoad, until } from "./http";
+import { scratch } from "./scratch";
+import { tearDown } from "./tear-down";
 import { WebSocketClient, WebSocketService } from "./websocket";
 
 // The renderer fails with an exception that nobody catches. HAProxy must go on, and a new renderer must take over.
@@ -76,9 +78,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   for (const thing of things) thing.stop();
-  await balancer.stop();
-  await consul.stop();
-  faults.remove();
+  await tearDown();
 });
 
 /** The status of an HTTPS request; 0 without an answer. */

@@ -9,9 +9,11 @@ import type { Catalog } from "../../routing/types";
 import { render, toConfig, toMapFile } from "../../templates/haproxy/src/config/render";
 import { errorPage, errorPageName, errorPages } from "../../templates/haproxy/src/config/sections";
 import { catalogs, renderOptions } from "../../templates/haproxy/src/testing";
-import { Balancer, balancerImage, ConsulAlone, Instance, scratch } from "./balancer";
+import { Balancer, balancerImage, ConsulAlone, Instance } from "./balancer";
 import { docker } from "./docker";
 import { get, until } from "./http";
+import { scratch } from "./scratch";
+import { tearDown } from "./tear-down";
 
 const prefix = "cs-t-hostile";
 /** Set HOSTILE_CATALOGS for more; HAProxy checks each in about 10 ms. */
@@ -29,11 +31,7 @@ beforeAll(async () => {
   await consul.register("bystander", instance.port);
   await until(`${balancer.url}/bystander`, ({ status }) => status === 200);
 });
-afterAll(async () => {
-  instance.stop();
-  await balancer.stop();
-  await consul.stop();
-});
+afterAll(tearDown);
 
 test(`HAProxy accepts the configuration rendered from ${count} random catalogs, including hostile ones`, async () => {
   const folder = scratch();

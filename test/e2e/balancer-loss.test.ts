@@ -3,13 +3,17 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
+import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { docker } from "./docker";
 import { get, until } from "./http";
+import { scratch } from "./scratch";
+import { tearDown } from "./tear-down";
 
 // Consul is down, has lost its data or never existed: routes stay.
 
 const prefix = "ls-t";
+
+afterAll(tearDown);
 
 describe("losing the registry", () => {
   const services = ["one", "two", "three"];
@@ -45,11 +49,7 @@ describe("losing the registry", () => {
     await register();
     for (const service of services) await until(`${balancer.url}/${service}`, ({ status }) => status === 200);
   });
-  afterAll(async () => {
-    for (const instance of instances) instance.stop();
-    await balancer.stop();
-    await consul.stop();
-  });
+  afterAll(tearDown);
 
   test("an emptied Consul removes no route; re-registration ends the retention", async () => {
     await docker("restart", "-t", "1", consul.container);
@@ -131,7 +131,7 @@ test("serves the last good state without Consul, and finds the one address of se
     // The files belong to the container's user.
     await docker("exec", balancer.container, "sh", "-c", "rm -rf /state/*").catch(() => undefined);
     await balancer.stop();
-    await consul.stop().catch(() => undefined);
+    await consul.stop();
     state.remove();
   }
 });

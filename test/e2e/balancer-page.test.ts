@@ -5,10 +5,12 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { expositionProblems } from "../../templates/haproxy/src/testing";
-import { Balancer, balancerImage, ConsulAlone, Instance, scratch } from "./balancer";
+import { Balancer, balancerImage, ConsulAlone, Instance } from "./balancer";
 import { inBrowser } from "./browser";
 import { docker } from "./docker";
 import { get, until } from "./http";
+import { scratch } from "./scratch";
+import { tearDown } from "./tear-down";
 
 // The load balancer's page and endpoints, and its read-only commands.
 
@@ -36,13 +38,7 @@ beforeAll(async () => {
   await consul.register("shop/v1", two.port, { Meta: { weight: "50" } });
   await routed("/shop");
 });
-afterAll(async () => {
-  one.stop();
-  two.stop();
-  await balancer.stop();
-  await consul.stop();
-  files.remove();
-});
+afterAll(tearDown);
 
 const routedTo = async (path: string): Promise<string> => (await get(`${balancer.url}${path}`)).body;
 

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { docker } from "./docker";
 import { get, startLoad, until } from "./http";
+import { tearDown } from "./tear-down";
 import { WebSocketClient, WebSocketService } from "./websocket";
 
 // Changes that need a reload, and changes during one: open connections stay open, and removed instances do not return.
@@ -70,8 +71,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   for (const thing of things) thing.stop();
-  await balancer.stop();
-  await consul.stop();
+  await tearDown();
 });
 // Reloads in quick succession are merged; give each test its own.
 beforeEach(() => sleep(2_100));

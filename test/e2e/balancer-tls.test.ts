@@ -7,9 +7,11 @@ import { connect, type TLSSocket } from "node:tls";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
+import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { makeCertificate } from "./certificates";
 import { get, until } from "./http";
+import { scratch } from "./scratch";
+import { tearDown } from "./tear-down";
 
 // HTTPS with certificates that are added, replaced and removed while the load balancer runs.
 
@@ -104,12 +106,7 @@ beforeAll(async () => {
   await consul.register("echo", instance.port);
   for (let tries = 0; tries < 500 && (await secure("/echo")).status !== 200; tries++) await sleep(20);
 });
-afterAll(async () => {
-  instance.stop();
-  await balancer.stop();
-  await consul.stop();
-  certs.remove();
-});
+afterAll(tearDown);
 
 test("a service sees the HTTPS scheme, and HTTP redirects to HTTPS", async () => {
   const answer = await secure("/echo/x", { "X-Forwarded-Proto": "gopher" });

@@ -7,9 +7,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { Balancer, ConsulAlone, Instance, scratch } from "./balancer";
+import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { makeCertificate } from "./certificates";
 import { get, startLoad, until, type Answer } from "./http";
+import { scratch } from "./scratch";
+import { afterwards, tearDown } from "./tear-down";
 import { WebSocketClient, WebSocketService } from "./websocket";
 
 // Requests: version headers, trusted peers, service options, gRPC.
@@ -17,7 +19,6 @@ import { WebSocketClient, WebSocketService } from "./websocket";
 const port = 26_030;
 const httpsPort = 26_035;
 const certs = scratch();
-const instances: Instance[] = [];
 let consul: ConsulAlone;
 let balancer: Balancer;
 let grpc: http2.Http2Server;
@@ -32,7 +33,6 @@ interface Service {
 async function register({ name, meta = {}, answers }: Service): Promise<void> {
   for (const [index, answer] of answers.entries()) {
     const instance = await Instance.start(`${name} ${index}`, answer);
-    instances.push(instance);
     await consul.register(name, instance.port, { Meta: meta });
   }
 }
@@ -76,6 +76,7 @@ beforeAll(async () => {
     ],
   });
   grpc = http2.createServer();
+  afterwards(() => grpc.close());
   grpc.on("stream", (stream: http2.ServerHttp2Stream) => {
     stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
     stream.on("wantTrailers", () => {
@@ -104,13 +105,7 @@ beforeAll(async () => {
   for (const name of ["hello/v1", "hello/v2", "shared/v1", "shared/v2", ...asked])
     await until(`${balancer.url}/${name}`, ({ status }) => status === 200);
 });
-afterAll(async () => {
-  for (const instance of instances) instance.stop();
-  grpc.close();
-  await balancer.stop();
-  await consul.stop();
-  certs.remove();
-});
+afterAll(tearDown);
 
 const ask = (
   path: string,
@@ -291,7 +286,6 @@ describe("paths", () => {
 
 test("a service that already listens is added without a 503", async () => {
   const instance = await Instance.start("new");
-  instances.push(instance);
   const refused: string[] = [];
   for (const name of Array.from({ length: 10 }, (_, index) => `new-${index}`)) {
     let there = false;

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { Balancer, balancerImage, ConsulAlone, Instance } from "./balancer";
 import { docker } from "./docker";
 import { get, until } from "./http";
+import { tearDown } from "./tear-down";
 
 let consul: ConsulAlone;
 let balancer: Balancer;
@@ -13,11 +14,7 @@ beforeAll(async () => {
   balancer = await Balancer.start({ name: "alone", port: 24_510, consul: consul.address });
   instance = await Instance.start("shop");
 });
-afterAll(async () => {
-  instance.stop();
-  await balancer.stop();
-  await consul.stop();
-});
+afterAll(tearDown);
 
 test("the image works alone and routes the services of any Consul", async () => {
   await consul.register("shop/v1", instance.port);

@@ -1,17 +1,15 @@
-import { mkdtempSync, rmSync } from "node:fs";
 import * as http from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 
 import { consulImage } from "./bases";
 import { put } from "./consul";
-import { docker } from "./docker";
+import { docker, removeContainers } from "./docker";
 import { get, until } from "./http";
 import { buildImage } from "./images";
+import { afterwards } from "./tear-down";
 
 // The load balancer's image on its own, with a separate Consul and services inside the test process: the setup of a user
-// who runs only the image.
+// who runs only the image. `tearDown` stops what was started.
 
 let built: Promise<string> | undefined;
 
@@ -70,6 +68,7 @@ export class ConsulAlone {
     ];
     await docker("run", "-d", ...own, consulImage, ...agent, ...ports, ...args);
     const consul = new ConsulAlone(container, port);
+    afterwards(() => consul.stop());
     await until(
       `http://${consul.address}/v1/status/leader`,
       ({ status, body }) => status === 200 && body.length > 4,
@@ -98,7 +97,7 @@ export class ConsulAlone {
   }
 
   async stop(): Promise<void> {
-    await docker("rm", "-f", "-v", this.container);
+    await removeContainers(this.container);
   }
 }
 
@@ -167,6 +166,7 @@ export class Balancer {
       ...args,
     );
     const balancer = new Balancer(container, port);
+    afterwards(() => balancer.stop());
     await until(`${balancer.admin}/ready`, ({ status }) => status === 200);
     return balancer;
   }
@@ -196,7 +196,7 @@ export class Balancer {
   }
 
   async stop(): Promise<void> {
-    await docker("rm", "-f", "-v", this.container);
+    await removeContainers(this.container);
   }
 }
 
@@ -211,7 +211,11 @@ export class Instance {
     const server = http.createServer(listener ?? ((_, response) => response.end(name)));
     return new Promise((resolve) => {
       server.listen(0, "127.0.0.1", () => {
-        resolve(new Instance(server, (server.address() as AddressInfo).port));
+        const instance = new Instance(server, (server.address() as AddressInfo).port);
+        afterwards(() => {
+          instance.stop();
+        });
+        resolve(instance);
       });
     });
   }
@@ -220,15 +224,4 @@ export class Instance {
     this.server.closeAllConnections();
     this.server.close();
   }
-}
-
-/** A temporary folder for a test's files; `remove` deletes it. */
-export function scratch(): { readonly path: string; remove(): void } {
-  const path = mkdtempSync(join(tmpdir(), "switchyard-"));
-  return {
-    path,
-    remove: () => {
-      rmSync(path, { recursive: true, force: true });
-    },
-  };
 }

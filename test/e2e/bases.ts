@@ -1,11 +1,9 @@
-import { readFileSync } from "node:fs";
+/**
+ * The label of every container that the tests start, and of those in the stacks they deploy: inherited from the base images
+ * below, which `setup` makes.
+ */
+export const containerMark = "switchyard.e2e";
 
-/** The base images that `script/bootstrap` found or built on this machine. */
-const bases = new Map(
-  readFileSync(".switchyard/bases", "utf8")
-    .split("\n")
-    .map((line) => line.split(" ") as [string, string]),
-);
-
-export const baseImage = bases.get("baseImage") ?? "";
-export const consulImage = bases.get("consulImage") ?? "";
+/** The base images of all images in the tests: those of `script/bootstrap` with the label. */
+export const baseImage = "switchyard/base:e2e";
+export const consulImage = "switchyard/consul-base:e2e";

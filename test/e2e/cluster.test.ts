@@ -3,12 +3,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { get, startLoad, until, type Answer, type LoadResult } from "./http";
-import { makeMachines, removeMachines, type Machine } from "./machines";
-import { succeeded, TestStack, type ServiceEntry } from "./stack";
+import { bootMachines, Machine, removeMachines } from "./machines";
+import { clusterStack as stack, succeeded, type ServiceEntry } from "./stack";
+import { afterwards, tearDown } from "./tear-down";
 
 // The life of a stack on three machines, in order: each part starts from the state that the previous one left.
 
-const stack = new TestStack("cluster");
 const hello = (replicas: number): ServiceEntry => ({
   name: "hello/v1",
   build: "hello",
@@ -33,16 +33,17 @@ const configure = (replicas: number, ...names: string[]): void => {
 };
 
 beforeAll(async () => {
-  machines = await makeMachines("one", "two", "three");
+  machines = ["one", "two", "three"].map((name, index) => new Machine(name, index + 1));
+  afterwards(removeMachines);
+  await bootMachines(machines);
+  afterwards(async () => {
+    for (const one of machines) await one.connected(true);
+    await stack.remove();
+  });
   before = await Promise.all(machines.map(belongings));
 });
 
-afterAll(async () => {
-  for (const one of machines) await one.connected(true);
-  await stack.down();
-  stack.forget();
-  await removeMachines(machines);
-});
+afterAll(tearDown);
 
 describe("a stack of two machines", () => {
   test("answers on both machines from instances on both", async () => {

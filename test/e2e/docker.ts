@@ -7,7 +7,15 @@ export async function docker(...args: string[]): Promise<string> {
   return output.trim();
 }
 
-const lines = (output: string): string[] => output.split("\n").filter((line) => line !== "");
+export const lines = (output: string): string[] => output.split("\n").filter((line) => line !== "");
+
+/** Removes containers with their anonymous volumes. Those that are already gone, or about to be, do not matter. */
+export async function removeContainers(...names: string[]): Promise<void> {
+  const { code, output } = await run("docker", ["rm", "-f", "-v", ...names]);
+  const errors = lines(output).filter((line) => /^Error/.test(line));
+  if (code !== 0 && !errors.every((line) => /No such container|already in progress/.test(line)))
+    throw new Error(`docker rm ${names.join(" ")}: ${output}`);
+}
 
 /** IDs of the running containers that match Docker's filters. */
 export async function containers(...filters: string[]): Promise<string[]> {
@@ -28,4 +36,50 @@ export async function belongings(): Promise<Record<string, string[] | string>> {
     volumes: lines(await docker("volume", "ls", "-q")).sort(),
     swarm: await docker("info", "--format", "{{.Swarm.LocalNodeState}}"),
   };
+}
+
+/** What every stack calls its containers and volumes. A volume does not tell whose stack made it. */
+const stackContainers = ["rest", "consul", "registrator"];
+const stackVolumes = ["rest-state", "consul-data"];
+
+/** A volume that says: the stack on this engine is the tests'. */
+const claim = "switchyard-e2e-stack";
+
+/**
+ * Claims the Docker Engine for a stack of the tests, so that a later run can tell what an interrupted one left.
+ *
+ * @throws Error if there is a stack already, or the data of one
+ */
+export async function claimEngine(): Promise<void> {
+  const containers = lines(await docker("ps", "-a", "--format", "{{.Names}}"));
+  const volumes = lines(await docker("volume", "ls", "-q"));
+  const taken = [
+    ...stackContainers.filter((name) => containers.includes(name)),
+    ...stackVolumes.filter((name) => volumes.includes(name)),
+  ];
+  if (taken.length > 0) {
+    throw new Error(
+      `A stack is already on this Docker Engine (${taken.join(", ")}); ` +
+        "remove it with script/down and run the tests again.",
+    );
+  }
+  await docker("volume", "create", claim);
+}
+
+/** Gives the engine back, once the stack is down. */
+export async function releaseEngine(): Promise<void> {
+  await docker("volume", "rm", claim);
+}
+
+/** Removes the volumes of the tests' stack from an engine that is still claimed, and returns them. */
+export async function removeStackVolumes(): Promise<string[]> {
+  const volumes = lines(await docker("volume", "ls", "-q"));
+  if (!volumes.includes(claim)) return [];
+  const removed: string[] = [];
+  for (const name of stackVolumes.filter((each) => volumes.includes(each))) {
+    // Docker refuses if a container uses it: one that somebody else has made meanwhile.
+    if ((await run("docker", ["volume", "rm", name])).code === 0) removed.push(name);
+  }
+  await releaseEngine();
+  return removed;
 }

@@ -1,30 +1,35 @@
-import { rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 
-import { afterAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { stringify } from "yaml";
 
 import { baseImage, consulImage } from "./bases";
-import { belongings } from "./docker";
+import { belongings, claimEngine, releaseEngine } from "./docker";
 import { until } from "./http";
-import { run, type Outcome } from "./stack";
+import { exampleStack, run, succeeded, type Outcome } from "./stack";
+import { afterwards, tearDown } from "./tear-down";
 
 // A program that imports the components. It runs on the embedded engine regardless of ENGINE, because all its files are in
 // its own folder.
 
 const folder = "examples/one-node";
-const file = `${folder}/Pulumi.e2e.yaml`;
 const engine = (...args: string[]): Promise<Outcome> =>
   run(process.execPath, ["-r", "ts-node/register/transpile-only", "engine/main.ts", ...args, "--stack", "e2e", "--cwd", folder]); // prettier-ignore
 
-afterAll(async () => {
-  await engine("down");
-  rmSync(file, { force: true });
+beforeAll(async () => {
+  await claimEngine();
+  afterwards(async () => {
+    succeeded(await engine("down"));
+    exampleStack.forget();
+    await releaseEngine();
+  });
 });
+afterAll(tearDown);
 
 test("a program that uses the components routes its service and removes everything on down", async () => {
   const before = await belongings();
   const images = { "one-node:baseImage": baseImage, "one-node:consulImage": consulImage };
-  writeFileSync(file, stringify({ config: images }));
+  writeFileSync(exampleStack.file, stringify({ config: images }));
   const { code, output } = await engine("up");
   expect({ code, output }).toMatchObject({ code: 0 });
   const answer = await until("http://localhost:8000/shop/v1", ({ status }) => status === 200, {

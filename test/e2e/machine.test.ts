@@ -11,6 +11,7 @@ import { baseImage, consulImage } from "./bases";
 import { get } from "./http";
 import { configuredSsh, startMachine, type TestMachine } from "./machine";
 import { stack } from "./stack";
+import { tearDown } from "./tear-down";
 
 // A fresh Debian becomes a node by nothing but the user-data that VirtualBox, AWS and Compute Engine give to theirs,
 // and then runs a stack as a machine of target `hosts`.
@@ -21,9 +22,7 @@ beforeAll(async () => {
   machine = await startMachine();
 }, 180_000);
 
-afterAll(async () => {
-  await machine.stop();
-});
+afterAll(tearDown);
 
 describe("a fresh machine", () => {
   test("sets itself up from its user-data, and up waits for it", async () => {

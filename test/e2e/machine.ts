@@ -1,13 +1,14 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { metaData, user, userData } from "../../components/nodes/cloud-init";
 import { writeKey, writeKnownHost } from "../../components/nodes/ssh-files";
 import { generateKey } from "../../components/nodes/ssh-key";
 import { baseImage } from "./bases";
-import { docker } from "./docker";
+import { docker, removeContainers } from "./docker";
+import { scratch } from "./scratch";
+import { afterwards } from "./tear-down";
 
 const name = "e2e-machine";
 
@@ -54,11 +55,11 @@ export interface TestMachine {
   readonly sshOpts: readonly string[];
   /** Runs a command on it as root, without ssh. */
   readonly exec: (...command: string[]) => Promise<string>;
-  readonly stop: () => Promise<void>;
 }
 
+/** Starts the machine, which runs until `tearDown`. */
 export async function startMachine(): Promise<TestMachine> {
-  const folder = mkdtempSync(join(tmpdir(), "machine-"));
+  const { path: folder } = scratch();
   const login = generateKey("e2e");
   const hostKey = generateKey("e2e-host");
   const seed = join(folder, "seed");
@@ -80,6 +81,7 @@ export async function startMachine(): Promise<TestMachine> {
     ...noCloud,
     "switchyard-e2e/machine",
   );
+  afterwards(() => removeContainers(name));
 
   const address = await docker("inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", name);
   const key = writeKey(folder, login.privateKey);
@@ -92,10 +94,6 @@ export async function startMachine(): Promise<TestMachine> {
     key,
     sshOpts,
     exec: (...command) => docker("exec", name, ...command),
-    stop: async () => {
-      await docker("rm", "-fv", name);
-      rmSync(folder, { recursive: true });
-    },
   };
 }
 

@@ -1,15 +1,18 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { baseImage, consulImage } from "./bases";
+import { lines } from "./docker";
+import { killAll } from "./processes";
+import { scratch } from "./scratch";
 import { run } from "./stack";
 
 // Several machines on one: each has its own network, host name, mounts, processes and Docker Engine. Killing its first
 // process is like pulling the plug.
 
+/** The bridge; network namespaces and links have the same name with a suffix. */
 const bridge = "sw-e2e";
 const subnet = "10.97.0";
 
@@ -20,7 +23,7 @@ export class Machine {
   readonly dockerHost: string;
   private readonly namespace: string;
   private readonly link: string;
-  private readonly folder: string;
+  private readonly folder = scratch().path;
   private pid = 0;
 
   constructor(
@@ -28,9 +31,8 @@ export class Machine {
     number: number,
   ) {
     this.address = `${subnet}.${10 + number}`;
-    this.namespace = `sw-e2e-${name}`;
-    this.link = `sw-e2e-${number}`;
-    this.folder = mkdtempSync(join(tmpdir(), `machine-${name}-`));
+    this.namespace = `${bridge}-${name}`;
+    this.link = `${bridge}-${number}`;
     this.dockerHost = `unix://${this.folder}/docker.sock`;
   }
 
@@ -99,13 +101,6 @@ export class Machine {
   async docker(...args: string[]): Promise<string> {
     return sudo("docker", "-H", this.dockerHost, ...args);
   }
-
-  async destroy(): Promise<void> {
-    if (this.pid !== 0 && existsSync(`/proc/${this.pid}`)) await this.kill();
-    await run("ip", ["netns", "del", this.namespace]);
-    await run("ip", ["link", "del", this.link]);
-    rmSync(this.folder, { recursive: true, force: true });
-  }
 }
 
 const masquerade = ["POSTROUTING", "-s", `${subnet}.0/24`, "!", "-d", `${subnet}.0/24`, "-j", "MASQUERADE"];
@@ -114,30 +109,45 @@ const forwards = [
   ["FORWARD", "-o", bridge, "-j", "ACCEPT"],
 ];
 
-/** Creates machines on a separate network that reaches the outside through this machine. */
-export async function makeMachines(...names: string[]): Promise<Machine[]> {
-  await removeNetwork();
+/** Boots machines on a separate network that reaches the outside through this machine. */
+export async function bootMachines(machines: readonly Machine[]): Promise<void> {
   await sudo("sysctl", "-qw", "net.ipv4.ip_forward=1");
   await sudo("ip", "link", "add", bridge, "type", "bridge");
   await sudo("ip", "addr", "add", `${subnet}.1/24`, "dev", bridge);
   await sudo("ip", "link", "set", bridge, "up");
   await sudo("iptables", "-t", "nat", "-A", ...masquerade);
   for (const rule of forwards) await sudo("iptables", "-I", ...rule);
-  const machines = names.map((name, index) => new Machine(name, index + 1));
   await Promise.all(machines.map((machine) => machine.create()));
-  return machines;
 }
 
-/** Removes the machines and their network. */
-export async function removeMachines(machines: readonly Machine[]): Promise<void> {
-  await Promise.all(machines.map((machine) => machine.destroy()));
-  await removeNetwork();
+/** Removes all machines of the tests and their network, whoever made them, and returns what it removed. */
+export async function removeMachines(): Promise<string[]> {
+  if (process.getuid?.() !== 0) return []; // Then it has made none.
+  const namespaces = ours("/run/netns");
+  const links = ours("/sys/class/net");
+  for (const namespace of namespaces) {
+    // A machine's first process takes its containers with it.
+    await killAll(async () => lines(await sudo("ip", "netns", "pids", namespace)));
+    await sudo("ip", "netns", "del", namespace);
+  }
+  // The bridge goes last: as long as it exists, there may be rules for it.
+  if (links.includes(bridge)) {
+    await removeRule("-t", "nat", "-D", ...masquerade);
+    for (const rule of forwards) await removeRule("-D", ...rule);
+  }
+  // A link goes with its namespace as well, a moment later.
+  for (const link of links.reverse()) await run("ip", ["link", "del", link]);
+  return [...namespaces, ...links];
 }
 
-async function removeNetwork(): Promise<void> {
-  await run("ip", ["link", "del", bridge]);
-  await run("iptables", ["-t", "nat", "-D", ...masquerade]);
-  for (const rule of forwards) await run("iptables", ["-D", ...rule]);
+const ours = (folder: string): string[] =>
+  (existsSync(folder) ? readdirSync(folder) : [])
+    .filter((name) => name === bridge || name.startsWith(`${bridge}-`))
+    .sort();
+
+/** Removes a rule, as often as it is there. */
+async function removeRule(...rule: string[]): Promise<void> {
+  while ((await run("iptables", rule)).code === 0);
 }
 
 /** Runs a command that requires root and returns its trimmed output. */

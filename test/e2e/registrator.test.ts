@@ -1,13 +1,13 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
 import * as net from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 
 import { ConsulAlone } from "./balancer";
 import { buildImage } from "./images";
+import { scratch } from "./scratch";
+import { afterwards, tearDown } from "./tear-down";
 
 // Registrator on its own, with the real engine and a separate Consul. It uses ports 22000 to 22999.
 
@@ -15,7 +15,7 @@ const image = "switchyard/registrator:e2e-alone";
 const node = "rg-t-node";
 const consul = "127.0.0.1:22500";
 const context = join(__dirname, "../../templates/registrator");
-const folder = mkdtempSync(join(tmpdir(), "registrator-"));
+const folder = scratch().path;
 
 function docker(...args: string[]): string {
   const { status, stdout, stderr } = spawnSync("docker", args, { encoding: "utf8" });
@@ -158,17 +158,11 @@ const remove = () => {
 
 beforeAll(async () => {
   await buildImage("registrator", image);
-  spawnSync("docker", ["rm", "-f", "rg-t-consul"]);
-  remove();
   consulServer = await startConsul();
   await proxy.listen();
+  afterwards(() => proxy.close());
 });
-afterAll(async () => {
-  remove();
-  await consulServer.stop();
-  await proxy.close();
-  rmSync(folder, { recursive: true });
-});
+afterAll(tearDown);
 beforeEach(async () => {
   startRegistrator();
   await until(() => Promise.resolve(log.includes("following the events")));

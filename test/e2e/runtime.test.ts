@@ -7,10 +7,11 @@ import { baseImage } from "./bases";
 import { badInput } from "./bad-input";
 import { inBrowser } from "./browser";
 import { emptyConsul } from "./consul";
-import { belongings, containers, docker, tasks } from "./docker";
+import { belongings, claimEngine, docker, releaseEngine, removeContainers, tasks } from "./docker";
 import { hostileInput } from "./hostile";
 import { get, startLoad, until } from "./http";
 import { stack, type ServiceEntry } from "./stack";
+import { afterwards, tearDown } from "./tear-down";
 
 // The life of one stack, in order: each part starts from the state that the previous one left.
 
@@ -29,22 +30,18 @@ const noFailures = {};
 let before: Awaited<ReturnType<typeof belongings>>;
 
 beforeAll(async () => {
-  const taken = await containers("name=^(rest|consul|registrator)$");
-  if (taken.length > 0) {
-    throw new Error(
-      "A stack is already running on this Docker Engine; remove it with script/down and run the tests again.",
-    );
-  }
+  await claimEngine();
+  afterwards(async () => {
+    await stack.remove();
+    await releaseEngine();
+  });
   // A container of the user's own, which must survive.
   await docker("run", "-d", "--name", "e2e-bystander", baseImage, "sleep", "3600");
+  afterwards(() => removeContainers("e2e-bystander"));
   before = await belongings();
 });
 
-afterAll(async () => {
-  await stack.down();
-  stack.forget();
-  await docker("rm", "-f", "e2e-bystander");
-});
+afterAll(tearDown);
 
 describe("a mistake", () => {
   badInput(initial);

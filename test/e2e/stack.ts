@@ -1,7 +1,10 @@
 import { spawn } from "node:child_process";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 
 import { parse, stringify } from "yaml";
+
+import { baseImage, consulImage } from "./bases";
 
 /** The outcome of a program. */
 export interface Outcome {
@@ -15,22 +18,30 @@ export type ServiceEntry = Readonly<Record<string, unknown>> & { readonly name: 
 
 /** A stack driven like a user does it: by editing its file and running the scripts. */
 export class TestStack {
-  private readonly file: string;
+  readonly file: string;
+  /** What the Swarm and its services are labelled with. */
+  readonly owner: string;
 
-  constructor(private readonly name: string) {
-    this.file = `Pulumi.${name}.yaml`;
+  constructor(
+    private readonly name: string,
+    private readonly folder = ".",
+    project = "switchyard",
+  ) {
+    this.file = join(folder, `Pulumi.${name}.yaml`);
+    this.owner = `${project}/${name}`;
   }
 
-  /** Rewrites the stack file, but keeps the values that `script/up` put into it. */
+  /** Rewrites the stack file, but keeps the password that `script/up` put into it. */
   configure(services: readonly ServiceEntry[], settings: Readonly<Record<string, unknown>> = {}): void {
     const before = this.read();
     const kept = Object.fromEntries(
-      Object.entries(before.config ?? {}).filter(([key]) =>
-        /:(statsPassword|baseImage|consulImage)$/.test(key),
-      ),
+      Object.entries(before.config ?? {}).filter(([key]) => key.endsWith(":statsPassword")),
     );
     const own = Object.fromEntries(
-      Object.entries(settings).map(([key, value]) => [`switchyard:${key}`, value]),
+      Object.entries({ baseImage, consulImage, ...settings }).map(([key, value]) => [
+        `switchyard:${key}`,
+        value,
+      ]),
     );
     const config = { ...kept, ...own, "switchyard:services": services };
     writeFileSync(this.file, stringify({ ...before, config }));
@@ -41,11 +52,21 @@ export class TestStack {
   down = (...args: string[]) => this.script("down", ...args);
   outputs = (...args: string[]) => this.script("outputs", ...args);
 
-  /** Deletes the stack's file and state. Call it after `down`. */
+  /** Removes all that the stack made, if it made anything, and forgets it. */
+  async remove(): Promise<void> {
+    if (existsSync(this.file)) succeeded(await this.down());
+    this.forget();
+  }
+
+  /** Deletes the stack's file and state, and the locks of an interrupted run. Call it after `down`. */
   forget(): void {
     rmSync(this.file, { force: true });
-    rmSync(`.switchyard/state/${this.name}.json`, { force: true });
-    rmSync(`.switchyard/pulumi/.pulumi/stacks/switchyard/${this.name}.json`, { force: true });
+    const state = join(this.folder, ".switchyard/state");
+    for (const file of existsSync(state) ? readdirSync(state) : [])
+      if (file.startsWith(`${this.name}.json`)) rmSync(join(state, file));
+    const pulumi = join(this.folder, ".switchyard/pulumi/.pulumi");
+    rmSync(join(pulumi, "stacks/switchyard", `${this.name}.json`), { force: true });
+    rmSync(join(pulumi, "locks/organization/switchyard", this.name), { recursive: true, force: true });
   }
 
   private read(): { config?: Record<string, unknown> } {
@@ -63,6 +84,12 @@ export class TestStack {
 
 /** The stack that most of the suite shares. */
 export const stack = new TestStack("e2e");
+/** The stack of three machines. */
+export const clusterStack = new TestStack("cluster");
+/** The stack of a program that imports the components. */
+export const exampleStack = new TestStack("e2e", "examples/one-node", "one-node");
+
+export const testStacks = [stack, clusterStack, exampleStack];
 
 /** Returns the outcome if it is a success; throws an error with its output otherwise. */
 export function succeeded(outcome: Outcome): Outcome {
