@@ -135,9 +135,9 @@ let registrator: ChildProcess;
 let log = "";
 const proxy = new Proxy();
 
-function startRegistrator(): void {
+function startRegistrator(flags: readonly string[] = ["-kill-grace=2"]): void {
   log = "";
-  const args = ["--hostname", node, "-ip=127.0.0.1", "-kill-grace=2", `consul://${consul}`];
+  const args = ["--hostname", node, "-ip=127.0.0.1", ...flags, `consul://${consul}`];
   registrator = spawn(process.execPath, [join(context, "dist/main.js"), ...args], {
     env: { ...process.env, DOCKER_HOST: `unix://${proxy.path}` },
     stdio: ["ignore", "pipe", "inherit"],
@@ -219,6 +219,41 @@ describe("containers", () => {
     expect(await until(there("kill"))).toBeGreaterThan(1_000);
     docker("rm", "-f", "rg-t-kill");
     await until(gone("kill"));
+  });
+
+  it("stay deregistered until they have ended or shown that they go on, even if Registrator restarts", async () => {
+    await stopRegistrator();
+    startRegistrator([]);
+    const check = ["--health-cmd", "true", "--health-interval", "1s"];
+    const drains20s = `${server}process.on('SIGTERM',()=>setTimeout(()=>process.exit(0),20000))`;
+    run("slow", ["--stop-timeout", "10"], drains20s);
+    run("checked", ["--stop-timeout", "10", ...check], drains20s);
+    run("survivor", check, ignores);
+    const names = ["slow", "checked", "survivor"];
+    await Promise.all(names.map(answers));
+    const toldAt = performance.now();
+    const stopped = [
+      dockerLater("stop", "-t", "40", "rg-t-slow"),
+      dockerLater("stop", "-t", "40", "rg-t-checked"),
+      dockerLater("kill", "-s", "TERM", "rg-t-survivor"),
+    ];
+    await Promise.all(names.map((name) => until(gone(name))));
+    let isRestarted = false;
+    while (performance.now() - toldAt < 19_000) {
+      expect(await Promise.all(names.map(count))).toEqual([0, 0, 0]);
+      if (!isRestarted && performance.now() - toldAt > 5_000) {
+        isRestarted = true;
+        await stopRegistrator();
+        startRegistrator([]);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect(docker("inspect", "-f", "{{.State.Running}}", "rg-t-slow")).toBe("true");
+    expect(log).toContain("container rg-t-slow: it was told to stop and may still end");
+    await Promise.all(stopped);
+    await until(there("survivor"), 70_000);
+    expect(performance.now() - toldAt).toBeGreaterThan(60_000);
+    expect(log).toMatch(/container rg-t-survivor passes its health check \d+ s after its stop signal/);
   });
 
   it("are deregistered while paused, and no comparison brings them back", async () => {

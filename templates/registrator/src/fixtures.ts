@@ -15,6 +15,10 @@ export interface Given {
   readonly running?: boolean;
   readonly paused?: boolean;
   readonly stopSignal?: string;
+  readonly stopTimeout?: number;
+  /** When it was started, and when its health checks that passed began, in milliseconds since 1970. */
+  readonly startedAtMs?: number;
+  readonly passedAtMs?: readonly number[];
 }
 
 export function container(given: Given): Inspect {
@@ -25,7 +29,13 @@ export function container(given: Given): Inspect {
     State: {
       Running: given.running ?? true,
       Paused: given.paused ?? false,
-      ...(given.health && { Health: { Status: given.health } }),
+      ...(given.startedAtMs !== undefined && { StartedAt: new Date(given.startedAtMs).toISOString() }),
+      ...(given.health && {
+        Health: {
+          Status: given.health,
+          Log: (given.passedAtMs ?? []).map((at) => ({ Start: new Date(at).toISOString(), ExitCode: 0 })),
+        },
+      }),
     },
     Config: {
       Image: given.image ?? "image",
@@ -33,6 +43,7 @@ export function container(given: Given): Inspect {
       Labels: given.labels ?? {},
       ExposedPorts: Object.fromEntries((given.exposed ?? ports.map(([key]) => key)).map((key) => [key, {}])),
       ...(given.stopSignal && { StopSignal: given.stopSignal }),
+      ...(given.stopTimeout !== undefined && { StopTimeout: given.stopTimeout }),
     },
     HostConfig: { NetworkMode: given.mode ?? "default" },
     NetworkSettings: {

@@ -44,8 +44,9 @@ export const usage = `Usage: registrator [flags] [consul://HOST:PORT]
   -tags A,B             add these tags to every service
   -useIpFromLabel LABEL take the address from this label of the container
   -resync SECONDS       how often to compare Docker and Consul (default 2; 0: at start and on reconnection only)
-  -kill-grace SECONDS   register a container again if it still runs this long after a stop signal
-                        (default: its stop timeout plus 5 s; an hour for a Swarm task)
+  -kill-grace SECONDS   register any container again that still runs this long after a stop signal (default: one
+                        with a health check once it passes after a minute or its longer stop timeout, others
+                        after an hour)
   -consul HOST:PORT     the same as consul://HOST:PORT (default 127.0.0.1:8500)
   -help, -version
 

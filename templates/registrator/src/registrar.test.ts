@@ -20,12 +20,15 @@ class World implements Engine, Agent {
   private close: (() => void) | undefined;
   private readonly stop = new AbortController();
 
-  start(): void {
+  /** Events that the engine remembers from before the connection. */
+  past: ContainerEvent[] = [];
+
+  start(flags: { killGraceSeconds?: number } = {}): void {
     const say = (line: string) => this.log.push(line);
     const registry = new Registry(this, "consul", "hostname", say, () => {
       registrar.syncSoon();
     });
-    const registrar = new Registrar(this, registry, { ...options, resyncSeconds: 2 }, say);
+    const registrar = new Registrar(this, registry, { ...options, resyncSeconds: 2, ...flags }, say);
     void registrar.run(this.stop.signal);
   }
   end(): void {
@@ -38,7 +41,11 @@ class World implements Engine, Agent {
     return inspect.Id;
   }
   event(id: string, action: string, attributes: Record<string, string> = {}): void {
-    this.listener?.({ id, action, attributes: { name: id.replace("id-of-", ""), ...attributes } });
+    this.listener?.(this.eventOf(id, action, attributes));
+  }
+  eventOf(id: string, action: string, attributes: Record<string, string>, ageMs = 0): ContainerEvent {
+    const atMs = Date.now() - ageMs;
+    return { id, action, attributes: { name: id.replace("id-of-", ""), ...attributes }, atMs, ageMs };
   }
   cut(): void {
     this.listener = undefined;
@@ -50,6 +57,7 @@ class World implements Engine, Agent {
   }
   events(listener: (event: ContainerEvent) => void): Promise<{ closed: Promise<void> }> {
     this.listener = listener;
+    this.past.splice(0).forEach(listener);
     return Promise.resolve({ closed: new Promise<void>((resolve) => (this.close = resolve)) });
   }
   async inspect(id: string): Promise<Inspect | undefined> {
@@ -158,9 +166,9 @@ it("at start, keeps correct services, removes stale ones and leaves foreign ones
   expect(writes()).toEqual([`-${web}`]);
 });
 
-it("deregisters a container at its stop signal and registers it again if it survives", async () => {
+it("deregisters a container at its stop signal, and -kill-grace registers it again if it survives", async () => {
   const id = world.put({ name: "web", stopSignal: "SIGQUIT" });
-  world.start();
+  world.start({ killGraceSeconds: 15 });
   await settled();
   writes();
   world.event(id, "kill", { signal: "1" });
@@ -172,6 +180,74 @@ it("deregisters a container at its stop signal and registers it again if it surv
   await after(2_000);
   expect(writes()).toEqual([`+${web}`]);
   expect(world.log.at(-1)).toContain("container web still runs 15 s after its stop signal");
+});
+
+it("keeps a container away that takes longer to stop than its own timeout, and says so once", async () => {
+  const id = world.put({ name: "web", stopTimeout: 10 });
+  world.start();
+  await settled();
+  world.event(id, "kill", { signal: "15" });
+  await after(600_000);
+  expect(writes()).toEqual([`+${web}`, `-${web}`]);
+  expect(world.log.filter((line) => line.includes("may still end"))).toHaveLength(1);
+  await after(3_020_000);
+  expect(writes()).toEqual([`+${web}`]);
+});
+
+it("registers a container again once it passes a health check well after its stop signal", async () => {
+  const id = world.put({ name: "web", health: "healthy" });
+  world.start();
+  await settled();
+  world.event(id, "kill", { signal: "15" });
+  await after(59_000);
+  // It answered while it was finishing its requests.
+  world.put({ name: "web", health: "healthy", passedAtMs: [Date.now() - 1_000] });
+  await after(20_000);
+  expect(writes()).toEqual([`+${web}`, `-${web}`]);
+  world.put({ name: "web", health: "healthy", passedAtMs: [Date.now()] });
+  await after(6_000);
+  expect(writes()).toEqual([`+${web}`]);
+  expect(world.log.at(-1)).toMatch(/container web passes its health check \d+ s after its stop signal/);
+});
+
+it("a new start ends the wait, even if its event was missed", async () => {
+  const id = world.put({ name: "web", health: "healthy", startedAtMs: Date.now() });
+  world.start();
+  await settled();
+  world.event(id, "kill", { signal: "15" });
+  await after(20_000);
+  expect(writes()).toEqual([`+${web}`, `-${web}`]);
+  world.put({ name: "web", health: "starting", startedAtMs: Date.now() });
+  await after(5_000);
+  expect(writes()).toEqual([`+${web}`]);
+});
+
+it("learns of stop signals from before it connected", async () => {
+  const nginx = world.put({ name: "nginx", stopSignal: "SIGQUIT" });
+  const id = world.put({ name: "web" });
+  const told = world.put({ name: "told" });
+  world.agent.set("hostname:told:80", {
+    registration: {
+      ID: "hostname:told:80",
+      Name: "image",
+      Address: "192.168.1.102",
+      Port: 8000,
+      Tags: [],
+      Meta: {},
+    },
+  });
+  const kill = (of: string, signal: string, ageMs: number) => world.eventOf(of, "kill", { signal }, ageMs);
+  world.past = [
+    kill(nginx, "3", 9_000),
+    kill(nginx, "1", 8_000),
+    kill(id, "15", 7_000),
+    world.eventOf(id, "die", {}, 6_000),
+    world.eventOf(id, "start", {}, 5_000),
+    kill(told, "15", 4_000),
+  ];
+  world.start();
+  await after(10_000);
+  expect(writes().sort()).toEqual([`+${web}`, "-hostname:told:80"]);
 });
 
 it("follows Docker's HEALTHCHECK with check updates, not registrations", async () => {

@@ -4,8 +4,9 @@ import type { Registry } from "./consul/registry";
 import type { ContainerEvent, Docker, Listed } from "./docker/client";
 import { follow } from "./docker/follow";
 import { endsContainer, signalName } from "./docker/signals";
+import { survivalOf, usualStopMs, type StopRequest } from "./docker/survival";
 import { healthOf } from "./service/checks";
-import { networkOwnerOf, servicesOf } from "./service/services";
+import { nameOf, networkOwnerOf, servicesOf } from "./service/services";
 import type { Inspect, Service, ServiceOptions } from "./types";
 
 /** The part of the Docker client that the registrar uses. */
@@ -14,8 +15,7 @@ export type Engine = Pick<Docker, "connect" | "events" | "inspect" | "list">;
 interface Known {
   readonly services: readonly Service[];
   readonly stopSignal: string;
-  /** How long the container may keep running after its stop signal before it counts as a survivor. */
-  readonly graceMs: number;
+  readonly usualStopMs: number;
   /** Its entry in the list of containers at the last inspection; undefined until it has appeared in a list. */
   signature: string | undefined;
 }
@@ -23,24 +23,28 @@ interface Known {
 export interface RegistrarOptions extends ServiceOptions {
   /** How often to compare Docker and Consul; 0: only on connection to Docker. */
   readonly resyncSeconds: number;
-  /** Overrides the grace after a stop signal for every container. */
+  /** Register any container again that still runs this long after its stop signal. */
   readonly killGraceSeconds?: number;
 }
 
-/** Swarm always ends a task that it told to stop, and does not publish the grace period it grants. */
-const swarmGraceMs = 3_600_000;
-/** For a container that is told to stop before it was inspected. */
-const unknownGraceMs = 15_000;
+interface Leaving extends StopRequest {
+  readonly sinceMs: number;
+}
+
+/** How often to look at a container that still runs longer after its stop signal than usual. */
+const survivalReviewMs = 5_000;
+/** Longer timeouts than that are looked at meanwhile; Node's timers end at 24 days. */
+const maxReviewMs = 86_400_000;
 const syncDelayMs = 250;
 
 /** Follows the containers of a Docker Engine and tells the registry which services they provide. */
 export class Registrar {
   private readonly containers = new Map<string, Known>();
-  /** Containers that received a stop signal, with the time until which they count as leaving. */
-  private readonly leaving = new Map<string, number>();
+  /** Containers that received a stop signal and have not shown since that they go on. */
+  private readonly leaving = new Map<string, Leaving>();
   private readonly lastEvent = new Map<string, number>();
   /** Problems already logged, by container. */
-  private readonly problems = new Map<string, string>();
+  private readonly problems = new Map<string, readonly string[]>();
   /** Containers whose inspection failed: their registrations stay. */
   private readonly uninspected = new Set<string>();
   private readonly inspections = new Coalescer(
@@ -93,7 +97,8 @@ export class Registrar {
     return this.syncs.touch("", "");
   }
 
-  private handle({ id, action, attributes }: ContainerEvent): void {
+  private handle(event: ContainerEvent): void {
+    const { id, action, attributes } = event;
     const name = attributes.name ?? id.slice(0, 12);
     this.lastEvent.set(id, performance.now());
     const [verb = "", state = ""] = action.split(/:\s*/);
@@ -112,7 +117,7 @@ export class Registrar {
         this.setHealth(id, name, state);
         break;
       case "kill":
-        this.killed(id, name, attributes.signal ?? "");
+        this.killed(event, name);
         break;
       case "pause":
         this.forget(id, `container ${name} was paused`);
@@ -127,19 +132,30 @@ export class Registrar {
     }
   }
 
-  private killed(id: string, name: string, signal: string): void {
+  private killed({ id, attributes, atMs, ageMs }: ContainerEvent, name: string): void {
+    const signal = attributes.signal ?? "";
     const known = this.containers.get(id);
-    if (!endsContainer(signal, known?.stopSignal)) return;
-    const graceMs = known?.graceMs ?? unknownGraceMs;
-    const untilMs = performance.now() + graceMs;
-    this.leaving.set(id, untilMs);
+    if (known && !endsContainer(signal, known.stopSignal)) return;
+    const earlier = known ? [] : (this.leaving.get(id)?.signals ?? []);
+    const leaving = { signals: [...earlier, signal], atMs, sinceMs: performance.now() - ageMs };
+    this.leaving.set(id, leaving);
     this.publish(`container ${name} was sent ${signalName(signal)}`);
-    setTimeout(() => {
-      if (this.leaving.get(id) !== untilMs) return;
-      this.leaving.delete(id);
-      const seconds = Math.round(graceMs / 1000);
-      void this.inspections.touch(id, `container ${name} still runs ${seconds} s after its stop signal`);
-    }, graceMs).unref();
+    // The inspection of an unknown container reviews it as well.
+    if (known) this.reviewLater(id, leaving, known.usualStopMs - ageMs);
+  }
+
+  /** Inspects a leaving container after a while, again and again until it has ended or shown that it goes on. */
+  private reviewLater(id: string, leaving: Leaving, delayMs: number): void {
+    const isOver = () => this.leaving.get(id) !== leaving;
+    setTimeout(
+      () => {
+        if (isOver()) return;
+        void this.inspections.touch(id, "its stop signal was a while ago").then(() => {
+          if (!isOver()) this.reviewLater(id, leaving, survivalReviewMs);
+        });
+      },
+      Math.min(delayMs, maxReviewMs),
+    ).unref();
   }
 
   private setHealth(id: string, name: string, state: string): void {
@@ -198,16 +214,44 @@ export class Registrar {
       return;
     }
     const { services, problems } = servicesOf(container, this.options, owner);
-    const text = problems.join("\n");
-    if (text && this.problems.get(id) !== text) problems.forEach(this.log);
-    this.problems.set(id, text);
+    const usualMs = usualStopMs(container, this.options.killGraceSeconds);
+    const survival = this.survival(id, container, services, usualMs);
+    this.report(id, [...problems, ...survival.problems]);
     this.containers.set(id, {
       services: state.Paused ? [] : services,
       stopSignal: container.Config?.StopSignal || "SIGTERM",
-      graceMs: graceMsOf(container, this.options.killGraceSeconds),
+      usualStopMs: usualMs,
       signature: undefined,
     });
-    this.publish(reason);
+    this.publish(survival.reason ?? reason);
+  }
+
+  /** Whether a container that was told to stop goes on: why, and what is pending otherwise. */
+  private survival(
+    id: string,
+    container: Inspect,
+    services: readonly Service[],
+    usualMs: number,
+  ): { problems: readonly string[]; reason?: string } {
+    const leaving = this.leaving.get(id);
+    if (!leaving) return { problems: [] };
+    const waitedMs = performance.now() - leaving.sinceMs;
+    const survival = survivalOf(container, services, leaving, waitedMs, this.options.killGraceSeconds);
+    const name = `container ${nameOf(container)}`;
+    if (!survival.goesOn) {
+      if (!this.containers.has(id)) this.reviewLater(id, leaving, usualMs - waitedMs);
+      return { problems: survival.pending === undefined ? [] : [`${name}: ${survival.pending}`] };
+    }
+    this.leaving.delete(id);
+    const { reason } = survival;
+    return { problems: [], ...(reason !== undefined && { reason: `${name} ${reason}` }) };
+  }
+
+  /** Logs the problems of a container that are new. */
+  private report(id: string, problems: readonly string[]): void {
+    const known = this.problems.get(id) ?? [];
+    problems.filter((problem) => !known.includes(problem)).forEach(this.log);
+    this.problems.set(id, problems);
   }
 
   /** Brings the known containers in line with Docker's list, and Consul in line with them. */
@@ -227,6 +271,9 @@ export class Registrar {
       // An event after the request is newer than the list.
       if (running.has(id) || (this.lastEvent.get(id) ?? 0) > askedAt) continue;
       this.forget(id, "its container no longer runs");
+    }
+    for (const id of this.leaving.keys()) {
+      if (!running.has(id) && (this.lastEvent.get(id) ?? 0) <= askedAt) this.leaving.delete(id);
     }
     for (const id of this.lastEvent.keys()) {
       if (!running.has(id) && !this.containers.has(id)) this.lastEvent.delete(id);
@@ -248,10 +295,4 @@ export class Registrar {
     const inspected = this.containers.get(id);
     if (inspected) inspected.signature = signature;
   }
-}
-
-function graceMsOf(container: Inspect, killGraceSeconds: number | undefined): number {
-  if (killGraceSeconds !== undefined) return killGraceSeconds * 1000;
-  if (container.Config?.Labels?.["com.docker.swarm.task.id"]) return swarmGraceMs;
-  return ((container.Config?.StopTimeout ?? 10) + 5) * 1000;
 }

@@ -6,7 +6,11 @@ export interface Inspect {
     readonly Running?: boolean;
     readonly Paused?: boolean;
     readonly Restarting?: boolean;
-    readonly Health?: { readonly Status?: string } | null;
+    readonly StartedAt?: string;
+    readonly Health?: {
+      readonly Status?: string;
+      readonly Log?: readonly { readonly Start?: string; readonly ExitCode?: number }[] | null;
+    } | null;
   };
   readonly Config?: {
     readonly Image?: string;

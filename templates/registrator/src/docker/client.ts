@@ -6,6 +6,10 @@ export interface ContainerEvent {
   readonly id: string;
   readonly action: string;
   readonly attributes: Readonly<Record<string, string>>;
+  /** By the engine's clock, in milliseconds since 1970. */
+  readonly atMs: number;
+  /** How long ago it happened, if it happened before the connection; otherwise 0. */
+  readonly ageMs: number;
 }
 
 /** A container in Docker's list; `signature` is cheap to get and changes whenever an inspection would differ. */
@@ -30,9 +34,16 @@ const actions = [
   "health_status",
 ] as const;
 
+/** The engine remembers its last 256 events, whatever their age. */
+const pastSeconds = 3_600;
+
 export class Docker {
   private readonly http: HttpClient;
   private base = "";
+  /** The engine's clock when it was last connected to. */
+  private connectedAtMs = Date.now();
+  /** The newest event so far. */
+  private lastEventMs = 0;
 
   constructor(endpoint: Endpoint) {
     this.http = new HttpClient(endpoint);
@@ -40,7 +51,8 @@ export class Docker {
 
   /** Negotiates the API version. Call it on every reconnection: the engine may have been upgraded. */
   async connect(): Promise<string> {
-    const { body } = await this.http.ok("GET", "/version");
+    const { body, headers } = await this.http.ok("GET", "/version");
+    this.connectedAtMs = Date.parse(headers.date ?? "") || Date.now();
     const answer = JSON.parse(body) as { ApiVersion?: string; MinAPIVersion?: string; Version?: string };
     const version = agreeOn(answer.ApiVersion, answer.MinAPIVersion);
     this.base = version && `/v${version}`;
@@ -64,11 +76,27 @@ export class Docker {
     return (answer as ListItem[]).map(listedOf);
   }
 
-  /** Resolves once the engine has started the stream: no later event is missed. */
+  /**
+   * Passes on the events before the connection that the engine remembers, then resolves once it has started the stream: no
+   * event is missed, such as the stop signal of a container that is still finishing its requests.
+   */
   async events(listener: (event: ContainerEvent) => void): Promise<{ closed: Promise<void> }> {
     const filters = encodeURIComponent(JSON.stringify({ type: ["container"], event: actions }));
-    const response = await this.http.stream(`${this.base}/events?filters=${filters}`);
-    return { closed: readLines(response, listener) };
+    const now = Math.floor(this.connectedAtMs / 1000);
+    const path = `${this.base}/events?filters=${filters}`;
+    const past = await this.http.ok("GET", `${path}&since=${now - pastSeconds}&until=${now}`);
+    const seenMs = this.lastEventMs;
+    const pass = (event: ContainerEvent) => {
+      this.lastEventMs = Math.max(this.lastEventMs, event.atMs);
+      listener(event);
+    };
+    for (const line of past.body.split("\n")) {
+      const event = eventOf(line);
+      if (event && event.atMs > seenMs)
+        pass({ ...event, ageMs: Math.max(0, this.connectedAtMs - event.atMs) });
+    }
+    const response = await this.http.stream(`${path}&since=${now}`);
+    return { closed: readLines(response, pass) };
   }
 }
 
@@ -130,9 +158,16 @@ async function readLines(
 export function eventOf(line: string): ContainerEvent | undefined {
   if (line.trim() === "") return undefined;
   const event = parsed(line) as
-    { Action?: string; Actor?: { ID?: string; Attributes?: Record<string, string> | null } } | undefined;
+    | {
+        Action?: string;
+        Actor?: { ID?: string; Attributes?: Record<string, string> | null };
+        timeNano?: number;
+      }
+    | undefined;
   if (!event?.Action || !event.Actor?.ID) return undefined;
-  return { id: event.Actor.ID, action: event.Action, attributes: event.Actor.Attributes ?? {} };
+  const { Action: action, Actor: actor, timeNano } = event;
+  const atMs = timeNano === undefined ? Date.now() : timeNano / 1e6;
+  return { id: event.Actor.ID, action, attributes: actor.Attributes ?? {}, atMs, ageMs: 0 };
 }
 
 function parsed(line: string): unknown {
