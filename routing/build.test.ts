@@ -96,6 +96,29 @@ describe("services", () => {
   });
 });
 
+describe("instances that were probably meant to be routed", () => {
+  test.each(['"rest"', "'http'", "REST", " rest", "Tcp", "rest "])("are named if their tag is %j", (tag) => {
+    const routing = route([instance("x", { tags: ["web", tag] }), instance("other")]);
+    expect(urls(routing)).toEqual(["/other -> other"]);
+    expect(routing.problems).toMatchObject([{ level: "unrouted", subject: "x" }]);
+    expect(messages(routing)[0]).toContain(`has the tag ${JSON.stringify(tag)}`);
+  });
+
+  test("are not those with other tags, or with the right tag as well", () => {
+    const routing = route([
+      instance("x", { tags: ["restful", "interest"] }),
+      instance("y", { tags: ["REST", "rest"] }),
+    ]);
+    expect(urls(routing)).toEqual(["/y -> y"]);
+    expect(routing.problems).toEqual([]);
+  });
+
+  test("are named safely", () => {
+    const [message = ""] = messages(route([instance("a\nb", { id: "\u202e", tags: ["REST"] })]));
+    expect(message).toMatch(/^Service "a\\nb" \(instance "\\u202e"\) has the tag "REST", which is not rest/);
+  });
+});
+
 describe("quarantine", () => {
   test.each<[string, Partial<Instance>, string]>([
     ["a b", {}, 'Service name "a b" is not a service name'],

@@ -2,7 +2,7 @@
  * Computes routes from registered instances. The load balancer calls this for every change and the Pulumi program at every
  * preview, so both always agree. Messages address the owner of the service.
  */
-import { claimedSince, parseOptions, serviceOptions, type Member } from "./service-options";
+import { claimedSince, nearMiss, parseOptions, serviceOptions, type Member } from "./service-options";
 import { backendName, parseAddress, parseServiceName, serverName, show } from "./grammar";
 import { readSettings } from "./settings";
 import type {
@@ -21,6 +21,11 @@ import { chooseVersions, findFamilies, readPins, type Families } from "./version
 
 /** Invalid names can have any length. */
 const longestSubject = 200;
+
+/** Why an instance is not routed. */
+type Rejection = Omit<Problem, "subject">;
+
+const quarantine = (message: string): Rejection => ({ level: "quarantined", message });
 
 interface Candidate {
   readonly backend: Backend;
@@ -41,9 +46,8 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
   for (const instance of catalog.instances) {
     const member = admitted(instance);
     if (member === undefined) continue;
-    if (typeof member === "string") {
-      const subject = instance.service.slice(0, longestSubject);
-      problems.push({ level: "quarantined", subject, message: member });
+    if ("level" in member) {
+      problems.push({ ...member, subject: instance.service.slice(0, longestSubject) });
       continue;
     }
     const members = services.get(instance.service);
@@ -95,18 +99,25 @@ export function routeKey(route: Pick<Route, "host" | "path">): string {
 /** A route in readable form. */
 export const routeUrl = (route: Pick<Route, "host" | "path">): string => `${route.host ?? ""}${route.path}`;
 
-/** The instance with its options, the reason why it is rejected, or undefined if it does not ask for load balancing. */
-function admit(instance: Instance): Member | string | undefined {
-  const parsed = parseOptions(instance.tags, instance.meta);
-  if (parsed === undefined) return undefined;
+/** The instance with its options, the reason why it is rejected, or undefined if it has nothing to do with routing. */
+function admit(instance: Instance): Member | Rejection | undefined {
   const name = parseServiceName(instance.service);
-  if (!name.ok) return `Service name ${show(instance.service)} ${name.error}. Set SERVICE_NAME.`;
-  const subject = `Service ${instance.service} (instance ${show(instance.id)})`;
-  if (!parsed.ok) return `${subject} ${parsed.error}.`;
+  const service = name.ok ? instance.service : show(instance.service);
+  const subject = `Service ${service} (instance ${show(instance.id)})`;
+  const parsed = parseOptions(instance.tags, instance.meta);
+  if (parsed === undefined) {
+    const why = nearMiss(instance.tags);
+    return why === undefined ? undefined : { level: "unrouted", message: `${subject} ${why}.` };
+  }
+  if (!name.ok) return quarantine(`Service name ${service} ${name.error}. Set SERVICE_NAME.`);
+  if (!parsed.ok) return quarantine(`${subject} ${parsed.error}.`);
   const address = parseAddress(instance.address);
-  if (!address.ok) return `${subject} has address ${show(instance.address)}, which ${address.error}.`;
+  if (!address.ok)
+    return quarantine(`${subject} has address ${show(instance.address)}, which ${address.error}.`);
   if (!Number.isInteger(instance.port) || instance.port < 1 || instance.port > 65_535)
-    return `${subject} has port ${instance.port}: register it with a published port from 1 to 65535.`;
+    return quarantine(
+      `${subject} has port ${instance.port}: register it with a published port from 1 to 65535.`,
+    );
   return { instance: { ...instance, address: address.value }, options: parsed.value };
 }
 
@@ -114,11 +125,11 @@ function admit(instance: Instance): Member | string | undefined {
  * Caches, so that the cost of a change depends only on what it touches, even with thousands of services. Catalogs are
  * immutable, so a result stays valid for the same instance, or for the same instances of a service.
  */
-const admissions = new WeakMap<Instance, { readonly member: Member | string | undefined }>();
+const admissions = new WeakMap<Instance, { readonly member: Member | Rejection | undefined }>();
 const candidates = new WeakMap<Member, Candidate & { readonly members: readonly Member[] }>();
 const ownRoutes = new WeakMap<Backend, { readonly key: string; readonly route: Route }>();
 
-function admitted(instance: Instance): Member | string | undefined {
+function admitted(instance: Instance): Member | Rejection | undefined {
   const known = admissions.get(instance);
   if (known !== undefined) return known.member;
   const member = admit(instance);
@@ -127,7 +138,10 @@ function admitted(instance: Instance): Member | string | undefined {
 }
 
 /** Whether the instance asks for load balancing and is valid. A conflict between services may still keep it out. */
-export const isAdmitted = (instance: Instance): boolean => typeof admitted(instance) === "object";
+export const isAdmitted = (instance: Instance): boolean => {
+  const member = admitted(instance);
+  return member !== undefined && !("level" in member);
+};
 
 function candidate(service: string, members: readonly Member[]): Candidate {
   const [first] = members;

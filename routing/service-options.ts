@@ -18,6 +18,19 @@ export const routingTags = ["rest", "http", "tcp"] as const;
 
 const variable = (key: string) => `SERVICE_${key.toUpperCase()}`;
 
+/** Blanks, and the quotes that an --env-file keeps. */
+const bare = (tag: string): string => tag.toLowerCase().replace(/["'\s]/g, "");
+
+/** Why an instance that does not ask for load balancing was probably meant to; undefined if nothing suggests it. */
+export function nearMiss(tags: readonly string[]): string | undefined {
+  const close = (tag: string) => routingTags.find((known) => known === bare(tag));
+  if (tags.some((tag) => close(tag) === tag)) return undefined;
+  const tag = tags.find((each) => close(each) !== undefined);
+  return tag === undefined
+    ? undefined
+    : `has the tag ${show(tag)}, which is not ${close(tag) ?? ""}: write ${close(tag) ?? ""} in SERVICE_TAGS`;
+}
+
 /** `undefined`: the instance does not ask for load balancing. */
 export function parseOptions(
   tags: readonly string[],

@@ -95,8 +95,11 @@ export interface TcpPort {
 }
 
 export interface Problem {
-  /** `quarantined` keeps something out of routing; `warning` does not. */
-  readonly level: "quarantined" | "warning";
+  /**
+   * `quarantined`: it asks for load balancing and is rejected. `unrouted`: it does not ask, but was probably meant to.
+   * `warning`: it works.
+   */
+  readonly level: "quarantined" | "unrouted" | "warning";
   /** The service, KV key or node with the problem. */
   readonly subject: string;
   readonly message: string;

@@ -12,6 +12,7 @@ const observed = (lastAnswer: string | null = "1970-01-01T00:00:01.000Z"): Obser
   leaving: ["10.0.0.1:9"],
   held: [],
   quarantined: ["a b", "b.pem"],
+  unrouted: ["c"],
   warnings: [],
   certificates: [{ name: "a.pem", expires: "2027-01-15T08:00:00.000Z" }],
 });
@@ -38,6 +39,7 @@ describe("our metrics", () => {
       'switchyard_instances{state="down"} 0',
       'switchyard_instances{state="leaving"} 2',
       "switchyard_quarantined 2",
+      "switchyard_unrouted 1",
       'switchyard_certificate_expiry_timestamp_seconds{name="a.pem"} 1800000000',
       "switchyard_held_instances 0",
       "switchyard_consul_connected 1",

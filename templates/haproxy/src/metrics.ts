@@ -39,6 +39,7 @@ export interface Observed {
   readonly leaving: readonly unknown[];
   readonly held: readonly unknown[];
   readonly quarantined: readonly unknown[];
+  readonly unrouted: readonly unknown[];
   readonly warnings: readonly unknown[];
   readonly certificates: readonly { readonly name: string; readonly expires: string }[];
 }
@@ -191,6 +192,9 @@ function gauges(observed: Observed, time: number): Family[] {
     ),
     gauge("quarantined", "Rejected services, instances, nodes and certificates; /routes says why.", {
       value: observed.quarantined.length,
+    }),
+    gauge("unrouted", "Registrations and containers that were probably meant to be routed.", {
+      value: observed.unrouted.length,
     }),
     gauge("warnings", "Warnings about registrations, settings and certificates; /routes lists them.", {
       value: observed.warnings.length,

@@ -191,6 +191,11 @@ describe("explains a request that gets an error", () => {
 
   test.each<[string, Instance, RegExp]>([
     ["has no tag", instance("a", 1, { tags: [] }), /none of the tags/],
+    [
+      "has almost the right tag",
+      instance("a", 1, { tags: ["REST"] }),
+      /unrouted: .*write rest in SERVICE_TAGS/,
+    ],
     ["is UDP", instance("a", 1, { tags: ["rest", "udp"] }), /UDP/],
     [
       "answers for another host",

@@ -238,12 +238,12 @@ function whyNoRequests({ state, check }: Partial<InstanceStatus> = {}): string |
 
 /** Why an instance is not part of its backend: finds out what would be routed if it were the only instance. */
 function whyLeftOut(instance: Instance, routing: Routing): string {
+  const alone = buildRouting({ instances: [instance], kv: {} });
+  const rejected = alone.problems.find(({ level }) => level !== "warning");
+  if (rejected !== undefined) return `${rejected.level}: ${rejected.message}`;
   const wanted = parseOptions(instance.tags, instance.meta);
   if (wanted === undefined)
     return `has none of the tags ${routingTags.join(", ")}: its tags are ${show(instance.tags.join(","))}`;
-  const alone = buildRouting({ instances: [instance], kv: {} });
-  const rejected = alone.problems.find(({ level }) => level === "quarantined");
-  if (rejected !== undefined) return `quarantined: ${rejected.message}`;
   const backend = routing.backends.find(({ service }) => service === instance.service);
   if (backend === undefined) {
     const conflict = routing.problems.find(

@@ -141,7 +141,11 @@ describe("the page", () => {
     const status = buildStatus(
       statusInput(
         {
-          instances: [instance("bad name", 9), ...catalog.instances],
+          instances: [
+            instance("bad name", 9),
+            instance("almost", 8, { tags: ["REST"] }),
+            ...catalog.instances,
+          ],
           kv: { "service/haproxy/maxconn": "many" },
         },
         {
@@ -156,6 +160,7 @@ describe("the page", () => {
     );
     const listed = {
       "bad name": />quarantined</,
+      almost: />not routed</,
       maxconn: />warning</,
       "consul was lost": />held</,
       "svc:gone": /id="leaving"/,

@@ -88,13 +88,15 @@ function search(status: Status, wanted: string): Status {
     leaving: status.leaving.filter(({ backend, address }) => has(backend, address)),
     held: status.held.filter(({ service, address, why }) => has(service, address, why)),
     quarantined: status.quarantined.filter(({ subject, message }) => has(subject, message)),
+    unrouted: status.unrouted.filter(({ subject, message }) => has(subject, message)),
     warnings: status.warnings.filter(({ subject, message }) => has(subject, message)),
     certificates: status.certificates.filter(({ name, hosts }) => has(name, ...hosts)),
   };
 }
 
-const concerns = ({ failure, pending, quarantined, held, warnings }: Status): number =>
+const concerns = ({ failure, pending, quarantined, unrouted, held, warnings }: Status): number =>
   quarantined.length +
+  unrouted.length +
   held.length +
   warnings.length +
   Number(failure !== undefined) +
@@ -145,7 +147,7 @@ function tiles(status: Status): Html {
 
 /** Everything that somebody should look at; empty if there is nothing. */
 function attention(status: Status): Html {
-  const { failure, pending, quarantined, held, warnings } = status;
+  const { failure, pending, quarantined, unrouted, held, warnings } = status;
   const item = (kind: string, label: string, subject: string, message: Html | string) =>
     html`<li class="${kind}">
       ${badge(kind, label)} <strong><bdi>${plain(subject)}</bdi></strong> <span>${message}</span>
@@ -163,6 +165,7 @@ function attention(status: Status): Html {
           ),
         ]),
     ...quarantined.slice(0, maxRows).map((each) => item("down", "quarantined", each.subject, each.message)),
+    ...unrouted.slice(0, maxRows).map((each) => item("starting", "not routed", each.subject, each.message)),
     ...held
       .slice(0, maxRows)
       .map((each) =>

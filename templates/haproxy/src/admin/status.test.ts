@@ -47,7 +47,10 @@ describe("the state of an instance", () => {
 test("/routes keeps its fields, because programs read them", () => {
   const status = buildStatus(
     statusInput(
-      { instances: [instance("hello/v1", 1), instance("?", 2)], kv: { "service/haproxy/maxconn": "many" } },
+      {
+        instances: [instance("hello/v1", 1), instance("?", 2), instance("x", 3, { tags: ["REST"] })],
+        kv: { "service/haproxy/maxconn": "many" },
+      },
       {
         failure: "no",
         pending: ["global settings changed"],
@@ -101,6 +104,7 @@ test("/routes keeps its fields, because programs read them", () => {
       },
     ],
     quarantined: [{ subject: "?", message: expect.stringContaining("is not a service name") as string }],
+    unrouted: [{ subject: "x", message: expect.stringContaining('has the tag "REST"') as string }],
     warnings: [
       { subject: "service/haproxy/maxconn", message: expect.stringContaining("whole number") as string },
     ],

@@ -93,6 +93,8 @@ export interface Status {
     readonly why: string;
   }[];
   readonly quarantined: readonly { readonly subject: string; readonly message: string }[];
+  /** What does not ask for load balancing, or not in a way that works, but was probably meant to. */
+  readonly unrouted: readonly { readonly subject: string; readonly message: string }[];
   readonly certificates: readonly {
     readonly name: string;
     /** The host names that it is valid for. */
@@ -166,6 +168,7 @@ export function buildStatus(input: StatusInput): Status {
       .map(({ backend, server }) => ({ backend, address: server })),
     held,
     quarantined: problems("quarantined"),
+    unrouted: problems("unrouted"),
     warnings: problems("warning"),
     certificates: certificates(input.https?.served ?? new Map()),
     changes: input.changes,

@@ -18,12 +18,23 @@ describe("tags", () => {
     ["master,backups", ["master", "backups"]],
     ["/(;\\,:-_)/", ["/(;,:-_)/"]],
     ["a,b,a", ["a", "b"]],
+    // As people write them, and as an --env-file passes them on.
+    ["web, rest", ["web", "rest"]],
+    [" rest ", ["rest"]],
+    ["rest\r", ["rest"]],
+    ['"rest"', ["rest"]],
+    ["'web, rest'", ["web", "rest"]],
+    ['"web","rest"', ["web", "rest"]],
+    ['" web ", rest', ["web", "rest"]],
+    ['say "x"', ['say "x"']],
+    ['"', ['"']],
+    ["REST", ["REST"]],
   ])("splits %j into %j", (list, expected) => {
     expect(tagsOf(list)).toEqual(expected);
   });
 
   it("reverses the escaping of commas", () => {
-    const tag = fc.string({ minLength: 1 }).filter((text) => !text.includes("\\"));
+    const tag = fc.string({ minLength: 1 }).filter((text) => !/["'\\]/.test(text) && text.trim() === text);
     fc.assert(
       fc.property(fc.uniqueArray(tag), (tags) => {
         expect(tagsOf(tags.map((each) => each.replaceAll(",", "\\,")).join(","))).toEqual(tags);
@@ -80,6 +91,7 @@ it.each([
   ["False", false],
   ["0", false],
   ["no", false],
+  ['"false"', false],
   ["true", true],
   ["1", true],
   ["anything", true],

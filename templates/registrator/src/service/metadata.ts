@@ -39,13 +39,24 @@ function pairOf(line: string): [string, string][] {
   return at < 0 ? [] : [[line.slice(0, at), line.slice(at + 1)]];
 }
 
-/** Splits a comma-separated list; `\,` is a comma inside a tag. Drops empty tags and duplicates. */
+/**
+ * Splits a comma-separated list; `\,` is a comma inside a tag. Drops empty tags, duplicates, and the blanks and quotes around
+ * the list and around a tag.
+ */
 export function tagsOf(list: string): string[] {
-  const tags = list.split(/(?<!\\),/).map((tag) => tag.replaceAll("\\,", ","));
+  const tags = unquoted(list)
+    .split(/(?<!\\),/)
+    .map((tag) => unquoted(tag).replaceAll("\\,", ","));
   return [...new Set(tags)].filter((tag) => tag !== "");
+}
+
+/** Without the blanks around it, and the quotes, which `docker run --env-file` keeps. */
+function unquoted(value: string): string {
+  const text = value.trim();
+  return (/^"([^"]*)"$/.exec(text) ?? /^'([^']*)'$/.exec(text))?.[1]?.trim() ?? text;
 }
 
 /** Whether a switch is on: any value but empty, 0, false, no and off. To the original Registrator, `false` means on. */
 export function isOn(value: string | undefined): boolean {
-  return value !== undefined && !["", "0", "false", "no", "off"].includes(value.trim().toLowerCase());
+  return value !== undefined && !["", "0", "false", "no", "off"].includes(unquoted(value).toLowerCase());
 }
