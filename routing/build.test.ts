@@ -113,6 +113,19 @@ describe("instances that were probably meant to be routed", () => {
     expect(routing.problems).toEqual([]);
   });
 
+  test("are named if they are UDP and ask for load balancing, beside a TCP port of the same name", () => {
+    const tcp = { tags: ["tcp"], meta: { tcp_port: "53" } };
+    const routing = route([
+      instance("dns", tcp),
+      instance("dns", { ...tcp, tags: ["tcp", "udp"] }),
+      instance("quiet", { tags: ["udp"] }),
+    ]);
+    expect(urls(routing)).toEqual(["tcp port 53 -> dns"]);
+    expect(routing.backends[0]?.servers).toHaveLength(1);
+    expect(routing.problems).toMatchObject([{ level: "unrouted", subject: "dns" }]);
+    expect(messages(routing)[0]).toContain("is UDP, which HAProxy does not balance");
+  });
+
   test("are named safely", () => {
     const [message = ""] = messages(route([instance("a\nb", { id: "\u202e", tags: ["REST"] })]));
     expect(message).toMatch(/^Service "a\\nb" \(instance "\\u202e"\) has the tag "REST", which is not rest/);
@@ -129,7 +142,6 @@ describe("quarantine", () => {
     ["x", { tags: ["tcp"] }, "set SERVICE_TCP_PORT"],
     ["x", { tags: ["tcp", "rest"] }, "keep one in SERVICE_TAGS"],
     ["x", { tags: ["tcp"], meta: { tcp_port: "80", path: "/" } }, "SERVICE_PATH means nothing"],
-    ["x", { tags: ["rest", "udp"] }, "is UDP, which HAProxy does not balance"],
     ["x", { meta: { tcp_port: "80" } }, "needs tag tcp"],
     ["x", { address: "db.local" }, 'address "db.local", which is not an IP address'],
     ["x", { port: 0 }, "has port 0"],

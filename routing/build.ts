@@ -2,7 +2,7 @@
  * Computes routes from registered instances. The load balancer calls this for every change and the Pulumi program at every
  * preview, so both always agree. Messages address the owner of the service.
  */
-import { claimedSince, nearMiss, parseOptions, serviceOptions, type Member } from "./service-options";
+import { claimedSince, whyUnrouted, parseOptions, serviceOptions, type Member } from "./service-options";
 import { backendName, parseAddress, parseServiceName, serverName, show } from "./grammar";
 import { readSettings } from "./settings";
 import type {
@@ -106,7 +106,7 @@ function admit(instance: Instance): Member | Rejection | undefined {
   const subject = `Service ${service} (instance ${show(instance.id)})`;
   const parsed = parseOptions(instance.tags, instance.meta);
   if (parsed === undefined) {
-    const why = nearMiss(instance.tags);
+    const why = whyUnrouted(instance.tags);
     return why === undefined ? undefined : { level: "unrouted", message: `${subject} ${why}.` };
   }
   if (!name.ok) return quarantine(`Service name ${service} ${name.error}. Set SERVICE_NAME.`);

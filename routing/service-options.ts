@@ -22,9 +22,12 @@ const variable = (key: string) => `SERVICE_${key.toUpperCase()}`;
 const bare = (tag: string): string => tag.toLowerCase().replace(/["'\s]/g, "");
 
 /** Why an instance that does not ask for load balancing was probably meant to; undefined if nothing suggests it. */
-export function nearMiss(tags: readonly string[]): string | undefined {
+export function whyUnrouted(tags: readonly string[]): string | undefined {
   const close = (tag: string) => routingTags.find((known) => known === bare(tag));
-  if (tags.some((tag) => close(tag) === tag)) return undefined;
+  if (tags.some((tag) => close(tag) === tag))
+    return tags.includes("udp")
+      ? `is UDP, which HAProxy does not balance: reach it by its Consul DNS name instead, and leave ${routingTags.join(", ")} out of SERVICE_<port>_UDP_TAGS`
+      : undefined;
   const tag = tags.find((each) => close(each) !== undefined);
   return tag === undefined
     ? undefined
@@ -38,9 +41,7 @@ export function parseOptions(
 ): Parsed<InstanceOptions> | undefined {
   const http = tags.includes("rest") || tags.includes("http");
   const tcp = tags.includes("tcp");
-  if (tags.includes("udp"))
-    return refuse("is UDP, which HAProxy does not balance: reach it by its Consul DNS name instead");
-  if (!http && !tcp) return undefined;
+  if (tags.includes("udp") || (!http && !tcp)) return undefined;
   if (http && tcp) return refuse("has both tag tcp and tag rest or http: keep one in SERVICE_TAGS");
   const kind: Kind = http ? "http" : "tcp";
 

@@ -1,4 +1,7 @@
-/** Registrator's SERVICE_* conventions: reads a port's metadata from a container's environment and labels. */
+/**
+ * Registrator's SERVICE_* conventions: reads a port's metadata from a container's environment and labels. `SERVICE_53_UDP_X`
+ * is ours: TCP and UDP often share a port.
+ */
 
 export interface Metadata {
   readonly values: ReadonlyMap<string, string>;
@@ -8,23 +11,30 @@ export interface Metadata {
 
 const prefix = "SERVICE_";
 
-/** Labels override the environment, later pairs override earlier ones, and keys with the port override those without. */
+/**
+ * Labels override the environment, later pairs override earlier ones, and keys with the port override those without. Among
+ * them, those with the protocol win.
+ */
 export function metadataOf(
   env: readonly string[],
   labels: Readonly<Record<string, string>>,
   port: string,
+  protocol = "tcp",
 ): Metadata {
   const values = new Map<string, string>();
   const fromPort = new Set<string>();
+  const fromProtocol = new Set<string>();
   // The engine keeps labels in no order: without sorting, one of two that differ only in case would win at random.
   const sorted = Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
   for (const [name, value] of [...env.flatMap(pairOf), ...sorted]) {
     if (!name.startsWith(prefix)) continue;
     const key = name.slice(prefix.length).toLowerCase();
-    const specific = /^(\d+)_(.*)$/s.exec(key);
+    const specific = /^(\d+)_(?:(udp|sctp)_)?(.*)$/s.exec(key);
     if (specific) {
-      const [, itsPort, itsKey = ""] = specific;
-      if (Number(itsPort) !== Number(port)) continue;
+      const [, itsPort, itsProtocol, itsKey = ""] = specific;
+      if (Number(itsPort) !== Number(port) || (itsProtocol ?? protocol) !== protocol) continue;
+      if (itsProtocol !== undefined) fromProtocol.add(itsKey);
+      else if (fromProtocol.has(itsKey)) continue;
       values.set(itsKey, value);
       fromPort.add(itsKey);
     } else if (!fromPort.has(key)) {

@@ -98,6 +98,20 @@ describe("registration", () => {
     ]);
   });
 
+  it("SERVICE_<port>_UDP_… addresses the UDP half of a port", () => {
+    const dns = { name: "dns", image: "dns", ports: { "53/tcp": "53", "53/udp": "53" } };
+    const named = ["SERVICE_53_UDP_NAME=dns-udp", "SERVICE_53_NAME=dns", "SERVICE_53_TCP_PORT=5353"];
+    const tagged = ["SERVICE_TAGS=tcp", "SERVICE_53_UDP_TAGS="];
+    expect(brief({ ...dns, env: [...named, ...tagged] })).toMatchObject([
+      { id: "hostname:dns:53", name: "dns", tags: ["tcp"], meta: { tcp_port: "5353" } },
+      { id: "hostname:dns:53:udp", name: "dns-udp", tags: ["udp"] },
+    ]);
+    expect(brief({ ...dns, labels: { SERVICE_53_UDP_IGNORE: "true" } })).toMatchObject([
+      { id: "hostname:dns:53" },
+    ]);
+    expect(brief({ ...dns, env: ["SERVICE_54_UDP_IGNORE=true"] })).toHaveLength(2);
+  });
+
   it("-explicit requires a SERVICE_NAME", () => {
     expect(brief(redis, { explicit: true })).toEqual([]);
     expect(brief({ ...redis, env: ["SERVICE_NAME=db"] }, { explicit: true })).toHaveLength(1);

@@ -86,6 +86,7 @@ function serviceOf(
     container.Config?.Env ?? [],
     container.Config?.Labels ?? {},
     port.exposed,
+    port.protocol,
   );
   const given = values.get("name") ?? "";
   if (isOn(values.get("ignore")) || (options.explicit && given === "")) return { problems: [] };
