@@ -4,6 +4,7 @@
  */
 import { claimedSince, whyUnrouted, parseOptions, serviceOptions, type Member } from "./service-options";
 import { backendName, parseAddress, parseServiceName, serverName, show } from "./grammar";
+import { noticeProblem, readNotices } from "./notices";
 import { readSettings } from "./settings";
 import type {
   Backend,
@@ -41,6 +42,8 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
   const read = readSettings(catalog.kv, options.lastGood?.settings, capacity);
   const pins = readPins(catalog.kv, options.lastGood?.pins);
   for (const { key, message } of read.problems) problems.push({ level: "warning", subject: key, message });
+
+  for (const notice of readNotices(catalog.instances)) problems.push(noticeProblem(notice));
 
   const services = new Map<string, Member[]>();
   for (const instance of catalog.instances) {

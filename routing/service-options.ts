@@ -21,17 +21,25 @@ const variable = (key: string) => `SERVICE_${key.toUpperCase()}`;
 /** Blanks, and the quotes that an --env-file keeps. */
 const bare = (tag: string): string => tag.toLowerCase().replace(/["'\s]/g, "");
 
+/** The routing tag that a tag is, or was probably meant to be. */
+const closest = (tag: string) => routingTags.find((known) => known === bare(tag));
+
+/** Whether the tags ask for load balancing, or were probably meant to. */
+export const wantsRouting = (tags: readonly string[]): boolean =>
+  tags.some((tag) => closest(tag) !== undefined);
+
 /** Why an instance that does not ask for load balancing was probably meant to; undefined if nothing suggests it. */
 export function whyUnrouted(tags: readonly string[]): string | undefined {
-  const close = (tag: string) => routingTags.find((known) => known === bare(tag));
-  if (tags.some((tag) => close(tag) === tag))
+  if (tags.some((tag) => closest(tag) === tag))
     return tags.includes("udp")
       ? `is UDP, which HAProxy does not balance: reach it by its Consul DNS name instead, and leave ${routingTags.join(", ")} out of SERVICE_<port>_UDP_TAGS`
       : undefined;
-  const tag = tags.find((each) => close(each) !== undefined);
-  return tag === undefined
-    ? undefined
-    : `has the tag ${show(tag)}, which is not ${close(tag) ?? ""}: write ${close(tag) ?? ""} in SERVICE_TAGS`;
+  for (const tag of tags) {
+    const meant = closest(tag);
+    if (meant !== undefined)
+      return `has the tag ${show(tag)}, which is not ${meant}: write ${meant} in SERVICE_TAGS`;
+  }
+  return undefined;
 }
 
 /** `undefined`: the instance does not ask for load balancing. */

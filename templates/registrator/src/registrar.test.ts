@@ -341,3 +341,36 @@ it("deregisters a paused container until it is unpaused", async () => {
   await settled();
   expect(writes()).toEqual([`+${web}`]);
 });
+
+it("tells the load balancers about a container without a published port, until it is gone", async () => {
+  const env = ["SERVICE_NAME=web", "SERVICE_TAGS=rest"];
+  const notices = "hostname:registrator:0";
+  const id = world.put({ name: "web", ports: { "80/tcp": null }, env });
+  world.start();
+  await settled();
+  expect(writes()).toEqual([`+${notices}`]);
+  expect(world.agent.get(notices)?.registration.Meta).toEqual({
+    notice_1: '["web","web","its port 80 is not published; start it with -P or -p 80"]',
+  });
+  expect(world.log.filter((line) => line.startsWith("container web: not registered"))).toHaveLength(1);
+  await after(10_000);
+  expect(writes()).toEqual([]);
+  world.containers.delete(id);
+  world.event(id, "die");
+  await settled();
+  expect(writes()).toEqual([`-${notices}`]);
+});
+
+it("tells the load balancers about a container that takes long to stop", async () => {
+  const id = world.put({ name: "web", env: ["SERVICE_TAGS=rest"] });
+  world.start();
+  await settled();
+  world.event(id, "kill", { signal: "15" });
+  await after(14_000);
+  expect(writes()).toEqual([`+${web}`, `-${web}`]);
+  await after(2_000);
+  expect(writes()).toEqual(["+hostname:registrator:0"]);
+  world.event(id, "die");
+  await settled();
+  expect(writes()).toEqual(["-hostname:registrator:0"]);
+});

@@ -1,4 +1,6 @@
 import { messageOf } from "../../../lib/errors";
+import type { Notice } from "../../../routing/notices";
+import { wantsRouting } from "../../../routing/service-options";
 import { Coalescer } from "./coalescer";
 import type { Registry } from "./consul/registry";
 import type { ContainerEvent, Docker, Listed } from "./docker/client";
@@ -7,6 +9,7 @@ import { endsContainer, signalName } from "./docker/signals";
 import { survivalOf, usualStopMs, type StopRequest } from "./docker/survival";
 import { healthOf } from "./service/checks";
 import { nameOf, networkOwnerOf, servicesOf } from "./service/services";
+import { noticeServices } from "./service/unregistered";
 import type { Inspect, Service, ServiceOptions } from "./types";
 
 /** The part of the Docker client that the registrar uses. */
@@ -14,6 +17,8 @@ export type Engine = Pick<Docker, "connect" | "events" | "inspect" | "list">;
 
 interface Known {
   readonly services: readonly Service[];
+  /** What asks for load balancing and gets none. */
+  readonly notices: readonly Notice[];
   readonly stopSignal: string;
   readonly usualStopMs: number;
   /** Its entry in the list of containers at the last inspection; undefined until it has appeared in a list. */
@@ -180,8 +185,9 @@ export class Registrar {
 
   private publish(reason: string): void {
     const staying = [...this.containers].filter(([id]) => !this.leaving.has(id));
+    const notices = [...this.containers.values()].flatMap((known) => known.notices);
     this.registry.want(
-      staying.flatMap(([, known]) => known.services),
+      [...staying.flatMap(([, known]) => known.services), ...noticeServices(notices, this.options)],
       reason,
     );
   }
@@ -213,12 +219,13 @@ export class Registrar {
       if (this.containers.delete(id)) this.publish(reason);
       return;
     }
-    const { services, problems } = servicesOf(container, this.options, owner);
+    const { services, problems, notices } = servicesOf(container, this.options, owner);
     const usualMs = usualStopMs(container, this.options.killGraceSeconds);
     const survival = this.survival(id, container, services, usualMs);
     this.report(id, [...problems, ...survival.problems]);
     this.containers.set(id, {
       services: state.Paused ? [] : services,
+      notices: state.Paused ? [] : [...notices, ...survival.notices],
       stopSignal: container.Config?.StopSignal || "SIGTERM",
       usualStopMs: usualMs,
       signature: undefined,
@@ -232,19 +239,31 @@ export class Registrar {
     container: Inspect,
     services: readonly Service[],
     usualMs: number,
-  ): { problems: readonly string[]; reason?: string } {
+  ): { problems: readonly string[]; notices: readonly Notice[]; reason?: string } {
     const leaving = this.leaving.get(id);
-    if (!leaving) return { problems: [] };
+    if (!leaving) return { problems: [], notices: [] };
     const waitedMs = performance.now() - leaving.sinceMs;
     const survival = survivalOf(container, services, leaving, waitedMs, this.options.killGraceSeconds);
-    const name = `container ${nameOf(container)}`;
     if (!survival.goesOn) {
       if (!this.containers.has(id)) this.reviewLater(id, leaving, usualMs - waitedMs);
-      return { problems: survival.pending === undefined ? [] : [`${name}: ${survival.pending}`] };
+      const { pending } = survival;
+      if (pending === undefined) return { problems: [], notices: [] };
+      const notices = services
+        .filter(({ registration }) => wantsRouting(registration.Tags))
+        .map(({ container: name, registration }) => ({
+          container: name,
+          service: registration.Name,
+          why: pending,
+        }));
+      return { problems: [`container ${nameOf(container)}: ${pending}`], notices };
     }
     this.leaving.delete(id);
     const { reason } = survival;
-    return { problems: [], ...(reason !== undefined && { reason: `${name} ${reason}` }) };
+    return {
+      problems: [],
+      notices: [],
+      ...(reason !== undefined && { reason: `container ${nameOf(container)} ${reason}` }),
+    };
   }
 
   /** Logs the problems of a container that are new. */

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { buildRouting } from "../../../../routing/build";
 import type { Instance } from "../../../../routing/types";
+import { noticeService, writeNotices } from "../../../../routing/notices";
 import { explain, parseAsked, type Explanation } from "./explain";
 import { explainText } from "./explain-text";
 import type { InstanceStatuses } from "./status";
@@ -206,6 +207,24 @@ describe("explains a request that gets an error", () => {
     const found = ask("http://localhost/a/b", [given]);
     expect(found.answer).toBe(404);
     expect(found.related[0]?.why).toMatch(why);
+  });
+
+  const notice = { container: "web", service: "a", why: "its port 80 is not published" };
+  const told = instance(noticeService, 0, { tags: [], meta: writeNotices([notice]) });
+
+  test("404: Registrator saw a container that it could not register", () => {
+    const found = ask("/a/b", [told]);
+    expect(found).toMatchObject({ answer: 404, related: [{ subject: "a" }] });
+    expect(explainText(found).at(-1)).toMatch(
+      /^perhaps +a: unrouted: Container "web" on node "n" .*, because its port 80 is not published\.$/,
+    );
+    expect(ask("/b", [told]).related).toEqual([]);
+  });
+
+  test("without a container that Registrator could not register", () => {
+    expect(ask("/a", [instance("a", 1), told]).targets[0]?.leftOut).toEqual([
+      { id: "web", node: "n", address: "-", why: "unrouted: its port 80 is not published" },
+    ]);
   });
 
   test("404: the path belongs to another service", () => {

@@ -1,4 +1,5 @@
 /** Explains what happens to a request and why. Pure; explain-text.ts formats it for a terminal. */
+import { noticeProblem, readNotices } from "../../../../routing/notices";
 import { parseOptions, routingTags } from "../../../../routing/service-options";
 import { kv, ok, parseVersion, refuse, show, type Parsed } from "../../../../routing/grammar";
 import { buildRouting, routeKey, routeUrl } from "../../../../routing/build";
@@ -212,14 +213,19 @@ function explainTarget(
           : whyNoRequests(statuses?.get(`${service} ${address}`));
       return { ids, address, weight, ...(but === undefined ? {} : { but }) };
     }),
-    leftOut: catalog.instances
-      .filter((instance) => instance.service === service && !included.has(instance.id))
-      .map((instance) => ({
-        id: instance.id,
-        node: instance.node,
-        address: `${instance.address}:${instance.port}`,
-        why: whyLeftOut(instance, routing),
-      })),
+    leftOut: [
+      ...catalog.instances
+        .filter((instance) => instance.service === service && !included.has(instance.id))
+        .map((instance) => ({
+          id: instance.id,
+          node: instance.node,
+          address: `${instance.address}:${instance.port}`,
+          why: whyLeftOut(instance, routing),
+        })),
+      ...readNotices(catalog.instances)
+        .filter((notice) => notice.service === service)
+        .map(({ container, node, why }) => ({ id: container, node, address: "-", why: `unrouted: ${why}` })),
+    ],
   };
 }
 
@@ -275,6 +281,11 @@ function related(
       (route) => route.host !== undefined && route.host !== host && route.path !== "/" && under(route.path),
     )
     .map((route) => ({ subject: routeUrl(route), why: `answers for host ${route.host ?? ""} only` }));
-  const unique = new Map([...unrouted, ...elsewhere].map((each) => [`${each.subject}\n${each.why}`, each]));
+  const seen = readNotices(catalog.instances)
+    .filter(({ service }) => under(`/${service}`))
+    .map((notice) => ({ subject: notice.service, why: `unrouted: ${noticeProblem(notice).message}` }));
+  const unique = new Map(
+    [...unrouted, ...seen, ...elsewhere].map((each) => [`${each.subject}\n${each.why}`, each]),
+  );
   return [...unique.values()].slice(0, maxRelated);
 }

@@ -182,6 +182,7 @@ describe("hostile containers", () => {
     const given = container({ ...redis, env: ["SERVICE_NAME=a\nb"] });
     expect(servicesOf(given, options)).toEqual({
       services: [],
+      notices: [],
       problems: [
         'container redis.0, port 6379: not registered as "a\\u000ab": it contains a control character; set another SERVICE_NAME',
       ],

@@ -1,12 +1,16 @@
+import type { Notice } from "../../../../routing/notices";
 import { checkOf, dockerHealthOf } from "./checks";
 import { isOn, metadataOf, tagsOf } from "./metadata";
 import { cleanMeta, hasControls, problemWithName, quoted } from "./rules";
+import { portsAskedFor, requestOf, whyUnpublished } from "./unregistered";
 import type { Inspect, PortBinding, Service, ServiceOptions } from "../types";
 
 export interface ServicesOf {
   readonly services: readonly Service[];
   /** One sentence for everything left out, with the reason. */
   readonly problems: readonly string[];
+  /** What asks for load balancing and is not registered. */
+  readonly notices: readonly Notice[];
 }
 
 /** Meta key with the default ID of a service that has a SERVICE_ID. It marks the service as ours. */
@@ -29,6 +33,14 @@ export function servicesOf(container: Inspect, options: ServiceOptions, owner?: 
   const ports = portsOf(container, owner).filter((port) => options.internal || port.binding);
   const services: Service[] = [];
   const problems: string[] = [];
+  const notices: Notice[] = [];
+  /** Tells the load balancers about a port that asks for one. Returns whether it asks to be registered at all. */
+  const leaveOut = (port: Pick<Port, "exposed" | "protocol">, why: string): boolean => {
+    const request = requestOf(container, port, options);
+    const service = request?.name || imageName(container.Config?.Image ?? "");
+    if (request?.isRouted) notices.push({ container: nameOf(container), service, why });
+    return request !== undefined;
+  };
   for (const port of ports) {
     const { service, problems: found } = serviceOf(
       container,
@@ -38,11 +50,17 @@ export function servicesOf(container: Inspect, options: ServiceOptions, owner?: 
       owner ?? container,
     );
     if (service) services.push(service);
+    else for (const problem of found) leaveOut(port, `it is ${problem}`);
     problems.push(
       ...found.map((problem) => `container ${nameOf(container)}, port ${port.exposed}: ${problem}`),
     );
   }
-  return { services, problems };
+  if (ports.length === 0) {
+    const why = whyUnpublished(container, owner, options);
+    if (portsAskedFor(container).some((port) => leaveOut(port, why)))
+      problems.push(`container ${nameOf(container)}: not registered: ${why}`);
+  }
+  return { services, problems, notices };
 }
 
 export const nameOf = (container: Inspect): string => container.Name.replace(/^\//, "");

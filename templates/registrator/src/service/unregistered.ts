@@ -1,0 +1,76 @@
+/** Containers that ask to be registered and cannot be: why, for the log and for the load balancers' status page. */
+import { noticeService, writeNotices, type Notice } from "../../../../routing/notices";
+import { wantsRouting } from "../../../../routing/service-options";
+import type { Inspect, Service, ServiceOptions } from "../types";
+import { isOn, metadataOf, tagsOf } from "./metadata";
+
+/** A port of a container, or the container as a whole, that asks to be registered: the name in Consul, and whether to route it. */
+export interface Request {
+  readonly name: string;
+  readonly isRouted: boolean;
+}
+
+/** Undefined if the container does not ask for it. */
+export function requestOf(
+  { Config: config }: Inspect,
+  port: { readonly exposed: string; readonly protocol: string },
+  options: ServiceOptions,
+): Request | undefined {
+  const { values } = metadataOf(config?.Env ?? [], config?.Labels ?? {}, port.exposed, port.protocol);
+  const name = values.get("name") ?? "";
+  const tags = tagsOf(values.get("tags") ?? "");
+  if (isOn(values.get("ignore")) || (options.explicit && name === "")) return undefined;
+  if (name === "" && tags.length === 0) return undefined;
+  return { name, isRouted: wantsRouting([...tags, ...options.tags]) };
+}
+
+/** The ports that a container exposes or names in its variables; one without a number if there are none. */
+export function portsAskedFor(container: Inspect): { exposed: string; protocol: string }[] {
+  const { ExposedPorts: exposed, Env: env, Labels: labels } = container.Config ?? {};
+  const named = [...(env ?? []), ...Object.keys(labels ?? {})].flatMap(
+    (key) => /^SERVICE_(\d{1,5})_/.exec(key)?.[1] ?? [],
+  );
+  const keys = [...Object.keys(exposed ?? {}).sort(), ...named];
+  return (keys.length === 0 ? [""] : keys).map((key) => {
+    const [port = "", protocol = "tcp"] = key.split("/");
+    return { exposed: port, protocol };
+  });
+}
+
+/** Why no port of a running container can be reached, with the cure. */
+export function whyUnpublished(
+  container: Inspect,
+  owner: Inspect | undefined,
+  options: ServiceOptions,
+): string {
+  const network = owner ?? container;
+  const exposed = Object.keys(container.Config?.ExposedPorts ?? {})
+    .map((key) => key.split("/")[0] ?? "")
+    .sort();
+  const [port = "PORT"] = exposed;
+  if (options.internal || network.HostConfig?.NetworkMode === "host")
+    return `it exposes no port; add --expose ${port}`;
+  if ("ingress" in (network.NetworkSettings?.Networks ?? {}))
+    return `its ports are published through Swarm's ingress network, which hides the instances; publish them with mode=host`;
+  if (owner)
+    return `container ${owner.Name.replace(/^\//, "")}, whose network it shares, does not publish its port; publish it there, and add --expose ${port} here`;
+  return exposed.length === 0
+    ? "it publishes no port; start it with -p PORT"
+    : `its port ${port} is not published; start it with -P or -p ${port}`;
+}
+
+/** The service that carries this node's notices to the load balancers; none without notices. */
+export function noticeServices(notices: readonly Notice[], options: ServiceOptions): Service[] {
+  if (notices.length === 0) return [];
+  const sorted = [...notices].sort((a, b) => (a.container < b.container ? -1 : 1));
+  const registration = {
+    // No container has a port 0.
+    ID: `${options.hostname}:registrator:0`,
+    Name: noticeService,
+    Address: options.address,
+    Port: 0,
+    Tags: [],
+    Meta: writeNotices(sorted),
+  };
+  return [{ container: "registrator", registration }];
+}
