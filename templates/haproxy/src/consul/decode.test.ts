@@ -34,6 +34,15 @@ test("decodes the services of a node", () => {
   expect(() => decodeNodeServices([])).toThrow("not an object");
 });
 
+test.each(["connect-proxy", "mesh-gateway", "ingress-gateway", "terminating-gateway", "api-gateway", "new"])(
+  "leaves out services of kind %s",
+  (Kind) => {
+    const web = { ID: "web", Service: "web", Port: 80, Tags: ["rest"], Meta: { path: "/shop" }, Kind: "" };
+    const other = { ...web, ID: "web-sidecar-proxy", Service: "web-sidecar-proxy", Port: 21_000, Kind };
+    expect(decodeNodeServices({ Services: [web, other] }).map(({ id }) => id)).toEqual(["web"]);
+  },
+);
+
 test.each(["n", "n-1.example.com", "a/b", "a/", "...", "a..b", "%2e", "ä ?#", "__proto__", "😀"])(
   "Consul finds a node called %j",
   (name) => {

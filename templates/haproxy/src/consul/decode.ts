@@ -43,8 +43,9 @@ export const isQueryable = (node: string): boolean =>
   node.length <= maxNodeNameLength && !unusableInPath.test(node);
 
 /**
- * The services of a node; none if Consul has just removed the node. A service that equals one of `known` is returned as
- * that object, so that callers can reuse what they derived from it.
+ * The services of a node; none if Consul has just removed the node. Those with a kind are parts of Consul's service mesh,
+ * such as sidecars, which inherit the tags and meta of their service but not its protocol: they are left out. A service that
+ * equals one of `known` is returned as that object, so that callers can reuse what they derived from it.
  */
 export function decodeNodeServices(
   body: unknown,
@@ -54,7 +55,7 @@ export function decodeNodeServices(
   if (!isMapping(body)) throw new Error("Consul's answer for the services of a node is not an object");
   const knownById = new Map(known.map((service) => [service.id, service]));
   return list(body["Services"] ?? null, "the services of a node").flatMap((each) => {
-    if (!isMapping(each)) return [];
+    if (!isMapping(each) || (each["Kind"] ?? "") !== "") return [];
     const service = decodeService(each);
     const old = knownById.get(service.id);
     return [old !== undefined && sameService(old, service) ? old : service];
