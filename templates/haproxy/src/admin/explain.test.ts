@@ -126,6 +126,30 @@ describe("explains a request", () => {
   });
 });
 
+describe("a path parameter belongs to its segment", () => {
+  const whole = instance("whole", 9, { meta: { strip_prefix: "false" } });
+  test.each([
+    ["/hello/v1;jsessionid=1", "hello/v1", "/;jsessionid=1"],
+    ["/hello/v1;a=1/x;b=2", "hello/v1", "/;a=1/x;b=2"],
+    ["/hello/v1/x;a=1/y;b=2", "hello/v1", "/x;a=1/y;b=2"],
+    ["/hello;a=1/v1;b=2/x;c=3/y;d=4", "hello/v1", "/x/y;d=4"],
+    ["/hello;a=1/v1;b=2", "hello/v1", "/;b=2"],
+    ["/hello;v1", "hello/v2", "/;v1"],
+    ["/hello;", "hello/v2", "/;"],
+    ["/whole;a=1/x;b=2", "whole", "/whole;a=1/x;b=2"],
+  ])("%s goes to %s, which sees %s", (path, service, seen) => {
+    const found = ask(path, [...hello, whole]);
+    expect(found.targets[0]?.service).toBe(service);
+    expect(found.route?.seen).toBe(seen);
+  });
+  test.each(["/hello/v9;a=1", "/hello/v1%3Ba=1", "/hello/%76%31;a=1", "/hello%3Bv1", "/;/hello"])(
+    "%s: 404",
+    (path) => {
+      expect(ask(path, hello)).toMatchObject({ answer: 404 });
+    },
+  );
+});
+
 describe("the header X-Version", () => {
   const withVersion = (version: string, url = "/hello/x", instances: readonly Instance[] = hello) => {
     const asked = parseAsked(url);
@@ -238,7 +262,8 @@ describe("explains a request that gets an error", () => {
 });
 
 test("explains the route that HAProxy looks up, and prints nothing harmful", () => {
-  const segments = fc.constantFrom("a", "b", "hello", "v1", "v2", "v10", "x", "y", "api", "v3");
+  const names = fc.constantFrom("a", "b", "hello", "v1", "v2", "v10", "x", "y", "api", "v3");
+  const segments = fc.tuple(names, fc.constantFrom("", "", "", ";", ";v1", ";a=1;b"));
   fc.assert(
     fc.property(
       catalogs,
@@ -246,7 +271,8 @@ test("explains the route that HAProxy looks up, and prints nothing harmful", () 
       fc.constantFrom(undefined, "x.org", "localhost"),
       (catalog, parts, host) => {
         const routing = buildRouting(catalog);
-        const path = `/${parts.join("/")}`;
+        const path = `/${parts.map((part) => part.join("")).join("/")}`;
+        const matched = `/${parts.map(([name]) => name).join("/")}`;
         const explanation = explain(
           { path, ...(host === undefined ? {} : { host }) },
           catalog,
@@ -257,7 +283,7 @@ test("explains the route that HAProxy looks up, and prints nothing harmful", () 
         const keys = [...render(routing, renderOptions).maps["routes.map"].keys()];
         const longest = (text: string) =>
           keys.filter((key) => text.startsWith(key)).sort((a, b) => b.length - a.length)[0];
-        const key = longest(`${host ?? ""}${path}/`) ?? longest(`*${path}/`);
+        const key = longest(`${host ?? ""}${matched}/`) ?? longest(`*${matched}/`);
         expect(explanation.route?.key).toBe(key);
         for (const line of explainText(explanation))
           expect(line).toMatch(/^[^\p{Cc}\u2028-\u202e\u2066-\u2069]*$/u);

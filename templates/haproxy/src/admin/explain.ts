@@ -112,7 +112,7 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks
         : undefined;
   // Each version decides whether its prefix is stripped.
   const { stripPrefix } = chosen ?? route;
-  const prefix = stripPrefix && route.path !== "/" ? asked.path.slice(0, route.path.length) : undefined;
+  const prefix = stripPrefix && route.path !== "/" ? route.path : undefined;
   const chosenBy = route.versionsOf === undefined ? undefined : kv.versions + route.versionsOf;
   const explained = {
     url: routeUrl(route),
@@ -122,7 +122,7 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks
     ...(chosenBy === undefined ? {} : { chosenBy }),
     but: routing.problems.filter(({ subject }) => subject === chosenBy).map(({ message }) => message),
     versions,
-    seen: prefix === undefined ? asked.path : `/${asked.path.slice(route.path.length + 1)}`,
+    seen: prefix === undefined ? asked.path : withoutPrefix(asked.path, prefix.length),
     ...(prefix === undefined ? {} : { prefix }),
   };
   if (chosen === undefined || chosen.targets.length === 0)
@@ -153,13 +153,23 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks
   };
 }
 
+/** The path that routes are matched with: parameters (RFC 3986, 3.3), as in `/a;x=1`, play no part. */
+const withoutParameters = (path: string): string => path.replace(/;[^/]*/g, "");
+
+/** The path that a service sees behind a prefix of this length; does what the backend profiles do. */
+function withoutPrefix(path: string, length: number): string {
+  const inPrefix = path.slice(0, length).includes(";");
+  const plain = inPrefix ? path.replace(/;[^/]*\//g, "/") : path;
+  return `/${plain.slice(length).replace(/^\//, "")}`;
+}
+
 /** The version in the path after the route, escaped or not. */
 function versionInPath({ path }: Asked, route: Route): string | undefined {
-  const rest = path.slice(route.path.length);
+  const rest = withoutParameters(path).slice(route.path.length);
   // Like HAProxy, decode nothing if the path contains an invalid escape.
   if (/%(?![0-9A-Fa-f]{2})/.test(rest)) return undefined;
   const decoded = rest.replace(/%(..)/g, (_, code: string) => String.fromCharCode(parseInt(code, 16)));
-  return /^\/(v[0-9]+)(?=\/|$)/.exec(decoded)?.[1];
+  return /^\/(v[0-9]+)(?=[/;]|$)/.exec(decoded)?.[1];
 }
 
 /** The route of the version in the header. */
@@ -170,9 +180,10 @@ function versionRoute(version: string, route: Route, routing: Routing): Route | 
 
 /** All routes that match the request, by precedence: those of its host first, then the longest. */
 function matches({ host, path }: Asked, routing: Routing): Route[] {
+  const matched = withoutParameters(path);
   const fits = (route: Route) =>
     (route.host === undefined || route.host === host) &&
-    `${path}/`.startsWith(route.path === "/" ? "/" : `${route.path}/`);
+    `${matched}/`.startsWith(route.path === "/" ? "/" : `${route.path}/`);
   return routing.routes
     .filter(fits)
     .sort(
@@ -269,7 +280,7 @@ function related(
   catalog: Catalog,
   routing: Routing,
 ): { subject: string; why: string }[] {
-  const under = (prefix: string) => `${path}/`.startsWith(`${prefix}/`);
+  const under = (prefix: string) => `${withoutParameters(path)}/`.startsWith(`${prefix}/`);
   const routed = new Set(routing.backends.map(({ service }) => service));
   const unrouted = catalog.instances
     .filter(

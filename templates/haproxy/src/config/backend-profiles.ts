@@ -62,9 +62,12 @@ export function profileSections({ dir, trusted = [] }: Pick<RenderOptions, "dir"
           (option, index) => option.profile.variants[profile[index] ?? ""]?.(context) ?? [],
         ),
         ...(outer === "" ? [] : ["http-request set-var(txn.outer) req.hdr(x-forwarded-prefix)"]),
-        "http-request set-var(txn.from) var(txn.route),field(2,|)",
-        `http-request set-header X-Forwarded-Prefix ${prefix} if { var(txn.from) -m int gt 1 }`,
-        "http-request set-path /%[path,bytes(txn.from)]",
+        "http-request set-var(txn.stripped) var(txn.route),field(2,|)",
+        `http-request set-header X-Forwarded-Prefix ${prefix} if { var(txn.stripped) -m int gt 0 }`,
+        // With parameters inside the prefix, it is longer than its route. Only those of the last segment are kept then.
+        "http-request set-path %[path,regsub(;[^/]*/,/,g)] if { path,bytes(0,txn.stripped) -m sub ; }",
+        // What follows the prefix: nothing, a slash, or parameters of its last segment.
+        "http-request set-path /%[path,bytes(txn.stripped),regsub(^/,)]",
       ]),
     )
     .join("\n");

@@ -33,7 +33,8 @@ export function httpFrontend(options: RenderOptions): string {
     `${answer(508, "This request came back to the load balancer too often.")} if { req.hdr_cnt(cdn-loop) ge ${mostHops} }`,
     "http-request add-header CDN-Loop switchyard",
     // A single lookup in a tree finds the longest prefix that ends at a segment, among any number of routes.
-    "http-request set-var(txn.path) path,concat(/)",
+    // Without path parameters (RFC 3986, 3.3): `/a;x=1` is about the same resource as `/a`.
+    "http-request set-var(txn.path) path,regsub(;[^/]*,,g),concat(/)",
     ...lookUp("route", "map_beg", options.dir),
     `${answer(404, "No service has this path.")} unless { var(txn.route) -m found }`,
     // After an instance has seen a request, HAProxy may send only an idempotent one again.
@@ -63,7 +64,7 @@ function versions(dir: string): string[] {
     "http-request set-var(txn.family) var(txn.route),field(3,|)",
     "http-request set-var(txn.length) var(txn.family),length",
     // No version answers for a missing one, however the request writes it.
-    `${noVersion} if { var(txn.path),bytes(txn.length),url_dec -m reg ^/v[0-9]+/ }`,
+    `${noVersion} if { var(txn.path),bytes(txn.length),url_dec -m reg ^/v[0-9]+[/;] }`,
     // `X-Version: v1` chooses a version. The key of its own route is the key found so far plus the version.
     "http-request set-var(txn.version) req.hdr(x-version)",
     `${noVersion} if ${named} !{ var(txn.version) -m reg ^v[0-9]{1,9}$ }`,
@@ -72,10 +73,10 @@ function versions(dir: string): string[] {
     // A missing version finds the shared route again.
     `${noVersion} if ${named} { var(txn.own) -m beg v }`,
     // The prefix is the one in the request; the chosen version decides whether to strip it.
-    `http-request set-var(txn.from) var(txn.length),add(1) if ${named}`,
-    `http-request set-var(txn.from) int(1) if ${named} { var(txn.own),field(2,|) 1 }`,
+    `http-request set-var(txn.stripped) var(txn.length) if ${named}`,
+    `http-request set-var(txn.stripped) int(0) if ${named} { var(txn.own),field(2,|) 0 }`,
     `http-request set-var(txn.rest) var(txn.own),field(4,|,0) if ${named}`,
-    `http-request set-var(txn.route) str(-|),concat(,txn.from,|),concat(,txn.family,|),concat(,txn.rest) if ${named}`,
+    `http-request set-var(txn.route) str(-|),concat(,txn.stripped,|),concat(,txn.family,|),concat(,txn.rest) if ${named}`,
     `${noVersion} if { var(txn.route),field(4,|) -m str ${nowhere} }`,
     // Versions that share requests: a number from 0 to 99 leads to one of them. Clients of a sticky service keep theirs.
     `http-request set-var(txn.slot) req.cook(${slotCookie}) if ${shared} { req.cook(${slotCookie}) -m reg ^(0|[1-9][0-9]?)$ }`,

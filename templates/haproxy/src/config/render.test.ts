@@ -146,7 +146,7 @@ test("the options' lines and words are HAProxy's", () => {
   );
 });
 const routeLine =
-  /^[A-Za-z0-9_.~*/%-]+ [v-]\|[1-9]\d*\|\/[A-Za-z0-9_.~/-]*\|(svc:[A-Za-z0-9_.:-]+|%[A-Za-z0-9_.~*/-]+|none)\|[A-Za-z0-9_./-]+(\|[A-Za-z0-9_.,=/-]+)?$/;
+  /^[A-Za-z0-9_.~*/%-]+ [v-]\|(?:0|[1-9]\d*)\|\/[A-Za-z0-9_.~/-]*\|(svc:[A-Za-z0-9_.:-]+|%[A-Za-z0-9_.~*/-]+|none)\|[A-Za-z0-9_./-]+(\|[A-Za-z0-9_.,=/-]+)?$/;
 /** The map of an option that has no pattern of its own below. */
 const optionLine = /^svc:[A-Za-z0-9_.:-]+ [A-Za-z0-9_.~/%=&?:@,+-]+$/;
 const mapLines: Readonly<Record<string, RegExp>> = {

@@ -33,11 +33,11 @@ export function describeTarget({ target, service }: RouteEntry): string {
 }
 
 /**
- * `kind|from|path|backend|service`, for the frontend and the profiles to take apart; `kind` is `v` for a route that stands
+ * `kind|stripped|path|backend|service`, for the frontend and the profiles to take apart; `kind` is `v` for a route that stands
  * for versions, else `-`. A split has its shares behind it, for whoever reads the log.
  */
-function toText({ ofVersions, from, path, target, service }: Omit<RouteEntry, "text">): string {
-  const fields = (backend: string) => [ofVersions ? "v" : "-", from, path, backend, service];
+function toText({ ofVersions, stripped, path, target, service }: Omit<RouteEntry, "text">): string {
+  const fields = (backend: string) => [ofVersions ? "v" : "-", stripped, path, backend, service];
   switch (target.kind) {
     case "nothing":
       return fields(nowhere).join("|");
@@ -52,12 +52,12 @@ const entry = (fields: Omit<RouteEntry, "text">): RouteEntry => ({ ...fields, te
 
 function toEntry(route: Route, at: At): RouteEntry {
   const { path, targets, versionsOf, host } = route;
-  const fromOf = (target: Target | undefined) =>
-    target?.stripPrefix === true && path !== "/" ? path.length + 1 : 1;
+  const strippedFor = (target: Target | undefined) =>
+    target?.stripPrefix === true && path !== "/" ? path.length : 0;
   const [first] = targets;
   const whole = {
     ofVersions: versionsOf !== undefined,
-    from: fromOf(first),
+    stripped: strippedFor(first),
     path,
     service: first?.service ?? versionsOf ?? "-",
   };
@@ -68,7 +68,7 @@ function toEntry(route: Route, at: At): RouteEntry {
     const target = { kind: "backend", backend: at(each.backend) } as const;
     const { service, share } = each;
     return Array<RouteEntry>(share).fill(
-      entry({ ofVersions: false, from: fromOf(each), path, target, service }),
+      entry({ ofVersions: false, stripped: strippedFor(each), path, target, service }),
     );
   });
   const group = `%${host ?? "*"}${path}`;

@@ -102,8 +102,8 @@ export type RouteTarget =
 export interface RouteEntry {
   /** Whether the route stands for the versions of a service. */
   readonly ofVersions: boolean;
-  /** The position in the request's path, from 1, at which the path begins that the service sees. */
-  readonly from: number;
+  /** The length of the prefix that the service does not see. */
+  readonly stripped: number;
   readonly path: string;
   readonly target: RouteTarget;
   readonly service: string;

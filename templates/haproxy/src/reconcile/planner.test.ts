@@ -353,7 +353,7 @@ describe("while a reload has to wait", () => {
       const slots = steps.operations.filter((each) => "map" in each && each.map === "splits.map");
       expect(slots).toHaveLength(100);
       for (const slot of slots)
-        expect(slot).toMatchObject({ kind: "map", value: { text: "-|3|/a|svc:a:v1|a/v1" } });
+        expect(slot).toMatchObject({ kind: "map", value: { text: "-|2|/a|svc:a:v1|a/v1" } });
       // And the next change, still before the reload, leaves that as it is.
       const more = share("v1=90,v2=10", instance("a/v1", 1), instance("a/v1", 7), instance("a/v2", 2, least));
       expect(kinds(plan(steps.after, more, steps.inForce))).toEqual(["add"]);
