@@ -108,3 +108,32 @@ describe("a path parameter belongs to its segment", () => {
     expect(seen).toBe(typeof answer === "string" ? answer.replace(/\?.*/, "") : answer);
   });
 });
+
+describe("headers about an instance's own connection", () => {
+  const own = { "Keep-Alive": "timeout=75", "Proxy-Connection": "keep-alive", Upgrade: "websocket" };
+  const answerWith =
+    (status: number): http.RequestListener =>
+    (_, response) => {
+      response.writeHead(status, { ...own, Connection: "keep-alive, upgrade, x-own" });
+      response.end();
+    };
+
+  test("do not reach the client, whose connection stays open", async () => {
+    await register("own", {}, answerWith(200));
+    await answers("/own");
+    const request = "GET /own HTTP/1.1\r\nHost: localhost\r\n";
+    const said = await raw(`${request}\r\n${request}Connection: close\r\n\r\n`);
+    expect(said.match(/^HTTP\/1.1 200/gm)).toHaveLength(2);
+    expect(said).not.toMatch(/^(keep-alive|proxy-connection|upgrade|connection: (?!close))/im);
+  });
+
+  test("a demand to upgrade does", async () => {
+    await register("demand", {}, answerWith(426));
+    const { headers } = await until(`${balancer.url}/demand`, ({ status }) => status === 426);
+    expect(headers).toMatchObject({
+      upgrade: "websocket",
+      connection: expect.stringMatching(/upgrade/i) as string,
+    });
+    expect(headers).not.toHaveProperty("keep-alive");
+  });
+});

@@ -32,6 +32,7 @@ export function httpFrontend(options: RenderOptions): string {
     ...(https?.redirect === true ? redirect(https.port) : []),
     `${answer(508, "This request came back to the load balancer too often.")} if { req.hdr_cnt(cdn-loop) ge ${mostHops} }`,
     "http-request add-header CDN-Loop switchyard",
+    ...responseHeaders,
     // A single lookup in a tree finds the longest prefix that ends at a segment, among any number of routes.
     // Without path parameters (RFC 3986, 3.3): `/a;x=1` is about the same resource as `/a`.
     "http-request set-var(txn.path) path,regsub(;[^/]*,,g),concat(/)",
@@ -118,6 +119,15 @@ const hopByHop = [
   "http-request del-header Upgrade unless { req.hdr(connection) -i -m str upgrade }",
   "http-request del-header Connection unless { req.hdr(upgrade) -m found }",
   "http-request set-header Connection upgrade if { req.hdr(upgrade) -m found }",
+];
+
+/**
+ * What an instance says about its connection to us is not about the client's. An upgrade that it makes or demands is for the
+ * client.
+ */
+const responseHeaders = [
+  "http-response del-header ^(keep-alive|proxy-connection)$ -m reg",
+  "http-response del-header ^(connection|upgrade)$ -m reg unless { status 101 426 }",
 ];
 
 /** Without trusted peers, every forwarding header from outside is replaced. */
