@@ -362,12 +362,30 @@ describe("settings", () => {
       connectTimeoutMs: 5000,
       clientTimeoutMs: 50000,
       serverTimeoutMs: 50000,
+      headerBytes: 32768,
+      headerFields: 200,
     });
     expect(messages(first)).toEqual([
       expect.stringContaining("consul kv put service/haproxy/timeouts/server 50000"),
     ]);
     const then = buildRouting({ instances: [], kv: { "service/haproxy/maxconn": "0" } }, { lastGood: first });
     expect(then.settings.maxconn).toBe(100);
+  });
+
+  test.each([
+    ["bytes", "16384", 16_384],
+    ["bytes", "131072", 131_072],
+    ["bytes", "16383", 32_768],
+    ["bytes", "64k", 32_768],
+    ["bytes", "131073", 32_768],
+    ["fields", "100", 100],
+    ["fields", "1000", 1_000],
+    ["fields", "99", 200],
+    ["fields", "1001", 200],
+  ])("headers/%s %s gives %d", (key, value, expected) => {
+    const { settings, problems } = route([], { [`service/haproxy/headers/${key}`]: value });
+    expect(key === "bytes" ? settings.headerBytes : settings.headerFields).toBe(expected);
+    expect(problems).toHaveLength(Number(value) === expected ? 0 : 1);
   });
 
   test("a maxconn that needs more files than HAProxy may open is rejected with the cure", () => {

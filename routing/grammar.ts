@@ -152,6 +152,10 @@ export const kv = {
     client: "service/haproxy/timeouts/client",
     server: "service/haproxy/timeouts/server",
   },
+  headers: {
+    bytes: "service/haproxy/headers/bytes",
+    fields: "service/haproxy/headers/fields",
+  },
   /** A prefix of base names: `service/haproxy/versions/hello` is `v1`, or `v1=90,v2=10`. */
   versions: "service/haproxy/versions/",
 } as const;

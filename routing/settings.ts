@@ -7,6 +7,9 @@ export interface Settings {
   readonly connectTimeoutMs: number;
   readonly clientTimeoutMs: number;
   readonly serverTimeoutMs: number;
+  /** How large the headers of a request may be, and how many. */
+  readonly headerBytes: number;
+  readonly headerFields: number;
 }
 
 export const defaultSettings: Settings = {
@@ -14,6 +17,8 @@ export const defaultSettings: Settings = {
   connectTimeoutMs: 5_000,
   clientTimeoutMs: 50_000,
   serverTimeoutMs: 50_000,
+  headerBytes: 32_768,
+  headerFields: 200,
 };
 
 /** The maximum for the file descriptors of an ordinary container, at two per connection. */
@@ -41,6 +46,9 @@ const readers: readonly {
   { key: kv.timeout.connect, name: "connectTimeoutMs", parse: parseDuration },
   { key: kv.timeout.client, name: "clientTimeoutMs", parse: parseDuration },
   { key: kv.timeout.server, name: "serverTimeoutMs", parse: parseDuration },
+  // HTTP/2 needs buffers of 16 KiB or more.
+  { key: kv.headers.bytes, name: "headerBytes", parse: (value) => parseInteger(value, 16_384, 131_072) },
+  { key: kv.headers.fields, name: "headerFields", parse: (value) => parseInteger(value, 100, 1_000) },
 ];
 
 /** The settings as KV values, for the keys that are set. */

@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import * as http from "node:http";
+import * as http2 from "node:http2";
 import { connect } from "node:net";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -135,5 +137,103 @@ describe("headers about an instance's own connection", () => {
       connection: expect.stringMatching(/upgrade/i) as string,
     });
     expect(headers).not.toHaveProperty("keep-alive");
+  });
+});
+
+describe("large headers", () => {
+  const head = "GET /large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+  const fields = (count: number) => Array.from({ length: count }, (_, index) => `x-${index}: 1\r\n`).join("");
+  const large = (bytes: number) => `x-large: ${"x".repeat(bytes)}\r\n`;
+  const answered = async (more: string, to = head) => {
+    const said = await raw(`${to}${more}\r\n`);
+    return { status: Number(said.split(" ")[1]), body: said.slice(said.lastIndexOf("\r\n") + 2), said };
+  };
+  /** Asks over HTTP/2, without TLS. */
+  const over2 = async (more: http2.OutgoingHttpHeaders) => {
+    const client = http2.connect(balancer.url);
+    const stream = client.request({ ":path": "/large", ...more });
+    const [headers] = (await once(stream, "response")) as [http2.IncomingHttpHeaders];
+    let body = "";
+    for await (const chunk of stream) body += String(chunk);
+    client.close();
+    return { status: headers[":status"], body };
+  };
+  const tooLarge = { status: 431, body: expect.stringMatching(/^{"status":431,.*32768 bytes/) as string };
+  const tooMany = {
+    status: 431,
+    body: expect.stringMatching(/^{"status":431,.*200 header fields/) as string,
+  };
+
+  beforeAll(async () => {
+    await register("large", {}, ({ headers, url }, response) => {
+      const [, bytes = "0", count = "0"] = /^\/(\d+)?,?(\d+)?$/.exec(url ?? "") ?? [];
+      response.setHeader("x-large", "x".repeat(Number(bytes)));
+      for (let index = 0; index < Number(count); index++) response.setHeader(`x-${index}`, "1");
+      response.end(`${Object.keys(headers).length} ${JSON.stringify(headers).length}`);
+    });
+    await answers("/large");
+  });
+
+  test.each([
+    ["32,000 bytes", large(32_000)],
+    ["190 fields", fields(190)],
+    ["32,000 bytes and a URL of 8,000", large(32_000), head.replace("/large", `/large?${"u".repeat(8_000)}`)],
+  ])("%s reach the service", async (_, more, to = head) => {
+    const { status, body } = await answered(more, to);
+    expect(status).toBe(200);
+    const [count = 0, bytes = 0] = body.split(" ").map(Number);
+    expect(count >= 190 || bytes >= 32_000).toBe(true);
+  });
+
+  test.each([
+    ["33,000 bytes", large(33_000), tooLarge],
+    ["45,000 bytes in two fields", large(22_000) + large(23_000), tooLarge],
+    ["201 fields", fields(200), tooMany],
+    ["390 fields", fields(389), tooMany],
+  ])("%s are too much, and the client is told", async (_, more, expected) => {
+    expect(await answered(more)).toMatchObject(expected);
+  });
+
+  test("the limits are the same over HTTP/2", async () => {
+    const list = Object.fromEntries(Array.from({ length: 210 }, (_, index) => [`x-${index}`, "1"]));
+    expect(await over2({ "x-large": "x".repeat(32_000) })).toMatchObject({ status: 200 });
+    expect(await over2({ "x-large": "x".repeat(33_000) })).toMatchObject(tooLarge);
+    expect(await over2(list)).toMatchObject(tooMany);
+    // Browsers send each cookie in a field of its own.
+    expect(await over2({ cookie: Array.from({ length: 210 }, (_, index) => `c${index}=1`) })).toMatchObject({
+      status: 200,
+    });
+  });
+
+  test("the log shows the request", async () => {
+    await answered(large(33_000), head.replace("/large", "/large/logged"));
+    await expect.poll(() => balancer.logs()).toContain("GET /large/logged HTTP/1.1");
+    expect(await balancer.logs()).not.toContain("BADREQ");
+  });
+
+  test.each([
+    ["32000", 200],
+    ["0,190", 200],
+    ["60000", 502],
+    ["0,500", 502],
+  ])("a response with headers of %s (bytes, fields): %d", async (path, expected) => {
+    const { status, said } = await answered("", head.replace("/large", `/large/${path}`));
+    expect(status).toBe(expected);
+    if (expected === 502) expect(said).toMatch(/{"status":502,.*too many or too large headers/);
+  });
+
+  test("the limits are settings", async () => {
+    await consul.put("kv/service/haproxy/headers/fields", "300");
+    await consul.put("kv/service/haproxy/headers/bytes", "60000");
+    const status = async (more: string) => (await answered(more)).status;
+    await expect.poll(() => status(fields(250)), { timeout: 20_000 }).toBe(200);
+    await expect.poll(() => status(large(59_000)), { timeout: 20_000 }).toBe(200);
+    expect(await status(fields(301))).toBe(431);
+    expect(await status(large(61_000))).toBe(431);
+    await consul.put("kv/service/haproxy/headers/bytes", "1");
+    const subjects = async () =>
+      (await balancer.routes<{ warnings: { subject: string }[] }>()).warnings.map(({ subject }) => subject);
+    await expect.poll(subjects).toContain("service/haproxy/headers/bytes");
+    expect(await status(large(59_000))).toBe(200);
   });
 });

@@ -208,7 +208,9 @@ export class Instance {
   ) {}
 
   static start(name: string, listener?: http.RequestListener): Promise<Instance> {
-    const server = http.createServer(listener ?? ((_, response) => response.end(name)));
+    // Node's own limit is 16 kB.
+    const options = { maxHeaderSize: 128 * 1024 };
+    const server = http.createServer(options, listener ?? ((_, response) => response.end(name)));
     return new Promise((resolve) => {
       server.listen(0, "127.0.0.1", () => {
         const instance = new Instance(server, (server.address() as AddressInfo).port);

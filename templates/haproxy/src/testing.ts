@@ -103,10 +103,12 @@ const values = fc
       fc.constantFrom(
         "service/haproxy/maxconn",
         "service/haproxy/timeouts/connect",
+        "service/haproxy/headers/bytes",
+        "service/haproxy/headers/fields",
         "service/haproxy/versions/hello",
         "service/haproxy/versions/x/y",
       ),
-      fc.oneof(fc.constantFrom("100", "v1", "v1=50,v2=50", "v2=99,v10=1"), hostileText),
+      fc.oneof(fc.constantFrom("100", "20000", "v1", "v1=50,v2=50", "v2=99,v10=1"), hostileText),
     ),
     { maxLength: 3 },
   )

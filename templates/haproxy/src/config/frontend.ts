@@ -1,5 +1,6 @@
 /** The frontend for all HTTP traffic. */
 import { frontendGuid } from "./counters";
+import type { Settings } from "../../../../routing/settings";
 import { slotCookie } from "../../../../routing/options/sticky";
 import { nowhere } from "./backend-profiles";
 import { certificateList } from "./certificates";
@@ -17,7 +18,7 @@ const mostHops = 8;
 /** The service that answers, for the log. `txn.route` is an entry of the routes map. */
 const service = "%[var(txn.route),field(5,|)]";
 
-export function httpFrontend(options: RenderOptions): string {
+export function httpFrontend({ headerBytes, headerFields }: Settings, options: RenderOptions): string {
   const { https, trusted = [] } = options;
   return lines("frontend http from http:common", [
     `guid ${frontendGuid("http")}`,
@@ -28,6 +29,8 @@ export function httpFrontend(options: RenderOptions): string {
     "unique-id-format %[uuid()]",
     ...(trusted.length === 0 ? ["unique-id-header X-Request-ID"] : []),
     `log-format "%ci:%cp [%tr] %ft ${service}/%si:%sp %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq ${trusted.length === 0 ? "%ID" : "%[var(txn.id)]"} %{+Q}r"`,
+    `${answer(431, `The headers of this request are larger than ${headerBytes} bytes.`)} if { req.hdrs,length gt ${headerBytes} }`,
+    `${answer(431, `This request has more than ${headerFields} header fields.`)} if { req.fhdr_cnt gt ${headerFields} }`,
     ...(trusted.length === 0 ? untrustedHeaders(https) : trustedHeaders(trusted, https)),
     ...(https?.redirect === true ? redirect(https.port) : []),
     `${answer(508, "This request came back to the load balancer too often.")} if { req.hdr_cnt(cdn-loop) ge ${mostHops} }`,

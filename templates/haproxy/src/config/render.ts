@@ -48,7 +48,7 @@ function fixedParts(settings: Settings, options: RenderOptions): readonly Part[]
   const parts = [
     { name: "global settings", text: globalSection(settings, options) },
     { name: "timeouts and defaults", text: defaultsSections(settings, options) },
-    { name: "the HTTP frontend", text: httpFrontend(options) },
+    { name: "the HTTP frontend", text: httpFrontend(settings, options) },
     ...(options.statsPort === undefined
       ? []
       : [{ name: "the statistics page", text: statsFrontend(options.statsPort, options) }]),

@@ -13,11 +13,21 @@ import type { RenderOptions } from "./types";
 const hardStop = "1d";
 const mostReloads = 10;
 
+/**
+ * HAProxy answers a request that exceeds its limits with a page of HTML, or over HTTP/2 with an error of the protocol. Its
+ * limits are therefore above those of the settings, so that most requests with too many or too large headers get a reason.
+ * Buffers also hold the URL.
+ */
+const headerLimits = ({ headerBytes, headerFields }: Settings) => [
+  `tune.bufsize ${Math.ceil(headerBytes * 1.5)}`,
+  `tune.http.maxhdr ${headerFields * 2}`,
+];
+
 /** The answers that HAProxy gives by itself, by status. */
 export const errorPages: Readonly<Record<number, string>> = {
   400: "This request names no host that there could be.",
   500: "The load balancer failed on this request.",
-  502: "The instance that this request went to gave no valid answer.",
+  502: "The instance that this request went to gave no valid answer, or one with too many or too large headers.",
   503: "No instance of this service can take this request now.",
   504: "The instance that this request went to took too long.",
 };
@@ -42,6 +52,7 @@ export function globalSection(settings: Settings, options: RenderOptions): strin
       "log stdout len 8192 format raw daemon",
       `maxconn ${settings.maxconn}`,
       `nbthread ${options.threads}`,
+      ...headerLimits(settings),
       `hard-stop-after ${hardStop}`,
       `mworker-max-reloads ${mostReloads}`,
       // Per cent. Without it, thousands of servers added together would be checked together forever.
