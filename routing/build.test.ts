@@ -67,6 +67,26 @@ describe("services", () => {
     expect(route(twice).backends[0]?.servers).toMatchObject([{ name: "10.0.0.1:80", ids: ["1", "2"] }]);
   });
 
+  const consul = (passing: number, warning = 1) => ({ weights: { passing, warning } });
+  const meta = (weight: string) => ({ meta: { weight } });
+  test.each<[string, Partial<Instance>[], number[]]>([
+    ["as they are", [consul(10), consul(90)], [10, 90]],
+    ["1 for an instance without", [consul(10), {}], [10, 1]],
+    ["times 100 if they fit", [consul(2), {}], [200, 100]],
+    ["in proportion if they are large", [consul(300), consul(65_535), consul(30_000)], [1, 256, 117]],
+    ["after the option", [{ ...consul(10), ...meta("7") }, {}], [7, 100]],
+    ["beside the option", [consul(10), meta("50"), meta("0")], [256, 13, 0]],
+    [
+      "for warnings while no instance passes",
+      [{ ...consul(10, 3), warning: true }, { warning: true }],
+      [3, 1],
+    ],
+    ["at least 1 for warnings", [{ ...consul(10, 0), warning: true }], [100]],
+  ])("get Consul's weights: %s", (_, given, expected) => {
+    const instances = given.map((each, index) => instance("a", { port: index + 1, ...each }));
+    expect(route(instances).backends[0]?.servers.map(({ weight }) => weight)).toEqual(expected);
+  });
+
   test("get the options of the majority of their instances", () => {
     const routing = route([
       instance("a", { meta: { path: "/new" } }),

@@ -10,6 +10,7 @@ import type {
   Backend,
   Catalog,
   Instance,
+  InstanceOptions,
   Problem,
   Route,
   Routing,
@@ -18,6 +19,7 @@ import type {
   TcpPort,
 } from "./types";
 import { compare } from "../lib/text";
+import { maxWeight, weight as weightOption } from "./options/weight";
 import { chooseVersions, findFamilies, readPins, type Families } from "./versions";
 
 /** Invalid names can have any length. */
@@ -198,17 +200,39 @@ function toBackend(service: string, members: readonly Member[], problems: Proble
     const name = serverName(instance.address, instance.port);
     const ids = [...(servers.get(name)?.ids ?? []), instance.id];
     const { address, port } = instance;
-    servers.set(name, { name, address, port, weight: servers.get(name)?.weight ?? own.weight, ids });
+    const weight = servers.get(name)?.weight ?? weightOf(instance, own);
+    servers.set(name, { name, address, port, weight, ids });
   }
   return {
     name: backendName(service),
     service,
     options,
-    servers: [...servers.values()].sort((a, b) => compare(a.name, b.name)),
+    servers: weighted([...servers.values()].sort((a, b) => compare(a.name, b.name))),
     warning: !passing && servers.size > 0,
     unhealthy,
     since: claimedSince(members, options),
   };
+}
+
+/** Consul's default weight of 1 stands for our default of 100. */
+const perConsulWeight = 100;
+
+/** An instance's weight: its option, else Consul's, which may be above HAProxy's maximum. */
+function weightOf({ meta, weights, warning }: Instance, own: InstanceOptions): number {
+  if (weights === undefined || Object.hasOwn(meta, weightOption.key)) return own.weight;
+  // Instances that Consul warns about serve while no other does. Any answer is then better than a 503.
+  return perConsulWeight * (warning === true ? Math.max(weights.warning, 1) : weights.passing);
+}
+
+/** Servers with the same shares, and weights that HAProxy takes. */
+function weighted(servers: readonly Server[]): readonly Server[] {
+  const most = servers.reduce((max, { weight }) => Math.max(max, weight), 0);
+  if (most <= maxWeight) return servers;
+  const exact =
+    most <= maxWeight * perConsulWeight && servers.every(({ weight }) => weight % perConsulWeight === 0);
+  const scale = (weight: number) =>
+    exact ? weight / perConsulWeight : Math.max(Math.round((weight * maxWeight) / most), Math.min(weight, 1));
+  return servers.map((server) => ({ ...server, weight: scale(server.weight) }));
 }
 
 /** Whether the service claims a path other than its name. */

@@ -32,8 +32,16 @@ export interface Instance {
   readonly healthy: boolean;
   /** Consul's check warns, for example while an instance starts. It gets requests only while no instance passes. */
   readonly warning?: boolean;
+  /** Consul's weights; without them, both are 1. */
+  readonly weights?: Weights;
   /** Consul's create index, the same for every load balancer. An instance without one counts as the newest. */
   readonly createIndex?: number;
+}
+
+/** The weight of an instance while Consul's checks pass, and while one warns: from 1, or from 0, to 65,535. */
+export interface Weights {
+  readonly passing: number;
+  readonly warning: number;
 }
 
 export interface Catalog {

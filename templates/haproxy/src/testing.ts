@@ -95,6 +95,7 @@ const anyInstance: fc.Arbitrary<Instance> = fc.record({
   healthy: fc.boolean(),
   warning: fc.boolean(),
   createIndex: fc.constantFrom(10, 11, 12),
+  weights: fc.record({ passing: fc.constantFrom(1, 2, 9, 65_535), warning: fc.constantFrom(0, 1, 65_535) }),
 });
 
 const values = fc

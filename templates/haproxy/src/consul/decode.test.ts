@@ -99,6 +99,33 @@ test("an unchanged service stays the same object", () => {
   expect(third[0]).not.toBe(first[0]);
 });
 
+test.each([
+  [
+    { Passing: 10, Warning: 1 },
+    { passing: 10, warning: 1 },
+  ],
+  [
+    { Passing: 65_535, Warning: 0 },
+    { passing: 65_535, warning: 0 },
+  ],
+  [{ Passing: 1, Warning: 1 }, undefined],
+  [{ Passing: 0, Warning: 1 }, undefined],
+  [{ Passing: 65_536, Warning: 1 }, undefined],
+  [{ Passing: -1, Warning: 1 }, undefined],
+  [{ Passing: 1.5, Warning: 1 }, undefined],
+  [{ Passing: "10", Warning: 1 }, undefined],
+  [{ Passing: 10 }, undefined],
+  [null, undefined],
+])("weights %j: %j", (Weights, weights) => {
+  const first = decodeNodeServices({ Services: [{ ID: "i", Service: "i", Weights }] });
+  expect(first[0]?.weights).toEqual(weights);
+  const second = decodeNodeServices(
+    { Services: [{ ID: "i", Service: "i", Weights: { Passing: 7, Warning: 1 } }] },
+    first,
+  );
+  expect(second[0]?.weights?.passing).toBe(7);
+});
+
 test("decodes KV values as text and skips folders", () => {
   expect(
     decodeKv([
@@ -145,5 +172,8 @@ test("a snapshot is read as a whole or not at all", () => {
     { ...instance, createIndex: 5 },
   ]);
   expect(parseSnapshot(text({ ...instance, createIndex: "5" }))).toBeUndefined();
+  const weights = { passing: 10, warning: 1 };
+  expect(parseSnapshot(text({ ...instance, weights }))?.instances).toEqual([{ ...instance, weights }]);
+  expect(parseSnapshot(text({ ...instance, weights: { passing: 10 } }))).toBeUndefined();
   expect(parseSnapshot(text(instance).slice(0, -1))).toBeUndefined();
 });

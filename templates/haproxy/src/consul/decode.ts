@@ -1,5 +1,6 @@
 /** Decodes Consul's answers field by field: anybody on the network may have registered what is in them. */
 import { isMapping } from "../../../../lib/values";
+import type { Weights } from "../../../../routing/types";
 
 export interface ConsulService {
   readonly id: string;
@@ -8,6 +9,7 @@ export interface ConsulService {
   readonly port: number;
   readonly tags: readonly string[];
   readonly meta: Readonly<Record<string, string>>;
+  readonly weights?: Weights;
   readonly createIndex?: number;
 }
 
@@ -75,9 +77,20 @@ function decodeService(fields: Fields): ConsulService {
     port: typeof fields["Port"] === "number" ? fields["Port"] : 0,
     tags: tags.filter((tag): tag is string => typeof tag === "string"),
     meta,
+    ...decodeWeights(fields["Weights"]),
     ...(typeof fields["CreateIndex"] === "number" && { createIndex: fields["CreateIndex"] }),
   };
 }
+
+/** No weights if they are Consul's default, or not what Consul's agent accepts. */
+function decodeWeights(value: unknown): { readonly weights?: Weights } {
+  const [passing, warning] = isMapping(value) ? [value["Passing"], value["Warning"]] : [];
+  if (!isWeight(passing) || !isWeight(warning) || passing === 0) return {};
+  return passing === 1 && warning === 1 ? {} : { weights: { passing, warning } };
+}
+
+export const isWeight = (value: unknown): value is number =>
+  typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 65_535;
 
 const sameService = (a: ConsulService, b: ConsulService): boolean =>
   a.id === b.id &&
@@ -85,6 +98,8 @@ const sameService = (a: ConsulService, b: ConsulService): boolean =>
   a.address === b.address &&
   a.port === b.port &&
   a.createIndex === b.createIndex &&
+  a.weights?.passing === b.weights?.passing &&
+  a.weights?.warning === b.weights?.warning &&
   sameList(a.tags, b.tags) &&
   sameList(Object.entries(a.meta).flat(), Object.entries(b.meta).flat());
 

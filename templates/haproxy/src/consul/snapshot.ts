@@ -2,6 +2,7 @@
 import { readIfThere, writeWhole } from "../../../../lib/files";
 import { isMapping } from "../../../../lib/values";
 import type { Catalog, Instance } from "../../../../routing/types";
+import { isWeight } from "./decode";
 
 const format = 1;
 
@@ -34,6 +35,9 @@ export function parseSnapshot(content: string): Catalog | undefined {
 const isTextRecord = (value: unknown): value is Record<string, string> =>
   isMapping(value) && Object.values(value).every((each) => typeof each === "string");
 
+const isWeights = (value: unknown): boolean =>
+  isMapping(value) && isWeight(value["passing"]) && isWeight(value["warning"]);
+
 const isInstance = (value: unknown): value is Instance =>
   isMapping(value) &&
   ["service", "id", "node", "address"].every((key) => typeof value[key] === "string") &&
@@ -41,6 +45,7 @@ const isInstance = (value: unknown): value is Instance =>
   typeof value["healthy"] === "boolean" &&
   ["boolean", "undefined"].includes(typeof value["warning"]) &&
   ["number", "undefined"].includes(typeof value["createIndex"]) &&
+  (value["weights"] === undefined || isWeights(value["weights"])) &&
   Array.isArray(value["tags"]) &&
   value["tags"].every((tag) => typeof tag === "string") &&
   isTextRecord(value["meta"]);
