@@ -140,6 +140,34 @@ describe("headers about an instance's own connection", () => {
   });
 });
 
+test("Consul's weights decide how many requests an instance gets, unless the option weight is set", async () => {
+  const shares = async (name: string, given: readonly Readonly<Record<string, unknown>>[]) => {
+    for (const [index, more] of given.entries()) {
+      const instance = await Instance.start(String(index));
+      instances.push(instance);
+      await consul.register(name, instance.port, more);
+    }
+    const bodies = async () => {
+      const found: string[] = [];
+      for (let asked = 0; asked < 100; asked++) found.push((await get(`${balancer.url}/${name}`)).body);
+      return given.map((_, index) => found.filter((body) => body === String(index)).length);
+    };
+    let counts = await bodies();
+    for (let tries = 0; counts.includes(0) && tries < 50; tries++) counts = await bodies();
+    return bodies();
+  };
+  const weights = (Passing: number) => ({ Weights: { Passing, Warning: 1 } });
+  const [ten, ninety] = (await shares("weighted", [weights(10), weights(90)])) as [number, number];
+  expect(Math.abs(ten - 10)).toBeLessThanOrEqual(1);
+  expect(ten + ninety).toBe(100);
+  const option = { Meta: { weight: "100" } };
+  const equal = await shares("option", [
+    { ...weights(10), ...option },
+    { ...weights(90), ...option },
+  ]);
+  for (const count of equal) expect(Math.abs(count - 50)).toBeLessThanOrEqual(1);
+});
+
 describe("large headers", () => {
   const head = "GET /large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
   const fields = (count: number) => Array.from({ length: count }, (_, index) => `x-${index}: 1\r\n`).join("");

@@ -292,6 +292,32 @@ describe("containers", () => {
     await until(async () => (await health("health")) === "critical");
   });
 
+  it("stay in maintenance mode over a restart, until somebody ends it", async () => {
+    run("maint", ["--health-cmd", "true", "--health-interval", "0.5s"]);
+    const passes = async () => (await health("maint")) === "passing";
+    await until(passes);
+    const mode = async () =>
+      (await entries("maint"))[0]?.Checks.find(({ CheckID }) => CheckID.startsWith("_service"));
+    const set = (query: string) => ask(`agent/service/maintenance/${idOf("maint")}?${query}`, "PUT");
+    await set("enable=true&reason=upgrade");
+    let slipped = 0;
+    const watch = setInterval(() => {
+      void ask<unknown[]>("health/service/rg-t/maint?passing").then(({ length }) => (slipped += length));
+    }, 10);
+    docker("stop", "-t", "1", "rg-t-maint");
+    await until(gone("maint"));
+    docker("start", "rg-t-maint");
+    await until(passes);
+    clearInterval(watch);
+    expect(await mode()).toMatchObject({ Status: "critical", Notes: "upgrade" });
+    expect(slipped).toBe(0);
+    await set("enable=false");
+    await until(async () => (await mode()) === undefined);
+    docker("restart", "-t", "1", "rg-t-maint");
+    await until(passes);
+    expect(await mode()).toBeUndefined();
+  });
+
   it("start and stop thirty at once, and a short-lived one leaves no service behind", async () => {
     const names = Array.from({ length: 30 }, (_, index) => `many${index}`);
     const start = async (list: string[]): Promise<void> => {

@@ -10,6 +10,8 @@ import type { ActualService, Inspect, Registration } from "./types";
 class World implements Engine, Agent {
   readonly containers = new Map<string, Inspect>();
   readonly agent = new Map<string, ActualService>();
+  /** The services in maintenance mode, which a write of the service ends. */
+  readonly modes = new Map<string, string>();
   readonly writes: string[] = [];
   readonly log: string[] = [];
   consulDown = false;
@@ -79,11 +81,20 @@ class World implements Engine, Agent {
   services(): Promise<Map<string, ActualService>> {
     return this.consulDown ? Promise.reject(new Error("ECONNREFUSED")) : Promise.resolve(new Map(this.agent));
   }
-  register({ Check: check, ...registration }: Registration, health: string | undefined): Promise<void> {
+  maintenance(): Promise<ReadonlyMap<string, string>> {
+    return this.consulDown ? Promise.reject(new Error("ECONNREFUSED")) : Promise.resolve(new Map(this.modes));
+  }
+  register(
+    { Check: check, ...registration }: Registration,
+    health: string | undefined,
+    maintenance?: string,
+  ): Promise<void> {
     if (this.consulDown) return Promise.reject(new Error("ECONNREFUSED"));
     const refusal = this.refuse({ ...registration, ...(check && { Check: check }) });
     if (refusal) return Promise.reject(new RefusedError(400, refusal));
     this.writes.push(`+${registration.ID}`);
+    this.modes.delete(registration.ID);
+    if (maintenance !== undefined) this.modes.set(registration.ID, maintenance);
     const status = health ?? check?.Status ?? "critical";
     this.agent.set(registration.ID, {
       registration,
@@ -95,6 +106,7 @@ class World implements Engine, Agent {
     if (this.consulDown) return Promise.reject(new Error("ECONNREFUSED"));
     this.writes.push(`-${id}`);
     this.agent.delete(id);
+    this.modes.delete(id);
     return Promise.resolve();
   }
   updateCheck(id: string, health: string): Promise<void> {
@@ -373,4 +385,40 @@ it("tells the load balancers about a container that takes long to stop", async (
   world.event(id, "die");
   await settled();
   expect(writes()).toEqual(["-hostname:registrator:0"]);
+});
+
+it("keeps a service in maintenance mode over a restart of its container, until somebody ends it", async () => {
+  world.start();
+  const id = world.put({ name: "web" });
+  await settled();
+  const restart = async () => {
+    world.event(id, "kill", { signal: "15" });
+    await settled();
+    expect(world.agent.has(web)).toBe(false);
+    world.event(id, "die");
+    world.event(id, "start");
+    await settled();
+    expect(world.agent.has(web)).toBe(true);
+  };
+  world.modes.set(web, "upgrade");
+  await restart();
+  expect(world.modes.get(web)).toBe("upgrade");
+  expect(world.log.at(-1)).toContain(", in maintenance mode as before: ");
+  await restart();
+  expect(world.modes.get(web)).toBe("upgrade");
+  world.modes.clear();
+  await restart();
+  expect(world.modes.size).toBe(0);
+});
+
+it("keeps a service in maintenance mode when its registration changes", async () => {
+  world.start();
+  const id = world.put({ name: "web", labels: { SERVICE_ID: "chosen" } });
+  await settled();
+  world.modes.set("chosen", "upgrade");
+  world.put({ name: "web", labels: { SERVICE_ID: "chosen", SERVICE_TAGS: "rest" } });
+  world.event(id, "rename");
+  await settled();
+  expect(world.agent.get("chosen")?.registration.Tags).toEqual(["rest"]);
+  expect(world.modes.get("chosen")).toBe("upgrade");
 });

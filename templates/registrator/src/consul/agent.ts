@@ -34,13 +34,35 @@ export class Consul {
     return found;
   }
 
-  async register(registration: Registration, health: Health | undefined): Promise<void> {
-    const { Check: check } = registration;
-    await this.http.ok("PUT", "/v1/agent/service/register?replace-existing-checks=true", {
-      body: {
-        ...registration,
-        ...(check && { Check: { ...check, ...(health && { Status: health }) } }),
+  /** The services in maintenance mode, by ID, with the reason given for it. */
+  async maintenance(): Promise<ReadonlyMap<string, string>> {
+    const filter = encodeURIComponent(`Name == "${maintenanceName}"`);
+    const checks = await this.get<Record<string, AgentCheck>>(`/v1/agent/checks?filter=${filter}`);
+    const found = Object.entries(checks).filter(([id]) => id.startsWith(maintenanceId("")));
+    return new Map(found.map(([id, { Notes = "" }]) => [id.slice(maintenanceId("").length), Notes]));
+  }
+
+  /** Registers a service, in maintenance mode if there is a reason for it. */
+  async register(
+    { Check: check, ...registration }: Registration,
+    health: Health | undefined,
+    maintenance?: string,
+  ): Promise<void> {
+    const { ID: id } = registration;
+    const own = check && { ...check, ...(health && { Status: health }) };
+    // Consul's maintenance mode is a critical check with this ID. Only in the same write does no request slip through.
+    const checks = maintenance !== undefined && [
+      ...(own ? [{ CheckID: checkId(id), ...own }] : []),
+      {
+        CheckID: maintenanceId(id),
+        Name: maintenanceName,
+        Notes: maintenance,
+        TTL: "8760h",
+        Status: "critical",
       },
+    ];
+    await this.http.ok("PUT", "/v1/agent/service/register?replace-existing-checks=true", {
+      body: { ...registration, ...(checks ? { Checks: checks } : own && { Check: own }) },
     });
   }
 
@@ -65,6 +87,10 @@ export class Consul {
 /** The ID that Consul gives a service's only check. */
 const checkId = (id: string) => `service:${id}`;
 
+/** What Consul calls the check that stands for a service's maintenance mode. */
+const maintenanceName = "Service Maintenance Mode";
+const maintenanceId = (id: string) => `_service_maintenance:${id}`;
+
 interface AgentService {
   readonly Service: string;
   readonly Address?: string;
@@ -77,4 +103,5 @@ interface AgentCheck {
   readonly Name: string;
   readonly Status: string;
   readonly Type?: string;
+  readonly Notes?: string;
 }

@@ -7,7 +7,7 @@ import { isOurs, plan } from "./plan";
 import type { ActualService, Health, Service } from "../types";
 
 /** The part of the agent's client that the registry uses. */
-export type Agent = Pick<Consul, "services" | "register" | "deregister" | "updateCheck">;
+export type Agent = Pick<Consul, "services" | "maintenance" | "register" | "deregister" | "updateCheck">;
 
 interface Written {
   readonly fingerprint: string;
@@ -28,6 +28,8 @@ export class Registry {
   /** Fingerprints of services that Consul accepted only without their check. */
   private readonly uncheckable = new Set<string>();
   private readonly refused = new Map<string, { fingerprint: string; untilMs: number }>();
+  /** Why services that are deregistered at present were in maintenance mode, by ID. */
+  private readonly maintenance = new Map<string, string>();
   private reportedConflicts = new Set<string>();
   /** Nothing is written until the agent's services are known: the write might be redundant or wrong. */
   private state: "unknown" | "compared" | "away" = "unknown";
@@ -151,8 +153,9 @@ export class Registry {
       await this.mark(service, service.health);
       this.log(`marked ${name} (${id}) ${service.health}: ${reason}`);
     } else {
-      await this.consul.register(service.registration, service.health);
-      this.log(`registered ${name} (${id}) at ${address}:${port}${state}: ${reason}`);
+      const kept = await this.register(service, service.health);
+      const mode = kept ? ", in maintenance mode as before" : "";
+      this.log(`registered ${name} (${id}) at ${address}:${port}${state}${mode}: ${reason}`);
       this.refused.delete(id);
     }
     this.written.set(id, writtenAs(service));
@@ -165,11 +168,27 @@ export class Registry {
     } catch (error) {
       if (!(error instanceof RefusedError)) throw error;
       // The agent lost the check, perhaps along with everything else.
-      await this.consul.register(service.registration, health);
+      await this.register(service, health);
     }
   }
 
+  /** Registers a service. Resolves to whether it stays in maintenance mode, which Consul would end otherwise. */
+  private async register(service: Service, health: Health | undefined): Promise<boolean> {
+    const { ID: id } = service.registration;
+    const why = await this.maintenanceOf(id);
+    await this.consul.register(service.registration, health, why);
+    this.maintenance.delete(id);
+    return why !== undefined;
+  }
+
+  /** Why the service is, or was when it was deregistered, in maintenance mode. */
+  private async maintenanceOf(id: string): Promise<string | undefined> {
+    return (await this.consul.maintenance()).get(id) ?? this.maintenance.get(id);
+  }
+
   private async remove(id: string, name: string, reason: string): Promise<void> {
+    const why = await this.maintenanceOf(id);
+    if (why !== undefined) this.maintenance.set(id, why);
     await this.consul.deregister(id);
     this.written.delete(id);
     this.log(`deregistered ${name} (${id}): ${reason}`);
