@@ -10,6 +10,8 @@ export interface Given {
   readonly labels?: Readonly<Record<string, string>>;
   readonly mode?: string;
   readonly hostIp?: string;
+  /** Whether ports are also published on all IPv6 addresses; default: true. */
+  readonly ipv6?: boolean;
   readonly health?: string;
   readonly networks?: Readonly<Record<string, string>>;
   readonly running?: boolean;
@@ -53,7 +55,7 @@ export function container(given: Given): Inspect {
           port === null
             ? null
             : [
-                { HostIp: "::", HostPort: port },
+                ...(given.ipv6 === false ? [] : [{ HostIp: "::", HostPort: port }]),
                 { HostIp: given.hostIp ?? "0.0.0.0", HostPort: port },
               ],
         ]),
@@ -71,6 +73,7 @@ export function container(given: Given): Inspect {
 export const options: ServiceOptions = {
   hostname: "hostname",
   address: "192.168.1.102",
+  isOnlyNode: true,
   internal: false,
   explicit: false,
   tags: [],

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { dockerEndpoint, ownAddress } from "./machine";
+import { dockerEndpoint, isOwnAddress, ownAddress } from "./machine";
 
 const address = (ip: string, internal = false) => [
   { address: ip, family: "IPv4" as const, internal, netmask: "", mac: "", cidr: null },
@@ -15,6 +15,14 @@ it("prefers the address on the interface of the default route", () => {
   expect(ownAddress(all, "Iface\tDestination\neth1\t00000000\t0100A8C0")).toBe("10.1.0.5");
   expect(ownAddress(all, "")).toBe("10.0.0.5");
   expect(ownAddress({ lo: all.lo }, "")).toBeUndefined();
+});
+
+it("knows the machine's own addresses", () => {
+  expect(["127.0.0.1", "172.17.0.1", "10.0.0.6"].map((each) => isOwnAddress(each, all))).toEqual([
+    true,
+    true,
+    false,
+  ]);
 });
 
 it("finds the Docker endpoint", () => {

@@ -19,6 +19,10 @@ export function ownAddress(
   return (preferred ?? usable.find(({ name }) => !/^(docker|br-|veth)/.test(name)))?.address;
 }
 
+/** Whether an interface of this machine has the address. */
+export const isOwnAddress = (address: string, interfaces = networkInterfaces()): boolean =>
+  Object.values(interfaces).some((addresses) => addresses?.some((each) => each.address === address));
+
 /** DOCKER_HOST, or else the socket: at its usual path, or where users of the original Registrator mount it. */
 export function dockerEndpoint(host: string | undefined, exists = existsSync): Endpoint {
   if (!host) {

@@ -30,12 +30,7 @@ async function main(): Promise<void> {
   const registry = new Registry(consul, label, node, log, () => {
     registrar.syncSoon();
   });
-  const registrar = new Registrar(
-    docker,
-    registry,
-    { ...options, hostname: node, address, ...(options.ip && { forcedAddress: options.ip }) },
-    log,
-  );
+  const registrar = new Registrar(docker, registry, { ...options, hostname: node, address }, log);
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {

@@ -36,7 +36,7 @@ const valued = new Set([
 
 export const usage = `Usage: registrator [flags] [consul://HOST:PORT]
 
-  -ip ADDRESS           register this address instead of the detected one
+  -ip ADDRESS           this node's address for other nodes, instead of the detected one
   -hostname NAME        first part of every service ID (default: this machine's name)
   -internal             register the container's own address and port instead of the published ones
   -network NAME         with -internal: the network whose address is registered

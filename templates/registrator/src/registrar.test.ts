@@ -15,6 +15,7 @@ class World implements Engine, Agent {
   readonly writes: string[] = [];
   readonly log: string[] = [];
   consulDown = false;
+  nodes = 1;
   dockerDown = false;
   inspectDelayMs = 0;
   refuse: (registration: Registration) => string | undefined = () => undefined;
@@ -78,6 +79,9 @@ class World implements Engine, Agent {
     );
   }
 
+  isOnlyNode(): Promise<boolean> {
+    return this.consulDown ? Promise.reject(new Error("ECONNREFUSED")) : Promise.resolve(this.nodes === 1);
+  }
   services(): Promise<Map<string, ActualService>> {
     return this.consulDown ? Promise.reject(new Error("ECONNREFUSED")) : Promise.resolve(new Map(this.agent));
   }
@@ -421,4 +425,32 @@ it("keeps a service in maintenance mode when its registration changes", async ()
   await settled();
   expect(world.agent.get("chosen")?.registration.Tags).toEqual(["rest"]);
   expect(world.modes.get("chosen")).toBe("upgrade");
+});
+
+it("registers ports that only this machine reaches until Consul's cluster gets a second node", async () => {
+  world.put({ name: "web", hostIp: "127.0.0.1", ipv6: false });
+  world.put({ name: "all" });
+  world.start();
+  await settled();
+  expect(world.agent.get(web)?.registration).toMatchObject({ Address: "127.0.0.1", Port: 8000 });
+  writes();
+  world.nodes = 2;
+  await after(2_000);
+  expect(writes()).toEqual([`-${web}`]);
+  expect(world.log).toContainEqual(expect.stringContaining("container web, port 80: not registered"));
+  world.nodes = 1;
+  await after(2_000);
+  expect(writes()).toEqual([`+${web}`]);
+});
+
+it("keeps the registrations of an only node when Consul goes away", async () => {
+  world.put({ name: "web", hostIp: "127.0.0.1", ipv6: false });
+  world.start();
+  await settled();
+  writes();
+  world.consulDown = true;
+  await after(10_000);
+  world.consulDown = false;
+  await after(10_000);
+  expect(writes()).toEqual([]);
 });

@@ -25,7 +25,7 @@ interface Known {
   signature: string | undefined;
 }
 
-export interface RegistrarOptions extends ServiceOptions {
+export interface RegistrarOptions extends Omit<ServiceOptions, "isOnlyNode"> {
   /** How often to compare Docker and Consul; 0: only on connection to Docker. */
   readonly resyncSeconds: number;
   /** Register any container again that still runs this long after its stop signal. */
@@ -58,6 +58,8 @@ export class Registrar {
   );
   private readonly syncs = new Coalescer(() => this.compare(), 1);
   private isListening = false;
+  /** Assumed until Consul answers: before that, nothing is registered. */
+  private isOnlyNode = true;
   private scheduledSync: NodeJS.Timeout | undefined;
 
   constructor(
@@ -74,8 +76,8 @@ export class Registrar {
     const follower = {
       connected: () => {
         this.isListening = true;
-        // Lists do not show everything that may have changed unnoticed: inspect every container again.
-        for (const known of this.containers.values()) known.signature = "";
+        // Lists do not show everything that may have changed unnoticed.
+        this.inspectAgain();
         void this.sync();
       },
       event: (event: ContainerEvent) => {
@@ -219,7 +221,11 @@ export class Registrar {
       if (this.containers.delete(id)) this.publish(reason);
       return;
     }
-    const { services, problems, notices } = servicesOf(container, this.options, owner);
+    const { services, problems, notices } = servicesOf(
+      container,
+      { ...this.options, isOnlyNode: this.isOnlyNode },
+      owner,
+    );
     const usualMs = usualStopMs(container, this.options.killGraceSeconds);
     const survival = this.survival(id, container, services, usualMs);
     this.report(id, [...problems, ...survival.problems]);
@@ -276,6 +282,7 @@ export class Registrar {
   /** Brings the known containers in line with Docker's list, and Consul in line with them. */
   private async compare(): Promise<void> {
     if (!this.isListening) return;
+    await this.countNodes();
     const askedAt = performance.now();
     let listed: Listed[];
     try {
@@ -302,6 +309,19 @@ export class Registrar {
     }
     const unknown = listed.filter(({ id }) => this.uninspected.has(id)).map(({ name }) => name);
     if (!(await this.registry.compare(new Set(unknown)))) this.syncSoon();
+  }
+
+  /** Notices when Consul's cluster gets a second node or has a single one again: other addresses can be registered then. */
+  private async countNodes(): Promise<void> {
+    const isOnlyNode = (await this.registry.isOnlyNode()) ?? this.isOnlyNode;
+    if (isOnlyNode === this.isOnlyNode) return;
+    this.isOnlyNode = isOnlyNode;
+    this.inspectAgain();
+  }
+
+  /** Makes the next comparison inspect every container. */
+  private inspectAgain(): void {
+    for (const known of this.containers.values()) known.signature = "";
   }
 
   private async review({ id, name, signature }: Listed): Promise<void> {

@@ -80,10 +80,10 @@ export interface ActualService {
 export interface ServiceOptions {
   /** This node's name, the first part of every service ID. */
   readonly hostname: string;
-  /** This node's address, for ports published on all addresses. */
+  /** The address at which other nodes reach this one. */
   readonly address: string;
-  /** `-ip`: registers this address for every service, whatever address its port is bound to. */
-  readonly forcedAddress?: string;
+  /** Whether this is the only node, so that every load balancer runs on this machine. */
+  readonly isOnlyNode: boolean;
   /** `-internal`: registers the container's own address and port instead of the published ones. */
   readonly internal: boolean;
   /** `-explicit`: registers only containers with a SERVICE_NAME. */

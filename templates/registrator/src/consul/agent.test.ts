@@ -1,4 +1,4 @@
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { serve } from "../../../../lib/testing";
 import { Consul } from "./agent";
 
@@ -50,4 +50,29 @@ it("sends the token, and encodes the ID as one path segment", async () => {
   });
   await new Consul(endpoint, "secret").deregister("a/b c?%");
   expect(seen).toEqual(["/v1/agent/service/deregister/a%2Fb%20c%3F%25", "secret"]);
+});
+
+describe("the only node", () => {
+  const alive = (Addr: string) => ({ Addr, Status: 1 });
+  it.each([
+    ["this machine alone", [alive("127.0.0.1")], true],
+    ["another machine alone", [alive("192.0.2.200")], false],
+    ["two nodes", [alive("127.0.0.1"), alive("192.0.2.200")], false],
+    [
+      "another node that failed and may return",
+      [alive("127.0.0.1"), { Addr: "192.0.2.200", Status: 4 }],
+      false,
+    ],
+    ["another node that left", [{ Addr: "192.0.2.200", Status: 3 }, alive("127.0.0.1")], true],
+    ["nodes that the token may not see", [], false],
+  ])("%s", async (_, members, expected) => {
+    const endpoint = await serve((_request, response) => {
+      response.end(JSON.stringify(members));
+    });
+    expect(await new Consul(endpoint, undefined).isOnlyNode()).toBe(expected);
+  });
+
+  it("is not this machine if the agent runs elsewhere", async () => {
+    expect(await new Consul({ host: "192.0.2.200", port: 8500 }, undefined).isOnlyNode()).toBe(false);
+  });
 });

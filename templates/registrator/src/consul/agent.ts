@@ -1,11 +1,15 @@
 import { HttpClient, RefusedError, type Endpoint } from "../../../../lib/http";
+import { isOwnAddress } from "../machine";
 import type { ActualService, Health, Registration } from "../types";
 
 /** The Consul agent on this node. Uses only the agent's local API, which works without a leader. */
 export class Consul {
   private readonly http: HttpClient;
 
-  constructor(endpoint: Endpoint, token: string | undefined) {
+  constructor(
+    private readonly endpoint: Endpoint,
+    token: string | undefined,
+  ) {
     this.http = new HttpClient({ ...endpoint, ...(token && { headers: { "x-consul-token": token } }) });
   }
 
@@ -32,6 +36,15 @@ export class Consul {
       });
     }
     return found;
+  }
+
+  /** Whether the agent runs on this machine and its cluster has no other node, not even one that failed. */
+  async isOnlyNode(): Promise<boolean> {
+    const { host = "localhost" } = this.endpoint;
+    if (host !== "localhost" && !isOwnAddress(host)) return false;
+    const members = await this.get<readonly Member[]>("/v1/agent/members");
+    const [first, ...others] = members.filter(({ Status }) => Status !== hasLeft);
+    return first !== undefined && others.length === 0 && isOwnAddress(first.Addr);
   }
 
   /** The services in maintenance mode, by ID, with the reason given for it. */
@@ -90,6 +103,14 @@ const checkId = (id: string) => `service:${id}`;
 /** What Consul calls the check that stands for a service's maintenance mode. */
 const maintenanceName = "Service Maintenance Mode";
 const maintenanceId = (id: string) => `_service_maintenance:${id}`;
+
+/** The status of a member that left for good, unlike one that failed. */
+const hasLeft = 3;
+
+interface Member {
+  readonly Addr: string;
+  readonly Status: number;
+}
 
 interface AgentService {
   readonly Service: string;

@@ -1,3 +1,4 @@
+import { hostPort } from "../service/address";
 import { dockerCheckName } from "../service/checks";
 import { originKey } from "../service/services";
 import type { ActualService, Check, Registration, Service } from "../types";
@@ -58,7 +59,7 @@ function difference(service: Service, actual: ActualService): string | undefined
   const have = actual.registration;
   if (want.Name !== have.Name) return `its name was ${have.Name}`;
   if (want.Address !== have.Address || want.Port !== have.Port) {
-    return `its address was ${have.Address}:${have.Port}`;
+    return `its address was ${hostPort(have.Address, have.Port)}`;
   }
   if (JSON.stringify([...want.Tags].sort()) !== JSON.stringify([...have.Tags].sort()))
     return "its tags differed";

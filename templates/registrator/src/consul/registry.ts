@@ -4,10 +4,14 @@ import { Coalescer } from "../coalescer";
 import type { Consul } from "./agent";
 import { desiredOf, fingerprint } from "./desired";
 import { isOurs, plan } from "./plan";
+import { hostPort } from "../service/address";
 import type { ActualService, Health, Service } from "../types";
 
 /** The part of the agent's client that the registry uses. */
-export type Agent = Pick<Consul, "services" | "maintenance" | "register" | "deregister" | "updateCheck">;
+export type Agent = Pick<
+  Consul,
+  "isOnlyNode" | "services" | "maintenance" | "register" | "deregister" | "updateCheck"
+>;
 
 interface Written {
   readonly fingerprint: string;
@@ -48,6 +52,16 @@ export class Registry {
   want(services: readonly Service[], reason: string): void {
     this.wanted = services;
     this.rebuild(reason);
+  }
+
+  /** Whether every load balancer that reads this Consul runs on this machine; undefined if Consul does not answer. */
+  async isOnlyNode(): Promise<boolean | undefined> {
+    try {
+      return await this.consul.isOnlyNode();
+    } catch (error) {
+      // A token may lack the right to see the cluster.
+      return error instanceof RefusedError ? false : undefined;
+    }
   }
 
   /**
@@ -155,7 +169,7 @@ export class Registry {
     } else {
       const kept = await this.register(service, service.health);
       const mode = kept ? ", in maintenance mode as before" : "";
-      this.log(`registered ${name} (${id}) at ${address}:${port}${state}${mode}: ${reason}`);
+      this.log(`registered ${name} (${id}) at ${hostPort(address, port)}${state}${mode}: ${reason}`);
       this.refused.delete(id);
     }
     this.written.set(id, writtenAs(service));

@@ -1,3 +1,4 @@
+import { hostPort } from "./address";
 import { isOn } from "./metadata";
 import { hasControls, quoted } from "./rules";
 import type { Check, Health } from "../types";
@@ -53,7 +54,7 @@ function kindOf(
   pick: Pick,
   duration: (key: string) => string,
 ): Check | undefined {
-  const host = `${address.includes(":") ? `[${address}]` : address}:${port}`;
+  const host = hostPort(address, port);
   const skipVerify = isOn(set("tls_skip_verify")) ? { TLSSkipVerify: true } : {};
   for (const scheme of ["http", "https"] as const) {
     const path = pick(scheme, (value) => !hasControls(value), "a path without control characters");

@@ -139,10 +139,14 @@ describe("registration", () => {
     ]);
   });
 
-  it("registers the address that a port is bound to, unless -ip overrides it", () => {
-    const given = { ...redis, hostIp: "10.1.1.1" };
+  it("registers the address that a port is bound to", () => {
+    const given = { ...redis, hostIp: "10.1.1.1", ipv6: false };
     expect(brief(given)[0]?.at).toBe("10.1.1.1:10000");
-    expect(brief(given, { forcedAddress: "10.2.2.2" })[0]?.at).toBe("10.2.2.2:10000");
+    const { services, problems } = servicesOf(container(given), { ...options, isOnlyNode: false });
+    expect(services).toEqual([]);
+    expect(problems).toEqual([
+      `container redis.0, port 6379: not registered: it is published on 10.1.1.1:10000, which the load balancers of other nodes cannot reach; publish it on ${at} or on all addresses`,
+    ]);
   });
 
   it("-useIpFromLabel takes the address from a label", () => {

@@ -1,4 +1,5 @@
 import type { Notice } from "../../../../routing/notices";
+import { endpointOf, type Port } from "./address";
 import { checkOf, dockerHealthOf } from "./checks";
 import { isOn, metadataOf, tagsOf } from "./metadata";
 import { cleanMeta, hasControls, problemWithName, quoted } from "./rules";
@@ -19,18 +20,12 @@ export const originKey = "registrator_id";
 /** Keys of SERVICE_* that do not become meta. */
 const consumed = new Set(["id", "name", "tags", "ignore", originKey]);
 
-interface Port {
-  readonly exposed: string;
-  readonly protocol: string;
-  readonly binding?: PortBinding;
-}
-
 /**
  * The services of a container, one per port. If it shares the network of another container (`--network container:…`),
  * pass that one as `owner`: its published ports and addresses apply.
  */
 export function servicesOf(container: Inspect, options: ServiceOptions, owner?: Inspect): ServicesOf {
-  const ports = portsOf(container, owner).filter((port) => options.internal || port.binding);
+  const ports = portsOf(container, owner).filter((port) => options.internal || port.bindings.length > 0);
   const services: Service[] = [];
   const problems: string[] = [];
   const notices: Notice[] = [];
@@ -75,22 +70,16 @@ function portsOf(container: Inspect, owner: Inspect | undefined): Port[] {
   const published = (owner ?? container).NetworkSettings?.Ports ?? {};
   const mode = (owner ?? container).HostConfig?.NetworkMode;
   // Nothing is published on the host's network: exposed ports listen on the host itself.
-  const found: [string, PortBinding | undefined][] =
+  const found: [string, readonly PortBinding[]][] =
     mode === "host"
-      ? exposed.map((key) => [key, { HostIp: "0.0.0.0", HostPort: key.split("/")[0] ?? "" }])
-      : (owner ? exposed : Object.keys(published)).map((key) => [key, bestBinding(published[key])]);
+      ? exposed.map((key) => [key, [{ HostIp: "", HostPort: key.split("/")[0] ?? "" }]])
+      : (owner ? exposed : Object.keys(published)).map((key) => [key, published[key] ?? []]);
   return found
-    .map(([key, binding]): Port => {
+    .map(([key, bindings]): Port => {
       const [port = "", protocol = "tcp"] = key.split("/");
-      return { exposed: port, protocol, ...(binding && { binding }) };
+      return { exposed: port, protocol, bindings: bindings.filter(({ HostPort }) => Number(HostPort) > 0) };
     })
     .sort((a, b) => Number(a.exposed) - Number(b.exposed) || (a.protocol < b.protocol ? -1 : 1));
-}
-
-/** With IPv6, an engine lists a port twice, on some versions with different numbers. Prefers IPv4. */
-function bestBinding(bindings: readonly PortBinding[] | null | undefined): PortBinding | undefined {
-  const usable = (bindings ?? []).filter((binding) => Number(binding.HostPort) > 0);
-  return usable.find((binding) => !binding.HostIp?.includes(":")) ?? usable[0];
 }
 
 function serviceOf(
@@ -122,12 +111,8 @@ function serviceOf(
   if (idProblem)
     return { problems: [`not registered with ID ${quoted(id)}: ${idProblem}; set another SERVICE_ID`] };
 
-  const address = addressOf(container, port, options, network);
-  const number = Number(options.internal ? port.exposed : port.binding?.HostPort);
-  if (address === undefined) {
-    const wanted = options.network ? `in network ${options.network}` : "of its own";
-    return { problems: [`not registered: it has no address ${wanted}`] };
-  }
+  const endpoint = endpointOf(container, port, options, network);
+  if (endpoint.problem !== undefined) return { problems: [`not registered: ${endpoint.problem}`] };
 
   const problems: string[] = [];
   const all = [...tagsOf(values.get("tags") ?? ""), ...options.tags, ...(extra ? [extra] : [])];
@@ -139,8 +124,7 @@ function serviceOf(
     marked ? 63 : 64,
   );
   const asked = checkOf(values, {
-    address,
-    port: number,
+    ...endpoint,
     exposedPort: port.exposed,
     containerId: container.Id,
   });
@@ -153,8 +137,8 @@ function serviceOf(
       registration: {
         ID: id,
         Name: name,
-        Address: address,
-        Port: number,
+        Address: endpoint.address,
+        Port: endpoint.port,
         Tags: tags,
         Meta: { ...cleaned.meta, ...(marked && { [originKey]: defaultId }) },
         ...(check && { Check: check }),
@@ -169,27 +153,4 @@ function serviceOf(
 export function imageName(image: string): string {
   const base = image.slice(image.lastIndexOf("/") + 1);
   return base.split("@")[0]?.split(":")[0] ?? "";
-}
-
-function addressOf(
-  container: Inspect,
-  port: Port,
-  options: ServiceOptions,
-  network: Inspect,
-): string | undefined {
-  const label = options.addressLabel && container.Config?.Labels?.[options.addressLabel];
-  if (label) return label.split("/")[0];
-  if (options.internal) {
-    if (network.HostConfig?.NetworkMode === "host") return options.address;
-    const networks = network.NetworkSettings?.Networks ?? {};
-    const names = options.network ? [options.network] : Object.keys(networks).sort();
-    // Swarm's ingress network carries only published ports: containers are not reachable by their addresses in it.
-    return names
-      .filter((name) => name !== "ingress")
-      .map((name) => networks[name]?.IPAddress)
-      .find((address) => address);
-  }
-  if (options.forcedAddress) return options.forcedAddress;
-  const bound = port.binding?.HostIp ?? "";
-  return ["", "0.0.0.0", "::"].includes(bound) ? options.address : bound;
 }

@@ -60,7 +60,10 @@ export function whyUnpublished(
 }
 
 /** The service that carries this node's notices to the load balancers; none without notices. */
-export function noticeServices(notices: readonly Notice[], options: ServiceOptions): Service[] {
+export function noticeServices(
+  notices: readonly Notice[],
+  options: Pick<ServiceOptions, "hostname" | "address">,
+): Service[] {
   if (notices.length === 0) return [];
   const sorted = [...notices].sort((a, b) => (a.container < b.container ? -1 : 1));
   const registration = {

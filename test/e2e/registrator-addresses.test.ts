@@ -1,0 +1,131 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { networkInterfaces } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+
+import { Balancer, ConsulAlone } from "./balancer";
+import { consulImage } from "./bases";
+import { docker } from "./docker";
+import { get, until } from "./http";
+import { buildImage } from "./images";
+
+// The addresses that Registrator registers, with the real engine, a Consul and a load balancer of its own. A request must
+// never be answered by another service. It uses ports 23000 to 23999.
+
+const image = "switchyard/registrator:e2e-addresses";
+const main = join(__dirname, "../../templates/registrator/dist/main.js");
+const bridge = "172.17.0.1";
+const outside =
+  Object.entries(networkInterfaces())
+    .filter(([name]) => !/^(lo|docker|br-|veth)/.test(name))
+    .flatMap(([, addresses]) => addresses ?? [])
+    .find(({ family }) => family === "IPv4")?.address ?? "";
+
+let consul: ConsulAlone;
+let balancer: Balancer;
+let registrator: ChildProcess;
+let log = "";
+
+/** Runs a container that answers on `PORT`, by default 8080, with its service's name. */
+async function run(name: string, flags: readonly string[]): Promise<string> {
+  const code =
+    "require('http').createServer((q,r)=>r.end(process.env.SERVICE_NAME)).listen(Number(process.env.PORT||8080))";
+  const own = ["--name", `ra-t-${name}`, "--init", "-e", `SERVICE_NAME=${name}`, "-e", "SERVICE_TAGS=rest"];
+  return docker("run", "-d", ...own, ...flags, "--entrypoint", "node", image, "-e", code);
+}
+
+/** The body of the answer to a request for a service; its status if it is not 200. */
+async function ask(name: string): Promise<string> {
+  const { status, body } = await get(`${balancer.url}/${name}`);
+  return status === 200 ? body : String(status);
+}
+const answers = (name: string) => until(`${balancer.url}/${name}`, ({ status }) => status === 200);
+
+/** Where Consul says that a service is. */
+async function registered(name: string): Promise<string[]> {
+  const { body } = await get(`http://${consul.address}/v1/catalog/service/${name}`);
+  const found = JSON.parse(body) as { ServiceAddress: string; ServicePort: number }[];
+  return found.map(({ ServiceAddress, ServicePort }) => `${ServiceAddress} ${ServicePort}`);
+}
+
+async function removeContainers(): Promise<void> {
+  const all = await docker("ps", "-aq", "--filter", "name=^ra-t-", "--filter", `ancestor=${image}`);
+  if (all !== "") await docker("rm", "-f", "-v", ...all.split("\n"));
+}
+
+beforeAll(async () => {
+  await buildImage("registrator", image);
+  consul = await ConsulAlone.start({ name: "ra-t", port: 23_500 });
+  balancer = await Balancer.start({ name: "ra-t", port: 23_000, consul: consul.address });
+  registrator = spawn(process.execPath, [
+    main,
+    "-hostname=ra-t",
+    `-ip=${bridge}`,
+    `consul://${consul.address}`,
+  ]);
+  registrator.stdout?.on("data", (chunk: Buffer) => (log += chunk.toString()));
+  await expect.poll(() => log).toContain("following the events");
+});
+afterEach(removeContainers);
+afterAll(async () => {
+  registrator.kill();
+  await removeContainers();
+  await balancer.stop();
+  await consul.stop();
+});
+
+test("a port published on one address of the machine is registered there", async () => {
+  const port = 23_110;
+  await run("outside", ["-p", `${outside}:${port}:8080`]);
+  await run("bridge", ["-p", `${bridge}:${port}:8080`]);
+  await run("loopback", ["-p", `127.0.0.1:${port}:8080`]);
+  await run("loopback6", ["-p", `[::1]:${port}:8080`]);
+  await run("everywhere", ["-p", "8080"]);
+  const names = ["outside", "bridge", "loopback", "loopback6", "everywhere"];
+  for (const name of names) await answers(name);
+  for (const name of names) expect(await ask(name)).toBe(name);
+  expect(await registered("outside")).toEqual([`${outside} ${port}`]);
+  expect(await registered("bridge")).toEqual([`${bridge} ${port}`]);
+  expect(await registered("loopback")).toEqual([`127.0.0.1 ${port}`]);
+  expect(await registered("loopback6")).toEqual([`::1 ${port}`]);
+  expect((await registered("everywhere"))[0]).toContain(`${bridge} `);
+});
+
+test("all IPv4 and all IPv6 addresses are different addresses", async () => {
+  const port = 23_120;
+  await run("six", ["-p", `[::]:${port}:8080`]);
+  await answers("six");
+  await run("four", ["-p", `${outside}:${port}:8080`]);
+  await answers("four");
+  expect([await ask("six"), await ask("four")]).toEqual(["six", "four"]);
+});
+
+test("a second node in the cluster ends the registration of addresses that it cannot reach", async () => {
+  await run("local", ["-p", "127.0.0.1:23130:8080"]);
+  await run("node", ["-p", `${bridge}:23131:8080`]);
+  await answers("local");
+  const ports = ["http", "dns", "serf-lan", "server", "grpc"].map(
+    (name, at) => `-${name}-port=${23_600 + at}`,
+  );
+  const agent = [
+    "agent",
+    "-node=ra-t-2",
+    "-data-dir=/tmp/consul",
+    "-bind=127.0.0.1",
+    "-retry-join=127.0.0.1:23502",
+  ];
+  const own = ["--name", "ra-t-consul-2", "--network", "host", "-l", "SERVICE_IGNORE=true"];
+  await docker("run", "-d", ...own, "--entrypoint", "consul", consulImage, ...agent, ...ports);
+  try {
+    await expect.poll(() => registered("local"), { timeout: 20_000 }).toEqual([]);
+    expect(log).toContain(
+      "container ra-t-local, port 8080: not registered: it is published on 127.0.0.1:23130, which the load balancers " +
+        `of other nodes cannot reach; publish it on ${bridge} or on all addresses\n`,
+    );
+    expect(await ask("node")).toBe("node");
+    await docker("exec", "ra-t-consul-2", "consul", "leave", "-http-addr=127.0.0.1:23600");
+    await expect.poll(() => registered("local"), { timeout: 20_000 }).toEqual(["127.0.0.1 23130"]);
+  } finally {
+    await docker("rm", "-f", "-v", "ra-t-consul-2");
+  }
+});
