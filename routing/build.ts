@@ -6,6 +6,7 @@ import { claimedSince, whyUnrouted, parseOptions, serviceOptions, type Member } 
 import { backendName, parseAddress, parseServiceName, serverName, show } from "./grammar";
 import { noticeProblem, readNotices } from "./notices";
 import { readSettings } from "./settings";
+import { claimOf, sharedPorts } from "./shared-ports";
 import type {
   Backend,
   Catalog,
@@ -60,6 +61,7 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
     else members.push(member);
   }
 
+  problems.push(...sharedPorts(services));
   const backends: Backend[] = [];
   const routes = new Map<string, Route>();
   const tcp = new Map<number, TcpPort>();
@@ -123,7 +125,12 @@ function admit(instance: Instance): Member | Rejection | undefined {
     return quarantine(
       `${subject} has port ${instance.port}: register it with a published port from 1 to 65535.`,
     );
-  return { instance: { ...instance, address: address.value }, options: parsed.value };
+  const claim = claimOf(instance, address.value);
+  return {
+    instance: { ...instance, address: address.value },
+    options: parsed.value,
+    ...(claim !== undefined && { claim }),
+  };
 }
 
 /**

@@ -129,3 +129,27 @@ test("a second node in the cluster ends the registration of addresses that it ca
     await docker("rm", "-f", "-v", "ra-t-consul-2");
   }
 });
+
+test("services of different containers that claim one address and port are a warning with both names", async () => {
+  const claim = (name: string) => ({
+    ID: `ra-t-else:${name}:8080`,
+    Name: name,
+    Address: "127.0.0.1",
+    Port: 23_140,
+  });
+  await consul.put("agent/service/register", { ...claim("one"), Tags: ["rest"] });
+  await consul.put("agent/service/register", { ...claim("two"), Tags: ["rest"] });
+  const warning =
+    "Services one (container one) and two (container two) claim the same address and port, 127.0.0.1:23140 on";
+  interface Routes {
+    readonly warnings: readonly { readonly subject: string; readonly message: string }[];
+  }
+  const warnings = async () => (await balancer.routes<Routes>()).warnings;
+  await expect.poll(warnings).toMatchObject([{ subject: "one, two" }]);
+  expect((await warnings())[0]?.message).toContain(warning);
+  expect((await get(`${balancer.admin}/`)).body).toContain(warning);
+  expect(await balancer.logs()).toContain(warning);
+  await consul.put("agent/service/deregister/ra-t-else:one:8080", "");
+  await expect.poll(warnings).toEqual([]);
+  await consul.put("agent/service/deregister/ra-t-else:two:8080", "");
+});

@@ -1,4 +1,4 @@
-import { originKey } from "../service/services";
+import { originKey } from "../../../../routing/shared-ports";
 import type { Service } from "../types";
 
 export interface Desired {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { desiredOf } from "./desired";
 import { isOurs, plan } from "./plan";
-import { originKey } from "../service/services";
+import { originKey } from "../../../../routing/shared-ports";
 import type { ActualService, Health, Service } from "../types";
 
 const ids = ["n:a:80", "n:b:80", "n:c:53:udp", "other:a:80", "n:x", "redis", "n:a:b:80", "n:a:80x"];

@@ -1,6 +1,6 @@
 import { hostPort } from "../service/address";
 import { dockerCheckName } from "../service/checks";
-import { originKey } from "../service/services";
+import { originKey } from "../../../../routing/shared-ports";
 import type { ActualService, Check, Registration, Service } from "../types";
 
 /** The writes that bring the agent in line with Docker. Usually none, so no watcher of Consul wakes up. */

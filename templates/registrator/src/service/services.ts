@@ -1,4 +1,5 @@
 import type { Notice } from "../../../../routing/notices";
+import { originKey } from "../../../../routing/shared-ports";
 import { endpointOf, type Port } from "./address";
 import { checkOf, dockerHealthOf } from "./checks";
 import { isOn, metadataOf, tagsOf } from "./metadata";
@@ -13,9 +14,6 @@ export interface ServicesOf {
   /** What asks for load balancing and is not registered. */
   readonly notices: readonly Notice[];
 }
-
-/** Meta key with the default ID of a service that has a SERVICE_ID. It marks the service as ours. */
-export const originKey = "registrator_id";
 
 /** Keys of SERVICE_* that do not become meta. */
 const consumed = new Set(["id", "name", "tags", "ignore", originKey]);
