@@ -34,12 +34,35 @@ async function run(name: string, flags: readonly string[]): Promise<string> {
   return docker("run", "-d", ...own, ...flags, "--entrypoint", "node", image, "-e", code);
 }
 
+/** The arguments of a container that only runs. */
+const idle = ["--entrypoint", "node", image, "-e", "setInterval(()=>{},1e6)"];
+
 /** The body of the answer to a request for a service; its status if it is not 200. */
 async function ask(name: string): Promise<string> {
   const { status, body } = await get(`${balancer.url}/${name}`);
   return status === 200 ? body : String(status);
 }
 const answers = (name: string) => until(`${balancer.url}/${name}`, ({ status }) => status === 200);
+
+/** Asks for services without a pause; `stop` returns the answers that came from other services. */
+function watch(...names: string[]): { stop: () => Promise<string[]> } {
+  const wrong: string[] = [];
+  let isOver = false;
+  const all = names.map(async (name) => {
+    while (!isOver) {
+      const answer = await ask(name);
+      if (answer !== name && !/^\d+$/.test(answer)) wrong.push(`${name} was answered by ${answer}`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  });
+  return {
+    stop: async () => {
+      isOver = true;
+      await Promise.all(all);
+      return wrong;
+    },
+  };
+}
 
 /** Where Consul says that a service is. */
 async function registered(name: string): Promise<string[]> {
@@ -83,7 +106,12 @@ test("a port published on one address of the machine is registered there", async
   await run("everywhere", ["-p", "8080"]);
   const names = ["outside", "bridge", "loopback", "loopback6", "everywhere"];
   for (const name of names) await answers(name);
-  for (const name of names) expect(await ask(name)).toBe(name);
+  const watched = watch(...names);
+  await docker("stop", "-t", "1", "ra-t-bridge");
+  for (const name of names.filter((each) => each !== "bridge")) expect(await ask(name)).toBe(name);
+  await docker("start", "ra-t-bridge");
+  await answers("bridge");
+  expect(await watched.stop()).toEqual([]);
   expect(await registered("outside")).toEqual([`${outside} ${port}`]);
   expect(await registered("bridge")).toEqual([`${bridge} ${port}`]);
   expect(await registered("loopback")).toEqual([`127.0.0.1 ${port}`]);
@@ -128,6 +156,59 @@ test("a second node in the cluster ends the registration of addresses that it ca
   } finally {
     await docker("rm", "-f", "-v", "ra-t-consul-2");
   }
+});
+
+/** Starts a container that publishes the port of another one in its network, which it does not serve itself. */
+async function runPod(publish: string): Promise<void> {
+  await docker(
+    "run",
+    "-d",
+    "--init",
+    "--name",
+    "ra-t-owner",
+    "-p",
+    publish,
+    "-e",
+    "SERVICE_IGNORE=true",
+    ...idle,
+  );
+  await run("member", ["--network", "container:ra-t-owner", "--expose", "8080"]);
+  await answers("member");
+}
+
+test("a container leaves with the one whose network it shares", async () => {
+  await runPod("23150:8080");
+  const watched = watch("member", "thief");
+  await docker("stop", "-t", "1", "ra-t-owner");
+  await run("thief", ["-p", "23150:8080"]);
+  await answers("thief");
+  expect(await registered("member")).toEqual([]);
+  await docker("rm", "-f", "ra-t-thief");
+  await docker("start", "ra-t-owner");
+  await expect
+    .poll(() => log)
+    .toContain(
+      "container ra-t-member: not registered: container ra-t-owner, whose network it shares, was started after it",
+    );
+  expect(await registered("member")).toEqual([]);
+  await docker("restart", "-t", "1", "ra-t-member");
+  await answers("member");
+  expect(await ask("member")).toBe("member");
+  expect(await watched.stop()).toEqual([]);
+});
+
+test("a container follows the ports of the one whose network it shares", async () => {
+  await runPod("8080");
+  const [before = ""] = await registered("member");
+  const watched = watch("member", "thief");
+  await docker("network", "disconnect", "bridge", "ra-t-owner");
+  await run("thief", ["-p", `${before.split(" ")[1]}:8080`]);
+  await answers("thief");
+  expect(await registered("member")).toEqual([]);
+  await docker("network", "connect", "bridge", "ra-t-owner");
+  await answers("member");
+  expect(await registered("member")).not.toEqual([before]);
+  expect(await watched.stop()).toEqual([]);
 });
 
 test("services of different containers that claim one address and port are a warning with both names", async () => {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { RefusedError } from "../../../lib/http";
 import { Registry, type Agent } from "./consul/registry";
 import type { ContainerEvent } from "./docker/client";
@@ -453,4 +453,103 @@ it("keeps the registrations of an only node when Consul goes away", async () => 
   world.consulDown = false;
   await after(10_000);
   expect(writes()).toEqual([]);
+});
+
+it("follows the ports of a container whose networks change", async () => {
+  const id = world.put({ name: "web" });
+  world.start();
+  await settled();
+  writes();
+  world.put({ name: "web", ports: { "80/tcp": null } });
+  world.event(id, "disconnect", { container: id, name: "bridge" });
+  await settled();
+  expect(writes()).toEqual([`-${web}`]);
+  world.put({ name: "web", ports: { "80/tcp": "9000" } });
+  world.event(id, "connect", { container: id, name: "bridge" });
+  await settled();
+  expect(world.agent.get(web)?.registration.Port).toBe(9000);
+  // As a part of its start, before it runs.
+  world.event("id-of-new", "connect", { container: "id-of-new" });
+  await settled();
+  expect(world.log.join()).not.toContain("id-of-new");
+});
+
+describe("a container that shares another's network", () => {
+  const early = Date.parse("2026-01-01T10:00:00.9Z");
+  const late = Date.parse("2026-01-01T10:00:01.15Z");
+  const member = "hostname:member:80";
+  const putOwner = (given: Partial<Given> = {}) => world.put({ name: "owner", startedAtMs: early, ...given });
+  const putMember = (given: Partial<Given> = {}) => {
+    const mode = "container:id-of-owner";
+    const own = { ports: {}, exposed: ["80/tcp"], mode, env: ["SERVICE_NAME=member"] };
+    return world.put({ name: "member", ...own, startedAtMs: late, ...given });
+  };
+  const isRegistered = () => world.agent.has(member);
+
+  beforeEach(async () => {
+    putOwner();
+    putMember();
+    world.start();
+    await settled();
+    expect(world.agent.get(member)?.registration.Port).toBe(8000);
+  });
+
+  it("leaves at the owner's stop signal, and returns only with the owner's new network", async () => {
+    world.event("id-of-owner", "kill", { signal: "15" });
+    await settled();
+    expect(isRegistered()).toBe(false);
+    writes();
+    putOwner({ running: false });
+    world.event("id-of-owner", "die");
+    await settled();
+    putOwner({ startedAtMs: late + 60_000, ports: { "80/tcp": "9000" } });
+    world.event("id-of-owner", "start");
+    await after(60_000);
+    expect(writes()).toEqual(["+hostname:owner:80"]);
+    expect(world.log).toContain(
+      "container member: not registered: container owner, whose network it shares, was started after it and has a new network; restart this one too",
+    );
+    putMember({ startedAtMs: late + 61_000 });
+    world.event("id-of-member", "start");
+    await settled();
+    expect(world.agent.get(member)?.registration.Port).toBe(9000);
+  });
+
+  it("returns if the owner survives its stop signal", async () => {
+    world.event("id-of-owner", "kill", { signal: "15" });
+    await settled();
+    expect(isRegistered()).toBe(false);
+    await after(3_700_000);
+    expect(isRegistered()).toBe(true);
+  });
+
+  it("leaves when the owner dies, even if no event says so", async () => {
+    world.containers.delete("id-of-owner");
+    await after(3_000);
+    expect(isRegistered()).toBe(false);
+    expect(world.log.at(-1)).toContain("the container whose network it shares does not exist any more");
+  });
+
+  it("leaves before the owner's port can be used by another container", async () => {
+    world.inspectDelayMs = 1_000;
+    putOwner({ running: false });
+    world.event("id-of-owner", "die");
+    await settled();
+    expect(isRegistered()).toBe(false);
+  });
+
+  it("follows the owner's ports", async () => {
+    putOwner({ ports: { "80/tcp": "9000" } });
+    world.event("id-of-owner", "connect", { container: "id-of-owner" });
+    await settled();
+    expect(world.agent.get(member)?.registration.Port).toBe(9000);
+  });
+
+  it("stays while the owner is paused, because its network is not", async () => {
+    putOwner({ paused: true });
+    writes();
+    world.event("id-of-owner", "pause");
+    await after(10_000);
+    expect(writes()).toEqual(["-hostname:owner:80"]);
+  });
 });

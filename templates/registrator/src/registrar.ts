@@ -8,7 +8,8 @@ import { follow } from "./docker/follow";
 import { endsContainer, signalName } from "./docker/signals";
 import { survivalOf, usualStopMs, type StopRequest } from "./docker/survival";
 import { healthOf } from "./service/checks";
-import { nameOf, networkOwnerOf, servicesOf } from "./service/services";
+import { nameOf, servicesOf } from "./service/services";
+import { networkOwnersOf, problemWithNetwork } from "./service/shared-network";
 import { noticeServices } from "./service/unregistered";
 import type { Inspect, Service, ServiceOptions } from "./types";
 
@@ -19,6 +20,8 @@ interface Known {
   readonly services: readonly Service[];
   /** What asks for load balancing and gets none. */
   readonly notices: readonly Notice[];
+  /** IDs of the containers whose network it shares. Their life and ports are its own. */
+  readonly owners: readonly string[];
   readonly stopSignal: string;
   readonly usualStopMs: number;
   /** Its entry in the list of containers at the last inspection; undefined until it has appeared in a list. */
@@ -106,6 +109,11 @@ export class Registrar {
 
   private handle(event: ContainerEvent): void {
     const { id, action, attributes } = event;
+    if (action === "connect" || action === "disconnect") {
+      // Also a part of every start and end, which have events of their own.
+      if (this.containers.has(id)) void this.inspections.touch(id, "its container's networks changed");
+      return;
+    }
     const name = attributes.name ?? id.slice(0, 12);
     this.lastEvent.set(id, performance.now());
     const [verb = "", state = ""] = action.split(/:\s*/);
@@ -127,7 +135,8 @@ export class Registrar {
         this.killed(event, name);
         break;
       case "pause":
-        this.forget(id, `container ${name} was paused`);
+        this.inspections.outdate(id, `container ${name} was paused`);
+        if (this.containers.delete(id)) this.publish(`container ${name} was paused`);
         break;
       case "stop":
       case "die":
@@ -182,11 +191,27 @@ export class Registrar {
 
   private forget(id: string, reason: string): void {
     this.inspections.outdate(id, reason);
-    if (this.containers.delete(id)) this.publish(reason);
+    this.ended(id, reason);
+  }
+
+  /** The containers that share its network have lost it. */
+  private ended(id: string, reason: string): void {
+    const wasKnown = this.containers.delete(id);
+    const members = this.membersOf(id);
+    for (const [member, known] of members) this.containers.set(member, { ...known, services: [] });
+    if (wasKnown || members.length > 0) this.publish(reason);
+    for (const [member] of members) void this.inspections.touch(member, reason);
+  }
+
+  private membersOf(owner: string): [string, Known][] {
+    return [...this.containers].filter(([, { owners }]) => owners.includes(owner));
   }
 
   private publish(reason: string): void {
-    const staying = [...this.containers].filter(([id]) => !this.leaving.has(id));
+    const isLeaving = (id: string) => this.leaving.has(id);
+    const staying = [...this.containers].filter(
+      ([id, { owners }]) => !isLeaving(id) && !owners.some(isLeaving),
+    );
     const notices = [...this.containers.values()].flatMap((known) => known.notices);
     this.registry.want(
       [...staying.flatMap(([, known]) => known.services), ...noticeServices(notices, this.options)],
@@ -197,11 +222,10 @@ export class Registrar {
   private async inspect(id: string, reason: string, isOutdated: () => boolean): Promise<void> {
     try {
       const container = await this.docker.inspect(id);
-      const ownerId = container && networkOwnerOf(container);
-      const owner = ownerId ? await this.docker.inspect(ownerId) : undefined;
+      const owners = container ? await networkOwnersOf(container, (owner) => this.docker.inspect(owner)) : [];
       if (isOutdated()) return;
       this.uninspected.delete(id);
-      this.learn(id, container, owner, reason);
+      this.learn(id, container, owners, reason);
     } catch (error) {
       this.log(`could not inspect container ${id.slice(0, 12)} (${messageOf(error)}); retrying`);
       this.uninspected.add(id);
@@ -212,31 +236,34 @@ export class Registrar {
   private learn(
     id: string,
     container: Inspect | undefined,
-    owner: Inspect | undefined,
+    owners: readonly Inspect[],
     reason: string,
   ): void {
     const state = container?.State;
     if (!container || !state?.Running || state.Restarting) {
       this.problems.delete(id);
-      if (this.containers.delete(id)) this.publish(reason);
+      this.ended(id, reason);
       return;
     }
     const { services, problems, notices } = servicesOf(
       container,
       { ...this.options, isOnlyNode: this.isOnlyNode },
-      owner,
+      owners.at(-1),
+      problemWithNetwork(container, owners),
     );
     const usualMs = usualStopMs(container, this.options.killGraceSeconds);
     const survival = this.survival(id, container, services, usualMs);
     this.report(id, [...problems, ...survival.problems]);
     this.containers.set(id, {
       services: state.Paused ? [] : services,
+      owners: owners.map((owner) => owner.Id),
       notices: state.Paused ? [] : [...notices, ...survival.notices],
       stopSignal: container.Config?.StopSignal || "SIGTERM",
       usualStopMs: usualMs,
       signature: undefined,
     });
     this.publish(survival.reason ?? reason);
+    for (const [member] of this.membersOf(id)) void this.inspections.touch(member, reason);
   }
 
   /** Whether a container that was told to stop goes on: why, and what is pending otherwise. */

@@ -33,6 +33,16 @@ it("reads events with and without the fields that API 1.52 removed", () => {
   expect(["", "{", "{}", '{"Action":"start"}', "null"].map(eventOf)).toEqual(Array(5).fill(undefined));
 });
 
+it("reads a network's events as events of the container", () => {
+  const event = (Attributes: Record<string, string>) =>
+    eventOf(
+      JSON.stringify({ Type: "network", Action: "connect", Actor: { ID: "net", Attributes }, timeNano: 2e6 }),
+    );
+  const attributes = { container: "x", name: "bridge" };
+  expect(event(attributes)).toEqual({ id: "x", action: "connect", attributes, atMs: 2, ageMs: 0 });
+  expect(event({ name: "bridge" })).toBeUndefined();
+});
+
 it("reads events across chunk boundaries and reports the end of the stream", async () => {
   const event = (action: string) => JSON.stringify({ Type: "container", Action: action, Actor: { ID: "x" } });
   const urls: (string | undefined)[] = [];

@@ -32,6 +32,9 @@ const actions = [
   "unpause",
   "rename",
   "health_status",
+  // Of networks: a container's published ports change with them.
+  "connect",
+  "disconnect",
 ] as const;
 
 /** The engine remembers its last 256 events, whatever their age. */
@@ -81,7 +84,7 @@ export class Docker {
    * event is missed, such as the stop signal of a container that is still finishing its requests.
    */
   async events(listener: (event: ContainerEvent) => void): Promise<{ closed: Promise<void> }> {
-    const filters = encodeURIComponent(JSON.stringify({ type: ["container"], event: actions }));
+    const filters = encodeURIComponent(JSON.stringify({ type: ["container", "network"], event: actions }));
     const now = Math.floor(this.connectedAtMs / 1000);
     const path = `${this.base}/events?filters=${filters}`;
     const past = await this.http.ok("GET", `${path}&since=${now - pastSeconds}&until=${now}`);
@@ -154,20 +157,24 @@ async function readLines(
   }
 }
 
-/** Reads only `Action` and `Actor`: API 1.52 removed `status` and `id`. */
+/** Reads only `Type`, `Action` and `Actor`: API 1.52 removed `status` and `id`. */
 export function eventOf(line: string): ContainerEvent | undefined {
   if (line.trim() === "") return undefined;
   const event = parsed(line) as
     | {
+        Type?: string;
         Action?: string;
         Actor?: { ID?: string; Attributes?: Record<string, string> | null };
         timeNano?: number;
       }
     | undefined;
   if (!event?.Action || !event.Actor?.ID) return undefined;
-  const { Action: action, Actor: actor, timeNano } = event;
+  const { Action: action, timeNano } = event;
+  const attributes = event.Actor.Attributes ?? {};
+  // The actor of a network's event is the network.
+  const id = event.Type === "network" ? attributes.container : event.Actor.ID;
   const atMs = timeNano === undefined ? Date.now() : timeNano / 1e6;
-  return { id: event.Actor.ID, action, attributes: actor.Attributes ?? {}, atMs, ageMs: 0 };
+  return id ? { id, action, attributes, atMs, ageMs: 0 } : undefined;
 }
 
 function parsed(line: string): unknown {

@@ -20,10 +20,16 @@ const consumed = new Set(["id", "name", "tags", "ignore", originKey]);
 
 /**
  * The services of a container, one per port. If it shares the network of another container (`--network container:…`),
- * pass that one as `owner`: its published ports and addresses apply.
+ * pass that one as `owner`: its published ports and addresses apply. `obstacle`: why none of the ports can be reached, if so.
  */
-export function servicesOf(container: Inspect, options: ServiceOptions, owner?: Inspect): ServicesOf {
-  const ports = portsOf(container, owner).filter((port) => options.internal || port.bindings.length > 0);
+export function servicesOf(
+  container: Inspect,
+  options: ServiceOptions,
+  owner?: Inspect,
+  obstacle?: string,
+): ServicesOf {
+  const all = obstacle === undefined ? portsOf(container, owner) : [];
+  const ports = all.filter((port) => options.internal || port.bindings.length > 0);
   const services: Service[] = [];
   const problems: string[] = [];
   const notices: Notice[] = [];
@@ -49,7 +55,7 @@ export function servicesOf(container: Inspect, options: ServiceOptions, owner?: 
     );
   }
   if (ports.length === 0) {
-    const why = whyUnpublished(container, owner, options);
+    const why = obstacle ?? whyUnpublished(container, owner, options);
     if (portsAskedFor(container).some((port) => leaveOut(port, why)))
       problems.push(`container ${nameOf(container)}: not registered: ${why}`);
   }
@@ -57,11 +63,6 @@ export function servicesOf(container: Inspect, options: ServiceOptions, owner?: 
 }
 
 export const nameOf = (container: Inspect): string => container.Name.replace(/^\//, "");
-
-/** Name or ID of the container whose network this one shares; undefined if it shares none. */
-export function networkOwnerOf(container: Inspect): string | undefined {
-  return /^container:(.+)$/.exec(container.HostConfig?.NetworkMode ?? "")?.[1];
-}
 
 function portsOf(container: Inspect, owner: Inspect | undefined): Port[] {
   const exposed = Object.keys(container.Config?.ExposedPorts ?? {});

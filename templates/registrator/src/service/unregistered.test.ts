@@ -42,7 +42,7 @@ describe("a container without a port that can be reached", () => {
   it("shares the network of one that does not publish its port", () => {
     const owner = { name: "pod", ports: { "8080/tcp": null } };
     expect(found({ exposed: ["8080/tcp"], ports: {} }, {}, owner).problems).toEqual([
-      "container c: not registered: container pod, whose network it shares, does not publish its port; publish it there, and add --expose 8080 here",
+      "container c: not registered: container pod, whose network it shares, does not publish its port; publish it there, and EXPOSE 8080 in this one's image",
     ]);
   });
 

@@ -53,7 +53,7 @@ export function whyUnpublished(
   if ("ingress" in (network.NetworkSettings?.Networks ?? {}))
     return `its ports are published through Swarm's ingress network, which hides the instances; publish them with mode=host`;
   if (owner)
-    return `container ${owner.Name.replace(/^\//, "")}, whose network it shares, does not publish its port; publish it there, and add --expose ${port} here`;
+    return `container ${owner.Name.replace(/^\//, "")}, whose network it shares, does not publish its port; publish it there, and EXPOSE ${port} in this one's image`;
   return exposed.length === 0
     ? "it publishes no port; start it with -p PORT"
     : `its port ${port} is not published; start it with -P or -p ${port}`;
