@@ -1,18 +1,23 @@
-import { spawn, type ChildProcess } from "node:child_process";
+import { spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 
 import { Balancer, ConsulAlone } from "./balancer";
 import { consulImage } from "./bases";
-import { docker } from "./docker";
+import { docker, lines, removeContainers } from "./docker";
 import { get, until } from "./http";
 import { buildImage } from "./images";
+import { scratch } from "./scratch";
+import { afterwards, tearDown } from "./tear-down";
 
 // The addresses that Registrator registers, with the real engine, a Consul and a load balancer of its own. A request must
 // never be answered by another service. It uses ports 23000 to 23999.
 
 const image = "switchyard/registrator:e2e-addresses";
+/** The same, and says that it uses port 8080: Docker allows no `--expose` with the network of another container. */
+const exposing = "switchyard/registrator:e2e-exposing";
 const main = join(__dirname, "../../templates/registrator/dist/main.js");
 const bridge = "172.17.0.1";
 const outside =
@@ -23,15 +28,14 @@ const outside =
 
 let consul: ConsulAlone;
 let balancer: Balancer;
-let registrator: ChildProcess;
 let log = "";
 
 /** Runs a container that answers on `PORT`, by default 8080, with its service's name. */
-async function run(name: string, flags: readonly string[]): Promise<string> {
+async function run(name: string, flags: readonly string[], from = image): Promise<string> {
   const code =
     "require('http').createServer((q,r)=>r.end(process.env.SERVICE_NAME)).listen(Number(process.env.PORT||8080))";
   const own = ["--name", `ra-t-${name}`, "--init", "-e", `SERVICE_NAME=${name}`, "-e", "SERVICE_TAGS=rest"];
-  return docker("run", "-d", ...own, ...flags, "--entrypoint", "node", image, "-e", code);
+  return docker("run", "-d", ...own, ...flags, "--entrypoint", "node", from, "-e", code);
 }
 
 /** The arguments of a container that only runs. */
@@ -71,31 +75,34 @@ async function registered(name: string): Promise<string[]> {
   return found.map(({ ServiceAddress, ServicePort }) => `${ServiceAddress} ${ServicePort}`);
 }
 
-async function removeContainers(): Promise<void> {
-  const all = await docker("ps", "-aq", "--filter", "name=^ra-t-", "--filter", `ancestor=${image}`);
-  if (all !== "") await docker("rm", "-f", "-v", ...all.split("\n"));
+async function removeAll(): Promise<void> {
+  const all = lines(await docker("ps", "-aq", "--filter", "name=^ra-t-", "--filter", `ancestor=${image}`));
+  if (all.length > 0) await removeContainers(...all);
 }
 
 beforeAll(async () => {
   await buildImage("registrator", image);
+  const context = scratch();
+  writeFileSync(join(context.path, "Dockerfile"), `FROM ${image}\nEXPOSE 8080\n`);
+  await docker("build", "-q", "-t", exposing, context.path);
   consul = await ConsulAlone.start({ name: "ra-t", port: 23_500 });
   balancer = await Balancer.start({ name: "ra-t", port: 23_000, consul: consul.address });
-  registrator = spawn(process.execPath, [
+  const registrator = spawn(process.execPath, [
     main,
     "-hostname=ra-t",
     `-ip=${bridge}`,
     `consul://${consul.address}`,
   ]);
-  registrator.stdout?.on("data", (chunk: Buffer) => (log += chunk.toString()));
-  await expect.poll(() => log).toContain("following the events");
+  afterwards(() => {
+    registrator.kill();
+  });
+  registrator.stdout.on("data", (chunk: Buffer) => (log += chunk.toString()));
+  await vi.waitFor(() => {
+    expect(log).toContain("following the events");
+  });
 });
-afterEach(removeContainers);
-afterAll(async () => {
-  registrator.kill();
-  await removeContainers();
-  await balancer.stop();
-  await consul.stop();
-});
+afterEach(removeAll);
+afterAll(tearDown);
 
 test("a port published on one address of the machine is registered there", async () => {
   const port = 23_110;
@@ -147,14 +154,14 @@ test("a second node in the cluster ends the registration of addresses that it ca
   try {
     await expect.poll(() => registered("local"), { timeout: 20_000 }).toEqual([]);
     expect(log).toContain(
-      "container ra-t-local, port 8080: not registered: it is published on 127.0.0.1:23130, which the load balancers " +
-        `of other nodes cannot reach; publish it on ${bridge} or on all addresses\n`,
+      "container ra-t-local, port 8080: not registered: it is bound to 127.0.0.1:23130, which the load balancers " +
+        `of other nodes cannot reach; bind it to ${bridge} or to all addresses\n`,
     );
     expect(await ask("node")).toBe("node");
     await docker("exec", "ra-t-consul-2", "consul", "leave", "-http-addr=127.0.0.1:23600");
     await expect.poll(() => registered("local"), { timeout: 20_000 }).toEqual(["127.0.0.1 23130"]);
   } finally {
-    await docker("rm", "-f", "-v", "ra-t-consul-2");
+    await removeContainers("ra-t-consul-2");
   }
 });
 
@@ -172,7 +179,7 @@ async function runPod(publish: string): Promise<void> {
     "SERVICE_IGNORE=true",
     ...idle,
   );
-  await run("member", ["--network", "container:ra-t-owner", "--expose", "8080"]);
+  await run("member", ["--network", "container:ra-t-owner"], exposing);
   await answers("member");
 }
 
@@ -183,7 +190,7 @@ test("a container leaves with the one whose network it shares", async () => {
   await run("thief", ["-p", "23150:8080"]);
   await answers("thief");
   expect(await registered("member")).toEqual([]);
-  await docker("rm", "-f", "ra-t-thief");
+  await removeContainers("ra-t-thief");
   await docker("start", "ra-t-owner");
   await expect
     .poll(() => log)
@@ -209,6 +216,74 @@ test("a container follows the ports of the one whose network it shares", async (
   await answers("member");
   expect(await registered("member")).not.toEqual([before]);
   expect(await watched.stop()).toEqual([]);
+});
+
+test("a container on the host's network does not get the answers of one that has its port", async () => {
+  const watched = watch("false", "real", "late");
+  await run("false", ["--network", "host", "--expose", "23160", "-e", "PORT=23161"]);
+  await run("real", ["-p", "23160:8080"]);
+  await answers("real");
+  expect(await registered("false")).toEqual([]);
+  await expect
+    .poll(() => log, { timeout: 20_000 })
+    .toContain(
+      `container ra-t-false: not registered as false at ${bridge}:23160: it is that of real (container ra-t-real); if it ` +
+        "does not listen there, set SERVICE_23160_IGNORE=true\n",
+    );
+  await removeContainers("ra-t-real");
+  await expect
+    .poll(() => log, { timeout: 20_000 })
+    .toContain("where nothing listens on port 23160; EXPOSE the port");
+  await run("late", ["--network", "host", "--expose", "23160", "-e", "PORT=23160"]);
+  await answers("late");
+  expect(await registered("false")).toEqual([]);
+  expect(await watched.stop()).toEqual([]);
+});
+
+test("a container on the host's network keeps its port, and is registered where it listens", async () => {
+  const host = ["--network", "host", "--expose", "23170"];
+  await run("first", [...host, "-e", "PORT=23170"]);
+  await run("ignoring", [
+    ...["--network", "host", "--expose", "23170", "--expose", "23171", "-e", "PORT=23171"],
+    ...["-e", "SERVICE_23170_IGNORE=true", "-e", "SERVICE_23171_NAME=ignoring"],
+  ]);
+  await answers("first");
+  await answers("ignoring");
+  const watched = watch("first", "second", "ignoring");
+  await run("second", [...host, "-e", "PORT=23170", "--restart", "always"]);
+  await new Promise((resolve) => setTimeout(resolve, 5_000));
+  expect(await registered("second")).toEqual([]);
+  expect([await ask("first"), await ask("ignoring")]).toEqual(["first", "ignoring"]);
+  await removeContainers("ra-t-first");
+  await answers("second");
+  expect(await watched.stop()).toEqual([]);
+
+  const local = "require('http').createServer((q,r)=>r.end('local')).listen(23175,'127.0.0.1')";
+  const flags = [
+    "--network",
+    "host",
+    "--expose",
+    "23175",
+    "-e",
+    "SERVICE_NAME=local",
+    "-e",
+    "SERVICE_TAGS=rest",
+  ];
+  await docker(
+    "run",
+    "-d",
+    "--init",
+    "--name",
+    "ra-t-local",
+    ...flags,
+    "--entrypoint",
+    "node",
+    image,
+    "-e",
+    local,
+  );
+  await answers("local");
+  expect(await registered("local")).toEqual(["127.0.0.1 23175"]);
 });
 
 test("services of different containers that claim one address and port are a warning with both names", async () => {

@@ -4,7 +4,7 @@ import { version } from "../../../routing/version";
 import { Consul } from "./consul/agent";
 import { Registry } from "./consul/registry";
 import { Docker } from "./docker/client";
-import { consulTls, dockerEndpoint, ownAddress } from "./machine";
+import { consulTls, dockerEndpoint, isOwnAddress, listenersOn, ownAddress } from "./machine";
 import { parseOptions, usage } from "./options";
 import { Registrar } from "./registrar";
 
@@ -30,7 +30,13 @@ async function main(): Promise<void> {
   const registry = new Registry(consul, label, node, log, () => {
     registrar.syncSoon();
   });
-  const registrar = new Registrar(docker, registry, { ...options, hostname: node, address }, log);
+  const registrar = new Registrar(
+    docker,
+    registry,
+    // Outside the host's network, Registrator cannot see who listens there.
+    { ...options, hostname: node, address, ...(isOwnAddress(address) && { listenersOn }) },
+    log,
+  );
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {

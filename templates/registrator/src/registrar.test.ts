@@ -16,6 +16,7 @@ class World implements Engine, Agent {
   readonly log: string[] = [];
   consulDown = false;
   nodes = 1;
+  readonly listening = new Map<number, string[]>();
   dockerDown = false;
   inspectDelayMs = 0;
   refuse: (registration: Registration) => string | undefined = () => undefined;
@@ -31,7 +32,9 @@ class World implements Engine, Agent {
     const registry = new Registry(this, "consul", "hostname", say, () => {
       registrar.syncSoon();
     });
-    const registrar = new Registrar(this, registry, { ...options, resyncSeconds: 2, ...flags }, say);
+    const listenersOn = (port: number) => this.listening.get(port) ?? [];
+    const settings = { ...options, resyncSeconds: 2, listenersOn, ...flags };
+    const registrar = new Registrar(this, registry, settings, say);
     void registrar.run(this.stop.signal);
   }
   end(): void {
@@ -336,7 +339,7 @@ it("registers a service without the check that Consul refuses, once", async () =
 it("reports a refused service once, and registers the others", async () => {
   world.refuse = ({ Name: name }) => (name === "bad" ? "no" : undefined);
   world.put({ name: "web", env: ["SERVICE_NAME=bad"] });
-  world.put({ name: "other" });
+  world.put({ name: "other", ports: { "80/tcp": "8001" } });
   world.start();
   await after(130_000);
   expect(writes()).toEqual(["+hostname:other:80"]);
@@ -550,6 +553,120 @@ describe("a container that shares another's network", () => {
     writes();
     world.event("id-of-owner", "pause");
     await after(10_000);
-    expect(writes()).toEqual(["-hostname:owner:80"]);
+    expect(writes()).toEqual([]);
+    expect(isRegistered()).toBe(true);
   });
+});
+
+describe("a container on the host's network", () => {
+  const a = "hostname:a:80";
+  const b = "hostname:b:80";
+  const put = (name: string, startedAtMs = Date.now()) => {
+    const env = [`SERVICE_NAME=${name}`];
+    return world.put({ name, ports: {}, exposed: ["80/tcp"], mode: "host", env, startedAtMs });
+  };
+  const start = async (name: string) => {
+    world.event(put(name), "start");
+    await settled();
+  };
+  const registered = () => [...world.agent.keys()].sort();
+
+  beforeEach(async () => {
+    world.start();
+    await settled();
+  });
+
+  it("is registered as soon as it listens", async () => {
+    await start("a");
+    await after(3_000);
+    expect(registered()).toEqual([]);
+    world.listening.set(80, [""]);
+    await after(300);
+    expect(registered()).toEqual([a]);
+    expect(world.log.join()).not.toContain("nothing listens");
+    await after(20_000);
+    expect(writes()).toEqual([`+${a}`]);
+    world.listening.delete(80);
+    await after(2_100);
+    expect(registered()).toEqual([]);
+  });
+
+  it("is reported once if it does not listen within 10 s", async () => {
+    await start("a");
+    await after(9_000);
+    expect(world.log.join()).not.toContain("nothing listens");
+    await after(20_000);
+    expect(world.log.filter((line) => line.includes("nothing listens"))).toEqual([
+      "container a, port 80: not registered: it uses the host's network, where nothing listens on port 80; EXPOSE the port that the program uses (--expose PORT), and set SERVICE_80_IGNORE=true",
+    ]);
+    world.listening.set(80, [""]);
+    await after(6_000);
+    expect(registered()).toEqual([a]);
+  });
+
+  it("keeps its port when another one exposes it too", async () => {
+    world.listening.set(80, [""]);
+    await start("a");
+    await start("b");
+    await after(5_000);
+    expect(registered()).toEqual([a]);
+    expect(world.log).toContain(
+      "container b: not registered as b at 192.168.1.102:80: it is that of a (container a); if it does not listen there, set SERVICE_80_IGNORE=true",
+    );
+    world.containers.delete("id-of-a");
+    world.event("id-of-a", "die");
+    await settled();
+    expect(registered()).toEqual([b]);
+  });
+
+  it("has no claim to a port that it did not use before another one came", async () => {
+    await start("a");
+    await after(20_000);
+    await start("b");
+    world.listening.set(80, [""]);
+    await after(5_000);
+    expect(registered()).toEqual([b]);
+  });
+
+  it("yields to a container that publishes the port", async () => {
+    world.listening.set(80, [""]);
+    await start("a");
+    world.event(world.put({ name: "b", ports: { "80/tcp": "80" }, env: ["SERVICE_NAME=b"] }), "start");
+    await settled();
+    expect(registered()).toEqual([b]);
+  });
+
+  it("is not registered while it cannot be told which one listens", async () => {
+    world.consulDown = true;
+    put("a", 0);
+    put("b", 0);
+    world.listening.set(80, [""]);
+    await after(3_000);
+    world.consulDown = false;
+    await after(3_000);
+    expect(registered()).toEqual([]);
+    expect(world.log.filter((line) => line.includes("it may be that of")).sort()).toEqual([
+      "container a: not registered as a at 192.168.1.102:80: it may be that of b (container b); if it does not listen there, set SERVICE_80_IGNORE=true",
+      "container b: not registered as b at 192.168.1.102:80: it may be that of a (container a); if it does not listen there, set SERVICE_80_IGNORE=true",
+    ]);
+  });
+});
+
+it("keeps a registered container on the host's network when another one exposes its port", async () => {
+  const exposing = (name: string): Given => ({
+    name,
+    ports: {},
+    exposed: ["80/tcp"],
+    mode: "host",
+    env: [`SERVICE_NAME=${name}`],
+  });
+  world.put(exposing("a"));
+  world.put(exposing("b"));
+  world.listening.set(80, [""]);
+  const at = { Address: "192.168.1.102", Port: 80, Tags: [], Meta: {} };
+  world.agent.set("hostname:b:80", { registration: { ID: "hostname:b:80", Name: "b", ...at } });
+  world.start();
+  await after(5_000);
+  expect([...world.agent.keys()]).toEqual(["hostname:b:80"]);
+  expect(writes()).toEqual([]);
 });

@@ -8,6 +8,7 @@ import { follow } from "./docker/follow";
 import { endsContainer, signalName } from "./docker/signals";
 import { survivalOf, usualStopMs, type StopRequest } from "./docker/survival";
 import { healthOf } from "./service/checks";
+import { withHostPorts, type HostPorts } from "./service/host-ports";
 import { nameOf, servicesOf } from "./service/services";
 import { networkOwnersOf, problemWithNetwork } from "./service/shared-network";
 import { noticeServices } from "./service/unregistered";
@@ -22,6 +23,8 @@ interface Known {
   readonly notices: readonly Notice[];
   /** IDs of the containers whose network it shares. Their life and ports are its own. */
   readonly owners: readonly string[];
+  /** Undefined if it is not on the host's network. */
+  readonly host: HostPorts | undefined;
   readonly stopSignal: string;
   readonly usualStopMs: number;
   /** Its entry in the list of containers at the last inspection; undefined until it has appeared in a list. */
@@ -245,11 +248,13 @@ export class Registrar {
       this.ended(id, reason);
       return;
     }
-    const { services, problems, notices } = servicesOf(
+    const options = { ...this.options, isOnlyNode: this.isOnlyNode };
+    const obstacle = problemWithNetwork(container, owners);
+    const { services, problems, notices, host } = withHostPorts(
+      servicesOf(container, options, owners.at(-1), obstacle),
       container,
-      { ...this.options, isOnlyNode: this.isOnlyNode },
-      owners.at(-1),
-      problemWithNetwork(container, owners),
+      options,
+      this.containers.get(id)?.host,
     );
     const usualMs = usualStopMs(container, this.options.killGraceSeconds);
     const survival = this.survival(id, container, services, usualMs);
@@ -257,12 +262,14 @@ export class Registrar {
     this.containers.set(id, {
       services: state.Paused ? [] : services,
       owners: owners.map((owner) => owner.Id),
+      host,
       notices: state.Paused ? [] : [...notices, ...survival.notices],
       stopSignal: container.Config?.StopSignal || "SIGTERM",
       usualStopMs: usualMs,
       signature: undefined,
     });
     this.publish(survival.reason ?? reason);
+    if (isUnsettled({ host })) this.syncSoon();
     for (const [member] of this.membersOf(id)) void this.inspections.touch(member, reason);
   }
 
@@ -334,6 +341,7 @@ export class Registrar {
     for (const collection of [this.problems, this.uninspected]) {
       for (const id of collection.keys()) if (!running.has(id)) collection.delete(id);
     }
+    if ([...this.containers.values()].some(isUnsettled)) this.syncSoon();
     const unknown = listed.filter(({ id }) => this.uninspected.has(id)).map(({ name }) => name);
     if (!(await this.registry.compare(new Set(unknown)))) this.syncSoon();
   }
@@ -355,10 +363,26 @@ export class Registrar {
     const known = this.containers.get(id);
     // An event has just caused an inspection, which is at least as recent as this list.
     if (known && known.signature === undefined) known.signature = signature;
-    if (known?.signature === signature) return;
+    if (known?.signature === signature && !this.isListeningElsewhere(known)) return;
     const reason = known ? `container ${name} changed` : `container ${name} was found running`;
     await this.inspections.touch(id, reason);
     const inspected = this.containers.get(id);
     if (inspected) inspected.signature = signature;
   }
+
+  /** Whether a container on the host's network has to be looked at again. Docker's list does not show where it listens. */
+  private isListeningElsewhere({ host }: Known): boolean {
+    if (!host) return false;
+    const ports = [...host.listening].map(([port, addresses]) => [
+      addresses,
+      this.options.listenersOn?.(port),
+    ]);
+    return (
+      (host.untilMs > 0 && Date.now() >= host.untilMs) ||
+      ports.some(([then, now]) => JSON.stringify(then) !== JSON.stringify(now))
+    );
+  }
 }
+
+/** Whether to look again soon. */
+const isUnsettled = ({ host }: Pick<Known, "host">): boolean => Date.now() < (host?.untilMs ?? 0);

@@ -62,9 +62,24 @@ export interface Registration {
   readonly Check?: Check;
 }
 
+/** Why a container is thought to answer at its address and port. Only one container can. */
+export interface Claim {
+  /**
+   * The surest first: `published` by the container itself, which asks for registration; `shared`: published by the owner of
+   * its network; `unasked`: published, without a SERVICE_NAME or SERVICE_TAGS; `host`: exposed on the host's network.
+   */
+  readonly by: "published" | "shared" | "unasked" | "host";
+  readonly protocol: string;
+  /** When the container was started, in milliseconds since 1970. */
+  readonly startMs: number;
+  /** It ran for a while without listening on the port. */
+  readonly wasUnused?: boolean;
+}
+
 /** One published port of one container. */
 export interface Service {
   readonly registration: Registration;
+  readonly claim: Claim;
   /** The container's name, for the log. */
   readonly container: string;
   /** The result of Docker's HEALTHCHECK; absent if Consul runs the check itself or there is none. */
@@ -82,6 +97,8 @@ export interface ServiceOptions {
   readonly hostname: string;
   /** The address at which other nodes reach this one. */
   readonly address: string;
+  /** The addresses at which programs on the host's network listen on a TCP port; undefined if that is unknown. */
+  readonly listenersOn?: (port: number) => readonly string[] | undefined;
   /** Whether this is the only node, so that every load balancer runs on this machine. */
   readonly isOnlyNode: boolean;
   /** `-internal`: registers the container's own address and port instead of the published ones. */

@@ -3,16 +3,19 @@ import { describe, expect, it } from "vitest";
 import { desiredOf } from "./desired";
 import { isOurs, plan } from "./plan";
 import { originKey } from "../../../../routing/shared-ports";
-import type { ActualService, Health, Service } from "../types";
+import type { ActualService, Claim, Health, Service } from "../types";
 
 const ids = ["n:a:80", "n:b:80", "n:c:53:udp", "other:a:80", "n:x", "redis", "n:a:b:80", "n:a:80x"];
 const healthy = fc.constantFrom<Health>("passing", "critical");
 const id = fc.constantFrom(...ids);
 
+const claim: Claim = { by: "published", protocol: "tcp", startMs: 0 };
+
 const service = fc
   .record({ id, port: fc.integer({ min: 1, max: 3 }), health: fc.option(healthy) })
   .map(({ id: ID, port, health }): Service => ({
     container: ID.split(":")[1] ?? "x",
+    claim,
     registration: {
       ID,
       Name: "web",
@@ -65,6 +68,7 @@ describe("plan", () => {
     const registration = { ID: "n:a:80", Name: "a", Address: "h", Port: 1 };
     const want: Service = {
       container: "a",
+      claim,
       registration: { ...registration, Tags: ["x", "y"], Meta: { a: "1", b: "2" } },
     };
     const have = { registration: { ...registration, Tags: ["y", "x"], Meta: { b: "2", a: "1" } } };
@@ -74,7 +78,7 @@ describe("plan", () => {
 
   it("registers again if the check is missing or of another kind", () => {
     const registration = { ID: "n:a:80", Name: "a", Address: "h", Port: 1, Tags: [], Meta: {} };
-    const want: Service = { container: "a", registration: { ...registration, Check: { TCP: "h:1" } } };
+    const want: Service = { container: "a", claim, registration: { ...registration, Check: { TCP: "h:1" } } };
     const desired = new Map([["n:a:80", want]]);
     const reasons = [
       undefined,
@@ -106,6 +110,7 @@ it.each([
 it("assigns each ID once: default IDs first, foreign IDs never", () => {
   const make = (name: string, ID: string, chosen: boolean): Service => ({
     container: name,
+    claim,
     registration: {
       ID,
       Name: name,

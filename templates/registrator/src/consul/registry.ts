@@ -2,7 +2,7 @@ import { messageOf } from "../../../../lib/errors";
 import { RefusedError } from "../../../../lib/http";
 import { Coalescer } from "../coalescer";
 import type { Consul } from "./agent";
-import { desiredOf, fingerprint } from "./desired";
+import { desiredOf, fingerprint, placeOf } from "./desired";
 import { isOurs, plan } from "./plan";
 import { hostPort } from "../service/address";
 import type { ActualService, Health, Service } from "../types";
@@ -27,6 +27,8 @@ export class Registry {
   private wanted: readonly Service[] = [];
   private services: ReadonlyMap<string, Service> = new Map();
   private foreign: ReadonlySet<string> = new Set();
+  /** Where the agent's services are, by ID. */
+  private readonly places = new Map<string, string>();
   private readonly written = new Map<string, Written>();
   private readonly lastWrite = new Map<string, number>();
   /** Fingerprints of services that Consul accepted only without their check. */
@@ -81,12 +83,23 @@ export class Registry {
     this.foreign = new Set(
       [...actual.values()].filter((each) => !isOurs(each, this.hostname)).map((each) => each.registration.ID),
     );
-    this.rebuild("its ID became available");
+    this.locate(actual, askedAt);
+    this.rebuild("its ID or its port became available");
     await this.carryOut(actual, askedAt, unknown);
     for (const [id, at] of this.lastWrite) {
       if (at < askedAt && !this.services.has(id)) this.lastWrite.delete(id);
     }
     return this.state === "compared";
+  }
+
+  private locate(actual: ReadonlyMap<string, ActualService>, askedAt: number): void {
+    for (const id of new Set([...this.places.keys(), ...actual.keys()])) {
+      // A write after the request is newer than the agent's answer.
+      if ((this.lastWrite.get(id) ?? -1) >= askedAt) continue;
+      const found = actual.get(id);
+      if (found) this.places.set(id, placeOf(found.registration));
+      else this.places.delete(id);
+    }
   }
 
   private async carryOut(
@@ -126,6 +139,7 @@ export class Registry {
     const { services, conflicts } = desiredOf(
       this.wanted.map((service) => this.effective(service)),
       this.foreign,
+      this.places,
     );
     this.services = services;
     for (const { sentence } of conflicts) if (!this.reportedConflicts.has(sentence)) this.log(sentence);
@@ -139,7 +153,11 @@ export class Registry {
   private effective(service: Service): Service {
     if (this.uncheckable.size === 0 || !this.uncheckable.has(fingerprint(service))) return service;
     const { ID, Name, Address, Port, Tags, Meta } = service.registration;
-    return { container: service.container, registration: { ID, Name, Address, Port, Tags, Meta } };
+    return {
+      container: service.container,
+      claim: service.claim,
+      registration: { ID, Name, Address, Port, Tags, Meta },
+    };
   }
 
   private async write(id: string, reason: string): Promise<void> {
@@ -171,6 +189,7 @@ export class Registry {
       const mode = kept ? ", in maintenance mode as before" : "";
       this.log(`registered ${name} (${id}) at ${hostPort(address, port)}${state}${mode}: ${reason}`);
       this.refused.delete(id);
+      this.places.set(id, placeOf(service.registration));
     }
     this.written.set(id, writtenAs(service));
   }
@@ -205,6 +224,7 @@ export class Registry {
     if (why !== undefined) this.maintenance.set(id, why);
     await this.consul.deregister(id);
     this.written.delete(id);
+    this.places.delete(id);
     this.log(`deregistered ${name} (${id}): ${reason}`);
   }
 

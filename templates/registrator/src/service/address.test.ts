@@ -10,14 +10,14 @@ const at = (bound: readonly string[], given: Partial<typeof options> = {}) => {
     return { HostIp, HostPort };
   });
   const web = container({ name: "web" });
-  const port = { exposed: "80", protocol: "tcp", bindings };
+  const port = { exposed: "80", protocol: "tcp", isHost: false, bindings };
   const found = endpointOf(web, port, { ...options, ...given }, web);
   return found.problem ?? `${found.address} ${found.port}`;
 };
 
 /** The reason why a port cannot be registered. */
 const unreachable = (bound: string) =>
-  `it is published on ${bound}, which the load balancers of other nodes cannot reach; publish it on ${own} or on all addresses`;
+  `it is bound to ${bound}, which the load balancers of other nodes cannot reach; bind it to ${own} or to all addresses`;
 
 describe("a port published on", () => {
   it.each<[string, readonly string[], string, string]>([

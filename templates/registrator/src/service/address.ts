@@ -5,7 +5,9 @@ import type { Inspect, PortBinding, ServiceOptions } from "../types";
 export interface Port {
   readonly exposed: string;
   readonly protocol: string;
-  /** Where it is published; empty if it is not. */
+  /** Whether it is a port of the host's network. */
+  readonly isHost: boolean;
+  /** Where it is published or listens; empty if it does neither. */
   readonly bindings: readonly PortBinding[];
 }
 
@@ -35,7 +37,7 @@ export function endpointOf(
   if (best) return best;
   const bound = bindings.map(({ HostIp, HostPort }) => hostPort(HostIp ?? "", HostPort ?? "")).join(" and ");
   return {
-    problem: `it is published on ${bound}, which the load balancers of other nodes cannot reach; publish it on ${options.address} or on all addresses`,
+    problem: `it is bound to ${bound}, which the load balancers of other nodes cannot reach; bind it to ${options.address} or to all addresses`,
   };
 }
 

@@ -128,6 +128,40 @@ describe("registration", () => {
     ]);
   });
 
+  it("registers ports of the host's network only where a program listens", () => {
+    const given = { ...redis, mode: "host", ports: {}, exposed: ["6379/tcp", "81/tcp", "82/tcp", "83/udp"] };
+    const listening: Record<number, string[]> = { 6379: [""], 81: ["127.0.0.1"] };
+    const listenersOn = (port: number) => listening[port] ?? [];
+    expect(brief(given, { listenersOn }).map(({ name, at }) => [name, at])).toEqual([
+      ["redis-81", "127.0.0.1:81"],
+      ["redis-83", `${at}:83`],
+      ["redis-6379", `${at}:6379`],
+    ]);
+    const ignored = { ...given, env: ["SERVICE_82_IGNORE=true"] };
+    const portsOf = (each: typeof given) => [
+      ...servicesOf(container(each), { ...options, listenersOn }).hostPorts.keys(),
+    ];
+    expect([portsOf(given), portsOf(ignored)]).toEqual([
+      [81, 82, 6379],
+      [81, 6379],
+    ]);
+    const unknown = servicesOf(container(given), { ...options, listenersOn: () => undefined });
+    expect(unknown.services).toHaveLength(4);
+  });
+
+  it("says why a container is thought to answer", () => {
+    const claims = (given: Parameters<typeof container>[0], owner?: Parameters<typeof container>[0]) =>
+      servicesOf(container(given), options, owner && container(owner)).services.map(({ claim }) => claim.by);
+    const exposed = ["6379/tcp"];
+    expect(claims({ ...redis, env: ["SERVICE_TAGS=rest"] })).toEqual(["published"]);
+    expect(claims(redis)).toEqual(["unasked"]);
+    expect(claims({ name: "x", mode: "container:y", exposed }, redis)).toEqual(["shared"]);
+    expect(claims({ name: "x", mode: "host", exposed })).toEqual(["host"]);
+    expect(claims({ name: "x", mode: "container:y", exposed }, { name: "y", mode: "host" })).toEqual([
+      "host",
+    ]);
+  });
+
   it("-internal registers the container's address in the given network, or else in the first by name", () => {
     const networks = { ingress: "10.0.0.2", b: "172.20.0.3", a: "172.19.0.3" };
     const given = { ...redis, mode: "a", networks };
@@ -146,7 +180,7 @@ describe("registration", () => {
     const { services, problems } = servicesOf(container(given), { ...options, isOnlyNode: false });
     expect(services).toEqual([]);
     expect(problems).toEqual([
-      `container redis.0, port 6379: not registered: it is published on 10.1.1.1:10000, which the load balancers of other nodes cannot reach; publish it on ${at} or on all addresses`,
+      `container redis.0, port 6379: not registered: it is bound to 10.1.1.1:10000, which the load balancers of other nodes cannot reach; bind it to ${at} or to all addresses`,
     ]);
   });
 
@@ -188,6 +222,7 @@ describe("hostile containers", () => {
     expect(servicesOf(given, options)).toEqual({
       services: [],
       notices: [],
+      hostPorts: new Map(),
       problems: [
         'container redis.0, port 6379: not registered as "a\\u000ab": it contains a control character; set another SERVICE_NAME',
       ],

@@ -5,7 +5,7 @@ import { checkOf, dockerHealthOf } from "./checks";
 import { isOn, metadataOf, tagsOf } from "./metadata";
 import { cleanMeta, hasControls, problemWithName, quoted } from "./rules";
 import { portsAskedFor, requestOf, whyUnpublished } from "./unregistered";
-import type { Inspect, PortBinding, Service, ServiceOptions } from "../types";
+import type { Claim, Inspect, PortBinding, Service, ServiceOptions } from "../types";
 
 export interface ServicesOf {
   readonly services: readonly Service[];
@@ -13,6 +13,8 @@ export interface ServicesOf {
   readonly problems: readonly string[];
   /** What asks for load balancing and is not registered. */
   readonly notices: readonly Notice[];
+  /** Where programs listen on its TCP ports of the host's network, if that is known. */
+  readonly hostPorts: ReadonlyMap<number, readonly string[]>;
 }
 
 /** Keys of SERVICE_* that do not become meta. */
@@ -33,23 +35,21 @@ export function servicesOf(
   const services: Service[] = [];
   const problems: string[] = [];
   const notices: Notice[] = [];
-  /** Tells the load balancers about a port that asks for one. Returns whether it asks to be registered at all. */
   const leaveOut = (port: Pick<Port, "exposed" | "protocol">, why: string): boolean => {
-    const request = requestOf(container, port, options);
-    const service = request?.name || imageName(container.Config?.Image ?? "");
-    if (request?.isRouted) notices.push({ container: nameOf(container), service, why });
-    return request !== undefined;
+    const found = noticesOf(container, port, why, options);
+    notices.push(...(found ?? []));
+    return found !== undefined;
   };
+  const hostPorts = new Map<number, readonly string[]>();
   for (const port of ports) {
-    const { service, problems: found } = serviceOf(
-      container,
-      port,
-      ports.length > 1,
-      options,
-      owner ?? container,
-    );
+    const {
+      service,
+      listening,
+      problems: found,
+    } = serviceOf(container, port, ports.length > 1, options, owner);
     if (service) services.push(service);
     else for (const problem of found) leaveOut(port, `it is ${problem}`);
+    if (listening) hostPorts.set(Number(port.exposed), listening);
     problems.push(
       ...found.map((problem) => `container ${nameOf(container)}, port ${port.exposed}: ${problem}`),
     );
@@ -59,26 +59,60 @@ export function servicesOf(
     if (portsAskedFor(container).some((port) => leaveOut(port, why)))
       problems.push(`container ${nameOf(container)}: not registered: ${why}`);
   }
-  return { services, problems, notices };
+  return { services, problems, notices, hostPorts };
+}
+
+/** What the load balancers are told about a port that is not registered; undefined if it does not ask to be. */
+export function noticesOf(
+  container: Inspect,
+  port: Pick<Port, "exposed" | "protocol">,
+  why: string,
+  options: ServiceOptions,
+): readonly Notice[] | undefined {
+  const request = requestOf(container, port, options);
+  const service = request?.name || imageName(container.Config?.Image ?? "");
+  return request && (request.isRouted ? [{ container: nameOf(container), service, why }] : []);
 }
 
 export const nameOf = (container: Inspect): string => container.Name.replace(/^\//, "");
+
+/** Milliseconds since 1970. NaN, which no time is before or after, if an engine does not tell. */
+export const startMs = ({ State: state }: Inspect): number => Date.parse(state?.StartedAt ?? "");
 
 function portsOf(container: Inspect, owner: Inspect | undefined): Port[] {
   const exposed = Object.keys(container.Config?.ExposedPorts ?? {});
   const published = (owner ?? container).NetworkSettings?.Ports ?? {};
   const mode = (owner ?? container).HostConfig?.NetworkMode;
+  const isHost = mode === "host";
   // Nothing is published on the host's network: exposed ports listen on the host itself.
-  const found: [string, readonly PortBinding[]][] =
-    mode === "host"
-      ? exposed.map((key) => [key, [{ HostIp: "", HostPort: key.split("/")[0] ?? "" }]])
-      : (owner ? exposed : Object.keys(published)).map((key) => [key, published[key] ?? []]);
+  const found: [string, readonly PortBinding[]][] = isHost
+    ? exposed.map((key) => [key, [{ HostIp: "", HostPort: key.split("/")[0] ?? "" }]])
+    : (owner ? exposed : Object.keys(published)).map((key) => [key, published[key] ?? []]);
   return found
     .map(([key, bindings]): Port => {
       const [port = "", protocol = "tcp"] = key.split("/");
-      return { exposed: port, protocol, bindings: bindings.filter(({ HostPort }) => Number(HostPort) > 0) };
+      return {
+        exposed: port,
+        protocol,
+        isHost,
+        bindings: bindings.filter(({ HostPort }) => Number(HostPort) > 0),
+      };
     })
     .sort((a, b) => Number(a.exposed) - Number(b.exposed) || (a.protocol < b.protocol ? -1 : 1));
+}
+
+/** Who listens on a port of the host's network. An image may EXPOSE ports that the program does not use. */
+function listenersOf(
+  { isHost, protocol, exposed }: Port,
+  options: ServiceOptions,
+): readonly string[] | undefined {
+  const isKnown = isHost && protocol === "tcp" && !options.internal;
+  return isKnown ? options.listenersOn?.(Number(exposed)) : undefined;
+}
+
+function claimOf(container: Inspect, { isHost, protocol }: Port, isAsked: boolean, isMember: boolean): Claim {
+  const by = isHost ? "host" : isMember ? "shared" : isAsked ? "published" : "unasked";
+  return { by, protocol, startMs: startMs(container) };
 }
 
 function serviceOf(
@@ -86,8 +120,8 @@ function serviceOf(
   port: Port,
   isGroup: boolean,
   options: ServiceOptions,
-  network: Inspect,
-): { service?: Service; problems: string[] } {
+  owner: Inspect | undefined,
+): { service?: Service; problems: string[]; listening?: readonly string[] } {
   const { values, fromPort } = metadataOf(
     container.Config?.Env ?? [],
     container.Config?.Labels ?? {},
@@ -110,8 +144,12 @@ function serviceOf(
   if (idProblem)
     return { problems: [`not registered with ID ${quoted(id)}: ${idProblem}; set another SERVICE_ID`] };
 
-  const endpoint = endpointOf(container, port, options, network);
-  if (endpoint.problem !== undefined) return { problems: [`not registered: ${endpoint.problem}`] };
+  const listening = listenersOf(port, options);
+  const seen = listening ? { listening } : {};
+  if (listening?.length === 0) return { ...seen, problems: [] };
+  const bindings = listening?.map((HostIp) => ({ HostIp, HostPort: port.exposed })) ?? port.bindings;
+  const endpoint = endpointOf(container, { ...port, bindings }, options, owner ?? container);
+  if (endpoint.problem !== undefined) return { ...seen, problems: [`not registered: ${endpoint.problem}`] };
 
   const problems: string[] = [];
   const all = [...tagsOf(values.get("tags") ?? ""), ...options.tags, ...(extra ? [extra] : [])];
@@ -131,8 +169,10 @@ function serviceOf(
   const check = asked.check ?? docker?.check;
   problems.push(...cleaned.problems, ...asked.problems);
   return {
+    ...seen,
     service: {
       container: nameOf(container),
+      claim: claimOf(container, port, given !== "" || values.has("tags"), owner !== undefined),
       registration: {
         ID: id,
         Name: name,

@@ -1,5 +1,5 @@
 /** Containers that share the network of another one: `--network container:OWNER`. */
-import { nameOf } from "./services";
+import { nameOf, startMs } from "./services";
 import type { Inspect } from "../types";
 
 /** Name or ID of the container whose network this one shares; undefined if it shares none. */
@@ -44,6 +44,3 @@ export function problemWithNetwork(container: Inspect, owners: readonly Inspect[
     ? undefined
     : "the container whose network it shares does not exist any more; create this one again";
 }
-
-/** Milliseconds since 1970. NaN, which no time is before or after, if an engine does not tell. */
-const startMs = ({ State: state }: Inspect): number => Date.parse(state?.StartedAt ?? "");

@@ -75,5 +75,11 @@ export function noticeServices(
     Tags: [],
     Meta: writeNotices(sorted),
   };
-  return [{ container: "registrator", registration }];
+  return [
+    {
+      container: "registrator",
+      claim: { by: "published", protocol: "none", startMs: 0 },
+      registration,
+    },
+  ];
 }
