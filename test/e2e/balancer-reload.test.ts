@@ -145,7 +145,7 @@ test("after a reload the new worker has the desired state, whatever the old work
   await serve("late");
   await answers("late");
   const map = "/var/lib/switchyard/routes.map";
-  await worker(`del map ${map} */late/; add map ${map} */rogue/ -|7|/rogue|svc:plain|plain`);
+  await worker(`del map ${map} */late/; add map ${map} */rogue/ -|6|/rogue|svc:plain|plain`);
   expect((await get(`${balancer.url}/rogue`)).status).toBe(200);
   await reload();
   expect((await get(`${balancer.url}/rogue`)).status).toBe(404);

@@ -38,6 +38,6 @@ test("--dry --once prints the configuration and starts nothing", async () => {
     ...[`--consul=${consul.address}`, "--dry", "--once"],
   );
   expect(printed).toContain("frontend http");
-  expect(printed).toContain("*/dry/ -|5|/dry|svc:dry|dry");
+  expect(printed).toContain("*/dry/ -|4|/dry|svc:dry|dry");
   await consul.deregister("dry", instance.port);
 });
