@@ -51,6 +51,8 @@ function partsOf(node: DockerNode) {
       consul: consul.httpAddress,
       ports: config.ports,
       https: config.https,
+      trustedProxies: config.trustedProxies,
+      proxyProtocol: config.proxyProtocol,
       statsUser: config.statsUser,
       statsPassword: config.statsPassword,
     },

@@ -14,6 +14,10 @@ export interface LoadBalancerArgs {
   readonly ports: Ports;
   /** Default: HTTP only. */
   readonly https?: Https | undefined;
+  /** Networks of the proxies in front. Default: none. */
+  readonly trustedProxies?: readonly string[] | undefined;
+  /** Whether these proxies speak the PROXY protocol. */
+  readonly proxyProtocol?: boolean | undefined;
   readonly statsUser: string;
   readonly statsPassword: pulumi.Input<string>;
 }
@@ -40,7 +44,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
 
   constructor(name: string, args: LoadBalancerArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:LoadBalancer", name, {}, opts);
-    const { node, ports, https } = args;
+    const { node, ports, https, trustedProxies = [], proxyProtocol } = args;
 
     const state = new docker.Volume(
       name,
@@ -61,6 +65,8 @@ export class LoadBalancer extends pulumi.ComponentResource {
           `--admin=127.0.0.1:${ports.admin}`,
           ...(https && ports.https ? ["--certs=/certs", `--https-port=${ports.https}`] : []),
           ...(https?.redirect ? ["--redirect-https"] : []),
+          ...(trustedProxies.length > 0 ? [`--trust-forwarded=${trustedProxies.join(",")}`] : []),
+          ...(proxyProtocol ? ["--proxy-protocol"] : []),
         ],
         envs: [
           `STATS_USER=${args.statsUser}`,

@@ -9,6 +9,7 @@ import {
   parseHealthPath,
   parseHost,
   parseInteger,
+  parseNetwork,
   parsePath,
   parseServiceName,
   parseVersion,
@@ -78,6 +79,12 @@ cases(
   parseHealthPath,
   ["/", "/health", "/a/b?c=d&e=%20f"],
   ["", "health", "/a b", "/a\nb", "/a#b", '/a"b', "/a\\b", "/a$b", "/a{b", "/a;b", "/a'b"],
+);
+cases(
+  "networks",
+  parseNetwork,
+  ["10.0.0.0/8", "192.0.2.7", "0.0.0.0/0", "::1", "2001:db8::/32"],
+  [...hostile, "", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/8/8", "10.0.0/8", "fe80::1%eth0", "any"],
 );
 cases(
   "addresses",

@@ -4,7 +4,7 @@
  * A parser returns the value, or the rest of a sentence that names the problem and the cure. It never repairs a value: an
  * almost valid one is rejected, so that no two parts of the system can interpret it differently.
  */
-import { isIPv4, isIPv6 } from "node:net";
+import { isIP, isIPv4, isIPv6 } from "node:net";
 
 export type Parsed<T> =
   { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: string };
@@ -134,6 +134,18 @@ export function parseAddress(value: string): Parsed<string> {
   return refuse(
     "is not an IP address that can be connected to: register the service with its node's address",
   );
+}
+
+/** An address, or a network such as 10.0.0.0/8. */
+export function parseNetwork(value: string): Parsed<string> {
+  const [address = "", bits, ...more] = value.split("/");
+  const family = isIP(address);
+  const good =
+    family !== 0 &&
+    !address.includes("%") &&
+    more.length === 0 &&
+    (bits === undefined || parseInteger(bits, 0, family === 4 ? 32 : 128).ok);
+  return good ? ok(value) : refuse("is neither an address nor a network, as 192.0.2.7 and 10.0.0.0/8 are");
 }
 
 /** The name of a service's backend. Service names contain no `:`, so no two services share a backend. */

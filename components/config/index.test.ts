@@ -152,6 +152,11 @@ describe("an error names the key and the cure", () => {
       { certificates: "/certs", httpsPort: 80 },
       "switchyard:httpsPort is 80, the same as httpPort: give each its own port",
     ],
+    [
+      { trustedProxies: ["10.0.0.0/33"] },
+      'switchyard:trustedProxies[0] is "10.0.0.0/33": it must be an address or a network such as "10.0.0.0/8"',
+    ],
+    [{ proxyProtocol: true }, "switchyard:proxyProtocol is true, but nobody may use the PROXY protocol"],
     [{ statsPassword: undefined }, "script/up generates one"],
     [{ nodes: 0 }, "switchyard:nodes is 0"],
     [{ sshKey: "-oProxyCommand=x" }, "switchyard:sshKey"],

@@ -2,6 +2,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 
+import { parseNetwork } from "../../routing/grammar";
 import { targetNames } from "../nodes/targets";
 import type { Ports } from "../ports";
 import {
@@ -26,6 +27,8 @@ const registryPattern =
 const imageForm = 'an image reference such as "debian:13.1-slim"';
 const image = text(imagePattern, imageForm);
 const port = (number: number) => whole(1, 65535).default(number);
+const networkForm = { error: 'it must be an address or a network such as "10.0.0.0/8"' };
+const network = z.string(networkForm).refine((value) => parseNetwork(value).ok, networkForm);
 
 /** Every key with its type, default and description, in the order of `Pulumi.yaml`. A test compares the two. */
 export const configKeys = {
@@ -80,6 +83,14 @@ export const configKeys = {
   ).describe("Folder on each node with one NAME.pem (certificate, chain, key) per site; enables HTTPS"),
   httpsPort: port(443).describe("Port for HTTPS, used if certificates is set"),
   redirectHttps: flag().default(false).describe("Whether to redirect all HTTP requests to HTTPS"),
+  trustedProxies: list(network)
+    .default([])
+    .describe(
+      "Networks of proxies and balancers in front of this one, whose X-Forwarded-* and X-Request-ID headers are kept, such as 10.0.0.0/8",
+    ),
+  proxyProtocol: flag()
+    .default(false)
+    .describe("Whether the trustedProxies begin each HTTP and HTTPS connection with the PROXY protocol"),
   statsPort: port(1936).describe("Port of the statistics page"),
   adminPort: port(8404).describe(
     "Port of the load balancer's /ready, /routes and /metrics, on the node itself only",
@@ -118,6 +129,10 @@ const settings = mapping(open, Object.keys(configKeys))
     if (value.redirectHttps && value.certificates === undefined) {
       const cure = "set certificates, or set redirectHttps to false";
       issues.push(mistake(["redirectHttps"], "is true, but HTTPS is not enabled", cure));
+    }
+    if (value.proxyProtocol && value.trustedProxies.length === 0) {
+      const problem = "is true, but nobody may use the PROXY protocol";
+      issues.push(mistake(["proxyProtocol"], problem, "list the networks of your proxies in trustedProxies"));
     }
   })
   .transform(({ httpPort, httpsPort, statsPort, adminPort, consulPort, dnsPort, ...rest }) => {

@@ -125,18 +125,24 @@ describe.each([
   });
 });
 
-describe("with a registry", () => {
-  const record = async (config: object): Promise<Recording> => {
-    const program = ["-r", "ts-node/register/transpile-only", "test/unit/record-stack.ts"];
-    const { stdout } = await promisify(execFile)(process.execPath, [
-      ...program,
-      "up",
-      "hosts",
-      JSON.stringify(config),
-    ]);
-    return JSON.parse(stdout) as Recording;
-  };
+const record = async (config: object): Promise<Recording> => {
+  const program = ["-r", "ts-node/register/transpile-only", "test/unit/record-stack.ts"];
+  const args = [...program, "up", "hosts", JSON.stringify(config)];
+  const { stdout } = await promisify(execFile)(process.execPath, args);
+  return JSON.parse(stdout) as Recording;
+};
 
+test("every load balancer knows the proxies in front of it", async () => {
+  const { resources } = await record({ trustedProxies: ["10.0.0.0/8", "192.0.2.7"], proxyProtocol: true });
+  const balancers = resources.filter(({ inputs }) => inputs["name"] === "rest");
+  expect(balancers.length).toBeGreaterThan(1);
+  for (const { inputs } of balancers)
+    expect(inputs["command"]).toEqual(
+      expect.arrayContaining(["--trust-forwarded=10.0.0.0/8,192.0.2.7", "--proxy-protocol"]),
+    );
+}, 60_000);
+
+describe("with a registry", () => {
   test("the first node builds and pushes images, and all nodes pull them by digest", async () => {
     recording = await record({ registry: "registry.example.com/acme" });
     const built = ofType("docker:index/image:Image");

@@ -53,6 +53,14 @@ describe("explains a request", () => {
     ]);
   });
 
+  test("that the load balancer answers itself", () => {
+    const everything = instance("root", 1, { meta: { path: "/" } });
+    expect(explainText(ask("http://localhost/.well-known/switchyard/ready", [everything]))).toEqual([
+      "http://localhost/.well-known/switchyard/ready: 200, the load balancer itself answers, or with 503 while it is not ready.",
+      "checks     not known",
+    ]);
+  });
+
   test("by the shares of versions", () => {
     const found = ask("/hello", hello, { "service/haproxy/versions/hello": "v1=90,v2=10" });
     expect(found.targets.map(({ service, share }) => [service, share])).toEqual([

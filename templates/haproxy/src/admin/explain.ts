@@ -4,6 +4,7 @@ import { parseOptions, routingTags } from "../../../../routing/service-options";
 import { kv, ok, parseVersion, refuse, show, type Parsed } from "../../../../routing/grammar";
 import { buildRouting, routeKey, routeUrl } from "../../../../routing/build";
 import type { Catalog, Instance, Route, Routing } from "../../../../routing/types";
+import { readyPath } from "../config/frontend";
 import type { InstanceStatus, InstanceStatuses } from "./status";
 
 export interface Asked {
@@ -46,7 +47,7 @@ export interface TargetExplained {
 export interface Explanation {
   readonly asked: Asked;
   /** `proxied`, or the status of the load balancer's own answer. */
-  readonly answer: "proxied" | 404 | 503;
+  readonly answer: "proxied" | 200 | 404 | 503;
   readonly why: string;
   readonly route?: {
     readonly url: string;
@@ -87,6 +88,10 @@ export function parseAsked(value: string): Parsed<Asked> {
 const maxRelated = 5;
 
 export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks: Checks): Explanation {
+  if (asked.path === readyPath) {
+    const why = "the load balancer itself answers, or with 503 while it is not ready";
+    return { asked, answer: 200, why, targets: [], checks: checks.source, related: [] };
+  }
   const matching = matches(asked, routing);
   const [route, ...shorter] = matching;
   if (route === undefined)

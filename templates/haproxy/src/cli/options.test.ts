@@ -12,6 +12,8 @@ test.each([
   [["--dry=true", "--once=false"], { dry: true, once: false }],
   [["--redirect-https=false"], { redirectHttps: false }],
   [["--certs=/certs", "--redirect-https"], { certs: "/certs", redirectHttps: true }],
+  [["--trust-forwarded=10.0.0.0/8,::1"], { trusted: ["10.0.0.0/8", "::1"], proxyProtocol: false }],
+  [["--trust-forwarded=10.0.0.7", "--proxy-protocol"], { trusted: ["10.0.0.7"], proxyProtocol: true }],
 ])("%j", (argv, expected) => {
   expect(parse(...argv)).toMatchObject(expected);
 });
@@ -38,6 +40,8 @@ test.each([
   [["--redirect-https"], "--redirect-https needs --certs=DIR"],
   [["--http-port=8404"], "--admin has port 8404, and so has --http-port: choose another"],
   [["--certs=/certs", "--https-port=80"], "--https-port has port 80, and so has --http-port"],
+  [["--trust-forwarded=anyone"], "is not a list of addresses and networks, as in 10.0.0.0/8,192.0.2.7"],
+  [["--proxy-protocol"], "--proxy-protocol needs --trust-forwarded=NETWORK,..., the peers that speak it."],
   [["--evil\u001b"], '"--evil\\u001b" is not an option.'],
 ])("%j is refused", (argv, why) => {
   expect(() => parse(...argv)).toThrow(why);

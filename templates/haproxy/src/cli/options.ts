@@ -1,7 +1,13 @@
 /** The options of the load balancer, from its command line and environment. */
-import { isIP } from "node:net";
 import { UserError } from "../../../../lib/errors";
-import { parseBoolean, parseDuration, parseInteger, show, type Parsed } from "../../../../routing/grammar";
+import {
+  parseBoolean,
+  parseDuration,
+  parseInteger,
+  parseNetwork,
+  show,
+  type Parsed,
+} from "../../../../routing/grammar";
 import { readConsulOptions, type ConsulOptions } from "../consul/options";
 import { bracketed } from "../config/syntax";
 
@@ -16,6 +22,8 @@ export interface Options {
   readonly redirectHttps: boolean;
   /** Peers whose X-Forwarded-* and X-Request-ID headers are kept. */
   readonly trusted: readonly string[];
+  /** Whether these peers speak the PROXY protocol. */
+  readonly proxyProtocol: boolean;
   readonly statsPort: number;
   readonly adminAddress: string;
   readonly adminPort: number;
@@ -35,7 +43,7 @@ export interface Options {
 export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-port=80] [--stats-port=1936]
   [--admin=ADDRESS:PORT] [--state-dir=DIR] [--threads=N] [--hold=60s] [--hold-share=50]
   [--stop-grace=8s] [--dry [--once]]
-  [--certs=DIR [--https-port=443] [--redirect-https]] [--trust-forwarded=NETWORK,...]
+  [--certs=DIR [--https-port=443] [--redirect-https]] [--trust-forwarded=NETWORK,... [--proxy-protocol]]
        switchyard-haproxy explain URL [--version=vN] [--admin=ADDRESS:PORT | --consul=HOST:PORT | --snapshot=FILE] [--json]
        switchyard-haproxy snapshot [--consul=HOST:PORT]
        switchyard-haproxy diff FILE FILE [--json]
@@ -55,6 +63,7 @@ export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-por
   --certs       a folder of NAME.pem files with certificate, chain and key; changes take effect at once.
   --redirect-https    redirects HTTP to HTTPS (308).
   --trust-forwarded   peers whose X-Forwarded-* and X-Request-ID headers are kept, such as 10.0.0.0/8,192.0.2.7.
+  --proxy-protocol    these peers begin each HTTP and HTTPS connection with the PROXY protocol, version 1 or 2.
   STATS_USER and STATS_PASSWORD protect the statistics page; without both there is no page.`;
 
 const known = [
@@ -73,6 +82,7 @@ const known = [
   "certs",
   "redirect-https",
   "trust-forwarded",
+  "proxy-protocol",
 ];
 
 export function parseArguments(
@@ -101,6 +111,9 @@ export function parseArguments(
   const redirectHttps = take("redirect-https", "false", parseBoolean);
   if (redirectHttps && !given.has("certs"))
     throw new UserError("--redirect-https needs --certs=DIR, the folder of certificates.");
+  const proxyProtocol = take("proxy-protocol", "false", parseBoolean);
+  if (proxyProtocol && !given.has("trust-forwarded"))
+    throw new UserError("--proxy-protocol needs --trust-forwarded=NETWORK,..., the peers that speak it.");
   const dry = take("dry", "false", parseBoolean);
   const once = take("once", "false", parseBoolean);
   if (once && !dry) throw new UserError("--once says how often --dry prints: use --dry --once.");
@@ -123,6 +136,7 @@ export function parseArguments(
     ...(given.has("certs") ? { certs: take("certs", "", parseDirectory) } : {}),
     redirectHttps,
     trusted: given.has("trust-forwarded") ? take("trust-forwarded", "", parseNetworks) : [],
+    proxyProtocol,
     statsPort,
     adminAddress: admin.host,
     adminPort: admin.port,
@@ -181,18 +195,7 @@ function parseDirectory(value: string): Parsed<string> {
 /** Addresses and networks separated by commas. */
 function parseNetworks(value: string): Parsed<string[]> {
   const networks = value.split(",");
-  const good = networks.every((network) => {
-    const [address = "", bits, ...more] = network.split("/");
-    const family = isIP(address);
-    const most = family === 4 ? 32 : 128;
-    return (
-      family !== 0 &&
-      !address.includes("%") &&
-      more.length === 0 &&
-      (bits === undefined || parseInteger(bits, 0, most).ok)
-    );
-  });
-  return good
+  return networks.every((network) => parseNetwork(network).ok)
     ? { ok: true, value: networks }
     : { ok: false, error: "is not a list of addresses and networks, as in 10.0.0.0/8,192.0.2.7" };
 }

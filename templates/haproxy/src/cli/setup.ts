@@ -12,6 +12,7 @@ export function renderOptions(options: Options): RenderOptions {
     runDir: `${options.stateDir}/run`,
     ipv6: hasIpv6(),
     ...(options.trusted.length === 0 ? {} : { trusted: options.trusted }),
+    ...(options.proxyProtocol ? { proxyProtocol: true } : {}),
   };
 }
 

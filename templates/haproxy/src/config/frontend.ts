@@ -7,8 +7,26 @@ import { certificateList } from "./certificates";
 import { binds, lines } from "./syntax";
 import type { RenderOptions } from "./types";
 
-const answer = (status: number, error: string) =>
-  `http-request return status ${status} content-type application/json string '${JSON.stringify({ status, error })}' hdr Cache-Control no-store`;
+const json = (status: number, body: object) =>
+  `http-request return status ${status} content-type application/json string '${JSON.stringify(body)}' hdr Cache-Control no-store`;
+
+const answer = (status: number, error: string) => json(status, { status, error });
+
+/** For balancers in front of this one. No service can have it: no segment of a route's path begins with a dot. */
+export const readyPath = "/.well-known/switchyard/ready";
+
+const readyKey = "ready";
+export const readyEntry: ReadonlyMap<string, string> = new Map([[readyKey, "1"]]);
+
+/** HAProxy answers by itself, so that a renderer that has failed takes nobody's traffic away. */
+function readiness(dir: string): string[] {
+  const asked = `{ path ${readyPath} }`;
+  return [
+    `http-request set-log-level silent if ${asked}`,
+    `${json(200, { ready: true })} if ${asked} { str(${readyKey}),map_str(${dir}/ready.map) -m found }`,
+    `${json(503, { ready: false, why: "not synchronised with Consul yet" })} if ${asked}`,
+  ];
+}
 
 const noVersion = answer(404, "This version of the service does not exist.");
 
@@ -24,6 +42,9 @@ export function httpFrontend({ headerBytes, headerFields }: Settings, options: R
     `guid ${frontendGuid("http")}`,
     ...binds(options.httpPort, options),
     ...(https === undefined ? [] : binds(https.port, options, tls(options.dir))),
+    ...trusted.map((network) => `acl trusted src ${network}`),
+    // From here on, the source is the client that a trusted peer names.
+    ...(options.proxyProtocol === true ? ["tcp-request connection expect-proxy layer4 if trusted"] : []),
     // In the frontend, they apply to its backends too.
     "errorfiles json",
     "unique-id-format %[uuid()]",
@@ -31,7 +52,9 @@ export function httpFrontend({ headerBytes, headerFields }: Settings, options: R
     `log-format "%ci:%cp [%tr] %ft ${service}/%si:%sp %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq ${trusted.length === 0 ? "%ID" : "%[var(txn.id)]"} %{+Q}r"`,
     `${answer(431, `The headers of this request are larger than ${headerBytes} bytes.`)} if { req.hdrs,length gt ${headerBytes} }`,
     `${answer(431, `This request has more than ${headerFields} header fields.`)} if { req.fhdr_cnt gt ${headerFields} }`,
-    ...(trusted.length === 0 ? untrustedHeaders(https) : trustedHeaders(trusted, https)),
+    // Before any redirect.
+    ...readiness(options.dir),
+    ...(trusted.length === 0 ? untrustedHeaders(https) : trustedHeaders(https)),
     ...(https?.redirect === true ? redirect(https.port) : []),
     `${answer(508, "This request came back to the load balancer too often.")} if { req.hdr_cnt(cdn-loop) ge ${mostHops} }`,
     "http-request add-header CDN-Loop switchyard",
@@ -144,8 +167,7 @@ const untrustedHeaders = (https: Https): string[] => [
 ];
 
 /** Trusted peers are load balancers that already know the client: their headers are kept and ours added. */
-const trustedHeaders = (trusted: readonly string[], https: Https): string[] => [
-  ...trusted.map((network) => `acl trusted src ${network}`),
+const trustedHeaders = (https: Https): string[] => [
   `${remove(forwarded)} unless trusted`,
   remove(unsupported),
   // The log repeats the request id, so there must be exactly one, and it must look like an id.

@@ -11,7 +11,7 @@ import { toCommands, toPayloads } from "../haproxy/commands";
 import { loaded, plan } from "../reconcile/planner";
 import { dryRun } from "../cli/dry-run";
 import { render, toConfig, toMapFile } from "./render";
-import { eachMap, mapNames, type Rendered } from "./types";
+import { eachMap, mapNames, type Rendered, type RenderOptions } from "./types";
 import { catalogs, instance, renderOptions } from "../testing";
 
 // Properties run hundreds of catalogs, which takes a while on a busy machine.
@@ -43,6 +43,8 @@ function usualWords(): readonly string[] {
   return [words.join(" "), `${ordinary.pace} `];
 }
 
+const ofServicesOnly = mapNames.filter((name) => name !== "ready.map");
+
 /** What services add to the configuration; the rest is in `whole`. */
 function ofServices(catalog: Catalog): string {
   const routing = buildRouting(catalog);
@@ -58,7 +60,7 @@ function ofServices(catalog: Catalog): string {
     ...section("settings", settings.join("")),
     ...tcp,
     ...(backends === "" ? [] : [backends.replaceAll(usual, "…").replaceAll(pace, "")]),
-    ...mapNames.flatMap((name) => section(name, toMapFile(rendered.maps[name]))),
+    ...ofServicesOnly.flatMap((name) => section(name, toMapFile(rendered.maps[name]))),
     ...section("problems", problems.join("")),
   ].join("\n");
 }
@@ -84,6 +86,30 @@ describe("golden files (UPDATE_GOLDEN=1 writes them)", () => {
     const { instances } = read(`option-${key.replaceAll("_", "-")}`);
     expect(instances.some(({ meta = {} }) => key in meta)).toBe(true);
   });
+});
+
+const frontend = (options: Partial<RenderOptions>): string =>
+  render(buildRouting({ instances: [], kv: {} }), { ...renderOptions, ...options }).parts.find(
+    ({ name }) => name === "the HTTP frontend",
+  )?.text ?? "";
+
+test("only trusted peers may, and then have to, speak the PROXY protocol", () => {
+  const expects = "  tcp-request connection expect-proxy layer4 if trusted\n";
+  const trusted = ["10.0.0.0/8", "::1"];
+  const text = frontend({ trusted, proxyProtocol: true });
+  expect(text).toContain(`  acl trusted src 10.0.0.0/8\n  acl trusted src ::1\n${expects}`);
+  expect(frontend({ trusted })).not.toContain("expect-proxy");
+});
+
+test("whether it is ready is answered before any redirect, and from a map that changes at run time", () => {
+  const text = frontend({ https: { port: 443, redirect: true } });
+  const ready = text.indexOf(`status 200 content-type application/json string '{"ready":true}'`);
+  expect(ready).toBeGreaterThan(0);
+  expect(ready).toBeLessThan(text.indexOf("redirect code 308"));
+  const maps = (ready: boolean) =>
+    render(buildRouting({ instances: [], kv: {} }), { ...renderOptions, ready }).maps["ready.map"];
+  expect([maps(false).size, maps(true).size]).toEqual([0, 1]);
+  expect(frontend({ ready: false })).toBe(frontend({ ready: true }));
 });
 
 test("the same catalog gives the same bytes in any order", () => {
@@ -152,6 +178,7 @@ const optionLine = /^svc:[A-Za-z0-9_.:-]+ [A-Za-z0-9_.~/%=&?:@,+-]+$/;
 const mapLines: Readonly<Record<string, RegExp>> = {
   "routes.map": routeLine,
   "splits.map": routeLine,
+  "ready.map": /^ready 1$/,
   "hosts.map": /^svc:[A-Za-z0-9_.:-]+ [a-z0-9.-]+$/,
   "health.map": /^svc:[A-Za-z0-9_.:-]+ \/[A-Za-z0-9_.~/%=&?:@,+-]*$/,
   "timeouts.map": /^svc:[A-Za-z0-9_.:-]+ [1-9][0-9]*$/,

@@ -8,7 +8,7 @@ import type { Backend, Routing, Server, TcpPort } from "../../../../routing/type
 import type { Settings } from "../../../../routing/settings";
 import { backendGuid, frontendGuid, serverGuid } from "./counters";
 import { bracketed, binds, lines } from "./syntax";
-import { httpFrontend } from "./frontend";
+import { httpFrontend, readyEntry } from "./frontend";
 import { serverAt } from "./backend-pool";
 import { defaultsSections, globalSection, statsFrontend } from "./sections";
 import { backendLines, defaultsOf, nowhere, profileOf, poolBackends } from "./backend-profiles";
@@ -80,6 +80,7 @@ export function render(routing: Routing, options: RenderOptions, slots: Slots = 
     maps: {
       "routes.map": routes,
       "splits.map": splitsMap(routes),
+      "ready.map": options.ready === false ? new Map() : readyEntry,
       ...optionMapsOf(routing.backends, at),
     },
   };

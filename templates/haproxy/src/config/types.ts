@@ -19,6 +19,10 @@ export interface RenderOptions {
   readonly https?: HttpsOptions;
   /** The peers, as addresses or networks, whose X-Forwarded-* and X-Request-ID headers are believed. */
   readonly trusted?: readonly string[];
+  /** Whether these peers begin each connection with the PROXY protocol. */
+  readonly proxyProtocol?: boolean;
+  /** Whether Consul's catalog has been in force. Default: true. */
+  readonly ready?: boolean;
 }
 
 export interface HttpsOptions {
@@ -82,8 +86,10 @@ export const optionOf = (file: OptionMap): string =>
   mappedOptions.find(({ map }) => map.file === file)?.key ?? file;
 
 export type RouteMap = "routes.map" | "splits.map";
-export type MapName = RouteMap | OptionMap;
-export const mapNames: readonly MapName[] = ["routes.map", "splits.map", ...optionMaps];
+/** Has an entry once Consul's catalog has been in force: the load balancer is ready. */
+export type ReadyMap = "ready.map";
+export type MapName = RouteMap | ReadyMap | OptionMap;
+export const mapNames: readonly MapName[] = ["routes.map", "splits.map", "ready.map", ...optionMaps];
 
 /** Where a route leads. */
 export type RouteTarget =
@@ -113,7 +119,7 @@ export interface RouteEntry {
 
 /** The maps as we write them. */
 export type Maps = Readonly<Record<RouteMap, ReadonlyMap<string, RouteEntry>>> &
-  Readonly<Record<OptionMap, ReadonlyMap<string, string>>>;
+  Readonly<Record<ReadyMap | OptionMap, ReadonlyMap<string, string>>>;
 
 /** A value of a map. One that the worker has and we did not write is only text. */
 export type MapValue = RouteEntry | string;

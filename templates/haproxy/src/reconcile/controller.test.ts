@@ -29,7 +29,7 @@ const did = (what: string): Turn => ({ done: { how: "operations", what }, pendin
 let folder: string;
 let consul: { catalog: Catalog | undefined; index: number; missing: Missing };
 let log: string[];
-let reconcile: ReturnType<typeof vi.fn<(routing: Routing) => Promise<Turn>>>;
+let reconcile: ReturnType<typeof vi.fn<(routing: Routing, fromConsul?: boolean) => Promise<Turn>>>;
 let persist: ReturnType<typeof vi.fn<() => Promise<void>>>;
 let controller: Controller;
 const ports = new Set<number>();
@@ -242,6 +242,13 @@ test("until Consul answers, the last good state is routed, but not called synchr
     { timeout: 4_000 },
   );
   expect(controller.synced).toBe(false);
+  expect(reconcile.mock.lastCall?.[1]).toBe(false);
+  consul.catalog = catalog("a");
+  controller.changed();
+  await vi.waitFor(() => {
+    expect(applied()).toEqual(["kept", "a"]);
+  });
+  expect(reconcile.mock.lastCall?.[1]).toBe(true);
 });
 
 test("what could not be read of Consul is quarantined like the rest", async () => {

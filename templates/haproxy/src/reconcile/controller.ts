@@ -168,7 +168,7 @@ export class Controller {
         : this.retention.filter(fromConsul, this.applied ?? this.snapshot, { connected, synced });
     if (catalog === undefined) return false;
     const routing = await this.route(catalog);
-    const turn = await this.reconciler.reconcile(routing);
+    const turn = await this.reconciler.reconcile(routing, synced || fromConsul !== undefined);
     if (turn.refused !== undefined) this.quarantine.add(turn.refused, catalog);
     else this.commit(catalog, routing, turn);
     if (turn.refused === undefined && fromConsul !== undefined) {

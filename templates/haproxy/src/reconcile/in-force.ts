@@ -47,7 +47,12 @@ export function withoutReload(actual: Actual, desired: Rendered, before: Rendere
     // HAProxy could not load a frontend whose backend is gone, should it have to start again.
     parts: actual.parts.filter(({ tcp }) => tcp === undefined || possible.has(tcp.backend)),
     backends: [...possible.values()],
-    maps: { "routes.map": routes, "splits.map": splits, ...eachMap(optionMaps, lookedUp) },
+    maps: {
+      "routes.map": routes,
+      "splits.map": splits,
+      "ready.map": desired.maps["ready.map"],
+      ...eachMap(optionMaps, lookedUp),
+    },
   };
 }
 

@@ -43,6 +43,8 @@ export function plan(actual: Actual, desired: Rendered, before: Rendered): Plan 
     ...servers[0],
     ...mapAdditions("splits.map", actual, inForce),
     ...mapAdditions("routes.map", actual, inForce),
+    ...mapAdditions("ready.map", actual, inForce),
+    ...mapRemovals("ready.map", actual, inForce),
     ...mapRemovals("routes.map", actual, inForce),
     ...mapRemovals("splits.map", actual, inForce),
     ...servers[1],

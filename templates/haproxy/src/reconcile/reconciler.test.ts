@@ -275,3 +275,26 @@ test("a running HAProxy that rejects the first reload of a new renderer goes on,
   rmSync(join(dir, "reload"));
   expect(await apply(routing(one))).toMatchObject({ done: { how: "reload" } });
 });
+
+const ready = (): string => readFileSync(join(dir, "ready.map"), "utf8");
+
+test("it is ready once a routing from Consul is in force, without a reload", async () => {
+  await reconciler.reconcile(routing(one), false);
+  expect(ready()).toBe("");
+  expect(await apply(routing(one))).toMatchObject({ done: { how: "operations", what: "ready" } });
+  expect(told("reload")).toBe(0);
+  expect(told(`add map ${dir}/ready.map ready 1`)).toBe(1);
+  await reconciler.persist();
+  expect(ready()).toBe("ready 1\n");
+});
+
+test.each([true, false])("HAProxy stays as ready as it was (%s) under a new renderer", async (was) => {
+  await reconciler.reconcile(routing(one), was);
+  const before = ready();
+  reconciler.stop();
+  reconciler = newReconciler();
+  for (let turns = 0; turns < 2; turns++) await reconciler.reconcile(routing(one), false);
+  expect(told("reload")).toBe(1);
+  expect(ready()).toBe(before);
+  expect(before).toBe(was ? "ready 1\n" : "");
+});

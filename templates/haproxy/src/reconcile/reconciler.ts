@@ -61,6 +61,8 @@ export class Reconciler {
   private refusals: { readonly operations: readonly Operation[]; readonly count: number } | undefined;
   /** Whether the worker offers HTTPS. */
   private https = false;
+  /** Whether a routing from Consul has been in force. */
+  private ready = false;
 
   constructor(private readonly options: ReconcilerOptions) {
     const { dir, runDir } = options.render;
@@ -83,10 +85,14 @@ export class Reconciler {
     return this.haproxy.ports;
   }
 
-  /** Takes one turn towards a routing. Throws if HAProxy cannot be started or asked; it then goes on with what it has. */
-  reconcile(routing: Routing): Promise<Turn> {
+  /**
+   * Takes one turn towards a routing. Throws if HAProxy cannot be started or asked; it then goes on with what it has.
+   * `fromConsul`: whether Consul has answered, so that the routing is not only the last good state.
+   */
+  reconcile(routing: Routing, fromConsul = true): Promise<Turn> {
     const result = this.mutex
       .runExclusive(async () => {
+        this.ready ||= fromConsul;
         if (this.actual === undefined) return this.first(routing);
         const turn = await this.turn(this.actual, routing);
         this.reaper.start();
@@ -175,6 +181,7 @@ export class Reconciler {
    */
   private async inherit(routing: Routing): Promise<Turn> {
     const up = await this.runtime.serversUp();
+    this.ready ||= (await this.runtime.map("ready.map")).size > 0;
     for (const { name: backend, servers } of routing.backends)
       for (const { name: server } of servers)
         if (up.has(server)) this.proven.add(serverOf({ backend, server }));
@@ -382,7 +389,12 @@ export class Reconciler {
 
   private render(routing: Routing, slots?: Slots): Rendered {
     const https = this.options.https();
-    return render(routing, { ...this.options.render, ...(https === undefined ? {} : { https }) }, slots);
+    const { ready } = this;
+    return render(
+      routing,
+      { ...this.options.render, ready, ...(https === undefined ? {} : { https }) },
+      slots,
+    );
   }
 
   private async answered(candidate: Candidate): Promise<void> {

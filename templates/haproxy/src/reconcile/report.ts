@@ -22,6 +22,8 @@ export function mapSentence(operation: MapOperation): string | undefined {
       return undefined;
     case "routes.map":
       return typeof value === "object" ? `route ${key} -> ${describeTarget(value)}` : `route ${key} gone`;
+    case "ready.map":
+      return value === undefined ? "not ready" : "ready";
     default:
       return `${service} ${optionOf(map)} ${typeof value === "string" ? value : "as usual"}`;
   }

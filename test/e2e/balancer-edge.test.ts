@@ -1,0 +1,193 @@
+import { chmodSync, rmSync, writeFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { Balancer, ConsulAlone, Instance } from "./balancer";
+import { makeCertificate } from "./certificates";
+import { docker } from "./docker";
+import { get, until } from "./http";
+import { scratch } from "./scratch";
+
+// The load balancer as the outside sees it: behind another balancer, by its hosts and paths.
+
+const port = 26_120;
+const httpsPort = 26_123;
+const files = scratch();
+let consul: ConsulAlone;
+const things: { stop(): unknown }[] = [];
+
+const keep = <T extends { stop(): unknown }>(thing: T): T => {
+  things.push(thing);
+  return thing;
+};
+
+/** A service that answers with its name and the request as it sees it. */
+const echo = (name: string) =>
+  Instance.start(name, ({ url, headers }, response) => {
+    response.end(JSON.stringify({ name, url, headers }));
+  });
+
+beforeAll(async () => {
+  const { pem, key } = makeCertificate("edge.test");
+  writeFileSync(join(files.path, "edge.pem"), pem + key);
+  chmodSync(files.path, 0o755);
+  consul = await ConsulAlone.start({ name: "tr-t-edge", port: 26_125 });
+});
+afterAll(async () => {
+  for (const thing of things.reverse()) await thing.stop();
+  await consul.stop();
+  files.remove();
+});
+
+/** Sends text over a connection and returns everything that comes back. */
+const exchange = (socket: Socket, text: string) =>
+  new Promise<string>((resolve, reject) => {
+    let answer = "";
+    socket.on("data", (data: Buffer) => (answer += data.toString()));
+    socket.on("end", () => {
+      resolve(answer);
+    });
+    socket.on("error", reject);
+    socket.write(text);
+  });
+
+const request = (path: string) =>
+  `GET ${path} HTTP/1.1\r\nHost: edge.test\r\nX-Forwarded-For: 192.0.2.66\r\nConnection: close\r\n\r\n`;
+const proxyHeader = `PROXY TCP4 203.0.113.9 10.0.0.1 5555 80\r\n`;
+
+describe("behind a balancer that passes on connections", () => {
+  let balancer: Balancer;
+  const from = (localAddress: string, to = port) => connect({ host: "127.0.0.1", port: to, localAddress });
+
+  beforeAll(async () => {
+    balancer = keep(
+      await Balancer.start({
+        name: "tr-t-edge",
+        port,
+        consul: consul.address,
+        args: [
+          "--trust-forwarded=127.0.0.2",
+          "--proxy-protocol",
+          "--certs=/files",
+          `--https-port=${httpsPort}`,
+        ],
+        docker: ["-v", `${files.path}:/files:ro`],
+      }),
+    );
+    const instance = keep(await echo("echo"));
+    await consul.register("echo", instance.port);
+    await until(`${balancer.url}/echo`, ({ status }) => status === 200);
+  });
+
+  test("the client is the one that the PROXY protocol names, and its own headers are removed", async () => {
+    const answer = await exchange(from("127.0.0.2"), proxyHeader + request("/echo"));
+    expect(answer).toContain('"x-forwarded-for":"203.0.113.9"');
+    expect(await balancer.logs()).toContain("203.0.113.9:5555 ");
+  });
+
+  test("also over HTTPS", async () => {
+    const socket = from("127.0.0.2", httpsPort);
+    socket.write(proxyHeader);
+    const answer = await exchange(
+      connectTls({ socket, servername: "edge.test", rejectUnauthorized: false }),
+      request("/echo"),
+    );
+    expect(answer).toContain('"x-forwarded-for":"203.0.113.9"');
+    expect(answer).toContain('"x-forwarded-proto":"https"');
+  });
+
+  test("nobody else can pretend to be another client", async () => {
+    expect(await exchange(from("127.0.0.1"), proxyHeader + request("/echo"))).toMatch(/^HTTP\/1\.[01] 400 /);
+    expect(await exchange(from("127.0.0.1"), request("/echo"))).toContain('"x-forwarded-for":"127.0.0.1"');
+  });
+});
+
+describe("the path that says whether it is ready", () => {
+  const marker = join(files.path, "now");
+  let state: ReturnType<typeof scratch>;
+  let balancer: Balancer;
+  const ready = (options: Parameters<typeof get>[1] = {}) =>
+    get(`${balancer.url}/.well-known/switchyard/ready`, options);
+
+  beforeAll(async () => {
+    // Loaded into each thread before our code: the renderer's throws while the marker is there.
+    writeFileSync(
+      join(files.path, "crash.js"),
+      `if (!require("node:worker_threads").isMainThread) setInterval(() => {
+        if (require("node:fs").existsSync("/files/now")) throw new Error("a fault of the test");
+      }, 10).unref();`,
+    );
+    state = scratch();
+    chmodSync(state.path, 0o777);
+    balancer = await Balancer.start({
+      name: "tr-t-edge-ready",
+      port: 26_130,
+      consul: consul.address,
+      args: ["--state-dir=/state", "--certs=/files", "--https-port=26133", "--redirect-https"],
+      env: { NODE_OPTIONS: "--require=/files/crash.js" },
+      docker: ["-v", `${files.path}:/files:ro`, "-v", `${state.path}:/state`],
+    });
+    const everything = keep(await echo("everything"));
+    await consul.register("everything", everything.port, { Meta: { path: "/" } });
+    // HTTP redirects to HTTPS.
+    await until(`${balancer.admin}/routes`, ({ body }) => body.includes('"everything"'));
+  });
+  afterAll(async () => {
+    // The files belong to the container's user.
+    await docker("exec", balancer.container, "sh", "-c", "rm -rf /state/*").catch(() => undefined);
+    await balancer.stop();
+    state.remove();
+  });
+
+  test("is the load balancer's own, for any host, without a redirect or a line in the log", async () => {
+    expect(await ready()).toMatchObject({ status: 200, body: '{"ready":true}' });
+    expect((await ready({ method: "HEAD", headers: { Host: "10.0.0.1:1" } })).status).toBe(200);
+    expect((await get(`${balancer.url}/.well-known/switchyard/ready/`)).status).toBe(308);
+    const log = await balancer.logs();
+    expect(log).not.toContain("/.well-known/switchyard/ready HTTP");
+    expect(log).toContain("/.well-known/switchyard/ready/ HTTP");
+  });
+
+  test("stays 200 while the renderer fails and starts again", async () => {
+    const { length: before } = (await balancer.logs()).split("The renderer failed: ");
+    writeFileSync(marker, "");
+    const statuses = new Set<number>();
+    const ask = async () => statuses.add((await ready()).status);
+    while ((await balancer.logs()).split("The renderer failed: ").length < before + 2) await ask();
+    rmSync(marker);
+    while ((await get(`${balancer.admin}/ready`)).status !== 200) await ask();
+    await ask();
+    expect([...statuses]).toEqual([200]);
+  });
+
+  test("stays 200 while Consul is away, and a load balancer that starts meanwhile is not ready until Consul answers", async () => {
+    await until(`${balancer.admin}/ready`, ({ status }) => status === 200);
+    await docker("pause", consul.container);
+    try {
+      expect((await ready()).status).toBe(200);
+      await docker("restart", "-t", "5", balancer.container);
+      const answer = await until(
+        `${balancer.url}/.well-known/switchyard/ready`,
+        ({ status }) => status !== 0,
+      );
+      expect(answer).toMatchObject({
+        status: 503,
+        body: '{"ready":false,"why":"not synchronised with Consul yet"}',
+      });
+      // It serves from its last good state.
+      expect((await get(`${balancer.url}/x`)).status).toBe(308);
+    } finally {
+      await docker("unpause", consul.container);
+    }
+    const answer = await until(
+      `${balancer.url}/.well-known/switchyard/ready`,
+      ({ status }) => status === 200,
+    );
+    expect(answer.status).toBe(200);
+    expect((await get(`${balancer.admin}/ready`)).status).toBe(200);
+    expect(await balancer.reloads()).toBe(0);
+  });
+});
