@@ -1,6 +1,7 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
+import { byHost } from "../routing/hosts";
 import type { Routing } from "../routing/types";
 import type { Https } from "./config/index";
 import { placedOn, type DockerNode } from "./nodes/node";
@@ -96,12 +97,12 @@ export class LoadBalancer extends pulumi.ComponentResource {
     this.registerOutputs({ url: this.url, statsUrl: this.statsUrl, adminUrl: this.adminUrl });
   }
 
-  /** The URL of each service: on its host name if it has one, otherwise on the node. */
+  /** One URL of each service: on a host name if it has one, otherwise on the node. */
   urlsOf({ routes, tcp }: Routing): Record<string, pulumi.Output<string>> {
     const urls: Record<string, pulumi.Output<string>> = {};
-    for (const { host, path, versionsOf, targets } of routes) {
+    for (const { host, path, versionsOf, targets } of [...routes].sort(byHost)) {
       const [target] = targets;
-      if (target === undefined || versionsOf !== undefined) continue;
+      if (target === undefined || versionsOf !== undefined || Object.hasOwn(urls, target.service)) continue;
       urls[target.service] =
         host === undefined ? pulumi.interpolate`${this.url}${path}` : pulumi.output(`http://${host}${path}`);
     }

@@ -50,6 +50,23 @@ describe("services", () => {
     });
   });
 
+  test("answer at each of their paths on each of their hosts", () => {
+    const routing = route([instance("a", { meta: { host: "x.org,*.x.org", path: "/,/old" } })]);
+    expect(urls(routing)).toEqual(["*.x.org/ -> a", "*.x.org/old -> a", "x.org/ -> a", "x.org/old -> a"]);
+  });
+
+  test("get all of their routes or none", () => {
+    const routing = route([
+      instance("a", { meta: { host: "b.org", path: "/" }, createIndex: 1 }),
+      instance("b", { meta: { host: "a.org,b.org", path: "/" }, createIndex: 2 }),
+      instance("c", { meta: { host: "*.org", path: "/" }, createIndex: 3 }),
+    ]);
+    expect(urls(routing)).toEqual(["*.org/ -> c", "b.org/ -> a"]);
+    expect(messages(routing)).toEqual([
+      "Service b wants b.org/, which a already has: give one of them another SERVICE_PATH, SERVICE_HOST or SERVICE_NAME.",
+    ]);
+  });
+
   test("take host, path and TCP port from meta", () => {
     expect(
       urls(
@@ -318,6 +335,24 @@ describe("versions", () => {
 
   test("give way to a service with the base name", () => {
     expect(alias(route([v(1), instance("hello")]))).toEqual(["/hello -> hello"]);
+  });
+
+  test("answer on each of their hosts, with the versions that are there", () => {
+    const kv = { "service/haproxy/versions/hello": "v1=50,v2=50" };
+    const routing = route(
+      [
+        instance("hello/v1", { meta: { host: "*.example.com,x.org" } }),
+        instance("hello/v2", { meta: { host: "x.org" } }),
+      ],
+      kv,
+    );
+    expect(urls(routing).filter((url) => !url.includes("/v1 ->") && !url.includes("/v2 ->"))).toEqual([
+      "*.example.com/hello -> hello/v1 (set by KV: v1=50,v2=50)",
+      "x.org/hello -> 50% hello/v1, 50% hello/v2 (set by KV: v1=50,v2=50)",
+    ]);
+    expect(messages(routing)).toEqual([
+      expect.stringContaining("names v2, but no service hello/v2 is registered for host *.example.com:"),
+    ]);
   });
 
   test("are grouped by host", () => {

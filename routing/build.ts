@@ -4,6 +4,7 @@
  */
 import { claimedSince, whyUnrouted, parseOptions, serviceOptions, type Member } from "./service-options";
 import { backendName, parseAddress, parseServiceName, serverName, show } from "./grammar";
+import { hostsOf, pathsOf } from "./hosts";
 import { noticeProblem, readNotices } from "./notices";
 import { readSettings } from "./settings";
 import { claimOf, sharedPorts } from "./shared-ports";
@@ -139,7 +140,7 @@ function admit(instance: Instance): Member | Rejection | undefined {
  */
 const admissions = new WeakMap<Instance, { readonly member: Member | Rejection | undefined }>();
 const candidates = new WeakMap<Member, Candidate & { readonly members: readonly Member[] }>();
-const ownRoutes = new WeakMap<Backend, { readonly key: string; readonly route: Route }>();
+const ownRoutes = new WeakMap<Backend, ReadonlyMap<string, Route>>();
 
 function admitted(instance: Instance): Member | Rejection | undefined {
   const known = admissions.get(instance);
@@ -166,17 +167,18 @@ function candidate(service: string, members: readonly Member[]): Candidate {
   return made;
 }
 
-function ownRoute(backend: Backend): { readonly key: string; readonly route: Route } {
+/** The routes of a service by key: each of its paths on each of its hosts. */
+function routesOf(backend: Backend): ReadonlyMap<string, Route> {
   const known = ownRoutes.get(backend);
   if (known !== undefined) return known;
-  const { host, path = `/${backend.service}`, stripPrefix } = backend.options;
-  const route: Route = {
-    ...(host === undefined ? {} : { host }),
-    path,
-    stripPrefix,
-    targets: [{ backend: backend.name, service: backend.service, share: 100, stripPrefix }],
-  };
-  const made = { key: routeKey(route), route };
+  const { stripPrefix } = backend.options;
+  const targets = [{ backend: backend.name, service: backend.service, share: 100, stripPrefix }];
+  const made = new Map<string, Route>();
+  for (const host of hostsOf(backend.options))
+    for (const path of pathsOf(backend)) {
+      const route = { ...(host === undefined ? {} : { host }), path, stripPrefix, targets };
+      made.set(routeKey(route), route);
+    }
   ownRoutes.set(backend, made);
   return made;
 }
@@ -243,8 +245,8 @@ function weighted(servers: readonly Server[]): readonly Server[] {
 }
 
 /** Whether the service claims a path other than its name. */
-const claimsForeignPath = ({ service, options }: Backend): boolean =>
-  options.path !== undefined && options.path !== `/${service}`;
+const claimsForeignPath = (backend: Backend): boolean =>
+  pathsOf(backend).some((path) => path !== `/${backend.service}`);
 
 /**
  * The order in which services claim routes and ports. A service gets its own name, and versions the name they share, before
@@ -259,20 +261,22 @@ function byClaim(a: Backend, b: Backend): number {
   );
 }
 
-/** Claims the route of a service, or returns why it is not available. The route that versions share is never available. */
+/** Claims all routes of a service, or returns why one is not available. The route that versions share is never available. */
 function claimRoute(
   backend: Backend,
   routes: Map<string, Route>,
   families: Families = new Map(),
 ): string | undefined {
-  const { key, route } = ownRoute(backend);
-  const [version] = families.get(key) ?? [];
-  const owner =
-    routes.get(key)?.targets[0]?.service ??
-    (version === undefined ? undefined : `a version of ${version.base}`);
-  if (owner !== undefined)
-    return `Service ${backend.service} wants ${routeUrl(route)}, which ${owner} already has: give one of them another SERVICE_PATH, SERVICE_HOST or SERVICE_NAME.`;
-  routes.set(key, route);
+  const own = routesOf(backend);
+  for (const [key, route] of own) {
+    const [version] = families.get(key) ?? [];
+    const owner =
+      routes.get(key)?.targets[0]?.service ??
+      (version === undefined ? undefined : `a version of ${version.base}`);
+    if (owner !== undefined)
+      return `Service ${backend.service} wants ${routeUrl(route)}, which ${owner} already has: give one of them another SERVICE_PATH, SERVICE_HOST or SERVICE_NAME.`;
+  }
+  for (const [key, route] of own) routes.set(key, route);
   return undefined;
 }
 

@@ -60,10 +60,17 @@ export function parseVersion(name: string): Version | undefined {
 const label = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
 const host = new RegExp(`^(?=.{1,253}$)${label}(?:\\.${label})*$`);
 
+/** The load balancer looks wildcards up by their number of labels, so it has to end somewhere. */
+export const mostWildcardLabels = 6;
+const wildcard = new RegExp(`^\\*\\.(?=.{1,251}$)${label}(?:\\.${label}){0,${mostWildcardLabels - 1}}$`);
+
+/** A host name, or `*.` and a domain for all names under it. */
 export function parseHost(value: string): Parsed<string> {
-  return host.test(value)
+  return host.test(value) || wildcard.test(value)
     ? ok(value)
-    : refuse("is not a host name: write it in lower case without port or scheme, as in api.example.com");
+    : refuse(
+        `is not a host name: write it in lower case without port or scheme, as in api.example.com, or as *.example.com for all names under a domain of at most ${mostWildcardLabels} labels; separate several with commas`,
+      );
 }
 
 const pathSegment = /^[A-Za-z0-9_~][A-Za-z0-9_.~-]{0,62}$/;
@@ -78,7 +85,24 @@ export function parsePath(value: string): Parsed<string> {
       .slice(1)
       .split("/")
       .every((part) => pathSegment.test(part));
-  return good ? ok(value) : refuse("is not a path: write it like /api/users, without a slash at the end");
+  return good
+    ? ok(value)
+    : refuse(
+        "is not a path: write it like /api/users, without a slash at the end; separate several with commas",
+      );
+}
+
+const longestList = 16;
+
+/** One value, or several separated by commas. They stay one text. */
+export function parseList(value: string, parse: (item: string) => Parsed<string>): Parsed<string> {
+  const items = value.split(",");
+  if (items.length > longestList)
+    return refuse(`lists more than ${longestList} values: split the service, or list fewer`);
+  const wrong = items.map(parse).find((item) => !item.ok);
+  if (wrong !== undefined) return wrong;
+  const twice = items.find((item, index) => items.indexOf(item) !== index);
+  return twice === undefined ? ok(value) : refuse(`lists ${show(twice)} twice: list it once`);
 }
 
 const requestPath = /^\/[A-Za-z0-9_.~/%=&?:@,+-]{0,199}$/;

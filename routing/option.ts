@@ -52,7 +52,11 @@ export interface Option<
   /** `claim`: part of the URL or port that the service asks for; `handling`: what happens to requests for it. */
   readonly route?: "claim" | "handling";
   /** HTTP: a map with the values of all backends, by name. It changes while HAProxy runs. */
-  readonly map?: { readonly file: M };
+  readonly map?: {
+    readonly file: M;
+    /** The value in the map. By default, the parsed value as text. */
+    write?(value: T): string;
+  };
   /**
    * HTTP: lines of the backend profiles, one set for each variant. The variant's name becomes part of the profile's name,
    * except for the variant "". There is a profile for each combination of variants. If a service's variant changes, HAProxy

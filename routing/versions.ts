@@ -1,5 +1,6 @@
 /** Chooses which version of a service answers requests that do not name one. */
 import { kv, parseVersion, show } from "./grammar";
+import { hostsOf } from "./hosts";
 import type { Backend, Pins, Probed, Problem, Route, Target } from "./types";
 
 /** Percentages by version. A pin (`v1`) is a single share of 100. */
@@ -56,8 +57,8 @@ interface Chosen {
 }
 
 /** Caches, as in build.ts. Results stay valid for the same backends. */
-const memberships = new WeakMap<Backend, { readonly member: Member | undefined }>();
-const choices = new WeakMap<Backend, Chosen & { readonly of: readonly unknown[] }>();
+const memberships = new WeakMap<Backend, readonly Member[]>();
+const choices = new WeakMap<Member, Chosen & { readonly of: readonly unknown[] }>();
 
 export function chooseVersions(
   families: Families,
@@ -79,12 +80,12 @@ export function chooseVersions(
     // A single version answers whether or not it is ready, so the reason depends on Consul's view only.
     const only = members.length === 1 && value === undefined;
     const of = only ? members : [value, pin, ...members, ...members.map(({ backend }) => ready(backend))];
-    const known = choices.get(first.backend);
+    const known = choices.get(first);
     const same = known?.of.length === of.length && known.of.every((each, index) => each === of[index]);
     const chosen = same
       ? known
       : { ...choose(first, members, { value, pin }, only ? registered : ready), of };
-    if (!same) choices.set(first.backend, chosen);
+    if (!same) choices.set(first, chosen);
     routes.push(chosen.route);
     problems.push(...chosen.problems);
   }
@@ -115,7 +116,7 @@ function choose(
       problems.push({
         level: "warning",
         subject: kvKey,
-        message: `${kvKey} names v${number}, but no service ${base}/v${number} is registered: start it, or set another version.`,
+        message: `${kvKey} names v${number}, but no service ${base}/v${number} is registered${host === undefined ? "" : ` for host ${host}`}: start it, or set another version.`,
       });
   const route = {
     ...(host === undefined ? {} : { host }),
@@ -129,32 +130,42 @@ function choose(
 }
 
 /** The backends that have other versions of the same service, so that their health decides which one answers. */
-export const rivals = (backends: readonly Backend[]): Backend[] =>
-  [...findFamilies(backends).values()].flatMap((members) =>
-    members.length < 2 ? [] : members.map(({ backend }) => backend),
-  );
+export const rivals = (backends: readonly Backend[]): Backend[] => [
+  ...new Set(
+    [...findFamilies(backends).values()].flatMap((members) =>
+      members.length < 2 ? [] : members.map(({ backend }) => backend),
+    ),
+  ),
+];
 
-/** Groups backends into families of versions. A service with its own path belongs to none. */
+/** Groups backends into families of versions, one for each host. A service with its own path belongs to none. */
 export function findFamilies(backends: readonly Backend[]): Families {
   const found = new Map<string, Member[]>();
   for (const backend of backends) {
-    const known = memberships.get(backend) ?? { member: toMember(backend) };
+    const known = memberships.get(backend) ?? toMembers(backend);
     memberships.set(backend, known);
-    const { member } = known;
-    if (member === undefined) continue;
-    const family = found.get(member.key);
-    if (family === undefined) found.set(member.key, [member]);
-    else family.push(member);
+    for (const member of known) {
+      const family = found.get(member.key);
+      if (family === undefined) found.set(member.key, [member]);
+      else family.push(member);
+    }
   }
   return found;
 }
 
-function toMember(backend: Backend): Member | undefined {
+function toMembers(backend: Backend): readonly Member[] {
   const version = parseVersion(backend.service);
-  const { host, path, kind } = backend.options;
-  if (version === undefined || kind !== "http" || path !== undefined) return undefined;
+  const { path, kind } = backend.options;
+  if (version === undefined || kind !== "http" || path !== undefined) return [];
   const { base, number } = version;
-  return { key: `${host ?? "*"}/${base}/`, kvKey: kv.versions + base, host, base, number, backend };
+  return hostsOf(backend.options).map((host) => ({
+    key: `${host ?? "*"}/${base}/`,
+    kvKey: kv.versions + base,
+    host,
+    base,
+    number,
+    backend,
+  }));
 }
 
 const target = (backend: Backend, percent: number): Target => ({

@@ -2,10 +2,10 @@ import { expect, test } from "vitest";
 import { read } from "../testing";
 import { path } from "./path";
 
-test.each(["/", "/a", "/a/b.c"])("accepts %j", (value) => {
+test.each(["/", "/a", "/a/b.c", "/a,/b/c,/"])("accepts %j", (value) => {
   expect(read(path, { path: value })).toBe(value);
 });
 
-test.each(["a", "/a/", "/x y", "/../a"])("rejects %j", (value) => {
+test.each(["a", "/a/", "/x y", "/../a", "/a,b", "/a, /b", ","])("rejects %j", (value) => {
   expect(read(path, { path: value })).toContain("which is not a path: write it like /api/users");
 });

@@ -105,6 +105,71 @@ describe("behind a balancer that passes on connections", () => {
   });
 });
 
+describe("hosts and paths", () => {
+  const at = async (host: string, path: string, headers: Readonly<Record<string, string>> = {}) => {
+    const { status, body } = await get(`http://127.0.0.1:${port}${path}`, {
+      headers: { Host: host, ...headers },
+    });
+    const seen = status === 200 ? (JSON.parse(body) as { name: string; url: string }) : undefined;
+    return seen === undefined ? `${status}` : `${seen.name} ${seen.url}`;
+  };
+  const serve = async (name: string, meta: Readonly<Record<string, string>>) => {
+    const instance = keep(await echo(name));
+    await consul.register(name, instance.port, { Meta: meta });
+    return instance;
+  };
+  let last: Instance;
+
+  beforeAll(async () => {
+    await serve("any", { path: "/" });
+    await serve("wide", { host: "*.example.com", path: "/" });
+    await serve("narrow", { host: "*.b.example.com,x.test", path: "/,/old" });
+    await serve("exact", { host: "a.example.com", path: "/api" });
+    await serve("shop/v1", { host: "*.shop.test" });
+    await serve("shop/v2", { host: "*.shop.test" });
+    last = await serve("deep", { host: "*.a.b.c.d.e.f", path: "/" });
+    await expect.poll(() => at("x.a.b.c.d.e.f", "/"), { timeout: 10_000 }).toBe("deep /");
+    await expect.poll(() => at("x.shop.test", "/shop"), { timeout: 10_000 }).toBe("shop/v2 /");
+  });
+
+  test.each([
+    ["a host before a wildcard", "a.example.com", "/api/x", "exact /x"],
+    ["in any spelling", "A.Example.COM.:80", "/api", "exact /"],
+    ["the wildcard where the host has no route", "a.example.com", "/x", "wide /x"],
+    ["the longest wildcard", "q.b.example.com", "/x", "narrow /x"],
+    ["at any depth", "p.q.b.example.com", "/x", "narrow /x"],
+    ["each path", "q.b.example.com", "/old/x", "narrow /x"],
+    ["each host", "x.test", "/old", "narrow /"],
+    ["not the domain itself", "example.com", "/x", "any /x"],
+    ["a domain that another wildcard covers", "b.example.com", "/x", "wide /x"],
+    ["a deep domain", "1.2.3.4.a.b.c.d.e.f", "/x", "deep /x"],
+    ["not a deep domain itself", "a.b.c.d.e.f", "/x", "any /x"],
+    ["any host last", "z.test", "/x", "any /x"],
+    ["a version", "q.shop.test", "/shop/v1/x", "shop/v1 /x"],
+    ["no missing version", "q.shop.test", "/shop/v3", "404"],
+  ])("%s", async (_, host, path, answer) => {
+    expect(await at(host, path)).toBe(answer);
+  });
+
+  test("the header for a version", async () => {
+    expect(await at("q.shop.test", "/shop/x", { "X-Version": "v1" })).toBe("shop/v1 /x");
+    expect(await at("q.shop.test", "/shop/x", { "X-Version": "v3" })).toBe("404");
+  });
+
+  test("all of it comes and goes without a reload", async () => {
+    const reloads = async () => {
+      const { body } = await get(`http://127.0.0.1:${port + 2}/metrics`);
+      return [...body.matchAll(/^switchyard_reloads_total\{.*\} (\d+)$/gm)].map(([, count]) => count);
+    };
+    const before = await reloads();
+    await consul.deregister("deep", last.port);
+    await expect.poll(() => at("x.a.b.c.d.e.f", "/"), { timeout: 10_000 }).toBe("any /");
+    await serve("late", { host: "*.late.test", path: "/" });
+    await expect.poll(() => at("x.late.test", "/"), { timeout: 10_000 }).toBe("late /");
+    expect(await reloads()).toEqual(before);
+  });
+});
+
 describe("the path that says whether it is ready", () => {
   const marker = join(files.path, "now");
   let state: ReturnType<typeof scratch>;

@@ -26,6 +26,12 @@ export const instance = (service: string, port: number, given: Partial<Instance>
   ...given,
 });
 
+/** The hosts under which the routes of a request are looked up, in order: its own, wildcards from the longest, any. */
+export function hostsLookedUp(host: string): string[] {
+  const labels = host.split(".");
+  return [host, ...labels.slice(1).map((_, index) => `*.${labels.slice(index + 1).join(".")}`), "*"];
+}
+
 const hostileText = fc.oneof(
   fc.string(),
   fc.string({ unit: "binary" }),

@@ -7,7 +7,7 @@ import { explain, parseAsked, type Explanation } from "./explain";
 import { explainText } from "./explain-text";
 import type { InstanceStatuses } from "./status";
 import { render } from "../config/render";
-import { catalogs, instance, renderOptions } from "../testing";
+import { catalogs, hostsLookedUp, instance, renderOptions } from "../testing";
 
 // Thousands of cases take a while on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
@@ -68,6 +68,20 @@ describe("explains a request", () => {
       ["hello/v2", 10],
     ]);
     expect(found.why).toBe("goes to one of 3 instances of hello/v1 or hello/v2");
+  });
+
+  test("by the longest wildcard that covers its host", () => {
+    const instances = ["*.example.com", "*.b.example.com,x.org", "b.example.com"].map((host, index) =>
+      instance(`s${index}`, index + 1, { meta: { host, path: "/" } }),
+    );
+    const routes = (host: string) => {
+      const { route } = ask(`http://${host}/x`, instances);
+      return [route?.url, ...(route?.instead ?? [])];
+    };
+    expect(routes("a.b.example.com")).toEqual(["*.b.example.com/", "*.example.com/"]);
+    expect(routes("b.example.com")).toEqual(["b.example.com/", "*.example.com/"]);
+    expect(routes("x.org")).toEqual(["x.org/"]);
+    expect(routes("example.com")).toEqual([undefined]);
   });
 
   test("by a route for its host before a longer one", () => {
@@ -276,7 +290,7 @@ test("explains the route that HAProxy looks up, and prints nothing harmful", () 
     fc.property(
       catalogs,
       fc.array(segments, { maxLength: 4 }),
-      fc.constantFrom(undefined, "x.org", "localhost"),
+      fc.constantFrom(undefined, "x.org", "localhost", "a.example.com"),
       (catalog, parts, host) => {
         const routing = buildRouting(catalog);
         const path = `/${parts.map((part) => part.join("")).join("/")}`;
@@ -287,11 +301,13 @@ test("explains the route that HAProxy looks up, and prints nothing harmful", () 
           routing,
           unknown,
         );
-        // map_beg finds the longest key that the text begins with: first with the host, then with *.
+        // map_beg finds the longest key that the text begins with, for one host after the other.
         const keys = [...render(routing, renderOptions).maps["routes.map"].keys()];
         const longest = (text: string) =>
           keys.filter((key) => text.startsWith(key)).sort((a, b) => b.length - a.length)[0];
-        const key = longest(`${host ?? ""}${matched}/`) ?? longest(`*${matched}/`);
+        const key = hostsLookedUp(host ?? "")
+          .map((each) => longest(`${each}${matched}/`))
+          .find((found) => found !== undefined);
         expect(explanation.route?.key).toBe(key);
         for (const line of explainText(explanation))
           expect(line).toMatch(/^[^\p{Cc}\u2028-\u202e\u2066-\u2069]*$/u);

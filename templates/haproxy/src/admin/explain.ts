@@ -3,6 +3,7 @@ import { noticeProblem, readNotices } from "../../../../routing/notices";
 import { parseOptions, routingTags } from "../../../../routing/service-options";
 import { kv, ok, parseVersion, refuse, show, type Parsed } from "../../../../routing/grammar";
 import { buildRouting, routeKey, routeUrl } from "../../../../routing/build";
+import { byHost, hostsOf, isForHost } from "../../../../routing/hosts";
 import type { Catalog, Instance, Route, Routing } from "../../../../routing/types";
 import { readyPath } from "../config/frontend";
 import type { InstanceStatus, InstanceStatuses } from "./status";
@@ -187,13 +188,8 @@ function versionRoute(version: string, route: Route, routing: Routing): Route | 
 function matches({ host, path }: Asked, routing: Routing): Route[] {
   const matched = withoutParameters(path);
   const fits = (route: Route) =>
-    (route.host === undefined || route.host === host) &&
-    `${matched}/`.startsWith(route.path === "/" ? "/" : `${route.path}/`);
-  return routing.routes
-    .filter(fits)
-    .sort(
-      (a, b) => Number(a.host === undefined) - Number(b.host === undefined) || b.path.length - a.path.length,
-    );
+    isForHost(route, host) && `${matched}/`.startsWith(route.path === "/" ? "/" : `${route.path}/`);
+  return routing.routes.filter(fits).sort((a, b) => byHost(a, b) || b.path.length - a.path.length);
 }
 
 function versionsOf({ versionsOf: base, host }: Route, routing: Routing) {
@@ -201,7 +197,7 @@ function versionsOf({ versionsOf: base, host }: Route, routing: Routing) {
   return routing.backends
     .flatMap(({ service, servers, options }) => {
       const version = parseVersion(service);
-      const same = version?.base === base && options.host === host && options.path === undefined;
+      const same = version?.base === base && hostsOf(options).includes(host) && options.path === undefined;
       return same ? [{ service, instances: servers.length, number: version.number }] : [];
     })
     .sort((a, b) => a.number - b.number)
@@ -289,13 +285,12 @@ function related(
   const routed = new Set(routing.backends.map(({ service }) => service));
   const unrouted = catalog.instances
     .filter(
-      ({ service, meta }) => !routed.has(service) && (under(`/${service}`) || under(meta["path"] ?? "?")),
+      ({ service, meta }) =>
+        !routed.has(service) && [`/${service}`, ...(meta["path"]?.split(",") ?? [])].some(under),
     )
     .map((instance) => ({ subject: instance.service, why: whyLeftOut(instance, routing) }));
   const elsewhere = routing.routes
-    .filter(
-      (route) => route.host !== undefined && route.host !== host && route.path !== "/" && under(route.path),
-    )
+    .filter((route) => !isForHost(route, host) && route.path !== "/" && under(route.path))
     .map((route) => ({ subject: routeUrl(route), why: `answers for host ${route.host ?? ""} only` }));
   const seen = readNotices(catalog.instances)
     .filter(({ service }) => under(`/${service}`))

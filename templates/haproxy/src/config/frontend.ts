@@ -1,9 +1,11 @@
 /** The frontend for all HTTP traffic. */
 import { frontendGuid } from "./counters";
+import { mostWildcardLabels } from "../../../../routing/grammar";
 import type { Settings } from "../../../../routing/settings";
 import { slotCookie } from "../../../../routing/options/sticky";
 import { nowhere } from "./backend-profiles";
 import { certificateList } from "./certificates";
+import { hasFlag } from "./flags";
 import { binds, lines } from "./syntax";
 import type { RenderOptions } from "./types";
 
@@ -15,15 +17,12 @@ const answer = (status: number, error: string) => json(status, { status, error }
 /** For balancers in front of this one. No service can have it: no segment of a route's path begins with a dot. */
 export const readyPath = "/.well-known/switchyard/ready";
 
-const readyKey = "ready";
-export const readyEntry: ReadonlyMap<string, string> = new Map([[readyKey, "1"]]);
-
 /** HAProxy answers by itself, so that a renderer that has failed takes nobody's traffic away. */
 function readiness(dir: string): string[] {
   const asked = `{ path ${readyPath} }`;
   return [
     `http-request set-log-level silent if ${asked}`,
-    `${json(200, { ready: true })} if ${asked} { str(${readyKey}),map_str(${dir}/ready.map) -m found }`,
+    `${json(200, { ready: true })} if ${asked} ${hasFlag("ready", dir)}`,
     `${json(503, { ready: false, why: "not synchronised with Consul yet" })} if ${asked}`,
   ];
 }
@@ -62,7 +61,7 @@ export function httpFrontend({ headerBytes, headerFields }: Settings, options: R
     // A single lookup in a tree finds the longest prefix that ends at a segment, among any number of routes.
     // Without path parameters (RFC 3986, 3.3): `/a;x=1` is about the same resource as `/a`.
     "http-request set-var(txn.path) path,regsub(;[^/]*,,g),concat(/)",
-    ...lookUp("route", "map_beg", options.dir),
+    ...findRoute(options.dir),
     `${answer(404, "No service has this path.")} unless { var(txn.route) -m found }`,
     // After an instance has seen a request, HAProxy may send only an idempotent one again.
     "http-request disable-l7-retry unless { method GET HEAD OPTIONS PUT DELETE TRACE }",
@@ -72,19 +71,28 @@ export function httpFrontend({ headerBytes, headerFields }: Settings, options: R
   ]);
 }
 
-/** Sets a variable to the routes map's entry for the host, or else for any host. */
-function lookUp(variable: string, method: "map_beg" | "map_beg_key", dir: string, unless = ""): string[] {
-  const set = (host: string) =>
-    `http-request set-var(txn.${variable}) ${host},concat(,txn.path),${method}(${dir}/routes.map)`;
+/** Sets the route: that of the host, else of the longest wildcard that covers the host, else of any host. */
+function findRoute(dir: string): string[] {
+  const host = "req.hdr(host),field(1,:),rtrim(.),lower";
+  const missing = "!{ var(txn.route) -m found }";
+  const covered = "{ var(txn.parent) -m found }";
+  const find = (hostPart: string) =>
+    `http-request set-var(txn.route) ${hostPart},concat(,txn.path),map_beg(${dir}/routes.map)`;
+  const labels = Array.from({ length: mostWildcardLabels }, (_, index) => mostWildcardLabels - index);
   return [
-    `${set("req.hdr(host),field(1,:),rtrim(.),lower")}${unless === "" ? "" : ` unless ${unless}`}`,
-    `${set("str(*)")} unless ${unless === "" ? "" : `${unless} or `}{ var(txn.${variable}) -m found }`,
+    find(host),
+    // A wildcard stands for at least one label.
+    `http-request set-var(txn.parent) ${host},field(2,.,0) if ${missing} ${hasFlag("wildcards", dir)}`,
+    ...labels.flatMap((count) => [
+      `http-request set-var(txn.domain) var(txn.parent),field(-1,.,${count}) if ${covered} ${missing}`,
+      `${find("str(*.),concat(,txn.domain)")} if ${covered} ${missing}`,
+    ]),
+    `${find("str(*)")} if ${missing}`,
   ];
 }
 
 /** The rules for routes that versions share. Afterwards, `txn.route` is the route of one version. */
 function versions(dir: string): string[] {
-  const unnamed = "!{ var(txn.version) -m found }";
   const named = "{ var(txn.version) -m found }";
   const shared = "{ var(txn.route),field(4,|) -m beg % }";
   return [
@@ -92,10 +100,10 @@ function versions(dir: string): string[] {
     "http-request set-var(txn.length) var(txn.family),length",
     // No version answers for a missing one, however the request writes it.
     `${noVersion} if { var(txn.path),bytes(txn.length),url_dec -m reg ^/v[0-9]+[/;] }`,
-    // `X-Version: v1` chooses a version. The key of its own route is the key found so far plus the version.
+    // `X-Version: v1` chooses a version. The key of its own route is the key of the shared one plus the version.
     "http-request set-var(txn.version) req.hdr(x-version)",
     `${noVersion} if ${named} !{ var(txn.version) -m reg ^v[0-9]{1,9}$ }`,
-    ...lookUp("key", "map_beg_key", dir, unnamed),
+    `http-request set-var(txn.key) var(txn.route),field(1,|),bytes(1),concat(,txn.family,/) if ${named}`,
     `http-request set-var(txn.own) var(txn.key),concat(,txn.version,/),map_beg(${dir}/routes.map) if ${named}`,
     // A missing version finds the shared route again.
     `${noVersion} if ${named} { var(txn.own) -m beg v }`,

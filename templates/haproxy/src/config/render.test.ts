@@ -12,7 +12,7 @@ import { loaded, plan } from "../reconcile/planner";
 import { dryRun } from "../cli/dry-run";
 import { render, toConfig, toMapFile } from "./render";
 import { eachMap, mapNames, type Rendered, type RenderOptions } from "./types";
-import { catalogs, instance, renderOptions } from "../testing";
+import { catalogs, hostsLookedUp, instance, renderOptions } from "../testing";
 
 // Properties run hundreds of catalogs, which takes a while on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
@@ -43,7 +43,7 @@ function usualWords(): readonly string[] {
   return [words.join(" "), `${ordinary.pace} `];
 }
 
-const ofServicesOnly = mapNames.filter((name) => name !== "ready.map");
+const ofServicesOnly = mapNames.filter((name) => name !== "flags.map");
 
 /** What services add to the configuration; the rest is in `whole`. */
 function ofServices(catalog: Catalog): string {
@@ -107,7 +107,7 @@ test("whether it is ready is answered before any redirect, and from a map that c
   expect(ready).toBeGreaterThan(0);
   expect(ready).toBeLessThan(text.indexOf("redirect code 308"));
   const maps = (ready: boolean) =>
-    render(buildRouting({ instances: [], kv: {} }), { ...renderOptions, ready }).maps["ready.map"];
+    render(buildRouting({ instances: [], kv: {} }), { ...renderOptions, ready }).maps["flags.map"];
   expect([maps(false).size, maps(true).size]).toEqual([0, 1]);
   expect(frontend({ ready: false })).toBe(frontend({ ready: true }));
 });
@@ -172,13 +172,13 @@ test("the options' lines and words are HAProxy's", () => {
   );
 });
 const routeLine =
-  /^[A-Za-z0-9_.~*/%-]+ [v-]\|(?:0|[1-9]\d*)\|\/[A-Za-z0-9_.~/-]*\|(svc:[A-Za-z0-9_.:-]+|%[A-Za-z0-9_.~*/-]+|none)\|[A-Za-z0-9_./-]+(\|[A-Za-z0-9_.,=/-]+)?$/;
+  /^[A-Za-z0-9_.~*/%-]+ (-|v[a-z0-9.*-]+)\|(?:0|[1-9]\d*)\|\/[A-Za-z0-9_.~/-]*\|(svc:[A-Za-z0-9_.:-]+|%[A-Za-z0-9_.~*/-]+|none)\|[A-Za-z0-9_./-]+(\|[A-Za-z0-9_.,=/-]+)?$/;
 /** The map of an option that has no pattern of its own below. */
 const optionLine = /^svc:[A-Za-z0-9_.:-]+ [A-Za-z0-9_.~/%=&?:@,+-]+$/;
 const mapLines: Readonly<Record<string, RegExp>> = {
   "routes.map": routeLine,
   "splits.map": routeLine,
-  "ready.map": /^ready 1$/,
+  "flags.map": /^(ready|wildcards) 1$/,
   "hosts.map": /^svc:[A-Za-z0-9_.:-]+ [a-z0-9.-]+$/,
   "health.map": /^svc:[A-Za-z0-9_.:-]+ \/[A-Za-z0-9_.~/%=&?:@,+-]*$/,
   "timeouts.map": /^svc:[A-Za-z0-9_.:-]+ [1-9][0-9]*$/,
@@ -249,7 +249,7 @@ function mapBeg<Value>(map: ReadonlyMap<string, Value>, text: string): Value | u
   return longest === undefined ? undefined : map.get(longest);
 }
 
-/** The route that a person would expect: the most leading segments of the path; the host's own before any host's. */
+/** The route that a person would expect: the most leading segments of the path; the host's own, then the longest wildcard's. */
 function oracle(routing: Routing, host: string, path: string): string | undefined {
   const segments = path.split("/").filter((_, index) => index > 0);
   const best = (of: string | undefined) =>
@@ -258,7 +258,10 @@ function oracle(routing: Routing, host: string, path: string): string | undefine
       .map((route) => ({ route, wanted: route.path === "/" ? [] : route.path.slice(1).split("/") }))
       .filter(({ wanted }) => wanted.every((part, index) => segments[index] === part))
       .sort((a, b) => b.wanted.length - a.wanted.length)[0]?.route;
-  const found = best(host) ?? best(undefined);
+  const wildcards = [...new Set(routing.routes.flatMap((route) => route.host ?? []))]
+    .filter((each) => each.startsWith("*.") && host.endsWith(each.slice(1)))
+    .sort((a, b) => b.length - a.length);
+  const found = [host, ...wildcards, undefined].map(best).find((route) => route !== undefined);
   return found === undefined ? undefined : routeKey(found);
 }
 
@@ -279,11 +282,13 @@ test("the map finds the longest prefix that ends at a segment", () => {
     fc.property(
       catalogs,
       paths,
-      fc.constantFrom("x.org", "api.example.com", "other"),
+      fc.constantFrom("x.org", "api.example.com", "example.com", "a.b.example.com", "org", "other"),
       (catalog, path, host) => {
         const routing = buildRouting(catalog);
         const map = render(routing, renderOptions).maps["routes.map"];
-        const found = mapBeg(map, `${host}${path}/`) ?? mapBeg(map, `*${path}/`);
+        const found = hostsLookedUp(host)
+          .map((each) => mapBeg(map, `${each}${path}/`))
+          .find((entry) => entry !== undefined);
         const key = oracle(routing, host, path);
         expect(found).toBe(key === undefined ? undefined : map.get(key));
       },

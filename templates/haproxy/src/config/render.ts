@@ -8,7 +8,8 @@ import type { Backend, Routing, Server, TcpPort } from "../../../../routing/type
 import type { Settings } from "../../../../routing/settings";
 import { backendGuid, frontendGuid, serverGuid } from "./counters";
 import { bracketed, binds, lines } from "./syntax";
-import { httpFrontend, readyEntry } from "./frontend";
+import { flagsMap } from "./flags";
+import { httpFrontend } from "./frontend";
 import { serverAt } from "./backend-pool";
 import { defaultsSections, globalSection, statsFrontend } from "./sections";
 import { backendLines, defaultsOf, nowhere, profileOf, poolBackends } from "./backend-profiles";
@@ -80,7 +81,7 @@ export function render(routing: Routing, options: RenderOptions, slots: Slots = 
     maps: {
       "routes.map": routes,
       "splits.map": splitsMap(routes),
-      "ready.map": options.ready === false ? new Map() : readyEntry,
+      "flags.map": flagsMap(routes, options.ready !== false),
       ...optionMapsOf(routing.backends, at),
     },
   };
@@ -179,7 +180,7 @@ function optionMapsOf(backends: readonly Backend[], at: At): Pick<Maps, OptionMa
     if (options.kind !== "http") continue;
     for (const { option, map } of maps) {
       const value = valueOf(options, option) as string | number | undefined;
-      if (value !== undefined) map.set(at(name), String(value));
+      if (value !== undefined) map.set(at(name), option.map.write?.(value) ?? String(value));
     }
   }
   return Object.fromEntries(maps.map(({ option, map }) => [option.map.file, map])) as Record<

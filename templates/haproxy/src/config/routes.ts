@@ -33,11 +33,12 @@ export function describeTarget({ target, service }: RouteEntry): string {
 }
 
 /**
- * `kind|stripped|path|backend|service`, for the frontend and the profiles to take apart; `kind` is `v` for a route that stands
- * for versions, else `-`. A split has its shares behind it, for whoever reads the log.
+ * `kind|stripped|path|backend|service`, for the frontend and the profiles to take apart; `kind` is `v` and the route's host for a
+ * route that stands for versions, else `-`. A split has its shares behind it, for whoever reads the log.
  */
-function toText({ ofVersions, stripped, path, target, service }: Omit<RouteEntry, "text">): string {
-  const fields = (backend: string) => [ofVersions ? "v" : "-", stripped, path, backend, service];
+function toText({ ofVersions, host, stripped, path, target, service }: Omit<RouteEntry, "text">): string {
+  const kind = ofVersions ? `v${host}` : "-";
+  const fields = (backend: string) => [kind, stripped, path, backend, service];
   switch (target.kind) {
     case "nothing":
       return fields(nowhere).join("|");
@@ -51,12 +52,13 @@ function toText({ ofVersions, stripped, path, target, service }: Omit<RouteEntry
 const entry = (fields: Omit<RouteEntry, "text">): RouteEntry => ({ ...fields, text: toText(fields) });
 
 function toEntry(route: Route, at: At): RouteEntry {
-  const { path, targets, versionsOf, host } = route;
+  const { path, targets, versionsOf, host = "*" } = route;
   const strippedFor = (target: Target | undefined) =>
     target?.stripPrefix === true && path !== "/" ? path.length : 0;
   const [first] = targets;
   const whole = {
     ofVersions: versionsOf !== undefined,
+    host,
     stripped: strippedFor(first),
     path,
     service: first?.service ?? versionsOf ?? "-",
@@ -68,10 +70,10 @@ function toEntry(route: Route, at: At): RouteEntry {
     const target = { kind: "backend", backend: at(each.backend) } as const;
     const { service, share } = each;
     return Array<RouteEntry>(share).fill(
-      entry({ ofVersions: false, stripped: strippedFor(each), path, target, service }),
+      entry({ ofVersions: false, host, stripped: strippedFor(each), path, target, service }),
     );
   });
-  const group = `%${host ?? "*"}${path}`;
+  const group = `%${host}${path}`;
   return entry({ ...whole, target: { kind: "split", group, shares: targets, slots } });
 }
 

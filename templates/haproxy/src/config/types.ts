@@ -86,10 +86,10 @@ export const optionOf = (file: OptionMap): string =>
   mappedOptions.find(({ map }) => map.file === file)?.key ?? file;
 
 export type RouteMap = "routes.map" | "splits.map";
-/** Has an entry once Consul's catalog has been in force: the load balancer is ready. */
-export type ReadyMap = "ready.map";
-export type MapName = RouteMap | ReadyMap | OptionMap;
-export const mapNames: readonly MapName[] = ["routes.map", "splits.map", "ready.map", ...optionMaps];
+/** What is true of the load balancer as a whole has an entry: see `flags.ts`. */
+export type FlagsMap = "flags.map";
+export type MapName = RouteMap | FlagsMap | OptionMap;
+export const mapNames: readonly MapName[] = ["routes.map", "splits.map", "flags.map", ...optionMaps];
 
 /** Where a route leads. */
 export type RouteTarget =
@@ -108,6 +108,8 @@ export type RouteTarget =
 export interface RouteEntry {
   /** Whether the route stands for the versions of a service. */
   readonly ofVersions: boolean;
+  /** As in its key. */
+  readonly host: string;
   /** The length of the prefix that the service does not see. */
   readonly stripped: number;
   readonly path: string;
@@ -119,7 +121,7 @@ export interface RouteEntry {
 
 /** The maps as we write them. */
 export type Maps = Readonly<Record<RouteMap, ReadonlyMap<string, RouteEntry>>> &
-  Readonly<Record<ReadyMap | OptionMap, ReadonlyMap<string, string>>>;
+  Readonly<Record<FlagsMap | OptionMap, ReadonlyMap<string, string>>>;
 
 /** A value of a map. One that the worker has and we did not write is only text. */
 export type MapValue = RouteEntry | string;

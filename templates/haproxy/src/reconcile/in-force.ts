@@ -3,6 +3,7 @@
  * stay out, services with other options keep the old ones, and a route that should lead to a new service leads to where it
  * did before. Pure.
  */
+import { flagsMap } from "../config/flags";
 import { splitsMap } from "../config/routes";
 import {
   eachMap,
@@ -50,7 +51,7 @@ export function withoutReload(actual: Actual, desired: Rendered, before: Rendere
     maps: {
       "routes.map": routes,
       "splits.map": splits,
-      "ready.map": desired.maps["ready.map"],
+      "flags.map": flagsMap(routes, desired.maps["flags.map"].has("ready")),
       ...eachMap(optionMaps, lookedUp),
     },
   };

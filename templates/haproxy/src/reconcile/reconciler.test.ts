@@ -276,14 +276,14 @@ test("a running HAProxy that rejects the first reload of a new renderer goes on,
   expect(await apply(routing(one))).toMatchObject({ done: { how: "reload" } });
 });
 
-const ready = (): string => readFileSync(join(dir, "ready.map"), "utf8");
+const ready = (): string => readFileSync(join(dir, "flags.map"), "utf8");
 
 test("it is ready once a routing from Consul is in force, without a reload", async () => {
   await reconciler.reconcile(routing(one), false);
   expect(ready()).toBe("");
   expect(await apply(routing(one))).toMatchObject({ done: { how: "operations", what: "ready" } });
   expect(told("reload")).toBe(0);
-  expect(told(`add map ${dir}/ready.map ready 1`)).toBe(1);
+  expect(told(`add map ${dir}/flags.map ready 1`)).toBe(1);
   await reconciler.persist();
   expect(ready()).toBe("ready 1\n");
 });

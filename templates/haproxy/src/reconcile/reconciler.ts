@@ -181,7 +181,7 @@ export class Reconciler {
    */
   private async inherit(routing: Routing): Promise<Turn> {
     const up = await this.runtime.serversUp();
-    this.ready ||= (await this.runtime.map("ready.map")).size > 0;
+    this.ready ||= (await this.runtime.map("flags.map")).has("ready");
     for (const { name: backend, servers } of routing.backends)
       for (const { name: server } of servers)
         if (up.has(server)) this.proven.add(serverOf({ backend, server }));

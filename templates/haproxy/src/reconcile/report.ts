@@ -13,7 +13,7 @@ export function describe(operations: readonly Operation[]): string {
 const sentence = (operation: Operation): string | undefined =>
   "map" in operation ? mapSentence(operation) : serverSentence(operation);
 
-/** Undefined for a slot of a split: the route says what has changed. */
+/** Undefined where the route says what has changed: for a slot of a split, and for wildcards. */
 export function mapSentence(operation: MapOperation): string | undefined {
   const { map, key, service = key } = operation;
   const value = operation.kind === "map" ? operation.value : undefined;
@@ -22,8 +22,8 @@ export function mapSentence(operation: MapOperation): string | undefined {
       return undefined;
     case "routes.map":
       return typeof value === "object" ? `route ${key} -> ${describeTarget(value)}` : `route ${key} gone`;
-    case "ready.map":
-      return value === undefined ? "not ready" : "ready";
+    case "flags.map":
+      return key !== "ready" ? undefined : value === undefined ? "not ready" : "ready";
     default:
       return `${service} ${optionOf(map)} ${typeof value === "string" ? value : "as usual"}`;
   }
