@@ -5,6 +5,8 @@ import { host } from "./host";
 import { maxconn } from "./maxconn";
 import { path } from "./path";
 import { proto } from "./proto";
+import { redirectSlash } from "./redirect-slash";
+import { restorePrefix } from "./restore-prefix";
 import { retries } from "./retries";
 import { sticky } from "./sticky";
 import { stripPrefix } from "./strip-prefix";
@@ -19,6 +21,8 @@ export const options = [
   maxconn,
   path,
   proto,
+  redirectSlash,
+  restorePrefix,
   retries,
   sticky,
   stripPrefix,
