@@ -160,8 +160,10 @@ const hopByHop = [
  * client.
  */
 const responseHeaders = [
-  "http-response del-header ^(keep-alive|proxy-connection)$ -m reg",
-  "http-response del-header ^(connection|upgrade)$ -m reg unless { status 101 426 }",
+  "http-response del-header Keep-Alive",
+  "http-response del-header Proxy-Connection",
+  "http-response del-header Connection unless { status 101 426 }",
+  "http-response del-header Upgrade unless { status 101 426 }",
 ];
 
 /** Without trusted peers, every forwarding header from outside is replaced. */
