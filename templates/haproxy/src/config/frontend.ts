@@ -60,7 +60,8 @@ export function httpFrontend({ headerBytes, headerFields }: Settings, options: R
     ...responseHeaders,
     // A single lookup in a tree finds the longest prefix that ends at a segment, among any number of routes.
     // Without path parameters (RFC 3986, 3.3): `/a;x=1` is about the same resource as `/a`.
-    "http-request set-var(txn.path) path,regsub(;[^/]*,,g),concat(/)",
+    "http-request set-var(txn.path) path,concat(/)",
+    "http-request set-var(txn.path) path,regsub(;[^/]*,,g),concat(/) if { path -m sub ; }",
     ...findRoute(options.dir),
     `${answer(404, "No service has this path.")} unless { var(txn.route) -m found }`,
     // After an instance has seen a request, HAProxy may send only an idempotent one again.
