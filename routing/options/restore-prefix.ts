@@ -3,9 +3,9 @@ import { option } from "../option";
 
 const stripped = "{ var(txn.stripped) -m int gt 0 }";
 /** The service's own URL: a path, but no host, or the host that the client asked for. */
-const own = "{ var(txn.own) -m found }";
+const own = "{ var(txn.own_location) -m found }";
 const isOwn = (condition: string) =>
-  `http-response set-var(txn.own) bool(true) if ${stripped} { res.fhdr(location)${condition} }`;
+  `http-response set-var(txn.own_location) bool(true) if ${stripped} { res.fhdr(location)${condition} }`;
 
 /** Puts the prefix behind `before`, marked with `||`, and takes it out again where the path begins with it already. */
 const restore = (header: string, before: string, path: string, condition: string): string[] =>

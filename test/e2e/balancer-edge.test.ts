@@ -236,6 +236,12 @@ describe("web applications under a prefix", () => {
     expect(headers.location).toBe(location);
   });
 
+  test("a Location elsewhere stays as it is when the request chooses a version", async () => {
+    const to = new URLSearchParams({ to: "https://example.org/x" }).toString();
+    const { headers } = await get(`${url}/app/x?${to}`, { headers: { "X-Version": "v1" } });
+    expect(headers.location).toBe("https://example.org/x");
+  });
+
   test("the paths of cookies get the prefix", async () => {
     const ask = async (path: string, ...cookies: string[]) => {
       const query = new URLSearchParams(cookies.map((cookie): [string, string] => ["cookie", cookie]));
