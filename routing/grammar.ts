@@ -64,6 +64,9 @@ const host = new RegExp(`^(?=.{1,253}$)${label}(?:\\.${label})*$`);
 export const mostWildcardLabels = 6;
 const wildcard = new RegExp(`^\\*\\.(?=.{1,251}$)${label}(?:\\.${label}){0,${mostWildcardLabels - 1}}$`);
 
+/** Whether a host, or a key that begins with one, is all names under a domain. */
+export const isWildcard = (host: string): boolean => host.startsWith("*.");
+
 /** A host name, or `*.` and a domain for all names under it. */
 export function parseHost(value: string): Parsed<string> {
   return host.test(value) || wildcard.test(value)

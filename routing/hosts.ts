@@ -1,4 +1,5 @@
 /** The hosts and paths of services, and which host's routes come first. */
+import { isWildcard } from "./grammar";
 import type { Route, ServiceOptions } from "./types";
 
 /** Undefined: any host. */
@@ -12,9 +13,6 @@ export const pathsOf = ({
   service: string;
   options: ServiceOptions;
 }): readonly string[] => options.path?.split(",") ?? [`/${service}`];
-
-/** Whether a host, or a key that begins with one, is all names under a domain. */
-export const isWildcard = (host: string): boolean => host.startsWith("*.");
 
 /** Whether a route is for this host; undefined is a host that no route names. */
 export const isForHost = ({ host }: Pick<Route, "host">, asked: string | undefined): boolean =>

@@ -1,5 +1,4 @@
-import { parseHost, parseList } from "../grammar";
-import { isWildcard } from "../hosts";
+import { isWildcard, parseHost, parseList } from "../grammar";
 import { option } from "../option";
 
 /** Health checks send a host too, one that the service has: health-path.ts looks it up in the map. */

@@ -1,5 +1,5 @@
 /** What is true of the load balancer as a whole, in a map, because it changes while HAProxy runs. Pure. */
-import { isWildcard } from "../../../../routing/hosts";
+import { isWildcard } from "../../../../routing/grammar";
 import type { RouteEntry } from "./types";
 
 /** `ready`: a routing from Consul has been in force. `wildcards`: some route has a host such as `*.example.com`. */
