@@ -41,3 +41,9 @@ export async function isTaken(port: number): Promise<boolean> {
   // Unlike HAProxy, we may lack the capability to bind ports below 1024. Then check whether the port answers.
   return bound === "EACCES" && (await listens("127.0.0.1", port));
 }
+
+/** An address as it is written before a port: IPv6 in brackets. */
+export const bracketed = (address: string): string => (address.includes(":") ? `[${address}]` : address);
+
+/** An address and port as in a URL. */
+export const hostPort = (address: string, port: number | string): string => `${bracketed(address)}:${port}`;

@@ -2,6 +2,7 @@
 import { show } from "./grammar";
 import type { Claim, Member } from "./service-options";
 import type { Instance, Problem } from "./types";
+import { hostPort } from "../lib/tcp";
 import { compare } from "../lib/text";
 
 /** Meta key with the default ID of a service that has a SERVICE_ID. */
@@ -17,8 +18,7 @@ const maxNamed = 5;
 export function claimOf({ id, meta, port }: Instance, address: string): Claim | undefined {
   const origin = Object.hasOwn(meta, originKey) ? (meta[originKey] ?? id) : id;
   const container = defaultId.exec(origin)?.[1];
-  const host = address.includes(":") ? `[${address}]` : address;
-  return container === undefined ? undefined : { container, endpoint: `${host}:${port}` };
+  return container === undefined ? undefined : { container, endpoint: hostPort(address, port) };
 }
 
 type Claimant = Member & { readonly claim: Claim };

@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { messageOf, UserError } from "../../../lib/errors";
+import { hostPort } from "../../../lib/tcp";
 import type { Catalog } from "../../../routing/types";
 import { askRunning } from "./admin/client";
 import { catalogOnce, followCatalog } from "./cli/catalog";
@@ -9,7 +10,6 @@ import { parseCommand, runCommand, type Command } from "./cli/commands";
 import { dryRun } from "./cli/dry-run";
 import { parseArguments, usage, type Options } from "./cli/options";
 import { ownPorts, renderOptions } from "./cli/setup";
-import { bracketed } from "./config/syntax";
 import { haproxyPaths } from "./haproxy/process";
 import { log, write } from "./log";
 import { serve } from "./renderer";
@@ -38,7 +38,7 @@ async function inspect(command: Command, options: Options): Promise<void> {
   // A load balancer that listens on all addresses, the default, listens on the loopback address too.
   const anyAddress: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
   const host = anyAddress[options.adminAddress] ?? options.adminAddress;
-  const admin = `${bracketed(host)}:${options.adminPort}`;
+  const admin = hostPort(host, options.adminPort);
   const printed = await runCommand(command, {
     routing: { reservedPorts: ownPorts(options) },
     render: renderOptions(options),

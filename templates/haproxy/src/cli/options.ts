@@ -1,5 +1,6 @@
 /** The options of the load balancer, from its command line and environment. */
 import { UserError } from "../../../../lib/errors";
+import { bracketed } from "../../../../lib/tcp";
 import {
   parseBoolean,
   parseDuration,
@@ -9,7 +10,6 @@ import {
   type Parsed,
 } from "../../../../routing/grammar";
 import { readConsulOptions, type ConsulOptions } from "../consul/options";
-import { bracketed } from "../config/syntax";
 
 export interface Options {
   readonly consul: ConsulOptions;

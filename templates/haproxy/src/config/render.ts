@@ -3,11 +3,12 @@
  * bytes. Every text of foreign origin in here has passed the grammar of routing/grammar.ts, which has no character that
  * means something to HAProxy's parser, its maps or its runtime commands.
  */
+import { hostPort } from "../../../../lib/tcp";
 import { given, valueOf } from "../../../../routing/service-options";
 import type { Backend, Routing, Server, TcpPort } from "../../../../routing/types";
 import type { Settings } from "../../../../routing/settings";
 import { backendGuid, frontendGuid, serverGuid } from "./counters";
-import { bracketed, binds, lines } from "./syntax";
+import { binds, lines } from "./syntax";
 import { flagsMap } from "./flags";
 import { httpFrontend } from "./frontend";
 import { serverAt } from "./backend-pool";
@@ -164,9 +165,8 @@ function paceOf(instances: number): string {
 
 /** Spelled out for each server, because one that is added at run time takes nothing from `default-server`. */
 function definition(backend: Backend, server: Server): string {
-  const address = bracketed(server.address);
   return [
-    `${address}:${server.port}`,
+    hostPort(server.address, server.port),
     "check rise 1 fall 3",
     "observe layer4 error-limit 3 on-error mark-down",
     ...given(backend.options).flatMap(({ option, value }) => option.serverWords?.(value, server.name) ?? []),

@@ -7,6 +7,3 @@ export const lines = (head: string, body: readonly string[]): string =>
 /** The `bind` lines of a port; `more` follows the address. */
 export const binds = (port: number, { ipv6 }: { readonly ipv6: boolean }, more = ""): string[] =>
   [`bind :${port}`, ...(ipv6 ? [`bind :::${port} v6only`] : [])].map((bind) => `${bind}${more}`);
-
-/** An address as it is written before a port. */
-export const bracketed = (address: string): string => (address.includes(":") ? `[${address}]` : address);

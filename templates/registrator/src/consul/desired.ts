@@ -1,5 +1,5 @@
 import { originKey } from "../../../../routing/shared-ports";
-import { hostPort } from "../service/address";
+import { hostPort } from "../../../../lib/tcp";
 import type { Claim, Service } from "../types";
 
 export interface Desired {

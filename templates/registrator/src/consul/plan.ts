@@ -1,4 +1,4 @@
-import { hostPort } from "../service/address";
+import { hostPort } from "../../../../lib/tcp";
 import { dockerCheckName } from "../service/checks";
 import { originKey } from "../../../../routing/shared-ports";
 import type { ActualService, Check, Registration, Service } from "../types";

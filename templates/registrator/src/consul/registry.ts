@@ -4,7 +4,7 @@ import { Coalescer } from "../coalescer";
 import type { Consul } from "./agent";
 import { desiredOf, fingerprint, placeOf } from "./desired";
 import { isOurs, plan } from "./plan";
-import { hostPort } from "../service/address";
+import { hostPort } from "../../../../lib/tcp";
 import type { ActualService, Health, Service } from "../types";
 
 /** The part of the agent's client that the registry uses. */

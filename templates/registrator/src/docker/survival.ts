@@ -11,7 +11,7 @@ export interface StopRequest {
   readonly atMs: number;
 }
 
-/** `goesOn`: it may get requests again. `waits`: it may still be on its way out; `pending` says what would prove otherwise. */
+/** If it does not go on, it may still be ending; `pending` says what would prove otherwise. */
 export type Survival =
   { readonly goesOn: true; readonly reason?: string } | { readonly goesOn: false; readonly pending?: string };
 

@@ -1,5 +1,6 @@
 /** Where load balancers reach a container's port. */
 import { isIP } from "node:net";
+import { hostPort } from "../../../../lib/tcp";
 import type { Inspect, PortBinding, ServiceOptions } from "../types";
 
 export interface Port {
@@ -80,7 +81,3 @@ function reachableAt(bound: string, { address, isOnlyNode }: ServiceOptions): st
 }
 
 const isIPv6 = ({ HostIp }: PortBinding): boolean => HostIp?.includes(":") ?? false;
-
-/** An address and port as in a URL. */
-export const hostPort = (address: string, port: number | string): string =>
-  `${address.includes(":") ? `[${address}]` : address}:${port}`;

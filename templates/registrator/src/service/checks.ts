@@ -1,4 +1,4 @@
-import { hostPort } from "./address";
+import { hostPort } from "../../../../lib/tcp";
 import { isOn } from "./metadata";
 import { hasControls, quoted } from "./rules";
 import type { Check, Health } from "../types";
