@@ -66,8 +66,9 @@ export function profileSections({ dir, trusted = [] }: Pick<RenderOptions, "dir"
         `http-request set-header X-Forwarded-Prefix ${prefix} if { var(txn.stripped) -m int gt 0 }`,
         // With parameters inside the prefix, it is longer than its route. Only those of the last segment are kept then.
         "http-request set-path %[path,regsub(;[^/]*/,/,g)] if { path,bytes(0,txn.stripped) -m sub ; }",
-        // What follows the prefix: nothing, a slash, or parameters of its last segment.
-        "http-request set-path /%[path,bytes(txn.stripped),regsub(^/,)]",
+        // Parameters of the prefix's last segment get a slash before them. Then the prefix and a slash are to be removed.
+        "http-request set-path %[path,bytes(0,txn.stripped)]/%[path,bytes(txn.stripped)] if { path,bytes(txn.stripped) -m beg ; }",
+        "http-request set-path /%[path,bytes(txn.stripped),bytes(1)]",
       ]),
     )
     .join("\n");
