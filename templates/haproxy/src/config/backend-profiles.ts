@@ -65,9 +65,9 @@ export function profileSections({ dir, trusted = [] }: Pick<RenderOptions, "dir"
         "http-request set-var(txn.stripped) var(txn.route),field(2,|)",
         `http-request set-header X-Forwarded-Prefix ${prefix} if { var(txn.stripped) -m int gt 0 }`,
         // With parameters inside the prefix, it is longer than its route. Only those of the last segment are kept then.
-        "http-request set-path %[path,regsub(;[^/]*/,/,g)] if { path,bytes(0,txn.stripped) -m sub ; }",
+        "http-request set-path %[path,regsub(;[^/]*/,/,g)] if { path -m sub ; } { path,bytes(0,txn.stripped) -m sub ; }",
         // Parameters of the prefix's last segment get a slash before them. Then the prefix and a slash are to be removed.
-        "http-request set-path %[path,bytes(0,txn.stripped)]/%[path,bytes(txn.stripped)] if { path,bytes(txn.stripped) -m beg ; }",
+        "http-request set-path %[path,bytes(0,txn.stripped)]/%[path,bytes(txn.stripped)] if { path -m sub ; } { path,bytes(txn.stripped) -m beg ; }",
         "http-request set-path /%[path,bytes(txn.stripped),bytes(1)]",
       ]),
     )

@@ -35,7 +35,8 @@ const mostHops = 8;
 /** The service that answers, for the log. `txn.route` is an entry of the routes map. */
 const service = "%[var(txn.route),field(5,|)]";
 
-export function httpFrontend({ headerBytes, headerFields }: Settings, options: RenderOptions): string {
+/** `wildcards` is whether any route has a host such as `*.example.com`; the rules for them cost every request. */
+export function httpFrontend(settings: Settings, options: RenderOptions, wildcards: boolean): string {
   const { https, trusted = [] } = options;
   return lines("frontend http from http:common", [
     `guid ${frontendGuid("http")}`,
@@ -49,8 +50,7 @@ export function httpFrontend({ headerBytes, headerFields }: Settings, options: R
     "unique-id-format %[uuid()]",
     ...(trusted.length === 0 ? ["unique-id-header X-Request-ID"] : []),
     `log-format "%ci:%cp [%tr] %ft ${service}/%si:%sp %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq ${trusted.length === 0 ? "%ID" : "%[var(txn.id)]"} %{+Q}r"`,
-    `${answer(431, `The headers of this request are larger than ${headerBytes} bytes.`)} if { req.hdrs,length gt ${headerBytes} }`,
-    `${answer(431, `This request has more than ${headerFields} header fields.`)} if { req.fhdr_cnt gt ${headerFields} }`,
+    ...headerLimits(settings),
     // Before any redirect.
     ...readiness(options.dir),
     ...(trusted.length === 0 ? untrustedHeaders(https) : trustedHeaders(https)),
@@ -62,7 +62,7 @@ export function httpFrontend({ headerBytes, headerFields }: Settings, options: R
     // Without path parameters (RFC 3986, 3.3): `/a;x=1` is about the same resource as `/a`.
     "http-request set-var(txn.path) path,concat(/)",
     "http-request set-var(txn.path) path,regsub(;[^/]*,,g),concat(/) if { path -m sub ; }",
-    ...findRoute(options.dir),
+    ...findRoute(options.dir, wildcards),
     `${answer(404, "No service has this path.")} unless { var(txn.route) -m found }`,
     // After an instance has seen a request, HAProxy may send only an idempotent one again.
     "http-request disable-l7-retry unless { method GET HEAD OPTIONS PUT DELETE TRACE }",
@@ -72,24 +72,33 @@ export function httpFrontend({ headerBytes, headerFields }: Settings, options: R
   ]);
 }
 
+/** The limits are checked here, rather than by HAProxy alone, for an answer that says what is wrong. */
+function headerLimits({ headerBytes, headerFields }: Settings): string[] {
+  // `req.hdrs` writes the headers out. `req.len` costs little; it counts neither the colon, the space nor the line break of a field.
+  const maybeTooLarge = `{ req.len gt ${headerBytes - 4 * headerFields} }`;
+  return [
+    `${answer(431, `This request has more than ${headerFields} header fields.`)} if { req.fhdr_cnt gt ${headerFields} }`,
+    `${answer(431, `The headers of this request are larger than ${headerBytes} bytes.`)} if ${maybeTooLarge} { req.hdrs,length gt ${headerBytes} }`,
+  ];
+}
+
 /** Sets the route: that of the host, else of the longest wildcard that covers the host, else of any host. */
-function findRoute(dir: string): string[] {
+function findRoute(dir: string, wildcards: boolean): string[] {
   const host = "req.hdr(host),field(1,:),rtrim(.),lower";
   const missing = "!{ var(txn.route) -m found }";
   const covered = "{ var(txn.parent) -m found }";
   const find = (hostPart: string) =>
     `http-request set-var(txn.route) ${hostPart},concat(,txn.path),map_beg(${dir}/routes.map)`;
   const labels = Array.from({ length: mostWildcardLabels }, (_, index) => mostWildcardLabels - index);
-  return [
-    find(host),
+  const byWildcard = [
     // A wildcard stands for at least one label.
-    `http-request set-var(txn.parent) ${host},field(2,.,0) if ${missing} ${hasFlag("wildcards", dir)}`,
+    `http-request set-var(txn.parent) ${host},field(2,.,0) if ${missing}`,
     ...labels.flatMap((count) => [
       `http-request set-var(txn.domain) var(txn.parent),field(-1,.,${count}) if ${covered} ${missing}`,
       `${find("str(*.),concat(,txn.domain)")} if ${covered} ${missing}`,
     ]),
-    `${find("str(*)")} if ${missing}`,
   ];
+  return [find(host), ...(wildcards ? byWildcard : []), `${find("str(*)")} if ${missing}`];
 }
 
 /** The rules for routes that versions share. Afterwards, `txn.route` is the route of one version. */
@@ -163,8 +172,9 @@ const hopByHop = [
 const responseHeaders = [
   "http-response del-header Keep-Alive",
   "http-response del-header Proxy-Connection",
-  "http-response del-header Connection unless { status 101 426 }",
-  "http-response del-header Upgrade unless { status 101 426 }",
+  "http-response allow if { status 101 426 }",
+  "http-response del-header Connection",
+  "http-response del-header Upgrade",
 ];
 
 /** Without trusted peers, every forwarding header from outside is replaced. */

@@ -178,13 +178,22 @@ const optionLine = /^svc:[A-Za-z0-9_.:-]+ [A-Za-z0-9_.~/%=&?:@,+-]+$/;
 const mapLines: Readonly<Record<string, RegExp>> = {
   "routes.map": routeLine,
   "splits.map": routeLine,
-  "flags.map": /^(ready|wildcards) 1$/,
+  "flags.map": /^ready 1$/,
   "hosts.map": /^svc:[A-Za-z0-9_.:-]+ [a-z0-9.-]+$/,
   "health.map": /^svc:[A-Za-z0-9_.:-]+ \/[A-Za-z0-9_.~/%=&?:@,+-]*$/,
   "timeouts.map": /^svc:[A-Za-z0-9_.:-]+ [1-9][0-9]*$/,
 };
 const commandLine =
   /^(add server|enable health|set server|set weight|add map|set map|del map) [A-Za-z0-9_.:/-]+( [A-Za-z0-9_.:*/%|~[\]=&?@,+-]+)*$/;
+
+const onWildcard = instance("wild", 1, { meta: { host: "*.example.com" } });
+
+test("only where some route has a wildcard are there rules for wildcards", () => {
+  const rules = (instances: readonly Instance[]) =>
+    toConfig(render(buildRouting({ instances, kv: {} }), renderOptions)).match(/txn\.domain\) var/g)
+      ?.length ?? 0;
+  expect([rules([instance("a", 1, { meta: { host: "example.com" } })]), rules([onWildcard])]).toEqual([0, 6]);
+});
 
 describe("for any catalog", () => {
   const fixed = (rendered: Rendered) => rendered.parts.filter(({ name }) => !name.startsWith("TCP"));
@@ -194,8 +203,12 @@ describe("for any catalog", () => {
       fc.property(catalogs, (catalog) => {
         const routing = buildRouting(catalog);
         const rendered = render(routing, renderOptions);
-        const empty = render(buildRouting({ instances: [], kv: {} }), renderOptions);
-        const pure = (text: string) => text.replace(/(maxconn|timeout \w+|tune[.\w]+|than|gt) \d+/g, "$1 N");
+        const wildcards = routing.routes.some(({ host = "" }) => host.startsWith("*"));
+        const empty = render(
+          buildRouting({ instances: wildcards ? [onWildcard] : [], kv: {} }),
+          renderOptions,
+        );
+        const pure = (text: string) => text.replace(/(maxconn|timeout \w+|tune[.\w-]+|than|gt) \d+/g, "$1 N");
         expect(fixed(rendered).map(({ text }) => pure(text))).toEqual(
           fixed(empty).map(({ text }) => pure(text)),
         );

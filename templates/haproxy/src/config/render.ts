@@ -4,6 +4,7 @@
  * means something to HAProxy's parser, its maps or its runtime commands.
  */
 import { hostPort } from "../../../../lib/tcp";
+import { isWildcard } from "../../../../routing/grammar";
 import { given, valueOf } from "../../../../routing/service-options";
 import type { Backend, Routing, Server, TcpPort } from "../../../../routing/types";
 import type { Settings } from "../../../../routing/settings";
@@ -43,14 +44,14 @@ const spares: readonly RenderedBackend[] = poolBackends.map(({ name, profile }) 
 
 let fixed: { readonly made: string; readonly parts: readonly Part[] } | undefined;
 
-/** What no service has a part in. The same for nearly all changes, so it is written again only where it differs. */
-function fixedParts(settings: Settings, options: RenderOptions): readonly Part[] {
-  const made = JSON.stringify([settings, options]);
+/** The same for nearly all changes, so it is written again only where it differs. */
+function fixedParts(settings: Settings, options: RenderOptions, wildcards: boolean): readonly Part[] {
+  const made = JSON.stringify([settings, options, wildcards]);
   if (fixed?.made === made) return fixed.parts;
   const parts = [
     { name: "global settings", text: globalSection(settings, options) },
     { name: "timeouts and defaults", text: defaultsSections(settings, options) },
-    { name: "the HTTP frontend", text: httpFrontend(settings, options) },
+    { name: "the HTTP frontend", text: httpFrontend(settings, options, wildcards) },
     ...(options.statsPort === undefined
       ? []
       : [{ name: "the statistics page", text: statsFrontend(options.statsPort, options) }]),
@@ -68,7 +69,7 @@ export function render(routing: Routing, options: RenderOptions, slots: Slots = 
     settings: routing.settings,
     pace: paceOf(routing.backends.reduce((sum, { servers }) => sum + servers.length, 0)),
     parts: [
-      ...fixedParts(routing.settings, options),
+      ...fixedParts(routing.settings, options, [...routes.keys()].some(isWildcard)),
       ...routing.tcp.map((tcp) => ({
         name: `TCP port ${tcp.port} of service ${tcp.service}`,
         text: tcpFrontend(tcp, options),
@@ -82,7 +83,7 @@ export function render(routing: Routing, options: RenderOptions, slots: Slots = 
     maps: {
       "routes.map": routes,
       "splits.map": splitsMap(routes),
-      "flags.map": flagsMap(routes, options.ready !== false),
+      "flags.map": flagsMap(options.ready !== false),
       ...optionMapsOf(routing.backends, at),
     },
   };

@@ -18,10 +18,16 @@ const mostReloads = 10;
  * limits are therefore above those of the settings, so that most requests with too many or too large headers get a reason.
  * Buffers also hold the URL.
  */
-const headerLimits = ({ headerBytes, headerFields }: Settings) => [
-  `tune.bufsize ${Math.ceil(headerBytes * 1.5)}`,
-  `tune.http.maxhdr ${headerFields * 2}`,
-];
+function headerLimits({ headerBytes, headerFields }: Settings): string[] {
+  const bufferBytes = Math.ceil(headerBytes * 1.5);
+  return [
+    `tune.bufsize ${bufferBytes}`,
+    `tune.http.maxhdr ${headerFields * 2}`,
+    // How much released memory a thread keeps. HAProxy's default is room for 32 of its own buffers of 16 KiB; a thread that
+    // has fewer spends a tenth of its time on allocating them.
+    `tune.memory.hot-size ${bufferBytes * 96}`,
+  ];
+}
 
 /** The answers that HAProxy gives by itself, by status. */
 export const errorPages: Readonly<Record<number, string>> = {

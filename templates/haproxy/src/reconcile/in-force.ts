@@ -51,7 +51,7 @@ export function withoutReload(actual: Actual, desired: Rendered, before: Rendere
     maps: {
       "routes.map": routes,
       "splits.map": splits,
-      "flags.map": flagsMap(routes, desired.maps["flags.map"].has("ready")),
+      "flags.map": flagsMap(desired.maps["flags.map"].has("ready")),
       ...eachMap(optionMaps, lookedUp),
     },
   };

@@ -13,7 +13,7 @@ export function describe(operations: readonly Operation[]): string {
 const sentence = (operation: Operation): string | undefined =>
   "map" in operation ? mapSentence(operation) : serverSentence(operation);
 
-/** Undefined where the route says what has changed: for a slot of a split, and for wildcards. */
+/** Undefined for a slot of a split, where the route says what has changed. */
 export function mapSentence(operation: MapOperation): string | undefined {
   const { map, key, service = key } = operation;
   const value = operation.kind === "map" ? operation.value : undefined;
@@ -23,7 +23,7 @@ export function mapSentence(operation: MapOperation): string | undefined {
     case "routes.map":
       return typeof value === "object" ? `route ${key} -> ${describeTarget(value)}` : `route ${key} gone`;
     case "flags.map":
-      return key !== "ready" ? undefined : value === undefined ? "not ready" : "ready";
+      return value === undefined ? "not ready" : "ready";
     default:
       return `${service} ${optionOf(map)} ${typeof value === "string" ? value : "as usual"}`;
   }
