@@ -265,3 +265,21 @@ describe("large headers", () => {
     expect(await status(large(59_000))).toBe(200);
   });
 });
+
+test("a request that waits to be tried again is not answered by a service that came meanwhile", async () => {
+  const leaver = await register("leaver");
+  await answers("/leaver");
+  leaver.stop();
+  const waiting = get(`${balancer.url}/leaver`);
+  await consul.deregister("leaver", leaver.port);
+  await until(`${balancer.url}/leaver`, ({ status }) => status === 404);
+  // Nothing but the request is left of the service after that.
+  const leaving = async () => (await balancer.routes<{ leaving: unknown[] }>()).leaving;
+  await expect
+    .poll(leaving, { timeout: 400 })
+    .toEqual([])
+    .catch(() => undefined);
+  await register("successor");
+  await answers("/successor");
+  expect((await waiting).status).toBe(503);
+});

@@ -10,7 +10,9 @@ interface Running {
 
 /**
  * A service that the running HAProxy has no backend for gets a free slot of its profile. A service keeps its slot until the
- * next reload, even if it now wants another profile, which takes a reload. A service that is gone gives its slot back.
+ * next reload, even if it now wants another profile, which takes a reload. A service that is gone gives its slot back, and
+ * another one gets it once its last server is deleted: a request that waits to be tried again is sent to any server of its
+ * backend.
  */
 export function assignSlots(routing: Routing, running: Running, before: Slots): Map<string, string> {
   const slots = new Map<string, string>();
@@ -23,11 +25,9 @@ export function assignSlots(routing: Routing, running: Running, before: Slots): 
   }
   if (waiting.length === 0) return slots;
   const taken = new Set(slots.values());
-  const busy = (name: string) => running.backends.get(name)?.servers.size ?? 0;
-  // Slots without leaving servers first: the last requests of another service do not count there.
-  const free = poolBackends
-    .filter(({ name }) => running.backends.has(name) && !taken.has(name))
-    .sort((a, b) => busy(a.name) - busy(b.name));
+  const free = poolBackends.filter(
+    ({ name }) => !taken.has(name) && running.backends.get(name)?.servers.size === 0,
+  );
   for (const { name, profile } of waiting) {
     const index = free.findIndex((slot) => slot.profile === profile);
     const [slot] = index < 0 ? [] : free.splice(index, 1);

@@ -1,5 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { complaints, parseMap, parseServersState, serverStateFile, toCommands, toPayloads } from "./commands";
+import {
+  complaints,
+  parseMap,
+  parseRequests,
+  parseServersState,
+  serverStateFile,
+  toCommands,
+  toPayloads,
+} from "./commands";
 import type { Operation } from "./types";
 
 const origin = { backend: "svc:a", server: "10.0.0.1:1", service: "a" };
@@ -86,6 +94,12 @@ describe("HAProxy's answers", () => {
         ["x.org/", "svc:b|0|-|1|b"],
       ]),
     );
+  });
+
+  test("the requests of a backend", () => {
+    const columns = "# pxname,svname,qcur,qmax,scur,smax,";
+    expect(parseRequests(`${columns}\nspare:0,BACKEND,0,0,3,4,\n\n`)).toBe(3);
+    expect(parseRequests(`${columns}\n\n`)).toBe(0);
   });
 });
 

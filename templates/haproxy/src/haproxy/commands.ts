@@ -144,6 +144,15 @@ export function parseMap(answer: string): Map<string, string> {
   return entries;
 }
 
+/** The open requests in the answer to `show stat` for one backend; 0 if there is no such backend. */
+export function parseRequests(answer: string): number {
+  const [columns = [], values = []] = answer
+    .split("\n")
+    .filter((line) => line.includes(","))
+    .map((line) => line.split(","));
+  return Number(values[columns.indexOf("scur")] ?? 0);
+}
+
 const stateColumns =
   "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port";
 

@@ -3,6 +3,7 @@ import {
   complaints,
   healthUp,
   parseMap,
+  parseRequests,
   parseServersState,
   parseServersUp,
   toCommands,
@@ -67,6 +68,11 @@ export class Runtime {
   /** Has been seen to answer; HAProxy's own check goes on from there. */
   async healthy(backend: string, server: string): Promise<void> {
     await this.session.ask(healthUp(`${backend}/${server}`));
+  }
+
+  /** How many requests a backend has, including those that wait for a connection or to be tried again. */
+  async requests(backend: string): Promise<number> {
+    return parseRequests(await this.session.ask(`show stat ${backend} 2 -1`));
   }
 
   /** Whether the server is gone. HAProxy refuses while it has connections; then the answer is no. */

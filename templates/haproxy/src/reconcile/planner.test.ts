@@ -211,6 +211,15 @@ describe("the pool", () => {
     expect(assignSlots(empty, running, slots)).toEqual(new Map());
   });
 
+  test("gives the room of a service to another one only after its last server is deleted", () => {
+    const slots = assign(one);
+    const before = desired(one, slots);
+    const gone = plan(loaded(before), desired(empty), before);
+    const other = routing(instance("b", 2));
+    expect(assignSlots(other, gone.after, new Map())).toEqual(new Map([["svc:b", "spare:1"]]));
+    expect(assignSlots(other, loaded(desired(empty)), new Map())).toEqual(new Map([["svc:b", "spare:0"]]));
+  });
+
   test("is not for services that HAProxy has a backend for, or of a profile that it does not have", () => {
     const to = routing(instance("a", 1), instance("b", 2, least));
     expect(assignSlots(to, loaded(desired(one)), new Map())).toEqual(new Map());

@@ -1,4 +1,7 @@
-/** Deletes leaving servers as soon as HAProxy allows it, which is when their last connection has ended. */
+/**
+ * Deletes leaving servers as soon as HAProxy allows it, which is when their last connection has ended. The last servers of a
+ * backend stay until its last request has ended, because then another service may get the backend.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Runtime } from "../haproxy/runtime-api";
 import type { Actual, ActualServer } from "../haproxy/types";
@@ -32,11 +35,18 @@ export class ServerReaper {
 /** One attempt: what the worker has after it, and how many servers are still in use. */
 export async function reapServers(
   actual: Actual,
-  runtime: Pick<Runtime, "remove">,
+  runtime: Pick<Runtime, "remove" | "requests">,
 ): Promise<{ readonly actual: Actual; readonly left: number }> {
   let left = 0;
   const backends = new Map(actual.backends);
   for (const [name, backend] of backends) {
+    let leavers = 0;
+    for (const { leaving } of backend.servers.values()) if (leaving) leavers++;
+    if (leavers === 0) continue;
+    if (leavers === backend.servers.size && (await runtime.requests(name)) > 0) {
+      left += leavers;
+      continue;
+    }
     let servers: Map<string, ActualServer> | undefined;
     for (const [server, { leaving }] of backend.servers) {
       if (!leaving) continue;
