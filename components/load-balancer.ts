@@ -19,7 +19,7 @@ export interface LoadBalancerArgs {
   readonly trustedProxies?: readonly string[] | undefined;
   /** Whether these proxies speak the PROXY protocol. */
   readonly proxyProtocol?: boolean | undefined;
-  readonly statsUser: string;
+  readonly statsUser: pulumi.Input<string>;
   readonly statsPassword: pulumi.Input<string>;
 }
 
@@ -70,7 +70,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
           ...(proxyProtocol ? ["--proxy-protocol"] : []),
         ],
         envs: [
-          `STATS_USER=${args.statsUser}`,
+          pulumi.interpolate`STATS_USER=${args.statsUser}`,
           pulumi.interpolate`STATS_PASSWORD=${args.statsPassword}`,
           // Read by the image's health check.
           `ADMIN_PORT=${ports.admin}`,

@@ -20,6 +20,9 @@ export class Service extends pulumi.ComponentResource {
     super("switchyard:index:Service", name, {}, opts);
     const { config } = args;
     const { command, limits, healthCheck } = config;
+    // Pulumi only says that `services` contains secrets, not which values they are.
+    const guarded = <T>(value: T) =>
+      (config.hasSecrets === true ? pulumi.secret(value) : value) as pulumi.Input<T>;
 
     new SwarmService(
       name,
@@ -29,17 +32,17 @@ export class Service extends pulumi.ComponentResource {
         swarmId: args.swarm.swarmId,
         name: config.swarmName,
         image: args.image,
-        ...(command && { args: [...command] }),
+        ...(command && { args: guarded([...command]) }),
         replicas: config.replicas,
         port: { target: config.port },
-        env: config.env,
+        env: guarded(config.env),
         labels: registration(config),
         dns: [args.dns],
         // DNS would return the load balancer of any node; this entry points to the local one.
         hosts: { [loadBalancerHost]: args.dns },
         ...(limits && { limits }),
         ...(typeof healthCheck === "object" && {
-          healthCheck: { ...healthCheck, test: ["CMD", ...healthCheck.command] },
+          healthCheck: guarded({ ...healthCheck, test: ["CMD", ...healthCheck.command] }),
         }),
         stopGracePeriodSeconds: config.stopGracePeriodSeconds,
       },

@@ -20,6 +20,7 @@ import {
 } from "./print";
 import { type Config, crypterOf, getConfig, loadProject, loadStackFile, mergeConfig, setConfig, stackValues } from "./project"; // prettier-ignore
 import type { Run } from "./run";
+import type { Crypter } from "./secrets";
 import { Session } from "./session";
 import { loadState, stateFile } from "./state";
 
@@ -28,7 +29,8 @@ const USAGE = `Usage: engine/main.ts COMMAND [--stack NAME] [--config-file FILE]
   preview  [--expect-no-changes] [--json]   show what \`up\` would do
   down                                      delete everything in the stack
   outputs  [--json] [--show-secrets]        show the outputs of the last \`up\`
-  config   set [--secret] KEY [VALUE] | get KEY   without VALUE, set reads it from standard input`;
+  config   set [--secret] [--path] KEY [VALUE] | get KEY
+           without VALUE, set reads it from standard input; with --path, KEY may be services[1].env.TOKEN`;
 
 const { values: flags, positionals } = (() => {
   try {
@@ -40,6 +42,7 @@ const { values: flags, positionals } = (() => {
         cwd: { type: "string", short: "C", default: "." },
         json: { type: "boolean", short: "j", default: false },
         secret: { type: "boolean", default: false },
+        path: { type: "boolean", default: false },
         "show-secrets": { type: "boolean", default: false },
         "expect-no-changes": { type: "boolean", default: false },
         yes: { type: "boolean", short: "y", default: false },
@@ -52,11 +55,18 @@ const { values: flags, positionals } = (() => {
   }
 })();
 
+/** The secrets of the configuration, which no line of the output may show. Like the CLI, it may show very short ones. */
+const secrets = new Set<string>();
+const shown = (line: string): string =>
+  [...secrets]
+    .filter(({ length }) => length > 2)
+    .reduce((text, secret) => text.replaceAll(secret, "[secret]"), line);
+
 const say = (line: string): void => {
-  console.log(line);
+  console.log(shown(line));
 };
 const note = (line: string): void => {
-  console.error(line);
+  console.error(shown(line));
 };
 
 function tell(error: unknown): void {
@@ -68,6 +78,16 @@ function failed(run: Run): boolean {
   return run.errors.length > 0;
 }
 
+/** Keeps what the crypter decrypts out of the output. */
+const noting = (crypter: Crypter): Crypter => ({
+  ...crypter,
+  decrypt(text) {
+    const secret = crypter.decrypt(text);
+    secrets.add(secret);
+    return secret;
+  },
+});
+
 async function open(command: string): Promise<Session> {
   const project = loadProject(process.cwd());
   const stackFile = loadStackFile(project, flags.stack, flags["config-file"]);
@@ -77,7 +97,7 @@ async function open(command: string): Promise<Session> {
   const crypter = await opening;
   let config: Config = { values: {}, secretKeys: [] };
   try {
-    config = mergeConfig(project, flags.stack, stackValues(stackFile), crypter);
+    config = mergeConfig(project, flags.stack, stackValues(stackFile), crypter && noting(crypter));
   } catch (error) {
     // `down` must work even if the configuration is no longer valid.
     if (command !== "down") throw error;
@@ -175,11 +195,11 @@ async function config([action, key, value]: string[]): Promise<boolean> {
     // Like the Pulumi CLI: reading standard input keeps secrets off the command line; one final newline is dropped.
     if (value === undefined && process.stdin.isTTY) note("Type the value, then press Ctrl-D:");
     const given = value ?? (await text(process.stdin)).replace(/\r?\n$/, "");
-    await setConfig(project, stackFile, key, given, flags.secret);
+    await setConfig(project, stackFile, key, given, { secret: flags.secret, path: flags.path });
     return true;
   }
   if (action !== "get" || key === undefined)
-    throw new UserError(`config needs an action: set [--secret] KEY [VALUE], or get KEY\n${USAGE}`);
+    throw new UserError(`config needs an action: set [--secret] [--path] KEY [VALUE], or get KEY\n${USAGE}`);
   const found = await getConfig(project, stackFile, key);
   if (found === undefined)
     throw new UserError(`'${key}' is not set for stack '${flags.stack}': config set ${key} VALUE`);

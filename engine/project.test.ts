@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
+  crypterOf,
   getConfig,
   loadProject,
   loadStackFile,
@@ -105,8 +106,8 @@ describe("secrets in configuration", () => {
   it("sets values without disturbing comments, and reads them again", async () => {
     const dir = folder(`# the house\nconfig:\n  house:rooms: 4 # and a cellar\n`);
     const project = loadProject(dir);
-    await setConfig(project, loadStackFile(project, "dev"), "rooms", "5", false);
-    await setConfig(project, loadStackFile(project, "dev"), "key", "under the mat", true);
+    await setConfig(project, loadStackFile(project, "dev"), "rooms", "5");
+    await setConfig(project, loadStackFile(project, "dev"), "key", "under the mat", { secret: true });
     const text = readFileSync(path.join(dir, "Pulumi.dev.yaml"), "utf8");
     expect(text).toContain("# the house\n");
     expect(text).toContain(`house:rooms: "5"`);
@@ -116,5 +117,29 @@ describe("secrets in configuration", () => {
     expect(await getConfig(project, stackFile, "key")).toBe("under the mat");
     expect(await getConfig(project, stackFile, "target")).toBe("local");
     expect(await getConfig(project, stackFile, "nothing")).toBeUndefined();
+  });
+
+  it("sets values at a path, also secret ones", async () => {
+    const dir = folder(
+      `config:\n  house:rooms: 1\n  house:owner:\n    list:\n      - name: ann # first\n        env:\n`,
+    );
+    const project = loadProject(dir);
+    const set = (key: string, value: string, secret = false) =>
+      setConfig(project, loadStackFile(project, "dev"), key, value, { path: true, secret });
+    await set("owner.list[0].env.TOKEN", "deep", true);
+    await set("house:owner.list[1].name", "bob");
+    await set('owner["a.b"]', "3");
+    const text = readFileSync(path.join(dir, "Pulumi.dev.yaml"), "utf8");
+    expect(text).toContain("name: ann # first");
+    expect(text).not.toContain("deep");
+    const { values, secretKeys } = merged(text, await crypterOf(loadStackFile(project, "dev")));
+    expect(JSON.parse(values["house:owner"] ?? "")).toEqual({
+      "a.b": 3,
+      list: [{ name: "ann", env: { TOKEN: "deep" } }, { name: "bob" }],
+    });
+    expect(secretKeys).toEqual(["house:owner"]);
+    await expect(set("owner.list[5].name", "eve")).rejects.toThrow("the list has only 2 entries");
+    await expect(set("owner.list.name", "eve")).rejects.toThrow("another kind of value");
+    await expect(set("owner.[", "eve")).rejects.toThrow("is not a path");
   });
 });

@@ -1,7 +1,7 @@
 /** Reads Pulumi.yaml and Pulumi.<stack>.yaml, and merges them into the program's configuration as the CLI does. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { Document, isMap as isYamlMap, parseDocument } from "yaml";
+import { Document, isMap as isYamlMap, isSeq, parseDocument } from "yaml";
 import { messageOf, UserError } from "../lib/errors";
 import { type Crypter, newCrypter, openCrypter, passphrase } from "./secrets";
 
@@ -227,25 +227,70 @@ export async function getConfig(
   return value === undefined ? undefined : asText(value);
 }
 
-/** Sets a value in the stack file, preserving comments and format. */
+/** The steps of a path such as `services[1].env["A.B"]`. */
+function pathOf(path: string): (string | number)[] {
+  const step = /\.?([^.[\]"]+)|\.?\[(?:(\d+)|"((?:[^"\\]|\\.)*)")\]/y;
+  const steps: (string | number)[] = [];
+  while (step.lastIndex < path.length) {
+    const found = step.exec(path);
+    if (!found) {
+      throw new UserError(
+        `"${path}" is not a path: write keys with dots and indexes, such as services[1].env.TOKEN.`,
+      );
+    }
+    const [, name, index, quoted] = found;
+    steps.push(index === undefined ? (name ?? (quoted ?? "").replace(/\\(.)/g, "$1")) : Number(index));
+  }
+  return steps;
+}
+
+const typed = (value: string): Json => {
+  if (value === "true" || value === "false") return value === "true";
+  return /^(0|-?[1-9]\d{0,14})$/.test(value) ? Number(value) : value;
+};
+
+/** Sets the value at a path, creating what is missing on the way: a list for an index, otherwise a mapping. */
+function place(document: Document, path: readonly (string | number)[], value: unknown, key: string): void {
+  for (const [depth, step] of path.entries()) {
+    const parent = document.getIn(path.slice(0, depth), true);
+    const length = isSeq(parent) ? parent.items.length : 0;
+    const fits =
+      depth === 0 || (typeof step === "number" ? isSeq(parent) && step <= length : isYamlMap(parent));
+    if (!fits) {
+      const reason =
+        typeof step === "number" && isSeq(parent)
+          ? `the list has only ${length} entries`
+          : "another kind of value is there";
+      throw new UserError(`"${key}" cannot be set: ${reason}. Correct the path.`);
+    }
+    const next = path[depth + 1];
+    if (next === undefined) document.setIn(path, value);
+    else if ((document.getIn(path.slice(0, depth + 1)) ?? null) === null)
+      document.setIn(path.slice(0, depth + 1), document.createNode(typeof next === "number" ? [] : {}));
+  }
+}
+
+/** Sets a value in the stack file, preserving comments and format. With `path`, the key may lead into lists and mappings. */
 export async function setConfig(
   project: Project,
   stackFile: StackFile,
   key: string,
   value: string,
-  asSecret: boolean,
+  options: { readonly secret?: boolean; readonly path?: boolean } = {},
 ): Promise<void> {
   const { document } = stackFile;
   if (!isYamlMap(document.contents)) document.contents = document.createNode({});
-  let stored: string | { secure: string } = value;
-  if (asSecret) {
+  const [first = "", ...below] = options.path === true ? pathOf(key) : [key];
+  // Like the CLI, give a value at a path the type that it looks like.
+  let stored: Json = below.length > 0 ? typed(value) : value;
+  if (options.secret === true) {
     const crypter = (await crypterOf(stackFile)) ?? (await newCrypter(passphrase()));
     if (stackFile.salt === undefined) document.set("encryptionsalt", crypter.salt);
     stored = { secure: crypter.encrypt(value) };
   }
-  const name = qualified(key, project.name);
+  const name = qualified(String(first), project.name);
   const existing = Object.keys(stackValues(stackFile)).find((k) => qualified(k, project.name) === name);
-  document.setIn(["config", existing ?? name], document.createNode(stored));
+  place(document, ["config", existing ?? name, ...below], document.createNode(stored), key);
   const beside = `${stackFile.path}.${String(process.pid)}.tmp`;
   try {
     writeFileSync(beside, document.toString({ lineWidth: 0 }));

@@ -100,7 +100,7 @@ async function completed(stack: string): Promise<string | undefined> {
   mkdirSync(path.dirname(file), { recursive: true });
   copyFileSync(own.path, file);
   for (const [key, value, secret] of additions)
-    await setConfig(project, loadStackFile(project, stack, file), key, value, secret);
+    await setConfig(project, loadStackFile(project, stack, file), key, value, { secret });
   return file;
 }
 

@@ -213,6 +213,31 @@ describe("an error names the key and the cure", () => {
     );
   });
 
+  const withSecrets = (values: Readonly<Record<string, string>>) => {
+    const all = { statsPassword: "a-good-password", services: "[]", ...values };
+    const config = Object.fromEntries(
+      Object.entries(all).map(([key, value]) => [`switchyard:${key}`, value]),
+    );
+    pulumi.runtime.setAllConfig(
+      config,
+      Object.keys(values).map((key) => `switchyard:${key}`),
+    );
+    return loadConfig();
+  };
+
+  test("a secret inside the services is known, and the user of the statistics page may be one", async () => {
+    const { services, statsUser } = withSecrets({ services: JSON.stringify([hello]), statsUser: "carla" });
+    expect(services[0]?.hasSecrets).toBe(true);
+    expect(await pulumi.isSecret(pulumi.output(statsUser))).toBe(true);
+    expect(load({ services: [hello] }).services[0]?.hasSecrets).toBeUndefined();
+  });
+
+  test("a secret that would be shown is rejected", () => {
+    expect(() => withSecrets({ httpPort: "81" })).toThrow(
+      "Configuration switchyard:httpPort is secret, but previews, outputs and routes show it: set it without --secret",
+    );
+  });
+
   test.each<[string, unknown]>([
     ["target", 7],
     ["nodes", "three"],

@@ -18,7 +18,8 @@ import {
   text,
   whole,
 } from "../schema";
-import { services } from "./services";
+import { refuseShownSecrets } from "./secrets";
+import { services, type ServiceConfig } from "./services";
 
 /** A host in a form that Docker recognises as one, then an optional path. */
 const registryPattern =
@@ -162,7 +163,11 @@ function portsIn(value: Readonly<Record<string, unknown>>): [string, number][] {
 }
 
 /** The validated configuration, with all defaults filled in. */
-export type Config = z.output<typeof settings> & { readonly statsPassword: pulumi.Output<string> };
+export type Config = Omit<z.output<typeof settings>, "services" | "statsUser"> & {
+  readonly services: readonly ServiceConfig[];
+  readonly statsUser: pulumi.Input<string>;
+  readonly statsPassword: pulumi.Output<string>;
+};
 
 export type Https = NonNullable<Config["https"]>;
 
@@ -181,12 +186,18 @@ export function loadConfig(): Config {
   const values = Object.fromEntries(keys.map((key) => [key, read(config, key)]));
   const isSecret = (key: string): boolean => runtime.isConfigSecret(prefix + key);
   const statsPassword = config.getSecret("statsPassword")?.apply(checkPassword);
-  const rest = parse(settings, values, "", isSecret);
+  const { services, statsUser, ...rest } = parse(settings, values, "", isSecret);
   if (statsPassword === undefined) {
     const cure = "script/up generates one, or: pulumi config set --secret statsPassword …";
     throw configError("statsPassword", "is not set", cure);
   }
-  return { ...rest, statsPassword };
+  refuseShownSecrets(keys.filter(isSecret), config.name, `Pulumi.${pulumi.getStack()}.yaml`);
+  return {
+    ...rest,
+    services: isSecret("services") ? services.map((service) => ({ ...service, hasSecrets: true })) : services,
+    statsUser: isSecret("statsUser") ? pulumi.secret(statsUser) : statsUser,
+    statsPassword,
+  };
 }
 
 /** A function that Pulumi's type declarations omit. */

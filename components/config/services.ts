@@ -111,7 +111,10 @@ export const service = mapping(serviceKeys)
   .readonly();
 
 /** A service in the configuration, with all defaults filled in. */
-export type ServiceConfig = z.output<typeof service>;
+export type ServiceConfig = z.output<typeof service> & {
+  /** Whether values of `env`, `command` and `healthCheck` may be secret. Default: false. */
+  readonly hasSecrets?: boolean;
+};
 
 /** The list `services`. Names must be unique, both here and in Docker. */
 export const services = list(service)

@@ -1,4 +1,6 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -10,7 +12,7 @@ import { emptyConsul } from "./consul";
 import { belongings, claimEngine, docker, releaseEngine, removeContainers, tasks } from "./docker";
 import { hostileInput } from "./hostile";
 import { get, startLoad, until } from "./http";
-import { stack, type ServiceEntry } from "./stack";
+import { stack, succeeded, type ServiceEntry } from "./stack";
 import { afterwards, tearDown } from "./tear-down";
 
 // The life of one stack, in order: each part starts from the state that the previous one left.
@@ -79,6 +81,25 @@ describe("first up", () => {
     const { code, output, seconds } = await stack.up("--expect-no-changes");
     expect({ code, output }).toMatchObject({ code: 0 });
     expect(seconds).toBeLessThan(10);
+  });
+
+  test("a secret variable reaches its service, but no output and no state", async () => {
+    succeeded(await stack.setSecret("switchyard:services[2].env.TOKEN", "a-well-kept-word"));
+    const { code, output } = await stack.up();
+    expect({ code, output }).toMatchObject({ code: 0 });
+    expect(await docker("service", "inspect", "time")).toContain("TOKEN=a-well-kept-word");
+
+    expect(output).not.toContain("a-well-kept-word");
+    const files = readdirSync(".switchyard", { recursive: true, withFileTypes: true }).filter((file) =>
+      file.isFile(),
+    );
+    for (const { name, parentPath } of files)
+      expect(readFileSync(join(parentPath, name), "utf8"), name).not.toContain("a-well-kept-word");
+    succeeded(await stack.setSecret("switchyard:services[2].meta.path", "/hush"));
+    expect(await stack.up()).toMatchObject({
+      code: 1,
+      output: expect.stringContaining("services[2].meta.path is secret, but") as string,
+    });
   });
 });
 

@@ -52,6 +52,12 @@ export class TestStack {
   down = (...args: string[]) => this.script("down", ...args);
   outputs = (...args: string[]) => this.script("outputs", ...args);
 
+  /** Sets a secret at a path in the configuration, with the engine's own command. */
+  setSecret(path: string, value: string): Promise<Outcome> {
+    const command = `. script/lib.sh; printf %s "$2" | engine config set --secret --path "$1"`;
+    return run("bash", ["-c", command, "script/config", path, value], { STACK: this.name });
+  }
+
   /** Removes all that the stack made, if it made anything, and forgets it. */
   async remove(): Promise<void> {
     if (existsSync(this.file)) succeeded(await this.down());

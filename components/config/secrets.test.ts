@@ -1,0 +1,40 @@
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { stringify } from "yaml";
+import { expect, test } from "vitest";
+
+import { refuseShownSecrets } from "./secrets";
+
+const secure = { secure: "v1:x:y" };
+
+function check(services: unknown): void {
+  const file = join(mkdtempSync(join(tmpdir(), "secrets-")), "Pulumi.dev.yaml");
+  writeFileSync(file, stringify({ config: { "switchyard:services": services } }));
+  refuseShownSecrets(["services"], "switchyard", file);
+}
+
+test("a service may have secrets in its variables and commands", () => {
+  const healthCheck = { command: ["check", secure] };
+  expect(() => { check([{ name: "a" }, { env: { A: "b", TOKEN: secure }, command: ["run", secure], healthCheck }]); }).not.toThrow(); // prettier-ignore
+});
+
+test.each([
+  ["services[1].meta.path", [{ name: "a" }, { meta: { path: secure } }]],
+  ["services[0].image", [{ image: secure }]],
+  ["services", secure],
+])("a secret at %s is rejected, because the routes show it", (key, services) => {
+  expect(() => {
+    check(services);
+  }).toThrow(`Configuration switchyard:${key} is secret, but`);
+});
+
+test("values that are not in the stack file are not checked below the top level", () => {
+  expect(() => {
+    refuseShownSecrets(["services"], "switchyard", "none.yaml");
+  }).not.toThrow();
+  expect(() => {
+    refuseShownSecrets(["registry"], "switchyard", "none.yaml");
+  }).toThrow("registry is secret");
+});
