@@ -16,3 +16,7 @@ it("reports a user's mistake by its message, and a bug by its stack trace", () =
   expect(reportOf(new TypeError("oops"))).toMatch(/^error: TypeError: oops\n +at /);
   expect(reportOf("text")).toBe("error: text");
 });
+
+it("a user's mistake has no stack trace, which Pulumi would format at great cost", () => {
+  expect(new UserError("`size` is odd").stack).toBeUndefined();
+});
