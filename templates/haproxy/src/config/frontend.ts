@@ -73,14 +73,10 @@ export function httpFrontend(settings: Settings, options: RenderOptions, wildcar
 }
 
 /** The limits are checked here, rather than by HAProxy alone, for an answer that says what is wrong. */
-function headerLimits({ headerBytes, headerFields }: Settings): string[] {
-  // `req.hdrs` writes the headers out. `req.len` costs little; it counts neither the colon, the space nor the line break of a field.
-  const maybeTooLarge = `{ req.len gt ${headerBytes - 4 * headerFields} }`;
-  return [
-    `${answer(431, `This request has more than ${headerFields} header fields.`)} if { req.fhdr_cnt gt ${headerFields} }`,
-    `${answer(431, `The headers of this request are larger than ${headerBytes} bytes.`)} if ${maybeTooLarge} { req.hdrs,length gt ${headerBytes} }`,
-  ];
-}
+const headerLimits = ({ headerBytes, headerFields }: Settings): string[] => [
+  `${answer(431, `This request has more than ${headerFields} header fields.`)} if { req.fhdr_cnt gt ${headerFields} }`,
+  `${answer(431, `The headers of this request are larger than ${headerBytes} bytes.`)} if { req.hdrs,length gt ${headerBytes} }`,
+];
 
 /** Sets the route: that of the host, else of the longest wildcard that covers the host, else of any host. */
 function findRoute(dir: string, wildcards: boolean): string[] {
