@@ -51,6 +51,7 @@ function partsOf(node: DockerNode) {
       consul: consul.httpAddress,
       ports: config.ports,
       https: config.https,
+      authorities: config.certificateAuthorities,
       trustedProxies: config.trustedProxies,
       proxyProtocol: config.proxyProtocol,
       statsUser: config.statsUser,

@@ -15,6 +15,8 @@ export interface LoadBalancerArgs {
   readonly ports: Ports;
   /** Default: HTTP only. */
   readonly https?: Https | undefined;
+  /** Folder on the node with the certificates of authorities that services name. Default: none. */
+  readonly authorities?: string | undefined;
   /** Networks of the proxies in front. Default: none. */
   readonly trustedProxies?: readonly string[] | undefined;
   /** Whether these proxies speak the PROXY protocol. */
@@ -45,7 +47,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
 
   constructor(name: string, args: LoadBalancerArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:LoadBalancer", name, {}, opts);
-    const { node, ports, https, trustedProxies = [], proxyProtocol } = args;
+    const { node, ports, https, authorities, trustedProxies = [], proxyProtocol } = args;
 
     const state = new docker.Volume(
       name,
@@ -66,6 +68,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
           `--admin=127.0.0.1:${ports.admin}`,
           ...(https && ports.https ? ["--certs=/certs", `--https-port=${ports.https}`] : []),
           ...(https?.redirect ? ["--redirect-https"] : []),
+          ...(authorities ? ["--authorities=/authorities"] : []),
           ...(trustedProxies.length > 0 ? [`--trust-forwarded=${trustedProxies.join(",")}`] : []),
           ...(proxyProtocol ? ["--proxy-protocol"] : []),
         ],
@@ -81,6 +84,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
         volumes: [
           { volumeName: state.name, containerPath: "/var/lib/switchyard" },
           ...(https ? [{ hostPath: https.certificates, containerPath: "/certs", readOnly: true }] : []),
+          ...(authorities ? [{ hostPath: authorities, containerPath: "/authorities", readOnly: true }] : []),
         ],
         wait: true,
         waitTimeout: 120,

@@ -485,3 +485,28 @@ test("the order of registrations makes no difference", () => {
   ];
   expect(route([...instances].reverse())).toEqual(route(instances));
 });
+
+describe("a service whose authorities cannot be used", () => {
+  const meta = { proto: "https", tls_ca: "own.pem", tls_server_name: "a.org" };
+  const routed = (authorities?: ReadonlyMap<string, string | undefined>) =>
+    buildRouting(
+      { instances: [instance("a", { meta }), instance("b")], kv: {} },
+      authorities && { authorities },
+    );
+
+  test.each<[string, ReadonlyMap<string, string | undefined>, string]>([
+    ["missing", new Map(), "is not in the load balancer's folder of authorities"],
+    ["unusable", new Map([["own.pem", "has no certificate"]]), "has no certificate"],
+  ])("%s, is rejected alone", (_, authorities, why) => {
+    const { backends, problems } = routed(authorities);
+    expect(backends.map(({ service }) => service)).toEqual(["b"]);
+    expect(problems).toEqual([
+      { level: "quarantined", subject: "a", message: `Service a has SERVICE_TLS_CA=own.pem, which ${why}.` },
+    ]);
+  });
+
+  test("is routed where they can be used, or where nothing is known about them", () => {
+    expect(routed(new Map([["own.pem", undefined]])).problems).toEqual([]);
+    expect(routed().problems).toEqual([]);
+  });
+});

@@ -21,6 +21,7 @@ import type {
   TcpPort,
 } from "./types";
 import { compare } from "../lib/text";
+import { whyUnverifiable } from "./options/proto";
 import { maxWeight, weight as weightOption } from "./options/weight";
 import { chooseVersions, findFamilies, readPins, type Families } from "./versions";
 
@@ -75,11 +76,12 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
     if (claimsForeignPath(backend)) families ??= findFamilies(backends);
     const refused = options.refused?.get(service);
     const conflict =
-      refused !== undefined
-        ? `Service ${service} is refused by HAProxy: ${refused}. It is tried again when its registration changes.`
-        : backend.options.kind === "tcp"
-          ? claimPort(backend, tcp, options.reservedPorts)
-          : claimRoute(backend, routes, families);
+      (refused === undefined
+        ? whyUntrusted(backend, options.authorities)
+        : `Service ${service} is refused by HAProxy: ${refused}. It is tried again when its registration changes.`) ??
+      (backend.options.kind === "tcp"
+        ? claimPort(backend, tcp, options.reservedPorts)
+        : claimRoute(backend, routes, families));
     if (conflict === undefined) backends.push(backend);
     else problems.push({ level: "quarantined", subject: service, message: conflict });
   }
@@ -126,6 +128,8 @@ function admit(instance: Instance): Member | Rejection | undefined {
     return quarantine(
       `${subject} has port ${instance.port}: register it with a published port from 1 to 65535.`,
     );
+  const unverifiable = whyUnverifiable(parsed.value.service);
+  if (unverifiable !== undefined) return quarantine(`${subject} ${unverifiable}.`);
   const claim = claimOf(instance, address.value);
   return {
     instance: { ...instance, address: address.value },
@@ -278,6 +282,18 @@ function claimRoute(
   }
   for (const [key, route] of own) routes.set(key, route);
   return undefined;
+}
+
+/** Why the authorities that a service names cannot be used. */
+function whyUntrusted(
+  { service, options: { tlsCa } }: Backend,
+  authorities: RoutingOptions["authorities"],
+): string | undefined {
+  if (tlsCa === undefined || authorities === undefined) return undefined;
+  const why = authorities.has(tlsCa)
+    ? authorities.get(tlsCa)
+    : "is not in the load balancer's folder of authorities";
+  return why === undefined ? undefined : `Service ${service} has SERVICE_TLS_CA=${tlsCa}, which ${why}.`;
 }
 
 function claimPort(

@@ -67,6 +67,20 @@ const wildcard = new RegExp(`^\\*\\.(?=.{1,251}$)${label}(?:\\.${label}){0,${mos
 /** Whether a host, or a key that begins with one, is all names under a domain. */
 export const isWildcard = (host: string): boolean => host.startsWith("*.");
 
+/** A host name. */
+export function parseHostName(value: string): Parsed<string> {
+  return host.test(value)
+    ? ok(value)
+    : refuse("is not a host name: write it in lower case without port or scheme, as in api.example.com");
+}
+
+/** The name of a file of certificates. Strict, because it goes into HAProxy's configuration and into runtime commands. */
+export function parsePemName(value: string): Parsed<string> {
+  return /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\.pem$/.test(value)
+    ? ok(value)
+    : refuse("is not the name of a file NAME.pem: write it without its folder, as in internal.pem");
+}
+
 /** A host name, or `*.` and a domain for all names under it. */
 export function parseHost(value: string): Parsed<string> {
   return host.test(value) || wildcard.test(value)

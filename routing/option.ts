@@ -9,6 +9,17 @@ export type Kind = "http" | "tcp";
 /** A value as its owner writes it. */
 export type OptionValue = string | number | boolean;
 
+/** The values of all options of a service, by the options' names. */
+export type OptionValues = Readonly<Record<string, unknown>>;
+
+/** What the words of a server can use. */
+export interface ServerContext {
+  /** The server's name. */
+  readonly name: string;
+  /** The service's other options. */
+  readonly service: OptionValues;
+}
+
 /** What the lines of a backend profile can use. */
 export interface ProfileContext {
   /** The expression for this backend's entry in a map; `otherwise` is the result when there is no entry. */
@@ -43,8 +54,11 @@ export interface Option<
   readonly default?: D;
   /** Formats the value as its owner writes it. Not needed if the parsed value is the same. */
   write?(value: T): OptionValue;
-  /** Why the value is invalid for this kind of service, as the rest of a sentence that starts with the service. */
-  check?(value: T | undefined, kind: Kind): string | undefined;
+  /**
+   * Why the value is invalid for this kind of service, or beside its other options, as the rest of a sentence that starts with
+   * the service.
+   */
+  check?(value: T | undefined, kind: Kind, service: OptionValues): string | undefined;
   /** Its row in docs/routing.md. */
   readonly reference: { readonly default?: string; readonly meaning: string };
   /** Valid values, for tests. */
@@ -67,11 +81,17 @@ export interface Option<
     variantOf?(value: T | undefined): string;
     readonly variants: Readonly<Record<string, (context: ProfileContext) => readonly string[]>>;
   };
-  /** Words of each server. `server` is its name. A change takes a reload. */
-  serverWords?(value: T, server: string): string | undefined;
+  /** Words of each server. A change takes a reload. */
+  serverWords?(value: T, server: ServerContext): string | undefined;
   /** Lines of the backend itself. An HTTP backend with such lines cannot come from the pool, so a new one takes a reload. */
   backendLines?(value: T, kind: Kind): readonly string[];
 }
+
+/** The value of another option of the service. */
+export const valueIn = <N extends string, T, D>(
+  service: OptionValues,
+  { name }: Option<string, N, T, D, never> | Option<string, N, T, D>,
+): T | undefined => service[name] as T | undefined;
 
 /** Defines an option of a service as a whole; see {@link Option}. */
 export const option = <

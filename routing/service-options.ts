@@ -63,7 +63,7 @@ export function parseOptions(
       (option.perInstance === true ? instance : service)[option.name] = parsed.value;
   }
   for (const option of ofService) {
-    const error = option.check?.(service[option.name], kind);
+    const error = option.check?.(service[option.name], kind, service);
     if (error !== undefined) return refuse(error);
   }
   // Every property is parsed by the option that defines its type in InstanceOptions.

@@ -143,6 +143,11 @@ export interface RoutingOptions extends Probed {
   readonly maxFiles?: number;
   /** Ports that no TCP service may use, with their owners. */
   readonly reservedPorts?: ReadonlyMap<number, string>;
+  /**
+   * The files of authorities at hand, with the reason why one cannot be used, if there is one. Without this, any file that a
+   * service names counts as usable.
+   */
+  readonly authorities?: ReadonlyMap<string, string | undefined>;
   /** Services that HAProxy rejects, with its message. */
   readonly refused?: ReadonlyMap<string, string>;
 }

@@ -157,6 +157,11 @@ describe("an error names the key and the cure", () => {
       'switchyard:trustedProxies[0] is "10.0.0.0/33": it must be an address or a network such as "10.0.0.0/8"',
     ],
     [{ proxyProtocol: true }, "switchyard:proxyProtocol is true, but nobody may use the PROXY protocol"],
+    [{ certificateAuthorities: "ca.pem" }, "switchyard:certificateAuthorities"],
+    [
+      withService({ meta: { proto: "https", tls_ca: "own.pem", tls_server_name: "a.org" } }),
+      "switchyard:services[0].meta.tls_ca names a file, but there is no folder: set certificateAuthorities",
+    ],
     [{ statsPassword: undefined }, "script/up generates one"],
     [{ nodes: 0 }, "switchyard:nodes is 0"],
     [{ sshKey: "-oProxyCommand=x" }, "switchyard:sshKey"],

@@ -82,6 +82,12 @@ export const configKeys = {
     /^(\/[A-Za-z0-9._-]+)+$/,
     'an absolute path such as "/etc/switchyard/certificates"',
   ).describe("Folder on each node with one NAME.pem (certificate, chain, key) per site; enables HTTPS"),
+  certificateAuthorities: optionalText(
+    /^(\/[A-Za-z0-9._-]+)+$/,
+    'an absolute path such as "/etc/switchyard/authorities"',
+  ).describe(
+    "Folder on each node with NAME.pem files of authorities that sign the certificates of your services; see tls_ca in docs/routing.md",
+  ),
   httpsPort: port(443).describe("Port for HTTPS, used if certificates is set"),
   redirectHttps: flag().default(false).describe("Whether to redirect all HTTP requests to HTTPS"),
   trustedProxies: list(network)
@@ -130,6 +136,11 @@ const settings = mapping(open, Object.keys(configKeys))
     if (value.redirectHttps && value.certificates === undefined) {
       const cure = "set certificates, or set redirectHttps to false";
       issues.push(mistake(["redirectHttps"], "is true, but HTTPS is not enabled", cure));
+    }
+    const named = value.services.findIndex(({ meta }) => meta["tls_ca"] !== undefined);
+    if (named >= 0 && value.certificateAuthorities === undefined) {
+      const key = ["services", named, "meta", "tls_ca"];
+      issues.push(mistake(key, "names a file, but there is no folder", "set certificateAuthorities"));
     }
     if (value.proxyProtocol && value.trustedProxies.length === 0) {
       const problem = "is true, but nobody may use the PROXY protocol";

@@ -1,12 +1,13 @@
 import { isWildcard, parseHost, parseList } from "../grammar";
 import { option } from "../option";
 
+/** The first host that is not a wildcard. */
+export const exactHost = (hosts: string | undefined): string | undefined =>
+  hosts?.split(",").find((each) => !isWildcard(each));
+
 /** Health checks send a host too, one that the service has: health-path.ts looks it up in the map. */
-const checkedHost = (hosts: string): string => {
-  const [first = "", ...more] = hosts.split(",");
-  const exact = [first, ...more].find((each) => !isWildcard(each));
-  return exact ?? `health-check${first.slice(1)}`;
-};
+export const checkedHost = (hosts: string): string =>
+  exactHost(hosts) ?? `health-check${hosts.split(",")[0]?.slice(1) ?? ""}`;
 
 export const host = option({
   key: "host",

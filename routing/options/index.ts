@@ -12,6 +12,9 @@ import { sticky } from "./sticky";
 import { stripPrefix } from "./strip-prefix";
 import { tcpPort } from "./tcp-port";
 import { timeoutServer } from "./timeout-server";
+import { tlsCa } from "./tls-ca";
+import { tlsServerName } from "./tls-server-name";
+import { tlsVerify } from "./tls-verify";
 import { weight } from "./weight";
 
 export const options = [
@@ -28,5 +31,8 @@ export const options = [
   stripPrefix,
   tcpPort,
   timeoutServer,
+  tlsCa,
+  tlsServerName,
+  tlsVerify,
   weight,
 ] as const;

@@ -15,6 +15,7 @@ test("rejects anything else", () => {
 });
 
 test("gives each server the same cookie at every load balancer", () => {
-  expect(sticky.serverWords?.(true, "10.0.0.1:30001")).toBe("cookie 10d00f2d94c8");
-  expect(sticky.serverWords?.(false, "10.0.0.1:30001")).toBeUndefined();
+  const server = { name: "10.0.0.1:30001", service: {} };
+  expect(sticky.serverWords?.(true, server)).toBe("cookie 10d00f2d94c8");
+  expect(sticky.serverWords?.(false, server)).toBeUndefined();
 });

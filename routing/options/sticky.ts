@@ -32,5 +32,5 @@ export const sticky = option({
       ],
     },
   },
-  serverWords: (value, server) => (value ? `cookie ${cookieOf(server)}` : undefined),
+  serverWords: (value, { name }) => (value ? `cookie ${cookieOf(name)}` : undefined),
 });

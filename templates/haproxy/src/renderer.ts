@@ -15,6 +15,7 @@ import { Controller } from "./reconcile/controller";
 import { Reconciler } from "./reconcile/reconciler";
 import type { FromRenderer, RendererData, ToRenderer } from "./supervisor/messages";
 import { RemoteHaproxy } from "./supervisor/remote-haproxy";
+import { AuthorityWatcher } from "./tls/authorities";
 import { CertificateWatcher } from "./tls/watcher";
 
 /** Runs until the main thread ends it. Rejects if the admin port or the certificates cannot be used. */
@@ -31,12 +32,22 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
     render: paths,
     haproxy,
     https: () => certificates?.https,
+    authorities: () => authorities.authorities,
     log,
     metrics,
     onProven: () => {
       controller.changed();
     },
     onReloadable: () => {
+      controller.changed();
+    },
+  });
+  const authorities = new AuthorityWatcher({
+    source: options.authorities,
+    dir: paths.dir,
+    log,
+    validate,
+    changed: () => {
       controller.changed();
     },
   });
@@ -66,6 +77,7 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
       log,
       metrics,
       down: () => versions.down,
+      authorities: () => authorities.usable,
     },
     reconciler,
     () => watch,
@@ -104,6 +116,8 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
     running: () => reconciler.running,
     stopping: () => stopping,
     watching: () => watch,
+    findings: () => reconciler.findings,
+    authorities: () => authorities.problems,
     ...(certificates === undefined ? {} : { https: () => certificates.report(Date.now()) }),
     metricsSocket: `${paths.runDir}/metrics.sock`,
   });
@@ -131,6 +145,7 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
     }
   });
 
+  await authorities.start();
   await certificates?.start();
   await controller.start();
   watch.start();

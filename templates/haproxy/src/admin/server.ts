@@ -5,6 +5,7 @@ import { some } from "../../../../lib/text";
 import type { ServerState } from "../haproxy/commands";
 import type { Metrics } from "../metrics";
 import type { Controller } from "../reconcile/controller";
+import type { Problem } from "../../../../routing/types";
 import type { HttpsReport } from "../tls/certificate";
 import { explain, parseAsked } from "./explain";
 import { explainText } from "./explain-text";
@@ -25,6 +26,10 @@ export interface AdminOptions {
     readonly lastAnswer: number;
     readonly index: number;
   };
+  /** What is wrong with servers (`backend/server`) that do not answer as they should. */
+  readonly findings: () => ReadonlyMap<string, string>;
+  /** What is wrong with the files of authorities. */
+  readonly authorities: () => readonly Problem[];
   /** Present if there is a folder of certificates. */
   readonly https?: () => HttpsReport;
   /** The socket of HAProxy's own metrics. */
@@ -130,6 +135,8 @@ async function currentStatus(options: AdminOptions): Promise<Status> {
     // Show everything else if the worker does not answer.
     states: await states().catch(() => []),
     proven: proven(),
+    findings: options.findings(),
+    problems: options.authorities(),
     held: controller.retained.values(),
     changes: controller.changes,
     ...(options.https === undefined ? {} : { https: options.https() }),

@@ -86,7 +86,14 @@ test("/routes keeps its fields, because programs read them", () => {
     services: [
       {
         name: "hello/v1",
-        options: { kind: "http", stripPrefix: true, balance: "roundrobin", sticky: false, h2c: false },
+        options: {
+          kind: "http",
+          stripPrefix: true,
+          balance: "roundrobin",
+          sticky: false,
+          proto: "h1",
+          h2c: false,
+        },
         instances: [
           { ids: ["hello/v1:1"], address: "10.0.0.1:1", weight: 100, state: "unknown", held: true },
         ],
@@ -143,4 +150,27 @@ test("metrics count instances, those of a service that is gone included", () => 
     "switchyard_consul_last_answer_age_seconds 2",
   ])
     expect(lines).toContain(expected);
+});
+
+describe("what the load balancer found out about an instance", () => {
+  const findings = new Map([["svc:a/10.0.0.1:1", "speaks TLS, not plain HTTP: set SERVICE_PROTO=https"]]);
+  const catalog = { instances: [instance("a", 1)], kv: {} };
+
+  test("replaces the result of HAProxy's check", () => {
+    const states = [{ ...serverState("10.0.0.1:1"), check: "answers, but not in HTTP" }];
+    const [service] = buildStatus(statusInput(catalog, { states, findings })).services;
+    expect(service?.instances[0]?.check).toBe("speaks TLS, not plain HTTP: set SERVICE_PROTO=https");
+  });
+
+  test("is a warning if the instance passes HAProxy's check", () => {
+    const states = [serverState("10.0.0.1:1", { up: true })];
+    const status = buildStatus(statusInput(catalog, { states, findings }));
+    expect(status.services[0]?.instances[0]?.check).toBeUndefined();
+    expect(status.warnings).toEqual([
+      {
+        subject: "a",
+        message: "Instance 10.0.0.1:1 of a speaks TLS, not plain HTTP: set SERVICE_PROTO=https.",
+      },
+    ]);
+  });
 });

@@ -25,6 +25,10 @@ export interface StatusInput {
   readonly states: readonly ServerState[];
   /** Servers (`backend/server`) that have answered since they were added. */
   readonly proven: ReadonlySet<string>;
+  /** What is wrong with servers that do not answer as they should: the rest of a sentence that starts with the server. */
+  readonly findings?: ReadonlyMap<string, string>;
+  /** Problems that are not those of the routing or of certificates. */
+  readonly problems?: readonly Problem[];
   readonly held: Iterable<Retained>;
   readonly changes: readonly Change[];
   readonly https?: HttpsReport;
@@ -49,7 +53,8 @@ export interface InstanceStatus {
 
 export interface ServiceStatus {
   readonly name: string;
-  readonly options: ServiceOptions;
+  /** `h2c`: whether `proto` is. */
+  readonly options: ServiceOptions & { readonly h2c: boolean };
   readonly instances: readonly InstanceStatus[];
   /** Ids of instances that Consul's checks keep out: critical ones, and those with a warning while others serve. */
   readonly critical: readonly string[];
@@ -133,8 +138,22 @@ export function buildStatus(input: StatusInput): Status {
   const heldAt = new Set(held.map(({ service, address }) => `${service} ${address}`));
   const backends = routing?.backends ?? [];
   const known = new Set(backends.map(({ name }) => name));
+  const services = backends.map((backend) => ({
+    name: backend.service,
+    options: { ...backend.options, h2c: backend.options.proto === "h2c" },
+    instances: instances(backend, states.get(backend.name) ?? [], input, heldAt),
+    critical: backend.unhealthy,
+  }));
+  const misunderstood = backends.flatMap((backend) =>
+    upWithFinding(backend, states.get(backend.name) ?? [], input),
+  );
   const problems = (level: Problem["level"]) =>
-    [...(routing?.problems ?? []), ...(input.https?.problems ?? [])]
+    [
+      ...(routing?.problems ?? []),
+      ...(input.https?.problems ?? []),
+      ...(input.problems ?? []),
+      ...misunderstood,
+    ]
       .filter((problem) => problem.level === level)
       .map(({ subject, message }) => ({ subject, message }));
   return {
@@ -157,12 +176,7 @@ export function buildStatus(input: StatusInput): Status {
       targets: route.targets.map(({ service, share }) => ({ service, share })),
     })),
     tcp: (routing?.tcp ?? []).map(({ port, service }) => ({ port, service })),
-    services: backends.map((backend) => ({
-      name: backend.service,
-      options: backend.options,
-      instances: instances(backend, states.get(backend.name) ?? [], input.proven, heldAt),
-      critical: backend.unhealthy,
-    })),
+    services,
     leaving: input.states
       .filter(({ backend, maintenance }) => maintenance && !known.has(backend))
       .map(({ backend, server }) => ({ backend, address: server })),
@@ -185,7 +199,7 @@ const certificates = (served: HttpsReport["served"]): Status["certificates"] =>
 function instances(
   backend: Backend,
   states: readonly ServerState[],
-  proven: ReadonlySet<string>,
+  { proven, findings }: StatusInput,
   heldAt: ReadonlySet<string>,
 ): InstanceStatus[] {
   const stateByServer = new Map(states.map((state) => [state.server, state]));
@@ -193,12 +207,13 @@ function instances(
   const serving = backend.servers.map((server): InstanceStatus => {
     const address = `${server.address}:${server.port}`;
     const found = stateByServer.get(server.name);
+    const check = found?.check && (findings?.get(`${backend.name}/${server.name}`) ?? found.check);
     return {
       ids: server.ids,
       address,
       weight: server.weight,
       state: stateOf(found, proven.has(`${backend.name}/${server.name}`)),
-      ...(found?.check !== undefined && { check: found.check }),
+      ...(check !== undefined && { check }),
       ...(heldAt.has(`${backend.service} ${address}`) && { held: true }),
     };
   });
@@ -207,6 +222,19 @@ function instances(
     .map(({ server, weight }): InstanceStatus => ({ ids: [], address: server, weight, state: "leaving" }));
   return [...serving, ...leaving];
 }
+
+/** An answer can pass HAProxy's check and be wrong nevertheless. */
+const upWithFinding = (
+  { name, service }: Backend,
+  states: readonly ServerState[],
+  { findings }: StatusInput,
+): Problem[] =>
+  states.flatMap(({ server, up, maintenance }) => {
+    const finding = up && !maintenance ? findings?.get(`${name}/${server}`) : undefined;
+    return finding === undefined
+      ? []
+      : [{ level: "warning", subject: service, message: `Instance ${server} of ${service} ${finding}.` }];
+  });
 
 function stateOf(server: ServerState | undefined, proven: boolean): InstanceState {
   if (server === undefined) return "unknown";

@@ -18,6 +18,8 @@ export interface Options {
   readonly httpsPort: number;
   /** The folder of certificates. */
   readonly certs?: string;
+  /** The folder of certificates of authorities. */
+  readonly authorities?: string;
   /** Whether HTTP redirects to HTTPS. */
   readonly redirectHttps: boolean;
   /** Peers whose X-Forwarded-* and X-Request-ID headers are kept. */
@@ -44,6 +46,7 @@ export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-por
   [--admin=ADDRESS:PORT] [--state-dir=DIR] [--threads=N] [--hold=60s] [--hold-share=50]
   [--stop-grace=8s] [--dry [--once]]
   [--certs=DIR [--https-port=443] [--redirect-https]] [--trust-forwarded=NETWORK,... [--proxy-protocol]]
+  [--authorities=DIR]
        switchyard-haproxy explain URL [--version=vN] [--admin=ADDRESS:PORT | --consul=HOST:PORT | --snapshot=FILE] [--json]
        switchyard-haproxy snapshot [--consul=HOST:PORT]
        switchyard-haproxy diff FILE FILE [--json]
@@ -62,6 +65,7 @@ export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-por
   --stop-grace  how long open requests may take when the container stops.
   --certs       a folder of NAME.pem files with certificate, chain and key; changes take effect at once.
   --redirect-https    redirects HTTP to HTTPS (308).
+  --authorities       a folder of NAME.pem files with the certificates of authorities, for the option tls_ca of services.
   --trust-forwarded   peers whose X-Forwarded-* and X-Request-ID headers are kept, such as 10.0.0.0/8,192.0.2.7.
   --proxy-protocol    these peers begin each HTTP and HTTPS connection with the PROXY protocol, version 1 or 2.
   STATS_USER and STATS_PASSWORD protect the statistics page; without both there is no page.`;
@@ -80,6 +84,7 @@ const known = [
   "once",
   "https-port",
   "certs",
+  "authorities",
   "redirect-https",
   "trust-forwarded",
   "proxy-protocol",
@@ -134,6 +139,7 @@ export function parseArguments(
     httpPort,
     httpsPort,
     ...(given.has("certs") ? { certs: take("certs", "", parseDirectory) } : {}),
+    ...(given.has("authorities") ? { authorities: take("authorities", "", parseDirectory) } : {}),
     redirectHttps,
     trusted: given.has("trust-forwarded") ? take("trust-forwarded", "", parseNetworks) : [],
     proxyProtocol,

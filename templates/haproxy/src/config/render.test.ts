@@ -144,8 +144,12 @@ function patternsOf(texts: (option: Option, value: unknown) => readonly string[]
 const lines = patternsOf((option, value) =>
   (["http", "tcp"] as const).flatMap((kind) => option.backendLines?.(value, kind) ?? []),
 );
+/** What other options change in the words for TLS. */
+const tlsWords =
+  "ssl check-ssl alpn h2,http/1\\.1 check-alpn h2,http/1\\.1( sni str\\([a-z0-9.-]+\\) check-sni [a-z0-9.-]+)? verify (none|required ca-file [A-Za-z0-9_.-]+\\.pem verifyhost [a-z0-9.-]+)";
+
 const words = patternsOf((option, value) => {
-  const text = option.serverWords?.(value, "10.0.0.1:80");
+  const text = option.serverWords?.(value, { name: "10.0.0.1:80", service: { [option.name]: value } });
   return text === undefined ? [] : [text];
 });
 
@@ -159,7 +163,7 @@ const serviceLine = new RegExp(
     "^ {2}default_backend svc:[A-Za-z0-9_.:-]+$",
     "^backend (svc:[A-Za-z0-9_.:-]+|spare:(health:)?\\d+) from (tcp|http:(roundrobin|leastconn|random|source|uri)(:health)?(:sticky)?)$",
     ...lines.map((line) => `^ {2}${line}$`),
-    `^ {2}server [A-Za-z0-9_.:-]+ [0-9a-f.:[\\]]+ check rise 1 fall 3 observe layer4 error-limit 3 on-error mark-down${words.map((each) => `( ${each})?`).join("")} guid (srv:[A-Za-z0-9_.:-]+|long:[0-9a-f]{64}) inter \\d+ms fastinter 500ms downinter \\d+ms weight \\d+$`,
+    `^ {2}server [A-Za-z0-9_.:-]+ [0-9a-f.:[\\]]+ check rise 1 fall 3 observe layer4 error-limit 3 on-error mark-down${[...words.filter((each) => !each.startsWith("ssl ")), tlsWords].map((each) => `( ${each})?`).join("")} guid (srv:[A-Za-z0-9_.:-]+|long:[0-9a-f]{64}) inter \\d+ms fastinter 500ms downinter \\d+ms weight \\d+$`,
   ].join("|"),
 );
 
@@ -184,7 +188,7 @@ const mapLines: Readonly<Record<string, RegExp>> = {
   "timeouts.map": /^svc:[A-Za-z0-9_.:-]+ [1-9][0-9]*$/,
 };
 const commandLine =
-  /^(add server|enable health|set server|set weight|add map|set map|del map) [A-Za-z0-9_.:/-]+( [A-Za-z0-9_.:*/%|~[\]=&?@,+-]+)*$/;
+  /^(add server|enable health|set server|set weight|add map|set map|del map) [A-Za-z0-9_.:/-]+( (?:[A-Za-z0-9_.:*/%|~[\]=&?@,+-]+|str\([a-z0-9.-]+\)))*$/;
 
 const onWildcard = instance("wild", 1, { meta: { host: "*.example.com" } });
 

@@ -12,6 +12,7 @@ import { backendGuid, frontendGuid, serverGuid } from "./counters";
 import { binds, lines } from "./syntax";
 import { flagsMap } from "./flags";
 import { httpFrontend } from "./frontend";
+import { authoritiesSection } from "./authorities";
 import { serverAt } from "./backend-pool";
 import { defaultsSections, globalSection, statsFrontend } from "./sections";
 import { backendLines, defaultsOf, nowhere, profileOf, poolBackends } from "./backend-profiles";
@@ -45,8 +46,13 @@ const spares: readonly RenderedBackend[] = poolBackends.map(({ name, profile }) 
 let fixed: { readonly made: string; readonly parts: readonly Part[] } | undefined;
 
 /** The same for nearly all changes, so it is written again only where it differs. */
-function fixedParts(settings: Settings, options: RenderOptions, wildcards: boolean): readonly Part[] {
-  const made = JSON.stringify([settings, options, wildcards]);
+function fixedParts(
+  settings: Settings,
+  { authorities, ...options }: RenderOptions,
+  wildcards: boolean,
+): readonly Part[] {
+  const list = authorities === undefined ? undefined : authoritiesSection(authorities);
+  const made = JSON.stringify([settings, options, wildcards, list]);
   if (fixed?.made === made) return fixed.parts;
   const parts = [
     { name: "global settings", text: globalSection(settings, options) },
@@ -55,6 +61,7 @@ function fixedParts(settings: Settings, options: RenderOptions, wildcards: boole
     ...(options.statsPort === undefined
       ? []
       : [{ name: "the statistics page", text: statsFrontend(options.statsPort, options) }]),
+    ...(list === undefined ? [] : [{ name: "the list of authorities", text: list }]),
     { name: "the backend for nothing", text: lines(`backend ${nowhere} from http:common`, []) },
   ];
   fixed = { made, parts };
@@ -166,11 +173,12 @@ function paceOf(instances: number): string {
 
 /** Spelled out for each server, because one that is added at run time takes nothing from `default-server`. */
 function definition(backend: Backend, server: Server): string {
+  const context = { name: server.name, service: backend.options };
   return [
     hostPort(server.address, server.port),
     "check rise 1 fall 3",
     "observe layer4 error-limit 3 on-error mark-down",
-    ...given(backend.options).flatMap(({ option, value }) => option.serverWords?.(value, server.name) ?? []),
+    ...given(backend.options).flatMap(({ option, value }) => option.serverWords?.(value, context) ?? []),
   ].join(" ");
 }
 

@@ -1,6 +1,7 @@
 /** The sections of the configuration that are independent of services. */
 import { STATUS_CODES } from "node:http";
 import type { Settings } from "../../../../routing/settings";
+import { authorityFolder } from "./authorities";
 import { countersFile } from "./counters";
 import { profileSections } from "./backend-profiles";
 import { binds, lines } from "./syntax";
@@ -66,6 +67,7 @@ export function globalSection(settings: Settings, options: RenderOptions): strin
       `stats socket ${options.runDir}/worker.sock mode 600 level admin`,
       // The renderer keeps one connection open for its commands.
       "stats timeout 1d",
+      `ca-base ${authorityFolder(options.dir)}`,
       `server-state-file ${options.dir}/server.state`,
       `stats-file ${countersFile(options.dir)}`,
     ]) +

@@ -3,6 +3,7 @@ import type { Option } from "../../../../routing/option";
 import { options } from "../../../../routing/options/index";
 import type { ServiceOptions, TcpPort } from "../../../../routing/types";
 import type { Settings } from "../../../../routing/settings";
+import type { Authorities } from "./authorities";
 
 export interface RenderOptions {
   readonly httpPort: number;
@@ -21,6 +22,8 @@ export interface RenderOptions {
   readonly trusted?: readonly string[];
   /** Whether these peers begin each connection with the PROXY protocol. */
   readonly proxyProtocol?: boolean;
+  /** The authorities that HAProxy can use. */
+  readonly authorities?: Authorities;
   /** Whether Consul's catalog has been in force. Default: true. */
   readonly ready?: boolean;
 }

@@ -1,4 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { buildRouting } from "../../../../routing/build";
+import { render } from "../config/render";
+import { instance, renderOptions } from "../testing";
 import {
   complaints,
   parseMap,
@@ -80,6 +83,10 @@ describe("HAProxy's answers", () => {
   test.each([
     [0, 8, "refuses connections, or cannot be reached"],
     [0, 17, "answers its health check with an error"],
+    // The connection was made: HAProxy has this status for one that breaks before the answer.
+    [0, 5, "takes connections and closes them without an answer; if it speaks TLS, set SERVICE_PROTO=https"],
+    [0, 11, "does not complete the TLS handshake, or its certificate is not valid for it"],
+    [0, 13, "answers, but not in HTTP; if it speaks TLS, set SERVICE_PROTO=https"],
     [0, 1, undefined],
     [0, 15, undefined],
     [2, 8, undefined],
@@ -108,9 +115,24 @@ test("the server state file says who is up", () => {
     { name: "10.0.0.1:80", origin, address: "10.0.0.1", port: 80, weight: 5, definition: "" },
     { name: "10.0.0.1:81", origin, address: "10.0.0.1", port: 81, weight: 6, definition: "" },
   ];
-  const text = serverStateFile([{ name: "svc:a", servers }], new Set(["svc:a/10.0.0.1:81"]));
+  const text = serverStateFile(
+    [{ name: "svc:a", options: undefined, servers }],
+    new Set(["svc:a/10.0.0.1:81"]),
+  );
   expect(parseServersState(text)).toEqual([
     { backend: "svc:a", server: "10.0.0.1:80", up: false, maintenance: false, weight: 5 },
     { backend: "svc:a", server: "10.0.0.1:81", up: true, maintenance: false, weight: 6 },
+  ]);
+});
+
+test("a server with TLS keeps it, which the file would take away", () => {
+  const meta = { proto: "https", tls_verify: "false" };
+  const routing = buildRouting({ instances: [instance("a", 1, { meta }), instance("b", 2)], kv: {} });
+  const rows = serverStateFile(render(routing, renderOptions).backends, new Set()).split("\n");
+  const [, columns = "", ...states] = rows;
+  const index = columns.split(" ").indexOf("srv_use_ssl") - 1;
+  expect(states.slice(0, 2).map((row) => `${row.split(" ")[1]} ${row.split(" ")[index]}`)).toEqual([
+    "svc:a 1",
+    "svc:b 0",
   ]);
 });

@@ -1,5 +1,6 @@
 /** Operations as HAProxy's runtime commands, and its answers read. Pure. */
 import { serverName } from "../../../../routing/grammar";
+import { tlsOf } from "../../../../routing/options/proto";
 import { serverGuid } from "../config/counters";
 import { textOf, type RenderedBackend } from "../config/types";
 import type { Operation } from "./types";
@@ -91,11 +92,13 @@ export interface ServerState {
 /** HAProxy's `enum healthcheck_status` (include/haproxy/check-t.h), the same from 1.5 to 3.4: those that are failures. */
 const failedChecks: Readonly<Record<string, string>> = {
   4: "requests could not connect",
-  5: "no connection could be made from here",
+  5: "takes connections and closes them without an answer; if it speaks TLS, set SERVICE_PROTO=https",
   7: "nothing there takes connections in time",
   8: "refuses connections, or cannot be reached",
+  10: "takes connections and does not answer in TLS in time",
+  11: "does not complete the TLS handshake, or its certificate is not valid for it",
   12: "takes connections and does not answer in time",
-  13: "answers nothing that is HTTP",
+  13: "answers, but not in HTTP; if it speaks TLS, set SERVICE_PROTO=https",
   17: "answers its health check with an error",
 };
 
@@ -161,18 +164,19 @@ const stateColumns =
  * seen them. Without it every server would be up at once, also one that does not listen yet.
  */
 export function serverStateFile(
-  backends: readonly Pick<RenderedBackend, "name" | "servers">[],
+  backends: readonly Pick<RenderedBackend, "name" | "options" | "servers">[],
   up: ReadonlySet<string>,
 ): string {
-  const rows = backends.flatMap(({ name, servers }) =>
-    servers.map((server) => {
+  const rows = backends.flatMap(({ name, options = {}, servers }) => {
+    const tls = tlsOf(options) === undefined ? 0 : 1;
+    return servers.map((server) => {
       const alive = up.has(`${name}/${server.name}`);
       const { address, port, weight } = server;
       const health = alive ? "2 0" : "0 0";
       // The status of a check: passed, or none made yet.
       const check = alive ? "15 3 3" : "1 2 0";
-      return `0 ${name} 0 ${server.name} ${address} ${health} ${weight} ${weight} 1 ${check} 6 0 0 0 - ${port} - 0 0 - - 0\n`;
-    }),
-  );
+      return `0 ${name} 0 ${server.name} ${address} ${health} ${weight} ${weight} 1 ${check} 6 0 0 0 - ${port} - ${tls} 0 - - 0\n`;
+    });
+  });
   return `1\n# ${stateColumns}\n${rows.join("")}`;
 }

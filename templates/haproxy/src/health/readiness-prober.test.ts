@@ -66,6 +66,21 @@ const freePort = async () => {
   return port;
 };
 
+test("reports what is wrong with a candidate that does not answer as it should", async () => {
+  const found = vi.fn<(candidate: Candidate, finding: string) => void>();
+  const alert = candidate(await bytes("\x15\x03\x01"));
+  const closing = candidate(await bytes());
+  const watching = new ReadinessProber(
+    { answered, found, wanted: () => !unwanted },
+    { graceMs: 5, eagerMs: 0 },
+  );
+  expect(await watching.firstAnswers([alert, closing])).toEqual([]);
+  await vi.waitFor(() => {
+    expect(found).toHaveBeenCalledWith(alert, expect.stringContaining("speaks TLS"));
+  });
+  expect(found.mock.calls.every(([{ port }]) => port === alert.port)).toBe(true);
+});
+
 test("returns a candidate that answers at once, without an event", async () => {
   const found = candidate(await status(200));
   expect(await prober().firstAnswers([found, candidate(await freePort())])).toEqual([found]);

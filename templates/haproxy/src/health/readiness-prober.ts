@@ -3,24 +3,18 @@
  * the same question every few milliseconds in the first seconds of an instance's life. It also learns which instances
  * have ever answered, which decides when a new version takes over.
  */
-import { createConnection } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { checkAgent, healthyStatus } from "../../../../routing/options/health-path";
-import type { ServiceOptions } from "../../../../routing/types";
+import type { Authorities } from "../config/authorities";
 import type { Rendered } from "../config/types";
-import { listens } from "../../../../lib/tcp";
 import { Budget } from "./budget";
+import { ask, findTls, type Answer, type Asked } from "./question";
 
 /** A server that has not been seen to answer yet. */
-export interface Candidate {
+export interface Candidate extends Asked {
   readonly backend: string;
   readonly server: string;
-  readonly address: string;
-  readonly port: number;
-  readonly options: ServiceOptions;
 }
 
-const answerTimeoutMs = 2_000;
 /** How long a candidate is probed eagerly; one that takes longer to start is probed every `slowPauseMs`. */
 const eagerMs = 5_000;
 const firstPauseMs = 5;
@@ -52,6 +46,8 @@ export const serverOf = ({ backend, server }: Pick<Candidate, "backend" | "serve
 export interface ProberEvents {
   /** The candidate answers: HAProxy may send it requests. */
   readonly answered: (candidate: Candidate) => Promise<void>;
+  /** What is wrong with a candidate that does not answer as it should. The rest of a sentence that starts with it. */
+  readonly found?: (candidate: Candidate, finding: string) => void;
   /** Whether the candidate still matters. */
   readonly wanted: (candidate: Candidate) => boolean;
 }
@@ -68,6 +64,8 @@ export interface ProberOptions {
   readonly graceMs?: number;
   /** Default: 5 seconds. */
   readonly eagerMs?: number;
+  /** The authorities that may have signed the certificates of instances. */
+  readonly authorities?: () => Authorities;
 }
 
 export class ReadinessProber {
@@ -79,6 +77,7 @@ export class ReadinessProber {
   private readonly slow = new Budget(slowPerSecond, 1);
   private readonly graceMs: number;
   private readonly eagerMs: number;
+  private readonly authorities: () => Authorities;
 
   constructor(
     private readonly events: ProberEvents,
@@ -86,6 +85,7 @@ export class ReadinessProber {
   ) {
     this.graceMs = options.graceMs ?? 5;
     this.eagerMs = options.eagerMs ?? eagerMs;
+    this.authorities = options.authorities ?? (() => new Map());
   }
 
   /** Probes candidates until they answer or are no longer wanted. */
@@ -143,7 +143,7 @@ export class ReadinessProber {
   private async follow(probe: Probe): Promise<void> {
     const { candidate, answered, asked } = probe;
     const start = performance.now();
-    const first = await this.answers(candidate).finally(() => {
+    const { healthy: first } = await this.ask(candidate).finally(() => {
       this.firstQuestions--;
       this.next();
     });
@@ -159,48 +159,21 @@ export class ReadinessProber {
       await sleep(isEager ? pauseMs : slowPauseMs, undefined, { ref: false });
       const budget = isEager ? this.eager : this.slow;
       if (!(await budget.take(() => this.events.wanted(candidate)))) return false;
-      if (await this.answers(candidate)) return true;
+      const { healthy, speechless } = await this.ask(candidate);
+      if (healthy) return true;
+      if (speechless === true && !isEager && (await budget.take(() => this.events.wanted(candidate))))
+        this.report(candidate, await findTls(candidate));
     }
   }
 
-  private async answers(candidate: Candidate): Promise<boolean> {
-    const { address, port, options } = candidate;
-    if (!this.events.wanted(candidate)) return false;
-    return options.kind === "tcp" || options.h2c ? listens(address, port) : isHealthy(address, port, options);
+  private async ask(candidate: Candidate): Promise<Answer> {
+    if (!this.events.wanted(candidate)) return { healthy: false };
+    const answer = await ask(candidate, this.authorities());
+    this.report(candidate, answer.finding);
+    return answer;
   }
-}
 
-const statusLength = "HTTP/1.1 200".length;
-const statusLine = /^HTTP\/1\.[01] (\d{3})/;
-
-/** Asks what HAProxy's check asks. */
-function isHealthy(address: string, port: number, { healthPath, host }: ServiceOptions): Promise<boolean> {
-  const question = [
-    healthPath === undefined ? "HEAD / HTTP/1.1" : `GET ${healthPath} HTTP/1.1`,
-    `Host: ${host ?? "localhost"}`,
-    `User-Agent: ${checkAgent}`,
-    "Connection: close",
-  ];
-  const healthy = healthyStatus(healthPath !== undefined).split(",");
-  return new Promise((resolve) => {
-    const socket = createConnection({ host: address, port, timeout: answerTimeoutMs }).setEncoding("latin1");
-    let answer = "";
-    const end = () => {
-      socket.destroy();
-      const status = Number(statusLine.exec(answer)?.[1]);
-      resolve(healthy.some((range) => isWithin(status, range)));
-    };
-    socket.on("data", (chunk: string) => {
-      answer += chunk;
-      if (answer.length >= statusLength) end();
-    });
-    for (const event of ["error", "timeout", "close"]) socket.on(event, end);
-    socket.write(question.map((line) => `${line}\r\n`).join("") + "\r\n");
-  });
-}
-
-/** `range`: a status, or two with `-` between them. */
-function isWithin(status: number, range: string): boolean {
-  const [from = NaN, to = from] = range.split("-").map(Number);
-  return from <= status && status <= to;
+  private report(candidate: Candidate, finding: string | undefined): void {
+    if (finding !== undefined) this.events.found?.(candidate, finding);
+  }
 }

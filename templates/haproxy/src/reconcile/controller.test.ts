@@ -49,6 +49,7 @@ beforeEach(() => {
       log: (message) => log.push(message),
       metrics: new Metrics(),
       down: () => new Set(),
+      authorities: () => new Map(),
     },
     {
       reconcile,

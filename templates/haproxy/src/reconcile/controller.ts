@@ -29,6 +29,8 @@ export interface ControllerOptions {
   readonly snapshot: string;
   readonly log: (message: string) => void;
   readonly metrics: Metrics;
+  /** The files of authorities at hand, with the reason why one cannot be used. */
+  readonly authorities: () => ReadonlyMap<string, string | undefined>;
   /** Servers (`backend/server`) of versions that HAProxy finds down. */
   readonly down: () => ReadonlySet<string>;
 }
@@ -221,6 +223,7 @@ export class Controller {
         reservedPorts: new Map([...this.options.ownPorts, ...this.busyPorts]),
         proven: this.reconciler.proven,
         down: this.options.down(),
+        authorities: this.options.authorities(),
         refused,
       });
     const routing = build();

@@ -83,6 +83,7 @@ const newReconciler = () =>
   new Reconciler({
     render: { ...renderOptions, dir, runDir: join(dir, "run") },
     https: () => undefined,
+    authorities: () => new Map(),
     log: (message) => log.push(message),
     metrics,
     onProven: () => undefined,

@@ -31,7 +31,7 @@ import type { ReconcilerOptions, Turn } from "./turn";
 const mostRefusals = 2;
 
 /** HAProxy's own check asks an HTTP/2 server for more than whether it accepts connections, which is all the prober asks. */
-const isFullCheck = ({ options }: Candidate): boolean => !options.h2c;
+const isFullCheck = ({ options }: Candidate): boolean => options.proto !== "h2c";
 
 type Names = Pick<Candidate, "backend" | "server">;
 
@@ -42,6 +42,8 @@ export class Reconciler {
   private slots: Slots = new Map();
   /** Servers (`backend/server`, as in the routing) that have answered. */
   readonly proven = new Set<string>();
+  /** What is wrong with servers (as in the routing) that do not answer as they should. */
+  readonly findings = new Map<string, string>();
   private readonly haproxy: HaproxyControl;
   /** Whether it is known what an earlier renderer left running. */
   private hasInherited = false;
@@ -70,10 +72,16 @@ export class Reconciler {
     this.files = new StateFiles(dir, runDir);
     this.limiter = new ReloadLimiter(options.onReloadable);
     this.runtime = new Runtime(haproxyPaths(dir, runDir).worker, dir);
-    this.prober = new ReadinessProber({
-      answered: (candidate) => this.answered(candidate),
-      wanted: (candidate) => this.arriving.has(serverOf(candidate)) || this.serves(candidate),
-    });
+    this.prober = new ReadinessProber(
+      {
+        answered: (candidate) => this.answered(candidate),
+        found: (candidate, finding) => {
+          this.findings.set(serverOf(this.originOf(candidate)), finding);
+        },
+        wanted: (candidate) => this.arriving.has(serverOf(candidate)) || this.serves(candidate),
+      },
+      { authorities: options.authorities },
+    );
   }
 
   get running(): boolean {
@@ -250,7 +258,7 @@ export class Reconciler {
     else this.commit(steps.inForce, steps.after);
     for (const each of said)
       // A server that comes back has to prove again that it answers.
-      if (each.kind === "leave" && !this.serves(each)) this.proven.delete(serverOf(each.origin));
+      if (each.kind === "leave" && !this.serves(each)) this.forget(serverOf(each.origin));
     for (const candidate of answering) if (this.serves(candidate)) this.prove(candidate);
     if (complaints.length > 0) {
       const again = this.refuse(operations, complaints);
@@ -325,7 +333,8 @@ export class Reconciler {
     const wanted = new Set(
       routing.backends.flatMap(({ name, servers }) => servers.map((each) => `${name}/${each.name}`)),
     );
-    for (const server of this.proven) if (!wanted.has(server)) this.proven.delete(server);
+    for (const server of [...this.proven, ...this.findings.keys()])
+      if (!wanted.has(server)) this.forget(server);
     const fresh = loaded(desired);
     this.commit(desired, fresh);
     this.prober.probe(candidatesOf(desired, (backend, server) => !up.has(serverOf({ backend, server }))));
@@ -392,7 +401,12 @@ export class Reconciler {
     const { ready } = this;
     return render(
       routing,
-      { ...this.options.render, ready, ...(https === undefined ? {} : { https }) },
+      {
+        ...this.options.render,
+        ready,
+        authorities: this.options.authorities(),
+        ...(https === undefined ? {} : { https }),
+      },
       slots,
     );
   }
@@ -408,8 +422,14 @@ export class Reconciler {
   private prove(candidate: Candidate): void {
     const origin = this.originOf(candidate);
     this.proven.add(serverOf(origin));
+    this.findings.delete(serverOf(origin));
     // Only among versions does it decide which one gets the requests.
     if (parseVersion(origin.service) !== undefined) this.options.onProven();
+  }
+
+  private forget(server: string): void {
+    this.proven.delete(server);
+    this.findings.delete(server);
   }
 
   private serves({ backend, server }: Names): boolean {

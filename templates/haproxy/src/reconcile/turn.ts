@@ -1,4 +1,5 @@
 /** What the reconciler is given, and what one of its turns results in. */
+import type { Authorities } from "../config/authorities";
 import type { RenderOptions } from "../config/types";
 import type { HaproxyControl } from "../haproxy/control";
 import type { Metrics } from "../metrics";
@@ -9,6 +10,8 @@ export interface ReconcilerOptions {
   readonly haproxy: HaproxyControl;
   /** How HTTPS is offered at the moment. */
   readonly https: () => RenderOptions["https"];
+  /** The authorities that may have signed the certificates of instances. */
+  readonly authorities: () => Authorities;
   readonly log: (message: string) => void;
   readonly metrics: Metrics;
   /** A new instance of a version of a service takes requests. */

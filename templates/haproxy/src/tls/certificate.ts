@@ -2,7 +2,7 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
 import { messageOf } from "../../../../lib/errors";
 import type { Problem } from "../../../../routing/types";
-import { ok, refuse, type Parsed } from "../../../../routing/grammar";
+import { ok, parsePemName, refuse, type Parsed } from "../../../../routing/grammar";
 
 export interface Certificate {
   /** The certificates, then the key, and nothing else. */
@@ -20,10 +20,7 @@ export interface HttpsReport {
   readonly problems: readonly Problem[];
 }
 
-const fileName = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\.pem$/;
-
-/** Strict, because names go into HAProxy's list of certificates and into runtime commands. */
-export const isCertificateName = (name: string): boolean => fileName.test(name);
+export const isCertificateName = (name: string): boolean => parsePemName(name).ok;
 
 /** What clients get that name no host, or a host without a certificate. */
 export const defaultCertificate = "default.pem";
@@ -49,15 +46,28 @@ export function expired(served: ReadonlyMap<string, Certificate>, time: number):
 
 const block = /-----BEGIN ([A-Z0-9 ]+)-----[^-]+-----END \1-----/g;
 
+const pemBlocks = (text: string) =>
+  [...text.matchAll(block)].map(([pem, type]) => ({ pem: pem.replace(/[\r\n]+/g, "\n"), type }));
+
+/** Reads a file of authorities: returns its certificates, and nothing else that it has. */
+export function readAuthorities(text: string): Parsed<string> {
+  const certificates = pemBlocks(text).filter(({ type }) => type === "CERTIFICATE");
+  if (certificates.length === 0)
+    return refuse("has no certificate: the file needs those of one or more authorities, as PEM");
+  try {
+    for (const { pem } of certificates) new X509Certificate(pem);
+  } catch (error) {
+    return refuse(`has a certificate that cannot be read (${messageOf(error)})`);
+  }
+  return ok(certificates.map(({ pem }) => `${pem}\n`).join(""));
+}
+
 /**
  * Reads the text of a file, in any order of certificates and key. `now` is in milliseconds since 1970; without it, validity
  * dates are ignored, as for a certificate that is already served.
  */
 export function readCertificate(text: string, now?: number): Parsed<Certificate> {
-  const blocks = [...text.matchAll(block)].map(([pem, type]) => ({
-    pem: pem.replace(/[\r\n]+/g, "\n"),
-    type,
-  }));
+  const blocks = pemBlocks(text);
   const chain = blocks.filter(({ type }) => type === "CERTIFICATE");
   const keys = blocks.filter(({ type }) => type?.endsWith("PRIVATE KEY"));
   const [leaf] = chain;

@@ -2,7 +2,6 @@
  * Follows the mounted certificates: validates each, copies it to our own folder, and puts it into the running worker.
  * HAProxy reads only the copies, so no reload can make it read a file that is half written or invalid.
  */
-import { watch } from "node:fs";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { messageOf } from "../../../../lib/errors";
 import { writeWhole } from "../../../../lib/files";
@@ -20,6 +19,7 @@ import {
   type Certificate,
   type HttpsReport,
 } from "./certificate";
+import { followFolder } from "./folder";
 
 export interface TlsOptions extends HttpsOptions {
   /** The folder of the mounted certificates. */
@@ -39,11 +39,6 @@ export interface TlsOptions extends HttpsOptions {
   ) => Promise<void>;
 }
 
-/** Lets a file that is being written, or a folder of links that is being replaced, become whole. */
-const settleMs = 200;
-/** For file systems that report no changes. */
-const lookEveryMs = 10_000;
-
 export class CertificateWatcher {
   private readonly served = new Map<string, Certificate>();
   /** Why each file is not served, by name. */
@@ -53,8 +48,6 @@ export class CertificateWatcher {
   private readonly folder: string;
   private open = false;
   private complaint: string | undefined;
-  private timer: NodeJS.Timeout | undefined;
-  private last: Promise<void> = Promise.resolve();
 
   constructor(private readonly options: TlsOptions) {
     this.folder = `${options.dir}/certificates`;
@@ -69,16 +62,7 @@ export class CertificateWatcher {
     await this.recall().catch((error: unknown) => {
       this.complain(`the certificates served before cannot be read: ${messageOf(error)}`);
     });
-    await this.look();
-    try {
-      watch(this.options.source, () => {
-        clearTimeout(this.timer);
-        this.timer = setTimeout(() => void this.look(), settleMs);
-      }).on("error", () => undefined);
-    } catch {
-      // The timer below looks as well.
-    }
-    setInterval(() => void this.look(), lookEveryMs).unref();
+    await followFolder(this.options.source, () => this.look());
   }
 
   /** The state of HTTPS at `time`, in milliseconds since 1970. */
@@ -110,16 +94,13 @@ export class CertificateWatcher {
     if (this.served.size > 0) await this.writeList(this.served);
   }
 
-  private look(): Promise<void> {
-    this.last = this.last.then(async () => {
-      const unread = await this.follow().catch(
-        (error: unknown) => `the certificates cannot be read: ${messageOf(error)}`,
-      );
-      // A failure to read the source must not keep the copies from being served.
-      const closed = await this.offer().catch(messageOf);
-      this.complain([unread, closed].filter((each) => each !== undefined).join("; ") || undefined);
-    });
-    return this.last;
+  private async look(): Promise<void> {
+    const unread = await this.follow().catch(
+      (error: unknown) => `the certificates cannot be read: ${messageOf(error)}`,
+    );
+    // A failure to read the source must not keep the copies from being served.
+    const closed = await this.offer().catch(messageOf);
+    this.complain([unread, closed].filter((each) => each !== undefined).join("; ") || undefined);
   }
 
   private complain(complaint: string | undefined): void {
