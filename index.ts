@@ -49,6 +49,7 @@ function partsOf(node: DockerNode) {
       node,
       image: images.build("haproxy"),
       consul: consul.httpAddress,
+      dns: consul.dnsAddress,
       ports: config.ports,
       https: config.https,
       authorities: config.certificateAuthorities,

@@ -31,6 +31,9 @@ export class Consul extends pulumi.ComponentResource {
    */
   readonly httpAddress: string;
 
+  /** Address of DNS, for the node and its containers. */
+  readonly dnsAddress: pulumi.Output<string>;
+
   constructor(name: string, args: ConsulArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:Consul", name, {}, opts);
     const { node, servers } = args;
@@ -83,7 +86,8 @@ export class Consul extends pulumi.ComponentResource {
       { parent: this, dependsOn: container },
     );
     this.httpAddress = `127.0.0.1:${args.httpPort}`;
-    this.registerOutputs({ httpAddress: this.httpAddress });
+    this.dnsAddress = pulumi.interpolate`${node.bridgeAddress}:${args.dnsPort}`;
+    this.registerOutputs({ httpAddress: this.httpAddress, dnsAddress: this.dnsAddress });
   }
 }
 

@@ -12,6 +12,8 @@ export interface LoadBalancerArgs {
   readonly image: pulumi.Input<string>;
   /** `host:port` of Consul's HTTP API. */
   readonly consul: pulumi.Input<string>;
+  /** `address:port` of the DNS server to ask for services with a name as address. Default: the node's own. */
+  readonly dns?: pulumi.Input<string> | undefined;
   readonly ports: Ports;
   /** Default: HTTP only. */
   readonly https?: Https | undefined;
@@ -63,6 +65,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
         restart: "unless-stopped",
         command: [
           pulumi.interpolate`--consul=${args.consul}`,
+          ...(args.dns === undefined ? [] : [pulumi.interpolate`--dns=${args.dns}`]),
           `--http-port=${ports.http}`,
           `--stats-port=${ports.stats}`,
           `--admin=127.0.0.1:${ports.admin}`,

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { describeRouting, plannedInstance } from "./planned";
 import { buildRouting } from "./build";
-import type { Instance, Routing } from "./types";
+import { tlsOf } from "./options/proto";
+import type { Instance, Resolution, Routing } from "./types";
 
 let nextPort = 0;
 const instance = (service: string, given: Partial<Instance> = {}): Instance => ({
@@ -180,7 +181,7 @@ describe("quarantine", () => {
     ["x", { tags: ["tcp", "rest"] }, "keep one in SERVICE_TAGS"],
     ["x", { tags: ["tcp"], meta: { tcp_port: "80", path: "/" } }, "SERVICE_PATH means nothing"],
     ["x", { meta: { tcp_port: "80" } }, "needs tag tcp"],
-    ["x", { address: "db.local" }, 'address "db.local", which is not an IP address'],
+    ["x", { address: "db" }, 'address "db", which is not an IP address'],
     ["x", { port: 0 }, "has port 0"],
   ])("of %j with %j", (service, given, reason) => {
     const routing = route([instance(service, given), instance("other")]);
@@ -508,5 +509,86 @@ describe("a service whose authorities cannot be used", () => {
   test("is routed where they can be used, or where nothing is known about them", () => {
     expect(routed(new Map([["own.pem", undefined]])).problems).toEqual([]);
     expect(routed().problems).toEqual([]);
+  });
+});
+
+describe("an instance with a name in DNS", () => {
+  const named = instance("db", { id: "db-1", address: "DB.example.com", port: 5432 });
+  const routed = (resolution?: Resolution, given: Instance = named) =>
+    buildRouting(
+      { instances: [given, instance("other")], kv: {} },
+      resolution && { hostnames: new Map([["db.example.com", resolution]]) },
+    );
+  const backend = (routing: Routing) => routing.backends.find(({ service }) => service === "db");
+
+  test("stands for one at each of its addresses", () => {
+    const routing = routed({ addresses: ["10.0.0.1", "2001:db8::1"] });
+    expect(routing.problems).toEqual([]);
+    expect(backend(routing)?.servers).toEqual([
+      {
+        name: "10.0.0.1:5432",
+        address: "10.0.0.1",
+        hostname: "db.example.com",
+        port: 5432,
+        weight: 100,
+        ids: ["db-1"],
+      },
+      {
+        name: "ip6.2001:db8::1.5432",
+        address: "2001:db8::1",
+        hostname: "db.example.com",
+        port: 5432,
+        weight: 100,
+        ids: ["db-1"],
+      },
+    ]);
+  });
+
+  test.each<[string, Resolution | undefined, string]>([
+    ["not resolved yet", undefined, "which has not been resolved yet."],
+    [
+      "unknown to DNS",
+      { addresses: [], problem: "ENOTFOUND" },
+      "which cannot be resolved (ENOTFOUND): correct it, or its entry in DNS.",
+    ],
+  ])("%s, keeps its route without a server, and harms nobody else", (_, resolution, why) => {
+    const routing = routed(resolution);
+    expect(routing.routes.map(({ path }) => path)).toEqual(["/db", "/other"]);
+    expect(backend(routing)).toMatchObject({ servers: [], unhealthy: ["db-1"] });
+    expect(routing.problems).toEqual([
+      {
+        level: "quarantined",
+        subject: "db",
+        message: `Service db (instance "db-1") has address "DB.example.com", ${why}`,
+      },
+    ]);
+    expect([...routing.hostnames.keys()]).toEqual(["db.example.com"]);
+  });
+
+  test("is a warning while its last addresses are used", () => {
+    const routing = routed({ addresses: ["10.0.0.1"], problem: "ETIMEOUT" });
+    expect(backend(routing)?.servers).toHaveLength(1);
+    expect(routing.problems.map(({ level }) => level)).toEqual(["warning"]);
+  });
+
+  test("follows another answer, and is the same object for the same one", () => {
+    const [first, second] = [{ addresses: ["10.0.0.1"] }, { addresses: ["10.0.0.2"] }];
+    const before = backend(routed(first));
+    expect(backend(routed(first))).toBe(before);
+    expect(backend(routed(second))?.servers.map(({ address }) => address)).toEqual(["10.0.0.2"]);
+  });
+
+  test("is unhealthy as a whole, and once", () => {
+    const routing = routed({ addresses: ["10.0.0.1", "10.0.0.2"] }, { ...named, healthy: false });
+    expect(backend(routing)).toMatchObject({ servers: [], unhealthy: ["db-1"] });
+  });
+
+  test("is verified by its name", () => {
+    const given = { ...named, meta: { proto: "https", host: "shop.example.com" } };
+    expect(routed({ addresses: ["10.0.0.1"] }, given).problems).toEqual([]);
+    expect(tlsOf({ proto: "https", host: "shop.example.com" }, "db.example.com")?.name).toBe(
+      "db.example.com",
+    );
+    expect(tlsOf({ proto: "https", tlsServerName: "a.org" }, "db.example.com")?.name).toBe("a.org");
   });
 });

@@ -3,9 +3,10 @@
  * preview, so both always agree. Messages address the owner of the service.
  */
 import { claimedSince, whyUnrouted, parseOptions, serviceOptions, type Member } from "./service-options";
-import { backendName, parseAddress, parseServiceName, serverName, show } from "./grammar";
+import { backendName, parseAddress, parseDnsName, parseServiceName, serverName, show } from "./grammar";
 import { hostsOf, pathsOf } from "./hosts";
 import { noticeProblem, readNotices } from "./notices";
+import { atAddresses } from "./resolve";
 import { readSettings } from "./settings";
 import { claimOf, sharedPorts } from "./shared-ports";
 import type {
@@ -14,6 +15,7 @@ import type {
   Instance,
   InstanceOptions,
   Problem,
+  Resolution,
   Route,
   Routing,
   RoutingOptions,
@@ -51,6 +53,7 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
   for (const notice of readNotices(catalog.instances)) problems.push(noticeProblem(notice));
 
   const services = new Map<string, Member[]>();
+  const hostnames = new Map<string, Resolution | undefined>();
   for (const instance of catalog.instances) {
     const member = admitted(instance);
     if (member === undefined) continue;
@@ -58,9 +61,16 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
       problems.push({ ...member, subject: instance.service.slice(0, longestSubject) });
       continue;
     }
-    const members = services.get(instance.service);
-    if (members === undefined) services.set(instance.service, [member]);
-    else members.push(member);
+    const members = services.get(instance.service) ?? [];
+    if (members.length === 0) services.set(instance.service, members);
+    if (member.hostname === undefined) members.push(member);
+    else {
+      const resolution = options.hostnames?.get(member.hostname);
+      hostnames.set(member.hostname, resolution);
+      const resolved = atAddresses(member, resolution);
+      members.push(...resolved.members);
+      problems.push(...resolved.problems);
+    }
   }
 
   problems.push(...sharedPorts(services));
@@ -97,6 +107,7 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
       .sort(([a], [b]) => compare(a, b))
       .map(([, route]) => route),
     tcp: [...tcp.values()].sort((a, b) => a.port - b.port),
+    hostnames,
     problems: dedupe(problems),
   };
 }
@@ -122,18 +133,21 @@ function admit(instance: Instance): Member | Rejection | undefined {
   if (!name.ok) return quarantine(`Service name ${service} ${name.error}. Set SERVICE_NAME.`);
   if (!parsed.ok) return quarantine(`${subject} ${parsed.error}.`);
   const address = parseAddress(instance.address);
-  if (!address.ok)
+  const hostname = address.ok ? undefined : parseDnsName(instance.address);
+  if (!address.ok && !hostname?.ok)
     return quarantine(`${subject} has address ${show(instance.address)}, which ${address.error}.`);
   if (!Number.isInteger(instance.port) || instance.port < 1 || instance.port > 65_535)
     return quarantine(
       `${subject} has port ${instance.port}: register it with a published port from 1 to 65535.`,
     );
-  const unverifiable = whyUnverifiable(parsed.value.service);
+  const named = hostname?.ok === true ? { hostname: hostname.value } : {};
+  const unverifiable = whyUnverifiable(parsed.value.service, named.hostname);
   if (unverifiable !== undefined) return quarantine(`${subject} ${unverifiable}.`);
-  const claim = claimOf(instance, address.value);
+  const claim = address.ok ? claimOf(instance, address.value) : undefined;
   return {
-    instance: { ...instance, address: address.value },
+    instance: address.ok ? { ...instance, address: address.value } : instance,
     options: parsed.value,
+    ...named,
     ...(claim !== undefined && { claim }),
   };
 }
@@ -204,17 +218,27 @@ function toBackend(service: string, members: readonly Member[], problems: Proble
     });
   const passing = alike.some(({ instance }) => instance.healthy && instance.warning !== true);
   const servers = new Map<string, Server>();
-  const unhealthy: string[] = [];
-  for (const { instance, options: own } of [...alike].sort((a, b) => compare(a.instance.id, b.instance.id))) {
+  const unhealthy = new Set<string>();
+  for (const { instance, options: own, hostname } of [...alike].sort((a, b) =>
+    compare(a.instance.id, b.instance.id),
+  )) {
     if (!instance.healthy || (passing && instance.warning === true)) {
-      unhealthy.push(instance.id);
+      unhealthy.add(instance.id);
       continue;
     }
     const name = serverName(instance.address, instance.port);
-    const ids = [...(servers.get(name)?.ids ?? []), instance.id];
     const { address, port } = instance;
-    const weight = servers.get(name)?.weight ?? weightOf(instance, own);
-    servers.set(name, { name, address, port, weight, ids });
+    const named = hostname === undefined ? {} : { hostname };
+    // Several registrations of one address and port are one server, that of the first.
+    const server = servers.get(name) ?? {
+      name,
+      address,
+      port,
+      ...named,
+      weight: weightOf(instance, own),
+      ids: [],
+    };
+    servers.set(name, { ...server, ids: [...server.ids, instance.id] });
   }
   return {
     name: backendName(service),
@@ -222,7 +246,7 @@ function toBackend(service: string, members: readonly Member[], problems: Proble
     options,
     servers: weighted([...servers.values()].sort((a, b) => compare(a.name, b.name))),
     warning: !passing && servers.size > 0,
-    unhealthy,
+    unhealthy: [...unhealthy],
     since: claimedSince(members, options),
   };
 }

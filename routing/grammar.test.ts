@@ -4,6 +4,7 @@ import {
   backendName,
   escapeInvisible,
   parseAddress,
+  parseDnsName,
   parseBoolean,
   parseDuration,
   parseHealthPath,
@@ -102,6 +103,27 @@ cases(
     ":::",
     "fe80::1%eth0",
     "1::2::3",
+  ],
+);
+cases(
+  "names in DNS",
+  parseDnsName,
+  ["db.example.com", "DB.Example.com", "db-1.internal", "1.2.3.x4", "xn--bcher-kva.example"],
+  [
+    ...hostile,
+    "db",
+    "localhost",
+    "db.example.com.",
+    ".example.com",
+    "10.0.0.256",
+    "1.2.3",
+    "a_b.org",
+    "*.example.com",
+    "db.example.com:80",
+    "https://db.example.com",
+    "-a.org",
+    `${"a".repeat(64)}.org`,
+    `${"a.".repeat(130)}org`,
   ],
 );
 cases(

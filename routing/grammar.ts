@@ -165,15 +165,20 @@ export function writeDuration(milliseconds: number): string {
   return `${milliseconds / size}${name}`;
 }
 
-/**
- * An IP address to connect to. IPv6 addresses must have no zone and no embedded IPv4 address. Names are rejected, because
- * HAProxy would have to resolve them before it starts.
- */
+/** A full name in DNS, in lower case. A number at its end would make it a mistyped address. */
+export function parseDnsName(value: string): Parsed<string> {
+  const name = value.toLowerCase();
+  return host.test(name) && /\.[a-z0-9-]*[a-z][a-z0-9-]*$/.test(name)
+    ? ok(name)
+    : refuse("is not a full name in DNS, such as db.example.com");
+}
+
+/** An IP address to connect to. IPv6 addresses must have no zone and no embedded IPv4 address. */
 export function parseAddress(value: string): Parsed<string> {
   if (isIPv4(value) && !value.startsWith("0.")) return ok(value);
   if (isIPv6(value) && /^[0-9a-f:]+$/i.test(value) && !/^[0:]+$/.test(value)) return ok(value.toLowerCase());
   return refuse(
-    "is not an IP address that can be connected to: register the service with its node's address",
+    "is not an IP address that can be connected to, nor a full name in DNS, such as db.example.com: register the service with one of them, without port or scheme",
   );
 }
 

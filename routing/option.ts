@@ -16,6 +16,8 @@ export type OptionValues = Readonly<Record<string, unknown>>;
 export interface ServerContext {
   /** The server's name. */
   readonly name: string;
+  /** The name in DNS that stands for its address, if there is one. */
+  readonly hostname?: string | undefined;
   /** The service's other options. */
   readonly service: OptionValues;
 }

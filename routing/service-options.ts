@@ -114,6 +114,8 @@ export interface Member {
   readonly instance: Instance;
   readonly options: InstanceOptions;
   readonly claim?: Claim;
+  /** The name in DNS that it is registered with instead of an address. */
+  readonly hostname?: string;
 }
 
 /** The container that an instance was registered for, and its address and port. */

@@ -51,9 +51,22 @@ export interface Catalog {
   readonly problems?: readonly Problem[];
 }
 
+/** What DNS says about a name. */
+export interface Resolution {
+  /** In a stable order. They stay for a while when the name cannot be resolved any more. */
+  readonly addresses: readonly string[];
+  /** The code of the error, if the last answer was one. */
+  readonly problem?: string;
+}
+
+/** Names in DNS; undefined where there has been no answer yet. */
+export type Resolutions = ReadonlyMap<string, Resolution | undefined>;
+
 export interface Server {
   readonly name: string;
   readonly address: string;
+  /** The name in DNS that stands for the address, if it was registered with one. */
+  readonly hostname?: string;
   readonly port: number;
   readonly weight: number;
   /** The IDs of its registrations, by which users recognise it. */
@@ -122,6 +135,8 @@ export interface Routing {
   readonly backends: readonly Backend[];
   readonly routes: readonly Route[];
   readonly tcp: readonly TcpPort[];
+  /** The names that instances have instead of addresses. */
+  readonly hostnames: Resolutions;
   readonly problems: readonly Problem[];
 }
 
@@ -148,6 +163,8 @@ export interface RoutingOptions extends Probed {
    * service names counts as usable.
    */
   readonly authorities?: ReadonlyMap<string, string | undefined>;
+  /** What DNS says about the names that instances have instead of addresses. */
+  readonly hostnames?: Resolutions;
   /** Services that HAProxy rejects, with its message. */
   readonly refused?: ReadonlyMap<string, string>;
 }

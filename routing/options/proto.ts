@@ -22,19 +22,19 @@ export interface Tls {
   readonly name: string | undefined;
 }
 
-/** Undefined for a service without TLS. */
-export function tlsOf(service: OptionValues): Tls | undefined {
+/** Undefined for a service without TLS. `hostname` is the name in DNS that the instance is registered with, if any. */
+export function tlsOf(service: OptionValues, hostname?: string): Tls | undefined {
   if (valueIn(service, proto) !== "https") return undefined;
   return {
     verify: valueIn(service, tlsVerify) ?? true,
     ca: valueIn(service, tlsCa) ?? publicAuthorities,
-    name: valueIn(service, tlsServerName) ?? exactHost(valueIn(service, host)),
+    name: valueIn(service, tlsServerName) ?? hostname ?? exactHost(valueIn(service, host)),
   };
 }
 
 /** Why the certificates of its instances cannot be verified, as the rest of a sentence that starts with the service. */
-export function whyUnverifiable(service: OptionValues): string | undefined {
-  const tls = tlsOf(service);
+export function whyUnverifiable(service: OptionValues, hostname?: string): string | undefined {
+  const tls = tlsOf(service, hostname);
   return tls?.verify === true && tls.name === undefined
     ? `has SERVICE_PROTO=https and no name that its certificate could be checked for: set SERVICE_TLS_SERVER_NAME to a name in the certificate, or SERVICE_TLS_VERIFY=false to accept any certificate`
     : undefined;
@@ -71,8 +71,8 @@ export const proto = option({
       "`h2c` for instances that speak HTTP/2 without TLS, as gRPC servers do; `https` for those that speak HTTP/1.1 or HTTP/2 over TLS, see [below](#tls-to-instances)",
   },
   examples: ["h2c", "h1", "https"],
-  serverWords: (protocol, { service }) => {
-    const tls = tlsOf(service);
+  serverWords: (protocol, { service, hostname }) => {
+    const tls = tlsOf(service, hostname);
     if (tls !== undefined) return tlsWords(tls);
     return protocol === "h2c" ? "proto h2 check-proto h2" : undefined;
   },

@@ -7,7 +7,7 @@ export const tlsServerName = option({
   for: "http",
   parse: parseHostName,
   reference: {
-    default: "first exact `host`",
+    default: "name in DNS, or first exact `host`",
     meaning:
       "with `proto: https`: the name that is sent to the instance (SNI), and that its certificate must have",
   },

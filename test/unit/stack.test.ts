@@ -132,6 +132,22 @@ const record = async (config: object): Promise<Recording> => {
   return JSON.parse(stdout) as Recording;
 };
 
+test("every load balancer asks Consul's DNS for names, and has the folder of authorities", async () => {
+  const { resources } = await record({ certificateAuthorities: "/etc/authorities" });
+  const balancers = resources.filter(({ inputs }) => inputs["name"] === "rest");
+  expect(balancers.length).toBeGreaterThan(1);
+  for (const { inputs } of balancers) {
+    expect(inputs["command"]).toEqual(
+      expect.arrayContaining(["--dns=172.17.0.1:53", "--authorities=/authorities"]),
+    );
+    expect(inputs["volumes"]).toContainEqual({
+      hostPath: "/etc/authorities",
+      containerPath: "/authorities",
+      readOnly: true,
+    });
+  }
+}, 60_000);
+
 test("every load balancer knows the proxies in front of it", async () => {
   const { resources } = await record({ trustedProxies: ["10.0.0.0/8", "192.0.2.7"], proxyProtocol: true });
   const balancers = resources.filter(({ inputs }) => inputs["name"] === "rest");

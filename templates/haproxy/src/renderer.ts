@@ -4,6 +4,7 @@ import type { MessagePort } from "node:worker_threads";
 import { startAdmin } from "./admin/server";
 import { ownPorts, renderOptions } from "./cli/setup";
 import { Consul } from "./consul/client";
+import { Names } from "./consul/names";
 import { showAddresses } from "./consul/options";
 import { Watcher } from "./consul/watcher";
 import { hardFileLimit } from "./haproxy/limits";
@@ -78,6 +79,12 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
       metrics,
       down: () => versions.down,
       authorities: () => authorities.usable,
+      names: new Names({
+        servers: options.dns,
+        changed: () => {
+          controller.changed();
+        },
+      }),
     },
     reconciler,
     () => watch,

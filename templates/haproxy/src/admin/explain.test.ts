@@ -101,6 +101,11 @@ describe("explains a request", () => {
     ["without a routing tag", { tags: ["other"] }, /none of the tags rest, http, tcp: its tags are "other"/],
     ["with an invalid option", { meta: { weight: "heavy" } }, /^quarantined: .*SERVICE_WEIGHT="heavy"/],
     ["with an invalid address", { address: "localhost" }, /^quarantined: .*is not an IP address/],
+    [
+      "with a name that is not resolved",
+      { address: "a.example.com" },
+      /^quarantined: .*"a.example.com", which has not been resolved yet/,
+    ],
     ["tagged tcp", { tags: ["tcp"], meta: { tcp_port: "25" } }, /^quarantined: it is tagged tcp/],
   ])("without an instance that is %s", (_, given, why) => {
     const found = ask("/a", [instance("a", 1), instance("a", 2), instance("a", 3, given)]);

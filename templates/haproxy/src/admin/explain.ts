@@ -256,7 +256,7 @@ function whyNoRequests({ state, check }: Partial<InstanceStatus> = {}): string |
 
 /** Why an instance is not part of its backend: finds out what would be routed if it were the only instance. */
 function whyLeftOut(instance: Instance, routing: Routing): string {
-  const alone = buildRouting({ instances: [instance], kv: {} });
+  const alone = buildRouting({ instances: [instance], kv: {} }, { hostnames: routing.hostnames });
   const rejected = alone.problems.find(({ level }) => level !== "warning");
   if (rejected !== undefined) return `${rejected.level}: ${rejected.message}`;
   const wanted = parseOptions(instance.tags, instance.meta);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { buildRouting } from "../../../../routing/build";
 import { Metrics } from "../metrics";
 import { instance } from "../testing";
 import { renderPage } from "./page";
@@ -173,4 +174,12 @@ describe("what the load balancer found out about an instance", () => {
       },
     ]);
   });
+});
+
+test("an instance with a name in DNS shows it", () => {
+  const named = instance("a", 1, { address: "db.example.com" });
+  const hostnames = new Map([["db.example.com", { addresses: ["10.0.0.1"] }]]);
+  const routing = buildRouting({ instances: [named], kv: {} }, { hostnames });
+  const [service] = buildStatus(statusInput({ instances: [named], kv: {} }, { routing })).services;
+  expect(service?.instances[0]).toMatchObject({ address: "10.0.0.1:1", hostname: "db.example.com" });
 });

@@ -43,6 +43,8 @@ export type InstanceState = "up" | "down" | "starting" | "leaving" | "unknown";
 export interface InstanceStatus {
   readonly ids: readonly string[];
   readonly address: string;
+  /** The name in DNS that it is registered with instead of the address. */
+  readonly hostname?: string;
   readonly weight: number;
   readonly state: InstanceState;
   /** The result of the last health check of an instance that is `down` or `starting`. */
@@ -211,6 +213,7 @@ function instances(
     return {
       ids: server.ids,
       address,
+      ...(server.hostname !== undefined && { hostname: server.hostname }),
       weight: server.weight,
       state: stateOf(found, proven.has(`${backend.name}/${server.name}`)),
       ...(check !== undefined && { check }),

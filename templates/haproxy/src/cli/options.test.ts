@@ -13,6 +13,8 @@ test.each([
   [["--redirect-https=false"], { redirectHttps: false }],
   [["--certs=/certs", "--redirect-https"], { certs: "/certs", redirectHttps: true }],
   [["--trust-forwarded=10.0.0.0/8,::1"], { trusted: ["10.0.0.0/8", "::1"], proxyProtocol: false }],
+  [["--dns=172.17.0.1:8600,10.0.0.1,[::1]:53"], { dns: ["172.17.0.1:8600", "10.0.0.1", "[::1]:53"] }],
+  [["--authorities=/authorities"], { authorities: "/authorities", dns: [] }],
   [["--trust-forwarded=10.0.0.7", "--proxy-protocol"], { trusted: ["10.0.0.7"], proxyProtocol: true }],
 ])("%j", (argv, expected) => {
   expect(parse(...argv)).toMatchObject(expected);
@@ -41,6 +43,9 @@ test.each([
   [["--http-port=8404"], "--admin has port 8404, and so has --http-port: choose another"],
   [["--certs=/certs", "--https-port=80"], "--https-port has port 80, and so has --http-port"],
   [["--trust-forwarded=anyone"], "is not a list of addresses and networks, as in 10.0.0.0/8,192.0.2.7"],
+  [["--dns=consul:53"], "is not a list of DNS servers, as in 172.17.0.1:53,[2001:db8::1]"],
+  [["--dns=10.0.0.1:0"], "is not a list of DNS servers"],
+  [["--authorities=../x"], "is not an absolute path"],
   [["--proxy-protocol"], "--proxy-protocol needs --trust-forwarded=NETWORK,..., the peers that speak it."],
   [["--evil\u001b"], '"--evil\\u001b" is not an option.'],
 ])("%j is refused", (argv, why) => {

@@ -1,4 +1,5 @@
 /** The options of the load balancer, from its command line and environment. */
+import { isIP } from "node:net";
 import { UserError } from "../../../../lib/errors";
 import { bracketed } from "../../../../lib/tcp";
 import {
@@ -18,6 +19,8 @@ export interface Options {
   readonly httpsPort: number;
   /** The folder of certificates. */
   readonly certs?: string;
+  /** DNS servers to ask for services' names before those of the machine. */
+  readonly dns: readonly string[];
   /** The folder of certificates of authorities. */
   readonly authorities?: string;
   /** Whether HTTP redirects to HTTPS. */
@@ -46,7 +49,7 @@ export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-por
   [--admin=ADDRESS:PORT] [--state-dir=DIR] [--threads=N] [--hold=60s] [--hold-share=50]
   [--stop-grace=8s] [--dry [--once]]
   [--certs=DIR [--https-port=443] [--redirect-https]] [--trust-forwarded=NETWORK,... [--proxy-protocol]]
-  [--authorities=DIR]
+  [--authorities=DIR] [--dns=ADDRESS:PORT,...]
        switchyard-haproxy explain URL [--version=vN] [--admin=ADDRESS:PORT | --consul=HOST:PORT | --snapshot=FILE] [--json]
        switchyard-haproxy snapshot [--consul=HOST:PORT]
        switchyard-haproxy diff FILE FILE [--json]
@@ -66,6 +69,7 @@ export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-por
   --certs       a folder of NAME.pem files with certificate, chain and key; changes take effect at once.
   --redirect-https    redirects HTTP to HTTPS (308).
   --authorities       a folder of NAME.pem files with the certificates of authorities, for the option tls_ca of services.
+  --dns               DNS servers to ask before the machine's own for services with a name as address, such as Consul's.
   --trust-forwarded   peers whose X-Forwarded-* and X-Request-ID headers are kept, such as 10.0.0.0/8,192.0.2.7.
   --proxy-protocol    these peers begin each HTTP and HTTPS connection with the PROXY protocol, version 1 or 2.
   STATS_USER and STATS_PASSWORD protect the statistics page; without both there is no page.`;
@@ -85,6 +89,7 @@ const known = [
   "https-port",
   "certs",
   "authorities",
+  "dns",
   "redirect-https",
   "trust-forwarded",
   "proxy-protocol",
@@ -140,6 +145,7 @@ export function parseArguments(
     httpsPort,
     ...(given.has("certs") ? { certs: take("certs", "", parseDirectory) } : {}),
     ...(given.has("authorities") ? { authorities: take("authorities", "", parseDirectory) } : {}),
+    dns: given.has("dns") ? take("dns", "", parseDnsServers) : [],
     redirectHttps,
     trusted: given.has("trust-forwarded") ? take("trust-forwarded", "", parseNetworks) : [],
     proxyProtocol,
@@ -196,6 +202,22 @@ function parseDirectory(value: string): Parsed<string> {
   return /^(?:\/[A-Za-z0-9_.-]+){1,}$/.test(value) && value.length <= 64
     ? { ok: true, value }
     : { ok: false, error: "is not an absolute path of at most 64 letters, digits, '.', '_', '-' and '/'" };
+}
+
+/** IP addresses separated by commas, each with or without a port, as Node.js takes them. */
+function parseDnsServers(value: string): Parsed<string[]> {
+  const servers = value.split(",");
+  const isServer = (server: string) => {
+    const [, ipv6, ipv4, port] = /^(?:\[([^\]]+)\]|([0-9.]+))(?::(\d{1,5}))?$/.exec(server) ?? [];
+    const address = ipv6 ?? ipv4 ?? "";
+    return (
+      isIP(address) === (ipv6 === undefined ? 4 : 6) &&
+      (port === undefined || parseInteger(port, 1, 65_535).ok)
+    );
+  };
+  return servers.every(isServer)
+    ? { ok: true, value: servers }
+    : { ok: false, error: "is not a list of DNS servers, as in 172.17.0.1:53,[2001:db8::1]" };
 }
 
 /** Addresses and networks separated by commas. */

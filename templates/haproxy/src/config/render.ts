@@ -151,6 +151,7 @@ function renderBackend(backend: Backend, name: string): RenderedBackend {
         origin: { backend: backend.name, server: server.name, service: backend.service },
         address,
         port,
+        hostname: server.hostname,
         weight,
         definition: definition(backend, server),
       };
@@ -173,7 +174,7 @@ function paceOf(instances: number): string {
 
 /** Spelled out for each server, because one that is added at run time takes nothing from `default-server`. */
 function definition(backend: Backend, server: Server): string {
-  const context = { name: server.name, service: backend.options };
+  const context = { name: server.name, hostname: server.hostname, service: backend.options };
   return [
     hostPort(server.address, server.port),
     "check rise 1 fall 3",

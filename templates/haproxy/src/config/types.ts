@@ -55,6 +55,7 @@ export interface RenderedServer {
   readonly origin: Origin;
   readonly address: string;
   readonly port: number;
+  readonly hostname?: string | undefined;
   readonly weight: number;
   /** Everything after the name except the weight, as both `server` and `add server` take it. */
   readonly definition: string;

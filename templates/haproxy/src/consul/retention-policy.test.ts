@@ -106,7 +106,7 @@ describe("an instance is retained", () => {
 
 test.each<[string, Partial<Instance>]>([
   ["has no tag for traffic", { tags: [] }],
-  ["has an invalid address", { address: "evil.example.com" }],
+  ["has an invalid address", { address: "evil.example.com:80" }],
   ["has an invalid port", { port: 70_000 }],
   ["has an invalid name", { service: "a\u001b[2J" }],
   ["has an invalid option", { meta: { weight: "heavy" } }],

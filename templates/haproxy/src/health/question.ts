@@ -15,6 +15,8 @@ import type { Authorities, Authority } from "../config/authorities";
 export interface Asked {
   readonly address: string;
   readonly port: number;
+  /** The name in DNS that stands for its address, if there is one. */
+  readonly hostname?: string | undefined;
   readonly options: ServiceOptions;
 }
 
@@ -29,9 +31,9 @@ export interface Answer {
 const answerTimeoutMs = 2_000;
 
 export async function ask(asked: Asked, authorities: Authorities): Promise<Answer> {
-  const { address, port, options } = asked;
+  const { address, port, hostname, options } = asked;
   if (options.kind === "tcp" || options.proto === "h2c") return { healthy: await listens(address, port) };
-  const tls = tlsOf(options);
+  const tls = tlsOf(options, hostname);
   if (tls !== undefined) return askOverTls(asked, tls, authorities.get(tls.ca));
   const { connected, begins, status } = await statusOver(createConnection({ host: address, port }), options);
   // Servers that expect TLS send an alert, answer 400 in plain HTTP, or close the connection.

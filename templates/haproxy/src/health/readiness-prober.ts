@@ -34,9 +34,9 @@ export function candidatesOf(
 ): Candidate[] {
   const found: Candidate[] = [];
   for (const { name: backend, options, servers } of rendered.backends)
-    for (const { name: server, address, port } of servers)
+    for (const { name: server, address, port, hostname } of servers)
       if (options !== undefined && isNew(backend, server))
-        found.push({ backend, server, address, port, options });
+        found.push({ backend, server, address, port, hostname, options });
   return found;
 }
 

@@ -3,10 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { Catalog, Routing } from "../../../../routing/types";
+import type { Catalog, Resolutions, Routing } from "../../../../routing/types";
 import type { Turn } from "./turn";
 import { Controller } from "./controller";
 import { Metrics } from "../metrics";
+import { instance } from "../testing";
 import { readSnapshot, writeSnapshot } from "../consul/snapshot";
 import type { Missing } from "../consul/watcher";
 
@@ -33,6 +34,9 @@ let reconcile: ReturnType<typeof vi.fn<(routing: Routing, fromConsul?: boolean) 
 let persist: ReturnType<typeof vi.fn<() => Promise<void>>>;
 let controller: Controller;
 const ports = new Set<number>();
+let resolutions: Resolutions = new Map();
+const settled = vi.fn(() => Promise.resolve());
+const follow = vi.fn<(names: Iterable<string>) => boolean>(() => false);
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "switchyard-"));
@@ -50,6 +54,14 @@ beforeEach(() => {
       metrics: new Metrics(),
       down: () => new Set(),
       authorities: () => new Map(),
+      names: {
+        get resolutions() {
+          return resolutions;
+        },
+        follow,
+        settled,
+        stop: () => undefined,
+      },
     },
     {
       reconcile,
@@ -316,4 +328,37 @@ test("writes of the state do not overlap, and stopping waits for the last one", 
   await controller.stop();
   expect({ most, writing, written }).toEqual({ most: 1, writing: 0, written: 2 });
   expect(await readSnapshot(join(folder, "snapshot.json"))).toEqual(catalog("a", "b"));
+});
+
+test("follows the names that instances have instead of addresses, and routes what is known of them", async () => {
+  const named = instance("db", 1, { address: "db.example.com" });
+  consul.catalog = { instances: [named], kv: {} };
+  controller.changed();
+  await vi.waitFor(() => {
+    expect(reconcile).toHaveBeenCalledTimes(1);
+  });
+  expect([...(follow.mock.lastCall?.[0] ?? [])]).toEqual(["db.example.com"]);
+  expect(reconcile.mock.lastCall?.[0].backends[0]?.servers).toEqual([]);
+  resolutions = new Map([["db.example.com", { addresses: ["10.0.0.7"] }]]);
+  controller.changed();
+  await vi.waitFor(() => {
+    expect(reconcile).toHaveBeenCalledTimes(2);
+  });
+  expect(reconcile.mock.lastCall?.[0].backends[0]?.servers[0]?.address).toBe("10.0.0.7");
+});
+
+test("waits a moment for the addresses of new names, so that their service begins with them", async () => {
+  settled.mockImplementationOnce(() => {
+    resolutions = new Map([["db.example.com", { addresses: ["10.0.0.8"] }]]);
+    return Promise.resolve();
+  });
+  resolutions = new Map();
+  follow.mockReturnValueOnce(true);
+  consul.catalog = { instances: [instance("db", 1, { address: "db.example.com" })], kv: {} };
+  controller.changed();
+  await vi.waitFor(() => {
+    expect(reconcile).toHaveBeenCalledTimes(1);
+  });
+  expect(reconcile.mock.lastCall?.[0].backends[0]?.servers[0]?.address).toBe("10.0.0.8");
+  expect(reconcile.mock.lastCall?.[0].problems).toEqual([]);
 });

@@ -6,6 +6,7 @@ import { settingsValues } from "../../../../routing/settings";
 import type { Catalog, Routing, RoutingOptions } from "../../../../routing/types";
 import { Retention } from "../consul/retention";
 import type { Retained } from "../consul/retention-policy";
+import type { Names } from "../consul/names";
 import { readSnapshot, writeSnapshot } from "../consul/snapshot";
 import type { Watcher } from "../consul/watcher";
 import type { Metrics } from "../metrics";
@@ -29,6 +30,8 @@ export interface ControllerOptions {
   readonly snapshot: string;
   readonly log: (message: string) => void;
   readonly metrics: Metrics;
+  /** Resolves the names that instances have instead of addresses. */
+  readonly names: Pick<Names, "resolutions" | "follow" | "settled" | "stop">;
   /** The files of authorities at hand, with the reason why one cannot be used. */
   readonly authorities: () => ReadonlyMap<string, string | undefined>;
   /** Servers (`backend/server`) of versions that HAProxy finds down. */
@@ -46,6 +49,9 @@ const compareEveryMs = 30_000;
 /** Comparing takes at most this share of the time, but happens at least every five minutes. */
 const compareShare = 1 / 1_000;
 const compareAtLeastEveryMs = 300_000;
+/** How long a routing waits for the addresses of names that are new: the first one, and every other. */
+const firstNamesMs = 1_000;
+const newNamesMs = 20;
 const changesKept = 50;
 
 const doneWords: Readonly<Record<Done["how"], string>> = {
@@ -130,6 +136,7 @@ export class Controller {
   async stop(): Promise<void> {
     this.stopped = true;
     this.retention.stop();
+    this.options.names.stop();
     clearTimeout(this.booting);
     clearTimeout(this.comparing);
     await this.scheduler.stop();
@@ -224,9 +231,16 @@ export class Controller {
         proven: this.reconciler.proven,
         down: this.options.down(),
         authorities: this.options.authorities(),
+        hostnames: names.resolutions,
         refused,
       });
-    const routing = build();
+    const { names } = this.options;
+    let routing = build();
+    if (names.follow(routing.hostnames.keys())) {
+      // With what it routes first, the load balancer replaces what an earlier renderer has left.
+      await names.settled(this.routing === undefined ? firstNamesMs : newNamesMs);
+      routing = build();
+    }
     const open = this.reconciler.ports;
     let found = false;
     for (const { port } of routing.tcp) {
