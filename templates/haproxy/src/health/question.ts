@@ -193,11 +193,12 @@ function handshake({ address: host, port, name, context }: Handshake): Promise<S
       fail(new Error("timeout"));
     });
     socket.on("error", fail);
-    socket.on("close", () => {
+    const closed = () => {
       fail(new Error("closed"));
-    });
+    };
+    socket.on("close", closed);
     socket.on("secureConnect", () => {
-      socket.removeAllListeners("close");
+      socket.off("close", closed);
       resolve({ socket });
     });
   });
