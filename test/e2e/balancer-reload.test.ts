@@ -60,7 +60,7 @@ async function only(path: string, body: string): Promise<void> {
 const worker = (command: string) =>
   docker(
     ...["exec", balancer.container, "node", "-e"],
-    `const c = require("net").connect("/var/lib/switchyard/run/worker.sock"); c.pipe(process.stdout); c.write(${JSON.stringify(`${command}\n`)})`,
+    `const run = "/var/lib/switchyard/run/"; const [dir] = require("fs").readdirSync(run, { withFileTypes: true }).filter((each) => each.isDirectory()); const c = require("net").connect(run + dir.name + "/worker.sock"); c.pipe(process.stdout); c.write(${JSON.stringify(`${command}\n`)})`,
   );
 
 beforeAll(async () => {

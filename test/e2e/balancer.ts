@@ -112,13 +112,19 @@ export interface BalancerOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** More arguments for `docker run`, such as mounts. */
   readonly docker?: readonly string[];
+  /** A folder for its state, which it may share with another one. Default: in memory. */
+  readonly state?: string;
 }
 
 /** What `docker run` gets before and after the image, as the README says: read-only, no root, one capability. */
-export function balancerArguments(port: number, consul: string): { docker: string[]; image: string[] } {
+export function balancerArguments(
+  port: number,
+  consul: string,
+  state = ["--tmpfs", "/var/lib/switchyard:uid=10001,mode=700"],
+): { docker: string[]; image: string[] } {
   const caps = ["--cap-drop", "ALL", "--cap-add", "NET_BIND_SERVICE", "--read-only"];
   return {
-    docker: [...caps, "--tmpfs", "/var/lib/switchyard:uid=10001,mode=700", "-e", `ADMIN_PORT=${port + 2}`],
+    docker: [...caps, ...state, "-e", `ADMIN_PORT=${port + 2}`],
     image: [
       `--consul=${consul}`,
       `--http-port=${port}`,
@@ -148,11 +154,13 @@ export class Balancer {
     args = [],
     env = {},
     docker: more = [],
+    state,
   }: BalancerOptions): Promise<Balancer> {
     const container = `${name}-balancer`;
     const own = ["--name", container, "--network", "host", "-l", "SERVICE_IGNORE=true"];
     const variables = Object.entries(env).flatMap(([key, value]) => ["-e", `${key}=${value}`]);
-    const readme = balancerArguments(port, consul);
+    const folder = state === undefined ? undefined : ["-v", `${state}:/var/lib/switchyard`];
+    const readme = balancerArguments(port, consul, folder);
     const image = await balancerImage();
     await docker(
       "run",

@@ -1,4 +1,5 @@
 /** The image's entry point: a command that only looks, or the load balancer. */
+import { rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { messageOf, UserError } from "../../../lib/errors";
@@ -14,6 +15,7 @@ import { haproxyPaths } from "./haproxy/process";
 import { log, write } from "./log";
 import { serve } from "./renderer";
 import type { RendererData } from "./supervisor/messages";
+import { takeOver } from "./supervisor/handover";
 import { Supervisor } from "./supervisor/supervisor";
 
 /** `--dry`: prints the configuration at every change, or once. */
@@ -49,15 +51,29 @@ async function inspect(command: Command, options: Options): Promise<void> {
   process.stdout.write(printed);
 }
 
-/** The load balancer, until a signal ends it. */
-function supervise(options: Options): void {
-  const { dir, runDir } = renderOptions(options);
+/**
+ * The load balancer, until a signal ends it or another one takes over. Its sockets are in a folder of their own, because the
+ * one before it may still need its own.
+ */
+async function supervise(given: Options): Promise<void> {
+  const handover = `${given.runDir}/handover.sock`;
+  const predecessor = await takeOver(handover);
+  const options = { ...given, runDir: `${given.runDir}/${Date.now().toString(36)}` };
+  const { stateDir, runDir } = options;
+  const paths = haproxyPaths(stateDir, runDir);
+  if (predecessor === undefined) await rm(given.runDir, { recursive: true, force: true });
   const supervisor = new Supervisor({
     program: __filename,
     options,
-    haproxy: haproxyPaths(dir, runDir),
+    haproxy: paths,
     log,
     unusable: () => process.exit(1),
+    handover,
+    predecessor,
+    drained: () => {
+      log("All connections have ended.");
+      void rm(runDir, { recursive: true, force: true }).finally(() => process.exit(0));
+    },
   });
   let stopping = false;
   const stop = (signal: string) => {
@@ -82,7 +98,7 @@ async function main(argv: readonly string[]): Promise<void> {
   const options = parseArguments(command?.options ?? argv, process.env, availableParallelism());
   if (command !== undefined) await inspect(command, options);
   else if (options.dry) await dry(options);
-  else supervise(options);
+  else await supervise(options);
 }
 
 const run = () =>

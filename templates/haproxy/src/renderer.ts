@@ -31,6 +31,7 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
   let stopping = false;
   const reconciler: Reconciler = new Reconciler({
     render: paths,
+    takesOver: data.takesOver,
     haproxy,
     https: () => certificates?.https,
     authorities: () => authorities.authorities,

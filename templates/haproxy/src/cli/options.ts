@@ -33,6 +33,8 @@ export interface Options {
   readonly adminAddress: string;
   readonly adminPort: number;
   readonly stateDir: string;
+  /** The folder of HAProxy's sockets. */
+  readonly runDir: string;
   readonly threads: number;
   readonly retentionMs: number;
   /** From 0 to 1. */
@@ -139,6 +141,7 @@ export function parseArguments(
     ...(stats ? [["stats-port", statsPort] as const] : []),
     ["admin", admin.port],
   ]);
+  const stateDir = take("state-dir", "/var/lib/switchyard", parseDirectory);
   return {
     consul: consul.value,
     httpPort,
@@ -152,7 +155,8 @@ export function parseArguments(
     statsPort,
     adminAddress: admin.host,
     adminPort: admin.port,
-    stateDir: take("state-dir", "/var/lib/switchyard", parseDirectory),
+    stateDir,
+    runDir: `${stateDir}/run`,
     threads: take("threads", String(Math.max(1, Math.min(processors, 64))), (value) =>
       parseInteger(value, 1, 64),
     ),

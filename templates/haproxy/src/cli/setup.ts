@@ -9,7 +9,7 @@ export function renderOptions(options: Options): RenderOptions {
     ...(options.stats ? { statsPort: options.statsPort } : {}),
     threads: options.threads,
     dir: options.stateDir,
-    runDir: `${options.stateDir}/run`,
+    runDir: options.runDir,
     ipv6: hasIpv6(),
     ...(options.trusted.length === 0 ? {} : { trusted: options.trusted }),
     ...(options.proxyProtocol ? { proxyProtocol: true } : {}),

@@ -64,7 +64,7 @@ export function globalSection(settings: Settings, options: RenderOptions): strin
       `mworker-max-reloads ${mostReloads}`,
       // Per cent. Without it, thousands of servers added together would be checked together forever.
       "spread-checks 25",
-      `stats socket ${options.runDir}/worker.sock mode 600 level admin`,
+      `stats socket ${options.runDir}/worker.sock mode 600 level admin expose-fd listeners`,
       // The renderer keeps one connection open for its commands.
       "stats timeout 1d",
       `ca-base ${authorityFolder(options.dir)}`,

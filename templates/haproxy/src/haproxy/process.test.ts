@@ -1,8 +1,11 @@
+import { once } from "node:events";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Haproxy, haproxyPaths } from "./process";
+import { ask } from "./socket";
 import { validate } from "./validate";
 
 let folder: string;
@@ -50,6 +53,24 @@ test("an HAProxy that does not answer is ended with its children before the star
   program(`sleep 60 & echo $$ $! > ${pids}; trap "" TERM; wait`);
   await expect(haproxy(400).load(new Set())).rejects.toThrow("its worker gave no answer within 0.4 s");
   for (const pid of readFileSync(pids, "utf8").trim().split(" ")) expect(commandOf(pid)).toBe("");
+});
+
+test("only HAProxy's own answer shows that it has taken over, and until then the inherited worker is asked", async () => {
+  const worker = join(folder, "before.sock");
+  const before = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on("data", () => socket.end("3.0\n\nadmin\n\n"));
+  }).listen(worker);
+  await once(before, "listening");
+  program("sleep 60");
+  const paths = haproxyPaths(folder, join(folder, "run"));
+  const events = { ended: vi.fn(), restarted: vi.fn() };
+  const inherited = { worker, ports: new Set([5432]) };
+  const successor = new Haproxy(paths, vi.fn(), events, { startTimeoutMs: 400, inherited });
+  expect(await ask(paths.worker, "show version")).toContain("3.0");
+  await expect(successor.load(new Set([1]))).rejects.toThrow("its worker gave no answer within 0.4 s");
+  expect(await ask(paths.worker, "show version")).toContain("3.0");
+  expect([successor.running, successor.ports]).toEqual([true, inherited.ports]);
+  before.close();
 });
 
 test("a failed reload is explained, even if only HAProxy's log says why", async () => {

@@ -1,6 +1,8 @@
 /** The HAProxy process: started, kept running, reloaded and stopped. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { dirname } from "node:path";
 import { env as environment, kill } from "node:process";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -24,11 +26,25 @@ export const haproxyPaths = (dir: string, runDir: string): HaproxyPaths => ({
   worker: `${runDir}/worker.sock`,
 });
 
+/** The HAProxy of the load balancer that this one replaces: it serves until its listening sockets have been taken. */
+export interface Inherited {
+  /** The socket of its worker, through which it passes them on. */
+  readonly worker: string;
+  /** As in `HaproxyControl`. */
+  readonly ports: ReadonlySet<number>;
+}
+
 export interface HaproxyEvents {
   /** HAProxy has ended by itself; it is being started again. */
   readonly ended: () => void;
   /** HAProxy runs again, with what its files say. */
   readonly restarted: () => void;
+}
+
+export interface HaproxyOptions {
+  /** How long it may take to start. Default: 10,000. */
+  readonly startTimeoutMs?: number;
+  readonly inherited?: Inherited | undefined;
 }
 
 const startTimeoutMs = 10_000;
@@ -47,7 +63,8 @@ const routine =
 
 export class Haproxy implements HaproxyControl {
   private process: ChildProcess | undefined;
-  private loaded: ReadonlySet<number> = new Set();
+  private loaded: ReadonlySet<number>;
+  private inherited: Inherited | undefined;
   private stopping = false;
   private starting = false;
   private delayMs = firstDelayMs;
@@ -55,16 +72,39 @@ export class Haproxy implements HaproxyControl {
   private lines: string[] | undefined;
   private readonly mutex = new Mutex();
 
-  /** `startTimeoutMs`: how long it may take to start. Default: 10 seconds. */
   constructor(
     private readonly paths: HaproxyPaths,
     private readonly log: (message: string) => void,
     private readonly events: HaproxyEvents,
-    private readonly options: { readonly startTimeoutMs?: number } = {},
-  ) {}
+    private readonly options: HaproxyOptions = {},
+  ) {
+    this.inherited = options.inherited;
+    this.loaded = options.inherited?.ports ?? new Set();
+    this.showInherited();
+  }
+
+  /** Has the worker's socket lead to the inherited worker, so that its state can be asked for as usual. */
+  private showInherited(): void {
+    if (this.inherited === undefined) return;
+    mkdirSync(dirname(this.paths.worker), { recursive: true, mode: 0o700 });
+    symlinkSync(this.inherited.worker, this.paths.worker);
+  }
 
   get running(): boolean {
-    return this.process !== undefined;
+    return this.process !== undefined || this.isInherited;
+  }
+
+  /** Whether the load balancer before this one still serves. */
+  get isInherited(): boolean {
+    return this.inherited !== undefined;
+  }
+
+  /** The load balancer before this one has ended. */
+  lose(): void {
+    if (this.inherited === undefined) return;
+    this.inherited = undefined;
+    this.loaded = new Set();
+    this.events.ended();
   }
 
   get ports(): ReadonlySet<number> {
@@ -73,7 +113,8 @@ export class Haproxy implements HaproxyControl {
 
   load(ports: ReadonlySet<number>): Promise<void> {
     return this.mutex.runExclusive(async () => {
-      await (this.running ? this.reload() : this.start());
+      await (this.process === undefined ? this.start() : this.reload());
+      this.inherited = undefined;
       this.loaded = ports;
     });
   }
@@ -82,17 +123,26 @@ export class Haproxy implements HaproxyControl {
   private async start(): Promise<void> {
     this.starting = true;
     this.lines = [];
-    await this.launch().finally(() => {
+    // Only HAProxy's own answers show that it has started.
+    if (this.isInherited) rmSync(this.paths.worker, { force: true });
+    try {
+      await this.launch();
+    } catch (error) {
+      rmSync(this.paths.worker, { force: true });
+      this.showInherited();
+      throw error;
+    } finally {
       this.starting = false;
       this.lines = undefined;
-    });
+    }
   }
 
   private async launch(): Promise<void> {
     const { master, config } = this.paths;
     // A single arena saves memory where one thread works; HAProxy has several.
     const env = { ...environment, MALLOC_ARENA_MAX: undefined };
-    const command = ["haproxy", "-W", "-S", `${master},mode,600`, "-f", config];
+    const take = this.inherited === undefined ? [] : ["-x", this.inherited.worker];
+    const command = ["haproxy", "-W", "-S", `${master},mode,600`, "-f", config, ...take];
     const process = spawn("perl", logPipe(command), {
       env,
       stdio: ["ignore", "inherit", "pipe"],
@@ -176,18 +226,19 @@ export class Haproxy implements HaproxyControl {
     this.stopping = true;
     const { process } = this;
     if (process === undefined) return;
-    const exit = new Promise<"ended">((resolve) =>
-      process.once("exit", () => {
-        resolve("ended");
-      }),
-    );
-    process.kill("SIGUSR1");
+    const exit = softStop(process);
     for (const until = Date.now() + graceMs; Date.now() < until;) {
       if ((await Promise.race([exit, sleep(pollWhileStoppingMs)])) === "ended") return;
       if ((await this.requests().catch(() => 1)) === 0) break;
     }
     process.kill("SIGTERM");
     await exit;
+  }
+
+  /** Ends HAProxy once its last connection has ended, or at the limit in its configuration (`hard-stop-after`). */
+  async drain(): Promise<void> {
+    this.stopping = true;
+    if (this.process !== undefined) await softStop(this.process);
   }
 
   /** The number of open requests and TCP connections, including those of workers that a reload has replaced. */
@@ -204,6 +255,17 @@ export class Haproxy implements HaproxyControl {
     }
     return open;
   }
+}
+
+/** No new connections. Settles when HAProxy has ended. */
+function softStop(process: ChildProcess): Promise<"ended"> {
+  const exit = new Promise<"ended">((resolve) =>
+    process.once("exit", () => {
+      resolve("ended");
+    }),
+  );
+  process.kill("SIGUSR1");
+  return exit;
 }
 
 /** Ends HAProxy with all its workers and its log pipe. */

@@ -184,7 +184,7 @@ export class Reconciler {
   }
 
   /**
-   * A renderer that has failed left HAProxy running. The servers that are up in it have answered, which decides which version
+   * A renderer that has failed left HAProxy running, or the load balancer that this one replaces still runs. The servers that are up in it have answered, which decides which version
    * of a service gets the requests. The routing was built without knowing this, so nothing changes in this turn.
    */
   private async inherit(routing: Routing): Promise<Turn> {
@@ -220,11 +220,14 @@ export class Reconciler {
     this.prober.probe(
       candidatesOf(desired, (backend, server) => !this.proven.has(serverOf({ backend, server }))),
     );
-    if (inherits) this.options.metrics.reload("recovery");
-    const done = inherits
-      ? ({ how: "reload", what: "the renderer was started again" } as const)
-      : ({ how: "start", what: `${routing.backends.length} services` } as const);
-    return { done, pending: [], again: false };
+    const services = `${routing.backends.length} services`;
+    if (!inherits) return { done: { how: "start", what: services }, pending: [], again: false };
+    if (this.options.takesOver === true) {
+      const what = `${services}, taken over from the load balancer before this one`;
+      return { done: { how: "start", what }, pending: [], again: false };
+    }
+    this.options.metrics.reload("recovery");
+    return { done: { how: "reload", what: "the renderer was started again" }, pending: [], again: false };
   }
 
   private load({ parts }: Rendered): Promise<void> {

@@ -1,9 +1,12 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { parseArguments } from "../cli/options";
 import { haproxyPaths } from "../haproxy/process";
+import { takeOver, type Predecessor } from "./handover";
 import { Supervisor } from "./supervisor";
 
 /** HAProxy as far as the supervisor needs it: it answers on its sockets and notes reloads. */
@@ -21,6 +24,7 @@ listen(process.argv[4].split(",")[0], (data) => {
   return "Success=1\n\n";
 });
 listen(dir + "/worker.sock", () => "3.0\n\nadmin\n\n");
+process.on("SIGUSR1", () => process.exit(0));
 `;
 
 /** What every program of these tests begins with. */
@@ -36,6 +40,7 @@ let dir: string;
 let log: string[];
 let supervisor: Supervisor | undefined;
 const unusable = vi.fn();
+const drained = vi.fn();
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), "switchyard-"));
@@ -43,6 +48,7 @@ beforeEach(() => {
   chmodSync(join(dir, "haproxy"), 0o755);
   vi.stubEnv("PATH", `${dir}:${process.env["PATH"] ?? ""}`);
   unusable.mockReset();
+  drained.mockReset();
   log = [];
 });
 
@@ -52,7 +58,7 @@ afterEach(async () => {
   rmSync(dir, { recursive: true });
 });
 
-function start(renderer: string): Supervisor {
+function start(renderer: string, predecessor?: Predecessor): Supervisor {
   const program = join(dir, "renderer.js");
   writeFileSync(program, prelude + renderer);
   supervisor = new Supervisor({
@@ -61,6 +67,9 @@ function start(renderer: string): Supervisor {
     haproxy: haproxyPaths(dir, dir),
     log: (message) => log.push(message),
     unusable,
+    handover: join(dir, "handover.sock"),
+    predecessor,
+    drained,
   });
   supervisor.start();
   return supervisor;
@@ -126,4 +135,96 @@ test("stop waits for the renderer", async () => {
   });
   await running.stop(0);
   expect(notes()).toEqual(["serving", "stopped"]);
+});
+
+describe("a load balancer that is replaced", () => {
+  const socket = () => join(dir, "handover.sock");
+  const renderer = `
+    note("started " + haproxy.running);
+    tell({ kind: "serving" });
+    tell({ kind: "load", ports: new Set([5432]) });
+    parentPort.on("message", ({ kind }) => {
+      note(kind);
+      if (kind === "stop") tell({ kind: "stopped" });
+    });`;
+  const isWaiting = () =>
+    vi.waitFor(() => {
+      expect(existsSync(socket())).toBe(true);
+    });
+
+  test("hands over without its renderer, and ends once its connections have", async () => {
+    start(renderer);
+    await isWaiting();
+    const predecessor = await takeOver(socket());
+    expect(predecessor?.haproxy).toEqual({ worker: join(dir, "worker.sock"), ports: new Set([5432]) });
+    expect(notes().at(-1)).toBe("stop");
+    expect(drained).not.toHaveBeenCalled();
+    predecessor?.release();
+    await vi.waitFor(
+      () => {
+        expect(drained).toHaveBeenCalledOnce();
+      },
+      { timeout: 10_000 },
+    );
+  });
+
+  test("goes on if its successor ends before it has taken over, and can be replaced again", async () => {
+    start(renderer);
+    await isWaiting();
+    for (const started of [0, 1]) {
+      const client = createConnection(socket());
+      await once(client, "data");
+      client.destroy();
+      await vi.waitFor(() => {
+        expect(notes().filter((note) => note === "started true")).toHaveLength(started + 1);
+      });
+    }
+    expect(drained).not.toHaveBeenCalled();
+  });
+});
+
+test("there is nobody to take over from where nobody listens", async () => {
+  expect(await takeOver(join(dir, "none.sock"))).toBeUndefined();
+});
+
+test("until it has loaded, HAProxy is its predecessor's, which is told after that", async () => {
+  const release = vi.fn();
+  const worker = join(dir, "before.sock");
+  const predecessor = {
+    haproxy: { worker, ports: new Set([5432]) },
+    release,
+    gone: new Promise<void>(() => undefined),
+  };
+  start(
+    `
+    note(haproxy.running + " " + [...haproxy.ports] + " " + workerData.takesOver);
+    tell({ kind: "serving" });
+    parentPort.on("message", ({ kind }) => {
+      if (kind === "stop") tell({ kind: "stopped" });
+      else if (restarts === 0) throw new Error("again");
+    });
+    tell({ kind: "load", ports: new Set([1]) });`,
+    predecessor,
+  );
+  await vi.waitFor(() => {
+    expect(notes()).toEqual(["true 5432 true", "true 1 false", "reload"]);
+  });
+  expect(release).toHaveBeenCalledOnce();
+  expect(log).toEqual([expect.stringContaining("again"), expect.stringContaining("Starting")]);
+});
+
+test("a predecessor that ends before it has handed over leaves no HAProxy", async () => {
+  const inherited = { worker: join(dir, "before.sock"), ports: new Set([5432]) };
+  start(
+    `
+    tell({ kind: "serving" });
+    parentPort.on("message", ({ kind, status }) => {
+      if (kind === "stop") tell({ kind: "stopped" });
+      else note(kind + " " + status.running + " " + status.ports.size);
+    });`,
+    { haproxy: inherited, release: vi.fn(), gone: Promise.resolve() },
+  );
+  await vi.waitFor(() => {
+    expect(notes()).toEqual(["ended false 0"]);
+  });
 });

@@ -2,13 +2,17 @@
  * The main thread. It owns HAProxy and starts the renderer in a thread of its own. A renderer that fails may leave anything
  * half-done in its memory, so it is never continued: HAProxy goes on with what it has, and a new renderer takes over.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { messageOf } from "../../../../lib/errors";
-import { Haproxy, type HaproxyPaths } from "../haproxy/process";
+import { Haproxy, type HaproxyPaths, type Inherited } from "../haproxy/process";
+import { awaitSuccessor, type Predecessor } from "./handover";
 import type { FromRenderer, RendererData, ToRenderer } from "./messages";
 
 const firstDelayMs = 100;
 const longestDelayMs = 30_000;
+/** How long a renderer may take to end when another load balancer takes over. */
+const rendererTimeoutMs = 5_000;
 /** A renderer that has run this long starts the delays anew when it fails. */
 const steadyMs = 60_000;
 
@@ -20,12 +24,20 @@ export interface SupervisorOptions {
   readonly log: (message: string) => void;
   /** The very first renderer has failed before it could follow Consul. */
   readonly unusable: () => void;
+  /** The unix socket at which a load balancer that replaces this one asks it to hand over. */
+  readonly handover: string;
+  /** The load balancer that this one replaces. */
+  readonly predecessor?: Predecessor | undefined;
+  /** A successor has taken over, and the last connection has ended. */
+  readonly drained: () => void;
 }
 
 export class Supervisor {
   private readonly haproxy: Haproxy;
   private renderer: Worker | undefined;
   private hasServed = false;
+  private hasLoaded = false;
+  private hasSettled = false;
   private restarts = 0;
   private delayMs = firstDelayMs;
   private timer: NodeJS.Timeout | undefined;
@@ -38,16 +50,27 @@ export class Supervisor {
     const about = (kind: "ended" | "restarted") => () => {
       this.tell({ kind, status: this.status });
     };
-    this.haproxy = new Haproxy(options.haproxy, options.log, {
-      ended: about("ended"),
-      restarted: about("restarted"),
+    const { predecessor } = options;
+    this.haproxy = new Haproxy(
+      options.haproxy,
+      options.log,
+      { ended: about("ended"), restarted: about("restarted") },
+      { inherited: predecessor?.haproxy },
+    );
+    void predecessor?.gone.then(() => {
+      this.haproxy.lose();
     });
   }
 
   start(): void {
     const { program, options, log } = this.options;
     const startedAt = performance.now();
-    const workerData: RendererData = { options, haproxy: this.status, restarts: this.restarts };
+    const workerData: RendererData = {
+      options,
+      haproxy: this.status,
+      restarts: this.restarts,
+      takesOver: this.haproxy.isInherited,
+    };
     const renderer = new Worker(program, { workerData });
     this.renderer = renderer;
     renderer.on("message", (message: FromRenderer) => {
@@ -68,13 +91,50 @@ export class Supervisor {
 
   /** Ends the renderer and HAProxy; open requests have `graceMs` to end. */
   async stop(graceMs: number): Promise<void> {
+    await Promise.all([this.stopRenderer(), this.haproxy.stop(graceMs)]);
+  }
+
+  private async stopRenderer(): Promise<void> {
     clearTimeout(this.timer);
-    const rendererStopped = new Promise<void>((resolve) => {
+    const stopped = new Promise<void>((resolve) => {
       this.stopped = resolve;
       if (this.renderer === undefined) resolve();
     });
     this.tell({ kind: "stop" });
-    await Promise.all([rendererStopped, this.haproxy.stop(graceMs)]);
+    await stopped;
+  }
+
+  /** From here on, the predecessor is not needed, and this load balancer can be one itself. */
+  private settle(): void {
+    if (this.hasSettled || !this.hasServed || !this.hasLoaded) return;
+    this.hasSettled = true;
+    this.options.predecessor?.release();
+    this.waitForSuccessor();
+  }
+
+  private waitForSuccessor(): void {
+    const { handover, log } = this.options;
+    void awaitSuccessor(handover, {
+      handOver: () => this.handOver(),
+      released: () => {
+        log("Another load balancer has taken over. Connections that are open may go on.");
+        void this.haproxy.drain().then(this.options.drained);
+      },
+      abandoned: () => {
+        log("The load balancer that was to take over is gone. Going on.");
+        this.stopped = undefined;
+        this.start();
+        this.waitForSuccessor();
+      },
+    });
+  }
+
+  /** Frees the admin port and the state for a successor. */
+  private async handOver(): Promise<Inherited> {
+    this.options.log("Another load balancer is about to take over.");
+    await Promise.race([this.stopRenderer(), sleep(rendererTimeoutMs)]);
+    await this.renderer?.terminate();
+    return { worker: this.options.haproxy.worker, ports: this.haproxy.ports };
   }
 
   private get status(): RendererData["haproxy"] {
@@ -93,6 +153,7 @@ export class Supervisor {
         return;
       case "serving":
         this.hasServed = true;
+        this.settle();
         return;
       case "stopped":
         this.stopped?.();
@@ -101,6 +162,8 @@ export class Supervisor {
 
   private async load(ports: ReadonlySet<number>): Promise<void> {
     const failure = await this.haproxy.load(ports).then(() => undefined, messageOf);
+    this.hasLoaded ||= failure === undefined;
+    this.settle();
     this.tell({ kind: "loaded", status: this.status, ...(failure === undefined ? {} : { failure }) });
   }
 
