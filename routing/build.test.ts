@@ -34,9 +34,12 @@ describe("services", () => {
   });
 
   test("keep their routes without healthy instances", () => {
-    const routing = route([instance("hello", { healthy: false, id: "x" })]);
+    const routing = route([instance("hello", { healthy: false, id: "x", port: 80 })]);
     expect(urls(routing)).toEqual(["/hello -> hello"]);
-    expect(routing.backends[0]).toMatchObject({ servers: [], unhealthy: ["x"] });
+    expect(routing.backends[0]).toMatchObject({
+      servers: [],
+      unhealthy: [{ id: "x", servers: ["10.0.0.1:80"], check: "critical" }],
+    });
   });
 
   test("use instances that Consul warns about only while no instance passes", () => {
@@ -47,7 +50,7 @@ describe("services", () => {
     expect(both.backends[0]).toMatchObject({
       warning: false,
       servers: [{ ids: ["passing"] }],
-      unhealthy: ["starting"],
+      unhealthy: [{ id: "starting", servers: ["10.0.0.1:1"], check: "warning" }],
     });
   });
 
@@ -554,7 +557,7 @@ describe("an instance with a name in DNS", () => {
   ])("%s, keeps its route without a server, and harms nobody else", (_, resolution, why) => {
     const routing = routed(resolution);
     expect(routing.routes.map(({ path }) => path)).toEqual(["/db", "/other"]);
-    expect(backend(routing)).toMatchObject({ servers: [], unhealthy: ["db-1"] });
+    expect(backend(routing)).toMatchObject({ servers: [], unhealthy: [{ id: "db-1", check: "critical" }] });
     expect(routing.problems).toEqual([
       {
         level: "quarantined",
@@ -580,7 +583,10 @@ describe("an instance with a name in DNS", () => {
 
   test("is unhealthy as a whole, and once", () => {
     const routing = routed({ addresses: ["10.0.0.1", "10.0.0.2"] }, { ...named, healthy: false });
-    expect(backend(routing)).toMatchObject({ servers: [], unhealthy: ["db-1"] });
+    expect(backend(routing)?.servers).toEqual([]);
+    expect(backend(routing)?.unhealthy).toEqual([
+      { id: "db-1", servers: ["10.0.0.1:5432", "10.0.0.2:5432"], check: "critical" },
+    ]);
   });
 
   test("is verified by its name", () => {

@@ -19,6 +19,7 @@ import type {
   Route,
   Routing,
   RoutingOptions,
+  Unhealthy,
   Server,
   TcpPort,
 } from "./types";
@@ -218,15 +219,21 @@ function toBackend(service: string, members: readonly Member[], problems: Proble
     });
   const passing = alike.some(({ instance }) => instance.healthy && instance.warning !== true);
   const servers = new Map<string, Server>();
-  const unhealthy = new Set<string>();
+  const unhealthy = new Map<string, Unhealthy>();
   for (const { instance, options: own, hostname } of [...alike].sort((a, b) =>
     compare(a.instance.id, b.instance.id),
   )) {
+    const name = serverName(instance.address, instance.port);
     if (!instance.healthy || (passing && instance.warning === true)) {
-      unhealthy.add(instance.id);
+      const { id } = instance;
+      const others = unhealthy.get(id)?.servers ?? [];
+      unhealthy.set(id, {
+        id,
+        servers: [...others, name],
+        check: instance.healthy ? "warning" : "critical",
+      });
       continue;
     }
-    const name = serverName(instance.address, instance.port);
     const { address, port } = instance;
     const named = hostname === undefined ? {} : { hostname };
     // Several registrations of one address and port are one server, that of the first.
@@ -246,7 +253,7 @@ function toBackend(service: string, members: readonly Member[], problems: Proble
     options,
     servers: weighted([...servers.values()].sort((a, b) => compare(a.name, b.name))),
     warning: !passing && servers.size > 0,
-    unhealthy: [...unhealthy],
+    unhealthy: [...unhealthy.values()],
     since: claimedSince(members, options),
   };
 }

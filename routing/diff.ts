@@ -201,7 +201,7 @@ function instancesDifference(
 }
 
 /** The options that no route or port shows. */
-function optionDifferences(
+export function optionDifferences(
   service: string,
   before: ServiceOptions,
   after: ServiceOptions,

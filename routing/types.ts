@@ -73,6 +73,15 @@ export interface Server {
   readonly ids: readonly string[];
 }
 
+/** A registered instance that gets no requests because of its check in Consul. */
+export interface Unhealthy {
+  readonly id: string;
+  /** The names of the servers that it would have: one for each of its addresses. */
+  readonly servers: readonly string[];
+  /** Registrator's checks warn while a container starts. */
+  readonly check: "warning" | "critical";
+}
+
 export interface Backend {
   readonly name: string;
   readonly service: string;
@@ -81,8 +90,8 @@ export interface Backend {
   readonly servers: readonly Server[];
   /** Consul warns about every server. */
   readonly warning: boolean;
-  /** The IDs of critical instances, and of those that Consul warns about while others pass. */
-  readonly unhealthy: readonly string[];
+  /** Critical instances, and those that Consul warns about while others pass. */
+  readonly unhealthy: readonly Unhealthy[];
   /** The lowest create index among the instances that ask for its current route or port. */
   readonly since: number;
 }

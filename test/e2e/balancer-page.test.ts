@@ -86,6 +86,63 @@ test("an update keeps the focus and announces only the state", async () => {
   await consul.deregister("another", one.port);
 });
 
+test("an instance that waits for its health check is not shown as gone, and each event is one line of the log", async () => {
+  const service = "slow/v1";
+  const others = await Promise.all(["first", "second"].map((name) => Instance.start(name)));
+  const [first, second] = others.map(({ port }) => port) as [number, number];
+  const check = (port: number, status: string) =>
+    consul.put(`agent/check/update/slow-${port}`, { Status: status });
+  const changes = async (): Promise<string> => {
+    const routes = await balancer.routes<{ changes: { what: string }[] }>();
+    return routes.changes.map(({ what }) => what).join("\n");
+  };
+  const changed = (sentence: string) => expect.poll(changes, { timeout: 10_000 }).toContain(sentence);
+  const register = (port: number, more: object) =>
+    consul.register(service, port, {
+      Check: { CheckID: `slow-${port}`, TTL: "1h", Status: "warning" },
+      ...more,
+    });
+  // Consul may show an instance before its check. So both are registered without a route first.
+  for (const port of [first, second]) await register(port, { Tags: [] });
+  const { headers } = await get(`http://${consul.address}/v1/health/state/any`);
+  const index = Number(headers["x-consul-index"]);
+  await until(`${balancer.admin}/ready?index=${index}`, ({ status }) => status === 200);
+  for (const port of [first, second]) await register(port, {});
+  for (const port of [first, second])
+    await changed(`${service} 127.0.0.1:${port} waits for its health check, and serves while none passes`);
+  await check(first, "passing");
+  await changed(`${service} 127.0.0.1:${second} waits for its health check\n`);
+  await inBrowser(async (page) => {
+    await page.goto(balancer.admin);
+    await page.locator('[id="service-slow/v1"] li').getByText("waits for its health check").waitFor();
+    expect(await page.locator("dl.tiles").innerText()).toContain("1 waiting for a health check");
+  });
+  await check(second, "passing");
+  await changed(`${service} + 127.0.0.1:${second}`);
+  await check(second, "critical");
+  await changed(`${service} 127.0.0.1:${second} fails its health check`);
+  expect(await changes()).not.toContain(`${service} - `);
+  others[0]?.stop();
+  await expect
+    .poll(() => balancer.logs(), { timeout: 15_000 })
+    .toMatch(
+      new RegExp(
+        `^switchyard: slow/v1 127.0.0.1:${first} is DOWN: Layer4.*refused.*\\(no instance is up\\)$`,
+        "m",
+      ),
+    );
+  const log = await balancer.logs();
+  expect(log).not.toMatch(/Server .* is |\bhas no server/);
+  // It was added once as waiting, and once as passing.
+  const arrivals = log
+    .split("\n")
+    .filter((line) => line.includes(`127.0.0.1:${second}`) && / \+ |and serves/.test(line));
+  expect(arrivals).toHaveLength(2);
+  await consul.deregister(service, first);
+  await consul.deregister(service, second);
+  await changed(`${service} - 127.0.0.1:${first}`);
+});
+
 test("the page shows an instance that died without deregistering as down", async () => {
   const stray = await Instance.start("stray");
   await consul.register("shop/v1", stray.port);

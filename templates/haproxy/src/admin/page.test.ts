@@ -17,6 +17,7 @@ describe("the page", () => {
       instance("hello/v2", 5, { meta: { weight: "0" } }),
       instance("db", 3, { tags: ["tcp"], meta: { tcp_port: "5432" } }),
       instance("sick", 4, { healthy: false }),
+      instance("hello/v1", 6, { warning: true }),
     ],
     kv: { "service/haproxy/versions/hello": "v1=90,v2=10" },
   };
@@ -43,6 +44,9 @@ describe("the page", () => {
       "weight 0: no new requests",
       "sick:4",
       "not passing",
+      "hello/v1:6",
+      "waits for its health check",
+      "1 waiting for a health check, 1 not passing in Consul",
       "service x has options of its own",
       "12.5 ms",
     ])

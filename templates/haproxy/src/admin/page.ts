@@ -115,7 +115,8 @@ function spoken(status: Status): string {
 function tiles(status: Status): Html {
   const instances = status.services.flatMap((service) => service.instances);
   const count = (state: InstanceStatus["state"]) => instances.filter((each) => each.state === state).length;
-  const critical = status.services.reduce((sum, service) => sum + service.critical.length, 0);
+  const waiting = status.services.reduce((sum, service) => sum + service.waiting.length, 0);
+  const critical = status.services.reduce((sum, service) => sum + service.critical.length, 0) - waiting;
   const tile = (label: string, value: Html | string | number, note?: Html | string) =>
     html`<div class="tile">
       <dt>${label}</dt>
@@ -129,6 +130,7 @@ function tiles(status: Status): Html {
     ...(count("leaving") + status.leaving.length > 0
       ? [`${count("leaving") + status.leaving.length} leaving`]
       : []),
+    ...(waiting > 0 ? [`${waiting} waiting for a health check`] : []),
     ...(critical > 0 ? [`${critical} not passing in Consul`] : []),
   ];
   return html`<dl class="tiles">
@@ -259,7 +261,7 @@ function link(service: string, services: ReadonlyMap<string, ServiceStatus>): Ht
 function servicesSection({ services }: Status): Html {
   if (services.length === 0) return html``;
   const cards = services.slice(0, maxRows).map(
-    ({ name, options, instances, critical }) =>
+    ({ name, options, instances, critical, waiting }) =>
       html`<article id="${anchor(name)}">
         <h3>${name} <small>${traits(options)}</small></h3>
         <ul class="instances">
@@ -267,8 +269,9 @@ function servicesSection({ services }: Status): Html {
             .slice(0, maxInstances)
             .map(
               (id) =>
-                html`<li class="down">
-                  <code><bdi>${plain(id)}</bdi></code> ${badge("down", "not passing")}
+                html`<li class="${waiting.includes(id) ? "starting" : "down"}">
+                  <code><bdi>${plain(id)}</bdi></code>
+                  ${waiting.includes(id) ? badge("starting", "waits for its health check") : badge("down", "not passing")}
                 </li>`,
             )}
         </ul>

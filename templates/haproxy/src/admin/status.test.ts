@@ -99,6 +99,7 @@ test("/routes keeps its fields, because programs read them", () => {
           { ids: ["hello/v1:1"], address: "10.0.0.1:1", weight: 100, state: "unknown", held: true },
         ],
         critical: [],
+        waiting: [],
       },
     ],
     leaving: [],

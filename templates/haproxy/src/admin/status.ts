@@ -60,6 +60,8 @@ export interface ServiceStatus {
   readonly instances: readonly InstanceStatus[];
   /** Ids of instances that Consul's checks keep out: critical ones, and those with a warning while others serve. */
   readonly critical: readonly string[];
+  /** Those of them with a warning: they wait for their health check. */
+  readonly waiting: readonly string[];
 }
 
 export interface RouteStatus {
@@ -144,7 +146,8 @@ export function buildStatus(input: StatusInput): Status {
     name: backend.service,
     options: { ...backend.options, h2c: backend.options.proto === "h2c" },
     instances: instances(backend, states.get(backend.name) ?? [], input, heldAt),
-    critical: backend.unhealthy,
+    critical: backend.unhealthy.map(({ id }) => id),
+    waiting: backend.unhealthy.filter(({ check }) => check === "warning").map(({ id }) => id),
   }));
   const misunderstood = backends.flatMap((backend) =>
     upWithFinding(backend, states.get(backend.name) ?? [], input),

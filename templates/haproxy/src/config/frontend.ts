@@ -6,7 +6,7 @@ import { slotCookie } from "../../../../routing/options/sticky";
 import { nowhere } from "./backend-profiles";
 import { certificateList } from "./certificates";
 import { hasFlag } from "./flags";
-import { binds, lines } from "./syntax";
+import { binds, lines, requestLog } from "./syntax";
 import type { RenderOptions } from "./types";
 
 const json = (status: number, body: object) =>
@@ -40,6 +40,7 @@ export function httpFrontend(settings: Settings, options: RenderOptions, wildcar
   const { https, trusted = [] } = options;
   return lines("frontend http from http:common", [
     `guid ${frontendGuid("http")}`,
+    requestLog,
     ...binds(options.httpPort, options),
     ...(https === undefined ? [] : binds(https.port, options, tls(options.dir))),
     ...trusted.map((network) => `acl trusted src ${network}`),

@@ -159,6 +159,7 @@ const serviceLine = new RegExp(
     "^$",
     "^ {2}guid (fe:tcp:\\d+|svc:[A-Za-z0-9_.:-]+|spare:(health:)?\\d+|long:[0-9a-f]{64})$",
     "^frontend tcp:\\d+ from tcp$",
+    "^ {2}log global$",
     "^ {2}bind :\\d+$",
     "^ {2}default_backend svc:[A-Za-z0-9_.:-]+$",
     "^backend (svc:[A-Za-z0-9_.:-]+|spare:(health:)?\\d+) from (tcp|http:(roundrobin|leastconn|random|source|uri)(:health)?(:sticky)?)$",

@@ -9,7 +9,7 @@ import { given, valueOf } from "../../../../routing/service-options";
 import type { Backend, Routing, Server, TcpPort } from "../../../../routing/types";
 import type { Settings } from "../../../../routing/settings";
 import { backendGuid, frontendGuid, serverGuid } from "./counters";
-import { binds, lines } from "./syntax";
+import { binds, lines, requestLog } from "./syntax";
 import { flagsMap } from "./flags";
 import { httpFrontend } from "./frontend";
 import { authoritiesSection } from "./authorities";
@@ -99,6 +99,7 @@ export function render(routing: Routing, options: RenderOptions, slots: Slots = 
 const tcpFrontend = ({ port, backend }: TcpPort, options: RenderOptions): string =>
   lines(`frontend tcp:${port} from tcp`, [
     `guid ${frontendGuid(`tcp:${port}`)}`,
+    requestLog,
     ...binds(port, options),
     `default_backend ${backend}`,
   ]);

@@ -81,7 +81,6 @@ export function globalSection(settings: Settings, options: RenderOptions): strin
 
 export function defaultsSections(settings: Settings, options: RenderOptions): string {
   const common = [
-    "log global",
     `timeout connect ${settings.connectTimeoutMs}`,
     `timeout client ${settings.clientTimeoutMs}`,
     `timeout server ${settings.serverTimeoutMs}`,
@@ -118,7 +117,6 @@ export function defaultsSections(settings: Settings, options: RenderOptions): st
     // HAProxy's own metrics, which the admin port passes on.
     lines("frontend metrics from http:common", [
       `bind unix@${options.runDir}/metrics.sock mode 600`,
-      "no log",
       "http-request use-service prometheus-exporter",
     ])
   );
@@ -128,7 +126,6 @@ export function defaultsSections(settings: Settings, options: RenderOptions): st
 export function statsFrontend(port: number, options: RenderOptions): string {
   return lines("frontend stats from http:common", [
     ...binds(port, options),
-    "no log",
     "stats enable",
     "stats uri /",
     "stats realm Switchyard",

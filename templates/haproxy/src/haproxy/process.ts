@@ -10,6 +10,7 @@ import { messageOf } from "../../../../lib/errors";
 import { Mutex } from "../../../../lib/mutex";
 import type { HaproxyControl } from "./control";
 import { logPipe } from "./log-pipe";
+import { MessageLog } from "./messages";
 import { ask } from "./socket";
 import { firstAlerts } from "./validate";
 
@@ -56,10 +57,6 @@ const pollWhileStoppingMs = 100;
 const stoppingTimeoutMs = 500;
 /** HAProxy's last lines may arrive after its answer or its exit. */
 const lastLinesMs = 50;
-
-/** Lines that every reload writes, and state changes of servers, which the log on stdout already has. */
-const routine =
-  /\[NOTICE\]|: (config : )?(Server \S+ |'server |backend '\S+' has no server|Proxy \S+ stopped |(?:Former|Current) worker \S+ exited with code 0|All workers exited. Exiting... \(0\))/;
 
 export class Haproxy implements HaproxyControl {
   private process: ChildProcess | undefined;
@@ -155,8 +152,9 @@ export class Haproxy implements HaproxyControl {
       failure = error.message;
       this.process = undefined;
     });
+    const messages = new MessageLog(this.log);
     createInterface({ input: process.stderr }).on("line", (line) => {
-      if (!routine.test(line)) this.log(`haproxy: ${line}`);
+      messages.add(line);
       this.lines?.push(line);
     });
     process.on("exit", (code, signal) => {

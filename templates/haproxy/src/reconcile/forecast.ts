@@ -29,7 +29,7 @@ export function forecast(before: Routing, after: Routing, options: RenderOptions
   const steps = foresee(before, after, options);
   return {
     plan: steps.kind === "operations" ? { ...steps, operations: steps.operations.map(plain) } : steps,
-    sentence: sentence(steps, describe),
+    sentence: sentence(steps, (operations) => describe(operations, after)),
   };
 }
 

@@ -140,13 +140,13 @@ test.each<[string, Routing, string, string]>([
     "options",
     routing(instance("a", 1, least)),
     "service options",
-    "service a has other options (backend svc:a from http:roundrobin -> backend svc:a from http:leastconn)",
+    "service a has other options (balance roundrobin -> balance leastconn)",
   ],
   [
     "limits",
     routing(instance("a", 1, { meta: { maxconn: "7" } })),
     "service options",
-    "service a has other options (nothing -> maxconn)",
+    "service a has other options (maxconn not set -> maxconn 7)",
   ],
   ["a TCP port", routing(instance("a", 1), tcp("d", 2, "25")), "tcp port", "TCP port 25 of service d is new"],
   [

@@ -4,6 +4,9 @@
  * service that comes back needs none. The port of a TCP service that is gone stays as well, unless another service wants it.
  * Pure.
  */
+import { some } from "../../../../lib/text";
+import { optionDifferences } from "../../../../routing/diff";
+import type { ServiceOptions } from "../../../../routing/types";
 import { poolBackends } from "../config/backend-profiles";
 import {
   mapNames,
@@ -32,7 +35,7 @@ export interface Plan {
 
 /** `before` is the configuration in force so far. */
 export function plan(actual: Actual, desired: Rendered, before: Rendered): Plan {
-  const reasons = reloadReasons(actual, desired);
+  const reasons = reloadReasons(actual, desired, before);
   const inForce = reasons.length === 0 ? desired : withoutReload(actual, desired, before);
   const services = lookUpServices(inForce, before);
   // What is looked up about backends before their servers, servers before the routes that lead to them, and routes away
@@ -54,7 +57,7 @@ export function plan(actual: Actual, desired: Rendered, before: Rendered): Plan 
   return { operations, reasons, inForce, after: { parts: actual.parts, backends, maps: inForce.maps } };
 }
 
-function reloadReasons(actual: Actual, desired: Rendered): Reason[] {
+function reloadReasons(actual: Actual, desired: Rendered, inForce: Rendered): Reason[] {
   const before = new Map(actual.parts.map((part) => [part.name, part]));
   const after = new Set(desired.parts.map(({ name }) => name));
   return [
@@ -66,7 +69,9 @@ function reloadReasons(actual: Actual, desired: Rendered): Reason[] {
     ...actual.parts
       .filter((part) => !after.has(part.name) && part.tcp === undefined)
       .map((part) => partReason(part, "gone")),
-    ...desired.backends.flatMap((backend) => backendReason(backend, actual.backends.get(backend.name)) ?? []),
+    ...desired.backends.flatMap(
+      (backend) => backendReason(backend, actual.backends.get(backend.name), inForce) ?? [],
+    ),
   ];
 }
 
@@ -77,8 +82,9 @@ const partReason = ({ name, tcp }: Part, change: "new" | "gone" | Difference): R
 });
 
 function backendReason(
-  { service, head, profile, servers }: RenderedBackend,
+  { service, options, head, profile, servers }: RenderedBackend,
   old: ActualBackend | undefined,
+  inForce: Rendered,
 ): Reason | undefined {
   if (service === undefined)
     return old === undefined
@@ -86,13 +92,28 @@ function backendReason(
       : undefined;
   if (old === undefined)
     return { kind: "new service", service, poolHas: poolBackends.some((each) => each.profile === profile) };
-  if (old.head !== head) return { kind: "service options", service, difference: difference(old.head, head) };
+  const before = () => inForce.backends.find((backend) => backend.service === service)?.options;
+  const differs = (texts: Difference): Reason => {
+    return { kind: "service options", service, difference: optionDifference(before(), options) ?? texts };
+  };
+  if (old.head !== head) return differs(difference(old.head, head));
   for (const { name, definition } of servers) {
     const had = old.servers.get(name)?.definition;
-    if (had !== undefined && had !== definition)
-      return { kind: "service options", service, difference: difference(had, definition, " ") };
+    if (had !== undefined && had !== definition) return differs(difference(had, definition, " "));
   }
   return undefined;
+}
+
+/** As their owner writes them. Undefined if no option differs, but the way in which they are rendered. */
+function optionDifference(
+  before: ServiceOptions | undefined,
+  after: ServiceOptions | undefined,
+): Difference | undefined {
+  if (before === undefined || after === undefined) return undefined;
+  const changed = optionDifferences("", before, after);
+  const side = (which: "before" | "after") =>
+    some(changed.map((each) => `${each.option} ${String(each[which] ?? "not set")}`));
+  return changed.length === 0 ? undefined : { from: side("before"), to: side("after") };
 }
 
 /** The first lines or words that differ, which is all that a person needs to recognise the change. */

@@ -247,10 +247,10 @@ export class Reconciler {
       if (turn !== undefined) return turn;
     }
     this.slots = slots;
-    return this.execute(steps, toSentences(reasons));
+    return this.execute(steps, routing, toSentences(reasons));
   }
 
-  private async execute(steps: Plan, pending: readonly string[]): Promise<Turn> {
+  private async execute(steps: Plan, routing: Routing, pending: readonly string[]): Promise<Turn> {
     const { operations } = steps;
     const { failure } = this.limiter;
     const said = [...(this.refusals?.operations ?? []), ...operations];
@@ -269,7 +269,8 @@ export class Reconciler {
     }
     this.refusals = undefined;
     for (const { kind } of operations) this.options.metrics.operation(kind);
-    const done = said.length === 0 ? undefined : ({ how: "operations", what: describe(said) } as const);
+    const done =
+      said.length === 0 ? undefined : ({ how: "operations", what: describe(said, routing) } as const);
     return { ...(done === undefined ? {} : { done }), pending, failure, again: false };
   }
 

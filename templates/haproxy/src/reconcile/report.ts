@@ -1,17 +1,29 @@
 /** Changes as sentences for the log. Pure. */
 import { some } from "../../../../lib/text";
-import type { Problem } from "../../../../routing/types";
+import type { Problem, Routing, Unhealthy } from "../../../../routing/types";
 import { describeTarget } from "../config/routes";
 import { optionOf } from "../config/types";
 import type { MapOperation, Operation, ServerOperation } from "../haproxy/types";
 
-export function describe(operations: readonly Operation[]): string {
-  const sentences = operations.flatMap((each) => sentence(each) ?? []);
+type Check = Unhealthy["check"];
+
+/** `routing` is what the operations lead to: it tells whether an instance is still registered. */
+export function describe(operations: readonly Operation[], routing: Pick<Routing, "backends">): string {
+  const touched = new Set(operations.flatMap((each) => ("map" in each ? [] : each.origin.backend)));
+  const checks = new Map<string, Check>();
+  for (const { name, warning, servers, unhealthy } of routing.backends) {
+    if (!touched.has(name)) continue;
+    if (warning) for (const server of servers) checks.set(`${name}/${server.name}`, "warning");
+    for (const each of unhealthy)
+      for (const server of each.servers) checks.set(`${name}/${server}`, each.check);
+  }
+  const sentences = operations.flatMap((operation) => {
+    if ("map" in operation) return mapSentence(operation) ?? [];
+    const { backend, server } = operation.origin;
+    return serverSentence(operation, checks.get(`${backend}/${server}`));
+  });
   return some([...new Set(sentences)]) || "shares of versions";
 }
-
-const sentence = (operation: Operation): string | undefined =>
-  "map" in operation ? mapSentence(operation) : serverSentence(operation);
 
 /** Undefined for a slot of a split, where the route says what has changed. */
 export function mapSentence(operation: MapOperation): string | undefined {
@@ -29,15 +41,21 @@ export function mapSentence(operation: MapOperation): string | undefined {
   }
 }
 
-function serverSentence(operation: ServerOperation): string {
+const without: Readonly<Record<Check, string>> = {
+  warning: "waits for its health check",
+  critical: "fails its health check",
+};
+
+/** `check`: that of an instance which is registered and does not pass. A minus is for one that is no longer registered. */
+function serverSentence(operation: ServerOperation, check: Check | undefined): string {
   const { service, server } = operation.origin;
   switch (operation.kind) {
     case "add":
-      return `${service} + ${server}`;
     case "return":
-      return `${service} + ${server} (back)`;
+      if (check === "warning") return `${service} ${server} ${without.warning}, and serves while none passes`;
+      return `${service} + ${server}${operation.kind === "return" ? " (back)" : ""}`;
     case "leave":
-      return `${service} - ${server}`;
+      return check === undefined ? `${service} - ${server}` : `${service} ${server} ${without[check]}`;
     case "weight":
       return `${service} ${server} weighs ${operation.weight}`;
   }
