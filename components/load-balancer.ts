@@ -1,10 +1,11 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
+import { RollingContainer } from "../providers/rolling-container/provider";
 import { byHost } from "../routing/hosts";
 import type { Routing } from "../routing/types";
 import type { Https } from "./config/index";
-import { placedOn, type DockerNode } from "./nodes/node";
+import { boundTo, placedOn, type DockerNode } from "./nodes/node";
 import type { Ports } from "./ports";
 
 export interface LoadBalancerArgs {
@@ -56,12 +57,13 @@ export class LoadBalancer extends pulumi.ComponentResource {
       { name: `${CONTAINER}-state` },
       { parent: this, ...placedOn(node) },
     );
-    const container = new docker.Container(
+    const container = new RollingContainer(
       name,
       {
+        host: node.host,
+        sshOpts: node.sshOpts,
         name: CONTAINER,
         image: args.image,
-        networkMode: "host",
         restart: "unless-stopped",
         command: [
           pulumi.interpolate`--consul=${args.consul}`,
@@ -75,13 +77,13 @@ export class LoadBalancer extends pulumi.ComponentResource {
           ...(trustedProxies.length > 0 ? [`--trust-forwarded=${trustedProxies.join(",")}`] : []),
           ...(proxyProtocol ? ["--proxy-protocol"] : []),
         ],
-        envs: [
-          pulumi.interpolate`STATS_USER=${args.statsUser}`,
-          pulumi.interpolate`STATS_PASSWORD=${args.statsPassword}`,
+        env: {
+          STATS_USER: args.statsUser,
+          STATS_PASSWORD: args.statsPassword,
           // Read by the image's health check.
-          `ADMIN_PORT=${ports.admin}`,
-        ],
-        labels: [{ label: "SERVICE_NAME", value: CONTAINER }],
+          ADMIN_PORT: `${ports.admin}`,
+        },
+        labels: { SERVICE_NAME: CONTAINER },
         capabilities: { drops: ["ALL"], adds: ["CAP_NET_BIND_SERVICE"] },
         readOnly: true,
         volumes: [
@@ -89,13 +91,9 @@ export class LoadBalancer extends pulumi.ComponentResource {
           ...(https ? [{ hostPath: https.certificates, containerPath: "/certs", readOnly: true }] : []),
           ...(authorities ? [{ hostPath: authorities, containerPath: "/authorities", readOnly: true }] : []),
         ],
-        wait: true,
-        waitTimeout: 120,
-        // How long connections in flight may take when the container is replaced.
-        destroyGraceSeconds: 15,
         logOpts: { "max-size": "50m", "max-file": "3" },
       },
-      { parent: this, ...placedOn(node), deleteBeforeReplace: true },
+      { parent: this, ...boundTo(node) },
     );
     this.address = pulumi.all([node.publicAddress, container.id]).apply(([address]) => address);
     this.url = pulumi.interpolate`http://${this.address}${ports.http === 80 ? "" : `:${ports.http}`}`;

@@ -6,6 +6,7 @@ import { join } from "node:path";
 /** One call that a fake engine received. */
 export interface Call {
   readonly what: string;
+  readonly query: Readonly<Record<string, string>>;
   readonly body: unknown;
 }
 
@@ -30,9 +31,10 @@ export async function fakeEngine(): Promise<FakeEngine> {
     let text = "";
     request.on("data", (chunk: Buffer) => (text += chunk.toString()));
     request.on("end", () => {
-      const path = new URL(request.url ?? "", "http://docker").pathname;
+      const { pathname: path, searchParams } = new URL(request.url ?? "", "http://docker");
       const call = {
         what: `${request.method ?? ""} ${path}`,
+        query: Object.fromEntries(searchParams),
         body: text === "" ? undefined : (JSON.parse(text) as unknown),
       };
       calls.push(call);

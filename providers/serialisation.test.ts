@@ -7,6 +7,7 @@ const PROVIDERS = {
   "./engine": "engineProvider",
   "./free-ports": "freePortsProvider",
   "./image-copy": "imageCopyProvider",
+  "./rolling-container/provider": "rollingContainerProvider",
   "./swarm-service/provider": "serviceProvider",
   "./swarm/member": "memberProvider",
   "./swarm/swarm": "swarmProvider",

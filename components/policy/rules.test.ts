@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 
 import { parseImage, violation } from "./rules";
-import { container, swarmService, type Registration } from "./types";
+import { container, rollingContainer, swarmService, type Registration } from "./types";
 
 const built = { hasHealthCheck: (repository: string) => repository === "switchyard/hello" };
 const refusal = (type: string, inputs: Registration["inputs"], parentType?: string) =>
@@ -68,6 +68,7 @@ describe("no image is :latest", () => {
 
   test.each<[string, string, Record<string, unknown>]>([
     ["by name", container, { image: "nginx:latest" }],
+    ["in a rolling container", rollingContainer, { image: "nginx:latest" }],
     ["without a tag", swarmService, { image: "registry:5000/team/nginx" }],
     ["pulled", remote, { name: "redis" }],
     ["as a base image", "docker:index/image:Image", build("debian")],
@@ -92,6 +93,7 @@ describe("every service has a health check", () => {
 
   test.each<[string, string, Record<string, unknown>]>([
     ["a service without one", swarmService, { image, labels: { SERVICE_NAME: "shop/v1" } }],
+    ["a rolling container without one", rollingContainer, { image, labels: { SERVICE_NAME: "shop" } }],
     ["a container without one", container, { image, labels: [{ label: "SERVICE_NAME", value: "shop" }] }],
     ["a disabled one", swarmService, { image, healthCheck: { test: ["NONE"] } }],
     ["only an interval", swarmService, { image, labels: { SERVICE_CHECK_INTERVAL: "5s" } }],
@@ -125,6 +127,10 @@ describe("only Registrator mounts the Docker socket", () => {
     expect(refusal(container, inputs, parentType)).toMatch(
       /"it" mounts the Docker socket.* remove the mount, which only Registrator may have/,
     );
+  });
+
+  test("mounting it in a rolling container is rejected", () => {
+    expect(refusal(rollingContainer, volumes("/var/run/docker.sock"))).toMatch("mounts the Docker socket");
   });
 
   test("Registrator may mount it, and others may mount other folders", () => {

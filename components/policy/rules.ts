@@ -5,7 +5,14 @@
 import { isMapping } from "../../lib/values";
 import { fields } from "../nodes/target";
 import { openings } from "./openings";
-import { container, swarmService, type BuiltImages, type Registration, type Rule } from "./types";
+import {
+  container,
+  rollingContainer,
+  swarmService,
+  type BuiltImages,
+  type Registration,
+  type Rule,
+} from "./types";
 
 const image = "docker:index/image:Image";
 const remoteImage = "docker:index/remoteImage:RemoteImage";
@@ -15,7 +22,7 @@ export const rules: readonly Rule[] = [
   ...openings,
   {
     name: "no :latest",
-    types: [container, swarmService, remoteImage, image],
+    types: [container, rollingContainer, swarmService, remoteImage, image],
     inputs: ["image", "name", "build"],
     check: ({ type, inputs }) => {
       const used = type === image ? baseOf(inputs["build"]) : inputs[type === remoteImage ? "name" : "image"];
@@ -25,7 +32,7 @@ export const rules: readonly Rule[] = [
   },
   {
     name: "a health check on every service",
-    types: [container, swarmService],
+    types: [container, rollingContainer, swarmService],
     inputs: ["image", "healthCheck", "healthcheck", "labels"],
     check: ({ type, inputs }, images) => {
       const labels = labelsOf(inputs["labels"]);
@@ -50,7 +57,7 @@ export const rules: readonly Rule[] = [
 function noSocketIn(input: "volumes" | "mounts", key: string): Rule {
   return {
     name: "the Docker socket only in Registrator",
-    types: [container],
+    types: [container, rollingContainer],
     inputs: [input],
     check: ({ parentType, inputs }) =>
       parentType !== registrator && pathsIn(inputs[input], key).some(holdsSocket)

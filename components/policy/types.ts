@@ -24,3 +24,4 @@ export interface Rule {
 
 export const container = "docker:index/container:Container";
 export const swarmService = "pulumi-nodejs:dynamic/switchyard:SwarmService";
+export const rollingContainer = "pulumi-nodejs:dynamic/switchyard:RollingContainer";

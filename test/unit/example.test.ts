@@ -12,7 +12,12 @@ test("the components work in another program, in its own folder", async () => {
   const seen = JSON.parse(stdout) as { type: string; name: string; context?: string }[];
   const names = seen.map(({ type, name }) => `${type.replace(/^.*[:/]/, "")} ${name}`);
   expect(names).toEqual(
-    expect.arrayContaining(["LocalNode here", "Container consul", "Container registrator", "Container rest"]),
+    expect.arrayContaining([
+      "LocalNode here",
+      "Container consul",
+      "Container registrator",
+      "RollingContainer rest",
+    ]),
   );
   expect(names).toContain("SwarmService shop/v1");
   const contexts = seen.flatMap(({ context }) => (context === undefined ? [] : [context]));

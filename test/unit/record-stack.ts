@@ -48,6 +48,7 @@ const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "pulumi-nodejs:dynamic/switchyard:RandomKey": { key: gossipKey },
   "pulumi-nodejs:dynamic/switchyard:ConsulMember": {},
   "pulumi-nodejs:dynamic/switchyard:SwarmMember": { nodeId: "node-id" },
+  "pulumi-nodejs:dynamic/switchyard:RollingContainer": { containerId: "container-id" },
   "pulumi-nodejs:dynamic/switchyard:Swarm": { swarmId: "swarm-id", created: true },
   "pulumi-nodejs:dynamic/switchyard:SwarmService": { serviceId: "service-id" },
 };

@@ -8,7 +8,10 @@ import { gossipKey, password, type Recorded, type Recording } from "./record-sta
 let recording: Recording;
 
 const ofType = (type: string): Recorded[] => recording.resources.filter((resource) => resource.type === type);
-const containers = (): Recorded[] => ofType("docker:index/container:Container");
+const containers = (): Recorded[] => [
+  ...ofType("docker:index/container:Container"),
+  ...ofType("pulumi-nodejs:dynamic/switchyard:RollingContainer"),
+];
 const container = (name: string): Recorded["inputs"] =>
   containers().find((resource) => resource.name === name)?.inputs ?? {};
 
@@ -37,7 +40,6 @@ describe.each([
         "ConsulMember consul-local",
         "Container consul-local",
         "Container registrator-local",
-        "Container rest-local",
         "DockerEngine local",
         "FreePorts local",
         "Image local-consul",
@@ -48,6 +50,7 @@ describe.each([
         "LocalNode local",
         "RandomKey gossip",
         "Registrator registrator-local",
+        "RollingContainer rest-local",
         "Service hello/v1",
         "Service hello/v2",
         "Service time",
@@ -72,7 +75,9 @@ describe.each([
     }
     expect(container("rest-local")).toMatchObject({ readOnly: true });
     expect(container("registrator-local")).toMatchObject({ readOnly: true });
-    const withSocket = containers().filter(({ inputs }) => JSON.stringify(inputs).includes("docker.sock"));
+    const withSocket = containers().filter(({ inputs: { volumes, mounts } }) =>
+      JSON.stringify([volumes, mounts]).includes("docker.sock"),
+    );
     expect(withSocket.map(({ name }) => name)).toEqual(["registrator-local"]);
   });
 
