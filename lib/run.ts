@@ -9,6 +9,8 @@ export interface RunOptions {
   readonly timeoutMs: number;
   /** Whether the output goes straight to the terminal instead of into the result. Default: false. */
   readonly show?: boolean;
+  /** Whether the output goes to the terminal as well as into the result. Default: false. */
+  readonly echo?: boolean;
   /** Standard input of the program. Default: empty. */
   readonly input?: string;
   /** The name of the run in error messages. Default: the program and its first two arguments. */
@@ -28,7 +30,7 @@ export interface RunResult {
  * @throws Error if the program does not end within `timeoutMs`
  */
 export function run(program: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
-  const { timeoutMs, show = false, input } = options;
+  const { timeoutMs, show = false, echo = false, input } = options;
   const label = labelOf(program, args, options);
   const output = show ? "inherit" : "pipe";
   return new Promise((resolve, reject) => {
@@ -38,6 +40,8 @@ export function run(program: string, args: readonly string[], options: RunOption
     let stderr = "";
     child.stdout?.setEncoding("utf8").on("data", (text: string) => (stdout += text));
     child.stderr?.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+    if (echo) child.stdout?.on("data", (text: string) => process.stdout.write(text));
+    if (echo) child.stderr?.on("data", (text: string) => process.stderr.write(text));
     // A program may end without reading its input. Its exit code decides whether that is a failure.
     child.stdin?.on("error", () => undefined).end(input);
     const timer = setTimeout(() => {

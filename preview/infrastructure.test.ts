@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { readPlan } from "./infrastructure";
+import { readPlan, readSteps, replacedBalancers } from "./infrastructure";
 import { missingAfter, missingBefore, missingPassphrase } from "./missing";
 
 const urn = (type: string, name: string) =>
@@ -59,6 +59,32 @@ test("finds errors in an engine's JSON, and ignores output that is not JSON", ()
   ];
   expect(readPlan(JSON.stringify({ diagnostics }))).toMatchObject({ problem: "it is broken" });
   expect(readPlan("error: not even JSON")).toBeUndefined();
+});
+
+test.each([
+  [
+    "the Pulumi CLI",
+    `    --docker:index/container:Container: (delete-replaced)
+        [id=0123]
+        [urn=${urn("docker:index/container:Container", "rest-local")}]
+      ~ image: "switchyard/haproxy:1" => "switchyard/haproxy:2"
+    +-docker:index/container:Container: (replace)
+        [id=0123]
+        [urn=${urn("docker:index/container:Container", "rest-local")}]
+    +-docker:index/container:Container: (replace)
+        [urn=${urn("docker:index/container:Container", "registrator-local")}]
+    ~ docker:index/container:Container: (update)
+        [urn=${urn("docker:index/container:Container", "rest-b")}]`,
+  ],
+  [
+    "the embedded engine",
+    ` +- docker:Container rest-local replace [diff: image]
+        image: switchyard/haproxy:1 => switchyard/haproxy:2
+ +- docker:Container registrator-local replace [diff: image]
+ ~  docker:Container rest-b update [diff: image]`,
+  ],
+])("finds replaced load balancers in the text of %s", (_, text) => {
+  expect(replacedBalancers(readSteps(text))).toEqual(["local"]);
 });
 
 const options = { engine: "embedded", stack: "dev" } as const;

@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { stripVTControlCharacters } from "node:util";
 
 import { run, type RunResult } from "../lib/run";
 import { loadProject, loadStackFile, qualified, setConfig, stackValues } from "../engine/project";
@@ -22,7 +23,13 @@ export type Infrastructure =
   | { readonly status: "missing"; readonly missing: readonly string[] }
   | { readonly status: "failed"; readonly output: string }
   /** `text` is the engine's output, unless it went straight to the terminal. `plan` is set with `--json`. */
-  | { readonly status: "previewed"; readonly text?: string; readonly plan?: JsonPlan };
+  | {
+      readonly status: "previewed";
+      readonly text?: string;
+      readonly plan?: JsonPlan;
+      /** The nodes whose load balancers would be replaced. */
+      readonly replaced: readonly string[];
+    };
 
 export interface JsonPlan {
   readonly changes: Readonly<Record<string, number>>;
@@ -45,10 +52,13 @@ export async function previewInfrastructure(options: Options, situation: Situati
     if (explained.length > 0) return { status: "missing", missing: explained };
     return { status: "failed", output: plan?.problem ?? `${ended.stderr}${ended.stdout}`.trim() };
   }
-  if (format === "text") return { status: "previewed" };
-  return format === "json" && plan !== undefined
-    ? { status: "previewed", plan: { changes: plan.changes, steps: plan.steps } }
-    : { status: "previewed", text: ended.stdout.trimEnd() };
+  if (format === "json" && plan !== undefined) {
+    const { changes, steps } = plan;
+    return { status: "previewed", plan: { changes, steps }, replaced: replacedBalancers(steps) };
+  }
+  const text = stripVTControlCharacters(ended.stdout).trimEnd();
+  const replaced = replacedBalancers(readSteps(text));
+  return { status: "previewed", replaced, ...(format === "text" ? {} : { text }) };
 }
 
 function runEngine(
@@ -60,10 +70,17 @@ function runEngine(
   const show = format === "text";
   if (engine === "embedded") {
     const program = ["-r", "ts-node/register/transpile-only", "engine/main.ts"];
-    return run(process.execPath, [...program, "preview", ...common, ...json, ...rest], { show, timeoutMs });
+    return run(process.execPath, [...program, "preview", ...common, ...json, ...rest], {
+      echo: show,
+      timeoutMs,
+    });
   }
-  const how = json.length > 0 ? json : ["--diff", ...(show ? [] : ["--color", "never"])];
-  return run("pulumi", ["preview", "--non-interactive", ...common, ...how, ...rest], { show, timeoutMs });
+  const colours = show && process.stdout.isTTY ? "always" : "never";
+  const how = json.length > 0 ? json : ["--diff", "--color", colours];
+  return run("pulumi", ["preview", "--non-interactive", ...common, ...how, ...rest], {
+    echo: show,
+    timeoutMs,
+  });
 }
 
 /** The CLI only previews stacks that exist in its backend. In our own backend, creating an empty one does no harm. */
@@ -151,6 +168,35 @@ export function readPlan(text: string): (JsonPlan & { readonly problem?: string 
       : { problem: problems.map(({ message }) => (message ?? "").trim()).join("\n") }),
   };
 }
+
+type Named = Pick<Step, "operation" | "name" | "type">;
+
+/** The steps in the text of either engine: `+-docker:…:Container: (replace)` and its URN, or ` +- docker:Container rest replace`. */
+export function readSteps(text: string): Named[] {
+  let operation = "";
+  return text.split("\n").flatMap((line): Named[] => {
+    const [, type = "", name = "", done] =
+      /^ \S+ +(\S+) (\S+) (create|update|replace|delete)( \[|$)/.exec(line) ?? [];
+    if (done !== undefined) return [{ operation: done, type, name }];
+    operation = /^[ +~-]*[\w-]+:\S+: \(([\w-]+)\)/.exec(line)?.[1] ?? operation;
+    const [, urn] = /^ +\[urn=(.+)\]$/.exec(line) ?? [];
+    return urn === undefined ? [] : [toStep({ operation, urn })];
+  });
+}
+
+const restOf = "rest-";
+
+/** The nodes whose load balancers, called `rest-NODE` in index.ts, would be replaced. */
+export const replacedBalancers = (steps: readonly Named[]): string[] => [
+  ...new Set(
+    steps
+      .filter(
+        ({ operation, type, name }) =>
+          /replace/.test(operation) && /^docker:.*Container$/.test(type) && name.startsWith(restOf),
+      )
+      .map(({ name }) => name.slice(restOf.length)),
+  ),
+];
 
 function toStep({ op, operation, urn = "", diffReasons, diff, oldState, newState }: RawStep): Step {
   const [, , type = "", ...name] = urn.split("::");

@@ -41,15 +41,16 @@ async function main(): Promise<boolean> {
   const before = await readBefore(options, deployed);
   const kv = options.consul === undefined ? {} : await readKv(options.consul);
   const after = planStack(config.services, config.ports);
+  const situation = { options, config, deployed, stackFile: sources.stack, env: process.env };
+  const infrastructure = await previewInfrastructure(options, situation);
+  const replaced = infrastructure.status === "previewed" ? infrastructure.replaced : [];
   const routes: RoutesReport = {
     comparedWith: before.comparedWith,
     notes: before.notes,
     differences: compareStacks(before.stack, after, kv),
-    runtime: forecastStack(before.stack, after, kv),
+    runtime: forecastStack(before.stack, after, kv, replaced),
     routes: describeRoutes(routing),
   };
-  const situation = { options, config, deployed, stackFile: sources.stack, env: process.env };
-  const infrastructure = await previewInfrastructure(options, situation);
   const report: Report = { stack: options.stack, infrastructure, routing: routes };
   const print = { text: toTextReport, json: toJsonReport, markdown: toMarkdownReport }[options.format];
   process.stdout.write(`${print(report)}\n`);

@@ -53,7 +53,7 @@ const text = readFileSync("test/golden/preview-engine.txt", "utf8").trimEnd();
 
 describe("a pull request that changes the dev stack", () => {
   test("as a comment", async () => {
-    const comment = toMarkdownReport(report(dev, changed(), { status: "previewed", text }));
+    const comment = toMarkdownReport(report(dev, changed(), { status: "previewed", text, replaced: [] }));
     await expect(`${comment}\n`).toMatchFileSnapshot("../test/golden/preview-comment.md");
   });
 
@@ -64,13 +64,15 @@ describe("a pull request that changes the dev stack", () => {
   });
 
   test("on a terminal", async () => {
-    const lines = toTextReport(report(dev, changed(), { status: "previewed" }));
+    const lines = toTextReport(report(dev, changed(), { status: "previewed", replaced: [] }));
     await expect(`${lines}\n`).toMatchFileSnapshot("../test/golden/preview-terminal.txt");
   });
 
   test("as JSON", () => {
     const plan = { changes: { create: 1 }, steps: [] };
-    const json = JSON.parse(toJsonReport(report(dev, changed(), { status: "previewed", plan }))) as unknown;
+    const json = JSON.parse(
+      toJsonReport(report(dev, changed(), { status: "previewed", plan, replaced: [] })),
+    ) as unknown;
     expect(json).toMatchObject({
       stack: "dev",
       infrastructure: { status: "previewed", plan },
@@ -84,13 +86,13 @@ describe("a pull request that changes the dev stack", () => {
 });
 
 test("reports no change in one line per part", () => {
-  const same = toTextReport(report(dev, dev, { status: "previewed" }));
+  const same = toTextReport(report(dev, dev, { status: "previewed", replaced: [] }));
   expect(same).toBe("Routes, compared with the deployed stack: nothing changes\nAt run time: nothing to do.");
 });
 
 test("a comment stays within GitHub's limit and its code block stays closed, whatever the engine prints", () => {
   const long = "+ ```` a line\n".repeat(10_000);
-  const comment = toMarkdownReport(report(dev, dev, { status: "previewed", text: long }));
+  const comment = toMarkdownReport(report(dev, dev, { status: "previewed", text: long, replaced: [] }));
   expect(comment.length).toBeLessThan(65_536);
   expect(comment).toMatch(/^`{5}diff$/m);
   expect(comment).toMatch(/and \d+ more lines/);

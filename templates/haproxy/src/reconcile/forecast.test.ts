@@ -71,7 +71,7 @@ test.each<[string, PlannedStack, PlannedStack, string, string]>([
     one,
     stack([service("a")], { httpPort: 81 }),
     "replacement",
-    "the load balancers are replaced, because httpPort changes from 80 to 81",
+    "the load balancers are replaced, because httpPort changes from 80 to 81; each of these nodes does not answer for a few seconds",
   ],
   [
     "a first deployment",
@@ -82,4 +82,20 @@ test.each<[string, PlannedStack, PlannedStack, string, string]>([
   ],
 ])("%s", (_, before, after, kind, sentence) => {
   expect(forecastStack(before, after)).toMatchObject({ kind, sentence });
+});
+
+test("says what the replacement of a load balancer costs, though no route changes", () => {
+  expect(forecastStack(one, one, {}, ["local", "b"])).toEqual({
+    kind: "replacement",
+    reasons: [],
+    rolled: [],
+    sentence:
+      "the load balancers of local, b are replaced; each of these nodes does not answer for a few seconds",
+  });
+  const moved = stack([service("a", { runs: "shop:2" })], { httpPort: 81 });
+  expect(forecastStack(one, moved, {}, ["local"])).toMatchObject({
+    rolled: ["a"],
+    sentence:
+      "the load balancer of local is replaced, because httpPort changes from 80 to 81; this node does not answer for a few seconds; the instances of a are replaced one by one",
+  });
 });

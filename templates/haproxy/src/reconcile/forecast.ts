@@ -44,7 +44,7 @@ function plain(operation: Operation): PlainOperation {
 
 /** What a change of a stack takes of its load balancers. */
 export interface StackForecast {
-  /** `replacement`: their containers are replaced, which no load balancer survives without a pause. */
+  /** `replacement`: their containers are replaced. */
   readonly kind: Steps<Operation>["kind"] | "replacement";
   /** Why it takes a reload or a replacement. */
   readonly reasons: readonly string[];
@@ -53,6 +53,9 @@ export interface StackForecast {
   readonly sentence: string;
 }
 
+/** What the replacement of a load balancer's container costs. */
+const replacementCost = "does not answer for a few seconds";
+
 /** The ports that the load balancer is started with. */
 const startedWith: readonly string[] = ["httpPort", "httpsPort", "statsPort", "adminPort", "consulPort"];
 
@@ -60,27 +63,35 @@ const startedWith: readonly string[] = ["httpPort", "httpsPort", "statsPort", "a
  * The same for a stack, whose instances have no addresses yet and are counted instead.
  *
  * @param kv Consul's KV, which is assumed to stay as it is
+ * @param replaced the nodes whose load balancers are replaced according to the engine, for example for another image
  */
 export function forecastStack(
   before: PlannedStack,
   after: PlannedStack,
   kv: Readonly<Record<string, string>> = {},
+  replaced: readonly string[] = [],
 ): StackForecast {
   const moved = startedWith.filter((key) => before.ports[key] !== after.ports[key]);
   const first = Object.keys(before.ports).length === 0;
   const rolled = replacedServices(before, after)
     .filter(({ replicas }) => replicas > 0)
     .map(({ name }) => name);
-  if (moved.length > 0 && !first) {
+  const rolling = `the instances of ${some(rolled)} are replaced one by one`;
+  if ((moved.length > 0 && !first) || replaced.length > 0) {
     const shown = (port: number | undefined) => port ?? "none";
     const reasons = moved.map(
       (key) => `${key} changes from ${shown(before.ports[key])} to ${shown(after.ports[key])}`,
     );
-    const said = `the load balancers are replaced, because ${reasons.join("; ")}`;
-    return { kind: "replacement", reasons, rolled, sentence: said };
+    const which =
+      replaced.length === 0
+        ? "the load balancers are replaced"
+        : `the load balancer${replaced.length === 1 ? "" : "s"} of ${some(replaced)} ${replaced.length === 1 ? "is" : "are"} replaced`;
+    const why = reasons.length === 0 ? "" : `, because ${reasons.join("; ")}`;
+    const where = replaced.length === 1 ? "this node" : "each of these nodes";
+    const parts = [`${which}${why}`, `${where} ${replacementCost}`, ...(rolled.length > 0 ? [rolling] : [])];
+    return { kind: "replacement", reasons, rolled, sentence: parts.join("; ") };
   }
   const steps = foresee(plannedRouting(before, kv), plannedRouting(after, kv), optionsOf(after));
-  const rolling = `the instances of ${some(rolled)} are replaced one by one`;
   const main = sentence(steps, tally);
   const onlyRolled = steps.kind === "nothing" && rolled.length > 0;
   return {
