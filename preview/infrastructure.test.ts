@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { readPlan, readSteps, replacedBalancers } from "./infrastructure";
+import { complaintOf, readPlan, readSteps, replacedBalancers } from "./infrastructure";
 import { missingAfter, missingBefore, missingPassphrase } from "./missing";
 
 const urn = (type: string, name: string) =>
@@ -85,6 +85,16 @@ test.each([
   ],
 ])("finds replaced load balancers in the text of %s", (_, text) => {
   expect(replacedBalancers(readSteps(text))).toEqual(["local"]);
+});
+
+test("a failed preview is its errors, without what the engine says beside them", () => {
+  const plan = "Previewing update (dev):\n+ pulumi:pulumi:Stack: (create)\nResources:\n    + 1 to create\n";
+  const warning = "warning: using pulumi-resource-docker from $PATH at /opt/pulumi-resource-docker\n";
+  const embedded = "The embedded engine is in use instead of the Pulumi CLI: stack dev, state in dev.json\n";
+  const errors = "error: the image is :latest\n  - use a version\nerror: another\n";
+  expect(complaintOf({ stderr: warning + errors, stdout: plan })).toBe(errors.trim());
+  expect(complaintOf({ stderr: embedded + errors, stdout: "" })).toBe(errors.trim());
+  expect(complaintOf({ stderr: `${warning}killed\n`, stdout: plan })).toBe(`killed\n\n${plan}`.trim());
 });
 
 const options = { engine: "embedded", stack: "dev" } as const;

@@ -50,7 +50,7 @@ export async function previewInfrastructure(options: Options, situation: Situati
   if (ended.code !== 0) {
     const explained = missingAfter(situation);
     if (explained.length > 0) return { status: "missing", missing: explained };
-    return { status: "failed", output: plan?.problem ?? `${ended.stderr}${ended.stdout}`.trim() };
+    return { status: "failed", output: plan?.problem ?? complaintOf(ended) };
   }
   if (format === "json" && plan !== undefined) {
     const { changes, steps } = plan;
@@ -131,6 +131,16 @@ function bases(): (readonly [string, string])[] {
       const [key, value] = line.split(" ");
       return key === undefined || value === undefined ? [] : [[key, value] as const];
     });
+}
+
+/** Lines of either engine that say nothing about the change. */
+const noise = /^(warning: using pulumi-\S+ from \$PATH |The embedded engine is in use )/;
+
+/** The errors of an engine, which it writes to standard error; without one, all that it wrote. */
+export function complaintOf({ stderr, stdout }: Pick<RunResult, "stderr" | "stdout">): string {
+  const lines = stderr.split("\n").filter((line) => !noise.test(line));
+  const first = lines.findIndex((line) => /^\s*error: /.test(line));
+  return (first < 0 ? [...lines, stdout] : lines.slice(first)).join("\n").trim();
 }
 
 interface RawStep {

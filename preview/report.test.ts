@@ -90,6 +90,32 @@ test("reports no change in one line per part", () => {
   expect(same).toBe("Routes, compared with the deployed stack: nothing changes\nAt run time: nothing to do.");
 });
 
+test("a comment marks the changes of an engine's diff, and only these", () => {
+  const diff = [
+    "    +-docker:index/container:Container: (replace)",
+    "    --docker:index/container:Container: (delete-replaced)",
+    "      ~ image: 1 => 2",
+    "      - old  : -1",
+    "    --outputs:--",
+    "      --flag: x",
+  ].join("\n");
+  const comment = toMarkdownReport(report(dev, dev, { status: "previewed", text: diff, replaced: [] }));
+  expect(/```diff\n([^]*?)\n```/.exec(comment)?.[1]?.split("\n")).toEqual([
+    "+-    docker:index/container:Container: (replace)",
+    "--    docker:index/container:Container: (delete-replaced)",
+    "      ~ image: 1 => 2",
+    "-       old  : -1",
+    "    --outputs:--",
+    "      --flag: x",
+  ]);
+});
+
+test("a comment shows the errors of a failed preview as they are", () => {
+  const output = "error: no\n  - use a version";
+  const comment = toMarkdownReport(report(dev, dev, { status: "failed", output }));
+  expect(comment).toContain(`**Infrastructure**: the preview failed.\n\n\`\`\`\n${output}\n\`\`\``);
+});
+
 test("a comment stays within GitHub's limit and its code block stays closed, whatever the engine prints", () => {
   const long = "+ ```` a line\n".repeat(10_000);
   const comment = toMarkdownReport(report(dev, dev, { status: "previewed", text: long, replaced: [] }));

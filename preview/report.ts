@@ -81,11 +81,11 @@ function infrastructureParts(infrastructure: Infrastructure): string[][] {
     return [[`**Infrastructure**: ${first}`], ...(others.length === 0 ? [] : [others.map(escape)])];
   }
   if (infrastructure.status === "failed")
-    return [["**Infrastructure**: the preview failed."], fenced(infrastructure.output)];
+    return [["**Infrastructure**: the preview failed."], fenced(infrastructure.output, "")];
   const text = infrastructure.status === "previewed" ? (infrastructure.text ?? "") : "";
   return [
     [`**Infrastructure**: ${countsOf(text)}`],
-    ["<details><summary>Pulumi's diff</summary>", "", ...fenced(text), "", "</details>"],
+    ["<details><summary>Pulumi's diff</summary>", "", ...fenced(marked(text), "diff"), "", "</details>"],
   ];
 }
 
@@ -101,14 +101,18 @@ function countsOf(text: string): string {
 }
 
 /** A code block whose fence is longer than any run of backticks in the text. */
-function fenced(text: string): string[] {
+function fenced(text: string, language: string): string[] {
   const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map(([ticks]) => ticks.length));
   const fence = "`".repeat(longest + 1);
-  return [`${fence}diff`, ...cut(marked(text).split("\n"), longestDiff), fence];
+  return [`${fence}${language}`, ...cut(text.split("\n"), longestDiff), fence];
 }
 
-/** Moves + and - to the start of the line, by which GitHub colours a diff; engines indent them. */
-const marked = (text: string): string => text.replaceAll(/^( *)([+-])(?=[ +-])/gm, "$2$1");
+/**
+ * Moves +, - and the +- of a replacement to the start of the line, by which GitHub colours a diff; engines indent them. Two
+ * signs stand before a resource's type: the heading `--outputs:--` is no change.
+ */
+const marked = (text: string): string =>
+  text.replaceAll(/^( *)([+-](?= )|[+-]{2}(?=[\w-]+:\S+: \())/gm, "$2$1");
 
 function cut(lines: readonly string[], limit: number): string[] {
   const kept: string[] = [];
