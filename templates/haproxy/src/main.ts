@@ -1,4 +1,5 @@
 /** The image's entry point: a command that only looks, or the load balancer. */
+import { writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
@@ -70,6 +71,10 @@ async function supervise(given: Options): Promise<void> {
     unusable: () => process.exit(1),
     handover,
     predecessor,
+    // For the image's health check.
+    serving: () => {
+      writeFileSync("/dev/shm/serving", "");
+    },
     drained: () => {
       log("All connections have ended.");
       void rm(runDir, { recursive: true, force: true }).finally(() => process.exit(0));

@@ -69,6 +69,7 @@ function start(renderer: string, predecessor?: Predecessor): Supervisor {
     unusable,
     handover: join(dir, "handover.sock"),
     predecessor,
+    serving: vi.fn(),
     drained,
   });
   supervisor.start();

@@ -28,6 +28,8 @@ export interface SupervisorOptions {
   readonly handover: string;
   /** The load balancer that this one replaces. */
   readonly predecessor?: Predecessor | undefined;
+  /** HAProxy serves for the first time. */
+  readonly serving: () => void;
   /** A successor has taken over, and the last connection has ended. */
   readonly drained: () => void;
 }
@@ -108,6 +110,7 @@ export class Supervisor {
   private settle(): void {
     if (this.hasSettled || !this.hasServed || !this.hasLoaded) return;
     this.hasSettled = true;
+    this.options.serving();
     this.options.predecessor?.release();
     this.waitForSuccessor();
   }
