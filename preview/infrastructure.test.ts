@@ -61,30 +61,47 @@ test("finds errors in an engine's JSON, and ignores output that is not JSON", ()
   expect(readPlan("error: not even JSON")).toBeUndefined();
 });
 
+const rolling = "pulumi-nodejs:dynamic/switchyard:RollingContainer";
+const shortRolling = "pulumi-nodejs:RollingContainer";
+
 test.each([
   [
     "the Pulumi CLI",
-    `    --docker:index/container:Container: (delete-replaced)
-        [id=0123]
-        [urn=${urn("docker:index/container:Container", "rest-local")}]
+    `    ~ ${rolling}: (update)
+        [id=rest]
+        [urn=${urn(rolling, "rest-local")}]
+        host : "unix:///var/run/docker.sock"
       ~ image: "switchyard/haproxy:1" => "switchyard/haproxy:2"
-    +-docker:index/container:Container: (replace)
-        [id=0123]
-        [urn=${urn("docker:index/container:Container", "rest-local")}]
+    ~ ${rolling}: (update)
+        [id=rest]
+        [urn=${urn(rolling, "rest-moved")}]
+      ~ host : "ssh://a" => "ssh://b"
     +-docker:index/container:Container: (replace)
         [urn=${urn("docker:index/container:Container", "registrator-local")}]
-    ~ docker:index/container:Container: (update)
-        [urn=${urn("docker:index/container:Container", "rest-b")}]`,
+      ~ image: "switchyard/registrator:1" => "switchyard/registrator:2"
+    + ${rolling}: (create)
+        [urn=${urn(rolling, "rest-new")}]
+    + ${rolling}: (create)
+        [urn=${urn(rolling, "rest-old")}]
+    - docker:index/container:Container: (delete)
+        [id=0123]
+        [urn=${urn("docker:index/container:Container", "rest-old")}]`,
   ],
   [
     "the embedded engine",
-    ` +- docker:Container rest-local replace [diff: image]
+    ` ~  ${shortRolling} rest-local update [diff: image]
         image: switchyard/haproxy:1 => switchyard/haproxy:2
+ ~  ${shortRolling} rest-moved update [diff: host]
  +- docker:Container registrator-local replace [diff: image]
- ~  docker:Container rest-b update [diff: image]`,
+ +  ${shortRolling} rest-new create
+ +  ${shortRolling} rest-old create
+ -  docker:Container rest-old delete`,
   ],
 ])("finds replaced load balancers in the text of %s", (_, text) => {
-  expect(replacedBalancers(readSteps(text))).toEqual(["local"]);
+  expect(replacedBalancers(readSteps(text))).toEqual([
+    { node: "local", pauses: false },
+    { node: "old", pauses: true },
+  ]);
 });
 
 test("a failed preview is its errors, without what the engine says beside them", () => {

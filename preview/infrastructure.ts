@@ -6,6 +6,7 @@ import { stripVTControlCharacters } from "node:util";
 
 import { run, type RunResult } from "../lib/run";
 import { loadProject, loadStackFile, qualified, setConfig, stackValues } from "../engine/project";
+import type { ReplacedBalancer } from "../templates/haproxy/src/reconcile/forecast";
 import { isOwnBackend, missingAfter, missingBefore, type Situation } from "./missing";
 import type { Options } from "./options";
 
@@ -27,8 +28,8 @@ export type Infrastructure =
       readonly status: "previewed";
       readonly text?: string;
       readonly plan?: JsonPlan;
-      /** The nodes whose load balancers would be replaced. */
-      readonly replaced: readonly string[];
+      /** The load balancers that would be replaced. */
+      readonly replaced: readonly ReplacedBalancer[];
     };
 
 export interface JsonPlan {
@@ -179,34 +180,52 @@ export function readPlan(text: string): (JsonPlan & { readonly problem?: string 
   };
 }
 
-type Named = Pick<Step, "operation" | "name" | "type">;
+type Named = Pick<Step, "operation" | "name" | "type" | "properties">;
 
-/** The steps in the text of either engine: `+-docker:…:Container: (replace)` and its URN, or ` +- docker:Container rest replace`. */
+/**
+ * The steps in the text of either engine: `~ docker:…:Container: (update)`, its URN and its properties, or
+ * ` ~  docker:Container rest update [diff: image]`.
+ */
 export function readSteps(text: string): Named[] {
+  const steps: (Named & { readonly properties: string[] })[] = [];
   let operation = "";
-  return text.split("\n").flatMap((line): Named[] => {
-    const [, type = "", name = "", done] =
-      /^ \S+ +(\S+) (\S+) (create|update|replace|delete)( \[|$)/.exec(line) ?? [];
-    if (done !== undefined) return [{ operation: done, type, name }];
+  for (const line of text.split("\n")) {
+    const [, type = "", name = "", done, changed] =
+      /^ \S+ +(\S+) (\S+) (create|update|replace|delete)(?: \[diff: (.*)\])?$/.exec(line) ?? [];
+    if (done !== undefined)
+      steps.push({ operation: done, type, name, properties: changed?.split(", ") ?? [] });
     operation = /^[ +~-]*[\w-]+:\S+: \(([\w-]+)\)/.exec(line)?.[1] ?? operation;
     const [, urn] = /^ +\[urn=(.+)\]$/.exec(line) ?? [];
-    return urn === undefined ? [] : [toStep({ operation, urn })];
-  });
+    if (urn !== undefined) steps.push({ ...toStep({ operation, urn }), properties: [] });
+    const [, property] = /^ +[~+-] (\w+) *: /.exec(line) ?? [];
+    if (property !== undefined) steps.at(-1)?.properties.push(property);
+  }
+  return steps;
 }
 
 const restOf = "rest-";
 
-/** The nodes whose load balancers, called `rest-NODE` in index.ts, would be replaced. */
-export const replacedBalancers = (steps: readonly Named[]): string[] => [
-  ...new Set(
-    steps
-      .filter(
-        ({ operation, type, name }) =>
-          /replace/.test(operation) && /^docker:.*Container$/.test(type) && name.startsWith(restOf),
-      )
-      .map(({ name }) => name.slice(restOf.length)),
-  ),
-];
+/** Changes that leave the container as it is. */
+const harmless: readonly string[] = ["host", "sshOpts", "restart", "__provider"];
+
+/**
+ * The load balancers that would be replaced; index.ts calls them `rest-NODE`. A container that is no rolling one was made by an
+ * earlier version.
+ */
+export function replacedBalancers(steps: readonly Named[]): ReplacedBalancer[] {
+  const replaced = new Map<string, ReplacedBalancer>();
+  for (const { operation, type, name, properties } of steps) {
+    if (!name.startsWith(restOf)) continue;
+    const node = name.slice(restOf.length);
+    const rolls =
+      type.endsWith(":RollingContainer") &&
+      /update|replace/.test(operation) &&
+      (properties.length === 0 || properties.some((property) => !harmless.includes(property)));
+    const pauses = /^docker:.*Container$/.test(type) && /delete|replace/.test(operation);
+    if (rolls || pauses) replaced.set(node, { node, pauses: pauses || replaced.get(node)?.pauses === true });
+  }
+  return [...replaced.values()];
+}
 
 function toStep({ op, operation, urn = "", diffReasons, diff, oldState, newState }: RawStep): Step {
   const [, , type = "", ...name] = urn.split("::");

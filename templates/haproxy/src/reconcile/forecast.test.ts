@@ -71,7 +71,7 @@ test.each<[string, PlannedStack, PlannedStack, string, string]>([
     one,
     stack([service("a")], { httpPort: 81 }),
     "replacement",
-    "the load balancers are replaced, because httpPort changes from 80 to 81; each of these nodes does not answer for a few seconds",
+    "the load balancers are replaced, because httpPort changes from 80 to 81; a new container takes over each, so no request fails on a port that stays",
   ],
   [
     "a first deployment",
@@ -85,17 +85,24 @@ test.each<[string, PlannedStack, PlannedStack, string, string]>([
 });
 
 test("says what the replacement of a load balancer costs, though no route changes", () => {
-  expect(forecastStack(one, one, {}, ["local", "b"])).toEqual({
+  const [local, b] = [
+    { node: "local", pauses: false },
+    { node: "b", pauses: false },
+  ];
+  expect(forecastStack(one, one, {}, [local, b])).toEqual({
     kind: "replacement",
     reasons: [],
     rolled: [],
     sentence:
-      "the load balancers of local, b are replaced; each of these nodes does not answer for a few seconds",
+      "the load balancers of local, b are replaced; a new container takes over each, so no request fails",
   });
+  expect(forecastStack(one, one, {}, [local, { ...b, pauses: true }]).sentence).toBe(
+    "the load balancers of local, b are replaced; b cannot be reached for a few seconds",
+  );
   const moved = stack([service("a", { runs: "shop:2" })], { httpPort: 81 });
-  expect(forecastStack(one, moved, {}, ["local"])).toMatchObject({
+  expect(forecastStack(one, moved, {}, [local])).toMatchObject({
     rolled: ["a"],
     sentence:
-      "the load balancer of local is replaced, because httpPort changes from 80 to 81; this node does not answer for a few seconds; the instances of a are replaced one by one",
+      "the load balancer of local is replaced, because httpPort changes from 80 to 81; a new container takes over each, so no request fails on a port that stays; the instances of a are replaced one by one",
   });
 });

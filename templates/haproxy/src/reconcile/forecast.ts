@@ -53,8 +53,12 @@ export interface StackForecast {
   readonly sentence: string;
 }
 
-/** What the replacement of a load balancer's container costs. */
-const replacementCost = "does not answer for a few seconds";
+/** A node whose load balancer's container is replaced. */
+export interface ReplacedBalancer {
+  readonly node: string;
+  /** Whether the old container, of an earlier version, ends before the new one starts. */
+  readonly pauses: boolean;
+}
 
 /** The ports that the load balancer is started with. */
 const startedWith: readonly string[] = ["httpPort", "httpsPort", "statsPort", "adminPort", "consulPort"];
@@ -63,13 +67,13 @@ const startedWith: readonly string[] = ["httpPort", "httpsPort", "statsPort", "a
  * The same for a stack, whose instances have no addresses yet and are counted instead.
  *
  * @param kv Consul's KV, which is assumed to stay as it is
- * @param replaced the nodes whose load balancers are replaced according to the engine, for example for another image
+ * @param replaced what the engine says about the load balancers' containers, which another image replaces
  */
 export function forecastStack(
   before: PlannedStack,
   after: PlannedStack,
   kv: Readonly<Record<string, string>> = {},
-  replaced: readonly string[] = [],
+  replaced: readonly ReplacedBalancer[] = [],
 ): StackForecast {
   const moved = startedWith.filter((key) => before.ports[key] !== after.ports[key]);
   const first = Object.keys(before.ports).length === 0;
@@ -82,13 +86,16 @@ export function forecastStack(
     const reasons = moved.map(
       (key) => `${key} changes from ${shown(before.ports[key])} to ${shown(after.ports[key])}`,
     );
-    const which =
-      replaced.length === 0
-        ? "the load balancers are replaced"
-        : `the load balancer${replaced.length === 1 ? "" : "s"} of ${some(replaced)} ${replaced.length === 1 ? "is" : "are"} replaced`;
+    const nodes = replaced.map(({ node }) => node);
+    const of = nodes.length === 0 ? "" : ` of ${some(nodes)}`;
+    const which = nodes.length === 1 ? `the load balancer${of} is` : `the load balancers${of} are`;
     const why = reasons.length === 0 ? "" : `, because ${reasons.join("; ")}`;
-    const where = replaced.length === 1 ? "this node" : "each of these nodes";
-    const parts = [`${which}${why}`, `${where} ${replacementCost}`, ...(rolled.length > 0 ? [rolling] : [])];
+    const pausing = replaced.filter(({ pauses }) => pauses).map(({ node }) => node);
+    const cost =
+      pausing.length > 0
+        ? `${some(pausing)} cannot be reached for a few seconds`
+        : `a new container takes over each, so no request fails${moved.length > 0 ? " on a port that stays" : ""}`;
+    const parts = [`${which} replaced${why}`, cost, ...(rolled.length > 0 ? [rolling] : [])];
     return { kind: "replacement", reasons, rolled, sentence: parts.join("; ") };
   }
   const steps = foresee(plannedRouting(before, kv), plannedRouting(after, kv), optionsOf(after));
