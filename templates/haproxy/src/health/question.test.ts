@@ -110,7 +110,7 @@ const speaksTls = "speaks TLS, not plain HTTP: set SERVICE_PROTO=https";
 
 test("finds TLS behind a connection that is closed", async () => {
   const there = asked(await https());
-  expect(await ask(there, authorities())).toEqual({ healthy: false, speechless: true });
+  expect(await ask(there, authorities())).toEqual({ healthy: false, mayBeTls: true });
   expect(await findTls(there)).toBe(speaksTls);
 });
 
@@ -138,7 +138,13 @@ test("finds TLS behind a 400, and believes one that is meant", async () => {
   });
   expect(await ask(asked(await listen(both)), authorities())).toEqual({ healthy: false, finding: speaksTls });
   const picky = createHttpServer((_, response) => response.writeHead(400).end());
-  expect(await ask(asked(await listen(picky)), authorities())).toEqual({ healthy: true });
+  const port = await listen(picky);
+  expect(await ask(asked(port), authorities())).toEqual({ healthy: true });
+  // Asked for its health path, it is unhealthy, and nothing else is done to it at once.
+  expect(await ask(asked(port, { health_path: "/" }), authorities())).toEqual({
+    healthy: false,
+    mayBeTls: true,
+  });
 });
 
 test("finds nothing where nothing speaks TLS", async () => {

@@ -24,8 +24,8 @@ export interface Answer {
   readonly healthy: boolean;
   /** What is wrong, for people, where HAProxy cannot know. The rest of a sentence that starts with the instance. */
   readonly finding?: string;
-  /** It takes connections and does not answer in HTTP: `findTls` may know more. */
-  readonly speechless?: true;
+  /** It takes connections and does not answer as HTTP does: `findTls` may know more. */
+  readonly mayBeTls?: true;
 }
 
 const answerTimeoutMs = 2_000;
@@ -37,10 +37,13 @@ export async function ask(asked: Asked, authorities: Authorities): Promise<Answe
   if (tls !== undefined) return askOverTls(asked, tls, authorities.get(tls.ca));
   const { connected, begins, status } = await statusOver(createConnection({ host: address, port }), options);
   // Servers that expect TLS send an alert, answer 400 in plain HTTP, or close the connection.
-  const finding = begins === tlsAlert ? speaksTls : status === 400 ? await findTls(asked) : undefined;
-  if (finding !== undefined) return { healthy: false, finding };
-  if (connected && status === undefined) return { healthy: false, speechless: true };
-  return { healthy: isHealthy(status, options) };
+  if (begins === tlsAlert) return { healthy: false, finding: speaksTls };
+  const healthy = isHealthy(status, options);
+  const suspect = connected && (status === undefined || status === 400);
+  if (!suspect) return { healthy };
+  if (!healthy) return { healthy, mayBeTls: true };
+  const finding = await findTls(asked);
+  return finding === undefined ? { healthy } : { healthy: false, finding };
 }
 
 const speaksTls = "speaks TLS, not plain HTTP: set SERVICE_PROTO=https";

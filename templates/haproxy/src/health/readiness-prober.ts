@@ -159,9 +159,9 @@ export class ReadinessProber {
       await sleep(isEager ? pauseMs : slowPauseMs, undefined, { ref: false });
       const budget = isEager ? this.eager : this.slow;
       if (!(await budget.take(() => this.events.wanted(candidate)))) return false;
-      const { healthy, speechless } = await this.ask(candidate);
+      const { healthy, mayBeTls } = await this.ask(candidate);
       if (healthy) return true;
-      if (speechless === true && !isEager && (await budget.take(() => this.events.wanted(candidate))))
+      if (mayBeTls === true && !isEager && (await budget.take(() => this.events.wanted(candidate))))
         this.report(candidate, await findTls(candidate));
     }
   }
