@@ -69,13 +69,21 @@ prepare() {
       "Put it into $passphrase_file, or set PULUMI_CONFIG_PASSPHRASE."
   if [ "$ENGINE" = pulumi ]; then
     mkdir -p .switchyard/pulumi
-    pulumi stack select --create "$stack" >/dev/null
+    pulumi stack select "$stack" >/dev/null 2>&1 || {
+      pulumi stack select --create "$stack" >/dev/null
+      created=true
+    }
   fi
   set_default statsPassword "$(random_hex)" --secret
   local key value
   while read -r key value; do
     grep -q "default: $value\$" Pulumi.yaml || set_default "$key" "$value"
   done <.switchyard/bases
+}
+
+# Removes a stack that `prepare` has just created, unless something was deployed. Its file stays.
+discard_new() {
+  if [ -n "${created:-}" ]; then pulumi stack rm --stack "$stack" --yes --preserve-config >/dev/null 2>&1 || true; fi
 }
 
 # set_default KEY VALUE [FLAG]: sets a key of the stack unless it is already set. The value goes to the engine on standard

@@ -68,3 +68,13 @@ describe.each(["pulumi", "embedded"])("script/down with the %s engine", (engine)
     expect(calls().filter(({ args }) => args.includes("baseImage"))).toMatchObject([{ input: "made:here" }]);
   });
 });
+
+test("a first script/up that fails leaves no empty stack in the backend", async () => {
+  process.env["ENGINE"] = "pulumi";
+  const fake = path.join(dir, "bin/pulumi");
+  const fails = `case "$*" in "up "*) exit 3 ;; "stack select dev") exit 1 ;; esac`;
+  writeFileSync(fake, `${readFileSync(fake, "utf8")}${fails}\n`);
+  const { code } = await run(path.join(dir, "script/up"), [], { timeoutMs: 30_000 });
+  expect(code).toBe(3);
+  expect(calls().at(-1)?.args).toBe("pulumi stack rm --stack dev --yes --preserve-config");
+});
