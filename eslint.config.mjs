@@ -3,7 +3,7 @@ import pulumi from "@pulumi/eslint-plugin";
 import tseslint from "typescript-eslint";
 
 export default tseslint.config(
-  { ignores: ["node_modules/**", "**/dist/**", ".switchyard/**", "**/*.mjs", "**/*.mts"] },
+  { ignores: ["node_modules/**", "**/dist/**", ".switchyard/**", "**/*.mjs", "**/*.mts", "**/*.cjs"] },
   js.configs.recommended,
   ...tseslint.configs.strictTypeChecked,
   {

@@ -1,6 +1,6 @@
 /**
  * The embedded engine: runs the Pulumi program of this project on Docker Engines without the Pulumi CLI.
- *   node -r ts-node/register/transpile-only engine/main.ts COMMAND [options]
+ *   node -r ./lib/register.cjs engine/main.ts COMMAND [options]
  */
 import { createRequire } from "node:module";
 import path from "node:path";

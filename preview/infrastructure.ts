@@ -70,7 +70,7 @@ function runEngine(
   const json = format === "json" ? ["--json"] : [];
   const show = format === "text";
   if (engine === "embedded") {
-    const program = ["-r", "ts-node/register/transpile-only", "engine/main.ts"];
+    const program = ["-r", "./lib/register.cjs", "engine/main.ts"];
     return run(process.execPath, [...program, "preview", ...common, ...json, ...rest], {
       echo: show,
       timeoutMs,

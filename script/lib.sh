@@ -20,7 +20,6 @@ stack=${STACK:-dev}
 stack_file=Pulumi.$stack.yaml
 passphrase_file=.switchyard/passphrase
 export PULUMI_SKIP_UPDATE_CHECK=1
-export PULUMI_NODEJS_TRANSPILE_ONLY=${PULUMI_NODEJS_TRANSPILE_ONLY:-true} # script/test checks types
 # CI systems pass a missing secret as an empty variable, which the CLI does not treat as unset.
 for variable in PULUMI_ACCESS_TOKEN PULUMI_BACKEND_URL PULUMI_CONFIG_PASSPHRASE; do
   [ -n "${!variable:-}" ] || unset "$variable"
@@ -42,7 +41,7 @@ engine() {
   local verb=$1
   shift
   case $ENGINE:$verb in
-    embedded:*) node -r ts-node/register/transpile-only engine/main.ts "$verb" --stack "$stack" "$@" ;;
+    embedded:*) node -r ./lib/register.cjs engine/main.ts "$verb" --stack "$stack" "$@" ;;
     # Refresh first, so that resources removed by hand come back, as with the embedded engine.
     pulumi:up) pulumi up --stack "$stack" --yes --skip-preview --refresh "$@" ;;
     pulumi:down) pulumi destroy --stack "$stack" --yes --skip-preview "$@" ;;

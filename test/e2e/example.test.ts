@@ -14,7 +14,7 @@ import { afterwards, tearDown } from "./tear-down";
 
 const folder = "examples/one-node";
 const engine = (...args: string[]): Promise<Outcome> =>
-  run(process.execPath, ["-r", "ts-node/register/transpile-only", "engine/main.ts", ...args, "--stack", "e2e", "--cwd", folder]); // prettier-ignore
+  run(process.execPath, ["-r", "./lib/register.cjs", "engine/main.ts", ...args, "--stack", "e2e", "--cwd", folder]); // prettier-ignore
 
 beforeAll(async () => {
   await claimEngine();
