@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
+import { DynamicResource } from "../providers/dynamic-resource";
 
 interface Key {
   readonly bytes: number;
@@ -19,18 +20,17 @@ export const randomKeyProvider: pulumi.dynamic.ResourceProvider<Key, KeyState> =
 };
 
 /** A random key, generated once and kept as a secret in the stack's state. */
-export class RandomKey extends pulumi.dynamic.Resource {
+export class RandomKey extends DynamicResource {
   /** In base64. */
   declare readonly key: pulumi.Output<string>;
 
   constructor(name: string, { bytes }: { readonly bytes: number }, opts?: pulumi.CustomResourceOptions) {
     const secret = { additionalSecretOutputs: ["key"] };
     super(
-      randomKeyProvider,
+      { file: __filename, provider: "randomKeyProvider" },
       name,
       { bytes, key: undefined },
       pulumi.mergeOptions(opts, secret),
-      "switchyard",
       "RandomKey",
     );
   }

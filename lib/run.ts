@@ -1,7 +1,4 @@
-/**
- * Runs programs without a shell and always with a time limit. Plain functions only, because Pulumi serialises what dynamic
- * providers call.
- */
+/** Runs programs without a shell and always with a time limit. */
 import { spawn } from "node:child_process";
 
 export interface RunOptions {

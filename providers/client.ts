@@ -1,7 +1,4 @@
-/**
- * Connections to a Docker Engine. Pulumi serialises these functions into the state of every dynamic resource, so they are
- * plain functions, without classes or module state.
- */
+/** Connections to a Docker Engine. */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { Agent } from "node:http";

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { DynamicResource } from "./dynamic-resource";
 import type Docker from "dockerode";
 import { messageOf } from "../lib/errors";
 import { api, connect, sleep, textOf, type DockerError } from "./client";
@@ -167,8 +168,8 @@ export const consulMemberProvider: pulumi.dynamic.ResourceProvider<MemberInputs,
  * A node's membership in Consul. It is created after the agent and deleted before it, so that a departing agent removes its
  * node and services from the catalog and leaves a quorum of servers.
  */
-export class ConsulMember extends pulumi.dynamic.Resource {
+export class ConsulMember extends DynamicResource {
   constructor(name: string, args: ConsulMemberArgs, opts?: pulumi.CustomResourceOptions) {
-    super(consulMemberProvider, name, { ...args }, opts, "switchyard", "ConsulMember");
+    super({ file: __filename, provider: "consulMemberProvider" }, name, { ...args }, opts, "ConsulMember");
   }
 }

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { DynamicResource } from "./dynamic-resource";
 import { messageOf } from "../lib/errors";
 import { api, connect, runBySsh, sameSsh, sleep, unless } from "./client";
 
@@ -119,13 +120,19 @@ export const engineProvider: pulumi.dynamic.ResourceProvider<EngineInputs, Engin
  * A Docker Engine that answers. Resources that need the engine take `host` from here, because a provider does not wait for
  * `dependsOn` (pulumi/pulumi#8917).
  */
-export class DockerEngine extends pulumi.dynamic.Resource {
+export class DockerEngine extends DynamicResource {
   /** The Docker URL, known once Docker answers there. */
   declare readonly host: pulumi.Output<string>;
   /** The node's address on the default bridge, at which containers reach the node's own services. */
   declare readonly bridgeAddress: pulumi.Output<string>;
 
   constructor(name: string, args: DockerEngineArgs, opts?: pulumi.CustomResourceOptions) {
-    super(engineProvider, name, { ...args, bridgeAddress: undefined }, opts, "switchyard", "DockerEngine");
+    super(
+      { file: __filename, provider: "engineProvider" },
+      name,
+      { ...args, bridgeAddress: undefined },
+      opts,
+      "DockerEngine",
+    );
   }
 }

@@ -1,5 +1,6 @@
 import { connect as dial } from "node:net";
 import * as pulumi from "@pulumi/pulumi";
+import { DynamicResource } from "./dynamic-resource";
 import { api, connect, runBySsh } from "./client";
 
 export interface FreePortsArgs {
@@ -113,8 +114,8 @@ export const freePortsProvider: pulumi.dynamic.ResourceProvider<FreePortsInputs,
  * Claims ports of a machine: if something else listens on one, `up` fails before it creates anything. Otherwise the conflict
  * would only show in the log of a container on the host's network.
  */
-export class FreePorts extends pulumi.dynamic.Resource {
+export class FreePorts extends DynamicResource {
   constructor(name: string, args: FreePortsArgs, opts?: pulumi.CustomResourceOptions) {
-    super(freePortsProvider, name, { ...args }, opts, "switchyard", "FreePorts");
+    super({ file: __filename, provider: "freePortsProvider" }, name, { ...args }, opts, "FreePorts");
   }
 }

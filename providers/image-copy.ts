@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { DynamicResource } from "./dynamic-resource";
 import type Docker from "dockerode";
 import { api, connect, sameSsh, unless } from "./client";
 
@@ -71,8 +72,14 @@ export const imageCopyProvider: pulumi.dynamic.ResourceProvider<ImageCopyInputs,
 };
 
 /** Copies an image from one engine to another without a registry. */
-export class ImageCopy extends pulumi.dynamic.Resource {
+export class ImageCopy extends DynamicResource {
   constructor(name: string, args: ImageCopyArgs, opts?: pulumi.CustomResourceOptions) {
-    super(imageCopyProvider, name, { ...args, sent: undefined }, opts, "switchyard", "ImageCopy");
+    super(
+      { file: __filename, provider: "imageCopyProvider" },
+      name,
+      { ...args, sent: undefined },
+      opts,
+      "ImageCopy",
+    );
   }
 }

@@ -1,6 +1,7 @@
 import { createHash, generateKeyPairSync } from "node:crypto";
 
 import * as pulumi from "@pulumi/pulumi";
+import { DynamicResource } from "../../providers/dynamic-resource";
 
 import type { KeyPair } from "./cloud-init";
 
@@ -62,17 +63,16 @@ export const sshKeyProvider: pulumi.dynamic.ResourceProvider<SshKeyInputs, SshKe
 };
 
 /** An Ed25519 key pair for SSH, generated once and kept in the stack's state, with the private key as a secret. */
-export class SshKey extends pulumi.dynamic.Resource {
+export class SshKey extends DynamicResource {
   declare readonly privateKey: pulumi.Output<string>;
   declare readonly publicKey: pulumi.Output<string>;
 
   constructor(name: string, opts?: pulumi.CustomResourceOptions) {
     super(
-      sshKeyProvider,
+      { file: __filename, provider: "sshKeyProvider" },
       name,
       { comment: name, privateKey: undefined, publicKey: undefined },
       pulumi.mergeOptions(opts, { additionalSecretOutputs: ["privateKey"] }),
-      "switchyard",
       "SshKey",
     );
   }

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
+import { DynamicResource } from "../dynamic-resource";
 import { api, connect, sameSsh } from "../client";
 import { stackOwner } from "../owner";
 import { find, remove, setRestartPolicy } from "./engine";
@@ -127,18 +128,17 @@ export const rollingContainerProvider: pulumi.dynamic.ResourceProvider<
  * listening sockets, and gets its name once it is healthy. If it does not get healthy, the old one goes on. The image must be
  * able to hand over, as the load balancer's is.
  */
-export class RollingContainer extends pulumi.dynamic.Resource {
+export class RollingContainer extends DynamicResource {
   declare readonly containerId: pulumi.Output<string>;
 
   constructor(name: string, args: RollingContainerArgs, opts?: pulumi.CustomResourceOptions) {
     const outputs = { containerId: undefined, claim: undefined, engineId: undefined };
     const owner = args.owner ?? stackOwner();
     super(
-      rollingContainerProvider,
+      { file: __filename, provider: "rollingContainerProvider" },
       name,
       { ...args, owner, ...outputs },
       opts,
-      "switchyard",
       "RollingContainer",
     );
   }

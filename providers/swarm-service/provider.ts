@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
+import { DynamicResource } from "../dynamic-resource";
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
 import { api, connect, sameSsh, unless, type DockerError } from "../client";
@@ -231,10 +232,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     const docker = connect(props.host, props);
     const service = await findService(docker, props.serviceId);
     if (service !== undefined) {
-      // Do not destructure: Pulumi's serialiser misses variables in computed keys of a pattern.
-      const labels = service.Spec.Labels ?? {};
-      const owner = labels[OWNER_LABEL];
-      const claim = labels[CLAIM_LABEL];
+      const { [OWNER_LABEL]: owner, [CLAIM_LABEL]: claim } = service.Spec.Labels ?? {};
       // After a failed update the label may include the project while the state still has only the stack.
       const sameOwner = owner === ownerOf(props) || owner?.endsWith(`/${ownerOf(props)}`);
       if (claim !== props.claim || !sameOwner) return;
@@ -247,7 +245,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
  * A replicated Swarm service. Everything but its name changes in place. If only `replicas` changes, running instances stay.
  * Any other change replaces them one by one, start-first and health-gated, and is rolled back on failure.
  */
-export class SwarmService extends pulumi.dynamic.Resource {
+export class SwarmService extends DynamicResource {
   declare readonly name: pulumi.Output<string>;
   declare readonly image: pulumi.Output<string>;
   declare readonly replicas: pulumi.Output<number | undefined>;
@@ -256,6 +254,12 @@ export class SwarmService extends pulumi.dynamic.Resource {
   constructor(name: string, args: SwarmServiceArgs, opts?: pulumi.CustomResourceOptions) {
     const outputs = { serviceId: undefined, claim: undefined };
     const owner = args.owner ?? stackOwner();
-    super(serviceProvider, name, { ...args, owner, ...outputs }, opts, "switchyard", "SwarmService");
+    super(
+      { file: __filename, provider: "serviceProvider" },
+      name,
+      { ...args, owner, ...outputs },
+      opts,
+      "SwarmService",
+    );
   }
 }

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { DynamicResource } from "../dynamic-resource";
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
 import { api, connect, sameSsh, sleep, unless } from "../client";
@@ -263,11 +264,17 @@ export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, Membe
  * A node's membership in the Swarm. On delete, its instances move to other nodes before it leaves. If the node is down, the
  * remaining managers remove it.
  */
-export class SwarmMember extends pulumi.dynamic.Resource {
+export class SwarmMember extends DynamicResource {
   declare readonly nodeId: pulumi.Output<string>;
 
   constructor(name: string, args: SwarmMemberArgs, opts?: pulumi.CustomResourceOptions) {
     const outputs = { nodeId: undefined, gatewayMade: undefined };
-    super(memberProvider, name, { ...args, ...outputs }, opts, "switchyard", "SwarmMember");
+    super(
+      { file: __filename, provider: "memberProvider" },
+      name,
+      { ...args, ...outputs },
+      opts,
+      "SwarmMember",
+    );
   }
 }

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { DynamicResource } from "../dynamic-resource";
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
 import { api, connect, sameSsh, sleep } from "../client";
@@ -228,7 +229,7 @@ export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmSt
  * The Swarm, seen from its first manager. If the engine is in no Swarm, one is created, and left on delete. A Swarm that
  * already exists is used as it is and never left. Nodes join it as `SwarmMember`.
  */
-export class Swarm extends pulumi.dynamic.Resource {
+export class Swarm extends DynamicResource {
   declare readonly host: pulumi.Output<string>;
   declare readonly advertiseAddr: pulumi.Output<string>;
   declare readonly swarmId: pulumi.Output<string>;
@@ -239,6 +240,12 @@ export class Swarm extends pulumi.dynamic.Resource {
   constructor(name: string, args: SwarmArgs, opts?: pulumi.CustomResourceOptions) {
     const outputs = { swarmId: undefined, nodeId: undefined, created: undefined };
     const owner = args.owner ?? stackOwner();
-    super(swarmProvider, name, { ...args, owner, ...outputs }, opts, "switchyard", "Swarm");
+    super(
+      { file: __filename, provider: "swarmProvider" },
+      name,
+      { ...args, owner, ...outputs },
+      opts,
+      "Swarm",
+    );
   }
 }

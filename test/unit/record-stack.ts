@@ -6,8 +6,7 @@ import { parse } from "yaml";
 import { cloudAnswer } from "./cloud-answers";
 
 // Runs the program with a committed stack file against mocks that record every resource and reject unknown types, and prints
-// the recording as JSON. Runs in a separate process: Pulumi serialises the functions of dynamic providers, which only works
-// on code that is loaded as Pulumi loads it.
+// the recording as JSON. Runs in a separate process, because a program runs once in a process.
 //
 // Arguments: up|preview, the stack (default: dev), and JSON configuration that overrides the stack file.
 

@@ -5,6 +5,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
 import * as pulumi from "@pulumi/pulumi";
+import { DynamicResource } from "../../../providers/dynamic-resource";
 
 import { command, diskTimeoutMs } from "./command";
 
@@ -67,7 +68,7 @@ export const imageProvider: pulumi.dynamic.ResourceProvider<ImageInputs, ImageSt
 };
 
 /** A QCOW2 image with a known checksum, converted to a VirtualBox disk under `.switchyard/images/`. */
-export class VirtualBoxImage extends pulumi.dynamic.Resource {
+export class VirtualBoxImage extends DynamicResource {
   /** The disk's file, relative to the project's folder. */
   declare readonly disk: pulumi.Output<string>;
 
@@ -76,6 +77,12 @@ export class VirtualBoxImage extends pulumi.dynamic.Resource {
     args: { readonly url: string; readonly sha512: string },
     opts?: pulumi.CustomResourceOptions,
   ) {
-    super(imageProvider, name, { ...args, disk: undefined }, opts, "switchyard", "VirtualBoxImage");
+    super(
+      { file: __filename, provider: "imageProvider" },
+      name,
+      { ...args, disk: undefined },
+      opts,
+      "VirtualBoxImage",
+    );
   }
 }

@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import * as pulumi from "@pulumi/pulumi";
+import { DynamicResource } from "../../../providers/dynamic-resource";
 
 import { command, diskTimeoutMs } from "./command";
 import { remove, start, stateOf, stop } from "./machine";
@@ -134,8 +135,8 @@ export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmInputs> = {
 };
 
 /** A headless VirtualBox machine on this computer. */
-export class VirtualBoxVm extends pulumi.dynamic.Resource {
+export class VirtualBoxVm extends DynamicResource {
   constructor(name: string, args: VirtualBoxVmArgs, opts?: pulumi.CustomResourceOptions) {
-    super(vmProvider, name, { ...args }, opts, "switchyard", "VirtualBoxVm");
+    super({ file: __filename, provider: "vmProvider" }, name, { ...args }, opts, "VirtualBoxVm");
   }
 }
