@@ -227,8 +227,8 @@ test("a container on the host's network does not get the answers of one that has
   await expect
     .poll(() => log, { timeout: 20_000 })
     .toContain(
-      `container ra-t-false: not registered as false at ${bridge}:23160: it is that of real (container ra-t-real); if it ` +
-        "does not listen there, set SERVICE_23160_IGNORE=true\n",
+      "container ra-t-false, port 23160: not registered: it uses the host's network, where container ra-t-real publishes port " +
+        "23160; EXPOSE the port that the program uses (--expose PORT), and set SERVICE_23160_IGNORE=true\n",
     );
   await removeContainers("ra-t-real");
   await expect

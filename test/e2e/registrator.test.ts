@@ -401,7 +401,7 @@ describe("failures", () => {
     expect((await entries("meta"))[0]?.Service.Meta).toEqual({ good: "1" });
     expect(await count("thief")).toBe(0);
     expect(log).toContain('container rg-t-hostile, port 8080: not registered as "a//../b\\u0009c"');
-    expect(log).toContain("container rg-t-thief: not registered with ID");
+    expect(log).toContain("container rg-t-thief: not registered as rg-t/thief: its ID, ");
     expect(log).toMatch(/container rg-t-script: Consul refused .*Scripts are disabled.*without its check/);
     const said = log.length;
     await new Promise((resolve) => setTimeout(resolve, 4_500));

@@ -27,7 +27,7 @@ async function main(): Promise<void> {
   const docker = new Docker(dockerEndpoint(process.env.DOCKER_HOST));
   const tls = tlsFromEnv ? { tls: consulTls(process.env) } : {};
   const consul = new Consul({ ...endpoint, ...tls }, process.env.CONSUL_HTTP_TOKEN);
-  const registry = new Registry(consul, label, node, log, () => {
+  const registry = new Registry(consul, label, { hostname: node, address }, log, () => {
     registrar.syncSoon();
   });
   const registrar = new Registrar(

@@ -29,7 +29,7 @@ class World implements Engine, Agent {
 
   start(flags: { killGraceSeconds?: number } = {}): void {
     const say = (line: string) => this.log.push(line);
-    const registry = new Registry(this, "consul", "hostname", say, () => {
+    const registry = new Registry(this, "consul", options, say, () => {
       registrar.syncSoon();
     });
     const listenersOn = (port: number) => this.listening.get(port) ?? [];
@@ -561,6 +561,7 @@ describe("a container that shares another's network", () => {
 describe("a container on the host's network", () => {
   const a = "hostname:a:80";
   const b = "hostname:b:80";
+  const notices = "hostname:registrator:0";
   const put = (name: string, startedAtMs = Date.now()) => {
     const env = [`SERVICE_NAME=${name}`];
     return world.put({ name, ports: {}, exposed: ["80/tcp"], mode: "host", env, startedAtMs });
@@ -576,12 +577,14 @@ describe("a container on the host's network", () => {
     await settled();
   });
 
-  it("is registered as soon as it listens", async () => {
+  it("is registered once it has listened for a second", async () => {
     await start("a");
     await after(3_000);
     expect(registered()).toEqual([]);
     world.listening.set(80, [""]);
-    await after(300);
+    await after(800);
+    expect(registered()).toEqual([]);
+    await after(800);
     expect(registered()).toEqual([a]);
     expect(world.log.join()).not.toContain("nothing listens");
     await after(20_000);
@@ -607,16 +610,104 @@ describe("a container on the host's network", () => {
   it("keeps its port when another one exposes it too", async () => {
     world.listening.set(80, [""]);
     await start("a");
+    await after(2_000);
     await start("b");
     await after(5_000);
     expect(registered()).toEqual([a]);
     expect(world.log).toContain(
-      "container b: not registered as b at 192.168.1.102:80: it is that of a (container a); if it does not listen there, set SERVICE_80_IGNORE=true",
+      "container b: not registered as b: its address, 192.168.1.102:80, is that of a (container a); if it does not listen there, set SERVICE_80_IGNORE=true",
     );
     world.containers.delete("id-of-a");
     world.event("id-of-a", "die");
     await settled();
+    expect(registered()).toEqual([]);
+    await after(2_000);
     expect(registered()).toEqual([b]);
+  });
+
+  it("does not get the port of one that ends slowly", async () => {
+    world.listening.set(80, [""]);
+    await start("a");
+    await after(2_000);
+    await start("b");
+    await after(5_000);
+    world.event("id-of-a", "kill", { signal: "15" });
+    await after(5_000);
+    expect(registered()).toEqual([]);
+  });
+
+  it("does not get the port of one that is paused, which gets it back", async () => {
+    world.listening.set(80, [""]);
+    await start("a");
+    await after(2_000);
+    await start("b");
+    await after(5_000);
+    put("a");
+    world.event("id-of-a", "pause");
+    await settled();
+    expect(registered()).toEqual([]);
+    world.event("id-of-a", "unpause");
+    await after(5_000);
+    expect(registered()).toEqual([a]);
+  });
+
+  it("is not registered if two come to listen at the same time", async () => {
+    await start("a");
+    await start("b");
+    world.listening.set(80, [""]);
+    await after(5_000);
+    expect(registered()).toEqual([]);
+  });
+
+  it.each([
+    ["is ignored", { env: ["SERVICE_IGNORE=true"] }],
+    ["ends slowly", {}],
+    ["is paused", { paused: true }],
+  ])("does not get the port that another container publishes, which %s", async (state, given) => {
+    await start("a");
+    await after(20_000);
+    world.listening.set(80, [""]);
+    world.event(world.put({ name: "b", ports: { "80/tcp": "80" }, ...given }), "start");
+    if (state === "ends slowly") world.event("id-of-b", "kill", { signal: "15" });
+    await after(10_000);
+    expect(registered()).not.toContain(a);
+    expect(world.log.join()).toContain(
+      "container b publishes port 80; EXPOSE the port that the program uses",
+    );
+    world.containers.delete("id-of-b");
+    world.event("id-of-b", "die");
+    // Docker takes a moment to release the port.
+    await after(1_000);
+    world.listening.delete(80);
+    await after(3_000);
+    expect(writes().filter((write) => write.endsWith(a))).toEqual([]);
+  });
+
+  it("does not get a port that Docker has bound for a container which it is starting", async () => {
+    await start("a");
+    world.event("id-of-b", "connect");
+    world.listening.set(80, [""]);
+    await after(8_000);
+    expect(registered()).toEqual([]);
+    world.event(world.put({ name: "b", ports: { "80/tcp": "80" }, env: ["SERVICE_NAME=b"] }), "start");
+    await after(5_000);
+    expect(registered()).toEqual([b]);
+  });
+
+  it("is on the load balancers' pages if another one has its port", async () => {
+    world.listening.set(80, [""]);
+    await start("a");
+    await after(2_000);
+    const given = {
+      ports: {},
+      exposed: ["80/tcp"],
+      mode: "host",
+      env: ["SERVICE_TAGS=rest", "SERVICE_NAME=b"],
+    };
+    world.event(world.put({ name: "b", ...given }), "start");
+    await after(3_000);
+    expect(registered()).toEqual([a, notices]);
+    expect(world.agent.get(notices)?.registration.Meta["notice_1"]).toContain("is that of a (container a)");
   });
 
   it("has no claim to a port that it did not use before another one came", async () => {
@@ -645,9 +736,9 @@ describe("a container on the host's network", () => {
     world.consulDown = false;
     await after(3_000);
     expect(registered()).toEqual([]);
-    expect(world.log.filter((line) => line.includes("it may be that of")).sort()).toEqual([
-      "container a: not registered as a at 192.168.1.102:80: it may be that of b (container b); if it does not listen there, set SERVICE_80_IGNORE=true",
-      "container b: not registered as b at 192.168.1.102:80: it may be that of a (container a); if it does not listen there, set SERVICE_80_IGNORE=true",
+    expect(world.log.filter((line) => line.includes("may be that of")).sort()).toEqual([
+      "container a: not registered as a: its address, 192.168.1.102:80, may be that of b (container b); if it does not listen there, set SERVICE_80_IGNORE=true",
+      "container b: not registered as b: its address, 192.168.1.102:80, may be that of a (container a); if it does not listen there, set SERVICE_80_IGNORE=true",
     ]);
   });
 });

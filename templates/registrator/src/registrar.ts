@@ -7,31 +7,37 @@ import type { ContainerEvent, Docker, Listed } from "./docker/client";
 import { follow } from "./docker/follow";
 import { endsContainer, signalName } from "./docker/signals";
 import { survivalOf, usualStopMs, type StopRequest } from "./docker/survival";
+import { publishedBy } from "./service/address";
 import { healthOf } from "./service/checks";
-import { withHostPorts, type HostPorts } from "./service/host-ports";
+import { withHostPorts, withoutRival, type HostPorts } from "./service/host-ports";
 import { nameOf, servicesOf } from "./service/services";
 import { networkOwnersOf, problemWithNetwork } from "./service/shared-network";
-import { noticeServices } from "./service/unregistered";
 import type { Inspect, Service, ServiceOptions } from "./types";
 
 /** The part of the Docker client that the registrar uses. */
 export type Engine = Pick<Docker, "connect" | "events" | "inspect" | "list">;
 
 interface Known {
+  readonly name: string;
+  /** A paused container keeps its ports, and nothing else. */
+  readonly isPaused: boolean;
   readonly services: readonly Service[];
+  /** Those that are not to be registered yet. */
+  readonly withheld: readonly Service[];
   /** What asks for load balancing and gets none. */
   readonly notices: readonly Notice[];
   /** IDs of the containers whose network it shares. Their life and ports are its own. */
   readonly owners: readonly string[];
   /** Undefined if it is not on the host's network. */
   readonly host: HostPorts | undefined;
+  readonly published: ReturnType<typeof publishedBy>;
   readonly stopSignal: string;
   readonly usualStopMs: number;
   /** Its entry in the list of containers at the last inspection; undefined until it has appeared in a list. */
   signature: string | undefined;
 }
 
-export interface RegistrarOptions extends Omit<ServiceOptions, "isOnlyNode"> {
+export interface RegistrarOptions extends Omit<ServiceOptions, "isOnlyNode" | "publisherOf"> {
   /** How often to compare Docker and Consul; 0: only on connection to Docker. */
   readonly resyncSeconds: number;
   /** Register any container again that still runs this long after its stop signal. */
@@ -47,12 +53,16 @@ const survivalReviewMs = 5_000;
 /** Longer timeouts than that are looked at meanwhile; Node's timers end at 24 days. */
 const maxReviewMs = 86_400_000;
 const syncDelayMs = 250;
+/** A container that has got its ports and has not started by then has failed unnoticed. */
+const mostStartMs = 30_000;
 
 /** Follows the containers of a Docker Engine and tells the registry which services they provide. */
 export class Registrar {
   private readonly containers = new Map<string, Known>();
   /** Containers that received a stop signal and have not shown since that they go on. */
   private readonly leaving = new Map<string, Leaving>();
+  /** Containers that Docker is starting: it has bound their ports, and does not list them yet. */
+  private readonly starting = new Map<string, number>();
   private readonly lastEvent = new Map<string, number>();
   /** Problems already logged, by container. */
   private readonly problems = new Map<string, readonly string[]>();
@@ -115,6 +125,8 @@ export class Registrar {
     if (action === "connect" || action === "disconnect") {
       // Also a part of every start and end, which have events of their own.
       if (this.containers.has(id)) void this.inspections.touch(id, "its container's networks changed");
+      else if (action === "connect") this.starting.set(id, performance.now());
+      else this.starting.delete(id);
       return;
     }
     const name = attributes.name ?? id.slice(0, 12);
@@ -138,8 +150,7 @@ export class Registrar {
         this.killed(event, name);
         break;
       case "pause":
-        this.inspections.outdate(id, `container ${name} was paused`);
-        if (this.containers.delete(id)) this.publish(`container ${name} was paused`);
+        this.paused(id, `container ${name} was paused`);
         break;
       case "stop":
       case "die":
@@ -192,6 +203,14 @@ export class Registrar {
     this.publish(reason);
   }
 
+  private paused(id: string, reason: string): void {
+    this.inspections.outdate(id, reason);
+    const known = this.containers.get(id);
+    if (!known) return;
+    this.containers.set(id, { ...known, isPaused: true, notices: [] });
+    this.publish(reason);
+  }
+
   private forget(id: string, reason: string): void {
     this.inspections.outdate(id, reason);
     this.ended(id, reason);
@@ -199,11 +218,31 @@ export class Registrar {
 
   /** The containers that share its network have lost it. */
   private ended(id: string, reason: string): void {
-    const wasKnown = this.containers.delete(id);
+    this.starting.delete(id);
+    const gone = this.containers.get(id);
+    this.containers.delete(id);
     const members = this.membersOf(id);
     for (const [member, known] of members) this.containers.set(member, { ...known, services: [] });
-    if (wasKnown || members.length > 0) this.publish(reason);
-    for (const [member] of members) void this.inspections.touch(member, reason);
+    const rivals = gone?.host ? this.leaveTo(gone.host) : [];
+    if (gone || members.length > 0) this.publish(reason);
+    for (const other of [...members.map(([member]) => member), ...rivals])
+      void this.inspections.touch(other, reason);
+  }
+
+  /** Other containers on the host's network must not get the ports of one that has ended before somebody really has them. */
+  private leaveTo({ listening }: HostPorts): string[] {
+    const rivals = [...this.containers].flatMap(([id, known]) =>
+      known.host && [...listening.keys()].some((port) => known.host?.since.has(port))
+        ? [{ id, known, host: withoutRival(known.host, listening.keys()) }]
+        : [],
+    );
+    for (const { id, known, host } of rivals)
+      this.containers.set(id, {
+        ...known,
+        host,
+        services: known.services.filter(({ registration }) => !listening.has(registration.Port)),
+      });
+    return rivals.map(({ id }) => id);
   }
 
   private membersOf(owner: string): [string, Known][] {
@@ -212,14 +251,16 @@ export class Registrar {
 
   private publish(reason: string): void {
     const isLeaving = (id: string) => this.leaving.has(id);
-    const staying = [...this.containers].filter(
-      ([id, { owners }]) => !isLeaving(id) && !owners.some(isLeaving),
+    const all = [...this.containers].map(([id, known]) => ({
+      known,
+      isStaying: !known.isPaused && !isLeaving(id) && !known.owners.some(isLeaving),
+    }));
+    const staying = all.filter(({ isStaying }) => isStaying).flatMap(({ known }) => known.services);
+    const withheld = all.flatMap(({ known, isStaying }) =>
+      isStaying ? known.withheld : [...known.services, ...known.withheld],
     );
-    const notices = [...this.containers.values()].flatMap((known) => known.notices);
-    this.registry.want(
-      [...staying.flatMap(([, known]) => known.services), ...noticeServices(notices, this.options)],
-      reason,
-    );
+    const notices = all.flatMap(({ known }) => known.notices);
+    this.registry.want({ services: staying, withheld, notices }, reason);
   }
 
   private async inspect(id: string, reason: string, isOutdated: () => boolean): Promise<void> {
@@ -242,27 +283,38 @@ export class Registrar {
     owners: readonly Inspect[],
     reason: string,
   ): void {
+    this.starting.delete(id);
     const state = container?.State;
     if (!container || !state?.Running || state.Restarting) {
       this.problems.delete(id);
       this.ended(id, reason);
       return;
     }
-    const options = { ...this.options, isOnlyNode: this.isOnlyNode };
+    const options = {
+      ...this.options,
+      isOnlyNode: this.isOnlyNode,
+      listenersOn: (port: number) => this.listenersOn(port),
+      publisherOf: (port: number) => this.publisherOf(port),
+    };
     const obstacle = problemWithNetwork(container, owners);
-    const { services, problems, notices, host } = withHostPorts(
+    const { services, withheld, problems, notices, host } = withHostPorts(
       servicesOf(container, options, owners.at(-1), obstacle),
       container,
       options,
       this.containers.get(id)?.host,
+      this.starting.size > 0,
     );
     const usualMs = usualStopMs(container, this.options.killGraceSeconds);
     const survival = this.survival(id, container, services, usualMs);
     this.report(id, [...problems, ...survival.problems]);
     this.containers.set(id, {
-      services: state.Paused ? [] : services,
+      name: nameOf(container),
+      isPaused: state.Paused ?? false,
+      services,
+      withheld,
       owners: owners.map((owner) => owner.Id),
       host,
+      published: publishedBy(container),
       notices: state.Paused ? [] : [...notices, ...survival.notices],
       stopSignal: container.Config?.StopSignal || "SIGTERM",
       usualStopMs: usualMs,
@@ -271,6 +323,19 @@ export class Registrar {
     this.publish(survival.reason ?? reason);
     if (isUnsettled({ host })) this.syncSoon();
     for (const [member] of this.membersOf(id)) void this.inspections.touch(member, reason);
+  }
+
+  /** Who listens on a port of the host, except Docker, which does so for the containers that publish it. */
+  private listenersOn(port: number): readonly string[] | undefined {
+    const published = [...this.containers.values()].flatMap((known) => known.published);
+    const isDockers = (address: string) =>
+      published.some((each) => each.port === port && each.address === address);
+    return this.options.listenersOn?.(port)?.filter((address) => !isDockers(address));
+  }
+
+  private publisherOf(port: number): string | undefined {
+    const isIts = ({ published }: Known) => published.some((each) => each.port === port);
+    return [...this.containers.values()].find(isIts)?.name;
   }
 
   /** Whether a container that was told to stop goes on: why, and what is pending otherwise. */
@@ -335,6 +400,7 @@ export class Registrar {
     for (const id of this.leaving.keys()) {
       if (!running.has(id) && (this.lastEvent.get(id) ?? 0) <= askedAt) this.leaving.delete(id);
     }
+    for (const [id, since] of this.starting) if (askedAt - since > mostStartMs) this.starting.delete(id);
     for (const id of this.lastEvent.keys()) {
       if (!running.has(id) && !this.containers.has(id)) this.lastEvent.delete(id);
     }
@@ -373,13 +439,11 @@ export class Registrar {
   /** Whether a container on the host's network has to be looked at again. Docker's list does not show where it listens. */
   private isListeningElsewhere({ host }: Known): boolean {
     if (!host) return false;
-    const ports = [...host.listening].map(([port, addresses]) => [
-      addresses,
-      this.options.listenersOn?.(port),
-    ]);
+    const ports = [...host.listening.keys()];
+    const now = [ports.map((port) => this.listenersOn(port)), ports.map((port) => this.publisherOf(port))];
     return (
       (host.untilMs > 0 && Date.now() >= host.untilMs) ||
-      ports.some(([then, now]) => JSON.stringify(then) !== JSON.stringify(now))
+      JSON.stringify(now) !== JSON.stringify([[...host.listening.values()], host.publishers])
     );
   }
 }

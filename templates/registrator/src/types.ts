@@ -99,6 +99,8 @@ export interface ServiceOptions {
   readonly address: string;
   /** The addresses at which programs on the host's network listen on a TCP port; undefined if that is unknown. */
   readonly listenersOn?: (port: number) => readonly string[] | undefined;
+  /** The container that publishes a TCP port of the host, whatever it is registered with. */
+  readonly publisherOf?: (port: number) => string | undefined;
   /** Whether this is the only node, so that every load balancer runs on this machine. */
   readonly isOnlyNode: boolean;
   /** `-internal`: registers the container's own address and port instead of the published ones. */

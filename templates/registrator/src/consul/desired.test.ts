@@ -77,12 +77,22 @@ describe("of two services at one address and port", () => {
 
   it("each loser is told who has it, and what to do", () => {
     const { conflicts } = desiredOf([service("a", "published"), service("b", "shared")], new Set());
-    expect(conflicts.map(({ sentence }) => sentence)).toEqual([
-      `container b: not registered as b at ${at}: it is that of a (container a); if it does not listen there, set SERVICE_80_IGNORE=true`,
+    expect(conflicts.map(({ why }) => why)).toEqual([
+      `its address, ${at}, is that of a (container a); if it does not listen there, set SERVICE_80_IGNORE=true`,
     ]);
     const stale = [service("a", "published", { startMs: 1 }), service("b", "published", { startMs: 2 })];
-    expect(desiredOf(stale, new Set()).conflicts.map(({ sentence }) => sentence)).toEqual([
-      `container a: not registered as a at ${at}: it is that of b (container b)`,
+    expect(desiredOf(stale, new Set()).conflicts.map(({ why }) => why)).toEqual([
+      `its address, ${at}, is that of b (container b)`,
+    ]);
+  });
+
+  it("one that is about to end still has it", () => {
+    const { services, conflicts } = desiredOf([service("a", "host")], new Set(), new Map(), [
+      service("b", "host"),
+    ]);
+    expect(services).toEqual(new Map());
+    expect(conflicts).toMatchObject([
+      { why: expect.stringContaining("may be that of b (container b)") as string },
     ]);
   });
 });

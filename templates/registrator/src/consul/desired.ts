@@ -5,7 +5,13 @@ import type { Claim, Service } from "../types";
 export interface Desired {
   readonly services: ReadonlyMap<string, Service>;
   /** Services that are not registered because their ID, or their address and port, are taken. */
-  readonly conflicts: readonly { readonly service: Service; readonly sentence: string }[];
+  readonly conflicts: readonly Conflict[];
+}
+
+export interface Conflict {
+  readonly service: Service;
+  /** A clause: `its ID … is that of …`. */
+  readonly why: string;
 }
 
 /** The address and port of services in Consul's agent, by ID. */
@@ -15,35 +21,32 @@ export const placeOf = ({ Address, Port }: Service["registration"]): string => h
 
 /**
  * Picks one service per ID, and one per address and port. A default ID wins over an equal SERVICE_ID, and services that
- * others registered with the agent (`foreign`) are never overwritten.
+ * others registered with the agent (`foreign`) are never overwritten. Those that are `withheld` are
+ * not registered, and may have their addresses and ports all the same.
  */
 export function desiredOf(
   services: Iterable<Service>,
   foreign: ReadonlySet<string>,
   registered: Places = new Map(),
+  withheld: readonly Service[] = [],
 ): Desired {
   const byId = new Map<string, Service>();
-  const conflicts: { service: Service; sentence: string }[] = [];
+  const conflicts: Conflict[] = [];
   const isChosen = (service: Service) => originKey in service.registration.Meta;
   const order = Array.from(services).sort((a, b) => Number(isChosen(a)) - Number(isChosen(b)));
   for (const service of order) {
     const { ID: id } = service.registration;
     const other = byId.get(id);
     if (other) {
-      conflicts.push({
-        service,
-        sentence: conflict(service, `container ${other.container} already uses it`),
-      });
+      conflicts.push({ service, why: conflict(service, `container ${other.container}`) });
     } else if (isChosen(service) && foreign.has(id)) {
-      conflicts.push({
-        service,
-        sentence: conflict(service, "a service not registered by Registrator already uses it"),
-      });
+      conflicts.push({ service, why: conflict(service, "a service not registered by Registrator") });
     } else {
       byId.set(id, service);
     }
   }
-  for (const each of contested(byId.values(), registered)) {
+  for (const each of contested([...byId.values(), ...withheld], registered)) {
+    if (withheld.includes(each.service)) continue;
     byId.delete(each.service.registration.ID);
     conflicts.push(each);
   }
@@ -53,7 +56,7 @@ export function desiredOf(
 /**
  * The services whose address and port another service has, or may have. Requests for them would be answered by that one.
  */
-function contested(services: Iterable<Service>, registered: Places) {
+function contested(services: Iterable<Service>, registered: Places): Conflict[] {
   const groups = new Map<string, Service[]>();
   for (const service of services) {
     const key = `${placeOf(service.registration)} ${service.claim.protocol}`;
@@ -73,7 +76,7 @@ function contested(services: Iterable<Service>, registered: Places) {
     const losers = rivals.length > 0 ? group : group.filter((each) => nameOf(each) !== nameOf(best));
     return losers.map((service) => {
       const other = service.container === best.container ? (rivals[0] ?? best) : best;
-      return { service, sentence: contest(service, other, rivals.length > 0) };
+      return { service, why: contest(service, other, rivals.length > 0) };
     });
   });
 }
@@ -96,20 +99,18 @@ function isStronger(a: readonly number[], b: readonly number[]): boolean {
   return at >= 0 && (a[at] ?? 0) > (b[at] ?? 0);
 }
 
-function contest({ container, registration, claim }: Service, other: Service, isOpen: boolean): string {
-  const what = `container ${container}: not registered as ${registration.Name} at ${placeOf(registration)}`;
-  const its = `${isOpen ? "it may be" : "it is"} that of ${nameOf(other)} (container ${other.container})`;
+function contest({ registration, claim }: Service, other: Service, isOpen: boolean): string {
+  const its = `${isOpen ? "may be" : "is"} that of ${nameOf(other)} (container ${other.container})`;
   const port = registration.ID.split(":")[2] ?? registration.Port;
   const cure =
     claim.by === "host" || claim.by === "shared"
       ? `; if it does not listen there, set SERVICE_${port}_IGNORE=true`
       : "";
-  return `${what}: ${its}${cure}`;
+  return `its address, ${placeOf(registration)}, ${its}${cure}`;
 }
 
-function conflict({ container, registration }: Service, why: string): string {
-  return `container ${container}: not registered with ID ${registration.ID}: ${why}; set another SERVICE_ID`;
-}
+const conflict = ({ registration }: Service, owner: string): string =>
+  `its ID, ${registration.ID}, is that of ${owner}; set another SERVICE_ID`;
 
 /** A service's registration as a comparable string, without the state of Docker's HEALTHCHECK. */
 export function fingerprint(service: Service): string {

@@ -123,8 +123,8 @@ it("assigns each ID once: default IDs first, foreign IDs never", () => {
   const all = [make("thief", "n:a:80", true), make("a", "n:a:80", false), make("b", "foreign", true)];
   const { services, conflicts } = desiredOf(all, new Set(["foreign"]));
   expect([...services.values()].map(({ container }) => container)).toEqual(["a"]);
-  expect(conflicts.map(({ sentence }) => sentence)).toEqual([
-    "container thief: not registered with ID n:a:80: container a already uses it; set another SERVICE_ID",
-    "container b: not registered with ID foreign: a service not registered by Registrator already uses it; set another SERVICE_ID",
+  expect(conflicts.map(({ why }) => why)).toEqual([
+    "its ID, n:a:80, is that of container a; set another SERVICE_ID",
+    "its ID, foreign, is that of a service not registered by Registrator; set another SERVICE_ID",
   ]);
 });

@@ -2,10 +2,13 @@ import { messageOf } from "../../../../lib/errors";
 import { RefusedError } from "../../../../lib/http";
 import { Coalescer } from "../coalescer";
 import type { Consul } from "./agent";
-import { desiredOf, fingerprint, placeOf } from "./desired";
+import type { Notice } from "../../../../routing/notices";
+import { wantsRouting } from "../../../../routing/service-options";
+import { noticeServices } from "../service/unregistered";
+import { desiredOf, fingerprint, placeOf, type Conflict } from "./desired";
 import { isOurs, plan } from "./plan";
 import { hostPort } from "../../../../lib/tcp";
-import type { ActualService, Health, Service } from "../types";
+import type { ActualService, Health, Service, ServiceOptions } from "../types";
 
 /** The part of the agent's client that the registry uses. */
 export type Agent = Pick<
@@ -19,12 +22,20 @@ interface Written {
   readonly name: string;
 }
 
+export interface Wanted {
+  readonly services: readonly Service[];
+  /** Not registered at present, because their containers are about to end, paused or new; nobody else may be at their addresses. */
+  readonly withheld: readonly Service[];
+  /** What the load balancers are told about containers that are not registered. */
+  readonly notices: readonly Notice[];
+}
+
 /** An internal error may pass soon; a refusal lasts until something changes. */
 const retryMs = { failed: 5_000, refused: 60_000 };
 
 /** Keeps the services of Consul's agent in line with the wanted ones, and writes only differences. */
 export class Registry {
-  private wanted: readonly Service[] = [];
+  private wanted: Wanted = { services: [], withheld: [], notices: [] };
   private services: ReadonlyMap<string, Service> = new Map();
   private foreign: ReadonlySet<string> = new Set();
   /** Where the agent's services are, by ID. */
@@ -44,15 +55,15 @@ export class Registry {
   constructor(
     private readonly consul: Agent,
     private readonly label: string,
-    private readonly hostname: string,
+    private readonly node: Pick<ServiceOptions, "hostname" | "address">,
     private readonly log: (line: string) => void,
     /** Called when Consul does not answer: the caller schedules a comparison, which catches up. */
     private readonly onFailure: () => void,
   ) {}
 
   /** Sets the wanted services and immediately writes what changed since the last call. */
-  want(services: readonly Service[], reason: string): void {
-    this.wanted = services;
+  want(wanted: Wanted, reason: string): void {
+    this.wanted = wanted;
     this.rebuild(reason);
   }
 
@@ -81,7 +92,9 @@ export class Registry {
     }
     this.back();
     this.foreign = new Set(
-      [...actual.values()].filter((each) => !isOurs(each, this.hostname)).map((each) => each.registration.ID),
+      [...actual.values()]
+        .filter((each) => !isOurs(each, this.node.hostname))
+        .map((each) => each.registration.ID),
     );
     this.locate(actual, askedAt);
     this.rebuild("its ID or its port became available");
@@ -98,8 +111,14 @@ export class Registry {
       if ((this.lastWrite.get(id) ?? -1) >= askedAt) continue;
       const found = actual.get(id);
       if (found) this.places.set(id, placeOf(found.registration));
-      else this.places.delete(id);
+      else this.leavePlace(id);
     }
+  }
+
+  /** A service that is withheld comes back to its place before others. */
+  private leavePlace(id: string): void {
+    const isWithheld = this.wanted.withheld.some(({ registration }) => registration.ID === id);
+    if (!isWithheld) this.places.delete(id);
   }
 
   private async carryOut(
@@ -107,7 +126,7 @@ export class Registry {
     askedAt: number,
     unknown: ReadonlySet<string>,
   ): Promise<void> {
-    const todo = plan(this.services, actual, this.hostname);
+    const todo = plan(this.services, actual, this.node.hostname);
     const reasons = new Map<string, string>();
     // A write after the request is newer than the agent's answer.
     const set = (id: string, written: Written | undefined, reason?: string) => {
@@ -136,14 +155,18 @@ export class Registry {
 
   private rebuild(reason: string): void {
     const before = this.services;
+    const { wanted } = this;
     const { services, conflicts } = desiredOf(
-      this.wanted.map((service) => this.effective(service)),
+      wanted.services.map((service) => this.effective(service)),
       this.foreign,
       this.places,
+      wanted.withheld,
     );
-    this.services = services;
-    for (const { sentence } of conflicts) if (!this.reportedConflicts.has(sentence)) this.log(sentence);
-    this.reportedConflicts = new Set(conflicts.map(({ sentence }) => sentence));
+    const told = noticeServices([...wanted.notices, ...conflicts.flatMap(noticesOf)], this.node);
+    this.services = new Map([...services, ...told.map((each) => [each.registration.ID, each] as const)]);
+    const sentences = conflicts.map(sentenceOf);
+    for (const sentence of sentences) if (!this.reportedConflicts.has(sentence)) this.log(sentence);
+    this.reportedConflicts = new Set(sentences);
     if (this.state !== "compared") return;
     for (const id of new Set([...before.keys(), ...services.keys()])) {
       if (!isSame(before.get(id), services.get(id))) void this.writes.touch(id, reason);
@@ -224,7 +247,7 @@ export class Registry {
     if (why !== undefined) this.maintenance.set(id, why);
     await this.consul.deregister(id);
     this.written.delete(id);
-    this.places.delete(id);
+    this.leavePlace(id);
     this.log(`deregistered ${name} (${id}): ${reason}`);
   }
 
@@ -271,6 +294,12 @@ export class Registry {
     this.state = "compared";
   }
 }
+
+const sentenceOf = ({ service: { container, registration }, why }: Conflict): string =>
+  `container ${container}: not registered as ${registration.Name}: ${why}`;
+
+const noticesOf = ({ service: { container, registration }, why }: Conflict): readonly Notice[] =>
+  wantsRouting(registration.Tags) ? [{ container, service: registration.Name, why }] : [];
 
 const writtenAs = (service: Service): Written => ({
   fingerprint: fingerprint(service),

@@ -80,4 +80,18 @@ function reachableAt(bound: string, { address, isOnlyNode }: ServiceOptions): st
   return isOnlyNode && !/^fe[89ab]/i.test(bound) ? bound : undefined;
 }
 
+/**
+ * The TCP ports of the machine that Docker has given to the container, so that nobody else can listen there. An empty
+ * address means all.
+ */
+export function publishedBy({ NetworkSettings: settings }: Inspect): { address: string; port: number }[] {
+  return Object.entries(settings?.Ports ?? {})
+    .filter(([key]) => key.endsWith("/tcp"))
+    .flatMap(([, bindings]) => bindings ?? [])
+    .map(({ HostIp: bound = "", HostPort: port }) => ({
+      address: bound === "0.0.0.0" || bound === "::" ? "" : bound,
+      port: Number(port),
+    }));
+}
+
 const isIPv6 = ({ HostIp }: PortBinding): boolean => HostIp?.includes(":") ?? false;
