@@ -8,6 +8,7 @@ import { TLSSocket } from "node:tls";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { startDnsServer } from "../../lib/testing-dns";
 import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { makeCertificate } from "./certificates";
 import { get, until } from "./http";
@@ -90,12 +91,16 @@ async function answers(service: string, body: string): Promise<void> {
 beforeAll(async () => {
   chmodSync(folder.path, 0o755);
   mount("internal.pem", shop.pem);
+  const dns = await startDnsServer(new Map([["shop.internal", { addresses: ["127.0.0.1"] }]]));
+  afterwards(() => {
+    dns.stop();
+  });
   consul = await ConsulAlone.start({ name: "tls-i", port: port + 5 });
   balancer = await Balancer.start({
     name: "tls-i",
     port,
     consul: consul.address,
-    args: ["--authorities=/authorities"],
+    args: ["--authorities=/authorities", `--dns=${dns.address}`],
     docker: ["-v", `${folder.path}:/authorities:ro`],
   });
 });
@@ -111,6 +116,15 @@ test("an instance whose certificate is signed by the named authority answers, wi
   await expect.poll(() => checks.get("good") ?? 0, { timeout: 15_000 }).toBeGreaterThan(1);
   expect(asked.get("good")).toEqual(new Set(["shop.internal"]));
   expect((await get(`${balancer.url}/good`)).body).toBe("good 1.1");
+});
+
+test("an instance with a name in DNS is verified by that name", async () => {
+  const meta = { proto: "https", tls_ca: "internal.pem", host: "shop.test" };
+  const at = { Address: "shop.internal", Meta: meta };
+  await consul.register("named", await secure("named", shop), at);
+  const answer = () => get(`${balancer.url}/named`, { headers: { Host: "shop.test" } });
+  await expect.poll(async () => (await answer()).body).toBe("named 1.1");
+  expect(asked.get("named")).toEqual(new Set(["shop.internal"]));
 });
 
 test("HTTP/2 is spoken with an instance that prefers it", async () => {
