@@ -124,6 +124,8 @@ function bundle(context: string): void {
   const entry = path.join(context, "src", "main.ts");
   if (!existsSync(entry)) return;
   const { outputFiles } = esbuild.buildSync({
+    // By default, the folder in which esbuild was first used.
+    absWorkingDir: process.cwd(),
     entryPoints: [entry],
     bundle: true,
     platform: "node",
