@@ -12,7 +12,7 @@ import { makeCertificate } from "./certificates";
 import { docker } from "./docker";
 import { get, startLoad, until } from "./http";
 import { scratch } from "./scratch";
-import { tearDown } from "./tear-down";
+import { afterwards, tearDown } from "./tear-down";
 import { WebSocketClient, WebSocketService } from "./websocket";
 
 // A load balancer is replaced by another that starts beside it, with the same ports and the same state.
@@ -90,6 +90,13 @@ test("another load balancer takes over without a failed request or a broken conn
   download.setEncoding("utf8").on("data", (text: string) => (downloaded += text));
   const complete = once(download, "end");
 
+  const idle = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  const ask = () => get(`${first.url}/leaver`, { agent: idle });
+  const leaver = await Instance.start("leaver");
+  await consul.register("leaver", leaver.port);
+  await answers("leaver");
+  expect((await ask()).body).toBe("leaver");
+
   const load = startLoad(`${first.url}/plain`, { perSecond: 200 });
   let secureFailures = 0;
   const stopping = new AbortController();
@@ -106,6 +113,16 @@ test("another load balancer takes over without a failed request or a broken conn
   expect(requests).toBeGreaterThan(100);
   expect({ failures, secureFailures }).toEqual({ failures: {}, secureFailures: 0 });
   expect(await second.logs()).toContain("taken over from the load balancer before this one");
+
+  // A connection that was idle brings the old one a request, after another service has got the address.
+  await consul.deregister("leaver", leaver.port);
+  leaver.stop();
+  const other = http.createServer((_, response) => response.end("other")).listen(leaver.port, "127.0.0.1");
+  afterwards(() => other.close());
+  await consul.register("other", leaver.port);
+  await answers("other");
+  expect((await ask()).status).toBe(503);
+  idle.destroy();
 
   expect(await client.echo("still there")).toBe("chat: still there");
   expect(await inspect(first, "{{.State.Running}}")).toBe("true");

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import * as http from "node:http";
 import { connect, createServer, type Server } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -7,7 +8,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { docker } from "./docker";
 import { get, startLoad, until } from "./http";
-import { tearDown } from "./tear-down";
+import { afterwards, tearDown } from "./tear-down";
 import { WebSocketClient, WebSocketService } from "./websocket";
 
 // Changes that need a reload, and changes during one: open connections stay open, and removed instances do not return.
@@ -139,6 +140,26 @@ test("a reload does not bring back an instance that is leaving", async () => {
   expect(await worker("show servers state")).not.toContain(`127.0.0.1:${leaves.port} `);
   expect(await client.echo("still")).toBe("leaves: still");
   client.close();
+});
+
+test("a connection that was idle during a reload reaches no address that its service has left", async () => {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  const leaver = await Instance.start("leaver");
+  await consul.register("leaver", leaver.port);
+  await answers("leaver");
+  const ask = () => get(`${balancer.url}/leaver`, { agent });
+  expect((await ask()).body).toBe("leaver");
+  await reload();
+  await consul.deregister("leaver", leaver.port);
+  leaver.stop();
+  const successor = http
+    .createServer((_, response) => response.end("successor"))
+    .listen(leaver.port, "127.0.0.1");
+  afterwards(() => successor.close());
+  await consul.register("successor", leaver.port);
+  await answers("successor");
+  expect((await ask()).status).toBe(503);
+  agent.destroy();
 });
 
 test("after a reload the new worker has the desired state, whatever the old worker had", async () => {

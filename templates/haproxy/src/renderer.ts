@@ -31,7 +31,7 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
   let stopping = false;
   const reconciler: Reconciler = new Reconciler({
     render: paths,
-    takesOver: data.takesOver,
+    predecessor: data.predecessor,
     haproxy,
     https: () => certificates?.https,
     authorities: () => authorities.authorities,

@@ -42,3 +42,12 @@ export function assignSlots(routing: Routing, running: Running, before: Slots): 
  */
 export const serverAt = ({ name, service }: Backend, at: string, server: string): string =>
   at === name ? server : `${service.replaceAll("/", ":")}::${server}`;
+
+/** The backend and the server in the routing that HAProxy calls so, the reverse of `serverAt`. */
+export function originAt(backend: string, server: string): { backend: string; server: string } {
+  const [, service, rest] = /^(.+?)::(.+)$/.exec(server) ?? [];
+  const isSlot = poolBackends.some(({ name }) => name === backend);
+  return isSlot && service !== undefined && rest !== undefined
+    ? { backend: `svc:${service}`, server: rest }
+    : { backend, server };
+}

@@ -49,6 +49,12 @@ function toText({ ofVersions, host, stripped, path, target, service }: Omit<Rout
   }
 }
 
+/** An entry that leads nowhere instead, if it leads to one of these backends. Of a replaced worker, only the text is known. */
+export function leadingNowhere(text: string, backends: ReadonlySet<string>): string | undefined {
+  const [kind, stripped, path, backend, ...rest] = text.split("|");
+  return backends.has(backend ?? "") ? [kind, stripped, path, nowhere, ...rest].join("|") : undefined;
+}
+
 const entry = (fields: Omit<RouteEntry, "text">): RouteEntry => ({ ...fields, text: toText(fields) });
 
 function toEntry(route: Route, at: At): RouteEntry {

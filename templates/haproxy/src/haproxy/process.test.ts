@@ -64,7 +64,7 @@ test("only HAProxy's own answer shows that it has taken over, and until then the
   program("sleep 60");
   const paths = haproxyPaths(folder, join(folder, "run"));
   const events = { ended: vi.fn(), restarted: vi.fn() };
-  const inherited = { worker, ports: new Set([5432]) };
+  const inherited = { worker, master: join(folder, "none.sock"), ports: new Set([5432]) };
   const successor = new Haproxy(paths, vi.fn(), events, { startTimeoutMs: 400, inherited });
   expect(await ask(paths.worker, "show version")).toContain("3.0");
   await expect(successor.load(new Set([1]))).rejects.toThrow("its worker gave no answer within 0.4 s");

@@ -31,6 +31,8 @@ export const haproxyPaths = (dir: string, runDir: string): HaproxyPaths => ({
 export interface Inherited {
   /** The socket of its worker, through which it passes them on. */
   readonly worker: string;
+  /** The socket of its master process. */
+  readonly master: string;
   /** As in `HaproxyControl`. */
   readonly ports: ReadonlySet<number>;
 }
@@ -92,8 +94,13 @@ export class Haproxy implements HaproxyControl {
   }
 
   /** Whether the load balancer before this one still serves. */
-  get isInherited(): boolean {
+  private get isInherited(): boolean {
     return this.inherited !== undefined;
+  }
+
+  /** The master's socket of the load balancer before this one, while that one serves. */
+  get predecessor(): string | undefined {
+    return this.inherited?.master;
   }
 
   /** The load balancer before this one has ended. */

@@ -17,8 +17,9 @@ export function ask(path: string, question: string, timeoutMs = answerTimeoutMs)
   const isMaster = path.endsWith("/master.sock");
   // A payload ends its line, so no command can follow it. The master does not go on after `reload`.
   const isMarked = !isMaster && !question.includes("<<");
-  // Otherwise an answer ends with an empty line, except when the master does not find the worker.
-  const end = isMarked ? /(\[6\]: )?admin\n\n$/ : /(?<=\n\n|^Can't find the target [^\n]*\n)$/;
+  // Otherwise an answer ends with an empty line, which is all that a command without output gives, except when the master does not
+  // find the worker.
+  const end = isMarked ? /(\[6\]: )?admin\n\n$/ : /(?<=\n\n|^\n|^Can't find the target [^\n]*\n)$/;
   return new Promise((resolve, reject) => {
     const line = isMarked ? `${question};${last}\n` : `${question}\n`;
     const chunks: Buffer[] = [];

@@ -14,6 +14,7 @@ import { render } from "../config/render";
 import type { Origin, Rendered, Slots } from "../config/types";
 import type { ServerState } from "../haproxy/commands";
 import type { HaproxyControl } from "../haproxy/control";
+import { FormerWorkers } from "../haproxy/former-workers";
 import { haproxyPaths } from "../haproxy/process";
 import { Runtime } from "../haproxy/runtime-api";
 import type { Actual, Operation, ServerOperation } from "../haproxy/types";
@@ -50,6 +51,7 @@ export class Reconciler {
   private readonly files: StateFiles;
   private readonly limiter: ReloadLimiter;
   private readonly runtime: Runtime;
+  private readonly former: FormerWorkers;
   private readonly prober: ReadinessProber;
   /** Servers that this turn adds: they are probed meanwhile. */
   private arriving: ReadonlySet<string> = new Set();
@@ -71,7 +73,9 @@ export class Reconciler {
     this.haproxy = options.haproxy;
     this.files = new StateFiles(dir, runDir);
     this.limiter = new ReloadLimiter(options.onReloadable);
-    this.runtime = new Runtime(haproxyPaths(dir, runDir).worker, dir);
+    const { master, worker } = haproxyPaths(dir, runDir);
+    this.runtime = new Runtime(worker, dir);
+    this.former = new FormerWorkers(master, dir);
     this.prober = new ReadinessProber(
       {
         answered: (candidate) => this.answered(candidate),
@@ -103,6 +107,7 @@ export class Reconciler {
         this.ready ||= fromConsul;
         if (this.actual === undefined) return this.first(routing);
         const turn = await this.turn(this.actual, routing);
+        await this.tellFormerWorkers(this.actual);
         this.reaper.start();
         return turn;
       })
@@ -176,6 +181,12 @@ export class Reconciler {
     });
   }
 
+  private async tellFormerWorkers(actual: Actual): Promise<void> {
+    await this.former.follow(actual).catch((error: unknown) => {
+      this.options.log(`A worker that was replaced does not take a change: ${messageOf(error)}`);
+    });
+  }
+
   private async first(routing: Routing): Promise<Turn> {
     if (this.haproxy.running && !this.hasInherited) return this.inherit(routing);
     const turn = await this.files.exclusively(() => this.start(routing));
@@ -207,6 +218,7 @@ export class Reconciler {
     if (refused.size > 0) return { pending: [], refused, again: true };
     // The services of the pool's slots are no longer known, so their counters start from zero.
     const counters = inherits ? await this.runtime.counters().catch(() => "") : "";
+    const before = inherits ? await this.runtime.states().catch(() => []) : [];
     await this.files.writeCounters(countersAfterReload(counters, desired, new Map()));
     try {
       await this.load(desired);
@@ -215,6 +227,8 @@ export class Reconciler {
       if (ports.size === 0) throw error;
       return { pending: [], refused: ports, again: true };
     }
+    const { predecessor } = this.options;
+    if (inherits) this.former.addStates(before, predecessor);
     this.commit(desired, loaded(desired));
     this.https = this.options.https() !== undefined;
     this.prober.probe(
@@ -222,7 +236,7 @@ export class Reconciler {
     );
     const services = `${routing.backends.length} services`;
     if (!inherits) return { done: { how: "start", what: services }, pending: [], again: false };
-    if (this.options.takesOver === true) {
+    if (predecessor !== undefined) {
       const what = `${services}, taken over from the load balancer before this one`;
       return { done: { how: "start", what }, pending: [], again: false };
     }
@@ -328,6 +342,7 @@ export class Reconciler {
       return { pending, refused, again: true };
     }
     this.runtime.disconnect();
+    if (this.actual !== undefined) this.former.add(this.actual);
     this.limiter.reset();
     this.standing = [];
     this.refusals = undefined;

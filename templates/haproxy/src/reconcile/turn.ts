@@ -7,8 +7,8 @@ import type { Refused } from "./quarantine";
 
 export interface ReconcilerOptions {
   readonly render: RenderOptions;
-  /** Whether the HAProxy that runs is that of the load balancer before this one. */
-  readonly takesOver?: boolean;
+  /** If the HAProxy that runs is that of the load balancer before this one: the socket of its master process. */
+  readonly predecessor?: string | undefined;
   readonly haproxy: HaproxyControl;
   /** How HTTPS is offered at the moment. */
   readonly https: () => RenderOptions["https"];

@@ -36,16 +36,15 @@ export function takeOver(path: string): Promise<Predecessor | undefined> {
       answer += data;
       if (!answer.endsWith("\n")) return;
       socket.setTimeout(0);
-      const { worker, ports } = JSON.parse(answer) as Message;
-      const haproxy = { worker, ports: new Set(ports) };
+      const { ports, ...sockets } = JSON.parse(answer) as Message;
+      const haproxy = { ...sockets, ports: new Set(ports) };
       resolve({ haproxy, release: () => socket.end("released\n"), gone });
     });
   });
 }
 
 /** What a predecessor answers, as a line of JSON. */
-interface Message {
-  readonly worker: string;
+interface Message extends Omit<Inherited, "ports"> {
   readonly ports: readonly number[];
 }
 
@@ -71,8 +70,8 @@ export async function awaitSuccessor(path: string, { handOver, released, abandon
       isReleased = true;
       released();
     });
-    const handedOver = handOver().then(({ worker, ports }) => {
-      const message: Message = { worker, ports: [...ports] };
+    const handedOver = handOver().then((inherited) => {
+      const message: Message = { ...inherited, ports: [...inherited.ports] };
       socket.write(`${JSON.stringify(message)}\n`);
     });
     socket.on("close", () => {

@@ -11,8 +11,8 @@ export interface RendererData {
   readonly haproxy: HaproxyStatus;
   /** How often the renderer has failed and been started again. */
   readonly restarts: number;
-  /** Whether it is the HAProxy of the load balancer that this one replaces. */
-  readonly takesOver: boolean;
+  /** If it is the HAProxy of the load balancer that this one replaces: the socket of its master process. */
+  readonly predecessor: string | undefined;
 }
 
 export type AboutHaproxy = { readonly status: HaproxyStatus } & (

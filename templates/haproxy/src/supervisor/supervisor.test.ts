@@ -157,7 +157,11 @@ describe("a load balancer that is replaced", () => {
     start(renderer);
     await isWaiting();
     const predecessor = await takeOver(socket());
-    expect(predecessor?.haproxy).toEqual({ worker: join(dir, "worker.sock"), ports: new Set([5432]) });
+    expect(predecessor?.haproxy).toEqual({
+      worker: join(dir, "worker.sock"),
+      master: join(dir, "master.sock"),
+      ports: new Set([5432]),
+    });
     expect(notes().at(-1)).toBe("stop");
     expect(drained).not.toHaveBeenCalled();
     predecessor?.release();
@@ -190,15 +194,15 @@ test("there is nobody to take over from where nobody listens", async () => {
 
 test("until it has loaded, HAProxy is its predecessor's, which is told after that", async () => {
   const release = vi.fn();
-  const worker = join(dir, "before.sock");
+  const [worker, master] = [join(dir, "before.sock"), join(dir, "before-master.sock")];
   const predecessor = {
-    haproxy: { worker, ports: new Set([5432]) },
+    haproxy: { worker, master, ports: new Set([5432]) },
     release,
     gone: new Promise<void>(() => undefined),
   };
   start(
     `
-    note(haproxy.running + " " + [...haproxy.ports] + " " + workerData.takesOver);
+    note(haproxy.running + " " + [...haproxy.ports] + " " + (workerData.predecessor !== undefined));
     tell({ kind: "serving" });
     parentPort.on("message", ({ kind }) => {
       if (kind === "stop") tell({ kind: "stopped" });
@@ -215,7 +219,7 @@ test("until it has loaded, HAProxy is its predecessor's, which is told after tha
 });
 
 test("a predecessor that ends before it has handed over leaves no HAProxy", async () => {
-  const inherited = { worker: join(dir, "before.sock"), ports: new Set([5432]) };
+  const inherited = { worker: join(dir, "a.sock"), master: join(dir, "b.sock"), ports: new Set([5432]) };
   start(
     `
     tell({ kind: "serving" });

@@ -71,7 +71,7 @@ export class Supervisor {
       options,
       haproxy: this.status,
       restarts: this.restarts,
-      takesOver: this.haproxy.isInherited,
+      predecessor: this.haproxy.predecessor,
     };
     const renderer = new Worker(program, { workerData });
     this.renderer = renderer;
@@ -137,7 +137,8 @@ export class Supervisor {
     this.options.log("Another load balancer is about to take over.");
     await Promise.race([this.stopRenderer(), sleep(rendererTimeoutMs)]);
     await this.renderer?.terminate();
-    return { worker: this.options.haproxy.worker, ports: this.haproxy.ports };
+    const { worker, master } = this.options.haproxy;
+    return { worker, master, ports: this.haproxy.ports };
   }
 
   private get status(): RendererData["haproxy"] {
