@@ -1,4 +1,14 @@
+import { networkInterfaces } from "node:os";
+
 import { run } from "./stack";
+
+/** Addresses of this machine: on Docker's bridge, and on its own network. */
+export const bridgeAddress = "172.17.0.1";
+export const hostAddress =
+  Object.entries(networkInterfaces())
+    .filter(([name]) => !/^(lo|docker|br-|veth)/.test(name))
+    .flatMap(([, addresses]) => addresses ?? [])
+    .find(({ family }) => family === "IPv4")?.address ?? "";
 
 /** Runs `docker` and returns its trimmed output; throws with that output if the command fails. */
 export async function docker(...args: string[]): Promise<string> {

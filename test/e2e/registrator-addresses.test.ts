@@ -1,12 +1,11 @@
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
-import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 
 import { Balancer, ConsulAlone } from "./balancer";
 import { consulImage } from "./bases";
-import { docker, lines, removeContainers } from "./docker";
+import { bridgeAddress as bridge, docker, hostAddress as outside, lines, removeContainers } from "./docker";
 import { get, until } from "./http";
 import { buildImage } from "./images";
 import { scratch } from "./scratch";
@@ -19,12 +18,6 @@ const image = "switchyard/registrator:e2e-addresses";
 /** The same, and says that it uses port 8080: Docker allows no `--expose` with the network of another container. */
 const exposing = "switchyard/registrator:e2e-exposing";
 const main = join(__dirname, "../../templates/registrator/dist/main.js");
-const bridge = "172.17.0.1";
-const outside =
-  Object.entries(networkInterfaces())
-    .filter(([name]) => !/^(lo|docker|br-|veth)/.test(name))
-    .flatMap(([, addresses]) => addresses ?? [])
-    .find(({ family }) => family === "IPv4")?.address ?? "";
 
 let consul: ConsulAlone;
 let balancer: Balancer;

@@ -70,6 +70,8 @@ export async function removeStacks(): Promise<string[]> {
   const leave = owners.includes(owner) && (await docker("service", "ls", "-q")) === "";
   if (leave) await docker("swarm", "leave", "--force");
   const containers = await removeMarkedContainers();
+  const networks = lines(await docker("network", "ls", "-q", "--filter", `label=${containerMark}`));
+  for (const network of networks) await docker("network", "rm", network);
   if (leave) await removeNetworks({ gateway: gateway === "made" });
 
   return [...services, ...(leave ? ["the Swarm"] : []), ...containers, ...(await removeStackVolumes())];
