@@ -124,6 +124,15 @@ test("a turn says that it reloaded, or that a reload has to wait and why", async
   expect(told("reload")).toBe(1);
 });
 
+test("instances that are gone leave before a reload", async () => {
+  await apply(routing(one, instance("b", 2)));
+  await apply(routing(one, odd(3)));
+  const lines = readFileSync(join(dir, "told"), "utf8").split("\n");
+  const left = lines.findIndex((line) => line.includes("set server svc:b/10.0.0.1:2 state maint"));
+  expect(left).toBeGreaterThan(0);
+  expect(left).toBeLessThan(lines.indexOf("reload"));
+});
+
 test.each([
   [
     "HAProxy refuses",

@@ -257,6 +257,8 @@ export class Reconciler {
     const reasons = [...this.standing, ...steps.reasons];
     const [first] = reasons;
     if (this.limiter.allows(toSentences(reasons)) && first !== undefined) {
+      // A reload takes a while, in which nobody may reach an address that its service has left.
+      await this.runtime.apply(steps.operations.filter(({ kind }) => kind === "leave"));
       const turn = await this.files.exclusively(() => this.reload(routing, [first, ...reasons.slice(1)]));
       if (turn !== undefined) return turn;
     }
