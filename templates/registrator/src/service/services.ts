@@ -55,9 +55,16 @@ export function servicesOf(
     );
   }
   if (ports.length === 0) {
-    const why = obstacle ?? whyUnpublished(container, owner, options);
-    if (portsAskedFor(container).some((port) => leaveOut(port, why)))
+    const named = new Set<string>();
+    for (const port of portsAskedFor(container)) {
+      const name = requestOf(container, port, options)?.name;
+      // Ports with one name are one service.
+      if (name === undefined || named.has(name)) continue;
+      named.add(name);
+      const why = obstacle ?? whyUnpublished(container, port.exposed, owner, options);
+      leaveOut(port, why);
       problems.push(`container ${nameOf(container)}: not registered: ${why}`);
+    }
   }
   return { services, problems, notices, hostPorts };
 }

@@ -77,6 +77,17 @@ describe("a container without a port that can be reached", () => {
   });
 });
 
+it("each service of a container without published ports is mentioned", () => {
+  const named = ["SERVICE_8080_NAME=web", "SERVICE_9090_NAME=admin", "SERVICE_9091_NAME=admin"];
+  const exposed = ["8080/tcp", "9090/tcp", "9091/tcp"];
+  const { notices, problems } = found({ env: [...named, "SERVICE_TAGS=rest"], exposed });
+  expect(notices.map(({ service, why }) => [service, why])).toEqual([
+    ["web", "its port 8080 is not published; start it with -P or -p 8080"],
+    ["admin", "its port 9090 is not published; start it with -P or -p 9090"],
+  ]);
+  expect(problems).toHaveLength(2);
+});
+
 it("other ports of a registered container are not mentioned", () => {
   const given = container({ ...unpublished, ports: { "8080/tcp": "8000", "9090/tcp": null } });
   expect(servicesOf(given, options)).toMatchObject({ services: [{}], problems: [], notices: [] });

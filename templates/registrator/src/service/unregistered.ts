@@ -37,9 +37,10 @@ export function portsAskedFor(container: Inspect): { exposed: string; protocol: 
   });
 }
 
-/** Why no port of a running container can be reached, with the cure. */
+/** Why no port of a running container can be reached, with the cure for one that it asks for. */
 export function whyUnpublished(
   container: Inspect,
+  asked: string,
   owner: Inspect | undefined,
   options: ServiceOptions,
 ): string {
@@ -47,7 +48,7 @@ export function whyUnpublished(
   const exposed = Object.keys(container.Config?.ExposedPorts ?? {})
     .map((key) => key.split("/")[0] ?? "")
     .sort();
-  const [port = "PORT"] = exposed;
+  const port = exposed.includes(asked) ? asked : (exposed[0] ?? "PORT");
   if (options.internal || network.HostConfig?.NetworkMode === "host")
     return `it exposes no port; add --expose ${port}`;
   if ("ingress" in (network.NetworkSettings?.Networks ?? {}))
