@@ -1,10 +1,12 @@
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { rootCertificates } from "node:tls";
 
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { buildRouting } from "../../routing/build";
+import { publicAuthorities } from "../../routing/options/proto";
 import type { Catalog } from "../../routing/types";
 import { render, toConfig, toMapFile } from "../../templates/haproxy/src/config/render";
 import { errorPage, errorPageName, errorPages } from "../../templates/haproxy/src/config/sections";
@@ -39,6 +41,8 @@ test(`HAProxy accepts the configuration rendered from ${count} random catalogs, 
   try {
     for (const [status, text] of Object.entries(errorPages))
       writeFileSync(join(folder.path, errorPageName(status)), errorPage(Number(status), text));
+    mkdirSync(join(folder.path, "authorities"));
+    writeFileSync(join(folder.path, "authorities", publicAuthorities), rootCertificates.join("\n"));
     const sample: Catalog[] = fc.sample(catalogs, { numRuns: count, seed });
     sample.forEach((catalog, index) => {
       const dir = `/c/${index}`;
@@ -47,12 +51,13 @@ test(`HAProxy accepts the configuration rendered from ${count} random catalogs, 
       const write = (name: string, content: string) => {
         writeFileSync(join(folder.path, String(index), name), content);
       };
-      // All catalogs share the error pages.
-      write("haproxy.cfg", toConfig(rendered).replaceAll(/ \/c\/\d+\/(\d+\.http)$/gm, " /c/$1"));
+      // All catalogs share the error pages and the public authorities.
+      const shared = / \/c\/\d+\/(\d+\.http|authorities)$/gm;
+      write("haproxy.cfg", toConfig(rendered).replaceAll(shared, " /c/$1"));
       for (const [name, map] of Object.entries(rendered.maps)) write(name, toMapFile(map));
     });
     const check =
-      "cd /c && for d in */; do haproxy -c -q -f $d/haproxy.cfg >/tmp/out 2>&1 || { echo $d; cat /tmp/out; }; done; echo checked $(ls -d */ | wc -l)";
+      "cd /c && for d in [0-9]*/; do haproxy -c -q -f $d/haproxy.cfg >/tmp/out 2>&1 || { echo $d; cat /tmp/out; }; done; echo checked $(ls -d [0-9]*/ | wc -l)";
     const container = [
       "run",
       "--rm",

@@ -4,6 +4,7 @@
  * successor's has taken its listening sockets. A predecessor that loses its successor before that goes on as before.
  */
 import { createConnection, createServer } from "node:net";
+import { chmodSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import type { Inherited } from "../haproxy/process";
 
@@ -79,5 +80,7 @@ export async function awaitSuccessor(path: string, { handOver, released, abandon
     });
   });
   server.on("error", () => undefined);
-  server.listen(path);
+  server.listen(path, () => {
+    chmodSync(path, 0o600);
+  });
 }
