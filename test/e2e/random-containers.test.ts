@@ -35,6 +35,8 @@ const seed = Number(process.env["RANDOM_SEED"] ?? Date.now() % 1_000_000);
  * instance (a known limit). Set RANDOM_RELOADS=1 to have them as well.
  */
 const without: readonly Kind[] = process.env["RANDOM_RELOADS"] === undefined ? ["tcp service"] : [];
+/** The system sends the lost first packet of a connection again after a second, to whoever has the address by then. */
+const resentMs = 1_000;
 /** After as many new containers, nothing changes until all is as it should be. */
 const quietEvery = 50;
 const settleMs = 40_000;
@@ -83,6 +85,8 @@ const note = (line: string) => journal.push(`${new Date().toISOString()} ${line}
 /** Asks for every service all the time, also while earlier requests wait. */
 class Asker {
   readonly wrong: string[] = [];
+  /** Wrong answers to requests whose connection was begun before the other container was there (a known limit). */
+  readonly late: string[] = [];
   requests = 0;
   answers = 0;
   private isOver = false;
@@ -138,7 +142,7 @@ class Asker {
     const idle = agent === this.busy ? "" : ", on a connection that was idle";
     const sentence = `request ${number} for ${service}, sent ${sent}, was answered ${Date.now() - start} ms later by ${from} (${container})${idle}`;
     note(sentence);
-    this.wrong.push(sentence);
+    (Date.now() - start < resentMs ? this.wrong : this.late).push(sentence);
   }
 }
 
@@ -271,9 +275,11 @@ test(
       faulty.push(...(await lastingFaults()));
     }
     await asker.stop();
-    const { requests, answers, wrong } = asker;
+    const { requests, answers, wrong, late } = asker;
     const reloads = await balancer.reloads();
-    console.log(`${requests} requests, ${answers} answers, ${wrong.length} wrong, ${reloads} reloads`);
+    console.log(
+      `${requests} requests, ${answers} answers, ${wrong.length} wrong, ${late.length} late, ${reloads} reloads`,
+    );
     // Docker itself fails now and then, such as to freeze a container that has just started.
     if (failed.length > 0) console.log(failed.join("\n"));
     expect(failed.length).toBeLessThan(count / 10);
