@@ -35,7 +35,7 @@ const seed = Number(process.env["RANDOM_SEED"] ?? Date.now() % 1_000_000);
  * instance (a known limit). Set RANDOM_RELOADS=1 to have them as well.
  */
 const without: readonly Kind[] = process.env["RANDOM_RELOADS"] === undefined ? ["tcp service"] : [];
-/** The system sends the lost first packet of a connection again after a second, to whoever has the address by then. */
+/** Probably the system sends the lost first packet of a connection again, after a second, to whoever has the address by then. */
 const resentMs = 1_000;
 /** After as many new containers, nothing changes until all is as it should be. */
 const quietEvery = 50;
