@@ -3,6 +3,7 @@
  * Other lines pass through.
  */
 import { plural } from "../../../../lib/text";
+import { originAt } from "../config/backend-pool";
 
 /**
  * What needs no line: what every reload and every end writes, the steps of our own commands, which the log of changes tells
@@ -79,12 +80,11 @@ export function sayMessage(line: string): string | undefined {
   return `${service} ${instance} ${says ?? state} (${up} up)`;
 }
 
-/** A backend of the pool does not tell its service; the server's name does: `shop:v1::10.0.0.1:8080`. */
+/** By the names in the routing: a backend of the pool does not tell its service. */
 function instanceAt(
   backend: string,
   server: string,
 ): { readonly service: string; readonly instance: string } {
-  const own = backend.startsWith("svc:") ? backend.slice("svc:".length) : undefined;
-  const [, pooled, instance] = /^(.+?)::(.+)$/.exec(own === undefined ? server : "") ?? [];
-  return { service: (own ?? pooled ?? backend).replaceAll(":", "/"), instance: instance ?? server };
+  const origin = originAt(backend, server);
+  return { service: origin.backend.replace(/^svc:/, "").replaceAll(":", "/"), instance: origin.server };
 }
