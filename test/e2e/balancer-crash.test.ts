@@ -1,5 +1,4 @@
 import { connect, createServer } from "node:net";
-import * as https from "node:https";
 import { chmodSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -9,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { makeCertificate } from "./certificates";
 import { docker } from "./docker";
-import { get, startLoad, until } from "./http";
+import { get, secureStatus, startLoad, until } from "./http";
 import { scratch } from "./scratch";
 import { tearDown } from "./tear-down";
 import { WebSocketClient, WebSocketService } from "./websocket";
@@ -81,19 +80,7 @@ afterAll(async () => {
   await tearDown();
 });
 
-/** The status of an HTTPS request; 0 without an answer. */
-const secure = (path: string) =>
-  new Promise<number>((resolve) => {
-    const options = { port: httpsPort, path, servername: "crash.test", rejectUnauthorized: false };
-    https
-      .get(options, (response) => {
-        response.resume();
-        resolve(response.statusCode ?? 0);
-      })
-      .on("error", () => {
-        resolve(0);
-      });
-  });
+const secure = (path: string) => secureStatus(httpsPort, path, "crash.test");
 
 /** Asks a TCP service, which says its name and closes. */
 const greeting = () =>

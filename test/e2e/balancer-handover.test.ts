@@ -1,6 +1,5 @@
 import { once } from "node:events";
 import * as http from "node:http";
-import * as https from "node:https";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,7 +9,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { makeCertificate } from "./certificates";
 import { docker } from "./docker";
-import { get, startLoad, until } from "./http";
+import { get, secureStatus, startLoad, until } from "./http";
 import { scratch } from "./scratch";
 import { afterwards, tearDown } from "./tear-down";
 import { WebSocketClient, WebSocketService } from "./websocket";
@@ -58,18 +57,7 @@ beforeAll(async () => {
 
 afterAll(tearDown);
 
-const secure = () =>
-  new Promise<number>((resolve) => {
-    const options = { port: httpsPort, path: "/plain", rejectUnauthorized: false, agent: false };
-    https
-      .get(options, (response) => {
-        response.resume();
-        resolve(response.statusCode ?? 0);
-      })
-      .on("error", () => {
-        resolve(0);
-      });
-  });
+const secure = () => secureStatus(httpsPort, "/plain", "handover.test");
 
 test("another load balancer takes over without a failed request or a broken connection", async () => {
   await serve("plain");

@@ -1,4 +1,5 @@
 import * as http from "node:http";
+import * as https from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** The answer to a request; status 0 if there was none. */
@@ -26,6 +27,21 @@ export function get(url: string, options: http.RequestOptions = {}): Promise<Ans
     request.on("timeout", () => request.destroy(new Error("no answer in 10 s")));
     request.on("error", failed);
     request.end();
+  });
+}
+
+/** The status of an HTTPS request on a connection of its own, whatever the certificate; 0 without an answer. */
+export function secureStatus(port: number, path: string, servername = "localhost"): Promise<number> {
+  return new Promise((resolve) => {
+    const options = { port, path, servername, rejectUnauthorized: false, agent: false };
+    https
+      .get(options, (response) => {
+        response.resume();
+        resolve(response.statusCode ?? 0);
+      })
+      .on("error", () => {
+        resolve(0);
+      });
   });
 }
 
