@@ -625,6 +625,20 @@ describe("a container on the host's network", () => {
     expect(registered()).toEqual([b]);
   });
 
+  it("keeps its port while another one that exposes it fails to start again and again", async () => {
+    world.listening.set(80, [""]);
+    await start("a");
+    await after(2_000);
+    for (let tries = 0; tries < 3; tries++) {
+      await start("b");
+      world.containers.delete("id-of-b");
+      world.event("id-of-b", "die");
+      await settled();
+      expect(registered()).toEqual([a]);
+    }
+    expect(writes()).toEqual([`+${a}`]);
+  });
+
   it("does not get the port of one that ends slowly", async () => {
     world.listening.set(80, [""]);
     await start("a");

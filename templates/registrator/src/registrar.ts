@@ -229,20 +229,29 @@ export class Registrar {
       void this.inspections.touch(other, reason);
   }
 
-  /** Other containers on the host's network must not get the ports of one that has ended before somebody really has them. */
+  /**
+   * Other containers on the host's network must not get the ports of one that has ended before somebody really has them.
+   * One that is registered has had its port all the time.
+   */
   private leaveTo({ listening }: HostPorts): string[] {
-    const rivals = [...this.containers].flatMap(([id, known]) =>
-      known.host && [...listening.keys()].some((port) => known.host?.since.has(port))
-        ? [{ id, known, host: withoutRival(known.host, listening.keys()) }]
-        : [],
-    );
-    for (const { id, known, host } of rivals)
+    const isLeft = ({ registration }: Service) =>
+      listening.has(registration.Port) && !this.registry.provides(registration.ID);
+    const rivals: string[] = [];
+    for (const [id, known] of this.containers) {
+      const left = known.services.concat(known.withheld).filter(isLeft);
+      if (!known.host || left.length === 0) continue;
+      const host = withoutRival(
+        known.host,
+        left.map(({ registration }) => registration.Port),
+      );
       this.containers.set(id, {
         ...known,
         host,
-        services: known.services.filter(({ registration }) => !listening.has(registration.Port)),
+        services: known.services.filter((service) => !left.includes(service)),
       });
-    return rivals.map(({ id }) => id);
+      rivals.push(id);
+    }
+    return rivals;
   }
 
   private membersOf(owner: string): [string, Known][] {

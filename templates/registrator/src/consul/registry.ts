@@ -67,6 +67,11 @@ export class Registry {
     this.rebuild(reason);
   }
 
+  /** Whether a service is registered, or is about to be. */
+  provides(id: string): boolean {
+    return this.services.has(id);
+  }
+
   /** Whether every load balancer that reads this Consul runs on this machine; undefined if Consul does not answer. */
   async isOnlyNode(): Promise<boolean | undefined> {
     try {
