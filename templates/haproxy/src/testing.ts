@@ -1,4 +1,9 @@
 /** Generators and readers that several tests share. */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
 import fc from "fast-check";
 import { options } from "../../../routing/options/index";
 import type { Catalog, Instance } from "../../../routing/types";
@@ -25,6 +30,25 @@ export const instance = (service: string, port: number, given: Partial<Instance>
   healthy: true,
   ...given,
 });
+
+/** A new self-signed certificate, valid for two days, and its key. */
+export function selfSigned(name: string, names: readonly string[] = [name]): { cert: string; key: string } {
+  const dir = mkdtempSync(join(tmpdir(), "certificate-"));
+  const request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split(" ");
+  const subject = [
+    "-subj",
+    `/CN=${name}`,
+    "-addext",
+    `subjectAltName=${names.map((each) => `DNS:${each}`).join()}`,
+  ];
+  execFileSync("openssl", [...request, ...subject, "-keyout", "key", "-out", "cert"], {
+    cwd: dir,
+    stdio: "ignore",
+  });
+  const [cert, key] = ["cert", "key"].map((file) => readFileSync(join(dir, file), "utf8"));
+  rmSync(dir, { recursive: true });
+  return { cert: cert ?? "", key: key ?? "" };
+}
 
 /** The hosts under which the routes of a request are looked up, in order: its own, wildcards from the longest, any. */
 export function hostsLookedUp(host: string): string[] {

@@ -1,42 +1,18 @@
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
 import { createSecureServer } from "node:http2";
 import { createServer as createHttpsServer } from "node:https";
 import { connect, createServer, type AddressInfo, type Server } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { parseOptions } from "../../../../routing/service-options";
 import type { Authority } from "../config/authorities";
+import { selfSigned } from "../testing";
 import { ask, findTls, type Asked } from "./question";
 
-let certificate: { readonly cert: string; readonly key: string };
-const scratch = mkdtempSync(join(tmpdir(), "question-"));
+const certificate = selfSigned("shop.internal");
 const servers: Server[] = [];
 
-beforeAll(() => {
-  const [key, cert] = [join(scratch, "key"), join(scratch, "cert")];
-  const request = [
-    "req",
-    "-x509",
-    "-newkey",
-    "ec",
-    "-pkeyopt",
-    "ec_paramgen_curve:P-256",
-    "-nodes",
-    "-days",
-    "2",
-  ];
-  const names = ["-subj", "/CN=shop.internal", "-addext", "subjectAltName=DNS:shop.internal"];
-  execFileSync("openssl", [...request, ...names, "-keyout", key, "-out", cert], { stdio: "ignore" });
-  certificate = { key: readFileSync(key, "utf8"), cert: readFileSync(cert, "utf8") };
-});
 afterEach(() => {
   for (const server of servers.splice(0)) server.close();
-});
-afterAll(() => {
-  rmSync(scratch, { recursive: true });
 });
 
 function listen(server: Server): Promise<number> {

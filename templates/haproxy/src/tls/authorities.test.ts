@@ -1,8 +1,8 @@
-import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, expect, test, vi } from "vitest";
+import { selfSigned } from "../testing";
 import { AuthorityWatcher } from "./authorities";
 
 const scratch = mkdtempSync(join(tmpdir(), "authorities-"));
@@ -11,22 +11,7 @@ let dir: string;
 let log: string[];
 const changed = vi.fn();
 
-const make = (name: string): string => {
-  const request = [
-    "req",
-    "-x509",
-    "-newkey",
-    "ec",
-    "-pkeyopt",
-    "ec_paramgen_curve:P-256",
-    "-nodes",
-    "-days",
-    "2",
-  ];
-  const args = [...request, "-subj", `/CN=${name}`, "-keyout", "/dev/null"];
-  return execFileSync("openssl", args, { stdio: ["ignore", "pipe", "ignore"] }).toString();
-};
-const [a, b] = [make("a"), make("b")];
+const [a, b] = [selfSigned("a").cert, selfSigned("b").cert];
 
 afterAll(() => {
   rmSync(scratch, { recursive: true });

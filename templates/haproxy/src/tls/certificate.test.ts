@@ -1,36 +1,9 @@
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
+import { selfSigned } from "../testing";
 import { inOrder, isCertificateName, readCertificate } from "./certificate";
 
-let dir: string;
-let certificate: string;
-let key: string;
-let otherKey: string;
-
-beforeAll(() => {
-  dir = mkdtempSync(join(tmpdir(), "certificates-"));
-  const make = (name: string) => {
-    const [keyFile, file] = [join(dir, `${name}.key`), join(dir, `${name}.crt`)];
-    execFileSync(
-      "openssl",
-      [
-        ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
-        ...["-subj", `/CN=${name}`, "-addext", `subjectAltName=DNS:${name},DNS:*.${name}`],
-        ...["-keyout", keyFile, "-out", file],
-      ],
-      { stdio: "ignore" },
-    );
-    return [readFileSync(file, "utf8"), readFileSync(keyFile, "utf8")] as const;
-  };
-  [certificate, key] = make("a.test");
-  [, otherKey] = make("b.test");
-});
-afterAll(() => {
-  rmSync(dir, { recursive: true });
-});
+const { cert: certificate, key } = selfSigned("a.test", ["a.test", "*.a.test"]);
+const { key: otherKey } = selfSigned("b.test");
 
 const day = 24 * 3_600_000;
 

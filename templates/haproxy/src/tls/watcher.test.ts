@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
@@ -6,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import type { CertificateChange } from "../config/certificates";
+import { selfSigned } from "../testing";
 import { CertificateWatcher, type TlsOptions } from "./watcher";
 
 let scratch: string;
@@ -15,22 +15,12 @@ let dir: string;
 let log: string[];
 let applied: { readonly changes: readonly CertificateChange[]; readonly reasons: readonly string[] }[];
 
-function make(name: string, number: number): string {
-  const [key, file] = [join(scratch, `${number}.key`), join(scratch, `${number}.crt`)];
-  execFileSync(
-    "openssl",
-    [
-      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
-      ...["-subj", `/CN=${name}`, "-keyout", key, "-out", file],
-    ],
-    { stdio: "ignore" },
-  );
-  return readFileSync(file, "utf8") + readFileSync(key, "utf8");
-}
-
 beforeAll(() => {
   scratch = mkdtempSync(join(tmpdir(), "tls-"));
-  pems = ["a.test", "b.test", "a.test"].map(make);
+  pems = ["a.test", "b.test", "a.test"].map((name) => {
+    const { cert, key } = selfSigned(name);
+    return cert + key;
+  });
 });
 afterAll(() => {
   rmSync(scratch, { recursive: true });
