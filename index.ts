@@ -24,16 +24,24 @@ const images = new Images(dockerNodes, {
 });
 const gossipKey = new RandomKey("gossip", { bytes: 32 }).key;
 
+const agents: Consul[] = [];
+
 // On every node: Consul, Registrator, which registers the node's containers, and the load balancer, which routes to them.
 function partsOf(node: DockerNode) {
-  const consul = new Consul(`consul-${node.name}`, {
-    node,
-    servers: quorum(dockerNodes),
-    gossipKey,
-    image: images.build("consul", { base: config.consulImage }),
-    httpPort: config.ports.consul,
-    dnsPort: config.ports.dns,
-  });
+  const consul = new Consul(
+    `consul-${node.name}`,
+    {
+      node,
+      servers: quorum(dockerNodes),
+      gossipKey,
+      image: images.build("consul", { base: config.consulImage }),
+      httpPort: config.ports.consul,
+      dnsPort: config.ports.dns,
+    },
+    // An update takes one away at a time.
+    { dependsOn: agents.slice(-1) },
+  );
+  agents.push(consul);
   const registrator = new Registrator(
     `registrator-${node.name}`,
     {

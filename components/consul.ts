@@ -21,7 +21,8 @@ export interface ConsulArgs {
 const CONTAINER = "consul";
 
 /**
- * Consul on one node, as a server or a client. Its HTTP API listens only on the node's loopback interface and Docker
+ * Consul on one node, as a server or a client. It is ready once it is in the cluster; let each one depend on the one before,
+ * so that an update replaces one after the other. Its HTTP API listens only on the node's loopback interface and Docker
  * bridge, its DNS only on the bridge, for the node's containers.
  */
 export class Consul extends pulumi.ComponentResource {
@@ -66,8 +67,6 @@ export class Consul extends pulumi.ComponentResource {
           retries: 10,
           startPeriod: "0s",
         },
-        wait: true,
-        waitTimeout: 120,
         logOpts: { "max-size": "10m", "max-file": "3" },
       },
       { ...placedHere, deleteBeforeReplace: true },
@@ -81,9 +80,10 @@ export class Consul extends pulumi.ComponentResource {
         servers: servers.map(({ host }) => host),
         sshOpts: node.sshOpts,
         container: CONTAINER,
+        containerId: container.id,
         httpPort: args.httpPort,
       },
-      { parent: this, dependsOn: container },
+      { parent: this },
     );
     this.httpAddress = `127.0.0.1:${args.httpPort}`;
     this.dnsAddress = pulumi.interpolate`${node.bridgeAddress}:${args.dnsPort}`;

@@ -3,6 +3,7 @@ import { DynamicResource } from "./dynamic-resource";
 import type Docker from "dockerode";
 import { messageOf } from "../lib/errors";
 import { api, connect, sleep, textOf, type DockerError } from "./client";
+import { find, lastWords, type Details } from "./rolling-container/engine";
 
 export interface ConsulMemberArgs {
   /** The node's name in Consul. */
@@ -11,16 +12,23 @@ export interface ConsulMemberArgs {
   readonly address: pulumi.Input<string>;
   /** The Docker URL of the node. */
   readonly host: pulumi.Input<string>;
-  /** The Docker URLs of the nodes that run Consul servers, including this node's if its agent is one. */
+  /**
+   * The Docker URLs of the nodes that run Consul servers, in the order in which they are started, including this node's if
+   * its agent is one.
+   */
   readonly servers: pulumi.Input<pulumi.Input<string>[]>;
   /** Options of `ssh` for `ssh://` URLs. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
   /** The name of Consul's container, the same on all nodes. */
   readonly container: pulumi.Input<string>;
+  /** The ID of Consul's container. With a new one, an update waits until the agent is back in the cluster. */
+  readonly containerId: pulumi.Input<string>;
   /** Port of Consul's HTTP API, the same on all nodes. */
   readonly httpPort: pulumi.Input<number>;
   /** How long to retry while the other servers refuse. Default: 30. */
   readonly timeoutSeconds?: pulumi.Input<number> | undefined;
+  /** How long the agent may take to be back in the cluster. Default: 120. */
+  readonly waitTimeoutSeconds?: pulumi.Input<number> | undefined;
 }
 
 interface MemberInputs {
@@ -30,16 +38,19 @@ interface MemberInputs {
   readonly servers: readonly string[];
   readonly sshOpts?: readonly string[];
   readonly container: string;
+  /** Missing in states of earlier versions. */
+  readonly containerId?: string;
   readonly httpPort: number;
   readonly timeoutSeconds?: number;
+  readonly waitTimeoutSeconds?: number;
 }
 
-/** Runs `consul` in a running container. An error contains its output. */
+/** Runs `consul` in a running container and returns its output, which an error contains as well. */
 async function consul(
   docker: Docker,
   { container, httpPort }: MemberInputs,
   command: readonly string[],
-): Promise<void> {
+): Promise<string> {
   const { Id } = await api<{ Id: string }>(docker, "POST", `/containers/${container}/exec`, {
     body: {
       Cmd: ["consul", ...command],
@@ -52,6 +63,7 @@ async function consul(
   const { ExitCode } = await api<{ ExitCode: number }>(docker, "GET", `/exec/${Id}/json`);
   const text = Buffer.isBuffer(output) ? textOf(output).trim() : "no output";
   if (ExitCode !== 0) throw new Error(`consul ${command.join(" ")}: ${text}`);
+  return text;
 }
 
 /** Pause between two attempts of a command. */
@@ -69,8 +81,7 @@ async function onAnotherServer(
   command: readonly string[],
 ): Promise<Refusal | undefined> {
   let refusal: Refusal = { reason: "there is no other server" };
-  for (const server of inputs.servers) {
-    if (server === inputs.host) continue;
+  for (const server of others(inputs)) {
     try {
       const { sshOpts } = inputs;
       await consul(connect(server, { answerTimeoutMs: 20_000, sshOpts }), inputs, command);
@@ -137,14 +148,87 @@ async function forget(inputs: MemberInputs): Promise<void> {
   );
 }
 
+/** How long an agent may be without a leader while the container of another server is missing. */
+const MISSING_SERVER_TIMEOUT_SECONDS = 15;
+/** Docker restarts a container that fails to start. */
+const RESTARTS_ALLOWED = 2;
+
+/**
+ * Waits until the agent has a leader, and a server also the data of the others. Only then may the next server be replaced,
+ * because a majority must stay.
+ *
+ * @throws Error if the container ends, or if it takes too long
+ */
+async function join(inputs: MemberInputs): Promise<void> {
+  const { node, container, servers, host, sshOpts } = inputs;
+  const docker = connect(host, { sshOpts });
+  const seconds = inputs.waitTimeoutSeconds ?? 120;
+  const wanted = servers.includes(host) ? await newestIndex(inputs) : 0;
+  const restarts = (await find(docker, container))?.RestartCount ?? 0;
+  for (const started = Date.now(); ;) {
+    const waitedSeconds = (Date.now() - started) / 1000;
+    const found = await find(docker, container);
+    if (isHealthy(found) && (await appliedIndex(docker, inputs)) >= wanted) return;
+    const hasEnded = !isAlive(found) || found.RestartCount > restarts + RESTARTS_ALLOWED;
+    // The missing server may be what this one lacks. It comes next, or is out of reach.
+    const isPatient = waitedSeconds < Math.min(seconds, MISSING_SERVER_TIMEOUT_SECONDS);
+    if (!hasEnded && !isPatient && (await isServerMissing(inputs))) return;
+    if (!hasEnded && waitedSeconds < seconds) {
+      await sleep(RETRY_PAUSE_MS);
+      continue;
+    }
+    const what = hasEnded ? "ended" : `was not back in the cluster within ${seconds} s`;
+    throw new Error(`Consul on node ${node} ${what}. ${await lastWords(docker, container)}`);
+  }
+}
+
+const isAlive = (container: Details | undefined): container is Details =>
+  container?.State.Running === true || container?.State.Restarting === true;
+const isHealthy = (container: Details | undefined) => container?.State.Health?.Status === "healthy";
+
+/** An index in what `consul info` says about Raft; 0 on a client. */
+async function raftIndex(docker: Docker, inputs: MemberInputs, key: string): Promise<number> {
+  const info = await consul(docker, inputs, ["info"]).catch(() => "");
+  return Number(new RegExp(`^\\s*${key} = (\\d+)$`, "m").exec(info)?.[1] ?? 0);
+}
+
+const appliedIndex = (docker: Docker, inputs: MemberInputs) => raftIndex(docker, inputs, "applied_index");
+
+const others = ({ servers, host }: MemberInputs) => servers.filter((server) => server !== host);
+
+/** The newest index that another server has committed. */
+async function newestIndex(inputs: MemberInputs): Promise<number> {
+  const { sshOpts } = inputs;
+  const indexes = others(inputs).map((server) =>
+    raftIndex(connect(server, { sshOpts }), inputs, "commit_index"),
+  );
+  return Math.max(0, ...(await Promise.all(indexes)));
+}
+
+async function isServerMissing(inputs: MemberInputs): Promise<boolean> {
+  const { container, sshOpts } = inputs;
+  const running = others(inputs).map((server) =>
+    find(connect(server, { sshOpts }), container).then(
+      (found) => found?.State.Running === true,
+      () => false,
+    ),
+  );
+  return (await Promise.all(running)).includes(false);
+}
+
 /** Properties that change in place. */
-function settingsOf({ address, host, servers, sshOpts, container, httpPort }: MemberInputs): string {
-  return JSON.stringify([address, host, servers, sshOpts, container, httpPort]);
+function settingsOf(inputs: MemberInputs): string {
+  const { address, host, servers, sshOpts, container, containerId, httpPort } = inputs;
+  return JSON.stringify([address, host, servers, sshOpts, container, containerId, httpPort]);
 }
 
 export const consulMemberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, MemberInputs> = {
-  create(inputs) {
-    return Promise.resolve({ id: inputs.node, outs: inputs });
+  async create(inputs) {
+    // A new cluster has no leader before its last server.
+    const isNotLast =
+      others(inputs).includes(inputs.servers.at(-1) ?? "") && inputs.servers.includes(inputs.host);
+    if (!isNotLast) await join(inputs);
+    return { id: inputs.node, outs: inputs };
   },
   diff(_id, olds, news) {
     const replaces = olds.node === news.node ? [] : ["node"];
@@ -153,6 +237,7 @@ export const consulMemberProvider: pulumi.dynamic.ResourceProvider<MemberInputs,
   },
   async update(_id, olds, news) {
     if (olds.servers.includes(olds.host) && !news.servers.includes(news.host)) await removePeer(news);
+    if (olds.containerId !== news.containerId) await join(news);
     return { outs: news };
   },
   async delete(_id, props) {
@@ -165,8 +250,9 @@ export const consulMemberProvider: pulumi.dynamic.ResourceProvider<MemberInputs,
 };
 
 /**
- * A node's membership in Consul. It is created after the agent and deleted before it, so that a departing agent removes its
- * node and services from the catalog and leaves a quorum of servers.
+ * A node's membership in Consul. It is created and updated after the agent, and waits until that is in the cluster. It is
+ * deleted before the agent, so that a departing agent removes its node and services from the catalog and leaves a quorum of
+ * servers.
  */
 export class ConsulMember extends DynamicResource {
   constructor(name: string, args: ConsulMemberArgs, opts?: pulumi.CustomResourceOptions) {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { lines } from "./docker";
 import { get, startLoad, until, type Answer, type LoadResult } from "./http";
 import { bootMachines, Machine, removeMachines } from "./machines";
 import { clusterStack as stack, succeeded, type ServiceEntry } from "./stack";
@@ -25,11 +26,12 @@ const machine = (name: string): Machine => {
   return found;
 };
 const urlOf = ({ address }: Machine): string => `http://${address}/hello/v1`;
+let consulPort = 8500;
 const configure = (replicas: number, ...names: string[]): void => {
   const hosts = names
     .map(machine)
     .map(({ name, address, dockerHost }) => ({ name, address, docker: dockerHost }));
-  stack.configure([hello(replicas)], { target: "hosts", hosts });
+  stack.configure([hello(replicas)], { target: "hosts", hosts, consulPort });
 };
 
 beforeAll(async () => {
@@ -78,6 +80,24 @@ describe("a stack of two machines", () => {
       const log = await machine(name).docker("logs", "--tail", "100", "rest");
       expect(log.includes(`/hello/v1/asked-by-${name}`), name).toBe(true);
     }
+  });
+});
+
+describe("an update of Consul", () => {
+  test("replaces one server after the other, and fails no request", async () => {
+    const names = ["one", "two", "three"];
+    await expect.poll(() => servers(), { timeout: 30_000 }).toHaveLength(3);
+    const loads = names.map((name) => startLoad(urlOf(machine(name)), { perSecond: 50 }));
+    const since = Date.now() / 1000;
+    consulPort = 8501;
+    configure(6, ...names);
+    succeeded(await stack.up());
+    expect(await consulsLife(names, since)).toEqual(
+      names.flatMap((name) => [`${name} ended`, `${name} is healthy`]),
+    );
+    for (const load of loads) expect((await load.stop()).failures).toEqual({});
+    expect(await servers()).toEqual(["one", "three", "two"]);
+    for (const name of names) expect((await answering(machine(name))).size, name).toBe(6);
   });
 });
 
@@ -208,9 +228,41 @@ const fetchRoutes = `fetch("http://127.0.0.1:8404/routes").then((r) => r.text())
 
 /** Names of the Consul servers with a vote. A new server gets its vote after 10 s of good health. */
 async function servers(at = "one"): Promise<string[]> {
-  const peers = await machine(at).docker("exec", "consul", "consul", "operator", "raft", "list-peers");
+  const address = `-http-addr=127.0.0.1:${consulPort}`;
+  const peers = await machine(at).docker(
+    "exec",
+    "consul",
+    "consul",
+    "operator",
+    "raft",
+    "list-peers",
+    address,
+  );
   const voters = peers.split("\n").filter((line) => /\btrue\b/.test(line));
   return voters.map((line) => line.split(/\s+/)[0] ?? "").sort();
+}
+
+/** When Consul's containers ended and were healthy again, on all machines in order of time. */
+async function consulsLife(names: readonly string[], since: number): Promise<string[]> {
+  const what: Readonly<Record<string, string>> = { die: "ended", "health_status: healthy": "is healthy" };
+  const filters = ["container=consul", ...["die", "health_status"].map((event) => `event=${event}`)];
+  const all = names.map(async (name) => {
+    const flags = filters.flatMap((filter) => ["--filter", filter]);
+    const period = [`--since=${since}`, `--until=${Date.now() / 1000}`];
+    const log = await machine(name).docker(
+      "events",
+      ...period,
+      ...flags,
+      "--format",
+      "{{.TimeNano}} {{.Action}}",
+    );
+    return lines(log).map((line) => {
+      const [at = "", ...action] = line.split(" ");
+      return { at: BigInt(at), event: `${name} ${what[action.join(" ")] ?? action.join(" ")}` };
+    });
+  });
+  const events = (await Promise.all(all)).flat();
+  return events.sort((a, b) => (a.at < b.at ? -1 : 1)).map(({ event }) => event);
 }
 
 async function readyNodes(at = "one"): Promise<number> {

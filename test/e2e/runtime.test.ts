@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -5,10 +6,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { baseImage } from "./bases";
+import { baseImage, consulImage } from "./bases";
 import { badInput } from "./bad-input";
 import { inBrowser } from "./browser";
-import { emptyConsul } from "./consul";
+import { emptyConsul, putKey } from "./consul";
 import { belongings, claimEngine, docker, releaseEngine, removeContainers, tasks } from "./docker";
 import { hostileInput } from "./hostile";
 import { get, startLoad, until } from "./http";
@@ -279,12 +280,84 @@ describe("under constant load", () => {
   });
 });
 
+describe("an update of Consul and Registrator", () => {
+  test("fails no request, loses no registration and catches up with what happened meanwhile", async () => {
+    await buildOnTop("e2e/consul:next", consulImage);
+    await docker("tag", await docker("inspect", "-f", "{{.Config.Image}}", "registrator"), "e2e/registrator");
+    await buildOnTop("e2e/registrator:next", "e2e/registrator");
+    const image = await imageOf("time");
+    const start = async (name: string) => {
+      const id = await docker(
+        "run",
+        "-d",
+        "-P",
+        "-e",
+        `SERVICE_NAME=${name}`,
+        "-e",
+        "SERVICE_TAGS=rest",
+        image,
+      );
+      afterwards(() => removeContainers(id));
+      return id;
+    };
+    const stays = await start("moving/v1");
+    const leaves = await start("moving/v1");
+    await expect.poll(() => registered("moving/v1")).toHaveLength(2);
+    expect((await until(`${base}/moving/v1`, ({ status }) => status === 200)).status).toBe(200);
+    await putKey("kept", "value");
+    const before = await registered();
+    const loads = ["hello/v1", "moving/v1"].map((path) => startLoad(`${base}/${path}`, { perSecond: 300 }));
+
+    const started = firstEvent("consul", "die").then(() => start("late/v1"));
+    const stopped = firstEvent("registrator", "die").then(() => docker("stop", leaves));
+    const settings = { consulImage: "e2e/consul:next", registratorImage: "e2e/registrator:next" };
+    stack.configure(initial, settings);
+    succeeded(await stack.up());
+    await Promise.all([started, stopped]);
+    expect((await until(`${base}/late/v1`, ({ status }) => status === 200)).status).toBe(200);
+    await expect.poll(() => registered("moving/v1")).toHaveLength(1);
+
+    for (const load of loads) expect((await load.stop()).failures).toEqual(noFailures);
+    const name = await docker("inspect", "-f", "{{.Name}}", leaves);
+    const kept = before.filter((id) => !id.includes(`:${name.slice(1)}:`));
+    expect(kept).toHaveLength(before.length - 1);
+    expect(await registered()).toEqual(expect.arrayContaining(kept));
+    expect((await get("http://localhost:8500/v1/kv/kept?raw")).body).toBe("value");
+    await removeContainers(stays, leaves, await started);
+  });
+});
+
 describe("down", () => {
   test("removes everything the stack created and nothing else", async () => {
     expect(await stack.down()).toMatchObject({ code: 0 });
     await expect.poll(belongings, { timeout: 30_000 }).toEqual(before);
   });
 });
+
+/** Settles when something happens to a container for the first time from now on. */
+function firstEvent(container: string, event: string): Promise<void> {
+  const child = spawn("docker", [
+    "events",
+    "--filter",
+    `container=${container}`,
+    "--filter",
+    `event=${event}`,
+  ]);
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.stdout.once("data", () => {
+      child.kill();
+      resolve();
+    });
+  });
+}
+
+/** IDs in Consul of the instances of a service, or of all. */
+async function registered(service?: string): Promise<string[]> {
+  const { body } = await get("http://localhost:8500/v1/agent/services");
+  const services = Object.values(JSON.parse(body) as Record<string, { ID: string; Service: string }>);
+  return services.filter(({ Service }) => service === undefined || Service === service).map(({ ID }) => ID);
+}
 
 async function credentials(): Promise<{ user: string; password: string }> {
   const { output } = await stack.outputs("--json", "--show-secrets");
