@@ -9,6 +9,7 @@ let engine: FakeEngine;
 let folder: string;
 beforeEach(async () => {
   engine = await fakeEngine();
+  engine.answers["GET /info"] = { LiveRestoreEnabled: false };
   folder = mkdtempSync(join(tmpdir(), "ssh-"));
 });
 afterEach(() => {
@@ -38,6 +39,14 @@ it.each(["docker.example", "ssh://", "http://x:1"])("rejects %j immediately", as
 
 it("reports a missing bridge without waiting", async () => {
   await expect(engineProvider.create({ host: engine.host })).rejects.toThrow("no default bridge network");
+});
+
+it("rejects live-restore, with which there is no Swarm, without waiting", async () => {
+  engine.answers["GET /networks/bridge"] = { IPAM: { Config: [{ Subnet: "172.17.0.0/16" }] } };
+  engine.answers["GET /info"] = { LiveRestoreEnabled: true };
+  await expect(engineProvider.create({ host: engine.host })).rejects.toThrow(
+    /has live-restore on, .*write "live-restore": false into/,
+  );
 });
 
 it.each([

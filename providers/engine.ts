@@ -34,6 +34,10 @@ interface BridgeNetwork {
   };
 }
 
+interface EngineInfo {
+  readonly LiveRestoreEnabled: boolean;
+}
+
 /** The node's address on the default bridge, as containers see it; undefined without an IPv4 bridge. */
 export function bridgeAddressOf(network: BridgeNetwork): string | undefined {
   for (const { Gateway, Subnet } of network.IPAM.Config ?? []) {
@@ -45,7 +49,10 @@ export function bridgeAddressOf(network: BridgeNetwork): string | undefined {
   return undefined;
 }
 
-/** Asks the engine for its bridge. An error marked `final` is not worth retrying. */
+/** An error that is not worth retrying. */
+const final = (message: string) => Object.assign(new Error(message), { final: true });
+
+/** Asks the engine for its bridge, and rejects one that cannot run the stack. */
 async function inspectEngine(inputs: EngineInputs, timeoutMs: () => number): Promise<EngineState> {
   const { host, sshOpts, readyFile } = inputs;
   if (readyFile !== undefined) await runBySsh(inputs, ["ls", readyFile], timeoutMs());
@@ -53,12 +60,15 @@ async function inspectEngine(inputs: EngineInputs, timeoutMs: () => number): Pro
   const network = await unless([404], api<BridgeNetwork>(docker, "GET", "/networks/bridge"));
   const bridgeAddress = network === undefined ? undefined : bridgeAddressOf(network);
   if (bridgeAddress === undefined) {
-    throw Object.assign(
-      new Error(
-        `The Docker Engine at ${host} has no default bridge network with an IPv4 address, which Switchyard ` +
-          `needs for DNS: start dockerd without --bridge=none`,
-      ),
-      { final: true },
+    throw final(
+      `The Docker Engine at ${host} has no default bridge network with an IPv4 address, which Switchyard ` +
+        `needs for DNS: start dockerd without --bridge=none`,
+    );
+  }
+  if ((await api<EngineInfo>(docker, "GET", "/info")).LiveRestoreEnabled) {
+    throw final(
+      `The Docker Engine at ${host} has live-restore on, with which Docker refuses to be in a Swarm: write ` +
+        `"live-restore": false into /etc/docker/daemon.json there, and run: systemctl reload docker`,
     );
   }
   return { ...inputs, bridgeAddress };

@@ -47,6 +47,20 @@ beforeAll(async () => {
 
 afterAll(tearDown);
 
+describe("a machine with live-restore", () => {
+  test("is refused before anything is made", async () => {
+    await machine("two").configureEngine({ "live-restore": true });
+    await expect.poll(() => machine("two").docker("info", "-f", "{{.LiveRestoreEnabled}}")).toBe("true");
+    configure(4, "one", "two");
+    const { code, output } = await stack.up();
+    expect(output).toContain("has live-restore on, with which Docker refuses to be in a Swarm");
+    expect(code).toBe(1);
+    expect(await Promise.all(machines.map(belongings))).toEqual(before);
+    await machine("two").configureEngine({ "live-restore": false });
+    await expect.poll(() => machine("two").docker("info", "-f", "{{.LiveRestoreEnabled}}")).toBe("false");
+  });
+});
+
 describe("a stack of two machines", () => {
   test("answers on both machines from instances on both", async () => {
     configure(4, "one", "two");

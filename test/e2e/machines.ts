@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -24,6 +24,7 @@ export class Machine {
   private readonly namespace: string;
   private readonly link: string;
   private readonly folder = scratch().path;
+  private readonly configFile = join(this.folder, "daemon.json");
   private pid = 0;
 
   constructor(
@@ -65,21 +66,49 @@ export class Machine {
   /** Boots the machine with the current content of its disk. */
   async start(): Promise<void> {
     mkdirSync(join(this.folder, "data"), { recursive: true });
+    // Like systemd, starts an engine that has ended again.
     const boot = `
       mount --make-rprivate / && mount -t tmpfs tmpfs /run && hostname ${this.name}
-      exec dockerd --data-root ${this.folder}/data -H unix:///run/docker.sock -H ${this.dockerHost} \
-        >>${this.folder}/dockerd.log 2>&1`;
+      while :; do
+        dockerd --config-file ${this.configFile} --data-root ${this.folder}/data \
+          -H unix:///run/docker.sock -H ${this.dockerHost} >>${this.folder}/dockerd.log 2>&1
+      done`;
+    if (!existsSync(this.configFile)) writeFileSync(this.configFile, "{}");
     const unshare = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"];
     const child = spawn("nsenter", [`--net=/run/netns/${this.namespace}`, ...unshare, "sh", "-c", boot], {
       detached: true,
       stdio: "ignore",
     });
     this.pid = child.pid ?? 0;
+    await this.engineAnswers();
+  }
+
+  private async engineAnswers(): Promise<void> {
     for (let attemptsLeft = 150; !(await this.answers()); attemptsLeft--) {
       if (attemptsLeft === 0)
         throw new Error(readFileSync(`${this.folder}/dockerd.log`, "utf8").slice(-2000));
       await sleep(200);
     }
+  }
+
+  /** Ends its engine, which starts again, as after `systemctl restart docker` or a failure. */
+  async restartEngine(signal: "TERM" | "KILL"): Promise<void> {
+    await this.signalEngine(signal);
+    while (await this.answers()) await sleep(20);
+    await this.engineAnswers();
+  }
+
+  /** Changes its engine's daemon.json and makes the engine read it. */
+  async configureEngine(settings: Readonly<Record<string, unknown>>): Promise<void> {
+    writeFileSync(this.configFile, JSON.stringify(settings));
+    await this.signalEngine("HUP");
+  }
+
+  /** Its first process is the only child of the one that we started. */
+  private async signalEngine(signal: string): Promise<void> {
+    const first = readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, "utf8").trim();
+    const kill = `kill -${signal} $(cat /run/docker.pid)`;
+    await sudo("nsenter", "--target", first, "--mount", "--pid", "sh", "-c", kill);
   }
 
   private async answers(): Promise<boolean> {
