@@ -2,7 +2,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
 import { ConsulMember } from "../providers/consul-member";
-import { placedOn, type DockerNode } from "./nodes/node";
+import { placedOn, restartPolicy, type DockerNode } from "./nodes/node";
 
 export interface ConsulArgs {
   readonly node: DockerNode;
@@ -47,7 +47,7 @@ export class Consul extends pulumi.ComponentResource {
         name: CONTAINER,
         image: args.image,
         networkMode: "host",
-        restart: "unless-stopped",
+        restart: restartPolicy,
         command: pulumi
           .all([node.address, node.bridgeAddress, servers.map(({ address }) => address)])
           .apply(([address, bridge, serverAddresses]) =>

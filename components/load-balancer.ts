@@ -5,7 +5,7 @@ import { RollingContainer } from "../providers/rolling-container/provider";
 import { byHost } from "../routing/hosts";
 import type { Routing } from "../routing/types";
 import type { Https } from "./config/index";
-import { boundTo, placedOn, type DockerNode } from "./nodes/node";
+import { boundTo, placedOn, restartPolicy, type DockerNode } from "./nodes/node";
 import type { Ports } from "./ports";
 
 export interface LoadBalancerArgs {
@@ -64,7 +64,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
         sshOpts: node.sshOpts,
         name: CONTAINER,
         image: args.image,
-        restart: "unless-stopped",
+        restart: restartPolicy,
         command: [
           pulumi.interpolate`--consul=${args.consul}`,
           ...(args.dns === undefined ? [] : [pulumi.interpolate`--dns=${args.dns}`]),

@@ -1,7 +1,7 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
-import { placedOn, type DockerNode } from "./nodes/node";
+import { placedOn, restartPolicy, type DockerNode } from "./nodes/node";
 
 export interface RegistratorArgs {
   readonly node: DockerNode;
@@ -26,7 +26,7 @@ export class Registrator extends pulumi.ComponentResource {
         name: CONTAINER,
         image: args.image,
         networkMode: "host",
-        restart: "unless-stopped",
+        restart: restartPolicy,
         command: [
           pulumi.interpolate`-ip=${node.address}`,
           "-cleanup",

@@ -36,6 +36,12 @@ export function placedOn(node: DockerNode): pulumi.CustomResourceOptions {
 }
 
 /**
+ * When Docker starts a node's own containers again. An engine that was killed stops those that still run when it starts, and
+ * afterwards takes `unless-stopped` ones for stopped by hand.
+ */
+export const restartPolicy = "always";
+
+/**
  * The nodes that run Consul's servers and Swarm's managers: the first 1, 3 or 5. An even number would not tolerate more
  * failures.
  */

@@ -145,6 +145,29 @@ describe("a machine failure", () => {
   });
 });
 
+describe("an engine that restarts", () => {
+  test.each(["TERM", "KILL"] as const)("after SIG%s comes back with everything by itself", async (signal) => {
+    const load = startLoad(urlOf(machine("one")), { perSecond: 100 });
+    const started = Date.now();
+    await machine("three").restartEngine(signal);
+    expect((await until(urlOf(machine("three")), is200, { seconds: 60 })).status).toBe(200);
+    await expect.poll(() => servers(), { timeout: 30_000 }).toEqual(["one", "three", "two"]);
+    await expect.poll(() => readyNodes(), { timeout: 60_000 }).toBe(3);
+    console.log(
+      `all was back ${((Date.now() - started) / 1000).toFixed(1)} s after SIG${signal} to the engine`,
+    );
+    // Registrator follows the engine's new socket.
+    const name = `after-${signal.toLowerCase()}`;
+    const labels = ["-l", `SERVICE_NAME=${name}`, "-l", "SERVICE_TAGS=rest"];
+    const [instance = ""] = await instancesOn(machine("three"));
+    const hello = await machine("three").docker("inspect", "-f", "{{.Config.Image}}", instance);
+    const id = await machine("three").docker("run", "-d", "-P", ...labels, hello);
+    expect((await until(`http://${machine("one").address}/${name}`, is200)).status).toBe(200);
+    await machine("three").docker("rm", "-f", id);
+    expect((await load.stop()).failures).toEqual({});
+  });
+});
+
 describe("a cut link", () => {
   test("costs only the requests in flight over it, and none when it is restored", async () => {
     const connections = 8;

@@ -70,7 +70,7 @@ describe.each([
 
   test("gives every container only the privileges it needs", () => {
     for (const { name, inputs } of containers()) {
-      expect(inputs, name).toMatchObject({ capabilities: { drops: ["ALL"] }, restart: "unless-stopped" });
+      expect(inputs, name).toMatchObject({ capabilities: { drops: ["ALL"] }, restart: "always" });
       expect(inputs, name).not.toHaveProperty("privileged");
     }
     expect(container("rest-local")).toMatchObject({ readOnly: true });
