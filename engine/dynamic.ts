@@ -91,8 +91,9 @@ export class DynamicProviders {
     if (!provider.check) return news;
     const { inputs, failures } = await provider.check(olds, news);
     if (failures && failures.length > 0) {
-      const reasons = failures.map((f) => `${f.property}: ${f.reason}`).join("; ");
-      throw new UserError(`"${name}" has invalid properties: ${reasons}`);
+      const reasons = failures.map((f) => (f.property === "" ? f.reason : `${f.property}: ${f.reason}`));
+      const isWhole = failures.every((f) => f.property === "");
+      throw new UserError(`"${name}"${isWhole ? "" : " has invalid properties"}: ${reasons.join("; ")}`);
     }
     return clean({ ...(inputs ?? news), [PROVIDER]: news[PROVIDER] ?? "" });
   }

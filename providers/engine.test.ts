@@ -20,6 +20,7 @@ afterEach(() => {
 
 it("waits until Docker answers", async () => {
   let times = 0;
+  engine.answers["GET /containers/json"] = [];
   const bridge = { IPAM: { Config: [{ Subnet: "172.17.0.0/16" }] } };
   engine.answers["GET /networks/bridge"] = () => (++times < 3 ? 500 : bridge);
   const { outs } = await engineProvider.create({ host: engine.host, timeoutSeconds: 5 });
@@ -35,6 +36,59 @@ it("names the host and the command to try", async () => {
 
 it.each(["docker.example", "ssh://", "http://x:1"])("rejects %j immediately", async (host) => {
   await expect(engineProvider.create({ host })).rejects.toThrow("is not a Docker URL");
+});
+
+describe("another stack on the engine", () => {
+  const inputs = () => ({ host: engine.host, owner: "shop/dev" });
+  const run = (...owners: string[]) => {
+    engine.answers["GET /containers/json"] = owners.map((owner) => ({
+      Labels: { "switchyard.owner": owner },
+    }));
+    engine.answers["GET /networks/bridge"] = { IPAM: { Config: [{ Gateway: "172.17.0.1" }] } };
+    engine.answers["GET /info"] = { ID: "engine-1" };
+  };
+  const problems = async (olds: object, news: object = inputs()) => {
+    const { failures = [] } = (await engineProvider.check?.(olds as never, news as never)) ?? {};
+    return failures.map(({ reason }) => reason).join();
+  };
+
+  it("is named before anything is made, whether this stack is new or not", async () => {
+    run("shop/dev", "other/\u001bdev");
+    const sentence = 'already runs stack "other/\\u001bdev", and has room for one: remove';
+    expect(await problems({})).toContain(sentence);
+    expect(await problems(inputs())).toContain(sentence);
+    await expect(engineProvider.create(inputs())).rejects.toThrow(sentence);
+    await expect(engineProvider.update?.("", inputs() as never, inputs())).rejects.toThrow(sentence);
+    expect(engine.calls.every(({ what }) => what.startsWith("GET "))).toBe(true);
+  });
+
+  it("of the same name, which this state does not know, is named with a way to take it over", async () => {
+    run("shop/dev");
+    expect(await problems({})).toContain(`docker -H ${engine.host} rm -f rest consul registrator`);
+    expect(await problems(inputs())).toBe("");
+    // States of earlier versions have no owner.
+    expect(await problems({ host: engine.host })).toBe("");
+  });
+
+  it("is none if the engine has another URL now, or does not answer", async () => {
+    run("shop/dev");
+    const other = await fakeEngine();
+    other.answers["GET /info"] = { ID: "engine-1" };
+    expect(await problems({ ...inputs(), host: other.host })).toBe("");
+    other.answers["GET /info"] = { ID: "engine-2" };
+    expect(await problems({ ...inputs(), host: other.host })).toContain("this state does not know it");
+    other.close();
+    expect(await problems({}, { host: "unix:///nowhere/docker.sock" })).toBe("");
+  });
+
+  it("is none if this stack was renamed, also while its containers have the earlier name", async () => {
+    run("shop/dev");
+    const renamed = { ...inputs(), owner: "shop/production" };
+    const { inputs: kept, failures } = (await engineProvider.check?.(inputs(), renamed)) ?? {};
+    expect(failures).toEqual([]);
+    expect(await problems(kept as object, renamed)).toBe("");
+    expect(await problems({}, renamed)).toContain('stack "shop/dev"');
+  });
 });
 
 it("reports a missing bridge without waiting", async () => {

@@ -2,9 +2,11 @@ import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "./dynamic-resource";
 import { messageOf } from "../lib/errors";
 import { api, connect, runBySsh, sameSsh, sleep, unless } from "./client";
+import { stackOwner } from "./owner";
+import { earlierOwners, otherStack } from "./sole-stack";
 
 export interface DockerEngineArgs {
-  /** The Docker URL: `unix:///…`, `tcp://…` or `ssh://…`. Changing it replaces the resource. */
+  /** The Docker URL: `unix:///…`, `tcp://…` or `ssh://…`. */
   readonly host: pulumi.Input<string>;
   /** Options of `ssh` for an `ssh://` URL. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
@@ -15,10 +17,15 @@ export interface DockerEngineArgs {
   readonly readyFile?: pulumi.Input<string> | undefined;
   /** How long to wait for Docker to answer. Default: 60. */
   readonly timeoutSeconds?: pulumi.Input<number> | undefined;
+  /** The only stack that may be on the engine. Default: `<project>/<stack>`. */
+  readonly owner?: pulumi.Input<string> | undefined;
 }
 
 interface EngineInputs {
   readonly host: string;
+  readonly owner?: string;
+  /** Names that the stack had before. */
+  readonly earlierOwners?: readonly string[];
   readonly sshOpts?: readonly string[];
   readonly readyFile?: string;
   readonly timeoutSeconds?: number;
@@ -109,20 +116,37 @@ async function waitForEngine(inputs: EngineInputs): Promise<EngineState> {
   }
 }
 
+/** Waits for the engine, and throws if another stack is on it. */
+async function claim(olds: Partial<EngineInputs>, inputs: EngineInputs): Promise<EngineState> {
+  const state = await waitForEngine(inputs);
+  const problem = await otherStack(olds, inputs);
+  if (problem !== undefined) throw new Error(problem);
+  return state;
+}
+
 export const engineProvider: pulumi.dynamic.ResourceProvider<EngineInputs, EngineState> = {
+  /** Previews call this too: nothing is made yet on any node. */
+  async check(olds: Partial<EngineInputs>, news) {
+    const earlier = earlierOwners(olds, news);
+    const inputs = { ...news, ...(earlier.length > 0 && { earlierOwners: earlier }) };
+    // A preview may not know the URL yet, and a machine that the program creates has no other stack.
+    if (!/^\w+:\/\//.test(news.host) || news.readyFile !== undefined) return { inputs };
+    // An engine that is down says so when it is needed.
+    const reason = await otherStack(olds, inputs).catch(() => undefined);
+    return { inputs, failures: reason === undefined ? [] : [{ property: "", reason }] };
+  },
   async create(inputs) {
-    return { id: inputs.host, outs: await waitForEngine(inputs) };
+    return { id: inputs.host, outs: await claim({}, inputs) };
   },
   async read(id, props) {
     if (props === undefined) throw new Error(`import of a DockerEngine (${id}) is not supported`);
     return { id, props: await waitForEngine(props) };
   },
   diff(_id, olds, news) {
-    const replaces = olds.host === news.host ? [] : ["host"];
-    return Promise.resolve({ changes: replaces.length > 0 || !sameSsh(olds, news), replaces });
+    return Promise.resolve({ changes: olds.host !== news.host || !sameSsh(olds, news), replaces: [] });
   },
-  async update(_id, _olds, news) {
-    return { outs: await waitForEngine(news) };
+  async update(_id, olds, news) {
+    return { outs: await claim(olds, news) };
   },
 };
 
@@ -140,7 +164,7 @@ export class DockerEngine extends DynamicResource {
     super(
       { file: __filename, provider: "engineProvider" },
       name,
-      { ...args, bridgeAddress: undefined },
+      { ...args, owner: args.owner ?? stackOwner(), bridgeAddress: undefined },
       opts,
       "DockerEngine",
     );

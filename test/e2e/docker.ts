@@ -49,7 +49,7 @@ export async function belongings(): Promise<Record<string, string[] | string>> {
 }
 
 /** What every stack calls its containers and volumes. A volume does not tell whose stack made it. */
-const stackContainers = ["rest", "consul", "registrator"];
+export const stackContainers = ["rest", "consul", "registrator"];
 const stackVolumes = ["rest-state", "consul-data"];
 
 /** A volume that says: the stack on this engine is the tests'. */

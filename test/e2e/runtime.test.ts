@@ -10,10 +10,18 @@ import { baseImage, consulImage } from "./bases";
 import { badInput } from "./bad-input";
 import { inBrowser } from "./browser";
 import { emptyConsul, putKey } from "./consul";
-import { belongings, claimEngine, docker, releaseEngine, removeContainers, tasks } from "./docker";
+import {
+  belongings,
+  claimEngine,
+  docker,
+  releaseEngine,
+  removeContainers,
+  stackContainers,
+  tasks,
+} from "./docker";
 import { hostileInput } from "./hostile";
 import { get, startLoad, until } from "./http";
-import { stack, succeeded, type ServiceEntry } from "./stack";
+import { secondStack, stack, succeeded, type ServiceEntry, type TestStack } from "./stack";
 import { afterwards, tearDown } from "./tear-down";
 
 // The life of one stack, in order: each part starts from the state that the previous one left.
@@ -82,6 +90,30 @@ describe("first up", () => {
     const { code, output, seconds } = await stack.up("--expect-no-changes");
     expect({ code, output }).toMatchObject({ code: 0 });
     expect(seconds).toBeLessThan(10);
+  });
+
+  test("another stack on the same engine is refused before anything is made, and harms nothing", async () => {
+    // Swarm may replace instances meanwhile, on a busy machine.
+    const running = async () => ({
+      infrastructure: await docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", ...stackContainers),
+      services: await docker("service", "ls", "--format", "{{.ID}} {{.Name}}"),
+      volumes: (await belongings())["volumes"],
+    });
+    const unharmed = await running();
+    const refused = async (other: TestStack, problem: string) => {
+      for (const command of ["preview", "up"] as const) {
+        const output = expect.stringContaining(problem) as string;
+        expect(await other[command]()).toMatchObject({ code: 1, output });
+        expect(await running()).toEqual(unharmed);
+      }
+    };
+    secondStack.configure([hello("second")]);
+    await refused(secondStack, `already runs stack "${stack.owner}", and has room for one`);
+    expect(await secondStack.down()).toMatchObject({ code: 0 });
+    await stack.withoutState(() => refused(stack, "this state does not know it"));
+    secondStack.forget();
+    expect(await running()).toEqual(unharmed);
+    expect(await stack.up("--expect-no-changes")).toMatchObject({ code: 0 });
   });
 
   test("a secret variable reaches its service, but no output and no state", async () => {

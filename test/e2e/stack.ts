@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { parse, stringify } from "yaml";
@@ -75,6 +75,19 @@ export class TestStack {
     rmSync(join(pulumi, "locks/organization/switchyard", this.name), { recursive: true, force: true });
   }
 
+  /** Does something while the stack's state seems to be lost. */
+  async withoutState(work: () => Promise<void>): Promise<void> {
+    const files = [".switchyard/state", ".switchyard/pulumi/.pulumi/stacks/switchyard"]
+      .map((folder) => join(this.folder, folder, `${this.name}.json`))
+      .filter((file) => existsSync(file));
+    for (const file of files) renameSync(file, `${file}.lost`);
+    try {
+      await work();
+    } finally {
+      for (const file of files) renameSync(`${file}.lost`, file);
+    }
+  }
+
   private read(): { config?: Record<string, unknown> } {
     try {
       return parse(readFileSync(this.file, "utf8")) as { config?: Record<string, unknown> };
@@ -90,12 +103,14 @@ export class TestStack {
 
 /** The stack that most of the suite shares. */
 export const stack = new TestStack("e2e");
+/** A stack beside it, which is refused. */
+export const secondStack = new TestStack("e2e-second");
 /** The stack of three machines. */
 export const clusterStack = new TestStack("cluster");
 /** The stack of a program that imports the components. */
 export const exampleStack = new TestStack("e2e", "examples/one-node", "one-node");
 
-export const testStacks = [stack, clusterStack, exampleStack];
+export const testStacks = [stack, secondStack, clusterStack, exampleStack];
 
 /** Returns the outcome if it is a success; throws an error with its output otherwise. */
 export function succeeded(outcome: Outcome): Outcome {

@@ -15,9 +15,11 @@ import { parseHosts, type HostConfig } from "./settings";
 export function createNodes(config: NodesConfig): Nodes {
   const sshOpts = config.sshKey === undefined ? undefined : ["-i", config.sshKey, "-o", "IdentitiesOnly=yes"];
   const ports = portKeys(config.ports);
-  const [first, ...others] = parseHosts(config.hosts).map(
-    (host) => new HostNode(host.name, { ...host, ports, ...(sshOpts && { sshOpts }) }),
-  );
+  const nodes: HostNode[] = [];
+  const all = pulumi.output(Promise.resolve().then(() => pulumi.all(nodes.map(({ checked }) => checked))));
+  for (const host of parseHosts(config.hosts))
+    nodes.push(new HostNode(host.name, { ...host, ports, ...(sshOpts && { sshOpts }), checked: all }));
+  const [first, ...others] = nodes;
   if (first === undefined) {
     throw configError("hosts", "is empty", "list the machines, as Pulumi.hosts.yaml does");
   }
@@ -29,6 +31,8 @@ export interface HostNodeArgs extends HostConfig {
   readonly sshOpts?: readonly string[];
   /** Ports that its containers use on the host's network, by configuration key. The first `up` needs them free. */
   readonly ports: Readonly<Record<string, number>>;
+  /** Known once all of the stack's machines are checked: until then, nothing is created on this one. */
+  readonly checked?: pulumi.Output<unknown>;
 }
 
 /** A machine that the user already has, with a Docker Engine that is reachable from here. */
@@ -41,6 +45,8 @@ export class HostNode extends pulumi.ComponentResource implements DockerNode {
   readonly bridgeAddress: pulumi.Output<string>;
   readonly platform: string;
   readonly provider: docker.Provider;
+  /** Known once its engine is this stack's and its ports are free. Unlike an ID, a preview knows it. */
+  readonly checked: pulumi.Output<unknown>;
 
   constructor(name: string, args: HostNodeArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:HostNode", name, {}, opts);
@@ -58,8 +64,9 @@ export class HostNode extends pulumi.ComponentResource implements DockerNode {
       { parent: this },
     );
     this.name = name;
-    // Everything created on the node waits for the check of its ports.
-    this.host = pulumi.all([engine.host, ports.id]).apply(([host]) => host);
+    this.checked = ports.urn;
+    // Everything created on the node waits for the checks.
+    this.host = pulumi.all([engine.host, ports.id, args.checked]).apply(([host]) => host);
     if (sshOpts) this.sshOpts = pulumi.output(sshOpts);
     this.bridgeAddress = engine.bridgeAddress;
     this.address = pulumi.output(args.address);
