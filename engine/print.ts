@@ -26,6 +26,10 @@ const label = ({ type, urn }: Change): string => `${shortType(type)} ${nameOf(ur
 const properties = ({ changed }: Change): string =>
   changed.length > 0 ? ` [diff: ${changed.join(", ")}]` : "";
 
+/** A refresh has found that a resource is gone. */
+export const goneLine = ({ type, name }: { readonly type: string; readonly name: string }): string =>
+  `"${name}" (${type}) no longer exists: something else deleted it.`;
+
 export function planLines(change: Change): string[] {
   const { operation, changed, olds, news } = change;
   const head = ` ${SIGNS[operation]} ${label(change)} ${operation}${properties(change)}`;

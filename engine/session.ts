@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import { Unreachable } from "./docker/client";
 import { DynamicProviders } from "./dynamic";
 import { messageOf, UserError } from "../lib/errors";
-import { doneLine, startLine } from "./print";
+import { doneLine, goneLine, startLine } from "./print";
 import type { Config, Project } from "./project";
 import { isProvider, Providers } from "./providers";
 import type { Change } from "./change";
@@ -92,8 +92,7 @@ export class Session {
       if (!old.custom || isProvider(old.type) || old.pendingDelete) return old;
       try {
         const seen = await this.providers.refresh(old);
-        if (!seen)
-          this.options.say(`"${nameOf(old.urn)}" (${old.type}) no longer exists: something else deleted it.`);
+        if (!seen) this.options.say(goneLine({ type: old.type, name: nameOf(old.urn) }));
         return seen;
       } catch (error) {
         // The program may use another host now. If not, the plan fails for this host.

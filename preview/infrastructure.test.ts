@@ -26,6 +26,7 @@ test("reads the Pulumi CLI's JSON, but only the names of properties", () => {
   );
   expect(plan).toEqual({
     changes: { same: 1, update: 1, replace: 1 },
+    gone: [],
     steps: [
       {
         operation: "update",

@@ -7,6 +7,7 @@ import { stripVTControlCharacters } from "node:util";
 import { run, type RunResult } from "../lib/run";
 import { loadProject, loadStackFile, qualified, setConfig, stackValues } from "../engine/project";
 import type { ReplacedBalancer } from "../templates/haproxy/src/reconcile/forecast";
+import { namedIn, readGone, stepHeading, stepUrn, withoutRefresh, type Gone } from "./drift";
 import { isOwnBackend, missingAfter, missingBefore, type Situation } from "./missing";
 import type { Options } from "./options";
 
@@ -30,6 +31,10 @@ export type Infrastructure =
       readonly plan?: JsonPlan;
       /** The load balancers that would be replaced. */
       readonly replaced: readonly ReplacedBalancer[];
+      /** What something else removed and `up` creates again. */
+      readonly gone: readonly Gone[];
+      /** Why the engine compared with its state and not with what runs; undefined if it did. */
+      readonly notRefreshed?: string;
     };
 
 export interface JsonPlan {
@@ -46,7 +51,16 @@ export async function previewInfrastructure(options: Options, situation: Situati
   if (missing.length > 0) return { status: "missing", missing };
   if (options.engine === "pulumi") await createOwnStack(situation);
   const { format } = options;
-  const ended = await runEngine(options, await completed(options.stack));
+  const configFile = await completed(options.stack);
+  const first = await runEngine(options, configFile);
+  const unreachable = options.engine === "pulumi" && first.code !== 0 ? unreachableIn(first) : undefined;
+  const rest = [...options.rest, "--refresh=false"];
+  const ended = unreachable === undefined ? first : await runEngine({ ...options, rest }, configFile);
+  const notRefreshed = unreachable === undefined ? {} : { notRefreshed: unreachable };
+  if (options.engine === "pulumi" && format === "text") {
+    process.stdout.write(ended.stdout);
+    process.stderr.write(ended.stderr);
+  }
   const plan = format === "json" ? readPlan(ended.stdout) : undefined;
   if (ended.code !== 0) {
     const explained = missingAfter(situation);
@@ -54,15 +68,18 @@ export async function previewInfrastructure(options: Options, situation: Situati
     return { status: "failed", output: plan?.problem ?? complaintOf(ended) };
   }
   if (format === "json" && plan !== undefined) {
-    const { changes, steps } = plan;
-    return { status: "previewed", plan: { changes, steps }, replaced: replacedBalancers(steps) };
+    const { changes, steps, gone } = plan;
+    const replaced = replacedBalancers(steps);
+    const all = [...gone, ...readGone(ended.stderr)];
+    return { status: "previewed", plan: { changes, steps }, replaced, gone: all, ...notRefreshed };
   }
   const text = stripVTControlCharacters(ended.stdout).trimEnd();
   const replaced = replacedBalancers(readSteps(text));
-  return { status: "previewed", replaced, ...(format === "text" ? {} : { text }) };
+  const shown = format === "text" ? {} : { text };
+  return { status: "previewed", replaced, gone: readGone(text), ...notRefreshed, ...shown };
 }
 
-function runEngine(
+async function runEngine(
   { engine, stack, format, rest }: Options,
   configFile: string | undefined,
 ): Promise<RunResult> {
@@ -78,10 +95,22 @@ function runEngine(
   }
   const colours = show && process.stdout.isTTY ? "always" : "never";
   const how = json.length > 0 ? json : ["--diff", "--color", colours];
-  return run("pulumi", ["preview", "--non-interactive", ...common, ...how, ...rest], {
-    echo: show,
-    timeoutMs,
-  });
+  // Refresh first, as `up` does.
+  const args = ["preview", "--refresh", "--non-interactive", ...common, ...how, ...rest];
+  const ended = await run("pulumi", args, { timeoutMs });
+  return json.length > 0 ? ended : { ...ended, stdout: withoutRefresh(ended.stdout) };
+}
+
+/** Errors of our own provider, of Pulumi's and of Docker's client. */
+const unreachable =
+  /Docker at \S+ (?:did not answer|cannot be reached).*|failed to connect to any docker daemon|error during connect.*/;
+
+/**
+ * Why a Docker Engine could not be reached, if that is why the preview failed. A pull request is previewed where no key for the
+ * machines may be; without a refresh the engine compares with its state and contacts none of them.
+ */
+export function unreachableIn({ stdout, stderr }: Pick<RunResult, "stdout" | "stderr">): string | undefined {
+  return unreachable.exec(readPlan(stdout)?.problem ?? stderr)?.[0];
 }
 
 /** The CLI only previews stacks that exist in its backend. In our own backend, creating an empty one does no harm. */
@@ -163,7 +192,9 @@ interface RawPlan {
 }
 
 /** Parses the output of either engine with `--json`; undefined if it is not JSON. */
-export function readPlan(text: string): (JsonPlan & { readonly problem?: string }) | undefined {
+export function readPlan(
+  text: string,
+): (JsonPlan & { readonly gone: readonly Gone[]; readonly problem?: string }) | undefined {
   let raw: RawPlan;
   try {
     raw = JSON.parse(text) as RawPlan;
@@ -171,9 +202,14 @@ export function readPlan(text: string): (JsonPlan & { readonly problem?: string 
     return undefined;
   }
   const problems = (raw.diagnostics ?? []).filter(({ severity }) => severity === "error");
+  const steps = raw.steps ?? [];
+  const refreshed = steps.filter(({ op }) => op === "refresh").map(({ urn }) => urn);
   return {
     changes: raw.changeSummary ?? {},
-    steps: (raw.steps ?? []).filter(({ op }) => op !== "same").map(toStep),
+    steps: steps.filter(({ op }) => op !== "same" && op !== "refresh").map(toStep),
+    gone: steps
+      .filter(({ op, urn }) => op === "create" && refreshed.includes(urn))
+      .map(({ urn = "" }) => namedIn(urn)),
     ...(problems.length === 0
       ? {}
       : { problem: problems.map(({ message }) => (message ?? "").trim()).join("\n") }),
@@ -194,8 +230,8 @@ export function readSteps(text: string): Named[] {
       /^ \S+ +(\S+) (\S+) (create|update|replace|delete)(?: \[diff: (.*)\])?$/.exec(line) ?? [];
     if (done !== undefined)
       steps.push({ operation: done, type, name, properties: changed?.split(", ") ?? [] });
-    operation = /^[ +~-]*[\w-]+:\S+: \(([\w-]+)\)/.exec(line)?.[1] ?? operation;
-    const [, urn] = /^ +\[urn=(.+)\]$/.exec(line) ?? [];
+    operation = stepHeading.exec(line)?.[1] ?? operation;
+    const [, urn] = stepUrn.exec(line) ?? [];
     if (urn !== undefined) steps.push({ ...toStep({ operation, urn }), properties: [] });
     const [, property] = /^ +[~+-] (\w+) *: /.exec(line) ?? [];
     if (property !== undefined) steps.at(-1)?.properties.push(property);
@@ -228,12 +264,10 @@ export function replacedBalancers(steps: readonly Named[]): ReplacedBalancer[] {
 }
 
 function toStep({ op, operation, urn = "", diffReasons, diff, oldState, newState }: RawStep): Step {
-  const [, , type = "", ...name] = urn.split("::");
   return {
     operation: op ?? operation ?? "",
     urn,
-    type: type.split("$").at(-1) ?? "",
-    name: name.join("::"),
+    ...namedIn(urn),
     properties: diffReasons ?? (diff ? Object.keys(diff) : changedInputs(oldState?.inputs, newState?.inputs)),
   };
 }

@@ -12,6 +12,7 @@ import { decodeKv } from "../templates/haproxy/src/consul/decode";
 import { forecastStack } from "../templates/haproxy/src/reconcile/forecast";
 import { configure, readSources, readSourcesAt, withoutEngine } from "./configured";
 import { readDeployed, type Deployed } from "./deployed";
+import { stillDeployed } from "./drift";
 import { previewInfrastructure } from "./infrastructure";
 import { parseOptions, usage, type Options } from "./options";
 import { toJsonReport, toMarkdownReport, toTextReport, type Report, type RoutesReport } from "./report";
@@ -43,12 +44,22 @@ async function main(): Promise<boolean> {
   const after = planStack(config.services, config.ports);
   const situation = { options, config, deployed, stackFile: sources.stack, env: process.env };
   const infrastructure = await previewInfrastructure(options, situation);
-  const replaced = infrastructure.status === "previewed" ? infrastructure.replaced : [];
+  const { replaced, gone, notRefreshed } =
+    infrastructure.status === "previewed" ? infrastructure : { replaced: [], gone: [] };
+  const actual =
+    options.base === undefined && deployed.kind === "deployed" ? stillDeployed(before.stack, gone) : before;
   const routes: RoutesReport = {
     comparedWith: before.comparedWith,
-    notes: before.notes,
-    differences: compareStacks(before.stack, after, kv),
-    runtime: forecastStack(before.stack, after, kv, replaced),
+    notes: [
+      ...actual.notes,
+      ...(notRefreshed === undefined
+        ? []
+        : [
+            `Compared with the state and not with what runs, because a machine is out of reach: ${notRefreshed}`,
+          ]),
+    ],
+    differences: compareStacks(actual.stack, after, kv),
+    runtime: forecastStack(actual.stack, after, kv, replaced),
     routes: describeRoutes(routing),
   };
   const report: Report = { stack: options.stack, infrastructure, routing: routes };

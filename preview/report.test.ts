@@ -53,7 +53,9 @@ const text = readFileSync("test/golden/preview-engine.txt", "utf8").trimEnd();
 
 describe("a pull request that changes the dev stack", () => {
   test("as a comment", async () => {
-    const comment = toMarkdownReport(report(dev, changed(), { status: "previewed", text, replaced: [] }));
+    const comment = toMarkdownReport(
+      report(dev, changed(), { status: "previewed", text, replaced: [], gone: [] }),
+    );
     await expect(`${comment}\n`).toMatchFileSnapshot("../test/golden/preview-comment.md");
   });
 
@@ -64,14 +66,14 @@ describe("a pull request that changes the dev stack", () => {
   });
 
   test("on a terminal", async () => {
-    const lines = toTextReport(report(dev, changed(), { status: "previewed", replaced: [] }));
+    const lines = toTextReport(report(dev, changed(), { status: "previewed", replaced: [], gone: [] }));
     await expect(`${lines}\n`).toMatchFileSnapshot("../test/golden/preview-terminal.txt");
   });
 
   test("as JSON", () => {
     const plan = { changes: { create: 1 }, steps: [] };
     const json = JSON.parse(
-      toJsonReport(report(dev, changed(), { status: "previewed", plan, replaced: [] })),
+      toJsonReport(report(dev, changed(), { status: "previewed", plan, replaced: [], gone: [] })),
     ) as unknown;
     expect(json).toMatchObject({
       stack: "dev",
@@ -86,7 +88,7 @@ describe("a pull request that changes the dev stack", () => {
 });
 
 test("reports no change in one line per part", () => {
-  const same = toTextReport(report(dev, dev, { status: "previewed", replaced: [] }));
+  const same = toTextReport(report(dev, dev, { status: "previewed", replaced: [], gone: [] }));
   expect(same).toBe("Routes, compared with the deployed stack: nothing changes\nAt run time: nothing to do.");
 });
 
@@ -99,7 +101,9 @@ test("a comment marks the changes of an engine's diff, and only these", () => {
     "    --outputs:--",
     "      --flag: x",
   ].join("\n");
-  const comment = toMarkdownReport(report(dev, dev, { status: "previewed", text: diff, replaced: [] }));
+  const comment = toMarkdownReport(
+    report(dev, dev, { status: "previewed", text: diff, replaced: [], gone: [] }),
+  );
   expect(/```diff\n([^]*?)\n```/.exec(comment)?.[1]?.split("\n")).toEqual([
     "+-    docker:index/container:Container: (replace)",
     "--    docker:index/container:Container: (delete-replaced)",
@@ -118,7 +122,9 @@ test("a comment shows the errors of a failed preview as they are", () => {
 
 test("a comment stays within GitHub's limit and its code block stays closed, whatever the engine prints", () => {
   const long = "+ ```` a line\n".repeat(10_000);
-  const comment = toMarkdownReport(report(dev, dev, { status: "previewed", text: long, replaced: [] }));
+  const comment = toMarkdownReport(
+    report(dev, dev, { status: "previewed", text: long, replaced: [], gone: [] }),
+  );
   expect(comment.length).toBeLessThan(65_536);
   expect(comment).toMatch(/^`{5}diff$/m);
   expect(comment).toMatch(/and \d+ more lines/);

@@ -2,6 +2,7 @@
 import type { Difference } from "../routing/diff";
 import { summarise, toMarkdown, toText } from "../routing/diff-format";
 import type { StackForecast } from "../templates/haproxy/src/reconcile/forecast";
+import { driftSentence } from "./drift";
 import type { Infrastructure } from "./infrastructure";
 
 export interface RoutesReport {
@@ -82,9 +83,11 @@ function infrastructureParts(infrastructure: Infrastructure): string[][] {
   }
   if (infrastructure.status === "failed")
     return [["**Infrastructure**: the preview failed."], fenced(infrastructure.output, "")];
-  const text = infrastructure.status === "previewed" ? (infrastructure.text ?? "") : "";
+  const { text = "", gone = [] } = infrastructure.status === "previewed" ? infrastructure : {};
+  const drift = driftSentence(gone);
   return [
     [`**Infrastructure**: ${countsOf(text)}`],
+    ...(drift === undefined ? [] : [[`> ${escape(drift)}.`]]),
     ["<details><summary>Pulumi's diff</summary>", "", ...fenced(marked(text), "diff"), "", "</details>"],
   ];
 }

@@ -359,6 +359,26 @@ describe("an update of Consul and Registrator", () => {
   });
 });
 
+describe("what was removed by hand", () => {
+  test("is named by a preview, with its routes, and comes back", async () => {
+    await removeContainers("registrator");
+    await docker("service", "rm", "time");
+    const { code, output } = await stack.preview();
+    expect({ code, output }).toMatchObject({ code: 0 });
+    const gone = [...output.matchAll(/^"(\S+)" \(.*\) no longer exists/gm)].map(([, name]) => name);
+    expect(gone.sort()).toEqual(["registrator-local", "time"]);
+    expect(output).not.toContain("(refresh)");
+    expect(output).toMatch(/^ +\+ \/time -> time$/m);
+    const comment = await stack.preview("--markdown");
+    expect(comment.output).toMatch(/^> Something else removed 2 resources, .*Container registrator-local/m);
+
+    succeeded(await stack.up());
+    expect((await until(`${base}/time`, ({ status }) => status === 200)).status).toBe(200);
+    expect(await docker("inspect", "-f", "{{.State.Status}}", "registrator")).toBe("running");
+    // Docker's provider looks for a missing container for 15 s.
+  }, 300_000);
+});
+
 describe("down", () => {
   test("removes everything the stack created and nothing else", async () => {
     expect(await stack.down()).toMatchObject({ code: 0 });
