@@ -13,18 +13,23 @@ import { scratch } from "./scratch";
 import { tearDown } from "./tear-down";
 import { WebSocketClient, WebSocketService } from "./websocket";
 
-// The renderer fails with an exception that nobody catches. HAProxy must go on, and a new renderer must take over.
+// The renderer fails with an exception that nobody catches, or is stuck. HAProxy must go on, and a new renderer must take over. An
+// HAProxy that is frozen must be replaced.
 
 const port = 26_040;
 const tcpPort = 26_045;
 const httpsPort = 26_046;
 const faults = scratch();
 const marker = join(faults.path, "now");
-/** Loaded into each thread before our code: the renderer's throws while the marker is there. */
+const stuck = join(faults.path, "stuck");
+/** Loaded into each thread before our code: the renderer's throws, or does nothing else, while a marker is there. */
 const crash = `
 const { existsSync } = require("node:fs");
 if (!require("node:worker_threads").isMainThread)
-  setInterval(() => { if (existsSync("/faults/now")) throw new Error("a fault of the test"); }, 10).unref();
+  setInterval(() => {
+    if (existsSync("/faults/now")) throw new Error("a fault of the test");
+    while (existsSync("/faults/stuck"));
+  }, 10).unref();
 `;
 
 let consul: ConsulAlone;
@@ -169,6 +174,30 @@ test("HAProxy that ends while no renderer runs is started again with its routes"
   await serve("after-the-end");
   expect((await answers("after-the-end")).status).toBe(200);
 }, 60_000);
+
+test("a renderer that is stuck is replaced, and costs no request", async () => {
+  await serve("before-it-is-stuck");
+  await answers("before-it-is-stuck");
+  const load = startLoad(`${balancer.url}/before-it-is-stuck`, { perSecond: 50, connections: 4 });
+  const ended = async () => (await balancer.logs()).includes("The renderer is stuck. Ending it.");
+  writeFileSync(stuck, "");
+  await serve("while-it-is-stuck");
+  while (!(await ended())) await sleep(100);
+  rmSync(stuck);
+  expect((await answers("while-it-is-stuck")).status).toBe(200);
+  expect((await load.stop()).failures).toEqual({});
+}, 180_000);
+
+test("a frozen HAProxy is replaced", async () => {
+  await serve("before-the-frost");
+  await answers("before-the-frost");
+  await docker("exec", balancer.container, "bash", "-c", "kill -STOP $(pidof haproxy)");
+  const answered = await until(`${balancer.url}/before-the-frost`, ({ status }) => status === 200, {
+    seconds: 120,
+  });
+  expect(answered.status).toBe(200);
+  expect(await balancer.logs()).toContain("HAProxy left 3 questions in a row unanswered. Ending it.");
+}, 180_000);
 
 test("the container stops at once while no renderer runs", async () => {
   let code = "";

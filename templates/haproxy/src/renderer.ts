@@ -14,7 +14,7 @@ import { log } from "./log";
 import { Metrics } from "./metrics";
 import { Controller } from "./reconcile/controller";
 import { Reconciler } from "./reconcile/reconciler";
-import type { FromRenderer, RendererData, ToRenderer } from "./supervisor/messages";
+import { aliveMs, type FromRenderer, type RendererData, type ToRenderer } from "./supervisor/messages";
 import { RemoteHaproxy } from "./supervisor/remote-haproxy";
 import { AuthorityWatcher } from "./tls/authorities";
 import { CertificateWatcher } from "./tls/watcher";
@@ -25,6 +25,9 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
   const tell = (message: FromRenderer) => {
     mainThread.postMessage(message);
   };
+  setInterval(() => {
+    tell({ kind: "alive" });
+  }, aliveMs).unref();
   const metrics = new Metrics(data.restarts);
   const paths = renderOptions(options);
   const haproxy = new RemoteHaproxy(data.haproxy, tell);

@@ -55,6 +55,35 @@ test("an HAProxy that does not answer is ended with its children before the star
   for (const pid of readFileSync(pids, "utf8").trim().split(" ")) expect(commandOf(pid)).toBe("");
 });
 
+test("an HAProxy that is frozen is ended, and another one started", async () => {
+  const pids = join(folder, "pids");
+  program(
+    `const { createServer } = require("node:net");
+    const path = process.argv[4].replace("master.sock,mode,600", "worker.sock");
+    require("node:fs").rmSync(path, { force: true });
+    createServer((socket) => socket.end("3.0\\n\\nadmin\\n\\n")).listen(path);
+    require("node:fs").appendFileSync("${pids}", process.pid + "\\n");`,
+    process.execPath,
+  );
+  const events = { ended: vi.fn(), restarted: vi.fn() };
+  const log = vi.fn();
+  const watched = new Haproxy(haproxyPaths(folder, folder), log, events, {
+    watch: { pauseMs: 20, timeoutMs: 500 },
+  });
+  await watched.load(new Set());
+  const frozen = readFileSync(pids, "utf8").trim();
+  process.kill(Number(frozen), "SIGSTOP");
+  await vi.waitFor(
+    () => {
+      expect(events.restarted).toHaveBeenCalledOnce();
+    },
+    { timeout: 20_000 },
+  );
+  expect(log).toHaveBeenCalledWith("HAProxy left 3 questions in a row unanswered. Ending it.");
+  expect(commandOf(frozen)).toBe("");
+  await watched.stop(0);
+}, 30_000);
+
 test("only HAProxy's own answer shows that it has taken over, and until then the inherited worker is asked", async () => {
   const worker = join(folder, "before.sock");
   const before = createServer({ allowHalfOpen: true }, (socket) => {

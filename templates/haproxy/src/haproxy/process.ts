@@ -44,13 +44,26 @@ export interface HaproxyEvents {
   readonly restarted: () => void;
 }
 
+/** How it is noticed that HAProxy runs but answers nothing, such as one that is frozen. */
+interface Watch {
+  /** Time between two questions. */
+  readonly pauseMs: number;
+  /** How long it may take to answer one. */
+  readonly timeoutMs: number;
+}
+
 export interface HaproxyOptions {
   /** How long it may take to start. Default: 10,000. */
   readonly startTimeoutMs?: number;
+  readonly watch?: Watch;
   readonly inherited?: Inherited | undefined;
 }
 
 const startTimeoutMs = 10_000;
+/** Patient: to end an HAProxy that waits for its turn on a busy machine would make matters worse. */
+const defaultWatch: Watch = { pauseMs: 2_000, timeoutMs: 10_000 };
+/** One alone may be due to a container that was paused, or to a machine that was asleep. */
+const unansweredUntilEnded = 3;
 const reloadTimeoutMs = 30_000;
 const firstDelayMs = 200;
 const longestDelayMs = 10_000;
@@ -181,6 +194,7 @@ export class Haproxy implements HaproxyControl {
         throw new Error(`HAProxy did not start: ${(await this.complaint()) || failure}`);
       if ((await ask(this.paths.worker, "show version", timeoutMs).catch(() => "")) !== "") {
         this.delayMs = firstDelayMs;
+        void this.watch(process);
         return;
       }
     }
@@ -189,6 +203,24 @@ export class Haproxy implements HaproxyControl {
     endGroup(process);
     await gone;
     throw new Error(`HAProxy did not start: its worker gave no answer within ${timeoutMs / 1000} s`);
+  }
+
+  /** Ends a process whose worker answers nothing any more: it would keep the ports, and each request would wait in vain. */
+  private async watch(process: ChildProcess): Promise<void> {
+    const { pauseMs, timeoutMs } = this.options.watch ?? defaultWatch;
+    for (let unanswered = 0; unanswered < unansweredUntilEnded;) {
+      await sleep(pauseMs, undefined, { ref: false });
+      if (this.process !== process || this.stopping) return;
+      // A question in the middle of a reload would say nothing.
+      const answer = this.mutex.runExclusive(() => ask(this.paths.worker, "show version", timeoutMs));
+      unanswered = await answer.then(
+        () => 0,
+        () => unanswered + 1,
+      );
+    }
+    if (this.process !== process || this.stopping) return;
+    this.log(`HAProxy left ${unansweredUntilEnded} questions in a row unanswered. Ending it.`);
+    endGroup(process);
   }
 
   private async restart(failure: string): Promise<void> {

@@ -29,8 +29,12 @@ export type ToRenderer =
   /** Drop the instances that are retained. */
   | { readonly kind: "release" };
 
+export const aliveMs = 5_000;
+
 export type FromRenderer =
   | { readonly kind: "load"; readonly ports: ReadonlySet<number> }
   /** The renderer has everything that it needs, and follows Consul. */
   | { readonly kind: "serving" }
+  /** Sent every `aliveMs`: the renderer's thread is not stuck. */
+  | { readonly kind: "alive" }
   | { readonly kind: "stopped" };

@@ -58,7 +58,7 @@ afterEach(async () => {
   rmSync(dir, { recursive: true });
 });
 
-function start(renderer: string, predecessor?: Predecessor): Supervisor {
+function start(renderer: string, predecessor?: Predecessor, watchMs?: number): Supervisor {
   const program = join(dir, "renderer.js");
   writeFileSync(program, prelude + renderer);
   supervisor = new Supervisor({
@@ -71,10 +71,15 @@ function start(renderer: string, predecessor?: Predecessor): Supervisor {
     predecessor,
     serving: vi.fn(),
     drained,
+    ...(watchMs === undefined ? {} : { watchMs }),
   });
   supervisor.start();
   return supervisor;
 }
+
+// Patient, for busy machines.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+const soon = (check: () => void) => vi.waitFor(check, { timeout: 30_000 });
 
 const notes = () => readFileSync(join(dir, "notes"), "utf8").trim().split("\n");
 
@@ -88,21 +93,18 @@ test("a renderer that fails is started again, and HAProxy runs on", async () => 
       if (restarts === 0) setImmediate(() => { throw new Error("oops"); });
       if (restarts === 1) Promise.reject(new Error("also"));
     });`);
-  await vi.waitFor(
-    () => {
-      expect(notes()).toEqual([
-        "0 false ",
-        "loaded true 5432 undefined",
-        "1 true 5432",
-        "reload",
-        "loaded true 5432 undefined",
-        "2 true 5432",
-        "reload",
-        "loaded true 5432 undefined",
-      ]);
-    },
-    { timeout: 20_000 },
-  );
+  await soon(() => {
+    expect(notes()).toEqual([
+      "0 false ",
+      "loaded true 5432 undefined",
+      "1 true 5432",
+      "reload",
+      "loaded true 5432 undefined",
+      "2 true 5432",
+      "reload",
+      "loaded true 5432 undefined",
+    ]);
+  });
   expect(log).toEqual([
     expect.stringMatching(/^The renderer failed: Error: oops\n +at /),
     "Starting the renderer again in 100 ms. HAProxy keeps its routes meanwhile.",
@@ -112,15 +114,46 @@ test("a renderer that fails is started again, and HAProxy runs on", async () => 
   expect(unusable).not.toHaveBeenCalled();
 });
 
+test("a renderer that is stuck is ended, and one that says it is alive is not", async () => {
+  // The next one has six times as long to start, even on a busy machine.
+  const watchMs = 1_000;
+  start(
+    `
+    tell({ kind: "serving" });
+    note("serving " + restarts);
+    if (restarts === 0) while (true);
+    setInterval(() => tell({ kind: "alive" }), 1);
+    parentPort.on("message", () => tell({ kind: "stopped" }));`,
+    undefined,
+    watchMs,
+  );
+  await soon(() => {
+    expect(notes()).toEqual(["serving 0", "serving 1"]);
+  });
+  expect(log).toEqual([
+    "The renderer is stuck. Ending it.",
+    "Starting the renderer again in 100 ms. HAProxy keeps its routes meanwhile.",
+  ]);
+  expect(unusable).not.toHaveBeenCalled();
+});
+
 test("a first renderer that cannot start is reported as unusable", async () => {
   start(`throw new Error("the admin port is taken");`);
-  await vi.waitFor(
-    () => {
-      expect(unusable).toHaveBeenCalledOnce();
-    },
-    { timeout: 10_000 },
-  );
+  await soon(() => {
+    expect(unusable).toHaveBeenCalledOnce();
+  });
   expect(log).toEqual([expect.stringContaining("the admin port is taken")]);
+});
+
+test("stop does not wait for a renderer that is stuck", async () => {
+  const running = start(`
+    tell({ kind: "serving" });
+    note("serving");
+    while (true);`);
+  await soon(() => {
+    expect(notes()).toEqual(["serving"]);
+  });
+  await running.stop(0);
 });
 
 test("stop waits for the renderer", async () => {
@@ -131,7 +164,7 @@ test("stop waits for the renderer", async () => {
       if (kind !== "stop") return;
       setTimeout(() => { note("stopped"); tell({ kind: "stopped" }); }, 50);
     });`);
-  await vi.waitFor(() => {
+  await soon(() => {
     expect(notes()).toEqual(["serving"]);
   });
   await running.stop(0);
@@ -149,7 +182,7 @@ describe("a load balancer that is replaced", () => {
       if (kind === "stop") tell({ kind: "stopped" });
     });`;
   const isWaiting = () =>
-    vi.waitFor(() => {
+    soon(() => {
       expect(existsSync(socket())).toBe(true);
     });
 
@@ -165,12 +198,9 @@ describe("a load balancer that is replaced", () => {
     expect(notes().at(-1)).toBe("stop");
     expect(drained).not.toHaveBeenCalled();
     predecessor?.release();
-    await vi.waitFor(
-      () => {
-        expect(drained).toHaveBeenCalledOnce();
-      },
-      { timeout: 10_000 },
-    );
+    await soon(() => {
+      expect(drained).toHaveBeenCalledOnce();
+    });
   });
 
   test("goes on if its successor ends before it has taken over, and can be replaced again", async () => {
@@ -180,7 +210,7 @@ describe("a load balancer that is replaced", () => {
       const client = createConnection(socket());
       await once(client, "data");
       client.destroy();
-      await vi.waitFor(() => {
+      await soon(() => {
         expect(notes().filter((note) => note === "started true")).toHaveLength(started + 1);
       });
     }
@@ -211,7 +241,7 @@ test("until it has loaded, HAProxy is its predecessor's, which is told after tha
     tell({ kind: "load", ports: new Set([1]) });`,
     predecessor,
   );
-  await vi.waitFor(() => {
+  await soon(() => {
     expect(notes()).toEqual(["true 5432 true", "true 1 false", "reload"]);
   });
   expect(release).toHaveBeenCalledOnce();
@@ -229,7 +259,7 @@ test("a predecessor that ends before it has handed over leaves no HAProxy", asyn
     });`,
     { haproxy: inherited, release: vi.fn(), gone: Promise.resolve() },
   );
-  await vi.waitFor(() => {
+  await soon(() => {
     expect(notes()).toEqual(["ended false 0"]);
   });
 });

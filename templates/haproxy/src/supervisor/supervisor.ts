@@ -7,14 +7,17 @@ import { Worker } from "node:worker_threads";
 import { messageOf } from "../../../../lib/errors";
 import { Haproxy, type HaproxyPaths, type Inherited } from "../haproxy/process";
 import { awaitSuccessor, type Predecessor } from "./handover";
-import type { FromRenderer, RendererData, ToRenderer } from "./messages";
+import { aliveMs, type FromRenderer, type RendererData, type ToRenderer } from "./messages";
 
 const firstDelayMs = 100;
 const longestDelayMs = 30_000;
-/** How long a renderer may take to end when another load balancer takes over. */
+/** How long a renderer may take to end. */
 const rendererTimeoutMs = 5_000;
 /** A renderer that has run this long starts the delays anew when it fails. */
 const steadyMs = 60_000;
+
+/** A renderer that is silent this many times `aliveMs` is stuck. Times that have passed at once count as one. */
+const silentUntilEnded = 6;
 
 export interface SupervisorOptions {
   /** The file that the renderer's thread runs. */
@@ -32,6 +35,8 @@ export interface SupervisorOptions {
   readonly serving: () => void;
   /** A successor has taken over, and the last connection has ended. */
   readonly drained: () => void;
+  /** How often it is looked whether the renderer is stuck. Default: `aliveMs`. */
+  readonly watchMs?: number;
 }
 
 export class Supervisor {
@@ -81,9 +86,24 @@ export class Supervisor {
     renderer.on("error", (error) => {
       log(`The renderer failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
     });
+    const watch = this.watch(renderer);
     renderer.on("exit", () => {
+      clearInterval(watch);
       this.ended(startedAt);
     });
+  }
+
+  /** Ends a renderer that is stuck, as in a loop: HAProxy would go on with routes that never change. */
+  private watch(renderer: Worker): NodeJS.Timeout {
+    const { log, watchMs = aliveMs } = this.options;
+    let silent = 0;
+    renderer.on("message", () => (silent = 0));
+    return setInterval(() => {
+      // Docker sees that the first one does not become ready.
+      if (!this.hasServed || ++silent !== silentUntilEnded) return;
+      log("The renderer is stuck. Ending it.");
+      void renderer.terminate();
+    }, watchMs).unref();
   }
 
   /** Has the renderer drop the instances that it retains. */
@@ -103,7 +123,9 @@ export class Supervisor {
       if (this.renderer === undefined) resolve();
     });
     this.tell({ kind: "stop" });
-    await stopped;
+    const late = sleep(rendererTimeoutMs, "late", { ref: false });
+    // One that is stuck does not answer.
+    if ((await Promise.race([stopped, late])) === "late") await this.renderer?.terminate();
   }
 
   /** From here on, the predecessor is not needed, and this load balancer can be one itself. */
@@ -135,7 +157,7 @@ export class Supervisor {
   /** Frees the admin port and the state for a successor. */
   private async handOver(): Promise<Inherited> {
     this.options.log("Another load balancer is about to take over.");
-    await Promise.race([this.stopRenderer(), sleep(rendererTimeoutMs)]);
+    await this.stopRenderer();
     await this.renderer?.terminate();
     const { worker, master } = this.options.haproxy;
     return { worker, master, ports: this.haproxy.ports };
@@ -161,6 +183,8 @@ export class Supervisor {
         return;
       case "stopped":
         this.stopped?.();
+        return;
+      case "alive":
     }
   }
 
