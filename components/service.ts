@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { loadBalancerHost } from "./load-balancer";
-import type { ServiceConfig } from "./config/services";
+import type { HealthCheckConfig, ServiceConfig } from "./config/services";
 import { SwarmService } from "../providers/swarm-service/provider";
 import type { SwarmCluster } from "./swarm-cluster";
 
@@ -41,9 +41,7 @@ export class Service extends pulumi.ComponentResource {
         // DNS would return the load balancer of any node; this entry points to the local one.
         hosts: { [loadBalancerHost]: args.dns },
         ...(limits && { limits }),
-        ...(typeof healthCheck === "object" && {
-          healthCheck: guarded({ ...healthCheck, test: ["CMD", ...healthCheck.command] }),
-        }),
+        ...(typeof healthCheck === "object" && { healthCheck: guarded(inDockersTerms(healthCheck)) }),
         stopGracePeriodSeconds: config.stopGracePeriodSeconds,
       },
       // Once every node has joined, so that the first instances spread across all of them.
@@ -52,6 +50,11 @@ export class Service extends pulumi.ComponentResource {
     this.registerOutputs();
   }
 }
+
+const inDockersTerms = ({ command, ...times }: HealthCheckConfig) => ({
+  test: ["CMD", ...command],
+  ...times,
+});
 
 /** The labels from which Registrator registers the instances. */
 export function registration({ name, type, meta, healthCheck }: ServiceConfig): Record<string, string> {

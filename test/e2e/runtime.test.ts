@@ -34,7 +34,11 @@ const hello = (name: string, more: Readonly<Record<string, unknown>> = {}): Serv
   env: { NAME: name },
   ...more,
 });
-const initial = [hello("hello/v1", { replicas: 3 }), hello("hello/v2", { replicas: 2 }), hello("time")];
+const initial = [
+  hello("hello/v1", { replicas: 3 }),
+  hello("hello/v2", { replicas: 2 }),
+  hello("time", { healthCheck: { command: ["bash", "/app/healthcheck.sh"] } }),
+];
 const base = "http://localhost";
 const noFailures = {};
 
