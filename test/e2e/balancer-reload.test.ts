@@ -162,6 +162,30 @@ test("a connection that was idle during a reload reaches no address that its ser
   agent.destroy();
 });
 
+test("a request that waits in a replaced worker reaches no address that its service has left", async () => {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  const leaver = await Instance.start("waited-for");
+  await consul.register("waited-for", leaver.port);
+  await answers("waited-for");
+  const ask = () => get(`${balancer.url}/waited-for`, { agent });
+  expect((await ask()).body).toBe("waited-for");
+  await reload();
+  leaver.stop();
+  // HAProxy tries again after a second.
+  const waiting = ask();
+  await consul.deregister("waited-for", leaver.port);
+  await until(`${balancer.url}/waited-for`, ({ status }) => status === 404);
+  const successor = http
+    .createServer((_, response) => response.end("successor"))
+    .listen(leaver.port, "127.0.0.1");
+  afterwards(() => successor.close());
+  const { status, body } = await waiting;
+  expect(body).not.toBe("successor");
+  // 503 if it came after its route was gone.
+  expect([0, 503]).toContain(status);
+  agent.destroy();
+});
+
 test("after a reload the new worker has the desired state, whatever the old worker had", async () => {
   await serve("late");
   await answers("late");

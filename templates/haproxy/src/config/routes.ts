@@ -1,5 +1,6 @@
 /** Routes as HAProxy's maps hold them. Pure. */
 import { routeKey } from "../../../../routing/build";
+import { backendName } from "../../../../routing/grammar";
 import type { Route, Routing, Target } from "../../../../routing/types";
 import { compare } from "../../../../lib/text";
 import { nowhere } from "./backend-profiles";
@@ -49,10 +50,17 @@ function toText({ ofVersions, host, stripped, path, target, service }: Omit<Rout
   }
 }
 
-/** An entry that leads nowhere instead, if it leads to one of these backends. Of a replaced worker, only the text is known. */
-export function leadingNowhere(text: string, backends: ReadonlySet<string>): string | undefined {
-  const [kind, stripped, path, backend, ...rest] = text.split("|");
-  return backends.has(backend ?? "") ? [kind, stripped, path, nowhere, ...rest].join("|") : undefined;
+/**
+ * An entry that leads nowhere instead, if it leads to this backend of a service, `origin` in the routing: in a replaced worker,
+ * whose entries are only known as texts.
+ */
+export function leadingNowhere(
+  text: string,
+  to: { readonly backend: string; readonly origin: string },
+): string | undefined {
+  const [kind, stripped, path, backend, service, ...rest] = text.split("|");
+  if (backend !== to.backend || backendName(service ?? "") !== to.origin) return undefined;
+  return [kind, stripped, path, nowhere, service, ...rest].join("|");
 }
 
 const entry = (fields: Omit<RouteEntry, "text">): RouteEntry => ({ ...fields, text: toText(fields) });

@@ -7,6 +7,7 @@ import {
   parseMap,
   parseRequests,
   parseServersState,
+  parseSessions,
   serverStateFile,
   toCommands,
   toPayloads,
@@ -23,6 +24,16 @@ const newServer: Operation = {
   definition: "10.0.0.1:1 check",
   pace: "inter 2000ms",
 };
+
+test("a request is waiting, or has a connection to a server", () => {
+  const row = (id: string, server: string, state: number) =>
+    `${id}: proto=tcpv4 src=127.0.0.1:58440 fe=http be=svc:a srv=${server} ts=00 epoch=0 age=1s calls=2 rate=1 cpu=0 lat=0 rq[f=1800000h,i=16332,an=8000h,ax=] rp[f=80000000h,i=0,an=00h,ax=] scf=[8,482h,fd=14,rex=,wex=] scb=[${state},1h,fd=-1,rex=,wex=] exp=0s rc=1 c_exp=0s`;
+  const answer = `${row("0x7e00", "10.0.0.1:1", 3)}\n${row("0x7f00", "<none>", 8)}\n\n`;
+  expect(parseSessions(answer)).toEqual([
+    { id: "0x7e00", server: "svc:a/10.0.0.1:1", isConnected: false },
+    { id: "0x7f00", server: "svc:a/<none>", isConnected: true },
+  ]);
+});
 
 test("a new server is down until its first good check", () => {
   expect(toCommands(newServer, "/d", new Set(["svc:a/10.0.0.1:2"]))).toEqual([

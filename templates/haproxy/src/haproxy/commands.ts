@@ -147,6 +147,28 @@ export function parseMap(answer: string): Map<string, string> {
   return entries;
 }
 
+/** HAProxy's state of a stream that has a connection to a server (`SC_ST_EST`, include/haproxy/stconn-t.h); earlier ones are lower. */
+const established = 8;
+
+/** A request, or a TCP connection. */
+export interface Session {
+  readonly id: string;
+  /** `backend/server`. */
+  readonly server: string;
+  /** Whether it has a connection to the server. */
+  readonly isConnected: boolean;
+}
+
+/** The answer to `show sess`. */
+export const parseSessions = (answer: string): Session[] =>
+  [...answer.matchAll(/^(0x[0-9a-f]+): .* be=(\S+) srv=(\S+) .* scb=\[(\d+),/gm)].map(
+    ([, id = "", backend = "", server = "", state]) => ({
+      id,
+      server: `${backend}/${server}`,
+      isConnected: Number(state) >= established,
+    }),
+  );
+
 /** The open requests in the answer to `show stat` for one backend; 0 if there is no such backend. */
 export function parseRequests(answer: string): number {
   const [columns = [], values = []] = answer

@@ -1,14 +1,14 @@
 /**
  * The workers that a reload, or another load balancer, has replaced. A client's connection that was idle then brings them one more
- * request. They check no instance and take no change of a server, but retry another one where nobody listens any more. So what is
- * left to prevent is that an instance of another service has got the address of one that has left.
+ * request, and requests wait there to be tried again. They check no instance and take no change of a server, so here they are kept
+ * from an address that a service has left: another one may get it.
  */
 import { originAt } from "../config/backend-pool";
 import { leadingNowhere } from "../config/routes";
-import type { MapName } from "../config/types";
-import { parseMap, type ServerState } from "./commands";
+import type { MapName, Origin } from "../config/types";
+import { parseMap, parseSessions, type ServerState } from "./commands";
 import { ask } from "./socket";
-import type { Actual } from "./types";
+import type { Actual, Operation } from "./types";
 
 const routeMaps: readonly MapName[] = ["routes.map", "splits.map"];
 
@@ -19,19 +19,30 @@ interface Process {
   readonly replaced: (answer: string) => string[];
 }
 
+/** A replaced worker. */
+interface Worker {
+  readonly name: string;
+  readonly ask: (question: string) => Promise<string>;
+}
+
+/** A service's backend in replaced workers. */
 interface Former {
+  readonly backend: string;
   /** The backend of its service in the routing. */
   readonly origin: string;
-  /** Its backend in the replaced workers, whose routes stay until another service has the address. */
-  readonly backend: string;
+  /** The names of its servers, by their address, which is their name in the routing. */
+  readonly servers: Map<string, string>;
+  /** By worker, the commands that restore the routes which no longer lead to it. */
+  readonly closed: Map<string, readonly string[]>;
 }
 
 export class FormerWorkers {
   private processes: readonly Process[];
-  /** By the name of the server in the routing, which is its address. */
-  private readonly servers = new Map<string, Former[]>();
-  /** The backends in the replaced workers that no route leads to any more. */
-  private readonly closed = new Set<string>();
+  private readonly formers = new Map<string, Former>();
+  /** The backends in the routing of the services that have an address now, for the addresses in replaced workers. */
+  private readonly holders = new Map<string, Set<string>>();
+  /** Addresses whose holders have changed since the replaced workers were told. */
+  private readonly changed = new Set<string>();
 
   /**
    * @param master the socket of HAProxy's master process
@@ -45,71 +56,134 @@ export class FormerWorkers {
     this.processes = [{ master, replaced: formerWorkers }];
   }
 
-  /** A worker has been replaced that had this. */
-  add({ backends }: Actual): void {
-    for (const [backend, { servers }] of backends)
-      for (const { origin } of servers.values()) this.addServer(origin.server, origin.backend, backend);
+  /** A worker that had `before` has been replaced by one that has `now`. */
+  add(before: Actual, now: Actual): void {
+    for (const [backend, { servers }] of before.backends)
+      for (const [server, { origin }] of servers) this.addServer(backend, server, origin);
+    this.see(now);
   }
 
-  /** A worker has been replaced that had these servers. `predecessor`: the master's socket, if it is another load balancer's. */
-  addStates(states: readonly ServerState[], predecessor?: string): void {
+  /** A worker that had these servers has been replaced. `predecessor`: the master's socket, if it is another load balancer's. */
+  addStates(states: readonly ServerState[], now: Actual, predecessor?: string): void {
     if (predecessor !== undefined)
       this.processes = [...this.processes, { master: predecessor, replaced: allWorkers }];
-    for (const { backend, server } of states) {
-      const origin = originAt(backend, server);
-      this.addServer(origin.server, origin.backend, backend);
+    for (const { backend, server } of states) this.addServer(backend, server, originAt(backend, server));
+    this.see(now);
+  }
+
+  private addServer(backend: string, server: string, origin: Pick<Origin, "backend" | "server">): void {
+    const key = `${backend} ${origin.backend}`;
+    const known = this.formers.get(key);
+    const former = known ?? { backend, origin: origin.backend, servers: new Map(), closed: new Map() };
+    former.servers.set(origin.server, server);
+    this.formers.set(key, former);
+    this.holders.set(origin.server, new Set());
+  }
+
+  private see({ backends }: Actual): void {
+    for (const [address, holders] of this.holders) {
+      holders.clear();
+      this.changed.add(address);
     }
-  }
-
-  private addServer(server: string, origin: string, backend: string): void {
-    const known = this.servers.get(server) ?? [];
-    if (!known.some((each) => each.backend === backend)) known.push({ origin, backend });
-    this.servers.set(server, known);
-  }
-
-  /** Takes away the routes to backends with an address that another service has now. */
-  async follow({ backends }: Actual): Promise<void> {
-    if (this.servers.size === 0) return;
-    const present = new Map<string, Set<string>>();
     for (const { servers } of backends.values())
       for (const { origin, leaving } of servers.values())
-        if (!leaving)
-          present.set(origin.server, (present.get(origin.server) ?? new Set()).add(origin.backend));
-    const closing = new Set<string>();
-    for (const [server, all] of this.servers) {
-      const now = present.get(server);
-      if (now === undefined) continue;
-      for (const { origin, backend } of all)
-        if (!now.has(origin) && !this.closed.has(backend)) closing.add(backend);
-    }
-    if (closing.size > 0) await this.close(closing);
+        if (!leaving) this.holders.get(origin.server)?.add(origin.backend);
   }
 
-  private async close(closing: ReadonlySet<string>): Promise<void> {
-    let any = false;
-    for (const { master, replaced } of this.processes)
-      for (const worker of replaced(await this.processesOf(master))) {
-        any = true;
-        for (const map of routeMaps) {
-          const entries = parseMap(await this.question(master, `@!${worker} show map ${this.dir}/${map}`));
-          for (const [key, text] of entries) {
-            const nowhere = leadingNowhere(text, closing);
-            if (nowhere !== undefined)
-              await this.question(master, `@!${worker} set map ${this.dir}/${map} ${key} ${nowhere}`);
-          }
+  /** The worker that serves now has been changed. */
+  note(operations: readonly Operation[]): void {
+    for (const operation of operations) {
+      if (operation.kind === "map" || operation.kind === "unmap") continue;
+      const { server, backend } = operation.origin;
+      const holders = this.holders.get(server);
+      if (holders === undefined || operation.kind === "weight") continue;
+      if (operation.kind === "leave") holders.delete(backend);
+      else holders.add(backend);
+      this.changed.add(server);
+    }
+  }
+
+  /** Tells the replaced workers what has changed. If that fails, the next call does it again. */
+  async follow(): Promise<void> {
+    if (this.changed.size === 0) return;
+    const workers = await this.workers();
+    if (workers.length === 0) {
+      this.formers.clear();
+      this.holders.clear();
+    }
+    const concerned = [...this.formers.values()].filter(({ servers }) =>
+      [...servers.keys()].some((address) => this.changed.has(address)),
+    );
+    await Promise.all(
+      workers.map(async (worker) => {
+        await this.reopen(worker, concerned);
+        await this.close(worker, concerned);
+        await this.shutDown(worker, concerned);
+      }),
+    );
+    this.changed.clear();
+  }
+
+  private async workers(): Promise<Worker[]> {
+    const found: Worker[] = [];
+    for (const { master, replaced } of this.processes) {
+      const answer = this.question(master, "show proc");
+      // A predecessor that has ended has none.
+      for (const pid of replaced(await (master === this.master ? answer : answer.catch(() => ""))))
+        found.push({
+          name: `${master} ${pid}`,
+          ask: (question) => this.question(master, `@!${pid} ${question}`),
+        });
+    }
+    return found;
+  }
+
+  private has({ origin }: Former, address: string): boolean {
+    return this.holders.get(address)?.has(origin) === true;
+  }
+
+  /** Whether a request to it would only find addresses that its service has left, or may find one of another service. */
+  private isDangerous(former: Former): boolean {
+    const addresses = [...former.servers.keys()];
+    const isTaken = (address: string) => this.holders.get(address)?.size !== 0 && !this.has(former, address);
+    return addresses.some(isTaken) || !addresses.some((address) => this.has(former, address));
+  }
+
+  private async reopen(worker: Worker, concerned: readonly Former[]): Promise<void> {
+    for (const former of concerned) {
+      const commands = former.closed.get(worker.name);
+      if (commands === undefined || this.isDangerous(former)) continue;
+      for (const command of commands) await worker.ask(command);
+      former.closed.delete(worker.name);
+    }
+  }
+
+  private async close(worker: Worker, concerned: readonly Former[]): Promise<void> {
+    const closing = concerned.filter((former) => !former.closed.has(worker.name) && this.isDangerous(former));
+    if (closing.length === 0) return;
+    const restore = new Map<Former, string[]>(closing.map((former) => [former, []]));
+    for (const map of routeMaps) {
+      const set = `set map ${this.dir}/${map}`;
+      for (const [key, text] of parseMap(await worker.ask(`show map ${this.dir}/${map}`)))
+        for (const [former, commands] of restore) {
+          const nowhere = leadingNowhere(text, former);
+          if (nowhere === undefined) continue;
+          await worker.ask(`${set} ${key} ${nowhere}`);
+          commands.push(`${set} ${key} ${text}`);
         }
-      }
-    if (any) for (const backend of closing) this.closed.add(backend);
-    else {
-      this.servers.clear();
-      this.closed.clear();
     }
+    for (const [former, commands] of restore) former.closed.set(worker.name, commands);
   }
 
-  /** A predecessor that has ended has none. */
-  private processesOf(master: string): Promise<string> {
-    const answer = this.question(master, "show proc");
-    return master === this.master ? answer : answer.catch(() => "");
+  /** Ends requests that have no connection yet, and would try an address that their service has left. */
+  private async shutDown(worker: Worker, concerned: readonly Former[]): Promise<void> {
+    const left = new Set<string>();
+    for (const former of concerned)
+      for (const [address, server] of former.servers)
+        if (!this.has(former, address)) left.add(`${former.backend}/${server}`);
+    if (left.size === 0) return;
+    for (const { id, server, isConnected } of parseSessions(await worker.ask("show sess")))
+      if (!isConnected && left.has(server)) await worker.ask(`shutdown session ${id}`);
   }
 }
 

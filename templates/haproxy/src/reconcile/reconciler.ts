@@ -107,7 +107,7 @@ export class Reconciler {
         this.ready ||= fromConsul;
         if (this.actual === undefined) return this.first(routing);
         const turn = await this.turn(this.actual, routing);
-        await this.tellFormerWorkers(this.actual);
+        await this.tellFormerWorkers();
         this.reaper.start();
         return turn;
       })
@@ -181,8 +181,8 @@ export class Reconciler {
     });
   }
 
-  private async tellFormerWorkers(actual: Actual): Promise<void> {
-    await this.former.follow(actual).catch((error: unknown) => {
+  private async tellFormerWorkers(): Promise<void> {
+    await this.former.follow().catch((error: unknown) => {
       this.options.log(`A worker that was replaced does not take a change: ${messageOf(error)}`);
     });
   }
@@ -228,8 +228,9 @@ export class Reconciler {
       return { pending: [], refused: ports, again: true };
     }
     const { predecessor } = this.options;
-    if (inherits) this.former.addStates(before, predecessor);
-    this.commit(desired, loaded(desired));
+    const fresh = loaded(desired);
+    if (inherits) this.former.addStates(before, fresh, predecessor);
+    this.commit(desired, fresh);
     this.https = this.options.https() !== undefined;
     this.prober.probe(
       candidatesOf(desired, (backend, server) => !this.proven.has(serverOf({ backend, server }))),
@@ -273,6 +274,7 @@ export class Reconciler {
     const answering = await this.probe(steps);
     const up = new Set(answering.filter(isFullCheck).map(serverOf));
     const complaints = await this.runtime.apply(operations, up);
+    this.former.note(operations);
     if (complaints.length > 0) await this.look(steps.after);
     else this.commit(steps.inForce, steps.after);
     for (const each of said)
@@ -344,7 +346,6 @@ export class Reconciler {
       return { pending, refused, again: true };
     }
     this.runtime.disconnect();
-    if (this.actual !== undefined) this.former.add(this.actual);
     this.limiter.reset();
     this.standing = [];
     this.refusals = undefined;
@@ -357,6 +358,7 @@ export class Reconciler {
     for (const server of [...this.proven, ...this.findings.keys()])
       if (!wanted.has(server)) this.forget(server);
     const fresh = loaded(desired);
+    if (this.actual !== undefined) this.former.add(this.actual, fresh);
     this.commit(desired, fresh);
     this.prober.probe(candidatesOf(desired, (backend, server) => !up.has(serverOf({ backend, server }))));
     // What was done to the old worker during the reload is missing in the new one; the next turn does it again.
