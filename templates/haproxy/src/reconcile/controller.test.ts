@@ -31,6 +31,8 @@ let folder: string;
 let consul: { catalog: Catalog | undefined; index: number; missing: Missing };
 let log: string[];
 let reconcile: ReturnType<typeof vi.fn<(routing: Routing, fromConsul?: boolean) => Promise<Turn>>>;
+const depart = vi.fn<(routing: Routing) => Promise<void>>();
+let isReloading = false;
 let persist: ReturnType<typeof vi.fn<() => Promise<void>>>;
 let controller: Controller;
 const ports = new Set<number>();
@@ -43,6 +45,8 @@ beforeEach(() => {
   consul = { catalog: catalog("a"), index: 1, missing: "services" };
   log = [];
   reconcile = vi.fn((routing: Routing) => Promise.resolve(did(`${routing.backends.length}`)));
+  depart.mockReset().mockResolvedValue();
+  isReloading = false;
   persist = vi.fn(() => Promise.resolve());
   controller = new Controller(
     {
@@ -65,6 +69,10 @@ beforeEach(() => {
     },
     {
       reconcile,
+      depart,
+      get isReloading() {
+        return isReloading;
+      },
       compare: () => Promise.resolve(true),
       persist: () => persist(),
       proven: new Set<string>(),
@@ -117,6 +125,28 @@ test("a change waits for the checks that may belong to it, but not for long", as
   expect(applied()).toEqual([]);
   await sleep(3);
   expect(applied()).toEqual(["a"]);
+});
+
+test("instances that are gone during a reload do not wait for its end", async () => {
+  consul.catalog = catalog("a", "b", "c");
+  let finish: (turn: Turn) => void = () => undefined;
+  reconcile.mockImplementationOnce(() => new Promise((resolve) => (finish = resolve)));
+  controller.changed();
+  await vi.waitFor(() => {
+    expect(applied()).toEqual(["a,b,c"]);
+  });
+  isReloading = true;
+  consul.catalog = catalog("a", "b");
+  controller.changed();
+  await vi.waitFor(() => {
+    expect(depart).toHaveBeenCalledOnce();
+  });
+  expect(depart.mock.calls[0]?.[0].backends.map(({ service }) => service)).toEqual(["a", "b"]);
+  expect(applied()).toEqual(["a,b,c"]);
+  finish(did("reloaded"));
+  await vi.waitFor(() => {
+    expect(applied()).toEqual(["a,b,c", "a,b"]);
+  });
 });
 
 test("a change that comes during a turn gets the next turn, never one beside it", async () => {

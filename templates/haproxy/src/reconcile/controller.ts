@@ -87,7 +87,10 @@ export class Controller {
 
   constructor(
     private readonly options: ControllerOptions,
-    private readonly reconciler: Pick<Reconciler, "reconcile" | "compare" | "persist" | "proven" | "ports">,
+    private readonly reconciler: Pick<
+      Reconciler,
+      "reconcile" | "depart" | "isReloading" | "compare" | "persist" | "proven" | "ports"
+    >,
     private readonly watch: () => Pick<Watcher, "catalog" | "index" | "connected" | "missing">,
   ) {
     const { retentionMs, retentionShare, log } = options;
@@ -98,6 +101,9 @@ export class Controller {
       failed: (error) => {
         options.metrics.failure();
         this.setFailure(messageOf(error));
+      },
+      waits: () => {
+        if (this.reconciler.isReloading) void this.depart();
       },
       missing: () => this.watch().missing,
     });
@@ -168,13 +174,10 @@ export class Controller {
 
   /** Returns whether another turn has to follow at once. */
   private async turn(since: number): Promise<boolean> {
-    const { index, connected } = this.watch();
+    const { index } = this.watch();
     const fromConsul = this.watch().catalog();
     const { synced } = this;
-    const catalog =
-      fromConsul === undefined
-        ? this.applied
-        : this.retention.filter(fromConsul, this.applied ?? this.snapshot, { connected, synced });
+    const catalog = fromConsul === undefined ? this.applied : this.retain(fromConsul);
     if (catalog === undefined) return false;
     const routing = await this.route(catalog);
     const turn = await this.reconciler.reconcile(routing, synced || fromConsul !== undefined);
@@ -189,6 +192,21 @@ export class Controller {
     if (turn.done !== undefined) this.report(turn.done, since);
     if (!turn.again) this.setFailure(turn.failure);
     return turn.again;
+  }
+
+  /** A reload may take long, in which nobody may reach an address that its service has left. */
+  private async depart(): Promise<void> {
+    const fromConsul = this.watch().catalog();
+    if (fromConsul === undefined) return;
+    await this.reconciler.depart(this.build(this.retain(fromConsul))).catch((error: unknown) => {
+      this.options.log(`HAProxy does not let instances go while it is reloaded: ${messageOf(error)}`);
+    });
+  }
+
+  private retain(fromConsul: Catalog): Catalog {
+    const { connected } = this.watch();
+    const { synced } = this;
+    return this.retention.filter(fromConsul, this.applied ?? this.snapshot, { connected, synced });
   }
 
   private commit(catalog: Catalog, routing: Routing, { pending }: Turn): void {
@@ -220,26 +238,26 @@ export class Controller {
     return maxFiles === undefined ? {} : { maxFiles };
   }
 
+  private build(catalog: Catalog): Routing {
+    return buildRouting(catalog, {
+      lastGood: this.lastGood,
+      ...this.capacity,
+      reservedPorts: new Map([...this.options.ownPorts, ...this.busyPorts]),
+      proven: this.reconciler.proven,
+      down: this.options.down(),
+      authorities: this.options.authorities(),
+      hostnames: this.options.names.resolutions,
+      refused: this.quarantine.current(catalog),
+    });
+  }
+
   private async route(catalog: Catalog): Promise<Routing> {
-    const { lastGood } = this;
-    const refused = this.quarantine.current(catalog);
-    const build = () =>
-      buildRouting(catalog, {
-        lastGood,
-        ...this.capacity,
-        reservedPorts: new Map([...this.options.ownPorts, ...this.busyPorts]),
-        proven: this.reconciler.proven,
-        down: this.options.down(),
-        authorities: this.options.authorities(),
-        hostnames: names.resolutions,
-        refused,
-      });
     const { names } = this.options;
-    let routing = build();
+    let routing = this.build(catalog);
     if (names.follow(routing.hostnames.keys())) {
       // With what it routes first, the load balancer replaces what an earlier renderer has left.
       await names.settled(this.routing === undefined ? firstNamesMs : newNamesMs);
-      routing = build();
+      routing = this.build(catalog);
     }
     const open = this.reconciler.ports;
     let found = false;
@@ -248,7 +266,7 @@ export class Controller {
       this.busyPorts.set(port, "another process on this machine");
       found = true;
     }
-    return found ? build() : routing;
+    return found ? this.build(catalog) : routing;
   }
 
   private bootFromSnapshot(): void {

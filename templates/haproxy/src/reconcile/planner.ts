@@ -160,7 +160,8 @@ function arrivals(actual: Actual, desired: Rendered): ServerOperation[] {
   return operations;
 }
 
-function departures(actual: Actual, desired: Rendered): ServerOperation[] {
+/** The servers that the worker has and the configuration does not. */
+export function departures(actual: Actual, desired: Rendered): ServerOperation[] {
   const wanted = new Map<string, RenderedBackend>();
   for (const backend of desired.backends) wanted.set(backend.name, backend);
   const operations: ServerOperation[] = [];
@@ -223,7 +224,7 @@ export function loaded(rendered: Rendered): Actual {
   };
 }
 
-function backendsAfter(
+export function backendsAfter(
   before: Actual["backends"],
   operations: readonly ServerOperation[],
 ): Actual["backends"] {

@@ -20,7 +20,11 @@ const stub = String.raw`#!${process.execPath}
 const { appendFileSync, existsSync, readFileSync } = require("node:fs");
 const { createServer } = require("node:net");
 const { dirname } = require("node:path");
-if (process.argv[2] === "-c") process.exit(0);
+if (process.argv[2] === "-c") {
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  while (existsSync(dirname(process.argv[4]) + "/pause")) Atomics.wait(pause, 0, 0, 10);
+  process.exit(0);
+}
 const dir = dirname(process.argv[6]);
 const read = (name) => (existsSync(dir + "/" + name) ? readFileSync(dir + "/" + name, "utf8") : "");
 const config = () => read("haproxy.cfg");
@@ -131,6 +135,25 @@ test("instances that are gone leave before a reload", async () => {
   const left = lines.findIndex((line) => line.includes("set server svc:b/10.0.0.1:2 state maint"));
   expect(left).toBeGreaterThan(0);
   expect(left).toBeLessThan(lines.indexOf("reload"));
+});
+
+test("instances that are gone during a reload leave both workers at once", async () => {
+  await apply(routing(one, instance("b", 2)));
+  writeFileSync(join(dir, "pause"), "");
+  const reloaded = apply(routing(one, instance("b", 2), odd(3)));
+  await vi.waitFor(() => {
+    expect(reconciler.isReloading).toBe(true);
+  });
+  const leave = "set server svc:b/10.0.0.1:2 state maint";
+  await reconciler.depart(routing(one, odd(3)));
+  expect(told(leave)).toBe(1);
+  expect(told("reload")).toBe(0);
+  rmSync(join(dir, "pause"));
+  await reloaded;
+  expect(reconciler.isReloading).toBe(false);
+  expect(told(leave)).toBe(2);
+  await reconciler.depart(routing(one));
+  expect(told("state maint")).toBe(2);
 });
 
 test.each([

@@ -19,7 +19,7 @@ import { haproxyPaths } from "../haproxy/process";
 import { Runtime } from "../haproxy/runtime-api";
 import type { Actual, Operation, ServerOperation } from "../haproxy/types";
 import { ReadinessProber, candidatesOf, serverOf, type Candidate } from "../health/readiness-prober";
-import { isSame, loaded, plan, type Plan } from "./planner";
+import { backendsAfter, departures, isSame, loaded, plan, type Plan } from "./planner";
 import { portsRefused, type Refused } from "./quarantine";
 import { toSentences, type Reason } from "./reasons";
 import { ReloadLimiter } from "./reload-limiter";
@@ -55,6 +55,9 @@ export class Reconciler {
   private readonly prober: ReadinessProber;
   /** Servers that this turn adds: they are probed meanwhile. */
   private arriving: ReadonlySet<string> = new Set();
+  private reloading = false;
+  /** What the routing has become during the reload. */
+  private departed: Routing | undefined;
   private turning: Promise<unknown> = Promise.resolve();
   /** Held by everything that changes the worker. */
   private readonly mutex = new Mutex();
@@ -92,6 +95,11 @@ export class Reconciler {
     return this.haproxy.running && this.actual !== undefined;
   }
 
+  /** Whether the worker is being replaced. */
+  get isReloading(): boolean {
+    return this.reloading;
+  }
+
   /** The ports of HTTPS and of TCP services that HAProxy listens on, including those of services that are gone. */
   get ports(): ReadonlySet<number> {
     return this.haproxy.ports;
@@ -116,6 +124,16 @@ export class Reconciler {
       });
     this.turning = result.catch(() => undefined);
     return result;
+  }
+
+  /**
+   * While the worker is being replaced, instances that the routing no longer has get no new requests from it, nor from the next
+   * one. The next turn does the rest.
+   */
+  async depart(routing: Routing): Promise<void> {
+    if (!this.reloading || this.actual === undefined) return;
+    this.departed = routing;
+    await this.runtime.apply(departures(this.actual, this.render(routing, this.slots)));
   }
 
   /** Whether the worker really has what it should; the next turn corrects differences. */
@@ -260,7 +278,13 @@ export class Reconciler {
     if (this.limiter.allows(toSentences(reasons)) && first !== undefined) {
       // A reload takes a while, in which nobody may reach an address that its service has left.
       await this.runtime.apply(steps.operations.filter(({ kind }) => kind === "leave"));
-      const turn = await this.files.exclusively(() => this.reload(routing, [first, ...reasons.slice(1)]));
+      this.reloading = true;
+      const turn = await this.files
+        .exclusively(() => this.reload(routing, [first, ...reasons.slice(1)]))
+        .finally(() => {
+          this.reloading = false;
+          this.departed = undefined;
+        });
       if (turn !== undefined) return turn;
     }
     this.slots = slots;
@@ -357,7 +381,7 @@ export class Reconciler {
     );
     for (const server of [...this.proven, ...this.findings.keys()])
       if (!wanted.has(server)) this.forget(server);
-    const fresh = loaded(desired);
+    const fresh = await this.withoutDeparted(loaded(desired));
     if (this.actual !== undefined) this.former.add(this.actual, fresh);
     this.commit(desired, fresh);
     this.prober.probe(candidatesOf(desired, (backend, server) => !up.has(serverOf({ backend, server }))));
@@ -365,6 +389,17 @@ export class Reconciler {
     const same = await this.look(fresh).catch(() => false);
     if (!same) this.options.metrics.drifted();
     return { done: { how: "reload", what: some(pending) }, pending: [], again: !same };
+  }
+
+  /** What the new worker has, once the servers have left that were to leave during the reload. */
+  private async withoutDeparted(fresh: Actual): Promise<Actual> {
+    const { departed } = this;
+    this.reloading = false;
+    if (departed === undefined) return fresh;
+    const operations = departures(fresh, this.render(departed));
+    // What it does not take shows when it is compared.
+    await this.runtime.apply(operations).catch(() => undefined);
+    return { ...fresh, backends: backendsAfter(fresh.backends, operations) };
   }
 
   /** Returns the services because of which HAProxy will not load the configuration; throws if there is another cause. */

@@ -16,6 +16,8 @@ export interface TurnEvents {
   /** Takes a turn for a change of the time `since` (as `performance.now()`); returns whether another one has to follow. */
   readonly turn: (since: number) => Promise<boolean>;
   readonly failed: (error: unknown) => void;
+  /** A change waits for the end of the turn that is running. */
+  readonly waits: () => void;
   /** What Consul may still have to say about the change. */
   readonly missing: () => Missing;
 }
@@ -79,7 +81,11 @@ export class TurnScheduler {
   }
 
   private run(): void {
-    if (this.running !== undefined || this.stopped) return;
+    if (this.stopped) return;
+    if (this.running !== undefined) {
+      this.events.waits();
+      return;
+    }
     const since = this.requestedAt ?? performance.now();
     this.requestedAt = undefined;
     this.running = this.take(since);
