@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -102,13 +103,13 @@ describe("an update of Consul", () => {
     const names = ["one", "two", "three"];
     await expect.poll(() => servers(), { timeout: 30_000 }).toHaveLength(3);
     const loads = names.map((name) => startLoad(urlOf(machine(name)), { perSecond: 50 }));
-    const since = Date.now() / 1000;
+    const life = followConsul(names);
     consulPort = 8501;
     configure(6, ...names);
     succeeded(await stack.up());
-    expect(await consulsLife(names, since)).toEqual(
-      names.flatMap((name) => [`${name} ended`, `${name} is healthy`]),
-    );
+    const wished = names.flatMap((name) => [`${name} ended`, `${name} is healthy`]);
+    await expect.poll(() => life.soFar()).toEqual(wished);
+    life.end();
     for (const load of loads) expect((await load.stop()).failures).toEqual({});
     expect(await servers()).toEqual(["one", "three", "two"]);
     for (const name of names) expect((await answering(machine(name))).size, name).toBe(6);
@@ -279,27 +280,33 @@ async function servers(at = "one"): Promise<string[]> {
   return voters.map((line) => line.split(/\s+/)[0] ?? "").sort();
 }
 
-/** When Consul's containers ended and were healthy again, on all machines in order of time. */
-async function consulsLife(names: readonly string[], since: number): Promise<string[]> {
+/** Follows Consul's containers on all machines. */
+function followConsul(names: readonly string[]): { soFar(): string[]; end(): void } {
   const what: Readonly<Record<string, string>> = { die: "ended", "health_status: healthy": "is healthy" };
   const filters = ["container=consul", ...["die", "health_status"].map((event) => `event=${event}`)];
-  const all = names.map(async (name) => {
-    const flags = filters.flatMap((filter) => ["--filter", filter]);
-    const period = [`--since=${since}`, `--until=${Date.now() / 1000}`];
-    const log = await machine(name).docker(
-      "events",
-      ...period,
-      ...flags,
-      "--format",
-      "{{.TimeNano}} {{.Action}}",
-    );
-    return lines(log).map((line) => {
-      const [at = "", ...action] = line.split(" ");
-      return { at: BigInt(at), event: `${name} ${what[action.join(" ")] ?? action.join(" ")}` };
+  const flags = [
+    ...filters.flatMap((filter) => ["--filter", filter]),
+    "--format",
+    "{{.TimeNano}} {{.Action}}",
+  ];
+  const seen: { readonly at: bigint; readonly event: string }[] = [];
+  const followers = names.map((name) => {
+    const follower = spawn("docker", ["-H", machine(name).dockerHost, "events", ...flags]);
+    follower.stdout.on("data", (chunk: Buffer) => {
+      for (const line of lines(chunk.toString())) {
+        const [at = "", ...action] = line.split(" ");
+        seen.push({ at: BigInt(at), event: `${name} ${what[action.join(" ")] ?? action.join(" ")}` });
+      }
     });
+    return follower;
   });
-  const events = (await Promise.all(all)).flat();
-  return events.sort((a, b) => (a.at < b.at ? -1 : 1)).map(({ event }) => event);
+  return {
+    /** In order of time. */
+    soFar: () => seen.sort((a, b) => (a.at < b.at ? -1 : 1)).map(({ event }) => event),
+    end: () => {
+      for (const follower of followers) follower.kill();
+    },
+  };
 }
 
 async function readyNodes(at = "one"): Promise<number> {
