@@ -18,6 +18,8 @@ import { afterwards, tearDown } from "./tear-down";
 const prefix = "un-t";
 const tcpPort = 29_153;
 const image = "switchyard/registrator:e2e-unrouted";
+/** Docker starts two processes for each published port, so that 500 take a while. */
+const exposed = Number(process.env["EXPOSED_PORTS"] ?? 40);
 const files = scratch();
 let consul: ConsulAlone;
 let balancer: Balancer;
@@ -106,3 +108,31 @@ test("UDP beside TCP on one port is named and rejects nothing", async () => {
   await expect.poll(answers, eventually).toContain(`${prefix}-node:${prefix}-dns:8080:udp`);
   await expect.poll(() => why("dns"), eventually).toBeUndefined();
 });
+
+test(`each of ${exposed} exposed ports has a route of its own`, async () => {
+  const ports = Array.from({ length: exposed }, (_, index) => 9000 + index);
+  const code = "createServer((q,r)=>r.end('wide-'+p)).listen(p)";
+  const listen = `for(let p=9000;p<${9000 + exposed};p++)require('http').${code}`;
+  afterwards(() => removeContainers(`${prefix}-wide`));
+  const settings = ["-e", "SERVICE_NAME=wide", "-e", "SERVICE_TAGS=rest", "--no-healthcheck"];
+  const publish = ["-P", "--expose", `9000-${8999 + exposed}`];
+  await docker(
+    "run",
+    "-d",
+    "--name",
+    `${prefix}-wide`,
+    ...settings,
+    ...publish,
+    "--entrypoint",
+    "node",
+    image,
+    "-e",
+    listen,
+  );
+  for (const port of ports) {
+    const { body } = await until(`${balancer.url}/wide-${port}`, ({ status }) => status === 200);
+    expect(body).toBe(`wide-${port}`);
+  }
+  const { body } = await get(balancer.admin);
+  for (const port of ports) expect(body).toContain(`wide-${port}`);
+}, 600_000);
