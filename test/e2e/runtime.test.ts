@@ -34,8 +34,13 @@ const hello = (name: string, more: Readonly<Record<string, unknown>> = {}): Serv
   env: { NAME: name },
   ...more,
 });
+/** It may finish long requests when it is stopped. */
+const patient = {
+  stopGracePeriodSeconds: 30,
+  env: { NAME: "hello/v1", GRACE_SECONDS: "28" },
+};
 const initial = [
-  hello("hello/v1", { replicas: 3 }),
+  hello("hello/v1", { replicas: 3, ...patient }),
   hello("hello/v2", { replicas: 2 }),
   hello("time", { healthCheck: { command: ["bash", "/app/healthcheck.sh"] } }),
 ];
@@ -254,7 +259,7 @@ describe("under constant load", () => {
     const first = await tasks("hello-v1");
     const load = startLoad(`${base}/hello/v1`);
 
-    stack.configure([hello("hello/v1", { replicas: 6 }), ...initial.slice(1)]);
+    stack.configure([hello("hello/v1", { replicas: 6, ...patient }), ...initial.slice(1)]);
     const preview = await stack.preview();
     expect(preview.output).toMatch(/"hello\/v1 × 3" => "hello\/v1 × 6"/);
     expect(preview.output).toContain("~ hello/v1: 6 instances, was 3 instances");
@@ -264,7 +269,7 @@ describe("under constant load", () => {
     expect(six).toHaveLength(6);
     expect(six).toEqual(expect.arrayContaining(first));
 
-    stack.configure([hello("hello/v1", { replicas: 2 }), ...initial.slice(1)]);
+    stack.configure([hello("hello/v1", { replicas: 2, ...patient }), ...initial.slice(1)]);
     expect(await stack.up()).toMatchObject({ code: 0 });
     await expect.poll(() => tasks("hello-v1"), { timeout: 30_000 }).toHaveLength(2);
     expect(six).toEqual(expect.arrayContaining(await tasks("hello-v1")));
@@ -274,15 +279,17 @@ describe("under constant load", () => {
     expect(result.perSecond).toBeGreaterThanOrEqual(500);
   });
 
-  test("a rolling update of the image fails no request", async () => {
+  test("a rolling update of the image fails no request, not even long ones", async () => {
     const old = await tasks("hello-v1");
     await docker("tag", await imageOf("hello-v1"), "e2e/hello:old");
     await buildOnTop("e2e/hello:next", "e2e/hello:old");
+    // Longer than an instance has by default when it is stopped.
+    const long = ["a", "b", "c", "d"].map(() => get(`${base}/hello/v1?wait=25000`, { timeout: 40_000 }));
     const load = startLoad(`${base}/hello/v1`);
 
     stack.configure([
       {
-        ...hello("hello/v1", { replicas: 3 }),
+        ...hello("hello/v1", { replicas: 3, ...patient }),
         build: undefined,
         image: "e2e/hello:next",
         healthCheck: "image",
@@ -294,6 +301,8 @@ describe("under constant load", () => {
     expect(fresh).toHaveLength(3);
     expect(fresh.filter((id) => old.includes(id))).toEqual([]);
     expect(await imageOf("hello-v1")).toBe("e2e/hello:next");
+    for (const { status, body } of await Promise.all(long))
+      expect({ status, body }).toMatchObject({ status: 200 });
 
     const result = await load.stop();
     expect(result.failures).toEqual(noFailures);
