@@ -2,6 +2,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
 import { ConsulMember } from "../providers/consul-member";
+import { ownerLabel, replacesLeftover } from "./leftovers";
 import { placedOn, restartPolicy, type DockerNode } from "./nodes/node";
 
 export interface ConsulArgs {
@@ -57,7 +58,7 @@ export class Consul extends pulumi.ComponentResource {
           pulumi.interpolate`NOT_RECURSOR=${node.bridgeAddress}`,
           pulumi.interpolate`GOSSIP_KEY=${args.gossipKey}`,
         ],
-        labels: [{ label: "SERVICE_IGNORE", value: "true" }],
+        labels: [ownerLabel(), { label: "SERVICE_IGNORE", value: "true" }],
         capabilities: { drops: ["ALL"], adds: ["CAP_NET_BIND_SERVICE"] },
         volumes: [{ volumeName: data.name, containerPath: "/data" }],
         healthcheck: {
@@ -69,7 +70,7 @@ export class Consul extends pulumi.ComponentResource {
         },
         logOpts: { "max-size": "10m", "max-file": "3" },
       },
-      { ...placedHere, deleteBeforeReplace: true },
+      { ...placedHere, ...replacesLeftover(node), deleteBeforeReplace: true },
     );
     new ConsulMember(
       name,

@@ -1,6 +1,7 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
+import { ownerLabel, replacesLeftover } from "./leftovers";
 import { placedOn, restartPolicy, type DockerNode } from "./nodes/node";
 
 export interface RegistratorArgs {
@@ -32,13 +33,13 @@ export class Registrator extends pulumi.ComponentResource {
           "-cleanup",
           pulumi.interpolate`consul://${args.consul}`,
         ],
-        labels: [{ label: "SERVICE_IGNORE", value: "true" }],
+        labels: [ownerLabel(), { label: "SERVICE_IGNORE", value: "true" }],
         capabilities: { drops: ["ALL"] },
         readOnly: true,
         volumes: [{ hostPath: "/var/run/docker.sock", containerPath: "/tmp/docker.sock" }],
         logOpts: { "max-size": "10m", "max-file": "3" },
       },
-      { parent: this, ...placedOn(node), deleteBeforeReplace: true },
+      { parent: this, ...placedOn(node), ...replacesLeftover(node), deleteBeforeReplace: true },
     );
     this.registerOutputs();
   }

@@ -176,7 +176,8 @@ export function lockStack(file: string, say: (line: string) => void): () => void
       const pid = holderOf(lock);
       if (pid !== undefined && isAlive(pid)) {
         throw new UserError(
-          `Another run (process ${String(pid)}) is working on this stack: wait until it ends, or stop it with Ctrl-C.`,
+          `Another run (process ${String(pid)}) is working on this stack: wait until it ends, or stop it with Ctrl-C. ` +
+            `If that process is another program, remove the lock with script/cancel.`,
         );
       }
       // Only one of several processes succeeds in renaming the lock, and may delete it.

@@ -1,4 +1,8 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { reference } from "./dynamic-resource";
@@ -33,3 +37,27 @@ it.each([
   },
   60_000,
 );
+
+it("ends Pulumi's process for dynamic providers when its engine was killed", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "switchyard-load-"));
+  const script = join(dir, "dynamic-provider.cjs");
+  writeFileSync(
+    script,
+    `require(${JSON.stringify(join(root, "providers/load.cjs"))});
+    setInterval(() => undefined, 1000);`,
+  );
+  const engine = createServer().listen(0, "127.0.0.1");
+  await once(engine, "listening");
+  const { port } = engine.address() as AddressInfo;
+  const provider = spawn(process.execPath, [script, `127.0.0.1:${port}`]);
+  const ended = once(provider, "exit");
+  try {
+    await once(engine, "connection"); // it watches
+    expect(provider.exitCode).toBeNull();
+    engine.close();
+    expect(await ended).toEqual([1, null]);
+  } finally {
+    provider.kill("SIGKILL");
+    rmSync(dir, { recursive: true });
+  }
+}, 60_000);

@@ -18,6 +18,7 @@ random_hex() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
 # The stack, and the engines' state: by default a folder here, so that no account is needed.
 stack=${STACK:-dev}
 stack_file=Pulumi.$stack.yaml
+project=$(sed -n 's/^name: *//p' Pulumi.yaml)
 passphrase_file=.switchyard/passphrase
 export PULUMI_SKIP_UPDATE_CHECK=1
 # CI systems pass a missing secret as an empty variable, which the CLI does not treat as unset.
@@ -36,19 +37,77 @@ if [ -z "${ENGINE:-}" ]; then
   if command -v pulumi >/dev/null; then ENGINE=pulumi; else ENGINE=embedded; fi
 fi
 
-# engine up|down|outputs|config [ARGUMENT…]: runs a command of the engine on the stack.
+# engine up|down|outputs|state|config|cancel [ARGUMENT…]: runs a command of the engine on the stack.
 engine() {
   local verb=$1
   shift
   case $ENGINE:$verb in
+    embedded:cancel) rm -f ".switchyard/state/$stack.json.lock" ;;
+    embedded:state) cat ".switchyard/state/$stack.json" 2>/dev/null || true ;;
     embedded:*) node -r ./lib/register.cjs engine/main.ts "$verb" --stack "$stack" "$@" ;;
     # Refresh first, so that resources removed by hand come back, as with the embedded engine.
     pulumi:up) pulumi up --stack "$stack" --yes --skip-preview --refresh "$@" ;;
     pulumi:down) pulumi destroy --stack "$stack" --yes --skip-preview "$@" ;;
     pulumi:outputs) pulumi stack output --stack "$stack" "$@" ;;
     pulumi:config) pulumi config --stack "$stack" "$@" ;;
+    pulumi:state) pulumi stack export --stack "$stack" ;;
+    pulumi:cancel) pulumi cancel --stack "$stack" --yes "$@" ;;
     *) fail "ENGINE is '$ENGINE'." "Use ENGINE=pulumi or ENGINE=embedded, or leave it unset." ;;
   esac
+}
+
+# The folder with the Pulumi CLI's state. Fails if a service keeps the state.
+backend_folder() {
+  local url=${PULUMI_BACKEND_URL:-}
+  [[ $url = file://* ]] || return 1
+  url=${url#file://}
+  url=${url%%\?*}
+  printf %s "${url/#\~/$HOME}/.pulumi"
+}
+
+# Removes the locks of runs of the Pulumi CLI that were killed on this machine. Ends the script if any other run has a lock.
+unlock() {
+  local folder lock pid host
+  folder=$(backend_folder) || return 0
+  for lock in "$folder/locks/organization/$project/$stack"/*.json; do
+    read -r pid host <<<"$(sed -n 's/.*"pid":\([0-9]*\).*"hostname":"\([^"]*\)".*/\1 \2/p' "$lock" 2>/dev/null)"
+    [ -n "$host" ] || continue # there is none, or it has just been removed
+    if [ "$host" != "$(hostname)" ] || grep -qs pulumi "/proc/$pid/comm"; then
+      fail "Process $pid on $host is working on stack $stack." \
+        "Wait until it ends, or stop it with Ctrl-C. If it no longer exists, remove its lock with script/cancel."
+    fi
+    rm -f "$lock"*
+    say "removed the lock of an earlier run (process $pid) that no longer exists"
+  done
+}
+
+# Forgets what a killed run of the Pulumi CLI was creating, if the program finds all of it again: everything in Docker. The CLI
+# would warn about it on every run.
+forget_pending() {
+  local state
+  state=$(backend_folder)/stacks/$project/$stack.json || return 0
+  grep -qs '"pending_operations"' "$state" && node -e '
+    const { checkpoint } = JSON.parse(require("node:fs").readFileSync(process.argv[1], "utf8"));
+    const types = (checkpoint.latest?.pending_operations ?? []).map(({ resource }) => resource.type);
+    process.exit(types.length > 0 && types.every((type) => /^(docker|pulumi-nodejs):/.test(type)) ? 0 : 1);
+  ' "$state" || return 0
+  say "continuing an earlier run that was interrupted"
+  pulumi refresh --stack "$stack" --yes --skip-preview --clear-pending-creates >/dev/null || true # `up` says why
+}
+
+# Removes containers and services of the stack on this machine's engine that are not in its state. Fails if there are none.
+remove_leftovers() {
+  local label=label=switchyard.owner=$project/$stack ids id state removed=false
+  # `docker service` fails on an engine without a Swarm.
+  ids=$({ docker ps -aq --no-trunc --filter "$label"; docker service ls -q --filter "$label"; } 2>/dev/null) || true
+  [ -n "$ids" ] && state=$(engine state) || return 1
+  for id in $ids; do
+    [[ $state != *$id* ]] || continue
+    $removed || say "removing what an interrupted run left"
+    removed=true
+    docker rm -fv "$id" >/dev/null 2>&1 || docker service rm "$id" >/dev/null || true
+  done
+  $removed
 }
 
 # Creates a passphrase unless there is one. Fails if the stack already has secrets, which a new passphrase could not decrypt.
@@ -72,6 +131,8 @@ prepare() {
       pulumi stack select --create "$stack" >/dev/null
       created=true
     }
+    unlock
+    forget_pending
   fi
   set_default statsPassword "$(random_hex)" --secret
   local key value

@@ -119,7 +119,11 @@ describe("first up", () => {
     secondStack.configure([hello("second")]);
     await refused(secondStack, `already runs stack "${stack.owner}", and has room for one`);
     expect(await secondStack.down()).toMatchObject({ code: 0 });
-    await stack.withoutState(() => refused(stack, "this state does not know it"));
+    await stack.withoutState(async () => {
+      await refused(stack, "this state does not know it");
+      expect(await stack.down()).toMatchObject({ code: 0 });
+      expect(await running()).toEqual(unharmed);
+    });
     secondStack.forget();
     expect(await running()).toEqual(unharmed);
     expect(await stack.up("--expect-no-changes")).toMatchObject({ code: 0 });

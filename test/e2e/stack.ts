@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { parse, stringify } from "yaml";
 
@@ -15,6 +16,9 @@ export interface Outcome {
 
 /** A service entry in a stack file. */
 export type ServiceEntry = Readonly<Record<string, unknown>> & { readonly name: string };
+
+/** In the environment of a run that is killed, by which to find the processes that outlive it. */
+export const killedMark = "SWITCHYARD_E2E_KILLED";
 
 /** A stack driven like a user does it: by editing its file and running the scripts. */
 export class TestStack {
@@ -51,6 +55,40 @@ export class TestStack {
   preview = (...args: string[]) => this.script("preview", ...args);
   down = (...args: string[]) => this.script("down", ...args);
   outputs = (...args: string[]) => this.script("outputs", ...args);
+
+  /**
+   * Starts a script and sends it a signal after a while, unless it has ended: to all its processes, as a terminal does, or to
+   * the engine alone. Returns its output once it has ended.
+   */
+  async killed(
+    command: "up" | "down",
+    afterMs: number,
+    signal: NodeJS.Signals,
+    only: "everything" | "the engine",
+  ): Promise<string> {
+    const env = { ...process.env, STACK: this.name, [killedMark]: "1" };
+    const child = spawn(`script/${command}`, { env, stdio: ["ignore", "pipe", "pipe"], detached: true });
+    let output = "";
+    const keep = (chunk: Buffer): void => {
+      output += chunk.toString();
+    };
+    child.stdout.on("data", keep);
+    child.stderr.on("data", keep);
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    await Promise.race([ended, sleep(afterMs)]);
+    const pid = child.pid ?? 0;
+    const children = (): string => readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+    try {
+      for (const target of only === "everything" ? [-pid] : children().trim().split(" ").map(Number))
+        process.kill(target, signal);
+    } catch {
+      // It has ended by itself.
+    }
+    await ended;
+    // An engine that handles the signal may take longer than the script.
+    while (signal !== "SIGKILL" && isAlive(-pid)) await sleep(50);
+    return output;
+  }
 
   /** Sets a secret at a path in the configuration, with the engine's own command. */
   setSecret(path: string, value: string): Promise<Outcome> {
@@ -98,6 +136,15 @@ export class TestStack {
 
   private script(command: string, ...args: string[]): Promise<Outcome> {
     return run(`script/${command}`, args, { STACK: this.name });
+  }
+}
+
+/** Whether a process or, with a negative ID, a group of processes exists. */
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
   }
 }
 
