@@ -332,6 +332,9 @@ describe("under constant load", () => {
 describe("an update of Consul and Registrator", () => {
   test("fails no request, loses no registration and catches up with what happened meanwhile", async () => {
     await buildOnTop("e2e/consul:next", consulImage);
+    // Parts before this one have changed services.
+    stack.configure(initial);
+    succeeded(await stack.up());
     await docker("tag", await docker("inspect", "-f", "{{.Config.Image}}", "registrator"), "e2e/registrator");
     await buildOnTop("e2e/registrator:next", "e2e/registrator");
     const image = await imageOf("time");
