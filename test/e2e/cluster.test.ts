@@ -160,8 +160,8 @@ describe("an engine that restarts", () => {
     // Registrator follows the engine's new socket.
     const name = `after-${signal.toLowerCase()}`;
     const labels = ["-l", `SERVICE_NAME=${name}`, "-l", "SERVICE_TAGS=rest"];
-    const [instance = ""] = await instancesOn(machine("three"));
-    const hello = await machine("three").docker("inspect", "-f", "{{.Config.Image}}", instance);
+    const [instance = ""] = await instancesOn(machine("one"));
+    const hello = await machine("one").docker("inspect", "-f", "{{.Config.Image}}", instance);
     const id = await machine("three").docker("run", "-d", "-P", ...labels, hello);
     expect((await until(`http://${machine("one").address}/${name}`, is200)).status).toBe(200);
     await machine("three").docker("rm", "-f", id);

@@ -11,7 +11,7 @@ import { afterwards, tearDown } from "./tear-down";
 // Kills `script/up` and `script/down` at random moments. The next run always ends well, and what served before serves again.
 //   KILLS=30 KILL_SEED=7 npx vitest run --project e2e test/e2e/recover.test.ts
 
-const kills = Number(process.env["KILLS"] ?? "3");
+const kills = Number(process.env["KILLS"] ?? "2");
 const seed = Number(process.env["KILL_SEED"] ?? "1");
 
 /** A number from 0 to 1, the same for every run with the same seed (mulberry32). */
@@ -93,8 +93,9 @@ test(
       const what = await killed("up", 15_000);
       if (served.length === 0 && pick([true, false])) {
         await endsWell("down", what);
-        const left = await belongings();
-        if (!isDeepStrictEqual(left, before)) failures.push(`${what}\nleft: ${JSON.stringify(left)}`);
+        // A Swarm or a volume that was not recorded stays, for the next `up`.
+        const left = (await belongings())["containers"];
+        if (!isDeepStrictEqual(left, before["containers"])) failures.push(`${what}\nleft: ${String(left)}`);
       }
       await endsWell("up", what);
       // For the reader only: a machine that is busy enough fails requests by itself.
