@@ -6,6 +6,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { api, connect, unless } from "../providers/client";
+import { find } from "../providers/containers";
 import { OWNER_LABEL, stackOwner } from "../providers/owner";
 import type { DockerNode } from "./nodes/node";
 
@@ -26,11 +27,13 @@ export function replacesLeftover({
   const removeLeftover = async ({ newInputs }: pulumi.ResourceHookArgs): Promise<void> => {
     const { name } = newInputs as { readonly name: string };
     const docker = connect(await valueOf(host), { sshOpts: await valueOf(pulumi.output(sshOpts)) });
-    const path = `/containers/${name}`;
-    const found = await unless([404], api<{ Config: { Labels: Record<string, string> | null } }>(docker, "GET", `${path}/json`)); // prettier-ignore
+    const found = await find(docker, name);
     if (found?.Config.Labels?.[OWNER_LABEL] !== owner) return;
     await pulumi.log.info(`Removing container ${name}, which an interrupted run left.`);
-    await unless([404], api(docker, "DELETE", path, { query: { force: true, v: true } }));
+    await unless(
+      [404],
+      api(docker, "DELETE", `/containers/${found.Id}`, { query: { force: true, v: true } }),
+    );
   };
   return { hooks: { beforeCreate: [removeLeftover] } };
 }

@@ -3,7 +3,7 @@ import { DynamicResource } from "./dynamic-resource";
 import type Docker from "dockerode";
 import { messageOf } from "../lib/errors";
 import { api, connect, sleep, textOf, type DockerError } from "./client";
-import { find, lastWords, type Details } from "./rolling-container/engine";
+import { find, lastWords, type Details } from "./containers";
 
 export interface ConsulMemberArgs {
   /** The node's name in Consul. */

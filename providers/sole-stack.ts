@@ -1,5 +1,6 @@
 /** A Docker Engine has room for one stack, because containers, volumes and ports of all stacks have the same names. */
 import { api, connect, type ConnectOptions } from "./client";
+import { withLabel } from "./containers";
 import { OWNER_LABEL, ownerOf } from "./owner";
 
 export interface Resident extends ConnectOptions {
@@ -13,14 +14,8 @@ export interface Resident extends ConnectOptions {
 /** The owners of the engine's containers. */
 async function ownersOn({ host, sshOpts }: Resident): Promise<string[]> {
   // A preview must not wait long for an engine that is down.
-  const docker = connect(host, { sshOpts, answerTimeoutMs: 10_000 });
-  const containers = await api<{ Labels: Readonly<Record<string, string>> | null }[]>(
-    docker,
-    "GET",
-    "/containers/json",
-    { query: { all: true, filters: { label: [OWNER_LABEL] } } },
-  );
-  return [...new Set(containers.map(({ Labels }) => Labels?.[OWNER_LABEL] ?? ""))].sort();
+  const containers = await withLabel(connect(host, { sshOpts, answerTimeoutMs: 10_000 }), OWNER_LABEL);
+  return [...new Set(containers.map(({ Labels }) => Labels[OWNER_LABEL] ?? ""))].sort();
 }
 
 async function engineId({ host, sshOpts }: Resident): Promise<string> {

@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "../dynamic-resource";
 import { api, connect, sameSsh } from "../client";
 import { stackOwner } from "../owner";
-import { find, remove, setRestartPolicy } from "./engine";
+import { find, remove, setRestartPolicy } from "../containers";
 import {
   changedInputs,
   CLAIM_LABEL,

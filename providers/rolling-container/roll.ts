@@ -19,7 +19,7 @@ import {
   withLabel,
   type Details,
   type Listed,
-} from "./engine";
+} from "../containers";
 import { CLAIM_LABEL, definitionOf, HANDOVER_LABEL, type ContainerInputs } from "./inputs";
 
 export interface RollInputs extends ContainerInputs {

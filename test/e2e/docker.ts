@@ -1,6 +1,7 @@
 import { networkInterfaces } from "node:os";
 
 import { run } from "./stack";
+import { afterwards } from "./tear-down";
 
 /** Addresses of this machine: on Docker's bridge, and on its own network. */
 export const bridgeAddress = "172.17.0.1";
@@ -77,8 +78,17 @@ export async function claimEngine(): Promise<void> {
 }
 
 /** Gives the engine back, once the stack is down. */
-export async function releaseEngine(): Promise<void> {
+async function releaseEngine(): Promise<void> {
   await docker("volume", "rm", claim);
+}
+
+/** Claims the engine for a test file, which removes its stack at the end and gives the engine back. */
+export async function claimEngineUntilRemoved(remove: () => Promise<unknown>): Promise<void> {
+  await claimEngine();
+  afterwards(async () => {
+    await remove();
+    await releaseEngine();
+  });
 }
 
 /** Removes the volumes of the tests' stack from an engine that is still claimed, and returns them. */

@@ -4,10 +4,10 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { stringify } from "yaml";
 
 import { baseImage, consulImage } from "./bases";
-import { belongings, claimEngine, releaseEngine } from "./docker";
+import { belongings, claimEngineUntilRemoved } from "./docker";
 import { until } from "./http";
 import { exampleStack, run, succeeded, type Outcome } from "./stack";
-import { afterwards, tearDown } from "./tear-down";
+import { tearDown } from "./tear-down";
 
 // A program that imports the components. It runs on the embedded engine regardless of ENGINE, because all its files are in
 // its own folder.
@@ -17,11 +17,9 @@ const engine = (...args: string[]): Promise<Outcome> =>
   run(process.execPath, ["-r", "./lib/register.cjs", "engine/main.ts", ...args, "--stack", "e2e", "--cwd", folder]); // prettier-ignore
 
 beforeAll(async () => {
-  await claimEngine();
-  afterwards(async () => {
+  await claimEngineUntilRemoved(async () => {
     succeeded(await engine("down"));
     exampleStack.forget();
-    await releaseEngine();
   });
 });
 afterAll(tearDown);

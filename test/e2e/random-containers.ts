@@ -3,6 +3,8 @@
  * over ports that others have just left.
  */
 
+import { randomNumbers } from "./random-numbers";
+
 /** One `docker` command. */
 export type Command = readonly string[];
 /** Commands that run one after the other, beside the other lanes of a round. */
@@ -455,14 +457,3 @@ const isClash = (a: Binding, b: Binding): boolean =>
 
 const hostOf = ({ address }: Binding): string =>
   address === all ? "" : `${address.includes(":") ? `[${address}]` : address}:`;
-
-/** Mulberry32: numbers from 0 to 1. */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
-}

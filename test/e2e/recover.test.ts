@@ -2,25 +2,18 @@ import { isDeepStrictEqual } from "node:util";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { belongings, claimEngine, releaseEngine } from "./docker";
+import { belongings, claimEngineUntilRemoved } from "./docker";
 import { get, startLoad, until } from "./http";
 import { killAll, processesWith } from "./processes";
+import { randomNumbers } from "./random-numbers";
 import { killedMark, stack, succeeded, type ServiceEntry } from "./stack";
-import { afterwards, tearDown } from "./tear-down";
+import { tearDown } from "./tear-down";
 
 // Kills `script/up` and `script/down` at random moments. The next run always ends well, and what served before serves again.
 //   KILLS=30 KILL_SEED=7 npx vitest run --project e2e test/e2e/recover.test.ts
 
 const kills = Number(process.env["KILLS"] ?? "2");
 const seed = Number(process.env["KILL_SEED"] ?? "1");
-
-/** A number from 0 to 1, the same for every run with the same seed (mulberry32). */
-function random(state: { at: number }): number {
-  state.at = (state.at + 0x6d2b79f5) | 0;
-  let mixed = Math.imul(state.at ^ (state.at >>> 15), 1 | state.at);
-  mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-  return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-}
 
 const hello = (name: string, version: number): ServiceEntry => ({
   name,
@@ -52,11 +45,7 @@ const changes: readonly ((version: number) => void)[] = [
 let before: Awaited<ReturnType<typeof belongings>>;
 
 beforeAll(async () => {
-  await claimEngine();
-  afterwards(async () => {
-    await stack.remove();
-    await releaseEngine();
-  });
+  await claimEngineUntilRemoved(() => stack.remove());
   before = await belongings();
 });
 afterAll(tearDown);
@@ -64,13 +53,13 @@ afterAll(tearDown);
 test(
   `after each of ${kills} killed runs with seed ${seed}, the next one ends well`,
   async () => {
-    const state = { at: seed };
+    const random = randomNumbers(seed);
     const failures: string[] = [];
-    const pick = <T>(from: readonly T[]): T => from[Math.floor(random(state) * from.length)] as T;
+    const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T;
     const urls = ["http://localhost/hello", "http://localhost/time"];
     for (let round = 0; round < kills; round++) {
       const killed = async (command: "up" | "down", maxMs: number): Promise<string> => {
-        const afterMs = Math.round(500 + random(state) * maxMs);
+        const afterMs = Math.round(500 + random() * maxMs);
         const signal = pick(["SIGKILL", "SIGHUP", "SIGTERM", "SIGINT"] as const);
         const only = pick(["everything", "the engine"] as const);
         const what = `round ${round}: ${command}, ${signal} for ${only} after ${afterMs} ms`;

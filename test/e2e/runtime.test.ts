@@ -12,9 +12,8 @@ import { inBrowser } from "./browser";
 import { emptyConsul, putKey } from "./consul";
 import {
   belongings,
-  claimEngine,
+  claimEngineUntilRemoved,
   docker,
-  releaseEngine,
   removeContainers,
   stackContainers,
   tasks,
@@ -50,11 +49,7 @@ const noFailures = {};
 let before: Awaited<ReturnType<typeof belongings>>;
 
 beforeAll(async () => {
-  await claimEngine();
-  afterwards(async () => {
-    await stack.remove();
-    await releaseEngine();
-  });
+  await claimEngineUntilRemoved(() => stack.remove());
   // A container of the user's own, which must survive.
   await docker("run", "-d", "--name", "e2e-bystander", baseImage, "sleep", "3600");
   afterwards(() => removeContainers("e2e-bystander"));

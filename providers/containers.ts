@@ -1,6 +1,6 @@
-/** The calls of Docker's API that replacing a container takes. */
+/** Calls of Docker's API about containers. */
 import type Docker from "dockerode";
-import { api, sleep, textOf, unless } from "../client";
+import { api, sleep, textOf, unless } from "./client";
 
 /** A container as the engine reports it. */
 export interface Details {
@@ -42,9 +42,9 @@ export function find(docker: Docker, nameOrId: string): Promise<Details | undefi
   return unless([404], api<Details>(docker, "GET", `/containers/${nameOrId}/json`));
 }
 
-/** All containers with a label, running or not. */
-export function withLabel(docker: Docker, label: string, value: string): Promise<Listed[]> {
-  const query = { all: true, filters: { label: [`${label}=${value}`] } };
+/** All containers with a label, running or not. Without `value`, whatever its value is. */
+export function withLabel(docker: Docker, label: string, value?: string): Promise<Listed[]> {
+  const query = { all: true, filters: { label: [value === undefined ? label : `${label}=${value}`] } };
   return api<Listed[]>(docker, "GET", "/containers/json", { query });
 }
 
