@@ -1,9 +1,9 @@
 import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { lines } from "./docker";
 import { get, startLoad, until, type Answer, type LoadResult } from "./http";
 import { bootMachines, Machine, removeMachines } from "./machines";
 import { clusterStack as stack, succeeded, type ServiceEntry } from "./stack";
@@ -201,7 +201,7 @@ describe("removing a machine", () => {
     expect(await belongings(machine("one"))).toBe(before[0]);
     expect(await readyNodes("two")).toBe(2);
     expect(await servers("two")).toEqual(["two"]);
-    const members = await machine("two").docker("exec", "consul", "consul", "members");
+    const members = await machine("two").docker("exec", "consul", "consul", "members", consulAddress());
     expect(members).not.toContain("one");
     for (const name of ["two", "three"]) expect((await answering(machine(name), 4)).size, name).toBe(4);
   });
@@ -264,18 +264,12 @@ async function withoutInstancesOf(at: Machine, other: Machine): Promise<void> {
 }
 const fetchRoutes = `fetch("http://127.0.0.1:8404/routes").then((r) => r.text()).then((t) => { console.log(t); })`;
 
+const consulAddress = (): string => `-http-addr=127.0.0.1:${consulPort}`;
+
 /** Names of the Consul servers with a vote. A new server gets its vote after 10 s of good health. */
 async function servers(at = "one"): Promise<string[]> {
-  const address = `-http-addr=127.0.0.1:${consulPort}`;
-  const peers = await machine(at).docker(
-    "exec",
-    "consul",
-    "consul",
-    "operator",
-    "raft",
-    "list-peers",
-    address,
-  );
+  const command = ["consul", "operator", "raft", "list-peers", consulAddress()];
+  const peers = await machine(at).docker("exec", "consul", ...command);
   const voters = peers.split("\n").filter((line) => /\btrue\b/.test(line));
   return voters.map((line) => line.split(/\s+/)[0] ?? "").sort();
 }
@@ -292,11 +286,9 @@ function followConsul(names: readonly string[]): { soFar(): string[]; end(): voi
   const seen: { readonly at: bigint; readonly event: string }[] = [];
   const followers = names.map((name) => {
     const follower = spawn("docker", ["-H", machine(name).dockerHost, "events", ...flags]);
-    follower.stdout.on("data", (chunk: Buffer) => {
-      for (const line of lines(chunk.toString())) {
-        const [at = "", ...action] = line.split(" ");
-        seen.push({ at: BigInt(at), event: `${name} ${what[action.join(" ")] ?? action.join(" ")}` });
-      }
+    createInterface({ input: follower.stdout }).on("line", (line) => {
+      const [at = "", ...action] = line.split(" ");
+      seen.push({ at: BigInt(at), event: `${name} ${what[action.join(" ")] ?? action.join(" ")}` });
     });
     return follower;
   });

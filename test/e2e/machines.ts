@@ -93,8 +93,7 @@ export class Machine {
 
   /** Ends its engine, which starts again, as after `systemctl restart docker` or a failure. */
   async restartEngine(signal: "TERM" | "KILL"): Promise<void> {
-    await this.signalEngine(signal);
-    while (await this.answers()) await sleep(20);
+    await this.signalEngine(signal, "while kill -0 $engine 2>/dev/null; do sleep 0.05; done");
     await this.engineAnswers();
   }
 
@@ -105,9 +104,9 @@ export class Machine {
   }
 
   /** Its first process is the only child of the one that we started. */
-  private async signalEngine(signal: string): Promise<void> {
+  private async signalEngine(signal: string, afterwards = ":"): Promise<void> {
     const first = readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, "utf8").trim();
-    const kill = `kill -${signal} $(cat /run/docker.pid)`;
+    const kill = `engine=$(cat /run/docker.pid); kill -${signal} $engine && ${afterwards}`;
     await sudo("nsenter", "--target", first, "--mount", "--pid", "sh", "-c", kill);
   }
 
