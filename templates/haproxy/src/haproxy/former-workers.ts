@@ -175,10 +175,13 @@ export class FormerWorkers {
     for (const [former, commands] of restore) former.closed.set(worker.name, commands);
   }
 
-  /** Ends requests that have no connection yet, and would try an address that their service has left. */
+  /**
+   * Ends requests that have no connection yet, and would try an address that their service has left. While the
+   * service has other instances there and nobody else has the address, they are tried again on those, and succeed.
+   */
   private async shutDown(worker: Worker, concerned: readonly Former[]): Promise<void> {
     const left = new Set<string>();
-    for (const former of concerned)
+    for (const former of concerned.filter((each) => this.isDangerous(each)))
       for (const [address, server] of former.servers)
         if (!this.has(former, address)) left.add(`${former.backend}/${server}`);
     if (left.size === 0) return;
