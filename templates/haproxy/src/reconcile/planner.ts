@@ -161,7 +161,7 @@ function arrivals(actual: Actual, desired: Rendered): ServerOperation[] {
 }
 
 /** The servers that the worker has and the configuration does not. */
-export function departures(actual: Actual, desired: Rendered): ServerOperation[] {
+function departures(actual: Actual, desired: Rendered): ServerOperation[] {
   const wanted = new Map<string, RenderedBackend>();
   for (const backend of desired.backends) wanted.set(backend.name, backend);
   const operations: ServerOperation[] = [];

@@ -150,6 +150,10 @@ test("instances that are gone during a reload leave both workers at once", async
   expect(told("reload")).toBe(0);
   rmSync(join(dir, "pause"));
   await reloaded;
+  const states = parseServersState(readFileSync(join(dir, "server.state"), "utf8"));
+  const isUp = new Map(states.map(({ server, up }) => [server, up]));
+  expect(isUp.get("10.0.0.1:1")).toBe(true);
+  expect(isUp.get("10.0.0.1:2")).toBe(false);
   expect(reconciler.isReloading).toBe(false);
   expect(told(leave)).toBe(2);
   await reconciler.depart(routing(one));
@@ -296,6 +300,18 @@ test("a renderer that finds HAProxy running reloads it, with the servers up that
     ["10.0.0.1:3", false],
     ["10.0.0.1:5", true],
   ]);
+});
+
+test("instances that are gone leave what an earlier renderer has left before it is replaced", async () => {
+  await apply(routing(one, instance("b", 2)));
+  reconciler.stop();
+  reconciler = newReconciler();
+  await apply(routing(one, odd(3)));
+  const lines = readFileSync(join(dir, "told"), "utf8").split("\n");
+  const left = lines.findIndex((line) => line.includes("set server svc:b/10.0.0.1:2 state maint"));
+  expect(left).toBeGreaterThan(0);
+  expect(left).toBeLessThan(lines.indexOf("reload"));
+  expect(told("state maint")).toBe(1);
 });
 
 test("a running HAProxy that rejects the first reload of a new renderer goes on, and is asked again", async () => {

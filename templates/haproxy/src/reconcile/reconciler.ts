@@ -19,7 +19,8 @@ import { haproxyPaths } from "../haproxy/process";
 import { Runtime } from "../haproxy/runtime-api";
 import type { Actual, Operation, ServerOperation } from "../haproxy/types";
 import { ReadinessProber, candidatesOf, serverOf, type Candidate } from "../health/readiness-prober";
-import { backendsAfter, departures, isSame, loaded, plan, type Plan } from "./planner";
+import { Departures, serversOf } from "./departures";
+import { isSame, loaded, plan, type Plan } from "./planner";
 import { portsRefused, type Refused } from "./quarantine";
 import { toSentences, type Reason } from "./reasons";
 import { ReloadLimiter } from "./reload-limiter";
@@ -51,13 +52,11 @@ export class Reconciler {
   private readonly files: StateFiles;
   private readonly limiter: ReloadLimiter;
   private readonly runtime: Runtime;
+  private readonly departures: Departures;
   private readonly former: FormerWorkers;
   private readonly prober: ReadinessProber;
   /** Servers that this turn adds: they are probed meanwhile. */
   private arriving: ReadonlySet<string> = new Set();
-  private reloading = false;
-  /** What the routing has become during the reload. */
-  private departed: Routing | undefined;
   private turning: Promise<unknown> = Promise.resolve();
   /** Held by everything that changes the worker. */
   private readonly mutex = new Mutex();
@@ -78,6 +77,7 @@ export class Reconciler {
     this.limiter = new ReloadLimiter(options.onReloadable);
     const { master, worker } = haproxyPaths(dir, runDir);
     this.runtime = new Runtime(worker, dir);
+    this.departures = new Departures(this.runtime);
     this.former = new FormerWorkers(master, dir);
     this.prober = new ReadinessProber(
       {
@@ -95,9 +95,9 @@ export class Reconciler {
     return this.haproxy.running && this.actual !== undefined;
   }
 
-  /** Whether the worker is being replaced. */
+  /** Whether a worker is being started, or replaced. */
   get isReloading(): boolean {
-    return this.reloading;
+    return this.departures.isOpen;
   }
 
   /** The ports of HTTPS and of TCP services that HAProxy listens on, including those of services that are gone. */
@@ -130,10 +130,8 @@ export class Reconciler {
    * While the worker is being replaced, instances that the routing no longer has get no new requests from it, nor from the next
    * one. The next turn does the rest.
    */
-  async depart(routing: Routing): Promise<void> {
-    if (!this.reloading || this.actual === undefined) return;
-    this.departed = routing;
-    await this.runtime.apply(departures(this.actual, this.render(routing, this.slots)));
+  depart(routing: Routing): Promise<void> {
+    return this.departures.note(routing, this.actual);
   }
 
   /** Whether the worker really has what it should; the next turn corrects differences. */
@@ -207,14 +205,20 @@ export class Reconciler {
 
   private async first(routing: Routing): Promise<Turn> {
     if (this.haproxy.running && !this.hasInherited) return this.inherit(routing);
-    const turn = await this.files.exclusively(() => this.start(routing));
+    const turn = await this.replaceWorker(() => this.start(routing));
     this.reaper.start();
     return turn;
   }
 
+  /** Nobody else replaces files meanwhile, and instances may depart. */
+  private replaceWorker<T>(action: () => Promise<T>): Promise<T> {
+    return this.departures.during(() => this.files.exclusively(action));
+  }
+
   /**
-   * A renderer that has failed left HAProxy running, or the load balancer that this one replaces still runs. The servers that are up in it have answered, which decides which version
-   * of a service gets the requests. The routing was built without knowing this, so nothing changes in this turn.
+   * A renderer that has failed left HAProxy running, or the load balancer that this one replaces still runs. The servers that
+   * are up in it have answered, which decides which version of a service gets the requests. The routing was built without
+   * knowing this, so nothing changes in this turn.
    */
   private async inherit(routing: Routing): Promise<Turn> {
     const up = await this.runtime.serversUp();
@@ -231,22 +235,23 @@ export class Reconciler {
     const desired = this.render(routing);
     const inherits = this.hasInherited;
     if (inherits) this.limiter.begins();
+    await this.departures.leave(routing, undefined).catch(() => undefined);
     await this.files.prepare();
-    const refused = await this.files.replace(routing, (some) => this.render(some), this.proven);
+    const refused = await this.files.replace(routing, (some) => this.render(some));
     if (refused.size > 0) return { pending: [], refused, again: true };
     // The services of the pool's slots are no longer known, so their counters start from zero.
     const counters = inherits ? await this.runtime.counters().catch(() => "") : "";
     const before = inherits ? await this.runtime.states().catch(() => []) : [];
-    await this.files.writeCounters(countersAfterReload(counters, desired, new Map()));
     try {
-      await this.load(desired);
+      await this.load(desired, this.proven, countersAfterReload(counters, desired, new Map()));
     } catch (error) {
       const ports = portsRefused(routing, error);
       if (ports.size === 0) throw error;
       return { pending: [], refused: ports, again: true };
     }
+    this.runtime.disconnect();
     const { predecessor } = this.options;
-    const fresh = loaded(desired);
+    const fresh = await this.departures.end(loaded(desired));
     if (inherits) this.former.addStates(before, fresh, predecessor);
     this.commit(desired, fresh);
     this.https = this.options.https() !== undefined;
@@ -263,9 +268,11 @@ export class Reconciler {
     return { done: { how: "reload", what: "the renderer was started again" }, pending: [], again: false };
   }
 
-  private load({ parts }: Rendered): Promise<void> {
+  /** The servers in `up` start as up, except for those that have departed, and all others as down. */
+  private async load(desired: Rendered, up: ReadonlySet<string>, counters: string): Promise<void> {
+    await this.files.writeStart(desired, this.departures.without(up), counters);
     const https = this.options.https();
-    const tcp = parts.flatMap((part) => part.tcp?.port ?? []);
+    const tcp = desired.parts.flatMap((part) => part.tcp?.port ?? []);
     return this.haproxy.load(new Set(https === undefined ? tcp : [https.port, ...tcp]));
   }
 
@@ -277,14 +284,8 @@ export class Reconciler {
     const [first] = reasons;
     if (this.limiter.allows(toSentences(reasons)) && first !== undefined) {
       // A reload takes a while, in which nobody may reach an address that its service has left.
-      await this.runtime.apply(steps.operations.filter(({ kind }) => kind === "leave"));
-      this.reloading = true;
-      const turn = await this.files
-        .exclusively(() => this.reload(routing, [first, ...reasons.slice(1)]))
-        .finally(() => {
-          this.reloading = false;
-          this.departed = undefined;
-        });
+      await this.departures.leave(routing, actual);
+      const turn = await this.replaceWorker(() => this.reload(routing, [first, ...reasons.slice(1)]));
       if (turn !== undefined) return turn;
     }
     this.slots = slots;
@@ -376,12 +377,10 @@ export class Reconciler {
     this.slots = new Map();
     this.https = this.options.https() !== undefined;
     this.options.metrics.reload(reasons[0].kind);
-    const wanted = new Set(
-      routing.backends.flatMap(({ name, servers }) => servers.map((each) => `${name}/${each.name}`)),
-    );
+    const wanted = serversOf(routing);
     for (const server of [...this.proven, ...this.findings.keys()])
       if (!wanted.has(server)) this.forget(server);
-    const fresh = await this.withoutDeparted(loaded(desired));
+    const fresh = await this.departures.end(loaded(desired));
     if (this.actual !== undefined) this.former.add(this.actual, fresh);
     this.commit(desired, fresh);
     this.prober.probe(candidatesOf(desired, (backend, server) => !up.has(serverOf({ backend, server }))));
@@ -391,29 +390,16 @@ export class Reconciler {
     return { done: { how: "reload", what: some(pending) }, pending: [], again: !same };
   }
 
-  /** What the new worker has, once the servers have left that were to leave during the reload. */
-  private async withoutDeparted(fresh: Actual): Promise<Actual> {
-    const { departed } = this;
-    this.reloading = false;
-    if (departed === undefined) return fresh;
-    const operations = departures(fresh, this.render(departed));
-    // What it does not take shows when it is compared.
-    await this.runtime.apply(operations).catch(() => undefined);
-    return { ...fresh, backends: backendsAfter(fresh.backends, operations) };
-  }
-
   /** Returns the services because of which HAProxy will not load the configuration; throws if there is another cause. */
   private async handOver(routing: Routing, desired: Rendered, up: ReadonlySet<string>): Promise<Refused> {
-    const refused = await this.files.replace(routing, (some) => this.render(some), up);
+    const refused = await this.files.replace(routing, (some) => this.render(some));
     if (refused.size > 0) return refused;
     this.limiter.begins();
     // Last of all, so that few requests go uncounted. A failed dump must not cancel the reload.
     const dump = await this.runtime.counters().catch(() => "");
     const { lastGood, slots } = this;
-    await this.files.writeCounters(
-      lastGood === undefined ? dump : countersAfterReload(dump, lastGood, slots),
-    );
-    await this.load(desired);
+    const counters = lastGood === undefined ? dump : countersAfterReload(dump, lastGood, slots);
+    await this.load(desired, up, counters);
     return refused;
   }
 

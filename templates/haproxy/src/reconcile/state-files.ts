@@ -36,18 +36,13 @@ export class StateFiles {
   }
 
   /**
-   * Replaces the files by those of a routing. The servers in `up` (`backend/server`) start as up, all others as down.
+   * Replaces the configuration and the maps by those of a routing.
    *
    * @returns the services because of which HAProxy would not load it, in which case configuration and maps stay as they are
    * @throws if HAProxy would not load it and no single service is the cause
    */
-  async replace(
-    routing: Routing,
-    render: (routing: Routing) => Rendered,
-    up: ReadonlySet<string>,
-  ): Promise<Refused> {
+  async replace(routing: Routing, render: (routing: Routing) => Rendered): Promise<Refused> {
     const desired = render(routing);
-    await writeWhole(this.path("server.state"), serverStateFile(desired.backends, up));
     for (const name of mapNames)
       if ((await readIfThere(this.path(name))) === undefined) await writeWhole(this.path(name), "");
     const candidate = this.path("haproxy.candidate.cfg");
@@ -72,9 +67,10 @@ export class StateFiles {
     await writeWhole(this.config, toConfig(rendered));
   }
 
-  /** Writes the counters that a new worker starts from. */
-  async writeCounters(dump: string): Promise<void> {
-    await writeWhole(countersFile(this.dir), dump);
+  /** Writes what a new worker starts from: its counters, and which servers (`backend/server`) are up; all others are down. */
+  async writeStart({ backends }: Rendered, up: ReadonlySet<string>, counters: string): Promise<void> {
+    await writeWhole(this.path("server.state"), serverStateFile(backends, up));
+    await writeWhole(countersFile(this.dir), counters);
   }
 
   private path(name: string): string {
