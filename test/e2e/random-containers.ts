@@ -73,8 +73,6 @@ export interface Setting {
   readonly bridge: string;
   /** First of 1,000 ports. */
   readonly port: number;
-  /** Kinds of containers to do without. */
-  readonly without: readonly Kind[];
 }
 
 /** Few ports, so that containers take over those of others all the time. */
@@ -133,7 +131,7 @@ export class RandomContainers {
 
   private create(wanted?: Binding): Lane | undefined {
     if (this.isOver()) return undefined;
-    const kind = this.pick(kinds.filter((each) => !this.setting.without.includes(each))) ?? "any port";
+    const kind = this.pick(kinds) ?? "any port";
     const found = this.container(kind, wanted);
     if (found === undefined) return undefined;
     const { container, flags } = found;
