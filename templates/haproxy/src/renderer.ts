@@ -43,6 +43,9 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
     onProven: () => {
       controller.changed();
     },
+    onReplacing: () => {
+      controller.replacing();
+    },
     onReloadable: () => {
       controller.changed();
     },

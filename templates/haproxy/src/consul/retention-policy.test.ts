@@ -138,6 +138,9 @@ describe("nodes are watched one by one", () => {
     const one = given({ before: same, now: same.slice(1), time: start });
     const two = given({ before: one.instances, lost: one.lost, now: same.slice(2), time: start + 100 });
     expect(usable(two)).toEqual([3, 4]);
+    const rest = given({ before: one.instances, lost: one.lost, now: same.slice(3), time: start + 100 });
+    expect(usable(rest)).toEqual([2, 3, 4]);
+    expect(rest.lost.map(({ instance }) => instance.port)).toEqual([1]);
   });
 
   test("a later loss is counted separately", () => {

@@ -91,6 +91,16 @@ test("the next probe releases an instance that has stopped listening", async () 
   expect(ports(retention.filter(catalog(), before, fine))).toEqual([1, 2, 4]);
 });
 
+test("an instance that has stopped listening is released, even if another container gets its port", async () => {
+  const before = retention.filter(catalog(), four, fine);
+  await vi.advanceTimersByTimeAsync(300);
+  listening.delete(3);
+  await vi.advanceTimersByTimeAsync(200);
+  listening.add(3);
+  expect(changed).toHaveBeenCalledOnce();
+  expect(ports(retention.filter(catalog(), before, fine))).toEqual([1, 2, 4]);
+});
+
 test("a release by hand drops everything at once, for good", () => {
   const before = retention.filter(catalog(), four, fine);
   expect(ports(before)).toEqual([1, 2, 3, 4]);

@@ -29,7 +29,13 @@ export interface Circumstances {
  * any longer, and an instance that is stopped on purpose would get requests until it stops listening.
  */
 const settleMs = 10_000;
-const probeEveryMs = 1_000;
+/**
+ * An instance that has ended is noticed by the moment in which nothing listens there, before another container gets its port.
+ * Starting one takes Docker longer than this.
+ */
+const probeEveryMs = 200;
+/** The least time between two probes of the same instance, for each instance that is retained. */
+const msPerProbe = 4;
 const parallelProbes = 100;
 
 export class Retention {
@@ -40,12 +46,15 @@ export class Retention {
   private reason = "Consul was lost";
   private releasing = false;
   private probing = false;
+  private probedAt = 0;
   private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: RetentionOptions) {}
 
   start(): void {
-    this.timer = setInterval(() => void this.probe(), probeEveryMs);
+    this.timer = setInterval(() => {
+      if (Date.now() - this.probedAt >= this.retained.size * msPerProbe) void this.probe();
+    }, probeEveryMs);
   }
 
   stop(): void {
@@ -130,7 +139,8 @@ export class Retention {
   private async probe(): Promise<void> {
     if (this.retained.size === 0 || this.probing) return;
     this.probing = true;
-    const { probe = listens, changed } = this.options;
+    this.probedAt = Date.now();
+    const { probe = listens, changed, retentionMs } = this.options;
     const waiting = [...this.retained.values()].map(({ instance }) => instance);
     const worker = async () => {
       for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
@@ -141,7 +151,9 @@ export class Retention {
     await Promise.all(Array.from({ length: parallelProbes }, worker)).finally(() => {
       this.probing = false;
     });
-    changed();
+    const isOver = ({ instance, since }: Retained) =>
+      this.silent.has(addressKey(instance)) || Date.now() - since >= retentionMs;
+    if ([...this.retained.values()].some(isOver)) changed();
   }
 }
 

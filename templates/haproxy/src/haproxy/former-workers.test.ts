@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { compare } from "../../../../lib/text";
 import { FormerWorkers, formerWorkers } from "./former-workers";
 import type { Actual, ActualServer, Operation } from "./types";
@@ -69,10 +69,14 @@ const sessions = [
   "",
 ].join("\n");
 
-function workers(processes: Readonly<Record<string, string | undefined>>) {
+function workers(
+  processes: Readonly<Record<string, string | undefined>>,
+  before: (question: string) => Promise<void> | undefined = () => undefined,
+) {
   const asked: string[] = [];
-  const former = new FormerWorkers("own.sock", "/maps", (master, question) => {
+  const former = new FormerWorkers("own.sock", "/maps", async (master, question) => {
     asked.push(`${master} ${question}`);
+    await before(question);
     if (question === "show proc") {
       const answer = processes[master];
       return answer === undefined ? Promise.reject(new Error("gone")) : Promise.resolve(answer);
@@ -160,6 +164,31 @@ test("workers that do not answer are told again", async () => {
   await expect(follow()).rejects.toThrow("gone");
   processes["own.sock"] = proc(50);
   expect(await follow()).toEqual(closed("own.sock", 50));
+});
+
+test("a worker that does not answer delays no other, and gets what has changed meanwhile once it does", async () => {
+  let answer: () => void = () => undefined;
+  const deaf = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  const { former, take } = workers({ "own.sock": proc(50, 60) }, (question) =>
+    question.startsWith("@!50") ? deaf : undefined,
+  );
+  former.add(having(a), having(a));
+  former.note([leave(a)]);
+  const first = former.follow();
+  await vi.waitFor(() => {
+    expect(take().join()).toContain("@!60 shutdown");
+  });
+  former.note([arrive(a)]);
+  await former.follow();
+  expect(take()).toEqual(expect.arrayContaining(setMaps("own.sock", 60, "spare:0")));
+  answer();
+  await first;
+  expect(take().filter((question) => question.includes(" set "))).toEqual([
+    ...setMaps("own.sock", 50, "none"),
+    ...setMaps("own.sock", 50, "spare:0"),
+  ]);
 });
 
 test("workers that have ended are forgotten", async () => {

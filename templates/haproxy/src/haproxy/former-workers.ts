@@ -43,6 +43,8 @@ export class FormerWorkers {
   private readonly holders = new Map<string, Set<string>>();
   /** Addresses whose holders have changed since the replaced workers were told. */
   private readonly changed = new Set<string>();
+  /** The same for each worker, by its name, that is being told about earlier changes. */
+  private readonly backlogs = new Map<string, Set<string>>();
 
   /**
    * @param master the socket of HAProxy's master process
@@ -103,7 +105,10 @@ export class FormerWorkers {
     }
   }
 
-  /** Tells the replaced workers what has changed. If that fails, the next call does it again. */
+  /**
+   * Tells the replaced workers what has changed. If that fails, the next call does it again. One that does not answer, as when it is
+   * about to end, delays none of the others, nor later calls.
+   */
   async follow(): Promise<void> {
     if (this.changed.size === 0) return;
     const workers = await this.workers();
@@ -111,17 +116,37 @@ export class FormerWorkers {
       this.formers.clear();
       this.holders.clear();
     }
-    const concerned = [...this.formers.values()].filter(({ servers }) =>
-      [...servers.keys()].some((address) => this.changed.has(address)),
-    );
-    await Promise.all(
-      workers.map(async (worker) => {
+    const changed = [...this.changed];
+    this.changed.clear();
+    await Promise.all(workers.map((worker) => this.tell(worker, changed)));
+  }
+
+  private async tell(worker: Worker, changed: readonly string[]): Promise<void> {
+    const busy = this.backlogs.get(worker.name);
+    if (busy !== undefined) {
+      for (const address of changed) busy.add(address);
+      return;
+    }
+    const backlog = new Set(changed);
+    this.backlogs.set(worker.name, backlog);
+    let told: readonly string[] = [];
+    try {
+      while (backlog.size > 0) {
+        told = [...backlog];
+        backlog.clear();
+        const concerned = [...this.formers.values()].filter(({ servers }) =>
+          told.some((address) => servers.has(address)),
+        );
         await this.reopen(worker, concerned);
         await this.close(worker, concerned);
         await this.shutDown(worker, concerned);
-      }),
-    );
-    this.changed.clear();
+      }
+    } catch (error) {
+      for (const address of [...told, ...backlog]) this.changed.add(address);
+      throw error;
+    } finally {
+      this.backlogs.delete(worker.name);
+    }
   }
 
   private async workers(): Promise<Worker[]> {

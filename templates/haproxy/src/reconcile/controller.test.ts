@@ -127,27 +127,36 @@ test("a change waits for the checks that may belong to it, but not for long", as
   expect(applied()).toEqual(["a"]);
 });
 
-test("instances that are gone during a reload do not wait for its end", async () => {
-  consul.catalog = catalog("a", "b", "c");
-  let finish: (turn: Turn) => void = () => undefined;
-  reconcile.mockImplementationOnce(() => new Promise((resolve) => (finish = resolve)));
-  controller.changed();
-  await vi.waitFor(() => {
+test.each(["during", "just before"])(
+  "instances that are gone %s a reload do not wait for its end",
+  async (when) => {
+    consul.catalog = catalog("a", "b", "c");
+    let finish: (turn: Turn) => void = () => undefined;
+    reconcile.mockImplementationOnce(() => new Promise((resolve) => (finish = resolve)));
+    controller.changed();
+    await vi.waitFor(() => {
+      expect(applied()).toEqual(["a,b,c"]);
+    });
+    controller.replacing();
+    isReloading = when === "during";
+    consul.catalog = catalog("a", "b");
+    controller.changed();
+    if (when === "just before") {
+      await sleep(100);
+      expect(depart).not.toHaveBeenCalled();
+      controller.replacing();
+    }
+    await vi.waitFor(() => {
+      expect(depart).toHaveBeenCalledOnce();
+    });
+    expect(depart.mock.calls[0]?.[0].backends.map(({ service }) => service)).toEqual(["a", "b"]);
     expect(applied()).toEqual(["a,b,c"]);
-  });
-  isReloading = true;
-  consul.catalog = catalog("a", "b");
-  controller.changed();
-  await vi.waitFor(() => {
-    expect(depart).toHaveBeenCalledOnce();
-  });
-  expect(depart.mock.calls[0]?.[0].backends.map(({ service }) => service)).toEqual(["a", "b"]);
-  expect(applied()).toEqual(["a,b,c"]);
-  finish(did("reloaded"));
-  await vi.waitFor(() => {
-    expect(applied()).toEqual(["a,b,c", "a,b"]);
-  });
-});
+    finish(did("reloaded"));
+    await vi.waitFor(() => {
+      expect(applied()).toEqual(["a,b,c", "a,b"]);
+    });
+  },
+);
 
 test("a change that comes during a turn gets the next turn, never one beside it", async () => {
   let finish: () => void = () => undefined;

@@ -154,6 +154,11 @@ export class Controller {
     this.scheduler.request();
   }
 
+  /** A worker is about to be replaced, which may take long. */
+  replacing(): void {
+    if (this.scheduler.requested) void this.depart();
+  }
+
   /** Consul has a higher index, and nothing else has changed with it. */
   advanced(): void {
     if (this.scheduler.requested && this.watch().missing === "nothing") this.changed();

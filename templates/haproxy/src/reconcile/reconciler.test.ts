@@ -91,6 +91,7 @@ const newReconciler = () =>
     log: (message) => log.push(message),
     metrics,
     onProven: () => undefined,
+    onReplacing: () => undefined,
     onReloadable,
     haproxy,
   });

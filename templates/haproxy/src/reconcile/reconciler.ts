@@ -115,7 +115,7 @@ export class Reconciler {
         this.ready ||= fromConsul;
         if (this.actual === undefined) return this.first(routing);
         const turn = await this.turn(this.actual, routing);
-        await this.tellFormerWorkers();
+        this.tellFormerWorkers();
         this.reaper.start();
         return turn;
       })
@@ -197,8 +197,9 @@ export class Reconciler {
     });
   }
 
-  private async tellFormerWorkers(): Promise<void> {
-    await this.former.follow().catch((error: unknown) => {
+  /** No turn waits for workers that may be about to end. */
+  private tellFormerWorkers(): void {
+    void this.former.follow().catch((error: unknown) => {
       this.options.log(`A worker that was replaced does not take a change: ${messageOf(error)}`);
     });
   }
@@ -212,7 +213,10 @@ export class Reconciler {
 
   /** Nobody else replaces files meanwhile, and instances may depart. */
   private replaceWorker<T>(action: () => Promise<T>): Promise<T> {
-    return this.departures.during(() => this.files.exclusively(action));
+    return this.departures.during(() => {
+      this.options.onReplacing();
+      return this.files.exclusively(action);
+    });
   }
 
   /**

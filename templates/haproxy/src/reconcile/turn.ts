@@ -18,6 +18,8 @@ export interface ReconcilerOptions {
   readonly metrics: Metrics;
   /** A new instance of a version of a service takes requests. */
   readonly onProven: () => void;
+  /** A worker is about to be replaced. What has changed since the turn began has to depart. */
+  readonly onReplacing: () => void;
   /** A reload that had to wait is allowed now. */
   readonly onReloadable: () => void;
 }
