@@ -10,7 +10,15 @@ import { containerMark } from "./bases";
 import { bridgeAddress as bridge, docker, hostAddress as outside, lines, removeContainers } from "./docker";
 import { get } from "./http";
 import { buildImage } from "./images";
-import { nobody, RandomContainers, type Container, type Endpoint, type Lane } from "./random-containers";
+import {
+  kinds,
+  nobody,
+  RandomContainers,
+  type Container,
+  type Endpoint,
+  type Kind,
+  type Lane,
+} from "./random-containers";
 import { scratch } from "./scratch";
 import { run } from "./stack";
 import { afterwards, tearDown } from "./tear-down";
@@ -31,6 +39,9 @@ const connectTimeoutMs = 900;
 /** After as many new containers, nothing changes until all is as it should be. */
 const quietEvery = 50;
 const settleMs = 40_000;
+/** How long a service without a container is asked as often as the others. */
+const goneMs = 10_000;
+const limitMs = 120_000 + count * 3_000;
 
 const image = "switchyard/registrator:e2e-random";
 const exposing = "switchyard/registrator:e2e-random-exposing";
@@ -77,7 +88,8 @@ const note = (line: string) => journal.push(`${new Date().toISOString()} ${line}
 class Asker {
   readonly wrong: string[] = [];
   requests = 0;
-  answers = 0;
+  /** By the container that gave them. */
+  readonly answers = new Map<string, number>();
   private isOver = false;
   private readonly asked = new Map<string, Promise<void>>();
   private readonly busy = new http.Agent({ keepAlive: true, scheduling: "fifo" });
@@ -124,8 +136,8 @@ class Asker {
     const start = Date.now();
     const { status, body } = await get(`${urlOf(service)}?n=${number}`, { agent });
     if (status !== 200) return;
-    this.answers++;
     const [from = "", container = ""] = body.split(" ");
+    this.answers.set(container, (this.answers.get(container) ?? 0) + 1);
     if (from === service) return;
     const sent = new Date(start).toISOString();
     const idle = agent === this.busy ? "" : ", on a connection that was idle";
@@ -135,9 +147,20 @@ class Asker {
   }
 }
 
-/** Whether a container has the service. The others are asked less often. */
-const isAlive = (service: string): boolean =>
-  containers.containers.some(({ endpoints }) => endpoints.some((each) => each.service === service));
+/** When services were last seen to have a container. */
+const seenAt = new Map<string, number>();
+
+/** Whether a container has the service, or had it a moment ago. The others are asked less often. */
+function isAlive(service: string): boolean {
+  const has = containers.containers.some(({ endpoints }) =>
+    endpoints.some((each) => each.service === service),
+  );
+  if (has) seenAt.set(service, Date.now());
+  return Date.now() - (seenAt.get(service) ?? 0) < goneMs;
+}
+
+const answersOf = (kind: Kind, answers: ReadonlyMap<string, number>): number =>
+  [...containers.kinds].reduce((sum, [id, each]) => sum + (each === kind ? (answers.get(id) ?? 0) : 0), 0);
 
 interface Inspected {
   readonly Id: string;
@@ -254,7 +277,8 @@ test(
     const asker = new Asker();
     const faulty: string[] = [];
     const failed: string[] = [];
-    for (let quietAt = quietEvery; !containers.isOver();) {
+    const end = Date.now() + limitMs;
+    for (let quietAt = quietEvery; !containers.isOver() && Date.now() < end;) {
       const round = containers.round();
       asker.ask([...containers.services.keys()].filter((service) => service !== nobody));
       failed.push(...(await Promise.all(round.map(carryOut))).flat());
@@ -265,14 +289,20 @@ test(
     }
     await asker.stop();
     const { requests, answers, wrong } = asker;
+    const total = [...answers.values()].reduce((sum, each) => sum + each, 0);
     const reloads = await balancer.reloads();
-    console.log(`${requests} requests, ${answers} answers, ${wrong.length} wrong, ${reloads} reloads`);
+    console.log(`${requests} requests, ${total} answers, ${wrong.length} wrong, ${reloads} reloads`);
+    const byKind = kinds.map((kind) => `${kind} ${answersOf(kind, answers)}`);
+    console.log(`answers by kind: ${byKind.join(", ")}`);
     // Docker itself fails now and then, such as to freeze a container that has just started.
     if (failed.length > 0) console.log(failed.join("\n"));
     expect(failed.length).toBeLessThan(count / 10);
-    const found = [...wrong, ...faulty];
+    const missing = containers.isOver()
+      ? []
+      : [`only ${containers.created} containers within ${limitMs / 1000} s`];
+    const found = [...wrong, ...faulty, ...missing];
     if (found.length > 0) console.log(`What happened is in ${await writeJournal()}.`);
     expect(found).toEqual([]);
   },
-  180_000 + count * 3_000,
+  limitMs + 120_000,
 );

@@ -86,11 +86,15 @@ export class RandomContainers {
   readonly containers: Container[] = [];
   /** Where every service is asked, including those that are gone. */
   readonly services = new Map<string, { readonly tcpPort?: number }>();
+  /** Of all containers that there have been, by what they answer. */
+  readonly kinds = new Map<string, Kind>();
   created = 0;
   private readonly random: () => number;
   /** Containers that a lane of this round deals with. */
   private busy = new Set<Container>();
   private ownPorts = 0;
+  /** Kinds that no container has been of. */
+  private readonly missing = new Set<Kind>(kinds);
   /** What containers leave in this round, which other lanes cannot count on yet. */
   private left: Binding[] = [];
 
@@ -131,10 +135,13 @@ export class RandomContainers {
 
   private create(wanted?: Binding): Lane | undefined {
     if (this.isOver()) return undefined;
-    const kind = this.pick(kinds) ?? "any port";
-    const found = this.container(kind, wanted);
+    // Each kind once, as soon as that is possible.
+    const found = this.draw([...this.missing], wanted) ?? this.draw(kinds, wanted);
     if (found === undefined) return undefined;
     const { container, flags } = found;
+    const { kind } = container;
+    this.missing.delete(kind);
+    this.kinds.set(container.id, kind);
     this.created++;
     this.containers.push(container);
     this.take(container);
@@ -156,6 +163,14 @@ export class RandomContainers {
         program,
       ],
     ];
+  }
+
+  private draw(
+    among: readonly Kind[],
+    wanted?: Binding,
+  ): { container: Container; flags: string[] } | undefined {
+    const kind = this.pick(among);
+    return kind && this.container(kind, wanted);
   }
 
   private container(kind: Kind, wanted?: Binding): { container: Container; flags: string[] } | undefined {
