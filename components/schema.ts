@@ -57,7 +57,15 @@ export const anyMapping = z.looseObject({}, mustBe("a mapping of keys to values"
 export const unknownKey = (known: readonly string[]): string =>
   `remove it, or use one of ${known.join(", ")}`;
 
-const line = text(/^[^\0\r\n]{0,4096}$/, "one line of text");
+const quoted = mustBe("text, as YAML does not keep the way it is written: put it in quotes");
+
+/** What YAML reads as a date, such as `2024-01-01`, in the words of Pulumi's CLI. */
+const date = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? [+-]\d{4} \S+$/;
+
+/** Text that a user does not write as a date. */
+export const undated = (schema: z.ZodString) => schema.refine((value) => !date.test(value), quoted);
+
+const line = undated(text(/^[^\0\r\n]{0,4096}$/, "one line of text"));
 
 const valuesByName = <T extends z.ZodType>(name: RegExp, nameForm: string, value: T) =>
   z.record(
@@ -79,12 +87,11 @@ export const strings = (name: RegExp, nameForm: string) =>
 
 /**
  * A mapping of keys to single lines of text that must arrive as written. YAML has lost what was written where it reads a
- * number, a boolean or nothing: `012345` is 12345, `1e5` is 100000, `1.10` is 1.1, `True` is true.
+ * number, a boolean, a date or nothing: `012345` is 12345, `1e5` is 100000, `1.10` is 1.1, `True` is true.
  */
 export const verbatimStrings = (name: RegExp, nameForm: string) => {
-  const quoted = mustBe("text, as YAML does not keep the way it is written: put it in quotes").error;
   const isText = (value: unknown) => typeof value === "string";
-  return valuesByName(name, nameForm, z.custom<string>(isText, { error: quoted, abort: true }).pipe(line));
+  return valuesByName(name, nameForm, z.custom<string>(isText, { ...quoted, abort: true }).pipe(line));
 };
 
 /** An issue for a schema's `check` to report; `path` is relative to the checked value. */

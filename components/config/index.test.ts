@@ -119,6 +119,8 @@ describe("env arrives as written in the stack file, or is rejected", () => {
     ["True", "true"],
     ["~", "null"],
     ["", "null"],
+    // What Pulumi's CLI makes of `2024-01-01`.
+    ["2024-01-01 00:00:00 +0000 UTC", '"2024-01-01 00:00:00 +0000 UTC"'],
   ])("%s, which YAML reads as %s, is rejected", (value, read) => {
     expect(() => written(value)).toThrow(
       `Configuration switchyard:services[0].env.KEY is ${read}: it must be text, as YAML does not keep the way it is written: put it in quotes`,
@@ -192,6 +194,11 @@ describe("an error names the key and the cure", () => {
     [withService({ meta: { "x\ny": "1" } }), "switchyard:services[0].meta"],
     [withService({ meta: { helth_path: "/" } }), "services[0].meta.helth_path is not known"],
     [withService({ healthCheck: { command: [] } }), "is empty"],
+    [
+      withService({ command: ["sleep", 60] }),
+      "services[0].command[1] is 60: it must be a program or an argument; put numbers in quotes",
+    ],
+    [withService({ command: ["date", "2024-01-01 00:00:00 +0000 UTC"] }), "put it in quotes"],
     [withService({ healthCheck: { command: ["x"], every: 1 } }), "healthCheck.every is not known"],
     [
       { services: [hello, hello] },

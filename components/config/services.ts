@@ -2,13 +2,14 @@
 import { z } from "zod";
 
 import { optionKeys } from "../../routing/service-options";
-import { imagePattern, list, mapping, mistake, oneOf, parse, positive, strings, text, unknownKey, verbatimStrings, whole } from "../schema"; // prettier-ignore
+import { imagePattern, list, mapping, mistake, oneOf, parse, positive, strings, text, undated, unknownKey, verbatimStrings, whole } from "../schema"; // prettier-ignore
 
 /** The types of service that the load balancer can balance. */
 export const serviceTypes = ["rest", "http", "tcp"] as const;
 export type ServiceType = (typeof serviceTypes)[number];
 
-const command = list(text(/^[^\0]{1,4096}$/, "a program or an argument")).check(({ value, issues }) => {
+const argument = undated(text(/^[^\0]{1,4096}$/, "a program or an argument; put numbers in quotes"));
+const command = list(argument).check(({ value, issues }) => {
   if (value.length === 0) issues.push(mistake([], "is empty", "list the program and its arguments"));
 });
 
@@ -59,7 +60,7 @@ export const serviceKeys = {
   env: verbatimStrings(/^[A-Za-z_][A-Za-z0-9_]{0,254}$/, "letters, digits and underscores")
     .default({})
     .describe(
-      "environment variables; put numbers, `true` and `false` in quotes, so that they arrive as written",
+      "environment variables; put numbers, dates, `true` and `false` in quotes, so that they arrive as written",
     ),
   meta: strings(/^[a-z][a-z0-9_]{0,63}$/, "lower-case letters, digits and underscores")
     .default({})
