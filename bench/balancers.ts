@@ -48,15 +48,17 @@ export interface SwitchyardOptions {
   readonly port?: number;
   readonly core?: number;
   readonly args?: readonly string[];
+  /** More arguments for `docker run`. */
+  readonly docker?: readonly string[];
 }
 
 export function runSwitchyard(
   consul: string,
-  { name = "switchyard", port = ports.traffic, args = [], ...options }: SwitchyardOptions = {},
+  { name = "switchyard", port = ports.traffic, args = [], docker = [], ...options }: SwitchyardOptions = {},
 ): Promise<Container> {
   const readme = balancerArguments(port, consul);
   return Container.run(name, [...readme.image, ...args], {
-    docker: readme.docker,
+    docker: [...readme.docker, ...docker],
     ...(options.core === undefined ? {} : { core: options.core }),
   });
 }

@@ -35,6 +35,11 @@ export interface RunOptions {
   readonly core?: number;
 }
 
+interface Stats {
+  readonly cpu_stats: { readonly cpu_usage: { readonly total_usage: number } };
+  readonly memory_stats: { readonly usage: number };
+}
+
 /** A container of this run. Docker keeps its log as by default, but limits its size. */
 export class Container {
   private constructor(
@@ -85,13 +90,19 @@ export class Container {
     return Number(await docker("inspect", "-f", "{{.State.Pid}}", this.name));
   }
 
+  private async stats(): Promise<Stats> {
+    const { body } = await engine.ok("GET", `/containers/${this.id}/stats?stream=false&one-shot=true`);
+    return JSON.parse(body) as Stats;
+  }
+
+  /** The memory that all its processes use, including their files in memory. */
+  async memoryBytes(): Promise<number> {
+    return (await this.stats()).memory_stats.usage;
+  }
+
   /** The processor time of all its processes so far, in seconds. */
   async cpuSeconds(): Promise<number> {
-    interface Stats {
-      readonly cpu_stats: { readonly cpu_usage: { readonly total_usage: number } };
-    }
-    const { body } = await engine.ok("GET", `/containers/${this.id}/stats?stream=false&one-shot=true`);
-    const nanoseconds = (JSON.parse(body) as Stats).cpu_stats.cpu_usage.total_usage;
+    const nanoseconds = (await this.stats()).cpu_stats.cpu_usage.total_usage;
     if (nanoseconds === 0)
       throw new Error(`Docker reports no processor time for ${this.name}; its log explains why`);
     return nanoseconds / 1e9;

@@ -80,6 +80,7 @@ const commandOf: Readonly<Record<string, string>> = {
   throughput: "b",
   churn: "c",
   renderer: "d",
+  faults: "faults",
   "first-answer": "first-answer",
   deploy: "deploy",
 };

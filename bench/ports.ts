@@ -4,6 +4,7 @@ export const ports = {
   consul: 28_000,
   consulProxy: 28_009,
   origin: 28_010,
+  nodeProxy: 28_011,
   /** Uses two more for statistics and administration. A contender that runs at the same time starts ten higher. */
   traffic: 28_020,
   master: 28_015,

@@ -30,7 +30,7 @@ export function fillers(from: number, to: number): Registration[] {
 }
 
 /** Tags for every contender: `rest` for ours, `urlprefix-` for fabio, labels for Traefik. */
-function tags({ name }: Registration): string[] {
+export function tags({ name }: Pick<Registration, "name">): string[] {
   return [
     "rest",
     `urlprefix-/${name} strip=/${name}`,
