@@ -108,8 +108,9 @@ async function serving({ balancer, ours }: Scene): Promise<number> {
   return Number(worker?.[0]);
 }
 
-function killed(pid: number): undefined {
-  process.kill(pid, "SIGKILL");
+async function kill(pid: Promise<number>): Promise<undefined> {
+  process.kill(await pid, "SIGKILL");
+  return undefined;
 }
 
 async function silentConnections(count: number): Promise<Lift> {
@@ -210,9 +211,8 @@ async function limitMemory({ balancer }: Scene): Promise<Lift> {
   };
 }
 
-async function restartEngine(site: Site): Promise<undefined> {
-  await site.far.stop();
-  await site.far.start();
+async function restartEngine({ far }: Site): Promise<undefined> {
+  await far.restartEngine("TERM");
   return undefined;
 }
 
@@ -260,9 +260,7 @@ export const faults: readonly Fault[] = [
   { name: "Consul's disk full", strike: fillConsul },
   {
     name: "Registrator killed",
-    strike: async ({ site }) => {
-      killed(await pidOf(site.registrator));
-    },
+    strike: ({ site }) => kill(pidOf(site.registrator)),
   },
   { name: "Registrator frozen", strike: async ({ site }) => freeze([await pidOf(site.registrator)]) },
   { name: "renderer killed", onlyOurs: true, start: preloaded, strike: crash },
@@ -275,16 +273,12 @@ export const faults: readonly Fault[] = [
   {
     name: "main process killed",
     note: "The container ends, and Docker starts it again: requests fail until then.",
-    strike: async ({ balancer }) => {
-      killed(await balancer.pid());
-    },
+    strike: ({ balancer }) => kill(balancer.pid()),
   },
   {
     name: "HAProxy's worker killed",
     note: "Connections break, and new ones are refused until the next worker listens. For a peer: its only process.",
-    strike: async (scene) => {
-      killed(await serving(scene));
-    },
+    strike: (scene) => kill(serving(scene)),
   },
   {
     name: "HAProxy's worker frozen",

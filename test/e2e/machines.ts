@@ -120,13 +120,6 @@ export class Machine {
     while (existsSync(`/proc/${this.pid}`)) await sleep(20);
   }
 
-  /** Shuts down: Docker ends its containers. */
-  async stop(): Promise<void> {
-    for (const pid of lines(await sudo("ip", "netns", "pids", this.namespace)))
-      if (readFileSync(`/proc/${pid}/comm`, "utf8") === "dockerd\n") process.kill(Number(pid), "SIGTERM");
-    while (existsSync(`/proc/${this.pid}`)) await sleep(20);
-  }
-
   /** Unplugs the network cable, or plugs it in again. */
   async connected(on: boolean): Promise<void> {
     await sudo("ip", "link", "set", this.link, on ? "up" : "down");
