@@ -8,7 +8,7 @@ import { hostsOf, pathsOf } from "./hosts";
 import { noticeProblem, readNotices } from "./notices";
 import { atAddresses } from "./resolve";
 import { readSettings } from "./settings";
-import { claimOf, sharedPorts } from "./shared-ports";
+import { sharedPorts } from "./shared-ports";
 import type {
   Backend,
   Catalog,
@@ -74,7 +74,7 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
     }
   }
 
-  problems.push(...sharedPorts(services));
+  problems.push(...sharedPorts(catalog.instances, isAdmitted));
   const backends: Backend[] = [];
   const routes = new Map<string, Route>();
   const tcp = new Map<number, TcpPort>();
@@ -144,12 +144,10 @@ function admit(instance: Instance): Member | Rejection | undefined {
   const named = hostname?.ok === true ? { hostname: hostname.value } : {};
   const unverifiable = whyUnverifiable(parsed.value.service, named.hostname);
   if (unverifiable !== undefined) return quarantine(`${subject} ${unverifiable}.`);
-  const claim = address.ok ? claimOf(instance, address.value) : undefined;
   return {
     instance: address.ok ? { ...instance, address: address.value } : instance,
     options: parsed.value,
     ...named,
-    ...(claim !== undefined && { claim }),
   };
 }
 

@@ -113,15 +113,8 @@ export function writeOptions(
 export interface Member {
   readonly instance: Instance;
   readonly options: InstanceOptions;
-  readonly claim?: Claim;
   /** The name in DNS that it is registered with instead of an address. */
   readonly hostname?: string;
-}
-
-/** The container that an instance was registered for, and its address and port. */
-export interface Claim {
-  readonly container: string;
-  readonly endpoint: string;
 }
 
 /** The instances that can take requests: those that pass Consul's checks, else those it warns about, else all. */

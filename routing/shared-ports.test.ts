@@ -45,9 +45,32 @@ test.each<[string, Instance[]]>([
   ["different ports", [instance("a", "n1:x:80"), instance("b", "n1:y:80", { port: 81 })]],
   ["different addresses", [instance("a", "n1:x:80"), instance("b", "n1:y:80", { address: "10.0.0.2" })]],
   ["services that were not registered for a container", [instance("a", "a"), instance("b", "b:8080")]],
-  ["a service without a routing tag", [instance("a", "n1:x:80"), instance("b", "n1:y:80", { tags: [] })]],
+  ["no service with a route", ["x", "y"].map((name) => instance(name, `n1:${name}:80`, { tags: [] }))],
+  ["TCP and UDP", [instance("a", "n1:x:80"), instance("b", "n1:y:80:udp", { tags: ["udp"] })]],
+  [
+    "containers of a network, each with its address",
+    ["2", "3"].map((last) => instance(last, `n1:${last}:80`, { address: `172.20.0.${last}` })),
+  ],
 ])("%s: no warning", (_, instances) => {
   expect(problems(...instances)).toEqual([]);
+});
+
+test.each<[string, Partial<Instance>]>([
+  ["without a routing tag", { tags: [] }],
+  ["that is rejected", { meta: { weight: "many" } }],
+  ["with an address in another spelling", { tags: [], address: "2001:DB8::1" }],
+])("a service %s can answer for one that is routed", (_, given) => {
+  const address = given.address === undefined ? {} : { address: "2001:db8::1" };
+  const found = problems(instance("a", "n1:x:80", address), instance("b", "n1:y:80", given));
+  expect(found).toContainEqual(expect.objectContaining({ level: "warning", subject: "a, b" }));
+});
+
+test("a name that is no service's is shown as inert text", () => {
+  const [problem] = problems(instance("a", "n1:x:80"), instance("b\n", "n1:y:80", { tags: [] }));
+  expect(problem).toMatchObject({
+    subject: 'a, "b\\n"',
+    message: expect.stringContaining('Services a (container x) and "b\\n" (container y) claim') as string,
+  });
 });
 
 test("an address that two nodes claim names both", () => {

@@ -1,6 +1,5 @@
 /** Finds services of different containers that are registered with one address and port: only one of them can be there. */
-import { show } from "./grammar";
-import type { Claim, Member } from "./service-options";
+import { parseAddress, parseServiceName, show } from "./grammar";
 import type { Instance, Problem } from "./types";
 import { hostPort } from "../lib/tcp";
 import { compare } from "../lib/text";
@@ -8,62 +7,87 @@ import { compare } from "../lib/text";
 /** Meta key with the default ID of a service that has a SERVICE_ID. */
 export const originKey = "registrator_id";
 
-/** Registrator's default ID: hostname, container, exposed port. */
-const defaultId = /^(.+:[a-zA-Z0-9][a-zA-Z0-9_.-]*):\d+(?::(?:udp|sctp))?$/;
+/** Registrator's default ID of a TCP port: hostname, container, exposed port. */
+const defaultId = /^(.+:[a-zA-Z0-9][a-zA-Z0-9_.-]*):\d+$/;
 
 /** A message names at most this many services. */
 const maxNamed = 5;
 
-/** Undefined for an instance that Registrator did not register: several services may belong to one program. */
-export function claimOf({ id, meta, port }: Instance, address: string): Claim | undefined {
-  const origin = Object.hasOwn(meta, originKey) ? (meta[originKey] ?? id) : id;
-  const container = defaultId.exec(origin)?.[1];
-  return container === undefined ? undefined : { container, endpoint: hostPort(address, port) };
+/** An instance with the container that it was registered for, and its address and port. */
+interface Claim {
+  readonly instance: Instance;
+  readonly container: string;
+  readonly endpoint: string;
 }
 
-type Claimant = Member & { readonly claim: Claim };
+/** Catalogs are immutable, so a result stays valid for the same instance. */
+const claims = new WeakMap<Instance, { readonly claim: Claim | undefined }>();
 
-const claims = (member: Member): member is Claimant => member.claim !== undefined;
+/** Undefined for an instance that Registrator did not register: several services may belong to one program. */
+function claimOf(instance: Instance): Claim | undefined {
+  const known = claims.get(instance);
+  if (known !== undefined) return known.claim;
+  const { id, meta, port } = instance;
+  const origin = Object.hasOwn(meta, originKey) ? (meta[originKey] ?? id) : id;
+  const container = defaultId.exec(origin)?.[1];
+  const address = parseAddress(instance.address);
+  const claim =
+    container === undefined || !address.ok
+      ? undefined
+      : { instance, container, endpoint: hostPort(address.value, port) };
+  claims.set(instance, { claim });
+  return claim;
+}
 
-/** A warning for each address and port that several services claim. */
-export function sharedPorts(services: ReadonlyMap<string, readonly Member[]>): Problem[] {
-  const first = new Map<string, Claimant>();
-  const shared = new Map<string, Claimant[]>();
-  for (const members of services.values()) {
-    for (const member of members) {
-      if (!claims(member)) continue;
-      const { endpoint } = member.claim;
-      const other = first.get(endpoint);
-      const all = shared.get(endpoint);
-      if (other === undefined) first.set(endpoint, member);
-      else if (all === undefined) shared.set(endpoint, [other, member]);
-      else all.push(member);
-    }
+/**
+ * A warning for each address and port that several services claim, if one of them is routed. The others need not be:
+ * whatever has the port answers the requests.
+ */
+export function sharedPorts(
+  instances: readonly Instance[],
+  isRouted: (instance: Instance) => boolean,
+): Problem[] {
+  const first = new Map<string, Claim>();
+  const shared = new Map<string, Claim[]>();
+  for (const instance of instances) {
+    const claim = claimOf(instance);
+    if (claim === undefined) continue;
+    const { endpoint } = claim;
+    const other = first.get(endpoint);
+    const all = shared.get(endpoint);
+    if (other === undefined) first.set(endpoint, claim);
+    else if (all === undefined) shared.set(endpoint, [other, claim]);
+    else all.push(claim);
   }
   return [...shared].flatMap(([endpoint, found]) => {
-    const byService = new Map(found.map((member) => [member.instance.service, member]));
-    const containers = new Set(found.map(({ claim }) => claim.container));
-    return byService.size > 1 && containers.size > 1 ? [warning(endpoint, [...byService.values()])] : [];
+    const byService = new Map(found.map((claim) => [claim.instance.service, claim]));
+    const containers = new Set(found.map(({ container }) => container));
+    return byService.size > 1 && containers.size > 1 && found.some(({ instance }) => isRouted(instance))
+      ? [warning(endpoint, [...byService.values()])]
+      : [];
   });
 }
 
-function warning(endpoint: string, found: readonly Claimant[]): Problem {
+function warning(endpoint: string, found: readonly Claim[]): Problem {
   const sorted = [...found].sort((a, b) => compare(a.instance.service, b.instance.service));
   const described = sorted.map(
-    ({ instance, claim: { container } }) =>
-      `${instance.service} (container ${container.slice(container.lastIndexOf(":") + 1)})`,
+    ({ instance, container }) =>
+      `${nameOf(instance)} (container ${container.slice(container.lastIndexOf(":") + 1)})`,
   );
   const nodes = [...new Set(sorted.map(({ instance }) => show(instance.node)))];
   const where = `${nodes.length > 1 ? "nodes" : "node"} ${listed(nodes, " and ")}`;
   return {
     level: "warning",
     subject: listed(
-      sorted.map(({ instance }) => instance.service),
+      sorted.map(({ instance }) => nameOf(instance)),
       ", ",
     ),
     message: `Services ${listed(described, " and ")} claim the same address and port, ${endpoint} on ${where}: only one of them can be there, and it answers the requests of all. Give each its own port, or set SERVICE_<port>_IGNORE=true on a container that does not use the port.`,
   };
 }
+
+/** A service without a route may have any name. */
+const nameOf = ({ service }: Instance): string => (parseServiceName(service).ok ? service : show(service));
 
 function listed(names: readonly string[], separator: string): string {
   const more = names.length - maxNamed;
