@@ -90,11 +90,16 @@ export function parseHost(value: string): Parsed<string> {
       );
 }
 
+/** The load balancer answers it itself, for balancers in front: no service can have it. */
+export const readyPath = "/.well-known/switchyard/ready";
+
 const pathSegment = /^[A-Za-z0-9_~][A-Za-z0-9_.~-]{0,62}$/;
 
 /** A route's path: `/`, or segments without a trailing slash. */
 export function parsePath(value: string): Parsed<string> {
   if (value === "/") return ok(value);
+  if (value === readyPath)
+    return refuse("is the load balancer's own, where it says whether it is ready: choose another path");
   const good =
     value.length <= maxNameLength &&
     value.startsWith("/") &&

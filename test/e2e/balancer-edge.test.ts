@@ -7,6 +7,7 @@ import { connect as connectTls } from "node:tls";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { readyPath } from "../../routing/grammar";
 import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { makeCertificate } from "./certificates";
 import { docker } from "./docker";
@@ -45,7 +46,7 @@ afterAll(async () => {
 });
 
 /** Sends text over a connection and returns everything that comes back. */
-const exchange = (socket: Socket, text: string) =>
+const exchange = (socket: Socket, text: string | Buffer) =>
   new Promise<string>((resolve, reject) => {
     let answer = "";
     socket.on("data", (data: Buffer) => (answer += data.toString()));
@@ -59,6 +60,17 @@ const exchange = (socket: Socket, text: string) =>
 const request = (path: string) =>
   `GET ${path} HTTP/1.1\r\nHost: edge.test\r\nX-Forwarded-For: 192.0.2.66\r\nConnection: close\r\n\r\n`;
 const proxyHeader = `PROXY TCP4 203.0.113.9 10.0.0.1 5555 80\r\n`;
+
+/** Version 2 of the header (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt, 2.2), for one client over TCP. */
+const proxyHeader2 = Buffer.concat([
+  Buffer.from("\r\n\r\n\0\r\nQUIT\n"),
+  // Version 2 and PROXY; IPv4 and TCP; the length of what follows.
+  Buffer.from([0x21, 0x11, 0, 12]),
+  Buffer.from([203, 0, 113, 9, 10, 0, 0, 1]),
+  Buffer.from([5556 >> 8, 5556 & 255, 0, 80]),
+]);
+/** A connection of the balancer's own, such as a health check: version 2 and LOCAL, without addresses. */
+const ownHeader2 = Buffer.concat([proxyHeader2.subarray(0, 12), Buffer.from([0x20, 0, 0, 0])]);
 
 describe("behind a balancer that passes on connections", () => {
   let balancer: Balancer;
@@ -90,9 +102,20 @@ describe("behind a balancer that passes on connections", () => {
     expect(await balancer.logs()).toContain("203.0.113.9:5555 ");
   });
 
-  test("also over HTTPS", async () => {
+  test("also in version 2 of the protocol", async () => {
+    const asked = Buffer.concat([proxyHeader2, Buffer.from(request("/echo"))]);
+    expect(await exchange(from("127.0.0.2"), asked)).toContain('"x-forwarded-for":"203.0.113.9"');
+    expect(await balancer.logs()).toContain("203.0.113.9:5556 ");
+    const check = Buffer.concat([ownHeader2, Buffer.from(request(readyPath))]);
+    expect(await exchange(from("127.0.0.2"), check)).toMatch(/^HTTP\/1\.1 200 /);
+  });
+
+  test.each([
+    [1, proxyHeader],
+    [2, proxyHeader2],
+  ])("also over HTTPS, in version %d", async (_, header) => {
     const socket = from("127.0.0.2", httpsPort);
-    socket.write(proxyHeader);
+    socket.write(header);
     const answer = await exchange(
       connectTls({ socket, servername: "edge.test", rejectUnauthorized: false }),
       request("/echo"),
@@ -103,6 +126,8 @@ describe("behind a balancer that passes on connections", () => {
 
   test("nobody else can pretend to be another client", async () => {
     expect(await exchange(from("127.0.0.1"), proxyHeader + request("/echo"))).toMatch(/^HTTP\/1\.[01] 400 /);
+    const asked = Buffer.concat([proxyHeader2, Buffer.from(request("/echo"))]);
+    expect(await exchange(from("127.0.0.1"), asked)).not.toContain("x-forwarded-for");
     expect(await exchange(from("127.0.0.1"), request("/echo"))).toContain('"x-forwarded-for":"127.0.0.1"');
   });
 });
@@ -263,8 +288,7 @@ describe("the path that says whether it is ready", () => {
   const marker = join(files.path, "now");
   let state: ReturnType<typeof scratch>;
   let balancer: Balancer;
-  const ready = (options: Parameters<typeof get>[1] = {}) =>
-    get(`${balancer.url}/.well-known/switchyard/ready`, options);
+  const ready = (options: Parameters<typeof get>[1] = {}) => get(balancer.url + readyPath, options);
 
   beforeAll(async () => {
     // Loaded into each thread before our code: the renderer's throws while the marker is there.
@@ -286,8 +310,12 @@ describe("the path that says whether it is ready", () => {
     });
     const everything = keep(await echo("everything"));
     await consul.register("everything", everything.port, { Meta: { path: "/" } });
+    await consul.register("thief", everything.port, { Meta: { path: readyPath } });
     // HTTP redirects to HTTPS.
-    await until(`${balancer.admin}/routes`, ({ body }) => body.includes('"everything"'));
+    await until(
+      `${balancer.admin}/routes`,
+      ({ body }) => body.includes('"everything"') && body.includes('"thief"'),
+    );
   });
   afterAll(async () => {
     // The files belong to the container's user.
@@ -300,6 +328,15 @@ describe("the path that says whether it is ready", () => {
     expect(await ready()).toMatchObject({ status: 200, body: '{"ready":true}' });
     expect((await ready({ method: "HEAD", headers: { Host: "10.0.0.1:1" } })).status).toBe(200);
     expect((await get(`${balancer.url}/.well-known/switchyard/ready/`)).status).toBe(308);
+    const { quarantined } = await balancer.routes<{
+      quarantined: { subject: string; message: string }[];
+    }>();
+    expect(quarantined).toContainEqual(
+      expect.objectContaining({
+        subject: "thief",
+        message: expect.stringContaining("is the load balancer's own") as string,
+      }),
+    );
     const log = await balancer.logs();
     expect(log).not.toContain("/.well-known/switchyard/ready HTTP");
     expect(log).toContain("/.well-known/switchyard/ready/ HTTP");
@@ -323,10 +360,7 @@ describe("the path that says whether it is ready", () => {
     try {
       expect((await ready()).status).toBe(200);
       await docker("restart", "-t", "5", balancer.container);
-      const answer = await until(
-        `${balancer.url}/.well-known/switchyard/ready`,
-        ({ status }) => status !== 0,
-      );
+      const answer = await until(balancer.url + readyPath, ({ status }) => status !== 0);
       expect(answer).toMatchObject({
         status: 503,
         body: '{"ready":false,"why":"not synchronised with Consul yet"}',
@@ -336,10 +370,7 @@ describe("the path that says whether it is ready", () => {
     } finally {
       await docker("unpause", consul.container);
     }
-    const answer = await until(
-      `${balancer.url}/.well-known/switchyard/ready`,
-      ({ status }) => status === 200,
-    );
+    const answer = await until(balancer.url + readyPath, ({ status }) => status === 200);
     expect(answer.status).toBe(200);
     expect((await get(`${balancer.admin}/ready`)).status).toBe(200);
     expect(await balancer.reloads()).toBe(0);

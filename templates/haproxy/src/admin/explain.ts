@@ -1,11 +1,10 @@
 /** Explains what happens to a request and why. Pure; explain-text.ts formats it for a terminal. */
 import { noticeProblem, readNotices } from "../../../../routing/notices";
 import { parseOptions, routingTags } from "../../../../routing/service-options";
-import { kv, ok, parseVersion, refuse, show, type Parsed } from "../../../../routing/grammar";
+import { kv, ok, parseVersion, readyPath, refuse, show, type Parsed } from "../../../../routing/grammar";
 import { buildRouting, routeKey, routeUrl } from "../../../../routing/build";
 import { byHost, hostsOf, isForHost } from "../../../../routing/hosts";
 import type { Catalog, Instance, Route, Routing } from "../../../../routing/types";
-import { readyPath } from "../config/frontend";
 import type { InstanceStatus, InstanceStatuses } from "./status";
 
 export interface Asked {

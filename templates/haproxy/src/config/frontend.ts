@@ -1,6 +1,6 @@
 /** The frontend for all HTTP traffic. */
 import { frontendGuid } from "./counters";
-import { mostWildcardLabels } from "../../../../routing/grammar";
+import { mostWildcardLabels, readyPath } from "../../../../routing/grammar";
 import type { Settings } from "../../../../routing/settings";
 import { slotCookie } from "../../../../routing/options/sticky";
 import { nowhere } from "./backend-profiles";
@@ -13,9 +13,6 @@ const json = (status: number, body: object) =>
   `http-request return status ${status} content-type application/json string '${JSON.stringify(body)}' hdr Cache-Control no-store`;
 
 const answer = (status: number, error: string) => json(status, { status, error });
-
-/** For balancers in front of this one. No service can have it: no segment of a route's path begins with a dot. */
-export const readyPath = "/.well-known/switchyard/ready";
 
 /** HAProxy answers by itself, so that a renderer that has failed takes nobody's traffic away. */
 function readiness(dir: string): string[] {
