@@ -119,6 +119,8 @@ test("an instance that waits for its health check is not shown as gone, and each
   });
   await check(second, "passing");
   await changed(`${service} + 127.0.0.1:${second}`);
+  for (const port of [first, second]) await register(port, { Meta: { balance: "leastconn" } });
+  await changed(`service ${service} has other options (balance roundrobin -> balance leastconn)`);
   await check(second, "critical");
   await changed(`${service} 127.0.0.1:${second} fails its health check`);
   expect(await changes()).not.toContain(`${service} - `);
@@ -133,11 +135,18 @@ test("an instance that waits for its health check is not shown as gone, and each
     );
   const log = await balancer.logs();
   expect(log).not.toMatch(/Server .* is |\bhas no server/);
-  // It was added once as waiting, and once as passing.
-  const arrivals = log
-    .split("\n")
-    .filter((line) => line.includes(`127.0.0.1:${second}`) && / \+ |and serves/.test(line));
-  expect(arrivals).toHaveLength(2);
+  const address = `127.0.0.1:${second}`;
+  // What HAProxy itself finds depends on how busy the machine is.
+  const found = new RegExp(`^switchyard: ${service} ${address} (does not answer yet|answers|is (UP|DOWN): )`);
+  const lines = log.split("\n").filter((line) => line.includes(address) && !found.test(line));
+  expect(lines).toEqual(
+    [
+      `${address} waits for its health check, and serves while none passes`,
+      `${address} waits for its health check (`,
+      `+ ${address} (`,
+      `${address} fails its health check (`,
+    ].map((what) => expect.stringContaining(what) as string),
+  );
   await consul.deregister(service, first);
   await consul.deregister(service, second);
   await changed(`${service} - 127.0.0.1:${first}`);

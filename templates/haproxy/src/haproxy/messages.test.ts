@@ -38,6 +38,7 @@ test.each([
 test.each([
   "[NOTICE]   (17) : New worker (19) forked",
   "[NOTICE]   (17) : CLI : 'server spare:0/hello:v1::10.0.0.1:1' : New server registered.",
+  `[WARNING]  (17) : config : ${own} is DOWN, changed from server-state after a reload. ${counts(1, "left")}`,
   `[WARNING]  (17) : ${inPool} is UP/READY (leaving forced maintenance).`,
   `[WARNING]  (17) : ${inPool} is UP/DRAIN (leaving forced maintenance).`,
   `[WARNING]  (17) : ${inPool} remains in forced drain mode.`,

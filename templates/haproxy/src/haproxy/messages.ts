@@ -13,6 +13,8 @@ const routine = [
   /^\[NOTICE\]/,
   /: (config : )?('server |backend '?\S+ has no server available!$|Proxy \S+ stopped )/,
   /: ((Former|Current) worker \S+ exited with code 0|All workers exited\. Exiting\.\.\. \(0\))/,
+  // A reload restores what was known before.
+  /: (config : )?Server \S+ is \S+, changed from server-state after a reload\./,
   /: Server \S+ (is \S+ \(leaving forced (maintenance|drain)\)|remains in forced drain mode)\./,
   // One that has a reason in brackets is not by our command.
   /: Server \S+ (is going DOWN for maintenance|was DOWN and now enters maintenance)\./,
