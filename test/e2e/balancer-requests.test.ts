@@ -178,7 +178,7 @@ describe("large headers", () => {
   };
   /** Asks over HTTP/2, without TLS. */
   const over2 = async (more: http2.OutgoingHttpHeaders) => {
-    const client = http2.connect(balancer.url);
+    const client = http2.connect(balancer.url).on("error", () => undefined);
     const stream = client.request({ ":path": "/large", ...more });
     const [headers] = (await once(stream, "response")) as [http2.IncomingHttpHeaders];
     let body = "";
@@ -237,6 +237,20 @@ describe("large headers", () => {
     await answered(large(33_000), head.replace("/large", "/large/logged"));
     await expect.poll(() => balancer.logs()).toContain("GET /large/logged HTTP/1.1");
     expect(await balancer.logs()).not.toContain("BADREQ");
+  });
+
+  test.each([
+    ["over 1.5 times the bytes", large(50_000), { "x-large": "x".repeat(50_000) }],
+    [
+      "over twice the fields",
+      fields(401),
+      Object.fromEntries(Array.from({ length: 401 }, (_, index) => [`x-${index}`, "1"])),
+    ],
+  ])("HAProxy itself rejects %s, without a reason", async (_, over1, list) => {
+    const { status, said } = await answered(over1);
+    expect(status).toBe(400);
+    expect(said).toMatch(/^content-type: text\/html$/im);
+    await expect(over2(list)).rejects.toMatchObject({ code: expect.stringContaining("ERR_HTTP2") as string });
   });
 
   test.each([

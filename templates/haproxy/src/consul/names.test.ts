@@ -1,3 +1,5 @@
+import { getServers, setServers } from "node:dns/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { startDnsServer, type DnsServer, type Zone } from "../../../../lib/testing-dns";
 import { Names } from "./names";
@@ -122,6 +124,29 @@ test("asks the next server where one refuses, as Consul does for names outside i
   await names.settled(5_000);
   expect(addresses("db.example.com")).toEqual(["10.0.0.1"]);
   other.stop();
+});
+
+test("asks the machine's own DNS servers where the others refuse", async () => {
+  const machine = await startDnsServer(new Map([["db.example.com", { addresses: ["10.0.0.1"] }]]));
+  zone.set("db.example.com", 5);
+  const before = getServers();
+  const useServers = (servers: readonly string[]) => {
+    setServers(servers);
+    // It replaces the exported functions, which modules that have imported them do not see otherwise.
+    syncBuiltinESMExports();
+  };
+  try {
+    useServers([machine.address]);
+    names.stop();
+    names = new Names({ servers: [dns.address], changed, timeoutMs: 200 });
+    names.follow(["db.example.com"]);
+    await names.settled(5_000);
+    expect(addresses("db.example.com")).toEqual(["10.0.0.1"]);
+    expect(dns.asked.get("db.example.com")).toBeGreaterThan(0);
+  } finally {
+    useServers(before);
+    machine.stop();
+  }
 });
 
 test("does not believe that a name is gone while a server fails that might know it", async () => {
