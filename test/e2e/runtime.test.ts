@@ -249,6 +249,40 @@ describe("an undeclared container", () => {
   });
 });
 
+describe("a container that Swarm's ingress network publishes", () => {
+  test("is not routed, which the status, the log and explain say with the reason", async () => {
+    const admin = "http://localhost:8404";
+    const why = async (): Promise<string | undefined> => {
+      const { unrouted } = JSON.parse((await get(`${admin}/routes`)).body) as {
+        unrouted: { subject: string; message: string }[];
+      };
+      return unrouted.find(({ subject }) => subject === "meshed")?.message;
+    };
+    const sentence =
+      "its ports are published through Swarm's ingress network, which hides the instances; publish them with mode=host";
+    const settings = ["--env", "SERVICE_NAME=meshed", "--env", "SERVICE_TAGS=rest"];
+    // By this label, the next run knows what an interrupted one left.
+    const own = ["--name", "e2e-meshed", "--label", `switchyard.owner=${stack.owner}`];
+    const args = ["--detach", "--no-resolve-image", ...own, ...settings, "--publish", "8080"];
+    await docker("service", "create", ...args, await imageOf("hello-v1"));
+    try {
+      await expect.poll(why, { timeout: 60_000 }).toContain(sentence);
+      expect(await docker("logs", "registrator")).toMatch(
+        new RegExp(`container e2e-meshed\\.1\\.\\w+: not registered: ${sentence}$`, "m"),
+      );
+      expect(await docker("logs", "rest")).toMatch(
+        new RegExp(`unrouted: Container "e2e-meshed\\.1\\.\\w+" .*${sentence}`),
+      );
+      const { body } = await get(`${admin}/explain?url=/meshed`);
+      expect(body).toContain("/meshed: 404");
+      expect(body).toMatch(new RegExp(`^perhaps +meshed: unrouted: .*${sentence}`, "m"));
+    } finally {
+      await docker("service", "rm", "e2e-meshed");
+    }
+    await expect.poll(why, { timeout: 30_000 }).toBeUndefined();
+  });
+});
+
 describe("hostile input", () => {
   hostileInput("time", () => imageOf("hello-v1"));
 });
