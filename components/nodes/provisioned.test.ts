@@ -85,6 +85,24 @@ describe("machine settings", () => {
     expect(parseGce({})).toMatchObject({ type: "e2-small", image: "debian-cloud/debian-13", osLogin: false });
   });
 
+  test.each([
+    ["e2-small", "amd64", "pd-balanced"],
+    ["n2d-standard-2", "amd64", "pd-balanced"],
+    ["t2a-standard-1", "arm64", "pd-balanced"],
+    ["c3-standard-4", "amd64", "pd-balanced"],
+    ["c3-standard-192-metal", "amd64", "hyperdisk-balanced"],
+    ["c4-standard-2", "amd64", "hyperdisk-balanced"],
+    ["c4a-standard-1", "arm64", "hyperdisk-balanced"],
+    ["c4d-standard-2", "amd64", "hyperdisk-balanced"],
+    ["n4-standard-2", "amd64", "hyperdisk-balanced"],
+    ["n4a-standard-1", "arm64", "hyperdisk-balanced"],
+    ["n4d-standard-2", "amd64", "hyperdisk-balanced"],
+    ["m4-megamem-28", "amd64", "hyperdisk-balanced"],
+    ["n5-standard-2", "amd64", "hyperdisk-balanced"],
+  ])("of Google's type %s follow from its series: %s, %s", (type, arch, diskType) => {
+    expect(parseGce({ type })).toMatchObject({ arch, diskType });
+  });
+
   test.each<[(value: unknown) => unknown, object, string]>([
     [parseAws, { typ: "t3.small" }, "machine.typ is not known"],
     [parseAws, { type: "t3" }, "machine.type"],

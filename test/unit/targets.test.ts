@@ -283,8 +283,18 @@ test("termination protection, spot instances and an existing network can be conf
   expect(opened(instance?.inputs)).toMatchObject({
     scheduling: { provisioningModel: "SPOT" },
     metadata: { "enable-oslogin": "TRUE" },
-    bootDisk: { initializeParams: { image: "debian-cloud/debian-13-arm64" } },
+    bootDisk: { initializeParams: { image: "debian-cloud/debian-13-arm64", type: "pd-balanced" } },
   });
+}, 60_000);
+
+test("a machine type of Google that takes only Hyperdisk gets one", async () => {
+  const { resources } = await record("gce", "up", { machine: { type: "n4-standard-2" } });
+  const instances = resources.filter(({ type }) => type === "gcp:compute/instance:Instance");
+  expect(instances.map(({ inputs }) => inputs["bootDisk"])).toEqual(
+    [1, 2, 3].map(() => ({
+      initializeParams: { image: "debian-cloud/debian-13", size: 20, type: "hyperdisk-balanced" },
+    })),
+  );
 }, 60_000);
 
 test("a target loads only its own cloud's SDK", async () => {

@@ -79,7 +79,7 @@ function makeInstance({ name, parent, userData }: MachineParts, args: InstanceAr
       tags: [tag],
       labels: { "switchyard-stack": tag.replace("switchyard-", "") },
       bootDisk: {
-        initializeParams: { image: settings.image, size: settings.diskGb, type: "pd-balanced" },
+        initializeParams: { image: settings.image, size: settings.diskGb, type: settings.diskType },
       },
       networkInterfaces: [
         {
