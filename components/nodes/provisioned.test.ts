@@ -118,3 +118,16 @@ describe("machine settings", () => {
     expect(() => parse(value)).toThrow(message);
   });
 });
+  test.each([
+    ["a1.medium", "arm64"],
+    ["t4g.small", "arm64"],
+    ["m7gd.large", "arm64"],
+    ["im4gn.large", "arm64"],
+    ["x2gd.medium", "arm64"],
+    ["a10.large", "amd64"],
+    ["g4dn.xlarge", "amd64"],
+    ["m7i.large", "amd64"],
+  ])("of AWS' type %s choose an image for %s", (type, arch) => {
+    expect(parseAws({ type })).toMatchObject({ arch, image: expect.stringContaining(`-${arch}-`) as string });
+  });
+

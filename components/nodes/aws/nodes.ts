@@ -30,6 +30,8 @@ export function createNodes(config: NodesConfig): Nodes {
   });
   return provisionNodes(config, {
     platform: `linux/${settings.arch}`,
+    // A deprecated image still starts. Without it, the search would fail some years after the release.
+    includeDeprecated: true,
     makeMachine: (parts) => makeInstance(parts, { settings, network, group, image: image.id, tags }),
   });
 }

@@ -38,8 +38,8 @@ const machine = mapping(settings)
     }
   })
   .transform(({ vpcId, subnetId, image, ...rest }) => {
-    // Graviton types have a "g" after the generation, as in t4g and m7gd.
-    const arch = /^[a-z]+\d+g/.test(rest.type) ? ("arm64" as const) : ("amd64" as const);
+    // Graviton types have a "g" after the generation, as in t4g and m7gd; the first generation is a1.
+    const arch = /^(?:a1\.|[a-z]+\d+g)/.test(rest.type) ? ("arm64" as const) : ("amd64" as const);
     return {
       ...rest,
       arch,
