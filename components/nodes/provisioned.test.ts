@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -38,6 +38,46 @@ describe("user-data", () => {
       inside: { mac: "08:00:27:00:00:02", address: "192.168.56.11/24" },
     });
     await expect(`${metaData("node-1")}${network}`).toMatchFileSnapshot("../../test/golden/no-cloud.yaml");
+  });
+});
+
+describe("the startup script for images without cloud-init", () => {
+  /** Runs the script below `folder` with other programs, and returns what they wrote down. */
+  function start(programs: Readonly<Record<string, string>>): string[] {
+    const bin = join(folder, "bin");
+    mkdirSync(bin);
+    for (const [name, body] of Object.entries(programs)) {
+      writeFileSync(join(bin, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 });
+    }
+    const script = installCloudInit.replaceAll(/\/(?=etc\/|var\/)/g, `${folder}/`);
+    const env = { PATH: `${bin}:/usr/bin:/bin`, CALLS: join(folder, "calls") };
+    writeFileSync(env.CALLS, "");
+    execFileSync("/bin/sh", ["-c", script], { env, timeout: 10_000, stdio: "pipe" });
+    return readFileSync(env.CALLS, "utf8").split("\n").slice(0, -1);
+  }
+
+  test("installs cloud-init as soon as nobody else holds apt's locks", () => {
+    const told = (what: string): string => `echo "${what}" >>$CALLS`;
+    // As with a lock: each command fails twice, and then brings cloud-init.
+    const apt = [
+      'for last; do :; done; [ "$last" = update ] || last=install',
+      told("$last"),
+      '[ "$(grep -c "$last" $CALLS)" -gt 2 ] || { echo "E: Could not get lock" >&2; exit 100; }',
+      '[ "$last" = update ] || cp "${0%/*}/dpkg" "${0%/*}/cloud-init"',
+    ].join("\n");
+    const calls = start({ dpkg: told("${0##*/} $1"), "apt-get": apt, sleep: told("sleep") });
+    const again = ["sleep", "dpkg --configure"];
+    expect(calls).toEqual([
+      ...["dpkg --configure", "update", ...again, "update", ...again, "update", "install"],
+      ...[...again, "update", "install", ...again, "update", "install"],
+      ...["init", "init", "modules", "modules"].map((stage) => `cloud-init ${stage}`),
+    ]);
+  });
+
+  test("does nothing on a machine that is set up", () => {
+    mkdirSync(join(folder, "var/lib/switchyard"), { recursive: true });
+    writeFileSync(join(folder, "var/lib/switchyard/ready"), "");
+    expect(start({ "apt-get": "echo called >>$CALLS", "cloud-init": "" })).toEqual([]);
   });
 });
 

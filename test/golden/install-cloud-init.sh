@@ -8,8 +8,13 @@ datasource_list: [GCE]
 network: { config: disabled }
 END
 export DEBIAN_FRONTEND=noninteractive
-apt-get -o Acquire::Retries=5 update
-apt-get -o Acquire::Retries=5 install -y --no-install-recommends cloud-init
+# Try until it works: another apt may hold a lock, which "update" does not wait for, or the network may not be up. The guest
+# agent runs this script again only at the next boot.
+until dpkg --configure -a &&
+  apt-get -o Acquire::Retries=5 update &&
+  apt-get -o Acquire::Retries=5 -o DPkg::Lock::Timeout=60 install -y --no-install-recommends cloud-init; do
+  sleep 5
+done
 cloud-init init --local
 cloud-init init
 cloud-init modules --mode=config
