@@ -126,6 +126,19 @@ describe("machine settings", () => {
   });
 
   test.each([
+    ["a1.medium", "arm64"],
+    ["t4g.small", "arm64"],
+    ["m7gd.large", "arm64"],
+    ["im4gn.large", "arm64"],
+    ["x2gd.medium", "arm64"],
+    ["a10.large", "amd64"],
+    ["g4dn.xlarge", "amd64"],
+    ["m7i.large", "amd64"],
+  ])("of AWS' type %s choose an image for %s", (type, arch) => {
+    expect(parseAws({ type })).toMatchObject({ arch, image: expect.stringContaining(`-${arch}-`) as string });
+  });
+
+  test.each([
     ["e2-small", "amd64", "pd-balanced"],
     ["n2d-standard-2", "amd64", "pd-balanced"],
     ["t2a-standard-1", "arm64", "pd-balanced"],
@@ -158,16 +171,3 @@ describe("machine settings", () => {
     expect(() => parse(value)).toThrow(message);
   });
 });
-  test.each([
-    ["a1.medium", "arm64"],
-    ["t4g.small", "arm64"],
-    ["m7gd.large", "arm64"],
-    ["im4gn.large", "arm64"],
-    ["x2gd.medium", "arm64"],
-    ["a10.large", "amd64"],
-    ["g4dn.xlarge", "amd64"],
-    ["m7i.large", "amd64"],
-  ])("of AWS' type %s choose an image for %s", (type, arch) => {
-    expect(parseAws({ type })).toMatchObject({ arch, image: expect.stringContaining(`-${arch}-`) as string });
-  });
-

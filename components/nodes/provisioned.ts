@@ -59,6 +59,9 @@ export function nodeNames(count: number): [string, ...string[]] {
   return ["node-1", ...Array.from({ length: count - 1 }, (_, index) => `node-${index + 2}`)];
 }
 
+/** The number in a node's name: 1 for `node-1`. */
+export const numberOf = (name: string): number => Number(/\d+$/.exec(name)?.[0] ?? 0);
+
 /** Creates as many nodes as the configuration asks for. */
 export function provisionNodes(config: NodesConfig, args: Omit<ProvisionedNodeArgs, "access">): Nodes {
   const access = sshAccess(config);

@@ -3,6 +3,12 @@ type Answer = Readonly<Record<string, unknown>>;
 
 const answers: Readonly<Record<string, (node: number) => Answer>> = {
   "aws:ec2/getAmi:getAmi": () => ({ id: "ami-0123456789abcdef0" }),
+  "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": () => ({
+    locations: ["eu-north-1c", "eu-north-1a", "eu-north-1-osl-1a"],
+  }),
+  "aws:index/getAvailabilityZones:getAvailabilityZones": () => ({
+    names: ["eu-north-1a", "eu-north-1b", "eu-north-1c"],
+  }),
   "aws:ec2/vpc:Vpc": () => ({}),
   "aws:ec2/internetGateway:InternetGateway": () => ({}),
   "aws:ec2/subnet:Subnet": () => ({}),

@@ -20,6 +20,7 @@ export interface Recorded {
     readonly deletedWith?: string;
     readonly replaceWith?: readonly string[];
     readonly deleteBeforeReplace?: boolean;
+    readonly ignoreChanges?: readonly string[];
   };
   /** Earlier types, under which engines also look for the resource and its children. */
   readonly aliases: readonly string[];
@@ -107,6 +108,7 @@ interface Request {
   getDeletedwith(): string;
   getReplaceWithList(): string[];
   getDeletebeforereplace(): boolean;
+  getIgnorechangesList(): string[];
   getAliasesList(): { getSpec(): { getType(): string } | undefined }[];
 }
 
@@ -120,11 +122,13 @@ function recordRequests(): Map<string, Pick<Recorded, "options" | "aliases">> {
   const nameOf = (urn: string): string => urn.split("::").slice(2).join(" ").replace(/^.*\$/, "");
   monitor.registerResource = (request, answer) => {
     const replaceWith = request.getReplaceWithList().map(nameOf);
+    const ignoreChanges = request.getIgnorechangesList();
     const options = {
       ...(request.getProtect() === true && { protect: true }),
       ...(request.getDeletedwith() !== "" && { deletedWith: nameOf(request.getDeletedwith()) }),
       ...(replaceWith.length > 0 && { replaceWith }),
       ...(request.getDeletebeforereplace() && { deleteBeforeReplace: true }),
+      ...(ignoreChanges.length > 0 && { ignoreChanges }),
     };
     requests.set(`${request.getType()} ${request.getName()}`, {
       options,

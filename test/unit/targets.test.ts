@@ -274,9 +274,23 @@ test("termination protection, spot instances and an existing network can be conf
   expect(instances.map(({ options }) => options.protect)).toEqual([true, true, true]);
   expect(instances[0]?.inputs).toMatchObject({ disableApiTermination: true });
   expect(protect.resources.filter(({ type }) => type.endsWith(":Vpc"))).toEqual([]);
+  for (const { inputs, options } of protect.resources.filter(({ type }) =>
+    type.endsWith(":NetworkInterface"),
+  )) {
+    expect([inputs["subnetId"], options]).toEqual(["subnet-1b", {}]);
+  }
   expect(await refusal("aws", { machine: { protect: true, spot: true } })).toContain(
     "switchyard:machine.protect",
   );
+
+  // A request that could start another instance may outlive the stack.
+  const oneTime = await record("aws", "up", { machine: { spot: true } });
+  for (const { inputs } of oneTime.resources.filter(({ type }) => type.endsWith(":Instance"))) {
+    expect(inputs["instanceMarketOptions"]).toEqual({
+      marketType: "spot",
+      spotOptions: { spotInstanceType: "one-time", instanceInterruptionBehavior: "terminate" },
+    });
+  }
 
   const spot = await record("gce", "up", { machine: { spot: true, osLogin: true, type: "t2a-standard-1" } });
   const [instance] = spot.resources.filter(({ type }) => type === "gcp:compute/instance:Instance");
@@ -285,7 +299,23 @@ test("termination protection, spot instances and an existing network can be conf
     metadata: { "enable-oslogin": "TRUE" },
     bootDisk: { initializeParams: { image: "debian-cloud/debian-13-arm64", type: "pd-balanced" } },
   });
-}, 60_000);
+}, 120_000);
+
+test("nodes on aws are spread over the zones that offer their type, and stay there", () => {
+  const zones = new Map(
+    ofType("aws", "Subnet").map(({ name, inputs }) => [`${name}-id`, inputs["availabilityZone"]]),
+  );
+  const faces = ofType("aws", "NetworkInterface");
+  // The answers of the test: three zones, of which eu-north-1b does not offer the type.
+  expect(faces.map(({ inputs }) => zones.get(String(inputs["subnetId"])))).toEqual([
+    "eu-north-1a",
+    "eu-north-1c",
+    "eu-north-1a",
+  ]);
+  for (const { options } of faces) expect(options.ignoreChanges).toEqual(["subnetId"]);
+  for (const { options } of ofType("aws", "Subnet"))
+    expect(options.ignoreChanges).toEqual(["availabilityZone"]);
+});
 
 test("a machine type of Google that takes only Hyperdisk gets one", async () => {
   const { resources } = await record("gce", "up", { machine: { type: "n4-standard-2" } });

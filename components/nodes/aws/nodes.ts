@@ -2,26 +2,36 @@ import * as ec2 from "@pulumi/aws/ec2";
 import * as pulumi from "@pulumi/pulumi";
 
 import { openPorts, type OpenPorts } from "../open-ports";
-import { provisionNodes, type Machine, type MachineParts } from "../provisioned";
+import { numberOf, provisionNodes, type Machine, type MachineParts } from "../provisioned";
 import type { Nodes, NodesConfig } from "../target";
 import { parseSettings, type Settings } from "./settings";
+import { zonesOffering } from "./zones";
 
 /** Debian's AWS account. */
 const debianOwner = "136693071363";
 
 interface Network {
   readonly vpcId: pulumi.Input<string>;
-  readonly subnetId: pulumi.Input<string>;
+  /** Nodes are spread over these subnets. */
+  readonly subnetIds: readonly pulumi.Input<string>[];
+  /** Whether nodes stay in the subnets they were created in. */
+  readonly keepSubnets: boolean;
 }
+
+/** How many zones the nodes are spread over: enough for Consul and Swarm to survive the loss of one. */
+const maxZones = 3;
 
 export function createNodes(config: NodesConfig): Nodes {
   const settings = parseSettings(config.machine);
   const ports = openPorts(config);
   const tags = { "switchyard:stack": pulumi.getStack() };
-  const network = settings.network ?? makeNetwork(tags);
+  const network =
+    settings.network ?? makeNetwork(Math.min(config.nodes, maxZones), zonesOffering(settings.type), tags);
   const group = makeSecurityGroup(network.vpcId, ports, tags);
   const image = ec2.getAmiOutput({
     owners: [debianOwner],
+    // A deprecated image still starts. Without it, the search would fail some years after the release.
+    includeDeprecated: true,
     filters: [
       { name: "name", values: [settings.image] },
       { name: "architecture", values: [settings.arch === "amd64" ? "x86_64" : "arm64"] },
@@ -30,36 +40,44 @@ export function createNodes(config: NodesConfig): Nodes {
   });
   return provisionNodes(config, {
     platform: `linux/${settings.arch}`,
-    // A deprecated image still starts. Without it, the search would fail some years after the release.
-    includeDeprecated: true,
     makeMachine: (parts) => makeInstance(parts, { settings, network, group, image: image.id, tags }),
   });
 }
 
 type Tags = Readonly<Record<string, string>>;
 
-function makeNetwork(tags: Tags): Network {
+/** A network with one subnet per zone. With fewer zones than subnets, several subnets are in one zone. */
+function makeNetwork(subnets: number, zones: pulumi.Output<string[]>, tags: Tags): Network {
   const named = { tags: { ...tags, Name: `switchyard-${pulumi.getStack()}` } };
   const vpc = new ec2.Vpc("switchyard", { cidrBlock: "10.77.0.0/16", enableDnsHostnames: true, ...named });
   const gateway = new ec2.InternetGateway("switchyard", { vpcId: vpc.id, ...named }, { parent: vpc });
-  const subnet = new ec2.Subnet(
-    "switchyard",
-    { vpcId: vpc.id, cidrBlock: "10.77.0.0/20", ...named },
-    { parent: vpc },
-  );
   const table = new ec2.RouteTable(
     "switchyard",
     { vpcId: vpc.id, routes: [{ cidrBlock: "0.0.0.0/0", gatewayId: gateway.id }], ...named },
     { parent: vpc },
   );
-  const association = new ec2.RouteTableAssociation(
-    "switchyard",
-    { subnetId: subnet.id, routeTableId: table.id },
-    { parent: vpc },
-  );
-  // Wait for the route: a machine without internet access cannot install anything at its first boot.
-  const subnetId = pulumi.all([subnet.id, association.id]).apply(([id]) => id);
-  return { vpcId: vpc.id, subnetId };
+  const subnetIds = Array.from({ length: subnets }, (_, index) => {
+    const name = index === 0 ? "switchyard" : `switchyard-${index + 1}`;
+    const subnet = new ec2.Subnet(
+      name,
+      {
+        vpcId: vpc.id,
+        cidrBlock: `10.77.${index * 16}.0/20`,
+        availabilityZone: zones.apply((all) => all[index % all.length] ?? ""),
+        ...named,
+      },
+      // A subnet cannot move, so another zone would replace it and its nodes.
+      { parent: vpc, ignoreChanges: ["availabilityZone"] },
+    );
+    const association = new ec2.RouteTableAssociation(
+      name,
+      { subnetId: subnet.id, routeTableId: table.id },
+      { parent: vpc },
+    );
+    // Wait for the route: a machine without internet access cannot install anything at its first boot.
+    return pulumi.all([subnet.id, association.id]).apply(([id]) => id);
+  });
+  return { vpcId: vpc.id, subnetIds, keepSubnets: true };
 }
 
 function makeSecurityGroup(vpcId: pulumi.Input<string>, ports: OpenPorts, tags: Tags): ec2.SecurityGroup {
@@ -97,10 +115,14 @@ function makeInstance({ name, parent, userData }: MachineParts, args: InstanceAr
   const { settings, network, group, image } = args;
   const { spot, protect } = settings;
   const tags = { ...args.tags, Name: `${pulumi.getStack()}-${name}` };
+  const { subnetIds, keepSubnets } = network;
+  const subnetId = subnetIds[(numberOf(name) - 1) % subnetIds.length];
+  if (subnetId === undefined) throw new Error("the network has no subnet");
   const face = new ec2.NetworkInterface(
     name,
-    { subnetId: network.subnetId, securityGroups: [group.id], tags },
-    { parent },
+    { subnetId, securityGroups: [group.id], tags },
+    // Nodes of stacks that had one subnet stay where they are.
+    { parent, ...(keepSubnets && { ignoreChanges: ["subnetId"] }) },
   );
   const address = new ec2.Eip(name, { domain: "vpc", networkInterface: face.id, tags }, { parent });
   const resource = new ec2.Instance(
@@ -126,7 +148,9 @@ function makeInstance({ name, parent, userData }: MachineParts, args: InstanceAr
       ...(spot && {
         instanceMarketOptions: {
           marketType: "spot",
-          spotOptions: { spotInstanceType: "persistent", instanceInterruptionBehavior: "stop" },
+          // The provider does not reliably cancel a persistent request, which then starts another instance after the stack is
+          // deleted (hashicorp/terraform-provider-aws#38142). One-time requests cannot stop instances, only terminate them.
+          spotOptions: { spotInstanceType: "one-time", instanceInterruptionBehavior: "terminate" },
         },
       }),
       tags,

@@ -13,7 +13,7 @@ export const settings = {
     .default("t3.small")
     .describe("instance type; Graviton (Arm) types work too"),
   diskGb: whole(8, 16_384).default(20).describe("disk size in GB; the disk is encrypted"),
-  spot: flag().default(false).describe("whether to use spot instances"),
+  spot: flag().default(false).describe("whether to use spot instances, which EC2 may terminate at any time"),
   protect: flag().default(false).describe("whether to protect the instances against termination"),
   image: text(
     /^debian-[a-z0-9-]+$/,
@@ -21,7 +21,9 @@ export const settings = {
   )
     .optional()
     .describe("name of an official Debian image; default: a pinned release of Debian 13"),
-  vpcId: id("vpc").optional().describe("your own VPC; default: a new one"),
+  vpcId: id("vpc")
+    .optional()
+    .describe("your own VPC; default: a new one, in up to three availability zones that offer the type"),
   subnetId: id("subnet").optional().describe("your own subnet in `vpcId`"),
 };
 
@@ -44,7 +46,10 @@ const machine = mapping(settings)
       ...rest,
       arch,
       image: image ?? `debian-13-${arch}-${debianBuild}`,
-      network: vpcId === undefined || subnetId === undefined ? undefined : { vpcId, subnetId },
+      network:
+        vpcId === undefined || subnetId === undefined
+          ? undefined
+          : { vpcId, subnetIds: [subnetId], keepSubnets: false },
     };
   })
   .readonly();
