@@ -21,7 +21,9 @@ export const settings = {
   type: text(/^[a-z][a-z0-9]*(?:-[a-z0-9]+)+$/, 'a machine type such as "e2-small"')
     .default("e2-small")
     .describe("machine type; Arm types work too"),
-  diskGb: whole(10, 65_536).default(20).describe("disk size in GB; balanced Persistent Disk, or Hyperdisk where a type takes no other"),
+  diskGb: whole(10, 65_536)
+    .default(20)
+    .describe("disk size in GB; balanced Persistent Disk, or Hyperdisk where a type takes no other"),
   spot: flag().default(false).describe("whether to use Spot VMs"),
   protect: flag().default(false).describe("whether to protect the machines against deletion"),
   image: path.optional().describe("image or image family; default: `debian-cloud/debian-13`"),
