@@ -20,6 +20,8 @@ import { SlowLink } from "./slow-link";
 /** This machine's address on the network of the second one. */
 const here = "10.97.0.1";
 const dataMebibytes = 48;
+/** Where the second machine finds Consul. */
+const serf = `${here}:${ports.consul + 2}`;
 
 export class Site {
   readonly consul = "bn-t-consul";
@@ -105,7 +107,7 @@ export class Site {
     const own = ["run", "-d", "--network", "host", "--restart", "unless-stopped"];
     const origin = ["-v", `${this.originConfig}:/origin.cfg:ro`, "--entrypoint", "haproxy", await image()];
     await this.far.docker(...own, ...origin, "-f", "/origin.cfg");
-    const join = `-retry-join=${here}:${ports.consul + 2}`;
+    const join = `-retry-join=${serf}`;
     const agent = [
       "agent",
       "-data-dir=/data",
@@ -116,6 +118,8 @@ export class Site {
     ];
     await this.far.docker(
       ...own,
+      "--name",
+      "consul",
       "-v",
       "/data",
       "--user",
@@ -134,6 +138,12 @@ export class Site {
         throw new Error(`the second machine's Consul agent does not answer: ${failure}`);
       await sleep(200);
     }
+  }
+
+  /** An emptied Consul does not know the second machine, whose agent would look for it only twice a minute. */
+  async rejoin(): Promise<void> {
+    const join = () => run("docker", ["-H", this.far.dockerHost, "exec", "consul", "consul", "join", serf]);
+    while ((await join()).code !== 0) await sleep(200);
   }
 
   delayConsul(delayMs: number): void {
