@@ -14,8 +14,6 @@ interface Network {
   readonly vpcId: pulumi.Input<string>;
   /** Nodes are spread over these subnets. */
   readonly subnetIds: readonly pulumi.Input<string>[];
-  /** Whether nodes stay in the subnets they were created in. */
-  readonly keepSubnets: boolean;
 }
 
 /** How many zones the nodes are spread over: enough for Consul and Swarm to survive the loss of one. */
@@ -77,7 +75,7 @@ function makeNetwork(subnets: number, zones: pulumi.Output<string[]>, tags: Tags
     // Wait for the route: a machine without internet access cannot install anything at its first boot.
     return pulumi.all([subnet.id, association.id]).apply(([id]) => id);
   });
-  return { vpcId: vpc.id, subnetIds, keepSubnets: true };
+  return { vpcId: vpc.id, subnetIds };
 }
 
 function makeSecurityGroup(vpcId: pulumi.Input<string>, ports: OpenPorts, tags: Tags): ec2.SecurityGroup {
@@ -115,14 +113,14 @@ function makeInstance({ name, parent, userData }: MachineParts, args: InstanceAr
   const { settings, network, group, image } = args;
   const { spot, protect } = settings;
   const tags = { ...args.tags, Name: `${pulumi.getStack()}-${name}` };
-  const { subnetIds, keepSubnets } = network;
+  const { subnetIds } = network;
   const subnetId = subnetIds[(numberOf(name) - 1) % subnetIds.length];
   if (subnetId === undefined) throw new Error("the network has no subnet");
   const face = new ec2.NetworkInterface(
     name,
     { subnetId, securityGroups: [group.id], tags },
-    // Nodes of stacks that had one subnet stay where they are.
-    { parent, ...(keepSubnets && { ignoreChanges: ["subnetId"] }) },
+    // In the program's own network, nodes of stacks that had one subnet stay where they are.
+    { parent, ...(settings.network === undefined && { ignoreChanges: ["subnetId"] }) },
   );
   const address = new ec2.Eip(name, { domain: "vpc", networkInterface: face.id, tags }, { parent });
   const resource = new ec2.Instance(

@@ -46,10 +46,7 @@ const machine = mapping(settings)
       ...rest,
       arch,
       image: image ?? `debian-13-${arch}-${debianBuild}`,
-      network:
-        vpcId === undefined || subnetId === undefined
-          ? undefined
-          : { vpcId, subnetIds: [subnetId], keepSubnets: false },
+      network: vpcId === undefined || subnetId === undefined ? undefined : { vpcId, subnetIds: [subnetId] },
     };
   })
   .readonly();

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 
 import { metaData, networkConfig } from "../cloud-init";
-import { provisionNodes, type Machine, type MachineParts } from "../provisioned";
+import { numberOf, provisionNodes, type Machine, type MachineParts } from "../provisioned";
 import type { Nodes, NodesConfig } from "../target";
 import { VirtualBoxImage } from "./image";
 import { parseSettings, type Settings } from "./settings";
@@ -38,7 +38,7 @@ function makeVm(
   const { network, hostOnlyAdapter, cpus, memoryMb, diskGb } = settings;
   const machine = `switchyard-${pulumi.getStack()}-${name}`;
   // Above the addresses that VirtualBox's DHCP server on that network assigns first.
-  const address = `${network}.${10 + Number(/\d+$/.exec(name)?.[0] ?? 0)}`;
+  const address = `${network}.${10 + numberOf(name)}`;
   const macs = [mac(`${machine} outside`), mac(`${machine} inside`)] as const;
   const colons = (digits: string): string => digits.match(/../g)?.join(":") ?? "";
   const resource = new VirtualBoxVm(
