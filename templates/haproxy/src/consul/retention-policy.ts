@@ -72,7 +72,8 @@ export function retain(input: RetentionInput): RetentionOutput {
   );
   const sinces = new Map(recent.map(({ instance, since }) => [instance, since]));
   const earlier = findMissing([...sinces.keys()], now);
-  const elsewhere = earlier.filter(({ node }) => !nodes.has(node));
+  // What was a loss of its own has probably ended on purpose, and another service may have its address by now.
+  const joined = input.suspect === undefined ? earlier.filter(({ node }) => !nodes.has(node)) : earlier;
   const all = [...missing, ...earlier];
   if (all.length === 0) return { instances: now, retained: new Map(), lost: [] };
 
@@ -81,17 +82,15 @@ export function retain(input: RetentionInput): RetentionOutput {
     input.suspect ??
     (kept.length === missing.length
       ? undefined
-      : massLoss([...input.before, ...elsewhere], [...now, ...kept], input.share));
+      : massLoss([...input.before, ...joined], [...now, ...kept], input.share));
 
-  // What was a loss of its own has probably ended on purpose, and another service may have its address by now.
-  const isApart = (instance: Instance) =>
-    input.suspect === undefined && sinces.has(instance) && nodes.has(instance.node);
+  const suspects = new Set(why === undefined ? [] : [...missing, ...joined]);
 
   const retained = new Map<string, Retained>();
   const lost: Lost[] = [];
   for (const instance of all) {
     const key = instanceKey(instance);
-    const suspect = why === undefined || isApart(instance) ? undefined : { instance, since: time, why };
+    const suspect = why !== undefined && suspects.has(instance) ? { instance, since: time, why } : undefined;
     const entry = input.retained.get(key) ?? suspect;
     if (entry === undefined) lost.push({ instance, since: sinces.get(instance) ?? time });
     else if (time - entry.since < input.retentionMs && !input.silent.has(addressKey(instance)))

@@ -32,17 +32,17 @@ export class Departures {
     });
   }
 
-  /** The routing has changed. `actual` as in `leave`. */
+  /** The routing has changed. `actual`: what the worker that serves has, if known. */
   async note(routing: Routing, actual: Actual | undefined): Promise<void> {
     if (!this.open) return;
     this.routing = routing;
-    await this.leave(routing, actual);
+    const servers =
+      actual === undefined ? inheritedFrom(await this.runtime.states().catch(() => [])) : servingIn(actual);
+    await this.leave(routing, servers);
   }
 
-  /** The worker that serves, if any, sends nothing new to servers that the routing does not have. `actual`: what it has, if known. */
-  async leave(routing: Routing, actual: Actual | undefined): Promise<void> {
-    const servers =
-      actual === undefined ? inherited(await this.runtime.states().catch(() => [])) : known(actual);
+  /** The worker that serves, and has these servers, sends nothing new to those that the routing does not have. */
+  async leave(routing: Routing, servers: readonly Serving[]): Promise<void> {
     await this.runtime.apply(departing(servers, routing));
   }
 
@@ -58,7 +58,7 @@ export class Departures {
     const { routing } = this;
     this.open = false;
     if (routing === undefined) return fresh;
-    const operations = departing(known(fresh), routing);
+    const operations = departing(servingIn(fresh), routing);
     // What it does not take shows when it is compared.
     await this.runtime.apply(operations).catch(() => undefined);
     return { ...fresh, backends: backendsAfter(fresh.backends, operations) };
@@ -67,22 +67,26 @@ export class Departures {
 
 /** `backend/server`, as in the routing. */
 export const serversOf = ({ backends }: Routing): ReadonlySet<string> =>
-  new Set(backends.flatMap(({ name, servers }) => servers.map((each) => `${name}/${each.name}`)));
+  new Set(
+    backends.flatMap(({ name, servers }) =>
+      servers.map((each) => serverOf({ backend: name, server: each.name })),
+    ),
+  );
 
 /** A server that takes requests. */
-interface Serving {
+export interface Serving {
   readonly backend: string;
   readonly server: string;
   readonly origin: Origin;
 }
 
-const known = ({ backends }: Actual): Serving[] =>
+export const servingIn = ({ backends }: Actual): Serving[] =>
   [...backends].flatMap(([backend, { servers }]) =>
     [...servers].flatMap(([server, { origin, leaving }]) => (leaving ? [] : [{ backend, server, origin }])),
   );
 
 /** Of a worker of which nothing is known but the names of its servers. */
-const inherited = (states: readonly ServerState[]): Serving[] =>
+export const inheritedFrom = (states: readonly ServerState[]): Serving[] =>
   states.flatMap(({ backend, server, maintenance }) =>
     maintenance ? [] : [{ backend, server, origin: { ...originAt(backend, server), service: backend } }],
   );

@@ -19,7 +19,7 @@ import { haproxyPaths } from "../haproxy/process";
 import { Runtime } from "../haproxy/runtime-api";
 import type { Actual, Operation, ServerOperation } from "../haproxy/types";
 import { ReadinessProber, candidatesOf, serverOf, type Candidate } from "../health/readiness-prober";
-import { Departures, serversOf } from "./departures";
+import { Departures, inheritedFrom, servingIn, serversOf } from "./departures";
 import { isSame, loaded, plan, type Plan } from "./planner";
 import { portsRefused, type Refused } from "./quarantine";
 import { toSentences, type Reason } from "./reasons";
@@ -239,13 +239,13 @@ export class Reconciler {
     const desired = this.render(routing);
     const inherits = this.hasInherited;
     if (inherits) this.limiter.begins();
-    await this.departures.leave(routing, undefined).catch(() => undefined);
+    const before = inherits ? await this.runtime.states().catch(() => []) : [];
+    await this.departures.leave(routing, inheritedFrom(before)).catch(() => undefined);
     await this.files.prepare();
     const refused = await this.files.replace(routing, (some) => this.render(some));
     if (refused.size > 0) return { pending: [], refused, again: true };
     // The services of the pool's slots are no longer known, so their counters start from zero.
     const counters = inherits ? await this.runtime.counters().catch(() => "") : "";
-    const before = inherits ? await this.runtime.states().catch(() => []) : [];
     try {
       await this.load(desired, this.proven, countersAfterReload(counters, desired, new Map()));
     } catch (error) {
@@ -288,7 +288,7 @@ export class Reconciler {
     const [first] = reasons;
     if (this.limiter.allows(toSentences(reasons)) && first !== undefined) {
       // A reload takes a while, in which nobody may reach an address that its service has left.
-      await this.departures.leave(routing, actual);
+      await this.departures.leave(routing, servingIn(actual));
       const turn = await this.replaceWorker(() => this.reload(routing, [first, ...reasons.slice(1)]));
       if (turn !== undefined) return turn;
     }
