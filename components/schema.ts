@@ -62,7 +62,7 @@ const quoted = mustBe("text, as YAML does not keep the way it is written: put it
 /** What YAML reads as a date, such as `2024-01-01`, in the words of Pulumi's CLI. */
 const date = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? [+-]\d{4} \S+$/;
 
-/** Text that a user does not write as a date. */
+/** Rejects text that was a date without quotes in the stack file. */
 export const undated = (schema: z.ZodString) => schema.refine((value) => !date.test(value), quoted);
 
 const line = undated(text(/^[^\0\r\n]{0,4096}$/, "one line of text"));
