@@ -35,6 +35,10 @@ export interface RunOptions {
   readonly core?: number;
 }
 
+/** The ID of a container's first process on this machine. */
+export const pidOf = async (container: string): Promise<number> =>
+  Number(await docker("inspect", "-f", "{{.State.Pid}}", container));
+
 interface Stats {
   readonly cpu_stats: { readonly cpu_usage: { readonly total_usage: number } };
   readonly memory_stats: { readonly usage: number };
@@ -85,9 +89,8 @@ export class Container {
     return (await docker("logs", this.name)).split("\n").filter((line) => pattern.test(line)).length;
   }
 
-  /** The ID of its first process on this machine. */
-  async pid(): Promise<number> {
-    return Number(await docker("inspect", "-f", "{{.State.Pid}}", this.name));
+  pid(): Promise<number> {
+    return pidOf(this.name);
   }
 
   private async stats(): Promise<Stats> {

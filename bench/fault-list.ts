@@ -7,8 +7,10 @@ import { makeCertificate } from "../test/e2e/certificates";
 import { put } from "../test/e2e/consul";
 import { docker, lines } from "../test/e2e/docker";
 import { secureStatus } from "../test/e2e/http";
-import type { Container } from "./containers";
-import { succeed, type Site } from "./fault-site";
+import { crashRenderer, hangRenderer, rendererFaults } from "../test/e2e/renderer-faults";
+import { outputOf } from "../test/e2e/stack";
+import { pidOf, type Container } from "./containers";
+import type { Site } from "./fault-site";
 import { ports } from "./ports";
 
 /** What a fault works on. */
@@ -48,55 +50,36 @@ export interface Start {
 const httpsPort = ports.traffic + 3;
 const fakeTime = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
-/** Loaded before our code: the renderer's thread throws, or never returns, while a file says so. */
-const preload = `
-const { existsSync } = require("node:fs");
-if (!require("node:worker_threads").isMainThread)
-  setInterval(() => {
-    if (existsSync("/faults/crash")) throw new Error("a fault of the benchmark");
-    while (existsSync("/faults/hang"));
-  }, 10).unref();
-`;
-
-function preloaded(folder: string): Start {
-  const file = join(folder, "preload.js");
-  writeFileSync(file, preload);
-  return { docker: ["-e", "NODE_OPTIONS=--require=/faults/preload.js"] };
-}
+const preloaded = (folder: string): Start => ({
+  docker: ["-e", `NODE_OPTIONS=${rendererFaults(folder, "/faults").NODE_OPTIONS}`],
+});
 
 /** Has the renderer fail once. */
 const crash: Fault["strike"] = async ({ folder, balancer }) => {
-  const marker = join(folder, "crash");
-  writeFileSync(marker, "");
+  const lift = crashRenderer(folder);
   while ((await balancer.count(/The renderer failed/)) === 0) await sleep(20);
-  rmSync(marker);
+  lift();
   return undefined;
 };
 
-/** Has the renderer do nothing, whichever runs, until it is lifted. */
+/** Has the renderer do nothing until the fault ends, and each one that replaces it. */
 const hang: Fault["strike"] = async ({ folder }) => {
-  const marker = join(folder, "hang");
-  writeFileSync(marker, "");
+  const lift = hangRenderer(folder);
   // Its timer looks every 10 ms.
   await sleep(200);
-  return () => {
-    rmSync(marker);
-  };
+  return lift;
 };
 
-const freeze = (pids: readonly number[]): Lift => {
-  for (const pid of pids) process.kill(pid, "SIGSTOP");
+const freeze = (pid: number): Lift => {
+  process.kill(pid, "SIGSTOP");
   return () => {
-    for (const pid of pids)
-      try {
-        process.kill(pid, "SIGCONT");
-      } catch {
-        // It has been ended meanwhile, which is one way to notice.
-      }
+    try {
+      process.kill(pid, "SIGCONT");
+    } catch {
+      // It has been ended meanwhile, which is one way to notice.
+    }
   };
 };
-
-const pidOf = async (container: string) => Number(await docker("inspect", "-f", "{{.State.Pid}}", container));
 
 /** The worker of Switchyard's HAProxy, or the only process of a peer. */
 async function serving({ balancer, ours }: Scene): Promise<number> {
@@ -180,7 +163,7 @@ async function rubbish({ site }: Scene): Promise<Lift> {
 /** Fills the disk that holds Switchyard's state. */
 async function fillState({ balancer }: Scene): Promise<Lift> {
   const inside = async (...command: string[]) =>
-    succeed("nsenter", "-t", String(await balancer.pid()), "-m", ...command);
+    outputOf("nsenter", "-t", String(await balancer.pid()), "-m", ...command);
   const folder = "/var/lib/switchyard";
   await inside("mount", "-o", "remount,size=2m", folder);
   await inside("sh", "-c", `dd if=/dev/zero of=${folder}/fill bs=4k 2>/dev/null; true`);
@@ -193,7 +176,7 @@ async function fillState({ balancer }: Scene): Promise<Lift> {
 /** Fills Consul's disk until it can write nothing. */
 async function fillConsul({ site }: Scene): Promise<Lift> {
   const file = join(site.data, "fill");
-  await succeed("sh", "-c", `dd if=/dev/zero of=${file} bs=4k 2>/dev/null; true`);
+  await outputOf("sh", "-c", `dd if=/dev/zero of=${file} bs=4k 2>/dev/null; true`);
   return () => {
     rmSync(file);
   };
@@ -242,13 +225,13 @@ export const faults: readonly Fault[] = [
     name: "Consul emptied",
     strike: async ({ site }) => {
       await docker("kill", site.consul);
-      await succeed("sh", "-c", `rm -rf ${site.data}/*`);
+      await outputOf("sh", "-c", `rm -rf ${site.data}/*`);
       await docker("start", site.consul);
       await site.rejoin();
       return undefined;
     },
   },
-  { name: "Consul frozen", strike: async ({ site }) => freeze([await pidOf(site.consul)]) },
+  { name: "Consul frozen", strike: async ({ site }) => freeze(await pidOf(site.consul)) },
   {
     name: "Consul slow, 200 ms each way",
     strike: ({ site }) => {
@@ -263,13 +246,13 @@ export const faults: readonly Fault[] = [
     name: "Registrator killed",
     strike: ({ site }) => kill(pidOf(site.registrator)),
   },
-  { name: "Registrator frozen", strike: async ({ site }) => freeze([await pidOf(site.registrator)]) },
+  { name: "Registrator frozen", strike: async ({ site }) => freeze(await pidOf(site.registrator)) },
   { name: "renderer killed", onlyOurs: true, start: preloaded, strike: crash },
   { name: "renderer frozen", holdSeconds: 40, onlyOurs: true, start: preloaded, strike: hang },
   {
     name: "main process frozen",
     note: "A peer's main process is the one that serves.",
-    strike: async ({ balancer }) => freeze([await balancer.pid()]),
+    strike: async ({ balancer }) => freeze(await balancer.pid()),
   },
   {
     name: "main process killed",
@@ -285,7 +268,7 @@ export const faults: readonly Fault[] = [
     name: "HAProxy's worker frozen",
     holdSeconds: 50,
     note: "Nobody answers until it is noticed. For a peer: its only process.",
-    strike: async (scene) => freeze([await serving(scene)]),
+    strike: async (scene) => freeze(await serving(scene)),
   },
   { name: "engine of a node restarted", strike: ({ site }) => restartEngine(site) },
   {

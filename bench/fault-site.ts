@@ -8,7 +8,7 @@ import { docker, removeContainers } from "../test/e2e/docker";
 import { get } from "../test/e2e/http";
 import { buildImage } from "../test/e2e/images";
 import { bootMachines, Machine } from "../test/e2e/machines";
-import { run } from "../test/e2e/stack";
+import { outputOf, run } from "../test/e2e/stack";
 import { adopt, files, image } from "./containers";
 import { ports } from "./ports";
 import { tags } from "./registry";
@@ -64,7 +64,7 @@ export class Site {
   /** Consul on a small disk. It may have as many connections per client as it needs. */
   private async startConsul(): Promise<void> {
     mkdirSync(this.data, { recursive: true });
-    await succeed("mount", "-t", "tmpfs", "-o", `size=${dataMebibytes}m`, "tmpfs", this.data);
+    await outputOf("mount", "-t", "tmpfs", "-o", `size=${dataMebibytes}m`, "tmpfs", this.data);
     const agent = [
       "agent",
       "-server",
@@ -102,8 +102,7 @@ export class Site {
 
   /** A Consul agent and an instance, which come back with the machine. */
   private async startFar(): Promise<void> {
-    const load = `docker save ${await image()} | docker -H ${this.far.dockerHost} load -q`;
-    await succeed("bash", "-c", load);
+    await this.far.load(await image());
     const own = ["run", "-d", "--network", "host", "--restart", "unless-stopped"];
     const origin = ["-v", `${this.originConfig}:/origin.cfg:ro`, "--entrypoint", "haproxy", await image()];
     await this.far.docker(...own, ...origin, "-f", "/origin.cfg");
@@ -158,7 +157,7 @@ export class Site {
       ["OUTPUT", "-d", this.far.address, ...random],
     ];
     for (const rule of rules)
-      if (on) await succeed("iptables", "-I", ...rule);
+      if (on) await outputOf("iptables", "-I", ...rule);
       else await run("iptables", ["-D", ...rule]);
   }
 
@@ -245,11 +244,4 @@ export class Site {
     await run("umount", ["-l", this.data]);
     rmSync(this.originConfig, { force: true });
   }
-}
-
-/** Runs a program; throws with its output if it fails. */
-export async function succeed(program: string, ...args: string[]): Promise<string> {
-  const { code, output } = await run(program, args);
-  if (code !== 0) throw new Error(`${program} ${args.join(" ")}: ${output}`);
-  return output.trim();
 }

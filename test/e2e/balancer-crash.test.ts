@@ -1,5 +1,5 @@
 import { connect, createServer } from "node:net";
-import { chmodSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -9,6 +9,7 @@ import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { makeCertificate } from "./certificates";
 import { docker } from "./docker";
 import { get, secureStatus, startLoad, until } from "./http";
+import { crashRenderer, hangRenderer, rendererFaults } from "./renderer-faults";
 import { scratch } from "./scratch";
 import { tearDown } from "./tear-down";
 import { WebSocketClient, WebSocketService } from "./websocket";
@@ -20,17 +21,6 @@ const port = 26_040;
 const tcpPort = 26_045;
 const httpsPort = 26_046;
 const faults = scratch();
-const marker = join(faults.path, "now");
-const stuck = join(faults.path, "stuck");
-/** Loaded into each thread before our code: the renderer's throws, or does nothing else, while a marker is there. */
-const crash = `
-const { existsSync } = require("node:fs");
-if (!require("node:worker_threads").isMainThread)
-  setInterval(() => {
-    if (existsSync("/faults/now")) throw new Error("a fault of the test");
-    while (existsSync("/faults/stuck"));
-  }, 10).unref();
-`;
 
 let consul: ConsulAlone;
 let balancer: Balancer;
@@ -57,15 +47,14 @@ async function fail(meanwhile: () => Promise<unknown> = () => Promise.resolve())
   const failures = async () =>
     (await balancer.logs()).split("The renderer failed: Error: a fault of the test").length;
   const before = await failures();
-  writeFileSync(marker, "");
+  const lift = crashRenderer(faults.path);
   while ((await failures()) === before);
   await meanwhile();
-  rmSync(marker);
+  lift();
   await until(`${balancer.admin}/ready`, ({ status }) => status === 200);
 }
 
 beforeAll(async () => {
-  writeFileSync(join(faults.path, "crash.js"), crash);
   const { pem, key } = makeCertificate("crash.test");
   writeFileSync(join(faults.path, "crash.pem"), pem + key);
   chmodSync(faults.path, 0o755);
@@ -75,7 +64,7 @@ beforeAll(async () => {
     port,
     consul: consul.address,
     args: ["--certs=/faults", `--https-port=${httpsPort}`],
-    env: { NODE_OPTIONS: "--require=/faults/crash.js" },
+    env: rendererFaults(faults.path, "/faults"),
     docker: ["-v", `${faults.path}:/faults:ro`],
   });
 });
@@ -180,10 +169,10 @@ test("a renderer that is stuck is replaced, and costs no request", async () => {
   await answers("before-it-is-stuck");
   const load = startLoad(`${balancer.url}/before-it-is-stuck`, { perSecond: 50, connections: 4 });
   const ended = async () => (await balancer.logs()).includes("The renderer is stuck. Ending it.");
-  writeFileSync(stuck, "");
+  const lift = hangRenderer(faults.path);
   await serve("while-it-is-stuck");
   while (!(await ended())) await sleep(100);
-  rmSync(stuck);
+  lift();
   expect((await answers("while-it-is-stuck")).status).toBe(200);
   expect((await load.stop()).failures).toEqual({});
 }, 180_000);

@@ -1,4 +1,4 @@
-import { chmodSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, writeFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
@@ -12,6 +12,7 @@ import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { makeCertificate } from "./certificates";
 import { docker } from "./docker";
 import { get, until } from "./http";
+import { crashRenderer, rendererFaults } from "./renderer-faults";
 import { scratch } from "./scratch";
 
 // The load balancer as the outside sees it: behind another balancer, by its hosts and paths.
@@ -285,19 +286,11 @@ describe("web applications under a prefix", () => {
 });
 
 describe("the path that says whether it is ready", () => {
-  const marker = join(files.path, "now");
   let state: ReturnType<typeof scratch>;
   let balancer: Balancer;
   const ready = (options: Parameters<typeof get>[1] = {}) => get(balancer.url + readyPath, options);
 
   beforeAll(async () => {
-    // Loaded into each thread before our code: the renderer's throws while the marker is there.
-    writeFileSync(
-      join(files.path, "crash.js"),
-      `if (!require("node:worker_threads").isMainThread) setInterval(() => {
-        if (require("node:fs").existsSync("/files/now")) throw new Error("a fault of the test");
-      }, 10).unref();`,
-    );
     state = scratch();
     chmodSync(state.path, 0o777);
     balancer = await Balancer.start({
@@ -305,7 +298,7 @@ describe("the path that says whether it is ready", () => {
       port: 26_130,
       consul: consul.address,
       args: ["--state-dir=/state", "--certs=/files", "--https-port=26133", "--redirect-https"],
-      env: { NODE_OPTIONS: "--require=/files/crash.js" },
+      env: rendererFaults(files.path, "/files"),
       docker: ["-v", `${files.path}:/files:ro`, "-v", `${state.path}:/state`],
     });
     const everything = keep(await echo("everything"));
@@ -344,11 +337,11 @@ describe("the path that says whether it is ready", () => {
 
   test("stays 200 while the renderer fails and starts again", async () => {
     const { length: before } = (await balancer.logs()).split("The renderer failed: ");
-    writeFileSync(marker, "");
+    const lift = crashRenderer(files.path);
     const statuses = new Set<number>();
     const ask = async () => statuses.add((await ready()).status);
     while ((await balancer.logs()).split("The renderer failed: ").length < before + 2) await ask();
-    rmSync(marker);
+    lift();
     while ((await get(`${balancer.admin}/ready`)).status !== 200) await ask();
     await ask();
     expect([...statuses]).toEqual([200]);

@@ -1,6 +1,6 @@
 import { networkInterfaces } from "node:os";
 
-import { run } from "./stack";
+import { outputOf, run } from "./stack";
 import { afterwards } from "./tear-down";
 
 /** Addresses of this machine: on Docker's bridge, and on its own network. */
@@ -12,11 +12,7 @@ export const hostAddress =
     .find(({ family }) => family === "IPv4")?.address ?? "";
 
 /** Runs `docker` and returns its trimmed output; throws with that output if the command fails. */
-export async function docker(...args: string[]): Promise<string> {
-  const { code, output } = await run("docker", args);
-  if (code !== 0) throw new Error(`docker ${args.join(" ")}: ${output}`);
-  return output.trim();
-}
+export const docker = (...args: string[]): Promise<string> => outputOf("docker", ...args);
 
 export const lines = (output: string): string[] => output.split("\n").filter((line) => line !== "");
 

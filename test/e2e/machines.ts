@@ -7,7 +7,7 @@ import { baseImage, consulImage } from "./bases";
 import { lines } from "./docker";
 import { killAll } from "./processes";
 import { scratch } from "./scratch";
-import { run } from "./stack";
+import { outputOf, run } from "./stack";
 
 // Several machines on one: each has its own network, host name, mounts, processes and Docker Engine. Killing its first
 // process is like pulling the plug.
@@ -39,8 +39,8 @@ export class Machine {
 
   /** Connects the machine to the network and boots it. */
   async create(): Promise<void> {
-    await sudo("ip", "netns", "add", this.namespace);
-    await sudo(
+    await outputOf("ip", "netns", "add", this.namespace);
+    await outputOf(
       "ip",
       "link",
       "add",
@@ -53,14 +53,14 @@ export class Machine {
       "netns",
       this.namespace,
     );
-    await sudo("ip", "link", "set", this.link, "master", bridge, "up");
-    const inside = (...args: string[]) => sudo("ip", "-n", this.namespace, ...args);
+    await outputOf("ip", "link", "set", this.link, "master", bridge, "up");
+    const inside = (...args: string[]) => outputOf("ip", "-n", this.namespace, ...args);
     await inside("addr", "add", `${this.address}/24`, "dev", "eth0");
     await inside("link", "set", "eth0", "up");
     await inside("link", "set", "lo", "up");
     await inside("route", "add", "default", "via", `${subnet}.1`);
     await this.start();
-    await pipe(["docker", "save", baseImage, consulImage], ["docker", "-H", this.dockerHost, "load", "-q"]);
+    await this.load(baseImage, consulImage);
   }
 
   /** Boots the machine with the current content of its disk. */
@@ -107,7 +107,7 @@ export class Machine {
   private async signalEngine(signal: string, afterwards = ":"): Promise<void> {
     const first = readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, "utf8").trim();
     const kill = `engine=$(cat /run/docker.pid); kill -${signal} $engine && ${afterwards}`;
-    await sudo("nsenter", "--target", first, "--mount", "--pid", "sh", "-c", kill);
+    await outputOf("nsenter", "--target", first, "--mount", "--pid", "sh", "-c", kill);
   }
 
   private async answers(): Promise<boolean> {
@@ -122,12 +122,17 @@ export class Machine {
 
   /** Unplugs the network cable, or plugs it in again. */
   async connected(on: boolean): Promise<void> {
-    await sudo("ip", "link", "set", this.link, on ? "up" : "down");
+    await outputOf("ip", "link", "set", this.link, on ? "up" : "down");
+  }
+
+  /** Gives its engine images of this machine's. */
+  load(...images: string[]): Promise<void> {
+    return pipe(["docker", "save", ...images], ["docker", "-H", this.dockerHost, "load", "-q"]);
   }
 
   /** Runs `docker` on its engine. */
   async docker(...args: string[]): Promise<string> {
-    return sudo("docker", "-H", this.dockerHost, ...args);
+    return outputOf("docker", "-H", this.dockerHost, ...args);
   }
 }
 
@@ -139,12 +144,12 @@ const forwards = [
 
 /** Boots machines on a separate network that reaches the outside through this machine. */
 export async function bootMachines(machines: readonly Machine[]): Promise<void> {
-  await sudo("sysctl", "-qw", "net.ipv4.ip_forward=1");
-  await sudo("ip", "link", "add", bridge, "type", "bridge");
-  await sudo("ip", "addr", "add", `${subnet}.1/24`, "dev", bridge);
-  await sudo("ip", "link", "set", bridge, "up");
-  await sudo("iptables", "-t", "nat", "-A", ...masquerade);
-  for (const rule of forwards) await sudo("iptables", "-I", ...rule);
+  await outputOf("sysctl", "-qw", "net.ipv4.ip_forward=1");
+  await outputOf("ip", "link", "add", bridge, "type", "bridge");
+  await outputOf("ip", "addr", "add", `${subnet}.1/24`, "dev", bridge);
+  await outputOf("ip", "link", "set", bridge, "up");
+  await outputOf("iptables", "-t", "nat", "-A", ...masquerade);
+  for (const rule of forwards) await outputOf("iptables", "-I", ...rule);
   await Promise.all(machines.map((machine) => machine.create()));
 }
 
@@ -155,8 +160,8 @@ export async function removeMachines(): Promise<string[]> {
   const links = ours("/sys/class/net");
   for (const namespace of namespaces) {
     // A machine's first process takes its containers with it.
-    await killAll(async () => lines(await sudo("ip", "netns", "pids", namespace)));
-    await sudo("ip", "netns", "del", namespace);
+    await killAll(async () => lines(await outputOf("ip", "netns", "pids", namespace)));
+    await outputOf("ip", "netns", "del", namespace);
   }
   // The bridge goes last: as long as it exists, there may be rules for it.
   if (links.includes(bridge)) {
@@ -176,13 +181,6 @@ const ours = (folder: string): string[] =>
 /** Removes a rule, as often as it is there. */
 async function removeRule(...rule: string[]): Promise<void> {
   while ((await run("iptables", rule)).code === 0);
-}
-
-/** Runs a command that requires root and returns its trimmed output. */
-async function sudo(program: string, ...args: string[]): Promise<string> {
-  const { code, output } = await run(program, args);
-  if (code !== 0) throw new Error(`${program} ${args.join(" ")}: ${output}`);
-  return output.trim();
 }
 
 /** Pipes the output of the first program into the second. */

@@ -165,6 +165,13 @@ export function succeeded(outcome: Outcome): Outcome {
   return outcome;
 }
 
+/** Runs a program and returns its trimmed output; throws with that output if it fails. */
+export async function outputOf(program: string, ...args: string[]): Promise<string> {
+  const { code, output } = await run(program, args);
+  if (code !== 0) throw new Error(`${program} ${args.join(" ")}: ${output}`);
+  return output.trim();
+}
+
 /** Runs a program to its end. The output contains both streams, interleaved. */
 export function run(
   program: string,
