@@ -223,6 +223,7 @@ test("the page shows hostile registrations as inert text", async () => {
 test("explain shows the value in force, not an unusable value from Consul", async () => {
   await consul.register("old/v1", one.port);
   await consul.register("old/v2", two.port);
+  await until(`${balancer.url}/old`, ({ body }) => body === "two");
   await consul.put("kv/service/haproxy/versions/old", "v1");
   await until(`${balancer.url}/old`, ({ body }) => body === "one");
   await consul.put("kv/service/haproxy/versions/old", "v1=50");
