@@ -183,7 +183,10 @@ export class Site {
     const settings = {
       SERVICE_NAME: service,
       SERVICE_TAGS: tags({ name: service }).join(","),
-      ...(service === "shop" ? { SERVICE_CHECK_HTTP: "/", SERVICE_CHECK_INTERVAL: "2s" } : {}),
+      // fabio takes a service without a check for one that fails.
+      SERVICE_CHECK_HTTP: "/",
+      SERVICE_CHECK_INTERVAL: "2s",
+      SERVICE_CHECK_INITIAL_STATUS: "passing",
     };
     const labels = Object.entries(settings).flatMap(([key, value]) => ["-l", `${key}=${value}`]);
     const mount = ["-v", `${this.originConfig}:/origin.cfg:ro`, "--entrypoint", "haproxy"];
