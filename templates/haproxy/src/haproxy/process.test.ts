@@ -55,7 +55,8 @@ test("an HAProxy that does not answer is ended with its children before the star
   for (const pid of readFileSync(pids, "utf8").trim().split(" ")) expect(commandOf(pid)).toBe("");
 });
 
-test("an HAProxy that is frozen is ended, and another one started", async () => {
+/** Installs an HAProxy whose worker answers, and returns how to find the process ids of those started, oldest first. */
+function answeringProgram(): () => string[] {
   const pids = join(folder, "pids");
   program(
     `const { createServer } = require("node:net");
@@ -65,13 +66,39 @@ test("an HAProxy that is frozen is ended, and another one started", async () => 
     require("node:fs").appendFileSync("${pids}", process.pid + "\\n");`,
     process.execPath,
   );
+  return () => readFileSync(pids, "utf8").trim().split("\n");
+}
+
+test("HAProxy is started again at once, unless it ends again soon", async () => {
+  const pids = answeringProgram();
+  const events = { ended: vi.fn(), restarted: vi.fn() };
+  const log = vi.fn();
+  const restarting = new Haproxy(haproxyPaths(folder, folder), log, events);
+  await restarting.load(new Set());
+  for (const [times, delay] of ["now", "in 200 ms", "in 400 ms"].entries()) {
+    process.kill(Number(pids().at(-1)), "SIGKILL");
+    await vi.waitFor(
+      () => {
+        expect(events.restarted).toHaveBeenCalledTimes(times + 1);
+      },
+      { timeout: 20_000 },
+    );
+    expect(log).toHaveBeenLastCalledWith(
+      expect.stringMatching(new RegExp(`^HAProxy is gone .* Starting it again ${delay}\\.$`)),
+    );
+  }
+  await restarting.stop(0);
+}, 60_000);
+
+test("an HAProxy that is frozen is ended, and another one started", async () => {
+  const pids = answeringProgram();
   const events = { ended: vi.fn(), restarted: vi.fn() };
   const log = vi.fn();
   const watched = new Haproxy(haproxyPaths(folder, folder), log, events, {
     watch: { pauseMs: 20, timeoutMs: 500 },
   });
   await watched.load(new Set());
-  const frozen = readFileSync(pids, "utf8").trim();
+  const [frozen = ""] = pids();
   process.kill(Number(frozen), "SIGSTOP");
   await vi.waitFor(
     () => {

@@ -65,6 +65,8 @@ const defaultWatch: Watch = { pauseMs: 2_000, timeoutMs: 10_000 };
 /** One alone may be due to a container that was paused, or to a machine that was asleep. */
 const unansweredUntilEnded = 3;
 const reloadTimeoutMs = 30_000;
+/** One that ran this long is started again at once. */
+const steadyMs = 10_000;
 const firstDelayMs = 200;
 const longestDelayMs = 10_000;
 const pollWhileStoppingMs = 100;
@@ -79,7 +81,7 @@ export class Haproxy implements HaproxyControl {
   private inherited: Inherited | undefined;
   private stopping = false;
   private starting = false;
-  private delayMs = firstDelayMs;
+  private delayMs = 0;
   /** Its lines while it starts or reloads; they are not kept otherwise. */
   private lines: string[] | undefined;
   private readonly mutex = new Mutex();
@@ -168,6 +170,7 @@ export class Haproxy implements HaproxyControl {
     });
     this.process = process;
     let failure: string | undefined;
+    let startedAt = Infinity;
     process.on("error", (error) => {
       failure = error.message;
       this.process = undefined;
@@ -185,6 +188,7 @@ export class Haproxy implements HaproxyControl {
       // `load` reports a failed start, and its caller decides when to try again.
       if (this.stopping || this.starting) return;
       this.events.ended();
+      if (performance.now() - startedAt >= steadyMs) this.delayMs = 0;
       void this.restart(failure);
     });
     const timeoutMs = this.options.startTimeoutMs ?? startTimeoutMs;
@@ -193,7 +197,7 @@ export class Haproxy implements HaproxyControl {
       if (failure !== undefined)
         throw new Error(`HAProxy did not start: ${(await this.complaint()) || failure}`);
       if ((await ask(this.paths.worker, "show version", timeoutMs).catch(() => "")) !== "") {
-        this.delayMs = firstDelayMs;
+        startedAt = performance.now();
         void this.watch(process);
         return;
       }
@@ -224,9 +228,12 @@ export class Haproxy implements HaproxyControl {
   }
 
   private async restart(failure: string): Promise<void> {
-    this.log(`HAProxy is gone (${failure}). Starting it again in ${this.delayMs} ms.`);
-    await sleep(this.delayMs);
-    this.delayMs = Math.min(this.delayMs * 2, longestDelayMs);
+    const { delayMs } = this;
+    this.log(
+      `HAProxy is gone (${failure}). Starting it again ${delayMs === 0 ? "now" : `in ${delayMs} ms`}.`,
+    );
+    await sleep(delayMs);
+    this.delayMs = Math.min(Math.max(delayMs * 2, firstDelayMs), longestDelayMs);
     await this.mutex
       .runExclusive(async () => {
         if (this.stopping || this.running) return;
