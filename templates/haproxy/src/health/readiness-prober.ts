@@ -97,9 +97,12 @@ export class ReadinessProber {
 
   /**
    * Probes candidates, and returns those that answer within the grace period: a change can then add them to HAProxy as
-   * up. Only the others cause an `answered` event.
+   * up. Only the others cause an `answered` event. Settles at once when all have been asked.
    */
-  async firstAnswers(candidates: readonly Candidate[]): Promise<readonly Candidate[]> {
+  async firstAnswers(
+    candidates: readonly Candidate[],
+    graceMs = this.graceMs,
+  ): Promise<readonly Candidate[]> {
     const ready: Candidate[] = [];
     let over = false;
     const asked = candidates.map(
@@ -113,7 +116,7 @@ export class ReadinessProber {
         }),
     );
     this.next();
-    await Promise.race([Promise.all(asked), sleep(this.graceMs)]);
+    await Promise.race([Promise.all(asked), sleep(graceMs)]);
     over = true;
     return ready;
   }

@@ -240,6 +240,32 @@ test("a reload counts once, for the first of its reasons", async () => {
   expect(count).toHaveBeenCalledExactlyOnceWith("service options");
 });
 
+test("the first HAProxy starts with the servers up that answer, and so does one that follows it after a crash", async () => {
+  const server = createServer((_, response) => response.end()).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const answers = instance("a", port, { address: "127.0.0.1" });
+  const silent = instance("b", 1, { address: "127.0.0.1" });
+  const states = () =>
+    parseServersState(readFileSync(join(dir, "server.state"), "utf8")).map(({ backend, up }) => [
+      backend,
+      up,
+    ]);
+  await reconciler.reconcile(routing(answers, silent));
+  expect(states()).toEqual([
+    ["svc:a", true],
+    ["svc:b", false],
+  ]);
+  expect([...reconciler.proven]).toEqual([`svc:a/127.0.0.1:${port}`]);
+  // The stub takes every server for one that is up.
+  await reconciler.persist();
+  expect(states()).toEqual([
+    ["svc:a", true],
+    ["svc:b", true],
+  ]);
+  server.close();
+});
+
 test("a worker that does not tell its servers' states is replaced by one in which those that answered are up", async () => {
   const server = createServer((_, response) => response.end()).listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -35,6 +35,9 @@ const mostRefusals = 2;
 /** HAProxy's own check asks an HTTP/2 server for more than whether it accepts connections, which is all the prober asks. */
 const isFullCheck = ({ options }: Candidate): boolean => options.proto !== "h2c";
 
+/** How long the first HAProxy waits for servers that do not answer: a request is refused until then. */
+const startGraceMs = 100;
+
 type Names = Pick<Candidate, "backend" | "server">;
 
 export class Reconciler {
@@ -190,10 +193,14 @@ export class Reconciler {
     this.runtime.disconnect();
   }
 
-  /** Writes what was changed at run time into the files, in case HAProxy has to start again. */
+  /** Writes what was changed at run time, and which servers are up, into the files, in case HAProxy has to start again. */
   persist(): Promise<void> {
     return this.files.exclusively(async () => {
-      if (this.lastGood !== undefined) await this.files.write(this.lastGood);
+      if (this.lastGood === undefined) return;
+      await this.files.write(this.lastGood);
+      const states = await this.runtime.states().catch(() => undefined);
+      const up = states?.filter((state) => state.up).map(serverOf);
+      if (up !== undefined) await this.files.writeStates(this.lastGood, new Set(up));
     });
   }
 
@@ -238,6 +245,7 @@ export class Reconciler {
   private async start(routing: Routing): Promise<Turn> {
     const desired = this.render(routing);
     const inherits = this.hasInherited;
+    const answering = inherits ? Promise.resolve([]) : this.firstAnswers(desired, () => true, startGraceMs);
     if (inherits) this.limiter.begins();
     const before = inherits ? await this.runtime.states().catch(() => []) : [];
     await this.departures.leave(routing, inheritedFrom(before)).catch(() => undefined);
@@ -246,8 +254,10 @@ export class Reconciler {
     if (refused.size > 0) return { pending: [], refused, again: true };
     // The services of the pool's slots are no longer known, so their counters start from zero.
     const counters = inherits ? await this.runtime.counters().catch(() => "") : "";
+    const ready = await answering;
+    const up = new Set([...this.proven, ...ready.filter(isFullCheck).map(serverOf)]);
     try {
-      await this.load(desired, this.proven, countersAfterReload(counters, desired, new Map()));
+      await this.load(desired, up, countersAfterReload(counters, desired, new Map()));
     } catch (error) {
       const ports = portsRefused(routing, error);
       if (ports.size === 0) throw error;
@@ -259,6 +269,7 @@ export class Reconciler {
     if (inherits) this.former.addStates(before, fresh, predecessor);
     this.commit(desired, fresh);
     this.https = this.options.https() !== undefined;
+    for (const candidate of ready) if (this.serves(candidate)) this.prove(candidate);
     this.prober.probe(
       candidatesOf(desired, (backend, server) => !this.proven.has(serverOf({ backend, server }))),
     );
@@ -274,7 +285,8 @@ export class Reconciler {
 
   /** The servers in `up` start as up, except for those that have departed, and all others as down. */
   private async load(desired: Rendered, up: ReadonlySet<string>, counters: string): Promise<void> {
-    await this.files.writeStart(desired, this.departures.without(up), counters);
+    await this.files.writeStates(desired, this.departures.without(up));
+    await this.files.writeCounters(counters);
     const https = this.options.https();
     const tcp = desired.parts.flatMap((part) => part.tcp?.port ?? []);
     return this.haproxy.load(new Set(https === undefined ? tcp : [https.port, ...tcp]));
@@ -340,13 +352,22 @@ export class Reconciler {
     ) as ServerOperation[];
     if (arrivals.length === 0) return [];
     const touched = new Set(arrivals.map(({ backend }) => backend));
-    const arriving = (this.arriving = new Set(arrivals.map(serverOf)));
-    return this.prober.firstAnswers(
-      candidatesOf(
-        inForce,
-        (backend, server) => touched.has(backend) && arriving.has(serverOf({ backend, server })),
-      ),
+    const arriving = new Set(arrivals.map(serverOf));
+    return this.firstAnswers(
+      inForce,
+      (backend, server) => touched.has(backend) && arriving.has(serverOf({ backend, server })),
     );
+  }
+
+  /** Those of the servers that are `isNew` which answer within the grace period. */
+  private firstAnswers(
+    rendered: Rendered,
+    isNew: (backend: string, server: string) => boolean,
+    graceMs?: number,
+  ): Promise<readonly Candidate[]> {
+    const candidates = candidatesOf(rendered, isNew);
+    this.arriving = new Set(candidates.map(serverOf));
+    return this.prober.firstAnswers(candidates, graceMs);
   }
 
   /**

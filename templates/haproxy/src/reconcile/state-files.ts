@@ -67,9 +67,13 @@ export class StateFiles {
     await writeWhole(this.config, toConfig(rendered));
   }
 
-  /** Writes what a new worker starts from: its counters, and which servers (`backend/server`) are up; all others are down. */
-  async writeStart({ backends }: Rendered, up: ReadonlySet<string>, counters: string): Promise<void> {
+  /** Writes which servers (`backend/server`) a new worker starts with as up; all others are down. */
+  async writeStates({ backends }: Rendered, up: ReadonlySet<string>): Promise<void> {
     await writeWhole(this.path("server.state"), serverStateFile(backends, up));
+  }
+
+  /** Writes the counters that a new worker starts from. */
+  async writeCounters(counters: string): Promise<void> {
     await writeWhole(countersFile(this.dir), counters);
   }
 
