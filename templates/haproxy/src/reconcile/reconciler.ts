@@ -5,7 +5,6 @@
 import { messageOf } from "../../../../lib/errors";
 import { Mutex } from "../../../../lib/mutex";
 import { some } from "../../../../lib/text";
-import { parseVersion } from "../../../../routing/grammar";
 import type { Routing } from "../../../../routing/types";
 import { assignSlots } from "../config/backend-pool";
 import type { CertificateChange } from "../config/certificates";
@@ -18,10 +17,11 @@ import { FormerWorkers } from "../haproxy/former-workers";
 import { haproxyPaths } from "../haproxy/process";
 import { Runtime } from "../haproxy/runtime-api";
 import type { Actual, Operation, ServerOperation } from "../haproxy/types";
-import { ReadinessProber, candidatesOf, serverOf, type Candidate } from "../health/readiness-prober";
+import { serverOf } from "../health/readiness-prober";
 import { Departures, inheritedFrom, servingIn, serversOf } from "./departures";
 import { isSame, loaded, plan, type Plan } from "./planner";
 import { portsRefused, type Refused } from "./quarantine";
+import { Readiness, type FirstAnswers, type Names } from "./readiness";
 import { toSentences, type Reason } from "./reasons";
 import { ReloadLimiter } from "./reload-limiter";
 import { describe } from "./report";
@@ -32,23 +32,17 @@ import type { ReconcilerOptions, Turn } from "./turn";
 /** Two refusals may be a coincidence with somebody else's change; after that, the operation needs a reload. */
 const mostRefusals = 2;
 
-/** HAProxy's own check asks an HTTP/2 server for more than whether it accepts connections, which is all the prober asks. */
-const isFullCheck = ({ options }: Candidate): boolean => options.proto !== "h2c";
-
 /** How long the first HAProxy waits for servers that do not answer: a request is refused until then. */
 const startGraceMs = 100;
 
-type Names = Pick<Candidate, "backend" | "server">;
+const nobody: FirstAnswers = { answering: [], up: new Set() };
 
 export class Reconciler {
   private actual: Actual | undefined;
   /** The configuration in force. */
   private lastGood: Rendered | undefined;
   private slots: Slots = new Map();
-  /** Servers (`backend/server`, as in the routing) that have answered. */
-  readonly proven = new Set<string>();
-  /** What is wrong with servers (as in the routing) that do not answer as they should. */
-  readonly findings = new Map<string, string>();
+  private readonly readiness: Readiness;
   private readonly haproxy: HaproxyControl;
   /** Whether it is known what an earlier renderer left running. */
   private hasInherited = false;
@@ -57,9 +51,6 @@ export class Reconciler {
   private readonly runtime: Runtime;
   private readonly departures: Departures;
   private readonly former: FormerWorkers;
-  private readonly prober: ReadinessProber;
-  /** Servers that this turn adds: they are probed meanwhile. */
-  private arriving: ReadonlySet<string> = new Set();
   private turning: Promise<unknown> = Promise.resolve();
   /** Held by everything that changes the worker. */
   private readonly mutex = new Mutex();
@@ -82,16 +73,24 @@ export class Reconciler {
     this.runtime = new Runtime(worker, dir);
     this.departures = new Departures(this.runtime);
     this.former = new FormerWorkers(master, dir);
-    this.prober = new ReadinessProber(
-      {
-        answered: (candidate) => this.answered(candidate),
-        found: (candidate, finding) => {
-          this.findings.set(serverOf(this.originOf(candidate)), finding);
-        },
-        wanted: (candidate) => this.arriving.has(serverOf(candidate)) || this.serves(candidate),
-      },
-      { authorities: options.authorities },
-    );
+    this.readiness = new Readiness({
+      serves: (server) => this.serves(server),
+      originOf: (server) => this.originOf(server),
+      settled: () => this.turning,
+      healthy: (backend, server) => this.runtime.healthy(backend, server),
+      authorities: options.authorities,
+      onProven: options.onProven,
+    });
+  }
+
+  /** Servers (`backend/server`, as in the routing) that have answered. */
+  get proven(): ReadonlySet<string> {
+    return this.readiness.proven;
+  }
+
+  /** What is wrong with servers (as in the routing) that do not answer as they should. */
+  get findings(): ReadonlyMap<string, string> {
+    return this.readiness.findings;
   }
 
   get running(): boolean {
@@ -123,7 +122,7 @@ export class Reconciler {
         return turn;
       })
       .finally(() => {
-        this.arriving = new Set();
+        this.readiness.arrived();
       });
     this.turning = result.catch(() => undefined);
     return result;
@@ -236,7 +235,7 @@ export class Reconciler {
     this.ready ||= (await this.runtime.map("flags.map")).has("ready");
     for (const { name: backend, servers } of routing.backends)
       for (const { name: server } of servers)
-        if (up.has(server)) this.proven.add(serverOf({ backend, server }));
+        if (up.has(server)) this.readiness.proven.add(serverOf({ backend, server }));
     this.hasInherited = true;
     return { pending: [], again: true };
   }
@@ -245,7 +244,9 @@ export class Reconciler {
   private async start(routing: Routing): Promise<Turn> {
     const desired = this.render(routing);
     const inherits = this.hasInherited;
-    const answering = inherits ? Promise.resolve([]) : this.firstAnswers(desired, () => true, startGraceMs);
+    const answering = inherits
+      ? Promise.resolve(nobody)
+      : this.readiness.firstAnswers(desired, () => true, startGraceMs);
     if (inherits) this.limiter.begins();
     const before = inherits ? await this.runtime.states().catch(() => []) : [];
     await this.departures.leave(routing, inheritedFrom(before)).catch(() => undefined);
@@ -255,7 +256,7 @@ export class Reconciler {
     // The services of the pool's slots are no longer known, so their counters start from zero.
     const counters = inherits ? await this.runtime.counters().catch(() => "") : "";
     const ready = await answering;
-    const up = new Set([...this.proven, ...ready.filter(isFullCheck).map(serverOf)]);
+    const up = new Set([...this.proven, ...ready.up]);
     try {
       await this.load(desired, up, countersAfterReload(counters, desired, new Map()));
     } catch (error) {
@@ -269,10 +270,8 @@ export class Reconciler {
     if (inherits) this.former.addStates(before, fresh, predecessor);
     this.commit(desired, fresh);
     this.https = this.options.https() !== undefined;
-    for (const candidate of ready) if (this.serves(candidate)) this.prove(candidate);
-    this.prober.probe(
-      candidatesOf(desired, (backend, server) => !this.proven.has(serverOf({ backend, server }))),
-    );
+    this.readiness.prove(ready.answering);
+    this.readiness.probe(desired, this.proven);
     const services = `${routing.backends.length} services`;
     if (!inherits) return { done: { how: "start", what: services }, pending: [], again: false };
     if (predecessor !== undefined) {
@@ -312,16 +311,14 @@ export class Reconciler {
     const { operations } = steps;
     const { failure } = this.limiter;
     const said = [...(this.refusals?.operations ?? []), ...operations];
-    const answering = await this.probe(steps);
-    const up = new Set(answering.filter(isFullCheck).map(serverOf));
+    const { answering, up } = await this.firstAnswers(steps);
     const complaints = await this.runtime.apply(operations, up);
     this.former.note(operations);
     if (complaints.length > 0) await this.look(steps.after);
     else this.commit(steps.inForce, steps.after);
     for (const each of said)
-      // A server that comes back has to prove again that it answers.
-      if (each.kind === "leave" && !this.serves(each)) this.forget(serverOf(each.origin));
-    for (const candidate of answering) if (this.serves(candidate)) this.prove(candidate);
+      if (each.kind === "leave" && !this.serves(each)) this.readiness.forget(serverOf(each.origin));
+    this.readiness.prove(answering);
     if (complaints.length > 0) {
       const again = this.refuse(operations, complaints);
       return { pending: [...new Set([...pending, ...toSentences(this.standing)])], failure, again };
@@ -345,29 +342,18 @@ export class Reconciler {
     return count <= mostRefusals;
   }
 
-  /** Gives new servers a moment to answer before they are added, and returns those that did: they are added as up. */
-  private async probe({ operations, inForce }: Plan): Promise<readonly Candidate[]> {
+  /** New servers that answer before they are added are added as up. */
+  private async firstAnswers({ operations, inForce }: Plan): Promise<FirstAnswers> {
     const arrivals = operations.filter(
       ({ kind }) => kind === "add" || kind === "return",
     ) as ServerOperation[];
-    if (arrivals.length === 0) return [];
+    if (arrivals.length === 0) return nobody;
     const touched = new Set(arrivals.map(({ backend }) => backend));
     const arriving = new Set(arrivals.map(serverOf));
-    return this.firstAnswers(
+    return this.readiness.firstAnswers(
       inForce,
       (backend, server) => touched.has(backend) && arriving.has(serverOf({ backend, server })),
     );
-  }
-
-  /** Those of the servers that are `isNew` which answer within the grace period. */
-  private firstAnswers(
-    rendered: Rendered,
-    isNew: (backend: string, server: string) => boolean,
-    graceMs?: number,
-  ): Promise<readonly Candidate[]> {
-    const candidates = candidatesOf(rendered, isNew);
-    this.arriving = new Set(candidates.map(serverOf));
-    return this.prober.firstAnswers(candidates, graceMs);
   }
 
   /**
@@ -402,13 +388,11 @@ export class Reconciler {
     this.slots = new Map();
     this.https = this.options.https() !== undefined;
     this.options.metrics.reload(reasons[0].kind);
-    const wanted = serversOf(routing);
-    for (const server of [...this.proven, ...this.findings.keys()])
-      if (!wanted.has(server)) this.forget(server);
+    this.readiness.keep(serversOf(routing));
     const fresh = await this.departures.end(loaded(desired));
     if (this.actual !== undefined) this.former.add(this.actual, fresh);
     this.commit(desired, fresh);
-    this.prober.probe(candidatesOf(desired, (backend, server) => !up.has(serverOf({ backend, server }))));
+    this.readiness.probe(desired, up);
     // What was done to the old worker during the reload is missing in the new one; the next turn does it again.
     const same = await this.look(fresh).catch(() => false);
     if (!same) this.options.metrics.drifted();
@@ -478,27 +462,6 @@ export class Reconciler {
       },
       slots,
     );
-  }
-
-  private async answered(candidate: Candidate): Promise<void> {
-    const { backend, server } = candidate;
-    await this.turning;
-    if (!this.serves(candidate)) return;
-    if (isFullCheck(candidate)) await this.runtime.healthy(backend, server);
-    if (this.serves(candidate)) this.prove(candidate);
-  }
-
-  private prove(candidate: Candidate): void {
-    const origin = this.originOf(candidate);
-    this.proven.add(serverOf(origin));
-    this.findings.delete(serverOf(origin));
-    // Only among versions does it decide which one gets the requests.
-    if (parseVersion(origin.service) !== undefined) this.options.onProven();
-  }
-
-  private forget(server: string): void {
-    this.proven.delete(server);
-    this.findings.delete(server);
   }
 
   private serves({ backend, server }: Names): boolean {
