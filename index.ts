@@ -47,6 +47,7 @@ function partsOf(node: DockerNode) {
     {
       node,
       image: config.registratorImage ?? images.build("registrator"),
+      socketProxyImage: images.build("haproxy"),
       consul: consul.httpAddress,
     },
     { dependsOn: consul },

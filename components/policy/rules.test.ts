@@ -113,7 +113,7 @@ describe("every service has a health check", () => {
   });
 });
 
-describe("only Registrator mounts the Docker socket", () => {
+describe("only Registrator's filter mounts the Docker socket", () => {
   const registrator = "switchyard:index:Registrator";
   const volumes = (hostPath: string) => ({ ...healthy, volumes: [{ hostPath, containerPath: "/tmp/docker.sock" }] }); // prettier-ignore
 
@@ -125,7 +125,7 @@ describe("only Registrator mounts the Docker socket", () => {
     ["as a mount", { ...healthy, mounts: [{ type: "bind", source: "/var/run/docker.sock" }] }, undefined],
   ])("mounting it %s is rejected", (_, inputs, parentType) => {
     expect(refusal(container, inputs, parentType)).toMatch(
-      /"it" mounts the Docker socket.* remove the mount, which only Registrator may have/,
+      /"it" mounts the Docker socket.* remove the mount, which only the filter in front of Registrator may have/,
     );
   });
 
@@ -133,7 +133,7 @@ describe("only Registrator mounts the Docker socket", () => {
     expect(refusal(rollingContainer, volumes("/var/run/docker.sock"))).toMatch("mounts the Docker socket");
   });
 
-  test("Registrator may mount it, and others may mount other folders", () => {
+  test("Registrator's filter may mount it, and others may mount other folders", () => {
     expect(refusal(container, volumes("/var/run/docker.sock"), registrator)).toBeUndefined();
     expect(refusal(container, volumes("/etc/switchyard/certificates"))).toBeUndefined();
   });

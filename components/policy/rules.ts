@@ -53,15 +53,15 @@ export const rules: readonly Rule[] = [
   noSocketIn("mounts", "source"),
 ];
 
-/** Only Registrator may mount the Docker socket. `key` is the field with the path on the node. */
+/** Only the filter in front of Registrator may mount the Docker socket. `key` is the field with the path on the node. */
 function noSocketIn(input: "volumes" | "mounts", key: string): Rule {
   return {
-    name: "the Docker socket only in Registrator",
+    name: "the Docker socket only in Registrator's filter",
     types: [container, rollingContainer],
     inputs: [input],
     check: ({ parentType, inputs }) =>
       parentType !== registrator && pathsIn(inputs[input], key).some(holdsSocket)
-        ? "mounts the Docker socket, which gives full control of the node: remove the mount, which only Registrator may have"
+        ? "mounts the Docker socket, which gives full control of the node: remove the mount, which only the filter in front of Registrator may have"
         : undefined,
   };
 }

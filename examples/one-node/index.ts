@@ -42,6 +42,7 @@ const consul = new Consul("consul", {
 const registrator = new Registrator("registrator", {
   node,
   image: images.build("registrator"),
+  socketProxyImage: images.build("haproxy"),
   consul: consul.httpAddress,
 });
 const password = new RandomKey("statistics", { bytes: 16 }).key;

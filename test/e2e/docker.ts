@@ -46,8 +46,8 @@ export async function belongings(): Promise<Record<string, string[] | string>> {
 }
 
 /** What every stack calls its containers and volumes. A volume does not tell whose stack made it. */
-export const stackContainers = ["rest", "consul", "registrator"];
-const stackVolumes = ["rest-state", "consul-data"];
+export const stackContainers = ["rest", "consul", "registrator", "docker-socket-proxy"];
+const stackVolumes = ["rest-state", "consul-data", "docker-socket-proxy"];
 
 /** A volume that says: the stack on this engine is the tests'. */
 const claim = "switchyard-e2e-stack";

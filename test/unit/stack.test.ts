@@ -39,6 +39,7 @@ describe.each([
         "Consul consul-local",
         "ConsulMember consul-local",
         "Container consul-local",
+        "Container docker-socket-proxy-local",
         "Container registrator-local",
         "DockerEngine local",
         "FreePorts local",
@@ -62,6 +63,7 @@ describe.each([
         "SwarmService hello/v2",
         "SwarmService time",
         "Volume consul-local",
+        "Volume docker-socket-proxy-local",
         "Volume rest-local",
         "docker local",
       ].sort(),
@@ -78,7 +80,11 @@ describe.each([
     const withSocket = containers().filter(({ inputs: { volumes, mounts } }) =>
       JSON.stringify([volumes, mounts]).includes("docker.sock"),
     );
-    expect(withSocket.map(({ name }) => name)).toEqual(["registrator-local"]);
+    expect(withSocket.map(({ name }) => name)).toEqual(["docker-socket-proxy-local"]);
+    const registrator = container("registrator-local");
+    expect(registrator["envs"]).toEqual(["DOCKER_HOST=unix:///run/docker-socket-proxy/docker.sock"]);
+    expect(JSON.stringify(registrator["volumes"])).not.toContain("docker.sock");
+    expect(container("docker-socket-proxy-local")).toMatchObject({ networkMode: "none", readOnly: true });
   });
 
   test("exposes the admin port and Consul on the node only", () => {
