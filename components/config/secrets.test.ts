@@ -9,9 +9,9 @@ import { refuseShownSecrets } from "./secrets";
 
 const secure = { secure: "v1:x:y" };
 
-function check(services: unknown): void {
+function check(services: unknown, spelling = "switchyard:services"): void {
   const file = join(mkdtempSync(join(tmpdir(), "secrets-")), "Pulumi.dev.yaml");
-  writeFileSync(file, stringify({ config: { "switchyard:services": services } }));
+  writeFileSync(file, stringify({ config: { [spelling]: services } }));
   refuseShownSecrets(["services"], "switchyard", file);
 }
 
@@ -28,6 +28,12 @@ test.each([
   expect(() => {
     check(services);
   }).toThrow(`Configuration switchyard:${key} is secret, but`);
+});
+
+test.each(["switchyard:config:services", "services"])("the spelling %s of the key is known", (spelling) => {
+  expect(() => {
+    check([{ meta: { path: secure } }], spelling);
+  }).toThrow("Configuration switchyard:services[0].meta.path is secret, but");
 });
 
 test("values that are not in the stack file are not checked below the top level", () => {

@@ -19,7 +19,9 @@ export function refuseShownSecrets(keys: readonly string[], project: string, sta
   const config: unknown = existsSync(stackFile) ? parse(readFileSync(stackFile, "utf8")) : undefined;
   const values = isMapping(config) && isMapping(config["config"]) ? config["config"] : {};
   for (const key of keys) {
-    const value = values[`${project}:${key}`];
+    const value = [`${project}:${key}`, `${project}:config:${key}`, key]
+      .map((spelling) => values[spelling])
+      .find((each) => each !== undefined);
     const encrypted =
       value === undefined ? [key === "services" ? "services[0].env." : key] : encryptedIn(value, key);
     const shown = encrypted.find((path) => !hidden.test(path));

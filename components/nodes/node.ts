@@ -1,6 +1,8 @@
 import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
+import { UserError } from "../../lib/errors";
+
 /** A machine with a Docker Engine, wherever it comes from. The rest of the program knows nodes only by this interface. */
 export interface DockerNode {
   /** Stable name. The names of the node's resources derive from it. */
@@ -49,12 +51,16 @@ export function quorum<Node>(nodes: readonly Node[]): Node[] {
   return nodes.slice(0, nodes.length < 3 ? 1 : nodes.length < 5 ? 3 : 5);
 }
 
-/** The bridge address, which must be the same on all nodes: Swarm gives every instance the same DNS server. */
-function commonBridge(nodes: readonly { readonly name: string; readonly bridge: string }[]): string {
+/**
+ * The bridge address, which must be the same on all nodes: Swarm gives every instance the same DNS server.
+ *
+ * @throws UserError if it is not
+ */
+export function commonBridge(nodes: readonly { readonly name: string; readonly bridge: string }[]): string {
   const [first, ...others] = nodes;
   const other = others.find(({ bridge }) => bridge !== first?.bridge);
   if (first === undefined || other === undefined) return first?.bridge ?? "";
-  throw new Error(
+  throw new UserError(
     `Docker's default bridge has the address ${first.bridge} on node ${first.name}, but ${other.bridge} on ` +
       `${other.name}. Instances use the same DNS address on every node: write "bip": "${first.bridge}/16" ` +
       `into /etc/docker/daemon.json on ${other.name} and restart Docker there`,

@@ -180,6 +180,23 @@ describe("SwarmService", () => {
     expect(whats()).not.toContain("POST /services/create");
   });
 
+  it("lets an instance that was told to stop finish its requests for as long as it may", async () => {
+    const old = buildSpec(inputs({ stopGracePeriodSeconds: 5 }), MARKS);
+    const spec = buildSpec(inputs({ image: "hello:2" }), MARKS);
+    const last = { ...task("t0", old, "running"), DesiredState: "shutdown" };
+    serve(old, [last]);
+    engine.answers["POST /services/id1/update"] = () => {
+      serve(spec, [last, task("t1", spec, "running")], { State: "completed" });
+      // Longer than the update may go without progress.
+      setTimeout(() => {
+        serve(spec, [task("t1", spec, "running")], { State: "completed" });
+      }, 1_500);
+      return {};
+    };
+    const before = { ...state({ stopGracePeriodSeconds: 5 }) };
+    await serviceProvider.update?.("hello-v1", before, inputs({ image: "hello:2" }));
+  });
+
   it("reports an update that was rolled back", async () => {
     const spec = buildSpec(inputs(), MARKS);
     serve(spec, [task("t1", spec, "running")], { State: "completed" });

@@ -154,7 +154,8 @@ async function change(
     return change(docker, inputs, claim, again);
   }
   const rolling = spec.TaskTemplate !== current.Spec.TaskTemplate;
-  await settle(docker, current.ID, { timeoutSeconds: timeoutOf(inputs), rolling, before });
+  const graceSeconds = inputsOf(current.Spec).stopGracePeriodSeconds;
+  await settle(docker, current.ID, { timeoutSeconds: timeoutOf(inputs), graceSeconds, rolling, before });
   return current.ID;
 }
 

@@ -48,6 +48,8 @@ function isOf(task: Task, spec: ServiceSpec): boolean {
 
 export interface Settling {
   readonly timeoutSeconds: number;
+  /** How long instances that were told to stop may finish their requests, in addition. Default: 0. */
+  readonly graceSeconds?: number;
   /** Whether the change replaces instances rather than only changing their number. */
   readonly rolling: boolean;
   /** The tasks from before the change. Their failures are ignored. */
@@ -62,7 +64,7 @@ export interface Settling {
 export async function settle(
   docker: Docker,
   serviceId: string,
-  { timeoutSeconds, rolling, before }: Settling,
+  { timeoutSeconds, graceSeconds = 0, rolling, before }: Settling,
 ): Promise<void> {
   // Swarm announces a rolling update after a moment, or never, if it does not need one.
   const announcedByMs = Date.now() + (rolling ? 3000 : 0);
@@ -116,7 +118,8 @@ export async function settle(
     const progress = meaningOf([status, fresh.map((task) => task.ID).sort(), leaving.length]);
     if (progress !== progressBefore) {
       progressBefore = progress;
-      deadlineMs = Date.now() + timeoutSeconds * 1000;
+      const mayTakeSeconds = timeoutSeconds + (leaving.length > 0 ? graceSeconds : 0);
+      deadlineMs = Date.now() + mayTakeSeconds * 1000;
     } else if (Date.now() > deadlineMs) {
       throw new Error(
         `Service ${name}: ${fresh.length} of ${wanted} instances are ready, without progress for ${timeoutSeconds} s. ` +

@@ -80,6 +80,10 @@ test(
       for (const url of urls) if ((await get(url)).status === 200) served.push(url);
       const load = served.map((url) => startLoad(url, { perSecond: 10, connections: 2 }));
       const what = await killed("up", 15_000);
+      for (const url of served) {
+        const { status, body } = await until(url, (answer) => answer.status === 200);
+        if (status !== 200) failures.push(`${what}\n${url} no longer serves: ${status} ${body}`);
+      }
       if (served.length === 0 && pick([true, false])) {
         await endsWell("down", what);
         // A Swarm or a volume that was not recorded stays, for the next `up`.

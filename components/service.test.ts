@@ -1,0 +1,49 @@
+import * as pulumi from "@pulumi/pulumi";
+import { expect, test } from "vitest";
+
+import { parseService } from "./config/services";
+import { Service } from "./service";
+import type { SwarmCluster } from "./swarm-cluster";
+
+/** The mark of a secret in what the program sends to the engine. */
+const secretMark = "4dabf18193072939515e22adb298388d";
+
+async function inputsOf(hasSecrets: boolean): Promise<Record<string, unknown>> {
+  let found: Record<string, unknown> = {};
+  await pulumi.runtime.setMocks({
+    call: () => ({}),
+    newResource: ({ type, name, inputs }) => {
+      if (type.endsWith("SwarmService")) found = inputs as Record<string, unknown>;
+      return { id: name, state: {} };
+    },
+  });
+  const config = {
+    ...parseService(
+      {
+        name: "web",
+        build: "hello",
+        port: 8080,
+        env: { TOKEN: "secret" },
+        command: ["run", "secret"],
+        healthCheck: { command: ["check", "secret"] },
+      },
+      "web",
+    ),
+    ...(hasSecrets && { hasSecrets }),
+  };
+  await pulumi.runtime.runInPulumiStack(() => {
+    const swarm = new pulumi.ComponentResource("test:index:Swarm", "swarm");
+    Object.assign(swarm, { manager: "unix:///x", swarmId: "id" });
+    new Service("web", { config, swarm: swarm as SwarmCluster, image: "hello:1", dns: "172.17.0.1" });
+    return Promise.resolve();
+  });
+  await pulumi.runtime.disconnect();
+  return found;
+}
+
+test("a service with secrets keeps its variables, command and health check secret", async () => {
+  const marked = (inputs: Record<string, unknown>) =>
+    Object.keys(inputs).filter((key) => JSON.stringify(inputs[key]).includes(secretMark));
+  expect(marked(await inputsOf(true)).sort()).toEqual(["args", "env", "healthCheck"]);
+  expect(marked(await inputsOf(false))).toEqual([]);
+});
