@@ -24,18 +24,32 @@ export function replacesLeftover({
   // The embedded engine removes leftovers itself, and Pulumi's mocks do not know hooks.
   if (!("registerResourceHook" in (pulumi.runtime.getMonitor() ?? {}))) return {};
   const owner = stackOwner();
-  const removeLeftover = async ({ newInputs }: pulumi.ResourceHookArgs): Promise<void> => {
-    const { name } = newInputs as { readonly name: string };
-    const docker = connect(await valueOf(host), { sshOpts: await valueOf(pulumi.output(sshOpts)) });
-    const found = await find(docker, name);
-    if (found?.Config.Labels?.[OWNER_LABEL] !== owner) return;
-    await pulumi.log.info(`Removing container ${name}, which an interrupted run left.`);
-    await unless(
-      [404],
-      api(docker, "DELETE", `/containers/${found.Id}`, { query: { force: true, v: true } }),
-    );
+  const beforeCreate = async (args: pulumi.ResourceHookArgs): Promise<void> => {
+    const engine = { host: await valueOf(host), sshOpts: await valueOf(pulumi.output(sshOpts)), owner };
+    await removeLeftover(engine, args, (line) => void pulumi.log.info(line));
   };
-  return { hooks: { beforeCreate: [removeLeftover] } };
+  return { hooks: { beforeCreate: [beforeCreate] } };
+}
+
+interface Engine {
+  readonly host: string;
+  readonly sshOpts?: readonly string[] | undefined;
+  /** The stack. */
+  readonly owner: string;
+}
+
+/** Removes a container that has the name of the one that is about to be created, if the stack made it. */
+export async function removeLeftover(
+  { host, sshOpts, owner }: Engine,
+  { newInputs }: pulumi.ResourceHookArgs,
+  say: (line: string) => void,
+): Promise<void> {
+  const { name } = newInputs as { readonly name: string };
+  const docker = connect(host, { sshOpts });
+  const found = await find(docker, name);
+  if (found?.Config.Labels?.[OWNER_LABEL] !== owner) return;
+  say(`Removing container ${name}, which an interrupted run left.`);
+  await unless([404], api(docker, "DELETE", `/containers/${found.Id}`, { query: { force: true, v: true } }));
 }
 
 const valueOf = <T>(output: pulumi.Output<T>): Promise<T> =>

@@ -101,6 +101,9 @@ it("rejects live-restore, with which there is no Swarm, without waiting", async 
   await expect(engineProvider.create({ host: engine.host })).rejects.toThrow(
     /has live-restore on, .*write "live-restore": false into/,
   );
+  engine.answers["GET /containers/json"] = [];
+  const previewed = await engineProvider.check?.({} as never, { host: engine.host });
+  expect(previewed?.failures?.[0]?.reason).toContain("has live-restore on");
 });
 
 it.each([

@@ -56,6 +56,9 @@ export function bridgeAddressOf(network: BridgeNetwork): string | undefined {
   return undefined;
 }
 
+/** A preview must not wait long for an engine that is down. */
+const previewTimeoutMs = 10_000;
+
 /** An error that is not worth retrying. */
 const final = (message: string) => Object.assign(new Error(message), { final: true });
 
@@ -72,13 +75,22 @@ async function inspectEngine(inputs: EngineInputs, timeoutMs: () => number): Pro
         `needs for DNS: start dockerd without --bridge=none`,
     );
   }
-  if ((await api<EngineInfo>(docker, "GET", "/info")).LiveRestoreEnabled) {
-    throw final(
-      `The Docker Engine at ${host} has live-restore on, with which Docker refuses to be in a Swarm: write ` +
-        `"live-restore": false into /etc/docker/daemon.json there, and run: systemctl reload docker`,
-    );
-  }
+  const problem = await withoutSwarm(inputs, timeoutMs());
+  if (problem !== undefined) throw final(problem);
   return { ...inputs, bridgeAddress };
+}
+
+/** Why the engine cannot be in a Swarm; undefined if it can. */
+async function withoutSwarm(
+  { host, sshOpts }: EngineInputs,
+  answerTimeoutMs: number,
+): Promise<string | undefined> {
+  const docker = connect(host, { sshOpts, answerTimeoutMs });
+  if (!(await api<EngineInfo>(docker, "GET", "/info")).LiveRestoreEnabled) return undefined;
+  return (
+    `The Docker Engine at ${host} has live-restore on, with which Docker refuses to be in a Swarm: write ` +
+    `"live-restore": false into /etc/docker/daemon.json there, and run: systemctl reload docker`
+  );
 }
 
 /** A command that shows what is wrong. For SSH it is `ssh` itself, because `docker` hides much of its output. */
@@ -132,7 +144,9 @@ export const engineProvider: pulumi.dynamic.ResourceProvider<EngineInputs, Engin
     // A preview may not know the URL yet, and a machine that the program creates has no other stack.
     if (!/^\w+:\/\//.test(news.host) || news.readyFile !== undefined) return { inputs };
     // An engine that is down says so when it is needed.
-    const reason = await otherStack(olds, inputs).catch(() => undefined);
+    const reasonNot = async () =>
+      (await otherStack(olds, inputs)) ?? (await withoutSwarm(inputs, previewTimeoutMs));
+    const reason = await reasonNot().catch(() => undefined);
     return { inputs, failures: reason === undefined ? [] : [{ property: "", reason }] };
   },
   async create(inputs) {

@@ -89,7 +89,7 @@ forget_pending() {
   grep -qs '"pending_operations"' "$state" && node -e '
     const { checkpoint } = JSON.parse(require("node:fs").readFileSync(process.argv[1], "utf8"));
     const types = (checkpoint.latest?.pending_operations ?? []).map(({ resource }) => resource.type);
-    process.exit(types.length > 0 && types.every((type) => /^(docker|pulumi-nodejs):/.test(type)) ? 0 : 1);
+    process.exit(types.length > 0 && types.every((type) => /^(docker|pulumi-nodejs):(?!.*VirtualBox)/.test(type)) ? 0 : 1);
   ' "$state" || return 0
   say "continuing an earlier run that was interrupted"
   pulumi refresh --stack "$stack" --yes --skip-preview --clear-pending-creates >/dev/null || true # `up` says why
@@ -115,7 +115,8 @@ make_passphrase() {
   if [ -n "${PULUMI_CONFIG_PASSPHRASE:-}" ] || [ -f "$PULUMI_CONFIG_PASSPHRASE_FILE" ]; then return; fi
   ! grep -qs '^encryptionsalt:' "$stack_file" || return 1
   mkdir -p .switchyard
-  (umask 077 && random_hex >"$PULUMI_CONFIG_PASSPHRASE_FILE")
+  (umask 077 && random_hex >"$PULUMI_CONFIG_PASSPHRASE_FILE.new")
+  mv "$PULUMI_CONFIG_PASSPHRASE_FILE.new" "$PULUMI_CONFIG_PASSPHRASE_FILE"
 }
 
 # Prepares the machine and the stack for an engine: passphrase, password of the statistics page, base images.

@@ -35,8 +35,9 @@ const hello = (name: string, more: Readonly<Record<string, unknown>> = {}): Serv
 });
 /** It may finish long requests when it is stopped. */
 const patient = {
-  stopGracePeriodSeconds: 30,
-  env: { NAME: "hello/v1", GRACE_SECONDS: "28" },
+  stopGracePeriodSeconds: 70,
+  env: { NAME: "hello/v1", GRACE_SECONDS: "68" },
+  meta: { timeout_server: "70s" },
 };
 const initial = [
   hello("hello/v1", { replicas: 3, ...patient }),
@@ -288,6 +289,16 @@ describe("hostile input", () => {
 });
 
 describe("under constant load", () => {
+  const updated: readonly ServiceEntry[] = [
+    {
+      ...hello("hello/v1", { replicas: 3, ...patient }),
+      build: undefined,
+      image: "e2e/hello:next",
+      healthCheck: "image",
+    },
+    ...initial.slice(1),
+  ];
+
   test("scaling 3 → 6 → 2 fails no request and restarts no remaining instance", async () => {
     const first = await tasks("hello-v1");
     const load = startLoad(`${base}/hello/v1`);
@@ -316,19 +327,11 @@ describe("under constant load", () => {
     const old = await tasks("hello-v1");
     await docker("tag", await imageOf("hello-v1"), "e2e/hello:old");
     await buildOnTop("e2e/hello:next", "e2e/hello:old");
-    // Longer than an instance has by default when it is stopped.
-    const long = ["a", "b", "c", "d"].map(() => get(`${base}/hello/v1?wait=25000`, { timeout: 40_000 }));
+    // Longer than a request may take, and an instance has when it is stopped, by default.
+    const long = ["a", "b", "c", "d"].map(() => get(`${base}/hello/v1?wait=60000`, { timeout: 80_000 }));
     const load = startLoad(`${base}/hello/v1`);
 
-    stack.configure([
-      {
-        ...hello("hello/v1", { replicas: 3, ...patient }),
-        build: undefined,
-        image: "e2e/hello:next",
-        healthCheck: "image",
-      },
-      ...initial.slice(1),
-    ]);
+    stack.configure(updated);
     expect(await stack.up()).toMatchObject({ code: 0 });
     const fresh = await tasks("hello-v1");
     expect(fresh).toHaveLength(3);
@@ -340,6 +343,19 @@ describe("under constant load", () => {
     const result = await load.stop();
     expect(result.failures).toEqual(noFailures);
     expect(result.perSecond).toBeGreaterThanOrEqual(500);
+  }, 240_000);
+
+  test("an update that replaces the load balancer fails no request, not even a long one", async () => {
+    const replaced = await docker("inspect", "-f", "{{.Id}}", "rest");
+    const long = get(`${base}/hello/v1?wait=20000`, { timeout: 40_000 });
+    const load = startLoad(`${base}/hello/v1`);
+    stack.configure(updated, { statsPort: 1937 });
+    const { code, output } = await stack.up();
+    expect({ code, output }).toMatchObject({ code: 0 });
+    expect((await get("http://localhost:1937")).status).toBe(401);
+    expect(await docker("inspect", "-f", "{{.Id}}", "rest")).not.toBe(replaced);
+    expect(await long).toMatchObject({ status: 200 });
+    expect((await load.stop()).failures).toEqual(noFailures);
   });
 
   test("restarting and emptying Consul fail no request", async () => {
@@ -412,6 +428,7 @@ describe("what was removed by hand", () => {
   test("is named by a preview, with its routes, and comes back", async () => {
     await removeContainers("registrator");
     await docker("service", "rm", "time");
+    await docker("service", "scale", "-d", "hello-v2=1");
     const { code, output } = await stack.preview();
     expect({ code, output }).toMatchObject({ code: 0 });
     const gone = [...output.matchAll(/^"(\S+)" \(.*\) no longer exists/gm)].map(([, name]) => name);
@@ -424,6 +441,7 @@ describe("what was removed by hand", () => {
     succeeded(await stack.up());
     expect((await until(`${base}/time`, ({ status }) => status === 200)).status).toBe(200);
     expect(await docker("inspect", "-f", "{{.State.Status}}", "registrator")).toBe("running");
+    expect(await tasks("hello-v2")).toHaveLength(2);
     // Docker's provider looks for a missing container for 15 s.
   }, 300_000);
 });
