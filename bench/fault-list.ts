@@ -28,8 +28,10 @@ type Lift = () => unknown;
 
 export interface Fault {
   readonly name: string;
-  /** Why requests may fail, or why there is no figure for a peer. */
+  /** About its figures, such as why requests fail. */
   readonly note?: string;
+  /** Requests cannot but fail, for the reason in `note`. */
+  readonly mayFail?: boolean;
   /** How long it lasts, if not as long as usual: long enough to be noticed. */
   readonly holdSeconds?: number;
   /** The peers have nothing of the kind. */
@@ -256,21 +258,28 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "main process killed",
+    mayFail: true,
     note: "The container ends, and Docker starts it again: requests fail until then.",
     strike: ({ balancer }) => kill(balancer.pid()),
   },
   {
     name: "HAProxy's worker killed",
+    mayFail: true,
     note: "Connections break, and new ones are refused until the next worker listens. For a peer: its only process.",
     strike: (scene) => kill(serving(scene)),
   },
   {
     name: "HAProxy's worker frozen",
     holdSeconds: 50,
+    mayFail: true,
     note: "Nobody answers until it is noticed. For a peer: its only process.",
     strike: async (scene) => freeze(await serving(scene)),
   },
-  { name: "engine of a node restarted", strike: ({ site }) => restartEngine(site) },
+  {
+    name: "engine of a node restarted",
+    note: "The second machine's. A load balancer whose own engine restarts is back with it, after about 15 s.",
+    strike: ({ site }) => restartEngine(site),
+  },
   {
     name: "node killed",
     note: "A request that the node has taken, but not answered, waits for its timeout.",
@@ -289,6 +298,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "node slow, 200 ms each way",
+    note: "Its instance is registered anew, behind a proxy that delays.",
     strike: async ({ site }) => {
       await site.registerFar(200);
       return () => site.registerFar(0);
@@ -327,7 +337,8 @@ export const faults: readonly Fault[] = [
   { name: "disk of the state full", onlyOurs: true, strike: fillState },
   {
     name: "memory limit of the load balancer hit",
-    note: "The kernel may kill a process of the container. Requests fail if it is HAProxy's, as in another run: 145 of 1,067.",
+    mayFail: true,
+    note: "The kernel may kill a process of the container. Requests fail if it is HAProxy's.",
     strike: limitMemory,
   },
   { name: "10,000 connections that say nothing", strike: () => silentConnections(10_000) },

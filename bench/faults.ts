@@ -9,7 +9,16 @@ import { balancers, footnote, runSwitchyard, type Balancer } from "./balancers";
 import { cleanUp, files, type Container } from "./containers";
 import { faults, type Fault, type Start } from "./fault-list";
 import { Site } from "./fault-site";
-import { benchmark, listOption, numberOption, short, table, writeSection } from "./lib";
+import {
+  benchmark,
+  listOption,
+  numberOption,
+  short,
+  table,
+  verdicts,
+  writeSection,
+  type Verdict,
+} from "./lib";
 import { ports } from "./ports";
 
 // What users notice of faults: failed requests to a healthy service, and how long until all is well again.
@@ -30,8 +39,10 @@ const traffic = `http://127.0.0.1:${ports.traffic}`;
 interface Outcome {
   readonly requests: number;
   readonly failures: Readonly<Record<string, number>>;
-  /** Since the fault has ended; undefined if not within the limit. */
+  /** Since the fault struck; undefined if not within the limit. */
   readonly wellSeconds: number | undefined;
+  /** When the fault was ended, since it struck; undefined if it ended by itself. */
+  readonly liftedSeconds: number | undefined;
 }
 
 const answers = async (path: string): Promise<boolean> =>
@@ -62,13 +73,14 @@ async function measure(fault: Fault, ours: boolean, balancer: Container): Promis
   await sleep(1_000);
   const canary = site.canary();
   const lift = await fault.strike({ site, balancer, ours, folder });
-  let endedAt = performance.now();
+  const struckAt = performance.now();
+  let liftedAt: number | undefined;
   const started = site.run(canary, canary);
   const well = untilWell(fault, canary);
   if (lift !== undefined) {
     await sleep((fault.holdSeconds ?? holdSeconds) * 1000);
     await lift();
-    endedAt = performance.now();
+    liftedAt = performance.now();
   }
   const wellAt = await well;
   await sleep(1_000);
@@ -77,7 +89,8 @@ async function measure(fault: Fault, ours: boolean, balancer: Container): Promis
   return {
     requests,
     failures,
-    wellSeconds: wellAt === undefined ? undefined : Math.max(0, wellAt - endedAt) / 1000,
+    wellSeconds: wellAt && (wellAt - struckAt) / 1000,
+    liftedSeconds: liftedAt && (liftedAt - struckAt) / 1000,
   };
 }
 
@@ -97,11 +110,28 @@ const count = (failures: Outcome["failures"]) =>
 
 const cells = (outcome: Outcome | undefined): string[] => {
   if (outcome === undefined) return ["–", "–", "–"];
-  const { requests, failures, wellSeconds } = outcome;
-  const well =
-    wellSeconds === undefined ? `over ${limitSeconds}` : wellSeconds === 0 ? "0" : short(wellSeconds);
-  return [requests.toLocaleString("en-US"), String(count(failures)), well];
+  const { requests, failures } = outcome;
+  return [requests.toLocaleString("en-US"), String(count(failures)), wellCell(outcome)];
 };
+
+/** `1.2`, or `8.0 + 1.2` if all was well only after the fault had been ended. */
+function wellCell({ wellSeconds: well, liftedSeconds: lifted }: Outcome): string {
+  if (well === undefined) return `over ${limitSeconds}`;
+  return lifted === undefined || well < lifted
+    ? short(well)
+    : `${lifted.toFixed(1)} + ${short(well - lifted)}`;
+}
+
+/** Whether Switchyard fails no request where that is possible. */
+function judge(outcomes: ReadonlyMap<Fault, Outcome>): Verdict {
+  const able = [...outcomes].filter(([{ mayFail }]) => mayFail !== true);
+  const failing = able.filter(([, { failures }]) => count(failures) > 0).map(([{ name }]) => name);
+  return {
+    target: `no failed request in the ${able.length} rows that can have it`,
+    measured: failing.length === 0 ? "none" : `some: ${failing.join(", ")}`,
+    met: failing.length === 0,
+  };
+}
 
 /** Measures the faults that apply, as many as can be started until `until`. */
 async function measureAll(
@@ -150,24 +180,27 @@ async function main(): Promise<void> {
     const until = performance.now() + leftMs / (contenders.length - index);
     outcomes.set(balancer, await measureAll(balancer, selected, until));
   }
+  const judged = [...outcomes].flatMap(([{ name }, found]) => (name === "Switchyard" ? [judge(found)] : []));
   const rows = selected.map((fault) => [
     fault.name,
     ...contenders.flatMap((balancer) => cells(outcomes.get(balancer)?.get(fault))),
   ]);
   const head = [
     "",
-    ...contenders.flatMap(({ name }) => [`${name.split(",")[0] ?? ""}: requests`, "failed", "well after, s"]),
+    ...contenders.flatMap(({ name }) => [`${name.split(",")[0] ?? ""}: requests`, "failed", "all well, s"]),
   ];
   const notes = selected.flatMap(({ name, note }) => (note === undefined ? [] : [`- ${name}: ${note}`]));
   writeSection(
     "(faults) What users notice of faults",
     `${perSecond} requests a second to a service with three healthy instances, two on this machine and one on a second machine, which is
 the node of the table. A fault that does not end by itself is ended after ${holdSeconds} s. When a fault strikes, a container with a new
-service starts. “Well after” is the time from the end of the fault until that service and the one under load answer, which
-without a fault is the time that a container takes to start; 0 says that both answered before the fault had ended. “–”: does not apply,
-or was not reached within ${enoughSeconds} s in all.
+service starts. “All well” is the time from the fault until that service and the one under load answer, which without a fault is the
+time that a container takes to start; “8.0 + 1.2” says that it took until 1.2 s after the fault was ended. “–”: does not apply, or was
+not reached within ${enoughSeconds} s in all. While nobody answers, at most 16 requests wait, so that fewer are sent than at other times.
 
 ${table(head, rows)}
+
+${judged.length > 0 ? verdicts(judged) : ""}
 
 ${notes.join("\n")}
 
