@@ -19,6 +19,8 @@ export default defineConfig({
           ],
           globalSetup: "test/e2e/setup.ts",
           fileParallelism: false,
+          // The machine may be busy.
+          expect: { poll: { timeout: 15_000 } },
           testTimeout: 120_000,
           hookTimeout: 300_000,
         },
