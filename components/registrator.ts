@@ -66,7 +66,8 @@ export class Registrator extends pulumi.ComponentResource {
           { volumeName: socket.name, containerPath: SOCKET_FOLDER },
         ],
       },
-      replacedHere,
+      // The engine adds the swap space, and the image's intervals to the check.
+      { ...replacedHere, ignoreChanges: ["memorySwap", "healthcheck"] },
     );
     new docker.Container(
       name,
