@@ -21,6 +21,8 @@ stack_file=Pulumi.$stack.yaml
 project=$(sed -n 's/^name: *//p' Pulumi.yaml)
 passphrase_file=.switchyard/passphrase
 export PULUMI_SKIP_UPDATE_CHECK=1
+# For NODE_OPTIONS of the Pulumi CLI, which passes it on to the processes that it starts for resources.
+lazily="${NODE_OPTIONS:-} --require \"$PWD/lib/lazy.cjs\""
 # CI systems pass a missing secret as an empty variable, which the CLI does not treat as unset.
 for variable in PULUMI_ACCESS_TOKEN PULUMI_BACKEND_URL PULUMI_CONFIG_PASSPHRASE; do
   [ -n "${!variable:-}" ] || unset "$variable"
@@ -40,6 +42,7 @@ fi
 # engine up|down|outputs|state|config|cancel [ARGUMENT…]: runs a command of the engine on the stack.
 engine() {
   local verb=$1
+  local -x NODE_OPTIONS=$lazily
   shift
   case $ENGINE:$verb in
     embedded:cancel) rm -f ".switchyard/state/$stack.json.lock" ;;
