@@ -74,10 +74,10 @@ describe("the lifecycle of a stack", { timeout: 120_000 }, () => {
     expect(engine("preview", "--expect-no-changes").code).toBe(1);
     expect(engine("up", "--expect-no-changes").code).toBe(1);
     expect(log()).toEqual(["create 1", "create 2"]);
-    const plan = JSON.parse(engine("preview", "--json").out) as {
-      steps: { operation: string; name: string }[];
-    };
-    expect(plan.steps.map(({ operation, name }) => `${operation} ${name}`)).toEqual([
+    const events = path.join(dir, "events");
+    expect(engine("preview", "--event-log", events).code).toBe(0);
+    const steps = readFileSync(events, "utf8").matchAll(/"op":"(\w+)","urn":"[^"]*::(\w+)"/g);
+    expect([...steps].map(([, operation, name]) => `${operation ?? ""} ${name ?? ""}`)).toEqual([
       "update first",
       "update second",
     ]);

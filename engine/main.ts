@@ -2,6 +2,7 @@
  * The embedded engine: runs the Pulumi program of this project on Docker Engines without the Pulumi CLI.
  *   node -r ./lib/register.cjs engine/main.ts COMMAND [options]
  */
+import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { text } from "node:stream/consumers";
@@ -9,12 +10,12 @@ import { parseArgs } from "node:util";
 import { messageOf, reportOf, UserError } from "../lib/errors";
 import {
   counted,
+  eventLog,
   isChange,
   outputChangeLine,
   outputChanges,
   outputLines,
   outputsJson,
-  planJson,
   planLines,
   summary,
 } from "./print";
@@ -26,7 +27,7 @@ import { loadState, stateFile } from "./state";
 
 const USAGE = `Usage: engine/main.ts COMMAND [--stack NAME] [--config-file FILE] [--cwd DIR]
   up       [--expect-no-changes]            create or update the stack
-  preview  [--expect-no-changes] [--json]   show what \`up\` would do
+  preview  [--expect-no-changes]            show what \`up\` would do; --event-log FILE: also for programs
   down                                      delete everything in the stack
   outputs  [--json] [--show-secrets]        show the outputs of the last \`up\`
   config   set [--secret] [--path] KEY [VALUE] | get KEY
@@ -41,6 +42,7 @@ const { values: flags, positionals } = (() => {
         "config-file": { type: "string" },
         cwd: { type: "string", short: "C", default: "." },
         json: { type: "boolean", short: "j", default: false },
+        "event-log": { type: "string" },
         secret: { type: "boolean", default: false },
         path: { type: "boolean", default: false },
         "show-secrets": { type: "boolean", default: false },
@@ -105,10 +107,7 @@ async function open(command: string): Promise<Session> {
   note(
     `The embedded engine is in use instead of the Pulumi CLI: stack ${flags.stack}, state in ${path.relative("", stateFile(project.dir, flags.stack))}`,
   );
-  const session = new Session(
-    { project, stack: flags.stack, config, crypter, say: flags.json ? note : say },
-    command === "preview",
-  );
+  const session = new Session({ project, stack: flags.stack, config, crypter, say }, command === "preview");
   let interrupted = false;
   const interrupt = (): void => {
     if (interrupted) process.exit(1);
@@ -127,18 +126,14 @@ function expectation(run: Run): boolean {
 }
 
 async function preview(session: Session): Promise<boolean> {
-  if (flags.json) console.log = console.error; // keep the program's own output out of the JSON
-  await session.refresh();
+  const gone = await session.refresh();
   const { run, planned } = await session.plan();
   if (failed(run)) return false;
   const outputs = outputChanges(session.state.outputs, planned.outputs);
-  if (flags.json) {
-    process.stdout.write(`${JSON.stringify(planJson(flags.stack, run.changes, outputs), null, 2)}\n`);
-  } else {
-    counted(run.changes).filter(isChange).flatMap(planLines).forEach(say);
-    if (outputs.length > 0) say(["Outputs:", ...outputs.map(outputChangeLine)].join("\n"));
-    say(`Resources: ${summary(run.changes, true)}`);
-  }
+  counted(run.changes).filter(isChange).flatMap(planLines).forEach(say);
+  if (outputs.length > 0) say(["Outputs:", ...outputs.map(outputChangeLine)].join("\n"));
+  say(`Resources: ${summary(run.changes, true)}`);
+  if (flags["event-log"] !== undefined) writeFileSync(flags["event-log"], eventLog(gone, run.changes));
   return expectation(run);
 }
 

@@ -1,7 +1,7 @@
 /** Formats plan, progress and outputs for the user. Secrets are always masked. */
 import { shown } from "./diff";
 import type { Change, Operation } from "./change";
-import { nameOf } from "./state";
+import { nameOf, type ResourceState } from "./state";
 import { masked, plain, type Wire, type WireMap } from "./wire";
 
 const SIGNS: Record<Operation, string> = {
@@ -110,23 +110,23 @@ export function outputsJson(outputs: WireMap, showSecrets: boolean): WireMap {
   return (showSecrets ? plain(outputs) : masked(outputs)) as WireMap;
 }
 
-export function planJson(
-  stack: string,
+/** The events of the Pulumi CLI's `--event-log` that tell what a preview found, one per line, without values. */
+export function eventLog(
+  gone: readonly Pick<ResourceState, "urn" | "type">[],
   changes: readonly Change[],
-  outputs: readonly OutputChange[],
-): object {
-  return {
-    stack,
-    outputs,
-    steps: changes.filter(isChange).map(({ operation, urn, type, changed, olds, news }) => ({
-      operation,
-      urn,
-      type,
-      name: nameOf(urn),
-      diff: Object.fromEntries(
-        changed.map((key) => [key, { old: masked(olds[key] ?? null), new: masked(news[key] ?? null) }]),
-      ),
-    })),
-    changeSummary: counts(changes),
-  };
+): string {
+  const step = (
+    op: string,
+    { urn, type }: Pick<ResourceState, "urn" | "type">,
+    diffs: readonly string[],
+  ) => ({
+    resourcePreEvent: { metadata: { op, urn, type, diffs } },
+  });
+  return [
+    ...gone.map((resource) => step("refresh", resource, [])),
+    ...changes.filter(isChange).map((change) => step(change.operation, change, change.changed)),
+    { summaryEvent: { resourceChanges: counts(changes) } },
+  ]
+    .map((event) => `${JSON.stringify(event)}\n`)
+    .join("");
 }

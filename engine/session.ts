@@ -86,13 +86,17 @@ export class Session {
     saveState(this.file, this.current, this.options.crypter);
   }
 
-  /** Reads the real resources, so that `up` repairs what was deleted or stopped by hand. */
-  async refresh(): Promise<void> {
+  /** Reads the real resources, so that `up` repairs what was deleted or stopped by hand. Returns what is gone. */
+  async refresh(): Promise<ResourceState[]> {
+    const gone: ResourceState[] = [];
     const look = async (old: ResourceState): Promise<ResourceState | undefined> => {
       if (!old.custom || isProvider(old.type) || old.pendingDelete) return old;
       try {
         const seen = await this.providers.refresh(old);
-        if (!seen) this.options.say(goneLine({ type: old.type, name: nameOf(old.urn) }));
+        if (!seen) {
+          gone.push(old);
+          this.options.say(goneLine({ type: old.type, name: nameOf(old.urn) }));
+        }
         return seen;
       } catch (error) {
         // The program may use another host now. If not, the plan fails for this host.
@@ -104,6 +108,7 @@ export class Session {
     };
     const seen = await Promise.all(this.current.resources.map(look));
     this.current.resources = seen.filter((resource) => resource !== undefined);
+    return gone;
   }
 
   private async pass(dryRun: boolean, state: StackState, work: (run: Run) => Promise<void>): Promise<Run> {

@@ -10,6 +10,10 @@ export interface RunOptions {
   readonly echo?: boolean;
   /** Standard input of the program. Default: empty. */
   readonly input?: string;
+  /** Variables beside those of this process. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** An open file, which the program has as descriptor 3. */
+  readonly extra?: number;
   /** The name of the run in error messages. Default: the program and its first two arguments. */
   readonly label?: string;
 }
@@ -27,12 +31,15 @@ export interface RunResult {
  * @throws Error if the program does not end within `timeoutMs`
  */
 export function run(program: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
-  const { timeoutMs, show = false, echo = false, input } = options;
+  const { timeoutMs, show = false, echo = false, input, env, extra } = options;
   const label = labelOf(program, args, options);
   const output = show ? "inherit" : "pipe";
   return new Promise((resolve, reject) => {
     const stdin = input === undefined ? "ignore" : "pipe";
-    const child = spawn(program, args, { stdio: [stdin, output, output] });
+    const child = spawn(program, args, {
+      stdio: [stdin, output, output, ...(extra === undefined ? [] : [extra])],
+      env: { ...process.env, ...env },
+    });
     let stdout = "";
     let stderr = "";
     child.stdout?.setEncoding("utf8").on("data", (text: string) => (stdout += text));

@@ -4,50 +4,25 @@ import { stripVTControlCharacters } from "node:util";
 import { goneLine } from "../engine/print";
 import { plural, some } from "../lib/text";
 import type { PlannedStack } from "../routing/planned";
-
-/** A resource of the state that no longer exists, so `up` creates it again. */
-export interface Gone {
-  readonly type: string;
-  readonly name: string;
-}
+import type { Gone } from "./events";
 
 /** The heading of a step in the Pulumi CLI's text: `~ docker:index/container:Container: (update)`. */
-export const stepHeading = /^[ +~-]*[\w-]+:\S+: \(([\w-]+)\)/;
-/** The line below, with the resource's URN. */
-export const stepUrn = /^ +\[urn=(.+)\]$/;
-
-export function namedIn(urn: string): Gone {
-  const [, , type = "", ...name] = urn.split("::");
-  return { type: type.split("$").at(-1) ?? "", name: name.join("::") };
-}
+const heading = /^[ +~-]*[\w-]+:\S+: \(([\w-]+)\)/;
 
 /**
- * The Pulumi CLI's text without the steps of its refresh. They list every property that the engine fills in, and what matters
- * is among the changes anyway, except that a resource to be created existed: that is said as the embedded engine does.
+ * The Pulumi CLI's text without the steps of its refresh, with which it begins. They list every property that the engine fills in,
+ * and what matters is among the changes anyway, except that a resource to be created existed: that is said as the embedded engine
+ * does.
  */
-export function withoutRefresh(text: string): string {
-  const refreshed = new Set<string>();
-  const gone: Gone[] = [];
-  const kept: string[] = [];
-  let operation: string | undefined;
-  for (const line of text.split("\n")) {
-    const plain = stripVTControlCharacters(line);
-    const [heading, started] = stepHeading.exec(plain) ?? [];
-    if (heading !== undefined || /^\S/.test(plain)) operation = started;
-    const urn = stepUrn.exec(plain)?.[1];
-    if (urn !== undefined && operation === "refresh") refreshed.add(urn);
-    if (urn !== undefined && operation === "create" && refreshed.has(urn)) gone.push(namedIn(urn));
-    if (operation !== "refresh") kept.push(line);
-  }
+export function withoutRefresh(text: string, gone: readonly Gone[]): string {
+  const lines = text.split("\n");
+  const plain = lines.map(stripVTControlCharacters);
+  const isRefresh = (line: string) => heading.exec(line)?.[1] === "refresh";
+  const endsRefresh = (line: string) => (heading.test(line) ? !isRefresh(line) : /^[^\s@]/.test(line));
+  const from = plain.findIndex(isRefresh);
+  const to = plain.findIndex((line, index) => index > from && endsRefresh(line));
+  const kept = from < 0 ? lines : [...lines.slice(0, from), ...(to < 0 ? [] : lines.slice(to))];
   return [...kept.slice(0, 1), ...gone.map(goneLine), ...kept.slice(1)].join("\n");
-}
-
-/** The resources that either engine's text says are gone. */
-export function readGone(text: string): Gone[] {
-  return [...text.matchAll(/^"(.+)" \((\S+)\) no longer exists: /gm)].map(([, name = "", type = ""]) => ({
-    type,
-    name,
-  }));
 }
 
 /** `Container registrator-local`. */

@@ -1,105 +1,25 @@
 import { expect, test } from "vitest";
 
-import { complaintOf, readPlan, readSteps, replacedBalancers } from "./infrastructure";
+import { complaintOf, replacedBalancers, unreachableIn } from "./infrastructure";
 import { missingAfter, missingBefore, missingPassphrase } from "./missing";
 
-const urn = (type: string, name: string) =>
-  `urn:pulumi:dev::switchyard::switchyard:index:Service$${type}::${name}`;
-const service = "pulumi-nodejs:dynamic/switchyard:SwarmService";
-
-test("reads the Pulumi CLI's JSON, but only the names of properties", () => {
-  const inputs = { name: "a", replicas: 2, env: { TOKEN: "not to be shown" } };
-  const plan = readPlan(
-    JSON.stringify({
-      steps: [
-        { op: "same", urn: urn(service, "b") },
-        {
-          op: "update",
-          urn: urn(service, "a"),
-          oldState: { inputs },
-          newState: { inputs: { ...inputs, replicas: 3, limits: { cpus: 1 } } },
-        },
-        { op: "replace", urn: urn("docker:index/container:Container", "rest"), diffReasons: ["command"] },
-      ],
-      changeSummary: { same: 1, update: 1, replace: 1 },
-    }),
-  );
-  expect(plan).toEqual({
-    changes: { same: 1, update: 1, replace: 1 },
-    gone: [],
-    steps: [
-      {
-        operation: "update",
-        urn: urn(service, "a"),
-        type: service,
-        name: "a",
-        properties: ["limits", "replicas"],
-      },
-      {
-        operation: "replace",
-        urn: urn("docker:index/container:Container", "rest"),
-        type: "docker:index/container:Container",
-        name: "rest",
-        properties: ["command"],
-      },
-    ],
-  });
-});
-
-test("reads the embedded engine's JSON", () => {
-  const steps = [{ operation: "update", urn: urn(service, "a"), diff: { replicas: { old: 1, new: 2 } } }];
-  expect(readPlan(JSON.stringify({ steps, changeSummary: { update: 1 } }))).toMatchObject({
-    steps: [{ operation: "update", name: "a", properties: ["replicas"] }],
-  });
-});
-
-test("finds errors in an engine's JSON, and ignores output that is not JSON", () => {
-  const diagnostics = [
-    { severity: "warning", message: "never mind" },
-    { severity: "error", message: "it is broken\n" },
-  ];
-  expect(readPlan(JSON.stringify({ diagnostics }))).toMatchObject({ problem: "it is broken" });
-  expect(readPlan("error: not even JSON")).toBeUndefined();
-});
-
-const rolling = "pulumi-nodejs:dynamic/switchyard:RollingContainer";
-const shortRolling = "pulumi-nodejs:RollingContainer";
-
-test.each([
-  [
-    "the Pulumi CLI",
-    `    ~ ${rolling}: (update)
-        [id=rest]
-        [urn=${urn(rolling, "rest-local")}]
-        host : "unix:///var/run/docker.sock"
-      ~ image: "switchyard/haproxy:1" => "switchyard/haproxy:2"
-    ~ ${rolling}: (update)
-        [id=rest]
-        [urn=${urn(rolling, "rest-moved")}]
-      ~ host : "ssh://a" => "ssh://b"
-    +-docker:index/container:Container: (replace)
-        [urn=${urn("docker:index/container:Container", "registrator-local")}]
-      ~ image: "switchyard/registrator:1" => "switchyard/registrator:2"
-    + ${rolling}: (create)
-        [urn=${urn(rolling, "rest-new")}]
-    + ${rolling}: (create)
-        [urn=${urn(rolling, "rest-old")}]
-    - docker:index/container:Container: (delete)
-        [id=0123]
-        [urn=${urn("docker:index/container:Container", "rest-old")}]`,
-  ],
-  [
-    "the embedded engine",
-    ` ~  ${shortRolling} rest-local update [diff: image]
-        image: switchyard/haproxy:1 => switchyard/haproxy:2
- ~  ${shortRolling} rest-moved update [diff: host]
- +- docker:Container registrator-local replace [diff: image]
- +  ${shortRolling} rest-new create
- +  ${shortRolling} rest-old create
- -  docker:Container rest-old delete`,
-  ],
-])("finds replaced load balancers in the text of %s", (_, text) => {
-  expect(replacedBalancers(readSteps(text))).toEqual([
+test("finds replaced load balancers among the steps", () => {
+  const rolling = "pulumi-nodejs:dynamic/switchyard:RollingContainer";
+  const container = "docker:index/container:Container";
+  const steps = [
+    ["update", rolling, "rest-local", ["image"]],
+    ["update", rolling, "rest-moved", ["host"]],
+    ["replace", container, "registrator-local", ["image"]],
+    ["create", rolling, "rest-new", []],
+    // An earlier version made a container that does not roll.
+    ["create", rolling, "rest-old", []],
+    ["delete", container, "rest-old", []],
+  ] as const;
+  expect(
+    replacedBalancers(
+      steps.map(([operation, type, name, properties]) => ({ operation, type, name, properties })),
+    ),
+  ).toEqual([
     { node: "local", pauses: false },
     { node: "old", pauses: true },
   ]);
@@ -144,4 +64,18 @@ test("does not blame a failure on credentials that exist", () => {
   const aws = { target: "aws" as "local", dockerHost: nowhere };
   expect(missingAfter({ config: aws, env: { AWS_PROFILE: "x" } })).toEqual([]);
   expect(missingAfter({ config: local, env: {} })).toEqual([]);
+});
+
+test.each([
+  [
+    "error: Preview failed: Docker at ssh://me@a did not answer within 60 s (ssh: no route)\nerror: preview failed\n",
+    "Docker at ssh://me@a did not answer within 60 s (ssh: no route)",
+  ],
+  [
+    "error: Preview failed: docker native provider returned an unexpected error from Configure: failed to connect to any docker daemon\n",
+    "failed to connect to any docker daemon",
+  ],
+  ["error: Running program failed: a policy is broken\nerror: preview failed\n", undefined],
+])("only an engine that cannot be reached is a reason to compare with the state", (stderr, reason) => {
+  expect(unreachableIn(stderr)).toBe(reason);
 });

@@ -1,24 +1,27 @@
 /** Runs the engine's own preview, or reports why it cannot run here. */
 import { randomBytes } from "node:crypto";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { stripVTControlCharacters } from "node:util";
 
 import { run, type RunResult } from "../lib/run";
 import { loadProject, loadStackFile, qualified, setConfig, stackValues } from "../engine/project";
 import type { ReplacedBalancer } from "../templates/haproxy/src/reconcile/forecast";
-import { namedIn, readGone, stepHeading, stepUrn, withoutRefresh, type Gone } from "./drift";
+import { withoutRefresh } from "./drift";
+import { readEvents, type Gone, type Plan, type Step } from "./events";
 import { isOwnBackend, missingAfter, missingBefore, type Situation } from "./missing";
 import type { Options } from "./options";
-
-/** A resource that would change, with the names of its changed properties. Values are left out: they may be secret. */
-export interface Step {
-  readonly operation: string;
-  readonly urn: string;
-  readonly type: string;
-  readonly name: string;
-  readonly properties: readonly string[];
-}
 
 export type Infrastructure =
   | { readonly status: "skipped" }
@@ -28,7 +31,7 @@ export type Infrastructure =
   | {
       readonly status: "previewed";
       readonly text?: string;
-      readonly plan?: JsonPlan;
+      readonly plan?: Plan;
       /** The load balancers that would be replaced. */
       readonly replaced: readonly ReplacedBalancer[];
       /** What something else removed and `up` creates again. */
@@ -36,11 +39,6 @@ export type Infrastructure =
       /** Why the engine compared with its state and not with what runs; undefined if it did. */
       readonly notRefreshed?: string;
     };
-
-export interface JsonPlan {
-  readonly changes: Readonly<Record<string, number>>;
-  readonly steps: readonly Step[];
-}
 
 /** Enough for a preview that inspects every node. */
 const timeoutMs = 1_800_000;
@@ -53,52 +51,63 @@ export async function previewInfrastructure(options: Options, situation: Situati
   const { format } = options;
   const configFile = await completed(options.stack);
   const first = await runEngine(options, configFile);
-  const unreachable = options.engine === "pulumi" && first.code !== 0 ? unreachableIn(first) : undefined;
+  const unreachable =
+    options.engine === "pulumi" && first.code !== 0 ? unreachableIn(first.stderr) : undefined;
   const rest = [...options.rest, "--refresh=false"];
   const ended = unreachable === undefined ? first : await runEngine({ ...options, rest }, configFile);
   const notRefreshed = unreachable === undefined ? {} : { notRefreshed: unreachable };
+  const { events, stderr } = ended;
+  const { changes, steps, gone } = events;
+  const stdout = options.engine === "pulumi" ? withoutRefresh(ended.stdout, gone) : ended.stdout;
   if (options.engine === "pulumi" && format === "text") {
-    process.stdout.write(ended.stdout);
-    process.stderr.write(ended.stderr);
+    process.stdout.write(stdout);
+    process.stderr.write(stderr);
   }
-  const plan = format === "json" ? readPlan(ended.stdout) : undefined;
   if (ended.code !== 0) {
     const explained = missingAfter(situation);
     if (explained.length > 0) return { status: "missing", missing: explained };
-    return { status: "failed", output: plan?.problem ?? complaintOf(ended) };
+    return { status: "failed", output: complaintOf({ stdout, stderr }) };
   }
-  if (format === "json" && plan !== undefined) {
-    const { changes, steps, gone } = plan;
-    const replaced = replacedBalancers(steps);
-    const all = [...gone, ...readGone(ended.stderr)];
-    return { status: "previewed", plan: { changes, steps }, replaced, gone: all, ...notRefreshed };
-  }
-  const text = stripVTControlCharacters(ended.stdout).trimEnd();
-  const replaced = replacedBalancers(readSteps(text));
-  const shown = format === "text" ? {} : { text };
-  return { status: "previewed", replaced, gone: readGone(text), ...notRefreshed, ...shown };
+  const shown = {
+    text: {},
+    json: { plan: { changes, steps } },
+    markdown: { text: stripVTControlCharacters(stdout).trimEnd() },
+  }[format];
+  return { status: "previewed", replaced: replacedBalancers(steps), gone, ...notRefreshed, ...shown };
 }
 
 async function runEngine(
   { engine, stack, format, rest }: Options,
   configFile: string | undefined,
-): Promise<RunResult> {
-  const common = ["--stack", stack, ...(configFile === undefined ? [] : ["--config-file", configFile])];
-  const json = format === "json" ? ["--json"] : [];
+): Promise<RunResult & { readonly events: ReturnType<typeof readEvents> }> {
   const show = format === "text";
-  if (engine === "embedded") {
-    const program = ["-r", "./lib/register.cjs", "engine/main.ts"];
-    return run(process.execPath, [...program, "preview", ...common, ...json, ...rest], {
-      echo: show,
-      timeoutMs,
-    });
+  const embedded = engine === "embedded";
+  const [program, ...start] = embedded
+    ? ([process.execPath, "-r", "./lib/register.cjs", "engine/main.ts", "preview"] as const)
+    : // Refresh first, as `up` does.
+      (["pulumi", "preview", "--refresh", "--non-interactive", "--diff"] as const);
+  const colours = embedded ? [] : ["--color", show && process.stdout.isTTY ? "always" : "never"];
+  const common = ["--stack", stack, ...(configFile === undefined ? [] : ["--config-file", configFile])];
+  const log = openNameless();
+  try {
+    const args = [...start, ...colours, ...common, "--event-log", "/dev/fd/3", ...rest];
+    // The CLI has this option for Pulumi's Automation API, which sets the variable, too.
+    const env = { PULUMI_DEBUG_COMMANDS: "true" };
+    const ended = await run(program, args, { timeoutMs, extra: log, env, echo: show && embedded });
+    return { ...ended, events: readEvents(readFileSync(log, "utf8")) };
+  } finally {
+    closeSync(log);
   }
-  const colours = show && process.stdout.isTTY ? "always" : "never";
-  const how = json.length > 0 ? json : ["--diff", "--color", colours];
-  // Refresh first, as `up` does.
-  const args = ["preview", "--refresh", "--non-interactive", ...common, ...how, ...rest];
-  const ended = await run("pulumi", args, { timeoutMs });
-  return json.length > 0 ? ended : { ...ended, stdout: withoutRefresh(ended.stdout) };
+}
+
+/** Opens a file without a name, which ends with its last process: Pulumi logs secrets in plain text. */
+function openNameless(): number {
+  const folder = mkdtempSync(path.join(tmpdir(), "switchyard-"));
+  try {
+    return openSync(path.join(folder, "events"), "w+", 0o600);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 /** Errors of our own provider, of Pulumi's and of Docker's client. */
@@ -109,8 +118,8 @@ const unreachable =
  * Why a Docker Engine could not be reached, if that is why the preview failed. A pull request is previewed where no key for the
  * machines may be; without a refresh the engine compares with its state and contacts none of them.
  */
-export function unreachableIn({ stdout, stderr }: Pick<RunResult, "stdout" | "stderr">): string | undefined {
-  return unreachable.exec(readPlan(stdout)?.problem ?? stderr)?.[0];
+export function unreachableIn(stderr: string): string | undefined {
+  return unreachable.exec(stderr)?.[0];
 }
 
 /** The CLI only previews stacks that exist in its backend. In our own backend, creating an empty one does no harm. */
@@ -173,72 +182,6 @@ export function complaintOf({ stderr, stdout }: Pick<RunResult, "stderr" | "stdo
   return (first < 0 ? [...lines, stdout] : lines.slice(first)).join("\n").trim();
 }
 
-interface RawStep {
-  readonly op?: string;
-  readonly operation?: string;
-  readonly urn?: string;
-  readonly diffReasons?: readonly string[] | null;
-  readonly diff?: Readonly<Record<string, unknown>>;
-  readonly oldState?: { readonly inputs?: Inputs };
-  readonly newState?: { readonly inputs?: Inputs };
-}
-
-type Inputs = Readonly<Record<string, unknown>>;
-
-interface RawPlan {
-  readonly steps?: readonly RawStep[];
-  readonly changeSummary?: Readonly<Record<string, number>>;
-  readonly diagnostics?: readonly { readonly severity?: string; readonly message?: string }[];
-}
-
-/** Parses the output of either engine with `--json`; undefined if it is not JSON. */
-export function readPlan(
-  text: string,
-): (JsonPlan & { readonly gone: readonly Gone[]; readonly problem?: string }) | undefined {
-  let raw: RawPlan;
-  try {
-    raw = JSON.parse(text) as RawPlan;
-  } catch {
-    return undefined;
-  }
-  const problems = (raw.diagnostics ?? []).filter(({ severity }) => severity === "error");
-  const steps = raw.steps ?? [];
-  const refreshed = steps.filter(({ op }) => op === "refresh").map(({ urn }) => urn);
-  return {
-    changes: raw.changeSummary ?? {},
-    steps: steps.filter(({ op }) => op !== "same" && op !== "refresh").map(toStep),
-    gone: steps
-      .filter(({ op, urn }) => op === "create" && refreshed.includes(urn))
-      .map(({ urn = "" }) => namedIn(urn)),
-    ...(problems.length === 0
-      ? {}
-      : { problem: problems.map(({ message }) => (message ?? "").trim()).join("\n") }),
-  };
-}
-
-type Named = Pick<Step, "operation" | "name" | "type" | "properties">;
-
-/**
- * The steps in the text of either engine: `~ docker:…:Container: (update)`, its URN and its properties, or
- * ` ~  docker:Container rest update [diff: image]`.
- */
-export function readSteps(text: string): Named[] {
-  const steps: (Named & { readonly properties: string[] })[] = [];
-  let operation = "";
-  for (const line of text.split("\n")) {
-    const [, type = "", name = "", done, changed] =
-      /^ \S+ +(\S+) (\S+) (create|update|replace|delete)(?: \[diff: (.*)\])?$/.exec(line) ?? [];
-    if (done !== undefined)
-      steps.push({ operation: done, type, name, properties: changed?.split(", ") ?? [] });
-    operation = stepHeading.exec(line)?.[1] ?? operation;
-    const [, urn] = stepUrn.exec(line) ?? [];
-    if (urn !== undefined) steps.push({ ...toStep({ operation, urn }), properties: [] });
-    const [, property] = /^ +[~+-] (\w+) *: /.exec(line) ?? [];
-    if (property !== undefined) steps.at(-1)?.properties.push(property);
-  }
-  return steps;
-}
-
 const restOf = "rest-";
 
 /** Changes that leave the container as it is. */
@@ -248,7 +191,9 @@ const harmless: readonly string[] = ["host", "sshOpts", "restart", "__provider"]
  * The load balancers that would be replaced; index.ts calls them `rest-NODE`. A container that is no rolling one was made by an
  * earlier version.
  */
-export function replacedBalancers(steps: readonly Named[]): ReplacedBalancer[] {
+export function replacedBalancers(
+  steps: readonly Pick<Step, "operation" | "name" | "type" | "properties">[],
+): ReplacedBalancer[] {
   const replaced = new Map<string, ReplacedBalancer>();
   for (const { operation, type, name, properties } of steps) {
     if (!name.startsWith(restOf)) continue;
@@ -261,22 +206,4 @@ export function replacedBalancers(steps: readonly Named[]): ReplacedBalancer[] {
     if (rolls || pauses) replaced.set(node, { node, pauses: pauses || replaced.get(node)?.pauses === true });
   }
   return [...replaced.values()];
-}
-
-function toStep({ op, operation, urn = "", diffReasons, diff, oldState, newState }: RawStep): Step {
-  return {
-    operation: op ?? operation ?? "",
-    urn,
-    ...namedIn(urn),
-    properties: diffReasons ?? (diff ? Object.keys(diff) : changedInputs(oldState?.inputs, newState?.inputs)),
-  };
-}
-
-/** For dynamic providers, which do not report what changes. */
-function changedInputs(old: Inputs | undefined, now: Inputs | undefined): string[] {
-  if (old === undefined || now === undefined) return [];
-  const differs = (key: string) => JSON.stringify(old[key]) !== JSON.stringify(now[key]);
-  return [...new Set([...Object.keys(old), ...Object.keys(now)])]
-    .filter((key) => key !== "__provider" && differs(key))
-    .sort();
 }
