@@ -21,6 +21,8 @@ stack_file=Pulumi.$stack.yaml
 project=$(sed -n 's/^name: *//p' Pulumi.yaml)
 passphrase_file=.switchyard/passphrase
 export PULUMI_SKIP_UPDATE_CHECK=1
+# Without this, the Pulumi CLI first downloads the plugins of every cloud, whatever the target is.
+export PULUMI_OPTION_SKIP_PLUGIN_PRE_INSTALL=true
 # For NODE_OPTIONS of the Pulumi CLI, which passes it on to the processes that it starts for resources.
 lazily="${NODE_OPTIONS:-} --require \"$PWD/lib/lazy.cjs\""
 # CI systems pass a missing secret as an empty variable, which the CLI does not treat as unset.

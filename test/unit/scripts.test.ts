@@ -95,6 +95,14 @@ test("a first script/up that fails leaves no empty stack in the backend", async 
   expect(calls().at(-1)?.args).toBe("pulumi stack rm --stack dev --yes --preserve-config");
 });
 
+test.each(["up", "down"])("script/%s installs no plugin that the stack does not use", async (script) => {
+  process.env["ENGINE"] = "pulumi";
+  const fake = path.join(dir, "bin/pulumi");
+  const refuses = `[ "$PULUMI_OPTION_SKIP_PLUGIN_PRE_INSTALL" = true ] || exit 5`;
+  writeFileSync(fake, `${readFileSync(fake, "utf8")}${refuses}\n`);
+  expect(await run(path.join(dir, "script", script), [], { timeoutMs: 30_000 })).toMatchObject({ code: 0 });
+});
+
 describe("script/down after a run that was interrupted", () => {
   const extend = (program: string, text: string): void => {
     const file = path.join(dir, "bin", program);
