@@ -6,6 +6,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
+          testTimeout: 30_000,
           include: ["{routing,lib,components,providers,engine,preview,templates,test/unit}/**/*.test.ts"],
         },
       },
