@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { driftSentence, stillDeployed, withoutRefresh } from "./drift";
+import { driftNotes, driftSentence, stillDeployed, withoutRefresh } from "./drift";
 
 const container = "docker:index/container:Container";
 const volume = "docker:index/volume:Volume";
@@ -78,6 +78,21 @@ Resources:
   );
 });
 
+test("services that something else changed are named", () => {
+  const stack = (replicas: number) => ({
+    services: [{ name: "time", type: "rest" as const, replicas, runs: "build hello" }],
+    ports: {},
+  });
+  const updated = [
+    { name: "time", properties: ["env", "replicas", "limits"] },
+    { name: "new", properties: ["replicas"] },
+  ];
+  expect(driftNotes(stack(2), stack(2), updated)).toEqual([
+    "Something else changed time (replicas, limits), which up changes back.",
+  ]);
+  expect(driftNotes(stack(2), stack(3), [{ name: "time", properties: ["replicas"] }])).toEqual([]);
+});
+
 test("routes of services that are gone are compared as new", () => {
   const stack = {
     services: [
@@ -97,6 +112,7 @@ test("routes of services that are gone are compared as new", () => {
   expect(actual.notes).toEqual([
     "Something else removed time, so the comparison is without what answered there.",
     "Something else removed the load balancer of local: nothing answers there until up creates it again.",
+    "Something else removed consul-local: what starts or stops there is not registered until up creates it again.",
   ]);
   expect(driftSentence(gone)).toBe(
     "Something else removed 3 resources, which up creates again: SwarmService time, RollingContainer rest-local, Container consul-local",

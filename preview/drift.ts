@@ -1,9 +1,9 @@
 /** What the engine finds when it refreshes its state: resources that something else removed. Pure. */
-import { stripVTControlCharacters } from "node:util";
+import { isDeepStrictEqual, stripVTControlCharacters } from "node:util";
 
 import { goneLine } from "../engine/print";
 import { plural, some } from "../lib/text";
-import type { PlannedStack } from "../routing/planned";
+import type { PlannedStack, StackService } from "../routing/planned";
 import type { Gone } from "./events";
 
 /** The heading of a step in the Pulumi CLI's text: `~ docker:index/container:Container: (update)`. */
@@ -34,6 +34,37 @@ export function driftSentence(gone: readonly Gone[]): string | undefined {
   return `Something else removed ${plural(gone.length, "resource")}, which up creates again: ${some(gone.map(shown))}`;
 }
 
+/** A service that would be updated in place, with the names of its changed properties. */
+export interface Updated {
+  readonly name: string;
+  readonly properties: readonly string[];
+}
+
+/** The properties of a service of which a stack's outputs tell the value. */
+const known: Readonly<Record<string, (service: StackService) => unknown>> = {
+  replicas: ({ replicas }) => replicas,
+  limits: ({ cpus, memory }) => [cpus, memory],
+};
+
+/** Says which services `up` changes although their configuration does not: something else has changed them. */
+export function driftNotes(
+  before: PlannedStack,
+  after: PlannedStack,
+  updated: readonly Updated[],
+): readonly string[] {
+  return updated.flatMap(({ name, properties }) => {
+    const [was, is] = [before, after].map(({ services }) => services.find((each) => each.name === name));
+    if (was === undefined || is === undefined) return [];
+    const changed = properties.filter((property) => {
+      const valueIn = known[property];
+      return valueIn !== undefined && isDeepStrictEqual(valueIn(was), valueIn(is));
+    });
+    return changed.length > 0
+      ? [`Something else changed ${name} (${some(changed)}), which up changes back.`]
+      : [];
+  });
+}
+
 /** The deployed stack without the services that are gone, and what that means for its routes, one sentence each. */
 export function stillDeployed(
   stack: PlannedStack,
@@ -41,7 +72,9 @@ export function stillDeployed(
 ): { readonly stack: PlannedStack; readonly notes: readonly string[] } {
   const of = (type: RegExp) => gone.filter((each) => type.test(each.type)).map(({ name }) => name);
   const services = of(/:SwarmService$/);
-  const balancers = of(/Container$/).filter((name) => name.startsWith("rest-"));
+  const containers = of(/Container$/);
+  const balancers = containers.filter((name) => name.startsWith("rest-"));
+  const registration = containers.filter((name) => /^(consul|registrator)-/.test(name));
   return {
     stack: { ...stack, services: stack.services.filter(({ name }) => !services.includes(name)) },
     notes: [
@@ -52,6 +85,11 @@ export function stillDeployed(
         (name) =>
           `Something else removed the load balancer of ${name.slice("rest-".length)}: nothing answers there until up creates it again.`,
       ),
+      ...(registration.length > 0
+        ? [
+            `Something else removed ${some(registration)}: what starts or stops there is not registered until up creates it again.`,
+          ]
+        : []),
     ],
   };
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { complaintOf, replacedBalancers, unreachableIn } from "./infrastructure";
+import { complaintOf, replacedBalancers, replacedRegistration, unreachableIn } from "./infrastructure";
 import { missingAfter, missingBefore, missingPassphrase } from "./missing";
 
 test("finds replaced load balancers among the steps", () => {
@@ -15,14 +15,12 @@ test("finds replaced load balancers among the steps", () => {
     ["create", rolling, "rest-old", []],
     ["delete", container, "rest-old", []],
   ] as const;
-  expect(
-    replacedBalancers(
-      steps.map(([operation, type, name, properties]) => ({ operation, type, name, properties })),
-    ),
-  ).toEqual([
+  const planned = steps.map(([operation, type, name, properties]) => ({ operation, type, name, properties }));
+  expect(replacedBalancers(planned)).toEqual([
     { node: "local", pauses: false },
     { node: "old", pauses: true },
   ]);
+  expect(replacedRegistration(planned)).toEqual(["registrator-local"]);
 });
 
 test("a failed preview is its errors, without what the engine says beside them", () => {
@@ -75,6 +73,11 @@ test.each([
     "error: Preview failed: docker native provider returned an unexpected error from Configure: failed to connect to any docker daemon\n",
     "failed to connect to any docker daemon",
   ],
+  [
+    "  ssh: connect to host a port 22: Permission denied\n",
+    "ssh: connect to host a port 22: Permission denied",
+  ],
+  ["error: connect ECONNREFUSED 192.0.2.1:2376\n", "connect ECONNREFUSED 192.0.2.1:2376"],
   ["error: Running program failed: a policy is broken\nerror: preview failed\n", undefined],
 ])("only an engine that cannot be reached is a reason to compare with the state", (stderr, reason) => {
   expect(unreachableIn(stderr)).toBe(reason);

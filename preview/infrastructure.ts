@@ -18,7 +18,7 @@ import { stripVTControlCharacters } from "node:util";
 import { run, type RunResult } from "../lib/run";
 import { loadProject, loadStackFile, qualified, setConfig, stackValues } from "../engine/project";
 import type { ReplacedBalancer } from "../templates/haproxy/src/reconcile/forecast";
-import { withoutRefresh } from "./drift";
+import { withoutRefresh, type Updated } from "./drift";
 import { readEvents, type Gone, type Plan, type Step } from "./events";
 import { isOwnBackend, missingAfter, missingBefore, type Situation } from "./missing";
 import type { Options } from "./options";
@@ -34,6 +34,10 @@ export type Infrastructure =
       readonly plan?: Plan;
       /** The load balancers that would be replaced. */
       readonly replaced: readonly ReplacedBalancer[];
+      /** Containers of Consul and Registrator that would be replaced. */
+      readonly registration: readonly string[];
+      /** Services that would be updated in place, with the changed properties. */
+      readonly updated: readonly Updated[];
       /** What something else removed and `up` creates again. */
       readonly gone: readonly Gone[];
       /** Why the engine compared with its state and not with what runs; undefined if it did. */
@@ -73,7 +77,15 @@ export async function previewInfrastructure(options: Options, situation: Situati
     json: { plan: { changes, steps } },
     markdown: { text: stripVTControlCharacters(stdout).trimEnd() },
   }[format];
-  return { status: "previewed", replaced: replacedBalancers(steps), gone, ...notRefreshed, ...shown };
+  return {
+    status: "previewed",
+    replaced: replacedBalancers(steps),
+    registration: replacedRegistration(steps),
+    updated: updatedServices(steps),
+    gone,
+    ...notRefreshed,
+    ...shown,
+  };
 }
 
 async function runEngine(
@@ -112,7 +124,7 @@ function openNameless(): number {
 
 /** Errors of our own provider, of Pulumi's and of Docker's client. */
 const unreachable =
-  /Docker at \S+ (?:did not answer|cannot be reached).*|failed to connect to any docker daemon|error during connect.*/;
+  /Docker at \S+ (?:did not answer|cannot be reached).*|failed to connect to any docker daemon|error during connect.*|\bssh: .*|\bconnect E(?:NOENT|ACCES|CONNREFUSED|HOSTUNREACH|NETUNREACH|TIMEDOUT)\b.*/;
 
 /**
  * Why a Docker Engine could not be reached, if that is why the preview failed. A pull request is previewed where no key for the
@@ -182,6 +194,8 @@ export function complaintOf({ stderr, stdout }: Pick<RunResult, "stderr" | "stdo
   return (first < 0 ? [...lines, stdout] : lines.slice(first)).join("\n").trim();
 }
 
+type Planned = Pick<Step, "operation" | "name" | "type" | "properties">;
+
 const restOf = "rest-";
 
 /** Changes that leave the container as it is. */
@@ -191,9 +205,7 @@ const harmless: readonly string[] = ["host", "sshOpts", "restart", "__provider"]
  * The load balancers that would be replaced; index.ts calls them `rest-NODE`. A container that is no rolling one was made by an
  * earlier version.
  */
-export function replacedBalancers(
-  steps: readonly Pick<Step, "operation" | "name" | "type" | "properties">[],
-): ReplacedBalancer[] {
+export function replacedBalancers(steps: readonly Planned[]): ReplacedBalancer[] {
   const replaced = new Map<string, ReplacedBalancer>();
   for (const { operation, type, name, properties } of steps) {
     if (!name.startsWith(restOf)) continue;
@@ -206,4 +218,20 @@ export function replacedBalancers(
     if (rolls || pauses) replaced.set(node, { node, pauses: pauses || replaced.get(node)?.pauses === true });
   }
   return [...replaced.values()];
+}
+
+/** The containers of Consul and Registrator that would be replaced; index.ts calls them `consul-NODE` and `registrator-NODE`. */
+export function replacedRegistration(steps: readonly Planned[]): string[] {
+  const names = steps.flatMap(({ operation, type, name }) =>
+    /^docker:.*Container$/.test(type) && /replace/.test(operation) && /^(consul|registrator)-/.test(name)
+      ? [name]
+      : [],
+  );
+  return [...new Set(names)];
+}
+
+export function updatedServices(steps: readonly Planned[]): Updated[] {
+  return steps.flatMap(({ operation, type, name, properties }) =>
+    type.endsWith(":SwarmService") && operation === "update" ? [{ name, properties }] : [],
+  );
 }

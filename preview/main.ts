@@ -5,6 +5,7 @@
 import { describeRoutes, planRouting, planStack } from "../components/routing";
 import type { Config } from "../components/config/index";
 import { messageOf, reportOf, UserError } from "../lib/errors";
+import { some } from "../lib/text";
 import { kv as kvKeys } from "../routing/grammar";
 import { emptyStack, type PlannedStack } from "../routing/planned";
 import { compareStacks } from "../routing/stack-diff";
@@ -12,7 +13,7 @@ import { decodeKv } from "../templates/haproxy/src/consul/decode";
 import { forecastStack } from "../templates/haproxy/src/reconcile/forecast";
 import { configure, readSources, readSourcesAt, withoutEngine } from "./configured";
 import { readDeployed, type Deployed } from "./deployed";
-import { stillDeployed } from "./drift";
+import { driftNotes, stillDeployed } from "./drift";
 import { previewInfrastructure } from "./infrastructure";
 import { parseOptions, usage, type Options } from "./options";
 import { toJsonReport, toMarkdownReport, toTextReport, type Report, type RoutesReport } from "./report";
@@ -44,14 +45,22 @@ async function main(): Promise<boolean> {
   const after = planStack(config.services, config.ports);
   const situation = { options, config, deployed, stackFile: sources.stack, env: process.env };
   const infrastructure = await previewInfrastructure(options, situation);
-  const { replaced, gone, notRefreshed } =
-    infrastructure.status === "previewed" ? infrastructure : { replaced: [], gone: [] };
+  const { replaced, registration, updated, gone, notRefreshed } =
+    infrastructure.status === "previewed"
+      ? infrastructure
+      : { replaced: [], registration: [], updated: [], gone: [] };
   const actual =
     options.base === undefined && deployed.kind === "deployed" ? stillDeployed(before.stack, gone) : before;
   const routes: RoutesReport = {
     comparedWith: before.comparedWith,
     notes: [
       ...actual.notes,
+      ...(options.base === undefined ? driftNotes(actual.stack, after, updated) : []),
+      ...(registration.length === 0
+        ? []
+        : [
+            `${some(registration)} will be replaced: what starts or stops meanwhile is routed a few seconds later.`,
+          ]),
       ...(notRefreshed === undefined
         ? []
         : [

@@ -54,7 +54,14 @@ const text = readFileSync("test/golden/preview-engine.txt", "utf8").trimEnd();
 describe("a pull request that changes the dev stack", () => {
   test("as a comment", async () => {
     const comment = toMarkdownReport(
-      report(dev, changed(), { status: "previewed", text, replaced: [], gone: [] }),
+      report(dev, changed(), {
+        status: "previewed",
+        text,
+        replaced: [],
+        gone: [],
+        registration: [],
+        updated: [],
+      }),
     );
     await expect(`${comment}\n`).toMatchFileSnapshot("../test/golden/preview-comment.md");
   });
@@ -66,14 +73,25 @@ describe("a pull request that changes the dev stack", () => {
   });
 
   test("on a terminal", async () => {
-    const lines = toTextReport(report(dev, changed(), { status: "previewed", replaced: [], gone: [] }));
+    const lines = toTextReport(
+      report(dev, changed(), { status: "previewed", replaced: [], gone: [], registration: [], updated: [] }),
+    );
     await expect(`${lines}\n`).toMatchFileSnapshot("../test/golden/preview-terminal.txt");
   });
 
   test("as JSON", () => {
     const plan = { changes: { create: 1 }, steps: [] };
     const json = JSON.parse(
-      toJsonReport(report(dev, changed(), { status: "previewed", plan, replaced: [], gone: [] })),
+      toJsonReport(
+        report(dev, changed(), {
+          status: "previewed",
+          plan,
+          replaced: [],
+          gone: [],
+          registration: [],
+          updated: [],
+        }),
+      ),
     ) as unknown;
     expect(json).toMatchObject({
       stack: "dev",
@@ -88,7 +106,9 @@ describe("a pull request that changes the dev stack", () => {
 });
 
 test("reports no change in one line per part", () => {
-  const same = toTextReport(report(dev, dev, { status: "previewed", replaced: [], gone: [] }));
+  const same = toTextReport(
+    report(dev, dev, { status: "previewed", replaced: [], gone: [], registration: [], updated: [] }),
+  );
   expect(same).toBe("Routes, compared with the deployed stack: nothing changes\nAt run time: nothing to do.");
 });
 
@@ -102,7 +122,14 @@ test("a comment marks the changes of an engine's diff, and only these", () => {
     "      --flag: x",
   ].join("\n");
   const comment = toMarkdownReport(
-    report(dev, dev, { status: "previewed", text: diff, replaced: [], gone: [] }),
+    report(dev, dev, {
+      status: "previewed",
+      text: diff,
+      replaced: [],
+      gone: [],
+      registration: [],
+      updated: [],
+    }),
   );
   expect(/```diff\n([^]*?)\n```/.exec(comment)?.[1]?.split("\n")).toEqual([
     "+-    docker:index/container:Container: (replace)",
@@ -123,7 +150,14 @@ test("a comment shows the errors of a failed preview as they are", () => {
 test("a comment stays within GitHub's limit and its code block stays closed, whatever the engine prints", () => {
   const long = "+ ```` a line\n".repeat(10_000);
   const comment = toMarkdownReport(
-    report(dev, dev, { status: "previewed", text: long, replaced: [], gone: [] }),
+    report(dev, dev, {
+      status: "previewed",
+      text: long,
+      replaced: [],
+      gone: [],
+      registration: [],
+      updated: [],
+    }),
   );
   expect(comment.length).toBeLessThan(65_536);
   expect(comment).toMatch(/^`{5}diff$/m);

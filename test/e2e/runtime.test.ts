@@ -433,6 +433,7 @@ describe("what was removed by hand", () => {
     expect({ code, output }).toMatchObject({ code: 0 });
     const gone = [...output.matchAll(/^"(\S+)" \(.*\) no longer exists/gm)].map(([, name]) => name);
     expect(gone.sort()).toEqual(["registrator-local", "time"]);
+    expect(output).toContain("Something else changed hello/v2 (replicas), which up changes back.");
     expect(output).not.toContain("(refresh)");
     expect(output).toMatch(/^ +\+ \/time -> time$/m);
     const comment = await stack.preview("--markdown");
