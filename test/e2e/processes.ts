@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -21,15 +21,20 @@ export async function killAll(find: () => string[] | Promise<string[]>): Promise
   }
 }
 
-/** IDs of the processes that have a variable, such as `NAME=value`, in their environment, except Docker's. */
+/**
+ * IDs of the processes in this network namespace that have a variable, such as `NAME=value`, in their environment, except
+ * Docker's. Another namespace is a machine of the tests, or has tests of its own.
+ */
 export function processesWith(variable: string): string[] {
+  const network = (pid: string): string => readlinkSync(join("/proc", pid, "ns/net"));
+  const own = network("self");
   return readdirSync("/proc").filter((pid) => {
     if (!/^\d+$/.test(pid)) return false;
     const read = (file: string): string => readFileSync(join("/proc", pid, file), "utf8");
     try {
       // `script/up` starts the machine's Docker Engine if it is down, which is the user's from then on.
       if (/^(dockerd|docker-proxy|containerd)/.test(read("comm"))) return false;
-      return read("environ").split("\0").includes(variable);
+      return network(pid) === own && read("environ").split("\0").includes(variable);
     } catch {
       return false; // It has ended, or it is another user's.
     }
