@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -9,7 +9,7 @@ import { parseSettings as parseAws } from "./aws/settings";
 import { installCloudInit, metaData, networkConfig, userData } from "./cloud-init";
 import { parseSettings as parseGce } from "./gce/settings";
 import { nodeNames } from "./provisioned";
-import { sshOptions, writeKey, writeKnownHost } from "./ssh-files";
+import { sshFolder, sshOptions, writeKey, writeKnownHost } from "./ssh-files";
 import { generateKey, sshKeyProvider } from "./ssh-key";
 
 let folder: string;
@@ -97,6 +97,30 @@ describe("an SSH key", () => {
     await expect(sshKeyProvider.diff?.(made.id, { ...news, ...hostKey }, news)).resolves.toEqual({
       changes: false,
     });
+  });
+
+  test("is removed with the files that hold it", async () => {
+    const before = process.cwd();
+    process.chdir(folder);
+    try {
+      const [key, host, other] = ["ssh", "node-1-host", "node-2-host"].map(generateKey);
+      if (key === undefined || host === undefined || other === undefined) throw new Error("no keys");
+      const [one, two] = [sshFolder("one"), sshFolder("two")];
+      writeKey(one, key.privateKey);
+      writeKnownHost(one, "192.0.2.7", host.publicKey);
+      writeKnownHost(two, "192.0.2.7", other.publicKey);
+      await sshKeyProvider.delete?.("", { comment: "ssh", ...key });
+      expect(readdirSync(one)).toEqual(["known_hosts.192.0.2.7"]);
+      await sshKeyProvider.delete?.("", { comment: "node-1-host", ...host });
+      expect(readdirSync(".switchyard/ssh", { recursive: true })).toEqual([
+        "two",
+        "two/known_hosts.192.0.2.7",
+      ]);
+      rmSync(two, { recursive: true });
+      await expect(sshKeyProvider.delete?.("", { comment: "ssh", ...key })).resolves.toBeUndefined();
+    } finally {
+      process.chdir(before);
+    }
   });
 
   test("of a host is stored under the host's address", () => {

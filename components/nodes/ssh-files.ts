@@ -1,8 +1,19 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 import { configError } from "../schema";
+import type { KeyPair } from "./cloud-init";
 
 /** The files that `ssh` needs to reach the machines that a stack created. */
 export interface SshFiles {
@@ -12,9 +23,11 @@ export interface SshFiles {
   readonly key: string;
 }
 
+const sshFolders = join(".switchyard", "ssh");
+
 /** The folder of a stack's files, which git ignores. */
 export function sshFolder(stack: string): string {
-  return join(".switchyard", "ssh", stack);
+  return join(sshFolders, stack);
 }
 
 /**
@@ -43,6 +56,18 @@ export function writeKey(folder: string, privateKey: string): string {
 /** Writes the host key that the machine at the address must present. */
 export function writeKnownHost(folder: string, address: string, publicKey: string): void {
   writePrivate(join(folder, `known_hosts.${address}`), `${address} ${publicKey}\n`);
+}
+
+/** Removes the files with this private key, or with this public key as a host key, and the folders that are then empty. */
+export function removeKey({ privateKey, publicKey }: KeyPair): void {
+  if (!existsSync(sshFolders)) return;
+  for (const entry of readdirSync(sshFolders, { recursive: true, encoding: "utf8" })) {
+    const file = join(sshFolders, entry);
+    if (!statSync(file).isFile()) continue;
+    const content = readFileSync(file, "utf8");
+    if (content === privateKey || content.endsWith(` ${publicKey}\n`)) rmSync(file);
+    if (readdirSync(dirname(file)).length === 0) rmdirSync(dirname(file));
+  }
 }
 
 function writePrivate(file: string, content: string): void {

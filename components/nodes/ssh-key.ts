@@ -4,6 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "../../providers/dynamic-resource";
 
 import type { KeyPair } from "./cloud-init";
+import { removeKey } from "./ssh-files";
 
 interface SshKeyInputs {
   readonly comment: string;
@@ -59,6 +60,10 @@ export const sshKeyProvider: pulumi.dynamic.ResourceProvider<SshKeyInputs, SshKe
   // A changed comment does not need a new key.
   diff() {
     return Promise.resolve({ changes: false });
+  },
+  delete(_id, key) {
+    removeKey(key);
+    return Promise.resolve();
   },
 };
 
