@@ -115,6 +115,13 @@ remove_leftovers() {
   $removed
 }
 
+# Starts the stack's VirtualBox machines that are off.
+start_machines() {
+  local state
+  command -v VBoxManage >/dev/null && state=$(engine state 2>/dev/null) && [[ $state = *VirtualBoxVm* ]] || return 0
+  node -r ./lib/register.cjs components/nodes/virtualbox/start.ts <<<"$state"
+}
+
 # Creates a passphrase unless there is one. Fails if the stack already has secrets, which a new passphrase could not decrypt.
 make_passphrase() {
   if [ -n "${PULUMI_CONFIG_PASSPHRASE:-}" ] || [ -f "$PULUMI_CONFIG_PASSPHRASE_FILE" ]; then return; fi

@@ -1,13 +1,14 @@
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
 import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "../../../providers/dynamic-resource";
 
-import { command, diskTimeoutMs } from "./command";
+import { convertDisk } from "./command";
+import { removeFiles } from "./machine";
 
 interface ImageInputs {
   readonly url: string;
@@ -40,7 +41,7 @@ async function fetchDisk({ url, sha512: expected }: ImageInputs): Promise<string
     if (found !== expected) {
       throw new Error(`${url} has changed: its SHA-512 is ${found}, not ${expected}`);
     }
-    await command("qemu-img", ["convert", "-O", "vdi", source, `${disk}.part`], diskTimeoutMs);
+    await convertDisk(source, `${disk}.part`);
     renameSync(`${disk}.part`, disk);
   } finally {
     rmSync(source, { force: true });
@@ -61,9 +62,9 @@ export const imageProvider: pulumi.dynamic.ResourceProvider<ImageInputs, ImageSt
     const replaces = olds.sha512 === news.sha512 ? [] : ["sha512"];
     return Promise.resolve({ changes: replaces.length > 0, replaces });
   },
-  delete(_id, { disk }) {
-    rmSync(disk, { force: true });
-    return Promise.resolve();
+  async delete(_id, { disk }) {
+    // Earlier versions registered the disk in VirtualBox.
+    await removeFiles(resolve(disk));
   },
 };
 

@@ -1,117 +1,132 @@
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
-  chmodSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join, relative } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
+import { engineProvider } from "../../../providers/engine";
+import { run, type RunResult } from "../../../lib/run";
+import { convertDisk, vboxManage } from "./command";
+import { fakeConvert, FakeVBoxManage } from "./fake-vboxmanage";
 import { seedIso } from "./seed-iso";
 import { parseSettings } from "./settings";
 import { imageProvider } from "./image";
+import { startMachines } from "./start";
 import { vmProvider } from "./vm";
 
-// Every call of the fake VBoxManage starts a process, which takes time.
-vi.setConfig({ testTimeout: 60_000 });
+// To run the same tests on real VBoxManage, as root: install Debian's virtualbox (sid, contrib) in a chroot, bind-mount a folder to the
+// same place in it, and set TMPDIR to that folder and VBOX_CHROOT to the chroot.
+const chroot = process.env["VBOX_CHROOT"];
+if (chroot !== undefined) vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
 
-// VirtualBox cannot run here. The fake keeps its machines in a JSON file and logs its calls, fails at the step in $FAIL, and
-// rejects what the real VBoxManage rejects in the machine's state.
-const fake = `#!/usr/bin/env node
-const fs = require("fs");
-const path = require("path");
-const [, self, ...args] = process.argv;
-const folder = path.dirname(self);
-const file = path.join(folder, "machines.json");
-const machines = fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, "utf8")) : {};
-const fail = (text) => { console.error("VBoxManage: error: " + text); process.exit(1); };
-fs.appendFileSync(path.join(folder, "calls"), args.join(" ") + "\\n");
-if (process.env.FAIL && args.join(" ").includes(process.env.FAIL)) fail("told to fail");
-const [verb, name] = args;
-const after = (key) => args[args.indexOf(key) + 1];
-const known = () => machines[name] ?? fail("Could not find a registered machine named '" + name + "'");
-if (verb === "--version") console.log(process.env.VERSION ?? "7.1.4r165100");
-else if (verb === "list") console.log("Name:            vboxnet0\\nIPAddress:       192.168.56.1");
-else if (verb === "createvm") machines[after("--name")] = { VMState: "poweroff" };
-else if (verb === "showvminfo") for (const [key, value] of Object.entries(known())) console.log(key + '="' + value + '"');
-else if (verb === "modifyvm") {
-  if (!["poweroff", "aborted"].includes(known().VMState)) fail("The machine is not mutable (state is " + known().VMState + ")");
-  for (let i = 2; i < args.length; i += 2) machines[name][args[i].slice(2)] = args[i + 1];
-} else if (verb === "startvm") {
-  if (known().VMState === "running") fail("The machine '" + name + "' is already locked by a session (or being locked or unlocked)");
-  known().VMState = "running";
-} else if (verb === "controlvm") {
-  // Like the real VBoxManage, rejects commands to a machine that does not run.
-  if (known().VMState !== "running") fail("Machine '" + name + "' is not currently running.");
-  known().VMState = "poweroff";
-} else if (verb === "discardstate") {
-  if (!["saved", "aborted-saved"].includes(known().VMState)) fail("Machine is not in the Saved state: " + known().VMState);
-  known().VMState = "poweroff";
-} else if (verb === "unregistervm") {
-  if (!["poweroff", "aborted"].includes(known().VMState)) fail("Cannot unregister the machine '" + name + "' while it is " + known().VMState);
-  delete machines[name];
-} else if (!["storagectl", "storageattach", "clonemedium", "modifymedium"].includes(verb)) fail("Unknown command " + verb);
-fs.writeFileSync(file, JSON.stringify(machines));
-`;
+const programs = vi.hoisted(
+  (): { vboxManage?: FakeVBoxManage; qemuImg?: (args: readonly string[]) => RunResult } => ({}),
+);
+vi.mock("../../../lib/run", async (original) => {
+  const real = await original<typeof import("../../../lib/run")>();
+  const run: typeof real.run = (program, args, options) => {
+    const { vboxManage: fake, qemuImg } = programs;
+    if (program === "VBoxManage" && fake !== undefined) return fake.run(args);
+    if (program === "qemu-img" && qemuImg !== undefined) return Promise.resolve(qemuImg(args));
+    return real.run(program, args, options);
+  };
+  return { ...real, run };
+});
 
+let fake: FakeVBoxManage;
 let folder: string;
 let server: Server;
+let content: Buffer;
 const before = process.cwd();
-const content = "a disk";
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "vbox-"));
-  const install = (name: string, script: string) => {
-    writeFileSync(join(folder, name), script);
-    chmodSync(join(folder, name), 0o755);
-  };
-  install("VBoxManage", fake);
-  install("qemu-img", `#!/bin/sh\ncp "$4" "$5"\n`);
-  vi.stubEnv("PATH", `${folder}${delimiter}${process.env["PATH"] ?? ""}`);
   process.chdir(folder);
+  content = Buffer.from("a disk");
+  if (chroot === undefined) {
+    fake = new FakeVBoxManage();
+    programs.qemuImg = fakeConvert;
+  } else {
+    const inside = [chroot, "env", "HOME=/root", "USER=root", "LOGNAME=root", "/usr/bin/VBoxManage"];
+    fake = new FakeVBoxManage((args) => run("chroot", [...inside, ...args], { timeoutMs: 60_000 }));
+    execFileSync("qemu-img", ["create", "-q", "-f", "qcow2", "source", "3G"]);
+    content = readFileSync("source");
+  }
+  programs.vboxManage = fake;
   server = createServer((_request, response) => response.end(content)).listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));
 });
-afterEach(() => {
+afterEach(async () => {
   server.close();
+  fake.failing = undefined;
+  fake.installed = true;
+  await vmProvider.delete?.(inputs().name, inputs());
+  delete programs.qemuImg;
   process.chdir(before);
-  vi.unstubAllEnvs();
   rmSync(folder, { recursive: true });
 });
 
+const sha512 = () => createHash("sha512").update(content).digest("hex");
+const image = () => ({
+  url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/disk.qcow2`,
+  sha512: sha512(),
+});
+const baseDisk = () => `.switchyard/images/${sha512().slice(0, 16)}.vdi`;
 const inputs = () => ({
   name: "switchyard-test-node-1",
   cpus: 2,
   memoryMb: 2048,
   diskGb: 20,
-  baseDisk: ".switchyard/images/debian.vdi",
+  baseDisk: baseDisk(),
   hostOnlyAdapter: "vboxnet0",
+  address: "192.168.56.11",
+  autostart: false,
   macs: ["080027000001", "080027000002"],
   seed: { "user-data": "#cloud-config\n", "meta-data": "instance-id: node-1\n" },
 });
-type Machines = Record<string, Record<string, string>>;
-const machines = () => JSON.parse(readFileSync(join(folder, "machines.json"), "utf8")) as Machines;
-const setState = (id: string, state: string) => {
-  writeFileSync(
-    join(folder, "machines.json"),
-    JSON.stringify({ [id]: { ...machines()[id], VMState: state } }),
+/** What VirtualBox knows about the machine; undefined if it knows no such machine. */
+const machine = async (): Promise<Record<string, string> | undefined> => {
+  const { code, stdout } = await fake.run(["showvminfo", inputs().name, "--machinereadable"]);
+  if (code !== 0) return undefined;
+  const lines = stdout.matchAll(/^"?([^"=\n]+)"?="?([^"\n]*)"?$/gm);
+  return Object.fromEntries([...lines].map(([, key = "", value = ""]) => [key, value]));
+};
+/** The files of the registered disks and images of discs, relative to the project's folder. */
+const media = async () => {
+  const lists = [await fake.run(["list", "hdds"]), await fake.run(["list", "dvds"])];
+  return lists.flatMap(({ stdout }) =>
+    [...stdout.matchAll(/^Location: +(.*)$/gm)].map(([, location = ""]) => relative(folder, location)),
   );
 };
-const calls = () => readFileSync(join(folder, "calls"), "utf8");
+const calls = () => fake.calls.join("\n");
+/** Paths of everything that a run leaves. */
+const files = () =>
+  existsSync(".switchyard") ? readdirSync(".switchyard", { recursive: true, encoding: "utf8" }).sort() : [];
+const ownFiles = () => files().filter((file) => file.startsWith("virtualbox/"));
 
 describe("a VirtualBox machine", () => {
+  beforeEach(async () => {
+    await imageProvider.create(image());
+  });
+
   test("is created, changed in place and removed", async () => {
     const one = inputs();
     const { id, outs = one } = await vmProvider.create(one);
-    expect(machines()[id]).toMatchObject({
+    expect(await machine()).toMatchObject({
       VMState: "running",
       cpus: "2",
       memory: "2048",
@@ -120,19 +135,57 @@ describe("a VirtualBox machine", () => {
       hostonlyadapter2: "vboxnet0",
       macaddress2: "080027000002",
     });
-    expect(existsSync(join(folder, ".switchyard/virtualbox", id, "seed.iso"))).toBe(true);
+    const own = `.switchyard/virtualbox/${id}`;
+    expect(await media()).toEqual([`${own}/disk.vdi`, `${own}/seed.iso`]);
+    expect(statSync(`${own}/seed.iso`).mode & 0o777).toBe(0o600);
     await expect(vmProvider.read?.(id, outs)).resolves.toMatchObject({ id });
 
     const bigger = { ...one, memoryMb: 4096, diskGb: 40 };
     await expect(vmProvider.diff?.(id, outs, bigger)).resolves.toMatchObject({ changes: true, replaces: [] });
     await vmProvider.update?.(id, outs, bigger);
-    expect(machines()[id]).toMatchObject({ VMState: "running", memory: "4096" });
+    expect(await machine()).toMatchObject({ VMState: "running", memory: "4096" });
     expect(calls()).toMatch(/modifymedium disk \S+disk.vdi --resize 40960/);
 
     await vmProvider.delete?.(id, bigger);
-    expect(machines()).toEqual({});
+    expect(await machine()).toBeUndefined();
+    expect(ownFiles()).toEqual([]);
+    expect(await media()).toEqual([]);
     await expect(vmProvider.delete?.(id, bigger)).resolves.toBeUndefined();
     await expect(vmProvider.read?.(id, bigger)).resolves.toMatchObject({ id: "" });
+  });
+
+  test("is created again, with an image that is made again, after all was removed", async () => {
+    for (let round = 1; round <= 2; round++) {
+      const { id, outs } = await imageProvider.create(image());
+      if (outs === undefined) throw new Error("no state");
+      const { id: vm, outs: state = inputs() } = await vmProvider.create(inputs());
+      expect(await machine()).toMatchObject({ VMState: "running" });
+      await vmProvider.delete?.(vm, state);
+      await imageProvider.delete?.(id, outs);
+      expect(files()).toEqual(["images", "virtualbox"]);
+      expect(await media()).toEqual([]);
+    }
+  });
+
+  test("is created where an earlier version left its disks in the registry", async () => {
+    // A run was killed after this machine had got its disk, whose file was removed by hand.
+    const own = join(folder, ".switchyard/virtualbox", inputs().name);
+    mkdirSync(own, { recursive: true });
+    const disk = join(own, "disk.vdi");
+    for (const file of [disk, join(folder, baseDisk())]) {
+      await convertDisk(baseDisk(), `${file}.new`);
+      renameSync(`${file}.new`, file);
+      await vboxManage("modifymedium", "disk", file, "--resize", "4096");
+    }
+    rmSync(disk);
+    rmSync(baseDisk());
+    writeFileSync(join(own, "seed.iso"), "of that run");
+    const { id, outs } = await imageProvider.create(image());
+    await vmProvider.create(inputs());
+    expect(await machine()).toMatchObject({ VMState: "running" });
+    await vmProvider.delete?.(inputs().name, inputs());
+    if (outs !== undefined) await imageProvider.delete?.(id, outs);
+    expect(await media()).toEqual([]);
   });
 
   test.each(["poweroff", "aborted", "saved", "aborted-saved"])(
@@ -141,16 +194,95 @@ describe("a VirtualBox machine", () => {
       const one = inputs();
       const { id, outs = one } = await vmProvider.create(one);
       const bigger = { ...one, cpus: 4, diskGb: 40 };
-      setState(id, state);
+      fake.setState(id, state);
       await vmProvider.update?.(id, outs, bigger);
-      expect(machines()[id]).toMatchObject({ VMState: "running", cpus: "4" });
+      expect(await machine()).toMatchObject({ VMState: "running", cpus: "4" });
       expect(calls()).toMatch(/modifymedium disk \S+disk.vdi --resize 40960/);
 
-      setState(id, state);
+      fake.setState(id, state);
       await vmProvider.delete?.(id, bigger);
-      expect(machines()).toEqual({});
+      expect(await machine()).toBeUndefined();
     },
   );
+
+  test.each(["poweroff", "aborted", "saved"])("in the state %s is started as it is", async (state) => {
+    const { id, outs = inputs() } = await vmProvider.create(inputs());
+    await expect(vmProvider.diff?.(id, outs, inputs())).resolves.toMatchObject({ changes: false });
+    fake.setState(id, state);
+    const read = await vmProvider.read?.(id, outs);
+    expect(read).toMatchObject({ id, props: { running: false } });
+    const olds = read?.props ?? outs;
+    await expect(vmProvider.diff?.(id, olds, inputs())).resolves.toMatchObject({
+      changes: true,
+      replaces: [],
+    });
+    const before = calls();
+    const updated = await vmProvider.update?.(id, olds, inputs());
+    expect(await machine()).toMatchObject({ VMState: "running" });
+    expect(calls().slice(before.length)).not.toContain("modifyvm");
+    expect(updated?.outs).toMatchObject({ running: true });
+  });
+
+  test("that is off is started before a refresh, which waits for Docker on it", async () => {
+    const { id } = await vmProvider.create(inputs());
+    const read = vi.spyOn(engineProvider, "read").mockResolvedValue({ id: "" });
+    const log = vi.spyOn(console, "error").mockReturnValue();
+    const type = "pulumi-nodejs:dynamic/switchyard:";
+    const resources = [
+      { type: `${type}VirtualBoxVm`, urn: "urn:vm", id },
+      {
+        type: `${type}DockerEngine`,
+        urn: "urn:engine",
+        id: "ssh://one",
+        outputs: { host: "ssh://one" },
+        deletedWith: "urn:vm",
+      },
+      {
+        type: `${type}DockerEngine`,
+        urn: "urn:other",
+        id: "ssh://two",
+        outputs: { host: "ssh://two" },
+        deletedWith: "urn:x",
+      },
+    ];
+    await startMachines({ resources });
+    expect(read).not.toHaveBeenCalled();
+    for (const state of [{ resources }, { deployment: { resources } }]) {
+      fake.setState(id, "aborted");
+      await startMachines(state);
+      expect(await machine()).toMatchObject({ VMState: "running" });
+    }
+    expect(read.mock.calls).toEqual([1, 2].map(() => ["ssh://one", { host: "ssh://one" }]));
+    expect(log).toHaveBeenCalledWith(`==> starting ${id}, which is off (aborted)`);
+    await startMachines({});
+    vi.restoreAllMocks();
+  });
+
+  test("starts with the computer if VirtualBox can do that", async () => {
+    await expect(vmProvider.create({ ...inputs(), autostart: true })).rejects.toThrow(
+      /The path to the autostart database is not set: set it .*, or set machine.autostart to false/,
+    );
+    expect(await machine()).toBeUndefined();
+    if (chroot !== undefined) return;
+    fake.autostart = true;
+    const { id, outs = inputs() } = await vmProvider.create({ ...inputs(), autostart: true });
+    expect(await machine()).toMatchObject({ "autostart-enabled": "on", "autostop-type": "acpishutdown" });
+    await expect(vmProvider.diff?.(id, outs, inputs())).resolves.toMatchObject({
+      changes: true,
+      replaces: [],
+    });
+    await vmProvider.delete?.(id, outs);
+    expect(calls()).toMatch(/--autostart-enabled off .*\nunregistervm/);
+  });
+
+  test("of an earlier version is left alone", async () => {
+    const olds: Partial<ReturnType<typeof inputs>> = inputs();
+    delete olds.autostart;
+    delete olds.address;
+    await expect(vmProvider.diff?.("x", olds as ReturnType<typeof inputs>, inputs())).resolves.toMatchObject({
+      changes: false,
+    });
+  });
 
   test("is replaced for changes that cannot be made in place", async () => {
     const one = inputs();
@@ -163,48 +295,129 @@ describe("a VirtualBox machine", () => {
     await expect(vmProvider.diff?.("x", one, { ...one })).resolves.toMatchObject({ changes: false });
   });
 
-  test.each(["createvm", "--nic2", "clonemedium", "--port 1", "startvm"])(
+  test.each(["createvm", "--nic2", "modifymedium", "--port 0", "--port 1", "startvm"])(
     "leaves nothing behind when %s fails",
     async (step) => {
-      vi.stubEnv("FAIL", step);
-      await expect(vmProvider.create(inputs())).rejects.toThrow("told to fail");
-      vi.stubEnv("FAIL", "");
-      expect(step === "createvm" || Object.keys(machines()).length === 0).toBe(true);
+      fake.failing = step;
+      await expect(vmProvider.create(inputs())).rejects.toThrow("Told to fail");
+      fake.failing = undefined;
+      expect(await machine()).toBeUndefined();
+      expect(ownFiles()).toEqual([]);
+      expect(await media()).toEqual([]);
     },
   );
+
+  test("is removed although VirtualBox has closed its media meanwhile", async () => {
+    const { id, outs = inputs() } = await vmProvider.create(inputs());
+    fake.closesItself = true;
+    await vmProvider.delete?.(id, outs);
+    fake.closesItself = false;
+    expect(ownFiles()).toEqual([]);
+    expect(await media()).toEqual([]);
+  });
+
+  test("tells what it could not remove after a failure", async () => {
+    programs.qemuImg = () => {
+      fake.failing = "unregistervm";
+      return { code: 1, stdout: "", stderr: "no space\n" };
+    };
+    await expect(vmProvider.create(inputs())).rejects.toThrow(
+      /no space; and the machine cannot be removed: VBoxManage unregistervm .*: Told to fail/,
+    );
+  });
 
   test("leaves a machine of the same name that is not ours alone", async () => {
     await vmProvider.create(inputs());
     await expect(vmProvider.create(inputs())).rejects.toThrow("does not belong to this stack: remove it");
-    expect(Object.keys(machines())).toHaveLength(1);
+    expect(await machine()).toMatchObject({ VMState: "running" });
+    expect(await media()).toHaveLength(2);
   });
 
   test("requires VirtualBox 7 and the host-only adapter", async () => {
-    vi.stubEnv("VERSION", "6.1.50r161033");
+    fake.version = "6.1.50r161033";
     await expect(vmProvider.create(inputs())).rejects.toThrow(
       "VirtualBox 6.1.50r161033 is too old: install 7.0",
     );
-    vi.stubEnv("VERSION", "7.0.0");
+    fake.version = "7.0.0";
     await expect(vmProvider.create({ ...inputs(), hostOnlyAdapter: "vboxnet9" })).rejects.toThrow(
       "VBoxManage hostonlyif create",
     );
-    rmSync(join(folder, "VBoxManage"));
+    fake.installed = false;
     await expect(vmProvider.create(inputs())).rejects.toThrow(
       "VBoxManage is not installed: install VirtualBox 7.0",
     );
   });
 });
 
+describe("VBoxManage", () => {
+  test("runs one command at a time, again while VirtualBox's service starts", async () => {
+    fake.unready = 2;
+    await Promise.all([1, 2, 3].map(() => vboxManage("list", "hdds")));
+    expect(fake.calls).toHaveLength(5);
+  });
+
+  test.each([
+    [
+      ["modifymedium", "disk", "/none.vdi", "--resize", "4096"],
+      "VBoxManage modifymedium disk /none.vdi --resize 4096: Could not find file for the medium '/none.vdi' (VERR_FILE_NOT_FOUND)",
+    ],
+    [
+      ["showvminfo", "none", "--machinereadable"],
+      "VBoxManage showvminfo none --machinereadable: Could not find a registered machine named 'none'",
+    ],
+  ])("%j fails with the command and its cause", async (args, message) => {
+    await expect(vboxManage(...args)).rejects.toThrow(new Error(message));
+  });
+
+  test("names causes that come late, and the driver that is missing", async () => {
+    const base = join(folder, ".switchyard/virtualbox");
+    await vboxManage("createvm", "--name", inputs().name, "--basefolder", base, "--register");
+    await vboxManage("storagectl", inputs().name, "--name", "SATA", "--add", "sata");
+    const disc = ["--storagectl", "SATA", "--port", "1", "--type", "dvddrive", "--medium", "/none.iso"];
+    await expect(vboxManage("storageattach", inputs().name, ...disc)).rejects.toThrow(
+      `Could not find file for the medium '/none.iso' (VERR_FILE_NOT_FOUND); Invalid UUID or filename "/none.iso"`,
+    );
+    fake.noDriver = true;
+    await expect(vboxManage("startvm", inputs().name, "--type", "headless")).rejects.toThrow(
+      /terminated unexpectedly during startup with exit code 1 \(0x1\); WARNING: The character device \/dev\/vboxdrv does not exist\. Please install/,
+    );
+  });
+});
+
+describe("the host-only adapter", () => {
+  const check = async (change: object) => {
+    const { failures = [] } = (await vmProvider.check?.(inputs(), { ...inputs(), ...change })) ?? {};
+    return failures.map(({ reason }) => reason);
+  };
+
+  test("is compared with machine.network before anything is made", async () => {
+    await expect(check({})).resolves.toEqual([]);
+    await expect(check({ address: "192.168.57.11" })).resolves.toEqual([
+      "machine.network is 192.168.57.0/24, but the host-only adapter vboxnet0 has the address 192.168.56.1: " +
+        "set machine.network to 192.168.56.0/24, or change the adapter (VBoxManage hostonlyif ipconfig vboxnet0 --ip 192.168.57.1)",
+    ]);
+    await expect(check({ address: "192.168.56.1" })).resolves.toEqual([
+      expect.stringContaining("has the address of this node, 192.168.56.1: give it another") as string,
+    ]);
+    await expect(check({ hostOnlyAdapter: "vboxnet1" })).resolves.toEqual([
+      expect.stringContaining("VirtualBox has no host-only adapter vboxnet1: create it") as string,
+    ]);
+  });
+
+  test("is not needed for a preview where VirtualBox is not installed", async () => {
+    fake.installed = false;
+    await expect(check({ address: "192.168.57.11" })).resolves.toEqual([]);
+  });
+});
+
 describe("the image", () => {
-  const sha512 = createHash("sha512").update(content).digest("hex");
-  const url = () => `http://127.0.0.1:${(server.address() as AddressInfo).port}/disk.qcow2`;
   const images = () => readdirSync(join(folder, ".switchyard/images"));
 
   test("is downloaded once, recreated if missing, and removed", async () => {
-    const { id, outs } = await imageProvider.create({ url: url(), sha512 });
+    const { id, outs } = await imageProvider.create(image());
     if (outs === undefined) throw new Error("no state");
-    expect(images()).toEqual([`${sha512.slice(0, 16)}.vdi`]);
-    const again = { url: "http://127.0.0.1:1/not-asked", sha512 };
+    expect(images()).toEqual([`${sha512().slice(0, 16)}.vdi`]);
+    const again = { ...image(), url: "http://127.0.0.1:1/not-asked" };
     await expect(imageProvider.create(again)).resolves.toMatchObject({ id });
     await imageProvider.delete?.(id, outs);
     expect(images()).toEqual([]);
@@ -212,14 +425,12 @@ describe("the image", () => {
   });
 
   test("is rejected with a wrong checksum or if it cannot be converted", async () => {
-    const other = { url: url(), sha512: "0".repeat(128) };
+    const other = { ...image(), sha512: "0".repeat(128) };
     await expect(imageProvider.create(other)).rejects.toThrow(
       /has changed: its SHA-512 is [0-9a-f]{128}, not 0{128}/,
     );
-    writeFileSync(join(folder, "qemu-img"), "#!/bin/sh\necho no space >&2; exit 1\n");
-    await expect(imageProvider.create({ url: url(), sha512 })).rejects.toThrow(
-      "qemu-img convert -O: no space",
-    );
+    programs.qemuImg = () => ({ code: 1, stdout: "", stderr: "no space\n" });
+    await expect(imageProvider.create(image())).rejects.toThrow(/qemu-img convert -O vdi \S+ \S+: no space/);
     expect(images()).toEqual([]);
   });
 });

@@ -1,5 +1,9 @@
 /** The state of a VirtualBox machine, and how to start, stop and remove it. */
-import { command } from "./command";
+import { rmSync } from "node:fs";
+import { sep } from "node:path";
+
+import { messageOf } from "../../../lib/errors";
+import { vboxManage } from "./command";
 
 /** States of a machine that is off, which is when its settings can be changed. */
 const off: readonly string[] = ["poweroff", "aborted"];
@@ -16,7 +20,7 @@ const pauseMs = 250;
 /** The machine's state, such as `running` or `poweroff`; undefined if there is no machine with that name. */
 export async function stateOf(name: string): Promise<string | undefined> {
   try {
-    const text = await command("VBoxManage", ["showvminfo", name, "--machinereadable"]);
+    const text = await vboxManage("showvminfo", name, "--machinereadable");
     return /^VMState="(.*)"/m.exec(text)?.[1];
   } catch (error) {
     if (error instanceof Error && /Could not find/.test(error.message)) return undefined;
@@ -24,8 +28,13 @@ export async function stateOf(name: string): Promise<string | undefined> {
   }
 }
 
+/** Whether the machine has to be started, to go on where it stopped if its memory was saved. */
+export const isOff = (state: string): boolean => off.includes(state) || saved.includes(state);
+
+/** Starts the machine unless it is on. */
 export async function start(name: string): Promise<void> {
-  await command("VBoxManage", ["startvm", name, "--type", "headless"]);
+  if (!isOff((await stateOf(name)) ?? "poweroff")) return;
+  await vboxManage("startvm", name, "--type", "headless");
 }
 
 /** Shuts the machine down from any state, so that its settings can be changed. */
@@ -34,34 +43,69 @@ export async function stop(name: string): Promise<void> {
   if (off.includes(state)) return;
   // Resume it first: discarding the saved memory would lose what the guest has not yet written to disk.
   if (saved.includes(state)) await start(name);
-  const asked = await controls(name, "acpipowerbutton");
-  if (asked && (await isOffWithin(name, shutdownTimeoutMs))) return;
+  const refusal = await controls(name, "acpipowerbutton");
+  if (refusal === undefined && (await isOffWithin(name, shutdownTimeoutMs))) return;
   await cutPower(name);
 }
 
-/** Removes the machine and its disks from any state; does nothing if there is no such machine. */
-export async function remove(name: string): Promise<void> {
+/** Removes the machine, from any state, and all that is in its folder. It need not exist. */
+export async function remove(name: string, folder: string): Promise<void> {
   const state = await stateOf(name);
-  if (state === undefined) return;
-  if (saved.includes(state)) await command("VBoxManage", ["discardstate", name]);
-  else if (!off.includes(state)) await cutPower(name);
-  await command("VBoxManage", ["unregistervm", name, "--delete"]);
+  if (state !== undefined) {
+    if (saved.includes(state)) await vboxManage("discardstate", name);
+    else if (!off.includes(state)) await cutPower(name);
+    // VirtualBox would not take the machine off its list for the start of the computer.
+    await vboxManage("modifyvm", name, "--autostart-enabled", "off", "--autostop-type", "disabled");
+    // Not --delete-all, which would remove an image of a disc that the user has put in.
+    await vboxManage("unregistervm", name, "--delete");
+  }
+  await removeFiles(folder);
+}
+
+/**
+ * Removes a file or a folder, and its disks from VirtualBox's registry. The registry remembers the UUID of a disk that is only
+ * removed from the file system, and rejects the next disk with that file name.
+ */
+export async function removeFiles(path: string): Promise<void> {
+  for (const [kind, list] of [
+    ["disk", "hdds"],
+    ["dvd", "dvds"],
+  ] as const) {
+    for (const uuid of await mediaIn(path, list)) {
+      try {
+        await vboxManage("closemedium", kind, uuid);
+      } catch (error) {
+        // VirtualBox itself removes a medium some time after its machine.
+        if ((await mediaIn(path, list)).includes(uuid)) throw error;
+      }
+    }
+  }
+  rmSync(path, { recursive: true, force: true });
+}
+
+/** The UUIDs of the registered media at or below the path. */
+async function mediaIn(path: string, list: "hdds" | "dvds"): Promise<string[]> {
+  const media = await vboxManage("list", list);
+  return media.split(/\n(?=UUID: )/).flatMap((medium) => {
+    const [, uuid] = /^UUID: +(\S+)$/m.exec(medium) ?? [];
+    const [, location = ""] = /^Location: +(.*)$/m.exec(medium) ?? [];
+    const isInside = location === path || location.startsWith(path + sep);
+    return uuid !== undefined && isInside ? [uuid] : [];
+  });
 }
 
 async function cutPower(name: string): Promise<void> {
-  await controls(name, "poweroff");
+  const refusal = await controls(name, "poweroff");
   if (await isOffWithin(name, powerOffTimeoutMs)) return;
+  const answer = refusal === undefined ? "" : ` (${refusal})`;
   throw new Error(
-    `The machine ${name} did not stop within ${powerOffTimeoutMs / 1000} s: stop it (VBoxManage controlvm ${name} poweroff) and run again`,
+    `The machine ${name} did not stop within ${powerOffTimeoutMs / 1000} s${answer}: stop it (VBoxManage controlvm ${name} poweroff) and run again`,
   );
 }
 
-/** Whether VirtualBox accepted the command. It accepts none for a machine that has stopped in the meantime or is paused. */
-const controls = (name: string, verb: "acpipowerbutton" | "poweroff"): Promise<boolean> =>
-  command("VBoxManage", ["controlvm", name, verb]).then(
-    () => true,
-    () => false,
-  );
+/** VirtualBox's error if it rejects the command, as it does for a machine that has stopped in the meantime or is paused. */
+const controls = (name: string, verb: "acpipowerbutton" | "poweroff"): Promise<string | undefined> =>
+  vboxManage("controlvm", name, verb).then(() => undefined, messageOf);
 
 async function isOffWithin(name: string, timeoutMs: number): Promise<boolean> {
   for (const deadlineMs = Date.now() + timeoutMs; Date.now() < deadlineMs;) {

@@ -35,7 +35,7 @@ function makeVm(
   settings: Settings,
   baseDisk: pulumi.Output<string>,
 ): Machine {
-  const { network, hostOnlyAdapter, cpus, memoryMb, diskGb } = settings;
+  const { network, ...rest } = settings;
   const machine = `switchyard-${pulumi.getStack()}-${name}`;
   // Above the addresses that VirtualBox's DHCP server on that network assigns first.
   const address = `${network}.${10 + numberOf(name)}`;
@@ -45,10 +45,8 @@ function makeVm(
     name,
     {
       name: machine,
-      cpus,
-      memoryMb,
-      diskGb,
-      hostOnlyAdapter,
+      ...rest,
+      address,
       baseDisk,
       macs: [...macs],
       seed: {

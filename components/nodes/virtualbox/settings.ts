@@ -1,6 +1,6 @@
 import type { z } from "zod";
 
-import { mapping, parse, text, whole } from "../../schema";
+import { flag, mapping, parse, text, whole } from "../../schema";
 
 /** The keys of `machine`. */
 export const settings = {
@@ -9,6 +9,9 @@ export const settings = {
   diskGb: whole(4, 2048)
     .default(20)
     .describe("disk size in GB; grows in place; a smaller size replaces the machine"),
+  autostart: flag()
+    .default(false)
+    .describe("whether VirtualBox's autostart service starts the nodes with this computer; changes in place"),
   hostOnlyAdapter: text(
     /^[A-Za-z0-9][A-Za-z0-9 #-]{0,63}$/,
     'the name of a host-only adapter, such as "vboxnet0"',

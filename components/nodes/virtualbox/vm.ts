@@ -2,10 +2,11 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import * as pulumi from "@pulumi/pulumi";
+import { messageOf } from "../../../lib/errors";
 import { DynamicResource } from "../../../providers/dynamic-resource";
 
-import { command, diskTimeoutMs } from "./command";
-import { remove, start, stateOf, stop } from "./machine";
+import { convertDisk, vboxManage } from "./command";
+import { isOff, remove, removeFiles, start, stateOf, stop } from "./machine";
 import { seedIso } from "./seed-iso";
 
 /** Arguments of {@link VirtualBoxVm}. */
@@ -20,6 +21,10 @@ export interface VirtualBoxVmArgs {
   readonly baseDisk: pulumi.Input<string>;
   /** Host-only adapter of this computer, whose network connects the nodes. */
   readonly hostOnlyAdapter: pulumi.Input<string>;
+  /** Address of the machine in that network, which is a /24. */
+  readonly address: pulumi.Input<string>;
+  /** Whether VirtualBox's autostart service starts the machine with this computer. */
+  readonly autostart: pulumi.Input<boolean>;
   /** MAC addresses (12 hexadecimal digits) of the adapters to the outside and to the other nodes. */
   readonly macs: pulumi.Input<pulumi.Input<string>[]>;
   /** Files of the NoCloud seed, by name. */
@@ -33,51 +38,76 @@ interface VmInputs {
   readonly diskGb: number;
   readonly baseDisk: string;
   readonly hostOnlyAdapter: string;
+  /** Undefined in the state of an earlier version. */
+  readonly address?: string;
+  readonly autostart?: boolean;
   readonly macs: readonly string[];
   readonly seed: Readonly<Record<string, string>>;
 }
 
-const MACHINES = join(".switchyard", "virtualbox");
+interface VmState extends VmInputs {
+  /** Whether it was on when it was last seen. Undefined in the state of an earlier version. */
+  readonly running?: boolean;
+}
 
-async function requireVirtualBox(adapter: string): Promise<void> {
-  const version = (await command("VBoxManage", ["--version"])).trim().split("\n").at(-1) ?? "";
+/** The folder that holds the folders of all machines of this project. */
+const machinesFolder = () => join(process.cwd(), ".switchyard", "virtualbox");
+/** The folder of a machine's disk, seed and settings. */
+const folderOf = (name: string) => join(machinesFolder(), name);
+const diskOf = (name: string) => join(folderOf(name), "disk.vdi");
+
+async function requireVirtualBox(inputs: VmInputs): Promise<void> {
+  const version = (await vboxManage("--version")).trim().split("\n").at(-1) ?? "";
   if (!(Number.parseInt(version, 10) >= 7)) {
     throw new Error(`VirtualBox ${version} is too old: install 7.0 or later`);
   }
-  const adapters = await command("VBoxManage", ["list", "hostonlyifs"]);
-  if (!adapters.split("\n").some((line) => /^Name: +(.*)$/.exec(line)?.[1] === adapter)) {
-    throw new Error(
-      `VirtualBox has no host-only adapter ${adapter}: create it (VBoxManage hostonlyif create), or set machine.hostOnlyAdapter to one that exists`,
-    );
-  }
+  const problem = await adapterProblem(inputs);
+  if (problem !== undefined) throw new Error(problem);
 }
+
+/** Why the host-only adapter cannot connect the machine. */
+async function adapterProblem({ hostOnlyAdapter, address }: VmInputs): Promise<string | undefined> {
+  const list = await vboxManage("list", "hostonlyifs");
+  const adapter = list.split(/\n(?=Name: )/).find((text) => valueIn(text, "Name") === hostOnlyAdapter);
+  if (adapter === undefined) {
+    return `VirtualBox has no host-only adapter ${hostOnlyAdapter}: create it (VBoxManage hostonlyif create), or set machine.hostOnlyAdapter to one that exists`;
+  }
+  const own = valueIn(adapter, "IPAddress") ?? "";
+  if (address === undefined || (networkOf(own) === networkOf(address) && own !== address)) return undefined;
+  const ipconfig = `VBoxManage hostonlyif ipconfig ${hostOnlyAdapter} --ip ${networkOf(address)}.1`;
+  return own === address
+    ? `The host-only adapter ${hostOnlyAdapter} has the address of this node, ${own}: give it another (${ipconfig})`
+    : `machine.network is ${networkOf(address)}.0/24, but the host-only adapter ${hostOnlyAdapter} has the address ${own}: set machine.network to ${networkOf(own)}.0/24, or change the adapter (${ipconfig})`;
+}
+
+const valueIn = (text: string, key: string): string | undefined =>
+  new RegExp(`^${key}: +(.*)$`, "m").exec(text)?.[1];
+/** The first three octets. */
+const networkOf = (address: string): string => address.split(".").slice(0, 3).join(".");
 
 async function make(inputs: VmInputs): Promise<void> {
   const { name, seed, macs } = inputs;
   const [outside = "", inside = ""] = macs;
-  const folder = join(process.cwd(), MACHINES);
-  const own = join(folder, name);
-  const disk = join(own, "disk.vdi");
-  const iso = join(own, "seed.iso");
-  const vbox = (...args: string[]) => command("VBoxManage", args);
-  const change = (...args: string[]) => vbox("modifyvm", name, ...args);
-  const attach = (...args: string[]) => vbox("storageattach", name, "--storagectl", "SATA", ...args);
+  const folder = machinesFolder();
+  const disk = diskOf(name);
+  const iso = join(folderOf(name), "seed.iso");
+  const attach = (...args: string[]) => vboxManage("storageattach", name, "--storagectl", "SATA", ...args);
 
-  await vbox("createvm", "--name", name, "--ostype", "Debian_64", "--basefolder", folder, "--register");
-  mkdirSync(own, { recursive: true });
+  await vboxManage("createvm", "--name", name, "--ostype", "Debian_64", "--basefolder", folder, "--register");
+  mkdirSync(folderOf(name), { recursive: true });
   writeFileSync(iso, seedIso(seed), { mode: 0o600 });
-  await change("--cpus", String(inputs.cpus), "--memory", String(inputs.memoryMb), "--rtcuseutc", "on");
-  await change("--audio-enabled", "off", "--usbohci", "off");
-  await change("--uart1", "0x3F8", "4", "--uartmode1", "disconnected");
-  await change("--nic1", "nat", "--nictype1", "virtio", "--macaddress1", outside);
-  await change("--nic2", "hostonly", "--nictype2", "virtio", "--macaddress2", inside);
-  await change("--hostonlyadapter2", inputs.hostOnlyAdapter);
-  await vbox("storagectl", name, "--name", "SATA", "--add", "sata", "--portcount", "2");
-  await command(
-    "VBoxManage",
-    ["clonemedium", "disk", inputs.baseDisk, disk, "--format", "VDI"],
-    diskTimeoutMs,
+  await modify(
+    ...[name, "--rtcuseutc", "on", "--audio-enabled", "off", "--usbohci", "off"],
+    ...adjustable(inputs),
+    ...["--uart1", "0x3F8", "4", "--uartmode1", "disconnected"],
+    ...["--nic1", "nat", "--nictype1", "virtio", "--macaddress1", outside],
+    ...["--nic2", "hostonly", "--nictype2", "virtio", "--macaddress2", inside],
+    ...["--hostonlyadapter2", inputs.hostOnlyAdapter],
   );
+  await vboxManage("storagectl", name, "--name", "SATA", "--add", "sata", "--portcount", "2");
+  // Not with `clonemedium`, which would register the base disk: VirtualBox then rejects an image that was made again, as that has
+  // another UUID.
+  await convertDisk(inputs.baseDisk, disk);
   await resize(disk, inputs.diskGb);
   await attach("--port", "0", "--type", "hdd", "--medium", disk);
   await attach("--port", "1", "--type", "dvddrive", "--medium", iso);
@@ -85,52 +115,85 @@ async function make(inputs: VmInputs): Promise<void> {
 }
 
 async function resize(disk: string, diskGb: number): Promise<void> {
-  const args = ["modifymedium", "disk", disk, "--resize", String(diskGb * 1024)];
-  await command("VBoxManage", args, diskTimeoutMs);
+  await vboxManage("modifymedium", "disk", disk, "--resize", String(diskGb * 1024));
 }
 
-/** Properties that change in place, while the machine is briefly off. */
-const IN_PLACE = ["cpus", "memoryMb", "diskGb"];
-const KEYS = ["name", "baseDisk", "hostOnlyAdapter", "macs", "seed", ...IN_PLACE] as const;
+async function modify(...args: readonly string[]): Promise<void> {
+  try {
+    await vboxManage("modifyvm", ...args);
+  } catch (error) {
+    if (!/autostart database/.test(messageOf(error))) throw error;
+    const cure = "set it (VBoxManage setproperty autostartdbpath FOLDER), or set machine.autostart to false";
+    throw new Error(`${messageOf(error)}: ${cure}`, { cause: error });
+  }
+}
 
-export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmInputs> = {
+/** Options of `modifyvm` for the properties that change in place, but for the disk. */
+const adjustable = ({ cpus, memoryMb, autostart = false }: VmInputs): string[] => [
+  ...["--cpus", String(cpus), "--memory", String(memoryMb)],
+  ...["--autostart-enabled", autostart ? "on" : "off"],
+  ...["--autostop-type", autostart ? "acpishutdown" : "disabled"],
+];
+
+/** Properties that change in place, while the machine is briefly off. */
+const IN_PLACE = ["cpus", "memoryMb", "diskGb", "autostart"];
+const KEYS = ["name", "baseDisk", "hostOnlyAdapter", "macs", "seed", ...IN_PLACE];
+
+function changedKeys(olds: VmInputs, news: VmInputs): string[] {
+  const value = (inputs: VmInputs, key: string) => JSON.stringify(inputs[key as keyof VmInputs] ?? false);
+  return KEYS.filter((key) => value(olds, key) !== value(news, key));
+}
+
+export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmState> = {
+  /** Previews call this too, perhaps where there is no VirtualBox: creating a machine then says so. */
+  async check(_olds, news) {
+    const reason = await adapterProblem(news).catch(() => undefined);
+    return { inputs: news, failures: reason === undefined ? [] : [{ property: "", reason }] };
+  },
   async create(inputs) {
     const { name } = inputs;
-    await requireVirtualBox(inputs.hostOnlyAdapter);
+    await requireVirtualBox(inputs);
     if ((await stateOf(name)) !== undefined) {
       throw new Error(
         `VirtualBox already has a machine ${name} that does not belong to this stack: remove it (VBoxManage unregistervm ${name} --delete) or rename the stack`,
       );
     }
+    // What a creation left that was killed.
+    await removeFiles(folderOf(name));
     try {
       await make(inputs);
     } catch (error) {
-      await remove(name);
+      await remove(name, folderOf(name)).catch((failure: unknown) => {
+        throw new Error(`${messageOf(error)}; and the machine cannot be removed: ${messageOf(failure)}`);
+      });
       throw error;
     }
-    return { id: name, outs: inputs };
+    return { id: name, outs: { ...inputs, running: true } };
   },
   async read(id, props) {
     if (props === undefined) throw new Error(`import of a VirtualBoxVm (${id}) is not supported`);
-    return { id: (await stateOf(id)) === undefined ? "" : id, props };
+    const state = await stateOf(id);
+    if (state === undefined) return { id: "", props };
+    return { id, props: { ...props, running: !isOff(state) } };
   },
   diff(_id, olds, news) {
-    const value = (inputs: VmInputs, key: string) => JSON.stringify(inputs[key as keyof VmInputs]);
-    const changed = KEYS.filter((key) => value(olds, key) !== value(news, key));
+    const changed = changedKeys(olds, news);
     const replaces = changed.filter((key) => !IN_PLACE.includes(key));
     if (news.diskGb < olds.diskGb) replaces.push("diskGb");
-    return Promise.resolve({ changes: changed.length > 0, replaces, deleteBeforeReplace: true });
+    const changes = changed.length > 0 || olds.running === false;
+    return Promise.resolve({ changes, replaces, deleteBeforeReplace: true });
   },
   async update(id, olds, news) {
-    await stop(id);
-    const size = ["--cpus", String(news.cpus), "--memory", String(news.memoryMb)];
-    await command("VBoxManage", ["modifyvm", id, ...size]);
-    if (news.diskGb !== olds.diskGb) await resize(join(process.cwd(), MACHINES, id, "disk.vdi"), news.diskGb);
+    if (changedKeys(olds, news).length > 0) {
+      await stop(id);
+      await modify(id, ...adjustable(news));
+      if (news.diskGb !== olds.diskGb) await resize(diskOf(id), news.diskGb);
+    }
     await start(id);
-    return { outs: news };
+    return { outs: { ...news, running: true } };
   },
   async delete(id) {
-    await remove(id);
+    await remove(id, folderOf(id));
   },
 };
 
