@@ -1,8 +1,9 @@
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { api, connect } from "./client";
+import { api, connect, runBySsh } from "./client";
 import { fakeEngine, type FakeEngine } from "./fake-engine";
 
 let engine: FakeEngine;
@@ -30,7 +31,7 @@ describe("api", () => {
     const docker = connect(engine.host);
     expect(await api(docker, "POST", "/x", { query: { a: { b: ["c"] } }, body: { d: 1 } })).toEqual({ d: 1 });
     await expect(api(docker, "GET", "/y?z=%7D")).rejects.toMatchObject({
-      message: "fake 404",
+      message: `fake 404 (404 for GET /y at ${engine.host})`,
       statusCode: 404,
     });
   });
@@ -64,7 +65,20 @@ describe("api", () => {
   it("reports the error output of ssh", async () => {
     fakeSsh(`console.error("Host key verification failed."); process.exit(255);`);
     await expect(api(connect("ssh://node1"), "GET", "/info")).rejects.toThrow(
-      "ssh: Host key verification failed.",
+      "ssh: Host key verification failed. (GET /info at ssh://node1)",
     );
+    await expect(runBySsh({ host: "ssh://node1" }, ["ls", "/x"])).rejects.toThrow(
+      "ssh ssh://node1 ls /x: Host key verification failed. (exit code 255)",
+    );
+  });
+
+  it("says who hung up", async () => {
+    const server = createServer((socket) => socket.destroy());
+    const path = join(folder, "docker.sock");
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    await expect(api(connect(`unix://${path}`), "POST", "/services/create?x=1")).rejects.toThrow(
+      `check that it is running there (POST /services/create at unix://${path})`,
+    );
+    server.close();
   });
 });

@@ -49,12 +49,21 @@ export function sameSsh(one: ConnectOptions, other: ConnectOptions): boolean {
   return (one.sshOpts ?? []).join("\n") === (other.sshOpts ?? []).join("\n");
 }
 
+/** The Docker URL of each client, for error messages. */
+const urls = new WeakMap<Docker, string>();
+
 /**
  * A client for a Docker URL: `unix:///path`, `tcp://host:port` or `ssh://[user@]host[:port]`.
  *
  * @throws Error if it is not such a URL
  */
 export function connect(host: string, options: ConnectOptions = {}): Docker {
+  const docker = clientOf(host, options);
+  urls.set(docker, host);
+  return docker;
+}
+
+function clientOf(host: string, options: ConnectOptions): Docker {
   const { answerTimeoutMs = 30_000, sshOpts } = options;
   // docker-modem fills gaps from DOCKER_HOST and its kin, which may name another engine.
   const none = { host: "", port: "", ca: undefined, cert: undefined, key: undefined, pathPrefix: "/" };
@@ -108,14 +117,15 @@ export function sshArguments(host: string, sshOpts: readonly string[] = []): str
 /**
  * Runs a command on the machine of an `ssh://` URL and returns its output.
  *
- * @throws Error with the error output of ssh or the command, or if it takes longer than `timeoutMs` (default: 30,000)
+ * @throws Error with the host, the command, and the error output of ssh or the command, or if it takes longer than `timeoutMs` (default: 30,000)
  */
 export function runBySsh(
   { host, sshOpts }: { readonly host: string; readonly sshOpts?: readonly string[] | undefined },
   command: readonly string[],
   timeoutMs = 30_000,
 ): Promise<string> {
-  return outputOf("ssh", [...sshArguments(host, sshOpts), ...command], { timeoutMs, label: "ssh" });
+  const label = `ssh ${host} ${command.join(" ")}`;
+  return outputOf("ssh", [...sshArguments(host, sshOpts), ...command], { timeoutMs, label });
 }
 
 /** A connection to the Docker Engine behind ssh; it fails if no answer begins within `answerTimeoutMs`, unless that is 0. */
@@ -180,7 +190,7 @@ interface Payload {
 /**
  * One call of the engine's API. A GET is retried for up to 30 s while the Swarm's managers elect a leader.
  *
- * @throws DockerError with Docker's own message
+ * @throws DockerError with Docker's own message, the engine's URL and what it was asked
  */
 export async function api<T>(docker: Docker, method: Method, path: string, send: Payload = {}): Promise<T> {
   for (const deadlineMs = Date.now() + 30_000; ;) {
@@ -212,11 +222,23 @@ function call<T>(docker: Docker, method: Method, path: string, send: Payload): P
           return;
         }
         const { statusCode, json, message } = error as DialError;
-        const sentence = json?.message ?? message ?? "no answer";
-        reject(Object.assign(new Error(sentence), statusCode === undefined ? {} : { statusCode }));
+        const asked = `${method} ${path.replace(/\?.*/, "")} at ${urls.get(docker) ?? "Docker"}`;
+        if (statusCode === undefined) reject(new Error(`${causeOf(message)} (${asked})`));
+        else {
+          const answer = json?.message ?? message ?? "no message";
+          reject(Object.assign(new Error(`${answer} (${statusCode} for ${asked})`), { statusCode }));
+        }
       },
     );
   });
+}
+
+/** Why there was no answer. Node.js's own words do not say who hung up. */
+function causeOf(message = ""): string {
+  if (message === "socket hang up" || /ECONNRESET|EPIPE/.test(message)) {
+    return "Docker closed the connection, or did not answer in time: check that it is running there";
+  }
+  return message.trim() || "no answer";
 }
 
 /** The result of the call, or undefined if it fails with one of these status codes. */

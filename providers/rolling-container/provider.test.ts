@@ -249,7 +249,9 @@ describe("a new container that fails", () => {
   it("does not show the environment", async () => {
     engine.answers["POST /containers/create"] = new Error("No such image: haproxy:2");
     const error = (await update()?.catch((thrown: unknown) => thrown)) as Error;
-    expect(error.message).toBe("Docker rejected container rest: No such image: haproxy:2");
+    expect(error.message).toBe(
+      `Docker rejected container rest: No such image: haproxy:2 (500 for POST /containers/create at ${engine.host})`,
+    );
   });
 });
 

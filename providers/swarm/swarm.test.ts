@@ -69,7 +69,7 @@ describe("Swarm", () => {
     engine.answers["GET /info"] = NONE;
     engine.answers["POST /swarm/init"] = 400;
     await expect(swarmProvider.create(inputs())).rejects.toThrow(
-      /192\.0\.2\.1: fake 400\. The address must be/,
+      /192\.0\.2\.1: fake 400 \(400 for POST \/swarm\/init at unix:[^ )]*\)\. The address must be/,
     );
   });
 
