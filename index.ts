@@ -1,5 +1,7 @@
 import { loadConfig } from "./components/config";
 import { Consul } from "./components/consul";
+import { ConsulAccess } from "./components/consul-access";
+import { ConsulTokens } from "./components/consul-tokens";
 import { Images } from "./components/image";
 import { LoadBalancer } from "./components/load-balancer";
 import { createNodes } from "./components/nodes";
@@ -24,24 +26,34 @@ const images = new Images(dockerNodes, {
 });
 const gossipKey = new RandomKey("gossip", { bytes: 32 }).key;
 
-const agents: Consul[] = [];
+const tokens = new ConsulTokens("consul", { nodes: dockerNodes, generation: config.consulTokenGeneration });
 
-// On every node: Consul, Registrator, which registers the node's containers, and the load balancer, which routes to them.
-function partsOf(node: DockerNode) {
+// On every node: an agent of Consul, which does nothing for whoever has no token.
+type Agent = ReturnType<typeof agentOn>;
+function agentOn(node: DockerNode, before?: Consul) {
   const consul = new Consul(
     `consul-${node.name}`,
     {
       node,
       servers: quorum(dockerNodes),
       gossipKey,
+      tokens,
       image: images.build("consul", { base: config.consulImage }),
       httpPort: config.ports.consul,
       dnsPort: config.ports.dns,
     },
     // An update takes one away at a time.
-    { dependsOn: agents.slice(-1) },
+    { dependsOn: before ?? [] },
   );
-  agents.push(consul);
+  return { node, consul };
+}
+const [first, ...others] = dockerNodes;
+const agents: [Agent, ...Agent[]] = [agentOn(first)];
+for (const node of others) agents.push(agentOn(node, agents.at(-1)?.consul));
+const access = new ConsulAccess("consul", { agents, tokens });
+
+// Beside it: Registrator, which registers the node's containers, and the load balancer, which routes to them.
+function partsOf({ node, consul }: Agent) {
   const registrator = new Registrator(
     `registrator-${node.name}`,
     {
@@ -49,6 +61,8 @@ function partsOf(node: DockerNode) {
       image: config.registratorImage ?? images.build("registrator"),
       socketProxyImage: images.build("haproxy"),
       consul: consul.httpAddress,
+      token: access.registratorToken,
+      original: config.registratorImage === undefined ? undefined : { tokenVersion: access.version },
     },
     { dependsOn: consul },
   );
@@ -58,6 +72,7 @@ function partsOf(node: DockerNode) {
       node,
       image: images.build("haproxy"),
       consul: consul.httpAddress,
+      token: access.loadBalancerToken,
       dns: consul.dnsAddress,
       ports: config.ports,
       https: config.https,
@@ -71,8 +86,9 @@ function partsOf(node: DockerNode) {
   );
   return { node, loadBalancer, after: [registrator, loadBalancer] };
 }
-const [first, ...others] = dockerNodes;
-const parts = [partsOf(first), ...others.map(partsOf)] as const;
+const [firstAgent, ...otherAgents] = agents;
+const parts = [partsOf(firstAgent), ...otherAgents.map(partsOf)] as const;
+access.enforceAfter(parts.flatMap(({ after }) => after));
 
 // Across all nodes: the Swarm and its services.
 const swarm = new SwarmCluster("swarm", { members: parts });
@@ -97,6 +113,7 @@ export const statistics = loadBalancer.statsUrl;
 export const statsUser = config.statsUser;
 export const statsPassword = config.statsPassword;
 export const consulPage = `http://localhost:${config.ports.consul}`;
+export const consulToken = access.operatorToken;
 export const nodes = parts.map(({ node, loadBalancer }) => ({
   name: node.name,
   address: node.address,

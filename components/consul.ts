@@ -2,6 +2,9 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
 import { ConsulMember } from "../providers/consul-member";
+import { consulFiles } from "./consul-rights";
+import type { ConsulTokens } from "./consul-tokens";
+import { SecretsVolume } from "./secrets-volume";
 import { ownerLabel, replacesLeftover } from "./leftovers";
 import { placedOn, restartPolicy, type DockerNode } from "./nodes/node";
 
@@ -11,6 +14,7 @@ export interface ConsulArgs {
   readonly servers: readonly DockerNode[];
   /** Encrypts gossip between the agents: 32 bytes in base64, the same on every node. */
   readonly gossipKey: pulumi.Input<string>;
+  readonly tokens: ConsulTokens;
   readonly image: pulumi.Input<string>;
   /** Port of the HTTP API and web UI. */
   readonly httpPort: number;
@@ -19,7 +23,7 @@ export interface ConsulArgs {
 }
 
 /** The container's name, the same on every node, so that `docker exec consul consul members` always works. */
-const CONTAINER = "consul";
+export const CONTAINER = "consul";
 
 /**
  * Consul on one node, as a server or a client. It is ready once it is in the cluster; let each one depend on the one before,
@@ -36,11 +40,29 @@ export class Consul extends pulumi.ComponentResource {
   /** Address of DNS, for the node and its containers. */
   readonly dnsAddress: pulumi.Output<string>;
 
+  /** The Docker URL of the node, known once the agent runs. */
+  readonly host: pulumi.Output<string>;
+
   constructor(name: string, args: ConsulArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:Consul", name, {}, opts);
     const { node, servers } = args;
     const placedHere = { parent: this, ...placedOn(node) };
 
+    const { name: nodeName } = node;
+    const secrets = new SecretsVolume(
+      name,
+      {
+        node,
+        container: CONTAINER,
+        image: args.image,
+        files: pulumi
+          .all([args.tokens.secrets, args.gossipKey])
+          .apply(([secrets, gossipKey]) =>
+            consulFiles(secrets, { node: nodeName, server: servers.includes(node), gossipKey }),
+          ),
+      },
+      this,
+    );
     const data = new docker.Volume(name, { name: `${CONTAINER}-data` }, placedHere);
     const container = new docker.Container(
       name,
@@ -56,13 +78,16 @@ export class Consul extends pulumi.ComponentResource {
           ),
         envs: [
           pulumi.interpolate`NOT_RECURSOR=${node.bridgeAddress}`,
-          pulumi.interpolate`GOSSIP_KEY=${args.gossipKey}`,
+          // For whoever runs `consul` in the container.
+          `CONSUL_HTTP_ADDR=127.0.0.1:${args.httpPort}`,
+          "CONSUL_HTTP_TOKEN_FILE=/secrets/operator",
         ],
         labels: [ownerLabel(), { label: "SERVICE_IGNORE", value: "true" }],
         capabilities: { drops: ["ALL"], adds: ["CAP_NET_BIND_SERVICE"] },
-        volumes: [{ volumeName: data.name, containerPath: "/data" }],
+        volumes: [{ volumeName: data.name, containerPath: "/data" }, secrets.mount],
         healthcheck: {
-          tests: ["CMD", "consul", "operator", "raft", "list-peers", `-http-addr=127.0.0.1:${args.httpPort}`],
+          // Answered only if there is a leader, and without a token, which the agent has before its cluster knows it.
+          tests: ["CMD", "env", "-u", "CONSUL_HTTP_TOKEN_FILE", "consul", "catalog", "services"],
           interval: "3s",
           timeout: "3s",
           retries: 10,
@@ -86,6 +111,7 @@ export class Consul extends pulumi.ComponentResource {
       },
       { parent: this },
     );
+    this.host = pulumi.all([node.host, container.id]).apply(([host]) => host);
     this.httpAddress = `127.0.0.1:${args.httpPort}`;
     this.dnsAddress = pulumi.interpolate`${node.bridgeAddress}:${args.dnsPort}`;
     this.registerOutputs({ httpAddress: this.httpAddress, dnsAddress: this.dnsAddress });

@@ -10,6 +10,8 @@ export { LocalNode, type LocalNodeArgs } from "./nodes/local/node";
 
 /** What runs on every node. */
 export { Consul, type ConsulArgs } from "./consul";
+export { ConsulTokens, type ConsulTokensArgs } from "./consul-tokens";
+export { ConsulAccess, type ConsulAccessArgs } from "./consul-access";
 export { Registrator, type RegistratorArgs } from "./registrator";
 export { LoadBalancer, type LoadBalancerArgs } from "./load-balancer";
 export type { Https } from "./config/index";

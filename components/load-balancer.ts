@@ -7,12 +7,15 @@ import type { Routing } from "../routing/types";
 import type { Https } from "./config/index";
 import { boundTo, placedOn, restartPolicy, type DockerNode } from "./nodes/node";
 import type { Ports } from "./ports";
+import { SecretsVolume } from "./secrets-volume";
 
 export interface LoadBalancerArgs {
   readonly node: DockerNode;
   readonly image: pulumi.Input<string>;
   /** `host:port` of Consul's HTTP API. */
   readonly consul: pulumi.Input<string>;
+  /** Consul's token for it. */
+  readonly token: pulumi.Input<string>;
   /** `address:port` of the DNS server to ask for services with a name as address. Default: the node's own. */
   readonly dns?: pulumi.Input<string> | undefined;
   readonly ports: Ports;
@@ -30,6 +33,9 @@ export interface LoadBalancerArgs {
 
 /** The name of the container and of its service in Consul. */
 const CONTAINER = "rest";
+
+/** The user that the image runs as. */
+const USER = 10001;
 
 /** The host name at which services reach the load balancer of their own node: `http://rest.service.consul`. */
 export const loadBalancerHost = `${CONTAINER}.service.consul`;
@@ -57,6 +63,17 @@ export class LoadBalancer extends pulumi.ComponentResource {
       { name: `${CONTAINER}-state` },
       { parent: this, ...placedOn(node) },
     );
+    const secrets = new SecretsVolume(
+      name,
+      {
+        node,
+        container: CONTAINER,
+        image: args.image,
+        files: pulumi.output(args.token).apply((token) => ({ token })),
+        user: USER,
+      },
+      this,
+    );
     const container = new RollingContainer(
       name,
       {
@@ -80,6 +97,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
         env: {
           STATS_USER: args.statsUser,
           STATS_PASSWORD: args.statsPassword,
+          CONSUL_HTTP_TOKEN_FILE: "/secrets/token",
           // Read by the image's health check.
           ADMIN_PORT: `${ports.admin}`,
         },
@@ -88,6 +106,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
         readOnly: true,
         volumes: [
           { volumeName: state.name, containerPath: "/var/lib/switchyard" },
+          secrets.mount,
           ...(https ? [{ hostPath: https.certificates, containerPath: "/certs", readOnly: true }] : []),
           ...(authorities ? [{ hostPath: authorities, containerPath: "/authorities", readOnly: true }] : []),
         ],

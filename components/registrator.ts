@@ -1,8 +1,10 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
+import { DockerSocketProxy } from "./docker-socket-proxy";
 import { ownerLabel, replacesLeftover } from "./leftovers";
 import { placedOn, restartPolicy, type DockerNode } from "./nodes/node";
+import { SecretsVolume } from "./secrets-volume";
 
 export interface RegistratorArgs {
   readonly node: DockerNode;
@@ -12,80 +14,78 @@ export interface RegistratorArgs {
   readonly socketProxyImage: pulumi.Input<string>;
   /** `host:port` of Consul's HTTP API. */
   readonly consul: pulumi.Input<string>;
+  /** Consul's token for it. */
+  readonly token: pulumi.Input<string>;
+  /**
+   * For the original Registrator, which reads its token from the environment when it starts: changes with the token. Without
+   * it, the image reads the file that CONSUL_HTTP_TOKEN_FILE names.
+   */
+  readonly original?: { readonly tokenVersion: pulumi.Input<string> } | undefined;
 }
 
-/** The containers' names. */
-const REGISTRATOR = "registrator";
-const SOCKET_PROXY = "docker-socket-proxy";
-const SOCKET_FOLDER = `/run/${SOCKET_PROXY}`;
+/** The container's name. */
+const CONTAINER = "registrator";
+/** The user that Registrator runs as: nobody. */
+const USER = 65_534;
 
 /**
- * Registrator on one node: keeps the containers that run on its Docker Engine registered in Consul. It has no Docker socket but
- * that of a proxy, which lets it read which containers run, and nothing else (`templates/haproxy/docker-socket-proxy.cfg`).
+ * Registrator on one node: keeps the containers that run on its Docker Engine registered in Consul. It runs without
+ * root, and has no Docker socket but that of a {@link DockerSocketProxy}.
  */
 export class Registrator extends pulumi.ComponentResource {
   constructor(name: string, args: RegistratorArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:Registrator", name, {}, opts);
-    const { node } = args;
-    const placedHere = { parent: this, ...placedOn(node) };
-    const replacedHere = { ...placedHere, ...replacesLeftover(node), deleteBeforeReplace: true };
-    const own = {
-      restart: restartPolicy,
-      labels: [ownerLabel(), { label: "SERVICE_IGNORE", value: "true" }],
-      readOnly: true,
-      securityOpts: ["no-new-privileges:true"],
-      logOpts: { "max-size": "10m", "max-file": "3" },
-    };
-
-    const socket = new docker.Volume(
-      `${SOCKET_PROXY}-${node.name}`,
-      {
-        name: SOCKET_PROXY,
-        driver: "local",
-        driverOpts: { type: "tmpfs", device: "tmpfs", o: "size=64k,mode=755" },
-      },
-      placedHere,
+    const { node, original } = args;
+    const socket = new DockerSocketProxy(
+      `docker-socket-proxy-${node.name}`,
+      { node, image: args.socketProxyImage },
+      { parent: this },
     );
-    const socketProxy = new docker.Container(
-      `${SOCKET_PROXY}-${node.name}`,
+    const secrets = new SecretsVolume(
+      name,
       {
-        ...own,
-        name: SOCKET_PROXY,
-        image: args.socketProxyImage,
-        entrypoints: ["haproxy", "-f", "/app/docker-socket-proxy.cfg"],
-        // The engine's socket belongs to root.
-        user: "0",
-        networkMode: "none",
-        // HAProxy's binary has this capability, without which it would not start.
-        capabilities: { drops: ["ALL"], adds: ["CAP_NET_BIND_SERVICE"] },
-        memory: 64,
-        // The image's own is about a load balancer.
-        healthcheck: { tests: ["NONE"] },
-        volumes: [
-          { hostPath: "/var/run/docker.sock", containerPath: "/var/run/docker.sock" },
-          { volumeName: socket.name, containerPath: SOCKET_FOLDER },
-        ],
+        node,
+        container: CONTAINER,
+        image: args.image,
+        files: pulumi.output(args.token).apply((token) => ({ token })),
+        user: USER,
       },
-      // The engine adds the swap space, and the image's intervals to the check.
-      { ...replacedHere, ignoreChanges: ["memorySwap", "healthcheck"] },
+      this,
     );
     new docker.Container(
       name,
       {
-        ...own,
-        name: REGISTRATOR,
+        name: CONTAINER,
         image: args.image,
+        ...(original && {
+          entrypoints: [
+            "/bin/sh",
+            "-c",
+            'CONSUL_HTTP_TOKEN=$(cat /secrets/token) && export CONSUL_HTTP_TOKEN && exec /bin/registrator "$@"',
+            CONTAINER,
+          ],
+        }),
+        user: `${USER}`,
+        envs: [`DOCKER_HOST=${socket.dockerHost}`, "CONSUL_HTTP_TOKEN_FILE=/secrets/token"],
         networkMode: "host",
+        restart: restartPolicy,
         command: [
           pulumi.interpolate`-ip=${node.address}`,
           "-cleanup",
           pulumi.interpolate`consul://${args.consul}`,
         ],
-        envs: [`DOCKER_HOST=unix://${SOCKET_FOLDER}/docker.sock`],
+        labels: [
+          ownerLabel(),
+          { label: "SERVICE_IGNORE", value: "true" },
+          ...(original ? [{ label: "switchyard.token", value: original.tokenVersion }] : []),
+        ],
         capabilities: { drops: ["ALL"] },
-        volumes: [{ volumeName: socket.name, containerPath: SOCKET_FOLDER, readOnly: true }],
+        securityOpts: ["no-new-privileges:true"],
+        readOnly: true,
+        volumes: [socket.mount, secrets.mount],
+        logOpts: { "max-size": "10m", "max-file": "3" },
       },
-      { ...replacedHere, dependsOn: socketProxy },
+      { parent: this, ...placedOn(node), ...replacesLeftover(node), deleteBeforeReplace: true },
     );
     this.registerOutputs();
   }

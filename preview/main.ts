@@ -2,6 +2,8 @@
  * `script/preview`: shows what would change in the infrastructure, according to the engine, and in the routes, according to
  * the load balancer's own code. Runs in the project's folder.
  */
+import { readFileSync } from "node:fs";
+
 import { describeRoutes, planRouting, planStack } from "../components/routing";
 import type { Config } from "../components/config/index";
 import { messageOf, reportOf, UserError } from "../lib/errors";
@@ -120,16 +122,27 @@ const consulTimeoutMs = 10_000;
 
 async function readKv(consul: string): Promise<Record<string, string>> {
   try {
-    const url = new URL(`/v1/kv/${kvKeys.prefix}?recurse`, consul);
-    const token = process.env["CONSUL_HTTP_TOKEN"];
-    const response = await fetch(url, {
-      headers: token === undefined ? {} : { "X-Consul-Token": token },
-      signal: AbortSignal.timeout(consulTimeoutMs),
-    });
+    const { CONSUL_HTTP_TOKEN_FILE: file, CONSUL_HTTP_TOKEN: given } = process.env;
+    const token = file ? readFileSync(file, "utf8").trim() : given;
+    const ask = (path: string) =>
+      fetch(new URL(`/v1/kv/${path}`, consul), {
+        headers: token ? { "X-Consul-Token": token } : {},
+        signal: AbortSignal.timeout(consulTimeoutMs),
+      });
+    const response = await ask(`${kvKeys.prefix}?recurse`);
+    // Without the right to read keys, Consul says that there are none; only of a single one does it say what is wrong.
+    const { status } = response.status === 404 ? await ask(kvKeys.maxconn) : response;
+    if (status === 403) {
+      throw new UserError(
+        `--consul ${consul} does not let this token read the settings: put the operator's token, which ` +
+          `script/outputs --show-secrets prints, into CONSUL_HTTP_TOKEN, or a file with it into CONSUL_HTTP_TOKEN_FILE.`,
+      );
+    }
     if (response.status === 404) return {};
     if (!response.ok) throw new Error(`HTTP status ${response.status}`);
     return decodeKv(await response.json());
   } catch (error) {
+    if (error instanceof UserError) throw error;
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     throw new UserError(
       `--consul ${consul} cannot be read (${messageOf(cause)}): give the URL of its HTTP API, such as http://localhost:8500.`,

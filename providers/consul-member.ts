@@ -2,8 +2,9 @@ import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "./dynamic-resource";
 import type Docker from "dockerode";
 import { messageOf } from "../lib/errors";
-import { api, connect, sleep, textOf, type DockerError } from "./client";
+import { api, connect, sleep, type DockerError } from "./client";
 import { find, lastWords, type Details } from "./containers";
+import { execIn } from "./exec";
 
 export interface ConsulMemberArgs {
   /** The node's name in Consul. */
@@ -50,20 +51,10 @@ async function consul(
   docker: Docker,
   { container, httpPort }: MemberInputs,
   command: readonly string[],
+  env: readonly string[] = [],
 ): Promise<string> {
-  const { Id } = await api<{ Id: string }>(docker, "POST", `/containers/${container}/exec`, {
-    body: {
-      Cmd: ["consul", ...command],
-      Env: [`CONSUL_HTTP_ADDR=127.0.0.1:${httpPort}`],
-      AttachStdout: true,
-      AttachStderr: true,
-    },
-  });
-  const output = await api<unknown>(docker, "POST", `/exec/${Id}/start`, { body: { Detach: false } });
-  const { ExitCode } = await api<{ ExitCode: number }>(docker, "GET", `/exec/${Id}/json`);
-  const text = Buffer.isBuffer(output) ? textOf(output).trim() : "no output";
-  if (ExitCode !== 0) throw new Error(`consul ${command.join(" ")}: ${text}`);
-  return text;
+  const own = [`CONSUL_HTTP_ADDR=127.0.0.1:${httpPort}`, ...env];
+  return execIn(docker, container, ["consul", ...command], own);
 }
 
 /** Pause between two attempts of a command. */
@@ -188,7 +179,11 @@ const isHealthy = (container: Details | undefined) => container?.State.Health?.S
 
 /** An index in what `consul info` says about Raft; 0 on a client. */
 async function raftIndex(docker: Docker, inputs: MemberInputs, key: string): Promise<number> {
-  const info = await consul(docker, inputs, ["info"]).catch(() => "");
+  // While a cluster gets access control, its agents know no token yet, and answer whoever has none.
+  const withoutToken = () => consul(docker, inputs, ["info"], ["CONSUL_HTTP_TOKEN_FILE="]);
+  const info = await consul(docker, inputs, ["info"])
+    .catch(withoutToken)
+    .catch(() => "");
   return Number(new RegExp(`^\\s*${key} = (\\d+)$`, "m").exec(info)?.[1] ?? 0);
 }
 

@@ -21,7 +21,7 @@ const pages = {
   ...outputs.urls,
   routes: `${outputs.admin}  (on the node)`,
   statistics: `${outputs.statistics}  (user and password: script/outputs --show-secrets)`,
-  consul: outputs.consulPage,
+  consul: `${outputs.consulPage}  (token: script/outputs --show-secrets)`,
 };
 const width = Math.max(...Object.keys(pages).map((name) => name.length)) + 2;
 console.log("");

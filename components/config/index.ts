@@ -116,6 +116,11 @@ export const configKeys = {
   ).describe(
     "Registry to push Switchyard's images to, such as ghcr.io/acme; they are built once, and every node pulls them by digest",
   ),
+  consulTokenGeneration: whole(1, 1_000_000)
+    .default(1)
+    .describe(
+      "Generation of Consul's tokens: raise it by one to replace all of them, without a failed request",
+    ),
   registratorImage: optionalText(imagePattern, imageForm).describe(
     "Registrator image to run instead of Switchyard's own, such as gliderlabs/registrator:v7",
   ),

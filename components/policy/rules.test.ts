@@ -114,7 +114,7 @@ describe("every service has a health check", () => {
 });
 
 describe("only Registrator's filter mounts the Docker socket", () => {
-  const registrator = "switchyard:index:Registrator";
+  const socketProxy = "switchyard:index:DockerSocketProxy";
   const volumes = (hostPath: string) => ({ ...healthy, volumes: [{ hostPath, containerPath: "/tmp/docker.sock" }] }); // prettier-ignore
 
   test.each<[string, Record<string, unknown>, string | undefined]>([
@@ -134,7 +134,7 @@ describe("only Registrator's filter mounts the Docker socket", () => {
   });
 
   test("Registrator's filter may mount it, and others may mount other folders", () => {
-    expect(refusal(container, volumes("/var/run/docker.sock"), registrator)).toBeUndefined();
+    expect(refusal(container, volumes("/var/run/docker.sock"), socketProxy)).toBeUndefined();
     expect(refusal(container, volumes("/etc/switchyard/certificates"))).toBeUndefined();
   });
 });

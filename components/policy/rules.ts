@@ -16,7 +16,7 @@ import {
 
 const image = "docker:index/image:Image";
 const remoteImage = "docker:index/remoteImage:RemoteImage";
-const registrator = "switchyard:index:Registrator";
+const socketProxy = "switchyard:index:DockerSocketProxy";
 
 export const rules: readonly Rule[] = [
   ...openings,
@@ -60,7 +60,7 @@ function noSocketIn(input: "volumes" | "mounts", key: string): Rule {
     types: [container, rollingContainer],
     inputs: [input],
     check: ({ parentType, inputs }) =>
-      parentType !== registrator && pathsIn(inputs[input], key).some(holdsSocket)
+      parentType !== socketProxy && pathsIn(inputs[input], key).some(holdsSocket)
         ? "mounts the Docker socket, which gives full control of the node: remove the mount, which only the filter in front of Registrator may have"
         : undefined,
   };

@@ -1,6 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import {
   Consul,
+  ConsulAccess,
+  ConsulTokens,
   enforcePolicy,
   Images,
   LoadBalancer,
@@ -31,29 +33,35 @@ const node = new LocalNode("here", {
 });
 const images = new Images([node], { base: config.require("baseImage"), source: dockerHost });
 
+const tokens = new ConsulTokens("consul", { nodes: [node], generation: 1 });
 const consul = new Consul("consul", {
   node,
   servers: [node],
   gossipKey: new RandomKey("gossip", { bytes: 32 }).key,
+  tokens,
   image: images.build("consul", { base: config.require("consulImage") }),
   httpPort: ports.consul,
   dnsPort: ports.dns,
 });
+const access = new ConsulAccess("consul", { agents: [{ node, consul }], tokens });
 const registrator = new Registrator("registrator", {
   node,
   image: images.build("registrator"),
   socketProxyImage: images.build("haproxy"),
   consul: consul.httpAddress,
+  token: access.registratorToken,
 });
 const password = new RandomKey("statistics", { bytes: 16 }).key;
 const loadBalancer = new LoadBalancer("rest", {
   node,
   image: images.build("haproxy"),
   consul: consul.httpAddress,
+  token: access.loadBalancerToken,
   ports,
   statsUser: "admin",
   statsPassword: password,
 });
+access.enforceAfter([registrator, loadBalancer]);
 
 const swarm = new SwarmCluster("swarm", { members: [{ node, after: [registrator, loadBalancer] }] });
 new Service(shop.name, {

@@ -270,6 +270,16 @@ describe("a container of an earlier version", () => {
     expect(names()).toEqual({ [OLD]: "rest-old-0123456789ab", [NEW]: "rest" });
   });
 
+  it("may lack volumes that were added since", async () => {
+    earlier();
+    const volumes = [
+      { volumeName: "rest-state", containerPath: "/state" },
+      { volumeName: "rest-secrets", containerPath: "/secrets" },
+    ];
+    await rollingContainerProvider.create({ ...inputs(), volumes });
+    expect(names()).toEqual({ [OLD]: "rest-old-0123456789ab", [NEW]: "rest" });
+  });
+
   it("is started again if the new one fails", async () => {
     const old = earlier({ labels: { "switchyard.stack": OWNER } });
     onStart = (container) => (container.running = false);

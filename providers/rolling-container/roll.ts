@@ -97,7 +97,7 @@ async function present(docker: Docker, inputs: RollInputs, claim: string): Promi
   return old;
 }
 
-/** Throws if the container is neither this stack's nor one of an earlier version, which is known by its volumes. */
+/** Throws if the container is neither this stack's nor one of an earlier version, which is known by a volume that both have. */
 function refuseForeign(inputs: RollInputs, claim: string, container: Details): void {
   const owner = labelOf(container, OWNER_LABEL);
   if (owner === ownerOf(inputs) || labelOf(container, CLAIM_LABEL) === claim) return;
@@ -107,7 +107,7 @@ function refuseForeign(inputs: RollInputs, claim: string, container: Details): v
   // The embedded engine labelled its containers with their stack, the Pulumi CLI did not.
   const stack = labelOf(container, "switchyard.stack") ?? ownerOf(inputs);
   const isEarlier = owner === undefined && stack === ownerOf(inputs);
-  if (isEarlier && volumes.length > 0 && volumes.every(isMounted)) return;
+  if (isEarlier && volumes.some(isMounted)) return;
   const name = container.Name.slice(1);
   const whose = owner ?? (isEarlier ? undefined : stack);
   throw new Error(

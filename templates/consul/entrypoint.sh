@@ -1,7 +1,7 @@
 #!/bin/sh
 # Starts Consul with the node's own resolvers as recursors, so that containers that use Consul as their
 # DNS server can resolve public names. Passes its arguments to `consul agent`.
-# GOSSIP_KEY, if set, encrypts the gossip between agents.
+# /secrets/agent.json has the secrets of its configuration; everyone on the node can see a command line.
 set -eu
 
 # On the host's network, Docker gives a container the node's own resolvers.
@@ -13,10 +13,13 @@ for resolver in $(awk '$1 == "nameserver" { print $2 }' /etc/resolv.conf); do
   esac
 done
 
-# Passed in a file, because everyone on the node can see a command line.
-if [ -n "${GOSSIP_KEY:-}" ]; then
-  (umask 077 && printf '{"encrypt": "%s"}\n' "$GOSSIP_KEY" >/run/gossip.json)
-  set -- -config-file=/run/gossip.json "$@"
-fi
+# A new agent rejects whatever has no token. One that ran without access control allows it, until `script/up` has given
+# everybody a token.
+[ -e /data/node-id ] || touch /data/deny
+if [ -e /data/deny ]; then policy=deny; else policy=allow; fi
+set -- -config-file=/secrets/agent.json "-hcl=acl { enabled = true, default_policy = \"$policy\" }" "$@"
+switchyard-acl start &
 
+# `docker exec consul consul …` has the operator's token. The agent must not: it would act for everybody who has none.
+unset CONSUL_HTTP_TOKEN_FILE
 exec consul agent "$@"

@@ -45,9 +45,16 @@ export async function belongings(): Promise<Record<string, string[] | string>> {
   };
 }
 
+/** Every stack's containers with secrets. */
+const secretive = ["rest", "consul", "registrator"];
 /** What every stack calls its containers and volumes. A volume does not tell whose stack made it. */
-export const stackContainers = ["rest", "consul", "registrator", "docker-socket-proxy"];
-const stackVolumes = ["rest-state", "consul-data", "docker-socket-proxy"];
+export const stackContainers = [...secretive, "docker-socket-proxy"];
+const stackVolumes = [
+  "rest-state",
+  "consul-data",
+  "docker-socket-proxy",
+  ...secretive.map((container) => `${container}-secrets`),
+];
 
 /** A volume that says: the stack on this engine is the tests'. */
 const claim = "switchyard-e2e-stack";

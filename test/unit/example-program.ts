@@ -22,6 +22,8 @@ async function main(): Promise<void> {
         const more = {
           bridgeAddress: "172.17.0.1",
           key: "a-key-of-the-test",
+          token: "a-token-of-the-test",
+          previous: "",
           swarmId: "swarm",
           nodeId: "node",
         };

@@ -35,6 +35,7 @@ export interface Recording {
 
 export const password = "password-of-the-test";
 export const gossipKey = "gossip-key-of-the-test";
+export const token = "token-of-the-test";
 
 /** The outputs of real resources, in addition to their inputs. */
 const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
@@ -46,6 +47,10 @@ const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "pulumi-nodejs:dynamic/switchyard:DockerEngine": { bridgeAddress: "172.17.0.1" },
   "pulumi-nodejs:dynamic/switchyard:FreePorts": {},
   "pulumi-nodejs:dynamic/switchyard:RandomKey": { key: gossipKey },
+  "pulumi-nodejs:dynamic/switchyard:RandomToken": { token, previous: "" },
+  "pulumi-nodejs:dynamic/switchyard:SecretFiles": {},
+  "pulumi-nodejs:dynamic/switchyard:ConsulAcl": {},
+  "pulumi-nodejs:dynamic/switchyard:ConsulGuard": {},
   "pulumi-nodejs:dynamic/switchyard:ConsulMember": {},
   "pulumi-nodejs:dynamic/switchyard:SwarmMember": { nodeId: "node-id" },
   "pulumi-nodejs:dynamic/switchyard:RollingContainer": { containerId: "container-id" },

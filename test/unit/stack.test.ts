@@ -3,7 +3,7 @@ import { promisify } from "node:util";
 
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { gossipKey, password, type Recorded, type Recording } from "./record-stack";
+import { gossipKey, password, token, type Recorded, type Recording } from "./record-stack";
 
 let recording: Recording;
 
@@ -37,11 +37,16 @@ describe.each([
     expect(names).toEqual(
       [
         "Consul consul-local",
+        "ConsulAccess consul",
+        "ConsulAcl consul",
+        "ConsulGuard consul",
         "ConsulMember consul-local",
+        "ConsulTokens consul",
         "Container consul-local",
         "Container docker-socket-proxy-local",
         "Container registrator-local",
         "DockerEngine local",
+        "DockerSocketProxy docker-socket-proxy-local",
         "FreePorts local",
         "Image local-consul",
         "Image local-haproxy",
@@ -50,8 +55,14 @@ describe.each([
         "LoadBalancer rest-local",
         "LocalNode local",
         "RandomKey gossip",
+        ...["agent-local", "load-balancer", "management", "operator", "registrator"].map(
+          (role) => `RandomToken consul-${role}`,
+        ),
         "Registrator registrator-local",
         "RollingContainer rest-local",
+        "SecretFiles consul-local",
+        "SecretFiles registrator-local",
+        "SecretFiles rest-local",
         "Service hello/v1",
         "Service hello/v2",
         "Service time",
@@ -63,8 +74,11 @@ describe.each([
         "SwarmService hello/v2",
         "SwarmService time",
         "Volume consul-local",
+        "Volume consul-local-secrets",
         "Volume docker-socket-proxy-local",
+        "Volume registrator-local-secrets",
         "Volume rest-local",
+        "Volume rest-local-secrets",
         "docker local",
       ].sort(),
     );
@@ -82,7 +96,8 @@ describe.each([
     );
     expect(withSocket.map(({ name }) => name)).toEqual(["docker-socket-proxy-local"]);
     const registrator = container("registrator-local");
-    expect(registrator["envs"]).toEqual(["DOCKER_HOST=unix:///run/docker-socket-proxy/docker.sock"]);
+    expect(registrator).toMatchObject({ user: "65534", readOnly: true });
+    expect(registrator["envs"]).toContain("DOCKER_HOST=unix:///run/docker-socket-proxy/docker.sock");
     expect(JSON.stringify(registrator["volumes"])).not.toContain("docker.sock");
     expect(container("docker-socket-proxy-local")).toMatchObject({ networkMode: "none", readOnly: true });
   });
@@ -105,6 +120,13 @@ describe.each([
       password,
     );
     expect(container("rest-local")["command"]).not.toContain(password);
+  });
+
+  test("keeps keys and tokens out of the containers' definitions", () => {
+    for (const { name, inputs } of containers()) {
+      expect(JSON.stringify(inputs), name).not.toContain(token);
+      expect(JSON.stringify(inputs), name).not.toContain(gossipKey);
+    }
   });
 
   test("gives every service Consul's DNS and its registration labels", () => {

@@ -26,7 +26,13 @@ async function main(): Promise<void> {
   const { label, tlsFromEnv, ...endpoint } = options.consul;
   const docker = new Docker(dockerEndpoint(process.env.DOCKER_HOST));
   const tls = tlsFromEnv ? { tls: consulTls(process.env) } : {};
-  const consul = new Consul({ ...endpoint, ...tls }, process.env.CONSUL_HTTP_TOKEN);
+  const consul = new Consul(
+    { ...endpoint, ...tls },
+    {
+      token: process.env.CONSUL_HTTP_TOKEN || undefined,
+      tokenFile: process.env.CONSUL_HTTP_TOKEN_FILE || undefined,
+    },
+  );
   const registry = new Registry(consul, label, { hostname: node, address }, log, () => {
     registrar.syncSoon();
   });

@@ -51,7 +51,8 @@ export const usage = `Usage: registrator [flags] [consul://HOST:PORT]
   -help, -version
 
 Flags may be written with one dash or two, and as -flag VALUE or -flag=VALUE.
-Environment: DOCKER_HOST, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN; with consul-tls:// CONSUL_CACERT, CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY.`;
+Environment: DOCKER_HOST, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE; with consul-tls:// CONSUL_CACERT,
+CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY.`;
 
 export function parseOptions(args: readonly string[], env: NodeJS.ProcessEnv): Options | "help" | "version" {
   const { flags, positional } = split(args);

@@ -10,6 +10,7 @@ import type { ActualService, Inspect, Registration } from "./types";
 class World implements Engine, Agent {
   readonly containers = new Map<string, Inspect>();
   readonly agent = new Map<string, ActualService>();
+  secret: string | undefined;
   /** The services in maintenance mode, which a write of the service ends. */
   readonly modes = new Map<string, string>();
   readonly writes: string[] = [];
@@ -82,6 +83,9 @@ class World implements Engine, Agent {
     );
   }
 
+  token(): Promise<string | undefined> {
+    return Promise.resolve(this.secret);
+  }
   isOnlyNode(): Promise<boolean> {
     return this.consulDown ? Promise.reject(new Error("ECONNREFUSED")) : Promise.resolve(this.nodes === 1);
   }
@@ -392,6 +396,32 @@ it("tells the load balancers about a container that takes long to stop", async (
   world.event(id, "die");
   await settled();
   expect(writes()).toEqual(["-hostname:registrator:0"]);
+});
+
+it("registers everything again with a new token, and once only", async () => {
+  world.start();
+  world.put({ name: "web" });
+  await settled();
+  expect(writes()).toEqual([`+${web}`]);
+  for (const secret of ["one", "two"]) {
+    world.secret = secret;
+    await after(2_500);
+    expect(writes()).toEqual([`+${web}`]);
+    await after(5_000);
+    expect(writes()).toEqual([]);
+  }
+});
+
+it("gives a service a valid token before it deregisters it, or the agent could not", async () => {
+  world.secret = "one";
+  world.start();
+  const id = world.put({ name: "web" });
+  await settled();
+  writes();
+  world.secret = "two";
+  world.event(id, "die");
+  await settled();
+  expect(writes()).toEqual([`+${web}`, `-${web}`]);
 });
 
 it("keeps a service in maintenance mode over a restart of its container, until somebody ends it", async () => {

@@ -105,6 +105,9 @@ test("reads the token file for every query, so the token can be renewed", async 
     });
     const consul = client([port], { token: "other", tokenFile });
     await expect(ask(consul)).rejects.toThrow(/token cannot be read .*mount it/);
+    // Without a token, Consul would show an empty catalog.
+    writeFileSync(tokenFile, "\n");
+    await expect(ask(consul)).rejects.toThrow(`there is no token in ${tokenFile}`);
     writeFileSync(tokenFile, "one\n");
     await ask(consul);
     writeFileSync(tokenFile, "two\n");

@@ -130,7 +130,11 @@ export class Consul {
 
   /** Read for every query, because tokens can be renewed while we run. */
   private async token(): Promise<string | undefined> {
-    return (await read(this.options.tokenFile))?.toString("utf8").trim() ?? this.options.token;
+    const { tokenFile, token } = this.options;
+    const content = (await read(tokenFile))?.toString("utf8").trim();
+    // Consul shows an empty catalog to whoever has no token.
+    if (content === "") throw new Error(`there is no token in ${tokenFile ?? ""}`);
+    return content ?? token;
   }
 }
 

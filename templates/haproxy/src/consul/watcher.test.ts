@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { Refusal, TooLarge, Unanswered, type Answer } from "./client";
 import { Watcher, type Source } from "./watcher";
 
@@ -84,6 +84,7 @@ async function started(prepare: (consul: FakeConsul) => void = () => undefined) 
   const consul = new FakeConsul();
   consul.set("catalog/nodes", 5, [node("n")]);
   consul.set(services("n"), 6, { Services: [service("a"), service("b")] });
+  consul.set("catalog/service/consul", 1, [{ ServiceName: "consul" }]);
   prepare(consul);
   const events = {
     changed: vi.fn(),
@@ -183,6 +184,58 @@ test("a Consul that has started over is not queried for an index that it has yet
   consul.failure = undefined;
   await sleep(500);
   expect(watch.catalog()?.instances).toMatchObject([{ id: "c" }]);
+});
+
+describe("a token that has lost its rights", () => {
+  test("to services leaves everything as it is, until it has them again", async () => {
+    const { consul, events, watch } = await started();
+    consul.set("health/state/critical", 8, [{ Node: "n", ServiceID: "a" }]);
+    await settle();
+    const before = watch.catalog()?.instances;
+    consul.set("catalog/service/consul", 9, []);
+    consul.set(services("n"), 9, { Services: [] });
+    consul.set("health/state/critical", 9, []);
+    await settle();
+    expect(events.suspect.mock.calls).toEqual([[expect.stringContaining("not even its own")]]);
+    expect(events.suspect.mock.calls[0]?.[0]).toContain("service:read");
+    expect(watch.connected).toBe(false);
+    expect(watch.catalog()?.instances).toEqual(before);
+
+    consul.set("catalog/service/consul", 10, [{}]);
+    consul.set(services("n"), 10, { Services: [service("b")] });
+    await vi.waitFor(() => {
+      expect(watch.connected).toBe(true);
+    });
+    expect(watch.catalog()?.instances).toMatchObject([{ id: "b", healthy: true }]);
+  });
+
+  test("to keys leaves the settings as they are", async () => {
+    const value = (text: string) => Buffer.from(text).toString("base64");
+    const settings = "kv/service/haproxy/?recurse";
+    const { consul, events, watch } = await started((fake) => {
+      fake.set(settings, 5, [{ Key: "service/haproxy/versions/shop", Value: value("v1") }]);
+    });
+    const before = watch.catalog()?.kv;
+    expect(before).toEqual({ "service/haproxy/versions/shop": "v1" });
+    consul.refused.set("kv/service/haproxy/maxconn", refusal(403));
+    consul.set(settings, 6, null);
+    await settle();
+    expect(events.suspect).toHaveBeenCalledWith("Consul answered 403");
+    expect(watch.catalog()?.kv).toEqual(before);
+
+    consul.refused.clear();
+    await vi.waitFor(() => {
+      expect(watch.catalog()?.kv).toEqual({});
+    });
+  });
+
+  test("or never had them gets no catalog", async () => {
+    const { watch } = await started((fake) => {
+      fake.set("catalog/service/consul", 1, []);
+      fake.set(services("n"), 6, { Services: [] });
+    });
+    expect(watch.catalog()).toBeUndefined();
+  });
 });
 
 test("an outage and its end are reported once, and the catalog stays", async () => {

@@ -55,6 +55,17 @@ export interface WatcherEvents {
   readonly noticed?: (what: string) => void;
 }
 
+/** What a token must have the right to see. */
+type Rights = "services" | "keys";
+
+/** What is special about a query. */
+interface Special {
+  /** Called when this query alone cannot be answered. Returns whether the catalog has changed. */
+  readonly refused?: (why: string) => boolean;
+  /** For an answer that may be empty because rights are lost: which. */
+  readonly mayBeBlind?: (body: unknown) => Rights | false;
+}
+
 /** Which part of Consul's last change may still be on its way. */
 export type Missing = "nothing" | "checks" | "services";
 
@@ -107,23 +118,38 @@ export class Watcher {
       return this.setNodes(found);
     });
     const [critical, warning] = checkPaths;
-    void this.follow(critical, signal, (body) => {
-      const before = this.critical;
-      this.critical = decodeChecks(body);
-      return this.checksChanged(before, this.critical);
-    });
-    void this.follow(warning, signal, (body) => {
-      const before = this.warning;
-      this.warning = decodeChecks(body);
-      return this.checksChanged(before, this.warning);
-    });
-    void this.follow(`kv/${kv.prefix}?recurse`, signal, (body) => {
-      const before = this.values;
-      this.values = decodeKv(body);
-      return (
-        before === undefined || !sameList(Object.entries(before).flat(), Object.entries(this.values).flat())
-      );
-    });
+    void this.follow(
+      critical,
+      signal,
+      (body) => {
+        const before = this.critical;
+        this.critical = decodeChecks(body);
+        return this.checksChanged(before, this.critical);
+      },
+      { mayBeBlind: (body) => this.critical?.size !== 0 && decodeChecks(body).size === 0 && "services" },
+    );
+    void this.follow(
+      warning,
+      signal,
+      (body) => {
+        const before = this.warning;
+        this.warning = decodeChecks(body);
+        return this.checksChanged(before, this.warning);
+      },
+      { mayBeBlind: (body) => this.warning?.size !== 0 && decodeChecks(body).size === 0 && "services" },
+    );
+    void this.follow(
+      `kv/${kv.prefix}?recurse`,
+      signal,
+      (body) => {
+        const before = this.values;
+        this.values = decodeKv(body);
+        return (
+          before === undefined || !sameList(Object.entries(before).flat(), Object.entries(this.values).flat())
+        );
+      },
+      { mayBeBlind: (body) => body === null && "keys" },
+    );
   }
 
   stop(): void {
@@ -247,18 +273,37 @@ export class Watcher {
       if (!same) delete entry.instances;
       return !same || problem !== undefined;
     };
-    void this.follow(nodePath(node), entry.stop.signal, apply, (why) => leaveOut(unusable(node, why)));
+    void this.follow(nodePath(node), entry.stop.signal, apply, {
+      refused: (why) => leaveOut(unusable(node, why)),
+      mayBeBlind: (body) =>
+        entry.services?.length !== 0 && decodeNodeServices(body).length === 0 && "services",
+    });
+  }
+
+  /**
+   * A token that has lost its rights gets empty answers, exactly like those of a Consul that has lost its data. So before
+   * one of them counts, this asks for something that is there, or whose absence Consul reports only to those who may know.
+   *
+   * @throws Error if the token cannot see it
+   */
+  private async confirmRights(what: Rights, signal: AbortSignal): Promise<void> {
+    if (what === "keys") {
+      await this.query(`kv/${kv.maxconn}`, 0, signal);
+      return;
+    }
+    const { body } = await this.query("catalog/service/consul", 0, signal);
+    if (Array.isArray(body) && body.length === 0)
+      throw new Error(`Consul shows no service, not even its own. ${tokenAdvice}`);
   }
 
   /**
    * Repeats a blocking query until `signal` aborts. `apply` takes each answer and returns whether the catalog has changed.
-   * So does `refused`, which is called when this query alone cannot be answered.
    */
   private async follow(
     path: string,
     signal: AbortSignal,
     apply: (body: unknown) => boolean,
-    refused?: (why: string) => boolean,
+    { refused, mayBeBlind }: Special = {},
   ): Promise<void> {
     let index = 0;
     let { epoch } = this;
@@ -279,6 +324,9 @@ export class Watcher {
           continue;
         }
         const unchanged = answer.index === index && index > 0;
+        const blind = !unchanged && mayBeBlind?.(answer.body);
+        if (blind) await this.confirmRights(blind, signal);
+        if (over()) return;
         index = Math.max(answer.index, 1);
         this.indexes.set(path, answer.index);
         const start = performance.now();

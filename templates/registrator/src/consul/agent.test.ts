@@ -12,7 +12,7 @@ it("registers a service in maintenance mode in a single write", async () => {
       response.end();
     });
   });
-  const consul = new Consul(endpoint, undefined);
+  const consul = new Consul(endpoint, {});
   const registration = { ID: "a", Name: "a", Address: "h", Port: 1, Tags: [], Meta: {} };
   await consul.register({ ...registration, Check: { TTL: "9h" } }, "passing");
   await consul.register({ ...registration, Check: { TTL: "9h" } }, "passing", "upgrade");
@@ -38,7 +38,7 @@ it("finds the services in maintenance mode", async () => {
     const checks = { "_service_maintenance:a/b": { Notes: "upgrade" }, "service:c": { Notes: "" } };
     response.end(JSON.stringify(checks));
   });
-  expect(await new Consul(endpoint, undefined).maintenance()).toEqual(new Map([["a/b", "upgrade"]]));
+  expect(await new Consul(endpoint, {}).maintenance()).toEqual(new Map([["a/b", "upgrade"]]));
   expect(asked).toEqual(["/v1/agent/checks?filter=Name%20%3D%3D%20%22Service%20Maintenance%20Mode%22"]);
 });
 
@@ -48,7 +48,7 @@ it("sends the token, and encodes the ID as one path segment", async () => {
     seen.push(request.url, request.headers["x-consul-token"]?.toString());
     response.writeHead(404).end("Unknown service");
   });
-  await new Consul(endpoint, "secret").deregister("a/b c?%");
+  await new Consul(endpoint, { token: "secret" }).deregister("a/b c?%");
   expect(seen).toEqual(["/v1/agent/service/deregister/a%2Fb%20c%3F%25", "secret"]);
 });
 
@@ -69,10 +69,10 @@ describe("the only node", () => {
     const endpoint = await serve((_request, response) => {
       response.end(JSON.stringify(members));
     });
-    expect(await new Consul(endpoint, undefined).isOnlyNode()).toBe(expected);
+    expect(await new Consul(endpoint, {}).isOnlyNode()).toBe(expected);
   });
 
   it("is not this machine if the agent runs elsewhere", async () => {
-    expect(await new Consul({ host: "192.0.2.200", port: 8500 }, undefined).isOnlyNode()).toBe(false);
+    expect(await new Consul({ host: "192.0.2.200", port: 8500 }, {}).isOnlyNode()).toBe(false);
   });
 });

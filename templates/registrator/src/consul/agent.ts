@@ -1,4 +1,12 @@
-import { HttpClient, RefusedError, type Endpoint } from "../../../../lib/http";
+import { readFile } from "node:fs/promises";
+import { messageOf } from "../../../../lib/errors";
+import {
+  HttpClient,
+  RefusedError,
+  type Answer,
+  type Endpoint,
+  type RequestOptions,
+} from "../../../../lib/http";
 import { isOwnAddress } from "../machine";
 import type { ActualService, Health, Registration } from "../types";
 
@@ -8,9 +16,24 @@ export class Consul {
 
   constructor(
     private readonly endpoint: Endpoint,
-    token: string | undefined,
+    private readonly credentials: Credentials,
   ) {
-    this.http = new HttpClient({ ...endpoint, ...(token && { headers: { "x-consul-token": token } }) });
+    this.http = new HttpClient(endpoint);
+  }
+
+  /**
+   * The token in use; undefined if there is none. A file is read for every request, because tokens are replaced while we run.
+   *
+   * @throws Error if the file cannot be read or is empty: Consul shows an empty catalog to whoever has no token
+   */
+  async token(): Promise<string | undefined> {
+    const { tokenFile: file, token } = this.credentials;
+    if (file === undefined) return token;
+    const content = await readFile(file, "utf8").catch((error: unknown) => {
+      throw new Error(`the token cannot be read: ${messageOf(error)}`);
+    });
+    if (content.trim() === "") throw new Error(`there is no token in ${file}`);
+    return content.trim();
   }
 
   async services(): Promise<Map<string, ActualService>> {
@@ -74,28 +97,55 @@ export class Consul {
         Status: "critical",
       },
     ];
-    await this.http.ok("PUT", "/v1/agent/service/register?replace-existing-checks=true", {
+    await this.ok("PUT", "/v1/agent/service/register?replace-existing-checks=true", {
       body: { ...registration, ...(checks ? { Checks: checks } : own && { Check: own }) },
     });
   }
 
   async deregister(id: string): Promise<void> {
     const path = `/v1/agent/service/deregister/${encodeURIComponent(id)}`;
-    const { status, body } = await this.http.request("PUT", path);
-    // Newer agents answer 404 if the service is already gone, which is the desired result.
-    if (status !== 200 && status !== 404) throw new RefusedError(status, body);
+    try {
+      await this.ok("PUT", path);
+    } catch (error) {
+      // Newer agents answer 404 if the service is already gone, which is the desired result.
+      if (!(error instanceof RefusedError && error.status === 404)) throw error;
+    }
   }
 
   async updateCheck(id: string, health: Health, output: string): Promise<void> {
     const path = `/v1/agent/check/update/${encodeURIComponent(checkId(id))}`;
-    await this.http.ok("PUT", path, { body: { Status: health, Output: output } });
+    await this.ok("PUT", path, { body: { Status: health, Output: output } });
   }
 
   private async get<T>(path: string): Promise<T> {
-    const { body } = await this.http.ok("GET", path);
+    const { body } = await this.ok("GET", path);
     return JSON.parse(body) as T;
   }
+
+  private async ok(method: string, path: string, options: RequestOptions = {}): Promise<Answer> {
+    const token = await this.token();
+    try {
+      return await this.http.ok(method, path, {
+        ...options,
+        ...(token !== undefined && { headers: { "x-consul-token": token } }),
+      });
+    } catch (error) {
+      if (error instanceof RefusedError && error.status === 403)
+        throw new RefusedError(403, `${error.message}. ${tokenAdvice}`);
+      throw error;
+    }
+  }
 }
+
+/** The token for Consul, if any. */
+export interface Credentials {
+  readonly token?: string | undefined;
+  /** A file with the token; takes precedence over `token`. */
+  readonly tokenFile?: string | undefined;
+}
+
+const tokenAdvice =
+  "Give Registrator a token with service:write for everything and node:read, in CONSUL_HTTP_TOKEN or CONSUL_HTTP_TOKEN_FILE";
 
 /** The ID that Consul gives a service's only check. */
 const checkId = (id: string) => `service:${id}`;

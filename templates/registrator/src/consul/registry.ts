@@ -13,7 +13,7 @@ import type { ActualService, Health, Service, ServiceOptions } from "../types";
 /** The part of the agent's client that the registry uses. */
 export type Agent = Pick<
   Consul,
-  "isOnlyNode" | "services" | "maintenance" | "register" | "deregister" | "updateCheck"
+  "token" | "isOnlyNode" | "services" | "maintenance" | "register" | "deregister" | "updateCheck"
 >;
 
 interface Written {
@@ -45,6 +45,8 @@ export class Registry {
   /** Fingerprints of services that Consul accepted only without their check. */
   private readonly uncheckable = new Set<string>();
   private readonly refused = new Map<string, { fingerprint: string; untilMs: number }>();
+  /** The token that we registered each service with, by ID: the agent uses it for as long as the registration lasts. */
+  private readonly registeredWith = new Map<string, string | undefined>();
   /** Why services that are deregistered at present were in maintenance mode, by ID. */
   private readonly maintenance = new Map<string, string>();
   private reportedConflicts = new Set<string>();
@@ -89,7 +91,9 @@ export class Registry {
   async compare(unknown: ReadonlySet<string>): Promise<boolean> {
     const askedAt = performance.now();
     let actual;
+    let token;
     try {
+      token = await this.consul.token();
       actual = await this.consul.services();
     } catch (error) {
       this.away(error);
@@ -103,7 +107,7 @@ export class Registry {
     );
     this.locate(actual, askedAt);
     this.rebuild("its ID or its port became available");
-    await this.carryOut(actual, askedAt, unknown);
+    await this.carryOut(actual, askedAt, unknown, token);
     for (const [id, at] of this.lastWrite) {
       if (at < askedAt && !this.services.has(id)) this.lastWrite.delete(id);
     }
@@ -130,6 +134,7 @@ export class Registry {
     actual: ReadonlyMap<string, ActualService>,
     askedAt: number,
     unknown: ReadonlySet<string>,
+    token: string | undefined,
   ): Promise<void> {
     const todo = plan(this.services, actual, this.node.hostname);
     const reasons = new Map<string, string>();
@@ -150,6 +155,10 @@ export class Registry {
     for (const { service, from } of todo.update) {
       const written = { ...writtenAs(service), health: undefined };
       set(service.registration.ID, written, `Consul reported ${from}`);
+    }
+    for (const [id, service] of this.services) {
+      const renews = token !== undefined && actual.has(id) && this.registeredWith.get(id) !== token;
+      if (renews && !this.isRefused(id, fingerprint(service))) set(id, undefined, "its token is new");
     }
     for (const { id, name, container } of todo.remove) {
       if (unknown.has(container) || this.isRefused(id, "")) continue;
@@ -237,6 +246,7 @@ export class Registry {
   private async register(service: Service, health: Health | undefined): Promise<boolean> {
     const { ID: id } = service.registration;
     const why = await this.maintenanceOf(id);
+    this.registeredWith.set(id, await this.consul.token());
     await this.consul.register(service.registration, health, why);
     this.maintenance.delete(id);
     return why !== undefined;
@@ -250,7 +260,14 @@ export class Registry {
   private async remove(id: string, name: string, reason: string): Promise<void> {
     const why = await this.maintenanceOf(id);
     if (why !== undefined) this.maintenance.set(id, why);
+    const token = await this.consul.token();
+    // The agent would deregister it with its old token, which may have no rights any more.
+    if (token !== undefined && this.registeredWith.get(id) !== token) {
+      const bare = { ID: id, Name: name, Address: "", Port: 0, Tags: [], Meta: {} };
+      await this.consul.register(bare, undefined, "its container has ended");
+    }
     await this.consul.deregister(id);
+    this.registeredWith.delete(id);
     this.written.delete(id);
     this.leavePlace(id);
     this.log(`deregistered ${name} (${id}): ${reason}`);
@@ -271,7 +288,8 @@ export class Registry {
       return;
     }
     if (this.refused.get(id)?.fingerprint !== print) this.log(`${what}: "${error.message}"; retrying`);
-    const delayMs = error.status >= 500 ? retryMs.failed : retryMs.refused;
+    // A token may be about to get its rights.
+    const delayMs = error.status >= 500 || error.status === 403 ? retryMs.failed : retryMs.refused;
     this.refused.set(id, { fingerprint: print, untilMs: performance.now() + delayMs });
   }
 

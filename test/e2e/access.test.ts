@@ -1,0 +1,164 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { consulImage } from "./bases";
+import { bridgeAddress, claimEngineUntilRemoved, docker, lines } from "./docker";
+import { startLoad, until } from "./http";
+import { run, stack, succeeded, type ServiceEntry } from "./stack";
+import { tearDown } from "./tear-down";
+
+// Access control in Consul, from the first up to its loss and its rotation, in order.
+
+const services: ServiceEntry[] = ["shop/v1", "shop/v2", "time"].map((name) => ({
+  name,
+  build: "hello",
+  port: 8080,
+  env: { NAME: name },
+  // Patient, so that a busy machine does not make Swarm replace an instance.
+  healthCheck: { command: ["bash", "/app/healthcheck.sh"], intervalSeconds: 2, timeoutSeconds: 60 },
+}));
+const url = "http://localhost/shop/v1";
+const configure = (generation: number): void => {
+  stack.configure(services, { consulTokenGeneration: generation });
+};
+
+beforeAll(async () => {
+  await claimEngineUntilRemoved(() => stack.remove());
+  configure(1);
+  succeeded(await stack.up());
+});
+
+afterAll(tearDown);
+
+/** Runs a script in Consul's container with a token from one of its files. */
+const inConsul = (token: string, script: string): Promise<string> =>
+  docker("exec", "-e", `CONSUL_HTTP_TOKEN_FILE=/secrets/${token}`, "consul", "sh", "-c", script);
+const secret = (name: string): Promise<string> => docker("exec", "consul", "cat", `/secrets/${name}`);
+
+/** The status and text of Consul's answer to a container on Docker's bridge that has no token. */
+async function asStranger(method: string, path: string, body = ""): Promise<string> {
+  const script = `
+    exec 3<>/dev/tcp/${bridgeAddress}/8500
+    printf '%s /v1/%s HTTP/1.0\\r\\nContent-Length: %s\\r\\n\\r\\n%s' "$0" "$1" "\${#2}" "$2" >&3
+    cat <&3`;
+  const args = ["run", "--rm", "--entrypoint", "bash", consulImage, "-c", script, method, path, body];
+  const answer = await docker(...args);
+  return `${/ (\d+) /.exec(answer)?.[1] ?? ""} ${answer.split("\r\n\r\n")[1]?.trim() ?? ""}`;
+}
+
+describe("a container without a token", () => {
+  test.each([
+    ["registers a service", "PUT", "agent/service/register", '{"Name": "shop/v3", "Port": 80}'],
+    ["registers a node", "PUT", "catalog/register", '{"Node": "n", "Address": "192.0.2.1"}'],
+    ["writes a key", "PUT", "kv/service/haproxy/maxconn", "1"],
+    ["reads a key", "GET", "kv/service/haproxy/maxconn", ""],
+    ["stops the agent", "PUT", "agent/leave", ""],
+    ["reads the agent's configuration", "GET", "agent/self", ""],
+    ["removes a server", "DELETE", "operator/raft/peer?address=192.0.2.1:8300", ""],
+    ["lists tokens", "GET", "acl/tokens", ""],
+    ["makes itself a manager", "PUT", "acl/bootstrap", ""],
+  ])("never %s", async (_, method, path, body) => {
+    expect(await asStranger(method, path, body)).toMatch(/^403 /);
+  });
+
+  test("never deregisters a service", async () => {
+    const list = async () =>
+      JSON.parse(await asStranger("GET", "catalog/service/time").then((answer) => answer.slice(4))) as {
+        ServiceID: string;
+      }[];
+    const [found] = await list();
+    const path = `agent/service/deregister/${found?.ServiceID ?? ""}`;
+    expect(await asStranger("PUT", path)).toMatch(/^403 Permission denied/);
+    expect(await list()).toMatchObject([{ ServiceID: found?.ServiceID }]);
+  });
+
+  test("sees no key in a list", async () => {
+    await docker("exec", "consul", "consul", "kv", "put", "service/haproxy/maxconn", "5000");
+    expect(await asStranger("GET", "kv/?recurse")).toMatch(/^404 /);
+    expect(await docker("exec", "consul", "consul", "kv", "get", "service/haproxy/maxconn")).toBe("5000");
+    await docker("exec", "consul", "consul", "kv", "delete", "service/haproxy/maxconn");
+  });
+});
+
+test("the operator's token is an output, and no token is in a definition, a volume's description, a log or the state", async () => {
+  const { output } = succeeded(await stack.outputs("--json", "--show-secrets"));
+  const outputs = JSON.parse(output.slice(output.indexOf("{"))) as { consulToken: string };
+  expect(outputs.consulToken).toBe(await secret("operator"));
+  const names = ["consul", "registrator", "rest"];
+  const shown = [
+    ...(await Promise.all(names.map((name) => docker("inspect", name)))),
+    ...(await Promise.all(names.map((name) => docker("volume", "inspect", `${name}-secrets`)))),
+    ...(await Promise.all(names.map((name) => docker("logs", name)))),
+    (await stack.outputs("--json")).output,
+    (await run("ps", ["axww", "-o", "args"])).output,
+    (
+      await run("cat", [
+        ".switchyard/state/e2e.json",
+        ".switchyard/pulumi/.pulumi/stacks/switchyard/e2e.json",
+      ])
+    ).output,
+  ].join("\n");
+  for (const name of ["management", "operator", "registrator", "load-balancer"])
+    expect(shown.includes(await secret(name)), name).toBe(false);
+  for (const [container, file] of [
+    ["consul", "management"],
+    ["registrator", "token"],
+    ["rest", "token"],
+  ])
+    expect(await docker("exec", container ?? "", "stat", "-c", "%a", `/secrets/${file ?? ""}`)).toBe("600");
+});
+
+test("a stack without access control gets it without a failed request", async () => {
+  // As after the first half of the update: everything is allowed, and services are registered without a token.
+  await docker("exec", "consul", "rm", "/data/deny");
+  await docker("restart", "consul");
+  await until("http://localhost:8500/v1/status/leader", ({ body }) => body.length > 4);
+  await expect.poll(() => asStranger("PUT", "kv/a", "1"), { timeout: 20_000 }).toBe("200 true");
+  const load = startLoad(url, { perSecond: 100 });
+  succeeded(await stack.up());
+  expect(await asStranger("PUT", "kv/a", "1")).toMatch(/^403 /);
+  expect((await load.stop()).failures).toEqual({});
+});
+
+test("a token without its rights changes no route and no registration, and the next up gives them back", async () => {
+  const load = startLoad(url, { perSecond: 100 });
+  const allowed = { "load-balancer": "", registrator: "" };
+  for (const role of Object.keys(allowed))
+    await inConsul("management", `consul acl policy update -name switchyard-${role} -rules ''`);
+  // Wake its queries: they get empty answers now.
+  await docker("exec", "consul", "consul", "kv", "put", "service/haproxy/versions/none", "v1");
+  await docker("exec", "consul", "consul", "kv", "delete", "service/haproxy/versions/none");
+  await expect.poll(() => docker("logs", "rest"), { timeout: 30_000 }).toMatch(/Consul: .*key:read/);
+  const page = await docker("exec", "rest", "bash", "-c", askRoutes);
+  expect(page).toContain("shop/v2");
+  succeeded(await stack.up());
+  await inConsul("operator", "switchyard-acl check");
+  expect((await load.stop()).failures).toEqual({});
+});
+const askRoutes = `exec 3<>/dev/tcp/127.0.0.1/8404 && printf 'GET /routes HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3`;
+
+test("rotating the tokens fails no request, replaces no container, and leaves no earlier token", async () => {
+  const roles = ["management", "operator", "registrator", "load-balancer"];
+  const before = await Promise.all(roles.map(secret));
+  const containers = await docker("ps", "-q", "--filter", "name=^(consul|registrator|rest)$");
+  const load = startLoad(url, { perSecond: 100 });
+  configure(2);
+  succeeded(await stack.up());
+  const after = await Promise.all(roles.map(secret));
+  expect(before.filter((token) => after.includes(token))).toEqual([]);
+  expect(await docker("ps", "-q", "--filter", "name=^(consul|registrator|rest)$")).toBe(containers);
+  const list = await inConsul("management", "consul acl token list");
+  // Five of ours, and the anonymous one.
+  expect(lines(list).filter((line) => line.startsWith("AccessorID"))).toHaveLength(6);
+
+  // Registrator and the load balancer work with their new ones.
+  const image = await docker("inspect", "-f", "{{.Config.Image}}", (await docker("ps", "-q", "--filter", "label=com.docker.swarm.service.name=time")).split("\n")[0] ?? ""); // prettier-ignore
+  const id = await docker("run", "-d", "-P", "-e", "SERVICE_NAME=late", "-e", "SERVICE_TAGS=rest", image);
+  try {
+    expect((await until("http://localhost/late", ({ status }) => status === 200)).status).toBe(200);
+  } finally {
+    await docker("rm", "-f", id);
+  }
+  expect((await until("http://localhost/late", ({ status }) => status === 404)).status).toBe(404);
+  expect((await load.stop()).failures).toEqual({});
+  succeeded(await stack.up("--expect-no-changes"));
+});
