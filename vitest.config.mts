@@ -22,7 +22,7 @@ export default defineConfig({
           fileParallelism: false,
           // The machine may be busy.
           expect: { poll: { timeout: 15_000 } },
-          testTimeout: 120_000,
+          testTimeout: 300_000,
           hookTimeout: 300_000,
         },
       },
