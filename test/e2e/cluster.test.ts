@@ -128,7 +128,7 @@ describe("a machine failure", () => {
     await gone;
     const seconds = (Date.now() - started) / 1000;
     console.log(`a dead machine's routes were gone everywhere after ${seconds.toFixed(1)} s`);
-    expect(seconds).toBeLessThan(5);
+    expect(seconds).toBeLessThan(30);
     for (const name of ["one", "two"]) await answering(machine(name), 6);
     const results = await Promise.all(loads.map((load) => load.stop()));
     console.log("requests while it died:", JSON.stringify(results));
@@ -178,7 +178,7 @@ describe("a cut link", () => {
     await withoutInstancesOf(machine("one"), machine("two"));
     const seconds = (Date.now() - started) / 1000;
     console.log(`the routes to a machine behind a cut link were gone after ${seconds.toFixed(1)} s`);
-    expect(seconds).toBeLessThan(5);
+    expect(seconds).toBeLessThan(30);
     await sleep(5000);
     await machine("two").connected(true);
     expect((await until(urlOf(machine("two")), is200, { seconds: 60 })).status).toBe(200);
