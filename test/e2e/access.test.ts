@@ -97,8 +97,12 @@ test("the operator's token is an output, and no token is in a definition, a volu
       ])
     ).output,
   ].join("\n");
-  for (const name of ["management", "operator", "registrator", "load-balancer"])
-    expect(shown.includes(await secret(name)), name).toBe(false);
+  const files = "/secrets/tokens/*.json /secrets/management.json /secrets/agent.json";
+  const kept = await docker("exec", "consul", "sh", "-c", `cat ${files}`);
+  const secrets = [...kept.matchAll(/"(?:SecretID|encrypt)":"([^"]+)"/g)].map(([, found = ""]) => found);
+  // Of management, the operator, Registrator, the load balancer and the agent, and the key of the gossip.
+  expect(new Set(secrets).size).toBe(6);
+  expect(secrets.filter((each) => shown.includes(each))).toEqual([]);
   for (const [container, file] of [
     ["consul", "management"],
     ["registrator", "token"],
