@@ -34,7 +34,12 @@ async function inputsOf(hasSecrets: boolean): Promise<Record<string, unknown>> {
   await pulumi.runtime.runInPulumiStack(() => {
     const swarm = new pulumi.ComponentResource("test:index:Swarm", "swarm");
     Object.assign(swarm, { manager: "unix:///x", swarmId: "id" });
-    new Service("web", { config, swarm: swarm as unknown as SwarmCluster, image: "hello:1", dns: "172.17.0.1" });
+    new Service("web", {
+      config,
+      swarm: swarm as unknown as SwarmCluster,
+      image: "hello:1",
+      dns: "172.17.0.1",
+    });
     return Promise.resolve();
   });
   await pulumi.runtime.disconnect();
