@@ -8,7 +8,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { metaData, networkConfig, userData } from "../../components/nodes/cloud-init";
 import { seedIso } from "../../components/nodes/virtualbox/seed-iso";
 
-// What machines get for their first boot, read by programs that nobody here wrote. script/test installs them.
+// The disk with the data for a first boot, read by a program that nobody here wrote. script/test installs it. The machine of
+// test/e2e/machine.test.ts checks its user-data with cloud-init.
 
 const has = (program: string): boolean => spawnSync("sh", ["-c", `command -v ${program}`]).status === 0;
 
@@ -60,27 +61,5 @@ describe.skipIf(!has("isoinfo"))("isoinfo", () => {
 
   test.each(Object.entries(seed))("reads %s as it was written", (name, content) => {
     expect(isoinfo("-x", `/${name.toUpperCase()}.;1`)).toBe(content);
-  });
-});
-
-describe.skipIf(!has("cloud-init"))("cloud-init's schema", () => {
-  const schema = (...options: string[]): string =>
-    execFileSync("cloud-init", ["schema", ...options], { stdio: "pipe" }).toString();
-  // Since version 23.4.
-  const knowsNetworks = has("cloud-init") && schema("--help").includes("network-config");
-
-  test("accepts the user data", () => {
-    const path = file("user-data", userData(args));
-    expect(schema("--config-file", path)).toMatch(/^\s*Valid (?:cloud-config|schema)/m);
-  });
-
-  test.skipIf(!knowsNetworks)("accepts the network configuration", () => {
-    const path = file("network-config", seed["network-config"]);
-    expect(schema("--schema-type", "network-config", "--config-file", path)).toMatch(/Valid|No netplan API/);
-  });
-
-  test("rejects a misspelt key", () => {
-    const path = file("user-data", `${userData(args)}package_updat: true\n`);
-    expect(() => schema("--config-file", path)).toThrow(/package_updat/);
   });
 });
