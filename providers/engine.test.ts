@@ -64,7 +64,9 @@ describe("another stack on the engine", () => {
 
   it("of the same name, which this state does not know, is named with a way to take it over", async () => {
     run("shop/dev");
-    expect(await problems({})).toContain(`docker -H ${engine.host} rm -f rest consul registrator`);
+    expect(await problems({})).toContain(
+      `docker -H ${engine.host} rm -f rest consul registrator docker-socket-proxy`,
+    );
     expect(await problems(inputs())).toBe("");
     // States of earlier versions have no owner.
     expect(await problems({ host: engine.host })).toBe("");

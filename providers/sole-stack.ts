@@ -58,6 +58,6 @@ export async function otherStack(olds: Partial<Resident>, news: Resident): Promi
   return (
     `${there(same)}, but this state does not know it: it was deployed from another folder, or with the other engine, or its ` +
     `state is lost. Run script/up there, or script/down; or take over what it runs: docker -H ${news.host} rm -f rest consul ` +
-    `registrator, then run this again. Volumes and services stay`
+    `registrator docker-socket-proxy, then run this again. Volumes and services stay`
   );
 }
