@@ -240,12 +240,18 @@ test("a reload counts once, for the first of its reasons", async () => {
   expect(count).toHaveBeenCalledExactlyOnceWith("service options");
 });
 
-test("the first HAProxy starts with the servers up that answer, and so does one that follows it after a crash", async () => {
+/** An instance of service `a` that answers until its server is closed, and one of `b` that does not. */
+async function twoInstances() {
   const server = createServer((_, response) => response.end()).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   const answers = instance("a", port, { address: "127.0.0.1" });
   const silent = instance("b", 1, { address: "127.0.0.1" });
+  return { server, port, answers, silent };
+}
+
+test("the first HAProxy starts with the servers up that answer, and so does one that follows it after a crash", async () => {
+  const { server, port, answers, silent } = await twoInstances();
   const states = () =>
     parseServersState(readFileSync(join(dir, "server.state"), "utf8")).map(({ backend, up }) => [
       backend,
@@ -267,11 +273,7 @@ test("the first HAProxy starts with the servers up that answer, and so does one 
 });
 
 test("a worker that does not tell its servers' states is replaced by one in which those that answered are up", async () => {
-  const server = createServer((_, response) => response.end()).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  const answers = instance("a", port, { address: "127.0.0.1" });
-  const silent = instance("b", 1, { address: "127.0.0.1" });
+  const { server, port, answers, silent } = await twoInstances();
   await reconciler.reconcile(routing(answers, silent));
   await vi.waitFor(() => {
     expect([...reconciler.proven]).toEqual([`svc:a/127.0.0.1:${port}`]);
