@@ -121,6 +121,14 @@ export function decodeChecks(body: unknown): Checks {
   return checks;
 }
 
+/** Whether an answer lists nothing: no services of a node, or no checks. Cheaper than to decode it. */
+export function listsNothing(body: unknown): boolean {
+  const listed = isMapping(body) ? body["Services"] : body;
+  return Array.isArray(listed)
+    ? listed.length === 0
+    : listed === undefined || listed === null || listed === "";
+}
+
 export const sameChecks = (a: Checks, b: Checks): boolean =>
   a.size === b.size && [...a].every(([node, services]) => sameList([...services], [...(b.get(node) ?? [])]));
 

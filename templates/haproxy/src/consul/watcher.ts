@@ -14,6 +14,7 @@ import {
   decodeNodeServices,
   decodeNodes,
   isQueryable,
+  listsNothing,
   sameChecks,
   sameList,
   type Checks,
@@ -38,7 +39,7 @@ const maxRestMs = 1_000;
 /** Lets the listeners of a change have the processor first. */
 const minRestMs = 5;
 
-const checkPaths = ["health/state/critical", "health/state/warning"] as const;
+const checkPaths = { critical: "health/state/critical", warning: "health/state/warning" } as const;
 
 export interface WatcherEvents {
   /** The catalog has changed. */
@@ -117,27 +118,8 @@ export class Watcher {
       if (found.size === 0) throw new Error(`Consul shows no node, not even its own. ${tokenAdvice}`);
       return this.setNodes(found);
     });
-    const [critical, warning] = checkPaths;
-    void this.follow(
-      critical,
-      signal,
-      (body) => {
-        const before = this.critical;
-        this.critical = decodeChecks(body);
-        return this.checksChanged(before, this.critical);
-      },
-      { mayBeBlind: (body) => this.critical?.size !== 0 && decodeChecks(body).size === 0 && "services" },
-    );
-    void this.follow(
-      warning,
-      signal,
-      (body) => {
-        const before = this.warning;
-        this.warning = decodeChecks(body);
-        return this.checksChanged(before, this.warning);
-      },
-      { mayBeBlind: (body) => this.warning?.size !== 0 && decodeChecks(body).size === 0 && "services" },
-    );
+    this.followChecks("critical", signal);
+    this.followChecks("warning", signal);
     void this.follow(
       `kv/${kv.prefix}?recurse`,
       signal,
@@ -150,6 +132,16 @@ export class Watcher {
       },
       { mayBeBlind: (body) => body === null && "keys" },
     );
+  }
+
+  private followChecks(state: "critical" | "warning", signal: AbortSignal): void {
+    const apply = (body: unknown): boolean => {
+      const before = this[state];
+      this[state] = decodeChecks(body);
+      return this.checksChanged(before, this[state]);
+    };
+    const mayBeBlind = (body: unknown) => this[state]?.size !== 0 && listsNothing(body) && "services";
+    void this.follow(checkPaths[state], signal, apply, { mayBeBlind });
   }
 
   stop(): void {
@@ -175,7 +167,7 @@ export class Watcher {
   get missing(): Missing {
     const indexOf = (path: string) => this.indexes.get(path) ?? 0;
     const services = Math.max(0, ...[...this.nodes.keys()].map((node) => indexOf(nodePath(node))));
-    const checks = checkPaths.map(indexOf);
+    const checks = Object.values(checkPaths).map(indexOf);
     if (checks.some((index) => index > services)) return "services";
     return checks.every((index) => index === services) ? "nothing" : "checks";
   }
@@ -275,8 +267,7 @@ export class Watcher {
     };
     void this.follow(nodePath(node), entry.stop.signal, apply, {
       refused: (why) => leaveOut(unusable(node, why)),
-      mayBeBlind: (body) =>
-        entry.services?.length !== 0 && decodeNodeServices(body).length === 0 && "services",
+      mayBeBlind: (body) => entry.services?.length !== 0 && listsNothing(body) && "services",
     });
   }
 
