@@ -1,6 +1,7 @@
 import { loadConfig } from "./components/config";
 import { Consul } from "./components/consul";
 import { ConsulAccess } from "./components/consul-access";
+import { ConsulCertificates } from "./components/consul-certificates";
 import { ConsulTokens } from "./components/consul-tokens";
 import { Images } from "./components/image";
 import { LoadBalancer } from "./components/load-balancer";
@@ -27,6 +28,8 @@ const images = new Images(dockerNodes, {
 const gossipKey = new RandomKey("gossip", { bytes: 32 }).key;
 
 const tokens = new ConsulTokens("consul", { nodes: dockerNodes, generation: config.consulTokenGeneration });
+const servers = quorum(dockerNodes);
+const certificates = new ConsulCertificates("consul", { nodes: dockerNodes, servers });
 
 // On every node: an agent of Consul, which does nothing for whoever has no token.
 type Agent = ReturnType<typeof agentOn>;
@@ -35,9 +38,10 @@ function agentOn(node: DockerNode, before?: Consul) {
     `consul-${node.name}`,
     {
       node,
-      servers: quorum(dockerNodes),
+      servers,
       gossipKey,
       tokens,
+      certificates,
       image: images.build("consul", { base: config.consulImage }),
       httpPort: config.ports.consul,
       dnsPort: config.ports.dns,
@@ -50,7 +54,7 @@ function agentOn(node: DockerNode, before?: Consul) {
 const [first, ...others] = dockerNodes;
 const agents: [Agent, ...Agent[]] = [agentOn(first)];
 for (const node of others) agents.push(agentOn(node, agents.at(-1)?.consul));
-const access = new ConsulAccess("consul", { agents, tokens });
+const access = new ConsulAccess("consul", { agents, tokens, certificates });
 
 // Beside it: Registrator, which registers the node's containers, and the load balancer, which routes to them.
 function partsOf({ node, consul }: Agent) {

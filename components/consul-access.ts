@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { ConsulAcl, ConsulGuard } from "../providers/consul-acl";
 import { CONTAINER, type Consul } from "./consul";
+import type { ConsulCertificates } from "./consul-certificates";
 import type { ConsulTokens } from "./consul-tokens";
 import type { DockerNode } from "./nodes/node";
 
@@ -9,6 +10,7 @@ export interface ConsulAccessArgs {
   /** The agents of the cluster, those that are servers first. */
   readonly agents: readonly { readonly node: DockerNode; readonly consul: Consul }[];
   readonly tokens: ConsulTokens;
+  readonly certificates: ConsulCertificates;
 }
 
 /** Access control on a cluster of Consul: who has a token may do what the token is for, and who has none may ask DNS. */
@@ -24,7 +26,7 @@ export class ConsulAccess extends pulumi.ComponentResource {
 
   constructor(
     private readonly name: string,
-    { agents, tokens }: ConsulAccessArgs,
+    { agents, tokens, certificates }: ConsulAccessArgs,
     opts?: pulumi.ComponentResourceOptions,
   ) {
     super("switchyard:index:ConsulAccess", name, {}, opts);
@@ -33,6 +35,7 @@ export class ConsulAccess extends pulumi.ComponentResource {
       sshOpts: agents[0]?.node.sshOpts,
       container: CONTAINER,
       version: tokens.version,
+      certificates: certificates.version,
     };
     const acl = new ConsulAcl(name, this.inputs, { parent: this });
     const known = (role: "registrator" | "loadBalancer" | "operator") =>

@@ -9,13 +9,17 @@ const secrets: ConsulSecrets = {
   loadBalancer: "44444444-0000-4000-8000-000000000000",
   agents: { one: "55555555-0000-4000-8000-000000000000", two: "66666666-0000-4000-8000-000000000000" },
 };
-const files = (server: boolean) => consulFiles(secrets, { node: "one", server, gossipKey: "gossip" });
+const tls = { authorities: "authorities", certificate: "certificate", key: "key" };
+const files = (server: boolean) => consulFiles(secrets, { node: "one", server, gossipKey: "gossip", tls });
 const parsed = (file: string): unknown => JSON.parse(files(true)[file] ?? "");
 
 describe("the files of a server", () => {
   test("have the management token where 1.8 and 1.21 read it", () => {
     expect(parsed("agent.json")).toEqual({
       encrypt: "gossip",
+      ca_file: "/secrets/tls/authorities.pem",
+      cert_file: "/secrets/tls/certificate.pem",
+      key_file: "/secrets/tls/key.pem",
       acl: { tokens: { master: secrets.management } },
     });
   });

@@ -1,5 +1,6 @@
 /** Who may do what in Consul, as the files from which its containers get their policies and tokens. Pure. */
 import { createHash } from "node:crypto";
+import type { AgentTls } from "./consul-certificates";
 
 /** The tokens' secrets. */
 export interface ConsulSecrets {
@@ -120,22 +121,32 @@ function tokenBody(role: string, secret: string, policy: object): string {
   });
 }
 
+export interface ConsulFilesArgs {
+  readonly node: string;
+  readonly server: boolean;
+  readonly gossipKey: string;
+  readonly tls: AgentTls;
+}
+
 /** The files of `/secrets` in Consul's container on a node, by their paths there. */
 export function consulFiles(
   secrets: ConsulSecrets,
-  {
-    node,
-    server,
-    gossipKey,
-  }: { readonly node: string; readonly server: boolean; readonly gossipKey: string },
+  { node, server, gossipKey, tls }: ConsulFilesArgs,
 ): Record<string, string> {
   const { management, previousManagement, operator, registrator, loadBalancer, agents } = secrets;
   const everywhere = {
     "agent.json": json({
       encrypt: gossipKey,
+      // Their names in Consul 1.8. Consul 1.21 has others, and takes these too.
+      ca_file: "/secrets/tls/authorities.pem",
+      cert_file: "/secrets/tls/certificate.pem",
+      key_file: "/secrets/tls/key.pem",
       // Consul 1.21 has another name for it and takes this one too; 1.8 knows only this one.
       ...(server && { acl: { tokens: { master: management } } }),
     }),
+    "tls/authorities.pem": tls.authorities,
+    "tls/certificate.pem": tls.certificate,
+    "tls/key.pem": tls.key,
     "agent-token.json": json({ Token: agents[node] ?? "" }),
     operator,
     registrator,
@@ -177,6 +188,7 @@ export function consulFiles(
 
 /** Changes with any token and any rule, and tells nothing about them. */
 export function versionOf(secrets: ConsulSecrets): string {
-  const files = consulFiles(secrets, { node: "", server: true, gossipKey: "" });
+  const tls = { authorities: "", certificate: "", key: "" };
+  const files = consulFiles(secrets, { node: "", server: true, gossipKey: "", tls });
   return createHash("sha256").update(JSON.stringify(files)).digest("hex").slice(0, 16);
 }

@@ -2,6 +2,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
 import { ConsulMember } from "../providers/consul-member";
+import type { ConsulCertificates } from "./consul-certificates";
 import { consulFiles } from "./consul-rights";
 import type { ConsulTokens } from "./consul-tokens";
 import { SecretsVolume } from "./secrets-volume";
@@ -15,6 +16,7 @@ export interface ConsulArgs {
   /** Encrypts gossip between the agents: 32 bytes in base64, the same on every node. */
   readonly gossipKey: pulumi.Input<string>;
   readonly tokens: ConsulTokens;
+  readonly certificates: ConsulCertificates;
   readonly image: pulumi.Input<string>;
   /** Port of the HTTP API and web UI. */
   readonly httpPort: number;
@@ -56,9 +58,9 @@ export class Consul extends pulumi.ComponentResource {
         container: CONTAINER,
         image: args.image,
         files: pulumi
-          .all([args.tokens.secrets, args.gossipKey])
-          .apply(([secrets, gossipKey]) =>
-            consulFiles(secrets, { node: nodeName, server: servers.includes(node), gossipKey }),
+          .all([args.tokens.secrets, args.gossipKey, args.certificates.of(nodeName)])
+          .apply(([secrets, gossipKey, tls]) =>
+            consulFiles(secrets, { node: nodeName, server: servers.includes(node), gossipKey, tls }),
           ),
       },
       this,

@@ -11,6 +11,7 @@ export { LocalNode, type LocalNodeArgs } from "./nodes/local/node";
 /** What runs on every node. */
 export { Consul, type ConsulArgs } from "./consul";
 export { ConsulTokens, type ConsulTokensArgs } from "./consul-tokens";
+export { ConsulCertificates, type ConsulCertificatesArgs } from "./consul-certificates";
 export { ConsulAccess, type ConsulAccessArgs } from "./consul-access";
 export { Registrator, type RegistratorArgs } from "./registrator";
 export { LoadBalancer, type LoadBalancerArgs } from "./load-balancer";

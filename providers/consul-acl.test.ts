@@ -3,22 +3,22 @@ import { consulAclProvider, consulGuardProvider } from "./consul-acl";
 import { fakeEngine, type Call, type FakeEngine } from "./fake-engine";
 
 let engine: FakeEngine;
-/** What `switchyard-acl` answers, by its command: an exit code and a line. */
+/** What `switchyard-acl` and `switchyard-tls` answer, by command: an exit code and a line. */
 let results: Record<string, readonly [number, string]>;
 let ran: string[];
 beforeEach(async () => {
   engine = await fakeEngine();
   results = {};
   ran = [];
-  let last: readonly [number, string] = [0, ""];
   engine.answers["POST /containers/consul/exec"] = ({ body }: Call) => {
     const [, command = ""] = (body as { Cmd: string[] }).Cmd;
     ran.push(command);
-    last = results[command] ?? [0, ""];
-    return { Id: "e1" };
+    const [exitCode, line] = results[command] ?? [0, ""];
+    const id = String(ran.length);
+    engine.answers[`POST /exec/${id}/start`] = framed(line);
+    engine.answers[`GET /exec/${id}/json`] = { ExitCode: exitCode };
+    return { Id: id };
   };
-  engine.answers["POST /exec/e1/start"] = () => framed(last[1]);
-  engine.answers["GET /exec/e1/json"] = () => ({ ExitCode: last[0] });
   engine.answers["POST /containers/consul/restart"] = {};
   engine.answers["GET /containers/consul/json"] = { State: { Health: { Status: "healthy" } } };
 });
@@ -33,7 +33,13 @@ function framed(text: string): Buffer {
   return Buffer.concat([head, Buffer.from(text)]);
 }
 
-const inputs = () => ({ hosts: [engine.host], container: "consul", version: "1", timeoutSeconds: 0 });
+const inputs = () => ({
+  hosts: [engine.host],
+  container: "consul",
+  version: "1",
+  certificates: "1",
+  timeoutSeconds: 0,
+});
 const restarts = () => engine.calls.filter(({ what }) => what.endsWith("/restart")).length;
 
 test("policies and tokens are applied, the agents get theirs, and the rights are checked", async () => {
@@ -62,14 +68,57 @@ test("rights that got lost are given again; a Consul that cannot be asked is no 
 test("an agent that allows everything is restarted to deny, and earlier tokens are removed after that", async () => {
   results["denies"] = [1, ""];
   await consulGuardProvider.create(inputs());
-  expect(ran).toEqual(["settle", "denies", "deny", "prune", "check"]);
+  expect(ran).toEqual(["settle", "denies", "encrypts", "deny", "encrypt", "require", "prune", "check"]);
   expect(restarts()).toBe(1);
 });
 
-test("an agent that denies is not restarted", async () => {
+test("agents that connect without TLS are restarted, and take no plain connection once all have been", async () => {
+  results["encrypts"] = [1, ""];
+  await consulGuardProvider.create({ ...inputs(), hosts: [engine.host, engine.host] });
+  expect(ran.filter((command) => command.startsWith("enc") || command === "require")).toEqual(
+    ["encrypts", "encrypt", "encrypts", "encrypt", "require", "require"], // prettier-ignore
+  );
+  expect(restarts()).toBe(2);
+});
+
+test("an agent that denies and encrypts is not restarted", async () => {
   await consulGuardProvider.create(inputs());
-  expect(ran).toEqual(["settle", "denies", "prune", "check"]);
+  expect(ran).toEqual(["settle", "denies", "encrypts", "require", "prune", "check"]);
   expect(restarts()).toBe(0);
+});
+
+test("an agent that does not come back is reported with its log", async () => {
+  results["encrypts"] = [1, ""];
+  engine.answers["GET /containers/consul/json"] = { State: { Health: { Status: "starting", Log: [] } } };
+  engine.answers["GET /containers/consul/logs"] = framed("==> Failed to load cert/key pair");
+  await expect(consulGuardProvider.create(inputs())).rejects.toThrow(
+    /did not come back.*Failed to load cert/s,
+  );
+  expect(ran).not.toContain("require");
+});
+
+test("a certificate that an agent cannot load is reported", async () => {
+  results["require"] = [1, "Error reloading: Failed to load cert/key pair"];
+  await expect(consulGuardProvider.create(inputs())).rejects.toThrow(
+    /did not take its certificate .*Failed to load cert\/key pair/,
+  );
+});
+
+test("an agent that takes plain connections again, or allows everything, is found", async () => {
+  const id = async () => (await consulGuardProvider.read?.("guard", inputs()))?.id;
+  expect(await id()).toBe("guard");
+  for (const question of ["requires", "denies"]) {
+    results = { [question]: [1, ""] };
+    expect(await id()).toBe("");
+  }
+});
+
+test("other certificates are reread before Consul is asked for anything", async () => {
+  await consulAclProvider.update?.("acl", inputs(), { ...inputs(), version: "2" });
+  expect(ran).toEqual(["apply", "agent", "check"]);
+  ran = [];
+  await consulAclProvider.update?.("acl", inputs(), { ...inputs(), certificates: "2" });
+  expect(ran).toEqual(["reload", "apply", "agent", "check"]);
 });
 
 test("services that were registered without a current token are named", async () => {

@@ -1,9 +1,12 @@
-/** Consul's access control on a running cluster, by way of `switchyard-acl` in its containers (templates/consul/acl.sh). */
+/**
+ * Consul's access control and TLS on a running cluster, by way of `switchyard-acl` and `switchyard-tls` in its containers
+ * (templates/consul).
+ */
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
 import { messageOf } from "../lib/errors";
 import { connect, sameSsh, sleep } from "./client";
-import { find, restart } from "./containers";
+import { find, lastWords, restart } from "./containers";
 import { DynamicResource } from "./dynamic-resource";
 import { execIn, ExecError } from "./exec";
 
@@ -16,6 +19,8 @@ export interface ConsulAclArgs {
   readonly container: pulumi.Input<string>;
   /** Changes with the tokens and their rights. */
   readonly version: pulumi.Input<string>;
+  /** Changes with the agents' certificates. */
+  readonly certificates: pulumi.Input<string>;
   /** How long to wait for the cluster. Default: 120. */
   readonly timeoutSeconds?: pulumi.Input<number> | undefined;
 }
@@ -25,6 +30,8 @@ interface AclInputs {
   readonly sshOpts?: readonly string[];
   readonly container: string;
   readonly version: string;
+  /** Missing in states of earlier versions. */
+  readonly certificates?: string;
   readonly timeoutSeconds?: number;
 }
 
@@ -37,6 +44,8 @@ const connected = (inputs: AclInputs, host: string): Docker =>
 
 const acl = (inputs: AclInputs, host: string, command: string): Promise<string> =>
   execIn(connected(inputs, host), inputs.container, ["switchyard-acl", command]);
+const tls = (inputs: AclInputs, host: string, command: string): Promise<string> =>
+  execIn(connected(inputs, host), inputs.container, ["switchyard-tls", command]);
 
 /** Retries until the time is up: a cluster that starts elects a leader, and one that just got access control migrates its data. */
 async function retry(inputs: AclInputs, what: string, attempt: () => Promise<unknown>): Promise<void> {
@@ -80,7 +89,8 @@ async function isWrong(inputs: AclInputs): Promise<boolean> {
 }
 
 function diff(olds: AclInputs, news: AclInputs): Promise<pulumi.dynamic.DiffResult> {
-  const about = ({ hosts, container, version }: AclInputs) => JSON.stringify([hosts, container, version]);
+  const about = ({ hosts, container, version, certificates }: AclInputs) =>
+    JSON.stringify([hosts, container, version, certificates]);
   return Promise.resolve({ changes: about(olds) !== about(news) || !sameSsh(olds, news) });
 }
 
@@ -94,7 +104,12 @@ export const consulAclProvider: pulumi.dynamic.ResourceProvider<AclInputs, AclIn
     return { id: (await isWrong(props)) ? "" : id, props };
   },
   diff: (_id, olds, news) => diff(olds, news),
-  async update(_id, _olds, news) {
+  async update(_id, olds, news) {
+    // Before all else: with certificates that have ended, servers do not elect a leader.
+    if (olds.certificates !== undefined && olds.certificates !== news.certificates)
+      await Promise.all(
+        news.hosts.filter((host) => olds.hosts.includes(host)).map((host) => tls(news, host, "reload")),
+      );
     await apply(news);
     return { outs: news };
   },
@@ -115,26 +130,35 @@ async function restartAgent(inputs: AclInputs, host: string): Promise<void> {
   await restart(docker, inputs.container);
   await retry(inputs, `Consul at ${host} did not come back`, async () => {
     const found = await find(docker, inputs.container);
-    if (found?.State.Health?.Status !== "healthy") throw new Error("its health check fails");
+    if (found?.State.Health?.Status === "healthy") return;
+    throw new Error(`its health check fails. ${await lastWords(docker, inputs.container)}`);
   });
 }
 
-/** Whether an agent rejects whatever has no token; true as well if it cannot be asked. */
-const denies = (inputs: AclInputs, host: string): Promise<boolean> =>
-  acl(inputs, host, "denies").then(
+/** Whether the answer to such a question is yes; true as well if an agent cannot be asked. */
+const isTrue = (answer: Promise<string>): Promise<boolean> =>
+  answer.then(
     () => true,
     (error: unknown) => !(error instanceof ExecError),
   );
+const denies = (inputs: AclInputs, host: string) => isTrue(acl(inputs, host, "denies"));
+const encrypts = (inputs: AclInputs, host: string) => isTrue(tls(inputs, host, "encrypts"));
+const requires = (inputs: AclInputs, host: string) => isTrue(tls(inputs, host, "requires"));
 
 async function enforce(inputs: AclInputs): Promise<void> {
   const strays: string[] = [];
   for (const host of inputs.hosts) {
     const found = await acl(inputs, host, "settle");
     strays.push(...found.split("\n").filter((id) => id !== ""));
-    if (await denies(inputs, host)) continue;
+    const isDone = [await denies(inputs, host), await encrypts(inputs, host)];
+    if (isDone.every(Boolean)) continue;
     await acl(inputs, host, "deny");
+    await tls(inputs, host, "encrypt");
     await restartAgent(inputs, host);
   }
+  // Now that nobody needs a plain connection.
+  for (const host of inputs.hosts)
+    await retry(inputs, `Consul at ${host} did not take its certificate`, () => tls(inputs, host, "require"));
   const [first = ""] = inputs.hosts;
   await retry(inputs, "Consul did not remove its earlier tokens", () => acl(inputs, first, "prune"));
   await checked(inputs, first);
@@ -152,7 +176,9 @@ export const consulGuardProvider: pulumi.dynamic.ResourceProvider<AclInputs, Acl
   },
   async read(id, props) {
     if (props === undefined) throw new Error(`import of a ConsulGuard (${id}) is not supported`);
-    const all = await Promise.all(props.hosts.map((host) => denies(props, host)));
+    const all = await Promise.all(
+      props.hosts.flatMap((host) => [denies(props, host), requires(props, host)]),
+    );
     return { id: all.every(Boolean) ? id : "", props };
   },
   diff: (_id, olds, news) => diff(olds, news),
@@ -163,8 +189,9 @@ export const consulGuardProvider: pulumi.dynamic.ResourceProvider<AclInputs, Acl
 };
 
 /**
- * Makes Consul reject whatever has no token, and removes earlier tokens. Create it after everything that uses Consul has a
- * token: agents that ran without access control are restarted one after another.
+ * Makes Consul reject whatever has no token, and its agents reject each other's plain connections, and removes earlier tokens.
+ * Create it after everything that uses Consul has a token: agents that ran without access control or TLS are restarted one
+ * after another.
  */
 export class ConsulGuard extends DynamicResource {
   constructor(name: string, args: ConsulAclArgs, opts?: pulumi.CustomResourceOptions) {

@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import {
   Consul,
   ConsulAccess,
+  ConsulCertificates,
   ConsulTokens,
   enforcePolicy,
   Images,
@@ -34,16 +35,18 @@ const node = new LocalNode("here", {
 const images = new Images([node], { base: config.require("baseImage"), source: dockerHost });
 
 const tokens = new ConsulTokens("consul", { nodes: [node], generation: 1 });
+const certificates = new ConsulCertificates("consul", { nodes: [node], servers: [node] });
 const consul = new Consul("consul", {
   node,
   servers: [node],
   gossipKey: new RandomKey("gossip", { bytes: 32 }).key,
   tokens,
+  certificates,
   image: images.build("consul", { base: config.require("consulImage") }),
   httpPort: ports.consul,
   dnsPort: ports.dns,
 });
-const access = new ConsulAccess("consul", { agents: [{ node, consul }], tokens });
+const access = new ConsulAccess("consul", { agents: [{ node, consul }], tokens, certificates });
 const registrator = new Registrator("registrator", {
   node,
   image: images.build("registrator"),

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Starts Consul with the node's own resolvers as recursors, so that containers that use Consul as their
 # DNS server can resolve public names. Passes its arguments to `consul agent`.
-# /secrets/agent.json has the secrets of its configuration; everyone on the node can see a command line.
+# /secrets/agent.json has the secrets of its configuration; everyone on the node can see a command line. /data/tls.json has what
+# changes while it runs.
 set -eu
 
 # On the host's network, Docker gives a container the node's own resolvers.
@@ -17,7 +18,8 @@ done
 # everybody a token.
 [ -e /data/node-id ] || touch /data/deny
 if [ -e /data/deny ]; then policy=deny; else policy=allow; fi
-set -- -config-file=/secrets/agent.json "-hcl=acl { enabled = true, default_policy = \"$policy\" }" "$@"
+switchyard-tls start
+set -- -config-file=/secrets/agent.json -config-file=/data/tls.json "-hcl=acl { enabled = true, default_policy = \"$policy\" }" "$@"
 switchyard-acl start &
 
 # `docker exec consul consul …` has the operator's token. The agent must not: it would act for everybody who has none.

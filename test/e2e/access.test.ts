@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { consulImage } from "./bases";
+import { makeCertificate } from "./certificates";
+import { callConsul } from "./consul-rpc";
 import { bridgeAddress, claimEngineUntilRemoved, docker, lines } from "./docker";
 import { startLoad, until } from "./http";
 import { run, stack, succeeded, type ServiceEntry } from "./stack";
@@ -79,7 +81,27 @@ describe("a container without a token", () => {
   });
 });
 
-test("the operator's token is an output, and no token is in a definition, a volume's description, a log or the state", async () => {
+/** A file of Consul's certificates. */
+const pem = (name: string): Promise<string> => secret(`tls/${name}.pem`);
+
+describe("Consul's RPC", () => {
+  test("is refused without TLS, without a certificate, and with one of another authority", async () => {
+    const ca = await pem("authorities");
+    const { pem: cert, key } = makeCertificate("server.dc1.consul");
+    expect(await callConsul(bridgeAddress)).toBe("refused");
+    expect(await callConsul(bridgeAddress, { ca })).toBe("refused");
+    expect(await callConsul(bridgeAddress, { ca, cert, key })).toBe("refused");
+  });
+
+  test("answers an agent, which can verify it", async () => {
+    const [ca, cert, key] = await Promise.all([pem("authorities"), pem("certificate"), pem("key")]);
+    expect(await callConsul(bridgeAddress, { ca, cert, key })).toBe("answered");
+    const { pem: other } = makeCertificate("server.dc1.consul");
+    expect(await callConsul(bridgeAddress, { ca: other, cert, key })).toBe("refused");
+  });
+});
+
+test("the operator's token is an output, and no token or key is in a definition, a volume's description, a log or the state", async () => {
   const { output } = succeeded(await stack.outputs("--json", "--show-secrets"));
   const outputs = JSON.parse(output.slice(output.indexOf("{"))) as { consulToken: string };
   expect(outputs.consulToken).toBe(await secret("operator"));
@@ -103,23 +125,29 @@ test("the operator's token is an output, and no token is in a definition, a volu
   // Of management, the operator, Registrator, the load balancer and the agent, and the key of the gossip.
   expect(new Set(secrets).size).toBe(6);
   expect(secrets.filter((each) => shown.includes(each))).toEqual([]);
+  const key = lines(await pem("key")).filter((line) => !line.startsWith("-----"));
+  expect(key).not.toEqual([]);
+  expect(key.filter((line) => shown.includes(line))).toEqual([]);
   for (const [container, file] of [
     ["consul", "management"],
+    ["consul", "tls/key.pem"],
     ["registrator", "token"],
     ["rest", "token"],
   ])
     expect(await docker("exec", container ?? "", "stat", "-c", "%a", `/secrets/${file ?? ""}`)).toBe("600");
 });
 
-test("a stack without access control gets it without a failed request", async () => {
+test("a stack without access control and TLS gets both without a failed request", async () => {
   // As after the first half of the update: everything is allowed, and services are registered without a token.
-  await docker("exec", "consul", "rm", "/data/deny");
+  await docker("exec", "consul", "rm", "/data/deny", "/data/tls.json");
   await docker("restart", "consul");
   await until("http://localhost:8500/v1/status/leader", ({ body }) => body.length > 4);
   await expect.poll(() => asStranger("PUT", "kv/a", "1"), { timeout: 20_000 }).toBe("200 true");
+  expect(await callConsul(bridgeAddress)).toBe("answered");
   const load = startLoad(url, { perSecond: 100 });
   succeeded(await stack.up());
   expect(await asStranger("PUT", "kv/a", "1")).toMatch(/^403 /);
+  expect(await callConsul(bridgeAddress)).toBe("refused");
   expect((await load.stop()).failures).toEqual({});
 });
 
@@ -165,4 +193,24 @@ test("rotating the tokens fails no request, replaces no container, and leaves no
   expect((await until("http://localhost/late", ({ status }) => status === 404)).status).toBe(404);
   expect((await load.stop()).failures).toEqual({});
   succeeded(await stack.up("--expect-no-changes"));
+});
+
+test("an agent whose key is broken says so, and works again once it is whole", async () => {
+  const key = await pem("key");
+  const write = (content: string) =>
+    docker("run", "--rm", "-v", "consul-secrets:/secrets", "--entrypoint", "sh", consulImage, "-c", 'printf "%s" "$0" >/secrets/tls/key.pem', content); // prettier-ignore
+  const load = startLoad(url, { perSecond: 100 });
+  await write("broken");
+  for (const command of ["require", "reload"])
+    await expect(docker("exec", "consul", "switchyard-tls", command)).rejects.toThrow(
+      "failed to find any PEM",
+    );
+  await docker("restart", "consul");
+  await expect.poll(() => docker("logs", "--tail", "5", "consul")).toMatch(/load cert\/key pair/);
+  await write(`${key}\n`);
+  await docker("restart", "consul");
+  const health = () => docker("inspect", "-f", "{{.State.Health.Status}}", "consul");
+  await expect.poll(health, { timeout: 30_000 }).toBe("healthy");
+  expect(await callConsul(bridgeAddress)).toBe("refused");
+  expect((await load.stop()).failures).toEqual({});
 });

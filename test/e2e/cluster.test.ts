@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { callConsul } from "./consul-rpc";
 import { get, startLoad, until, type Answer, type LoadResult } from "./http";
 import { bootMachines, Machine, removeMachines } from "./machines";
 import { clusterStack as stack, succeeded, type ServiceEntry } from "./stack";
@@ -85,6 +86,18 @@ describe("a stack of two machines", () => {
     for (const name of ["one", "two", "three"]) expect((await answering(machine(name))).size, name).toBe(6);
     for (const load of loads) expect((await load.stop()).failures).toEqual({});
     await expect.poll(() => servers(), { timeout: 30_000 }).toEqual(["one", "three", "two"]);
+  });
+
+  test("Consul's servers take no RPC without TLS, and no gossip that is not encrypted", async () => {
+    for (const name of ["one", "two", "three"]) {
+      expect(await callConsul(machine(name).address), name).toBe("refused");
+      const pem = (file: string) => machine(name).docker("exec", "consul", "cat", `/secrets/tls/${file}.pem`);
+      const [ca, cert, key] = await Promise.all([pem("authorities"), pem("certificate"), pem("key")]);
+      for (const other of machines)
+        expect(await callConsul(other.address, { ca, cert, key }), other.name).toBe("answered");
+      const info = await machine(name).docker("exec", "consul", "consul", "info", consulAddress());
+      expect(/^serf_lan:[^:]*?encrypted = (\w+)/m.exec(info)?.[1], name).toBe("true");
+    }
   });
 
   test("an instance reaches the load balancer of its own node by name", async () => {

@@ -24,6 +24,9 @@ async function main(): Promise<void> {
           key: "a-key-of-the-test",
           token: "a-token-of-the-test",
           previous: "",
+          authorities: [],
+          agents: { here: { certificate: "", key: "" } },
+          version: "1",
           swarmId: "swarm",
           nodeId: "node",
         };

@@ -36,6 +36,7 @@ export interface Recording {
 export const password = "password-of-the-test";
 export const gossipKey = "gossip-key-of-the-test";
 export const token = "token-of-the-test";
+export const privateKey = "private-key-of-the-test";
 
 /** The outputs of real resources, in addition to their inputs. */
 const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
@@ -50,6 +51,7 @@ const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "pulumi-nodejs:dynamic/switchyard:RandomToken": { token, previous: "" },
   "pulumi-nodejs:dynamic/switchyard:SecretFiles": {},
   "pulumi-nodejs:dynamic/switchyard:ConsulAcl": {},
+  "pulumi-nodejs:dynamic/switchyard:ConsulCertificates": { authorities: [], version: "1" },
   "pulumi-nodejs:dynamic/switchyard:ConsulGuard": {},
   "pulumi-nodejs:dynamic/switchyard:ConsulMember": {},
   "pulumi-nodejs:dynamic/switchyard:SwarmMember": { nodeId: "node-id" },
@@ -83,7 +85,8 @@ async function record(
         if (custom !== true) return { id: undefined, state: recorded };
         const answer = answers[type] ?? cloudAnswer(type, name);
         if (answer === undefined) throw new Error(`no resource of type ${type} is expected`);
-        return { id: `${name}-id`, state: { ...recorded, ...answer, ...digestOf(recorded["imageName"]) } };
+        const computed = { ...digestOf(recorded["imageName"]), ...certificatesFor(recorded["names"]) };
+        return { id: `${name}-id`, state: { ...recorded, ...answer, ...computed } };
       },
     },
     "switchyard",
@@ -104,6 +107,14 @@ async function record(
 function digestOf(imageName: unknown): { repoDigest?: string } {
   if (typeof imageName !== "string") return {};
   return { repoDigest: imageName.replace(/:[^:]*$/, `@sha256:${"0".repeat(64)}`) };
+}
+
+/** A certificate for each node's agent of Consul. */
+function certificatesFor(names: unknown): object {
+  const nodes = Object.keys(names ?? {});
+  return nodes.length === 0
+    ? {}
+    : { agents: Object.fromEntries(nodes.map((node) => [node, { certificate: "", key: privateKey }])) };
 }
 
 interface Request {

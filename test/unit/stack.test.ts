@@ -3,7 +3,7 @@ import { promisify } from "node:util";
 
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { gossipKey, password, token, type Recorded, type Recording } from "./record-stack";
+import { gossipKey, password, privateKey, token, type Recorded, type Recording } from "./record-stack";
 
 let recording: Recording;
 
@@ -39,6 +39,7 @@ describe.each([
         "Consul consul-local",
         "ConsulAccess consul",
         "ConsulAcl consul",
+        "ConsulCertificates consul",
         "ConsulGuard consul",
         "ConsulMember consul-local",
         "ConsulTokens consul",
@@ -126,6 +127,7 @@ describe.each([
     for (const { name, inputs } of containers()) {
       expect(JSON.stringify(inputs), name).not.toContain(token);
       expect(JSON.stringify(inputs), name).not.toContain(gossipKey);
+      expect(JSON.stringify(inputs), name).not.toContain(privateKey);
     }
   });
 
