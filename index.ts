@@ -3,9 +3,10 @@ import { Consul } from "./components/consul";
 import { ConsulAccess } from "./components/consul-access";
 import { ConsulCertificates } from "./components/consul-certificates";
 import { ConsulTokens } from "./components/consul-tokens";
+import { Firewall } from "./components/firewall";
 import { Images } from "./components/image";
 import { LoadBalancer } from "./components/load-balancer";
-import { createNodes } from "./components/nodes";
+import { adminNetworks, createNodes } from "./components/nodes";
 import { bridgeAddressOf, quorum, type DockerNode } from "./components/nodes/node";
 import { enforcePolicy } from "./components/policy";
 import { portKeys } from "./components/ports";
@@ -56,7 +57,8 @@ const agents: [Agent, ...Agent[]] = [agentOn(first)];
 for (const node of others) agents.push(agentOn(node, agents.at(-1)?.consul));
 const access = new ConsulAccess("consul", { agents, tokens, certificates });
 
-// Beside it: Registrator, which registers the node's containers, and the load balancer, which routes to them.
+// Beside it: Registrator, which registers the node's containers, the load balancer, which routes to them, and a firewall, which
+// keeps everything else from the world.
 function partsOf({ node, consul }: Agent) {
   const registrator = new Registrator(
     `registrator-${node.name}`,
@@ -88,7 +90,19 @@ function partsOf({ node, consul }: Agent) {
     },
     { dependsOn: consul },
   );
-  return { node, loadBalancer, after: [registrator, loadBalancer] };
+  const firewalls = config.firewall
+    ? [
+        new Firewall(`firewall-${node.name}`, {
+          node,
+          nodes: dockerNodes,
+          image: images.build("firewall"),
+          socket: registrator.socket,
+          adminCidrs: adminNetworks(config),
+          statsPort: config.ports.stats,
+        }),
+      ]
+    : [];
+  return { node, loadBalancer, after: [registrator, loadBalancer, ...firewalls] };
 }
 const [firstAgent, ...otherAgents] = agents;
 const parts = [partsOf(firstAgent), ...otherAgents.map(partsOf)] as const;

@@ -86,6 +86,11 @@ export class Consul extends pulumi.ComponentResource {
         ],
         labels: [ownerLabel(), { label: "SERVICE_IGNORE", value: "true" }],
         capabilities: { drops: ["ALL"], adds: ["CAP_NET_BIND_SERVICE"] },
+        securityOpts: ["no-new-privileges:true"],
+        readOnly: true,
+        tmpfs: { "/tmp": "" },
+        memory: 1024,
+        memorySwap: 1024,
         volumes: [{ volumeName: data.name, containerPath: "/data" }, secrets.mount],
         healthcheck: {
           // Answered only if there is a leader, and without a token, which the agent has before its cluster knows it.

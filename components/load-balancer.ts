@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
@@ -37,6 +39,10 @@ const CONTAINER = "rest";
 /** The user that the image runs as. */
 const USER = 10001;
 
+/** Changes with a password, and is too short to tell it. */
+const fingerprintOf = (password: string): string =>
+  createHash("sha256").update(`statistics ${password}`).digest("hex").slice(0, 8);
+
 /** The host name at which services reach the load balancer of their own node: `http://rest.service.consul`. */
 export const loadBalancerHost = `${CONTAINER}.service.consul`;
 
@@ -69,7 +75,9 @@ export class LoadBalancer extends pulumi.ComponentResource {
         node,
         container: CONTAINER,
         image: args.image,
-        files: pulumi.output(args.token).apply((token) => ({ token })),
+        files: pulumi
+          .all([args.token, args.statsPassword])
+          .apply(([token, password]) => ({ token, "stats-password": password })),
         user: USER,
       },
       this,
@@ -96,14 +104,20 @@ export class LoadBalancer extends pulumi.ComponentResource {
         ],
         env: {
           STATS_USER: args.statsUser,
-          STATS_PASSWORD: args.statsPassword,
+          STATS_PASSWORD_FILE: "/secrets/stats-password",
           CONSUL_HTTP_TOKEN_FILE: "/secrets/token",
           // Read by the image's health check.
           ADMIN_PORT: `${ports.admin}`,
         },
-        labels: { SERVICE_NAME: CONTAINER },
+        labels: {
+          SERVICE_NAME: CONTAINER,
+          // HAProxy reads the password when it starts, so another one takes a new container.
+          "switchyard.stats-password": pulumi.secret(pulumi.output(args.statsPassword).apply(fingerprintOf)),
+        },
         capabilities: { drops: ["ALL"], adds: ["CAP_NET_BIND_SERVICE"] },
         readOnly: true,
+        // Each HAProxy worker has a thread per processor, and former ones stay until their connections end.
+        pidsLimit: 4096,
         volumes: [
           { volumeName: state.name, containerPath: "/var/lib/switchyard" },
           secrets.mount,

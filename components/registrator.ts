@@ -33,10 +33,13 @@ const USER = 65_534;
  * root, and has no Docker socket but that of a {@link DockerSocketProxy}.
  */
 export class Registrator extends pulumi.ComponentResource {
+  /** The socket, which others on the node may use as well. */
+  readonly socket: DockerSocketProxy;
+
   constructor(name: string, args: RegistratorArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:Registrator", name, {}, opts);
     const { node, original } = args;
-    const socket = new DockerSocketProxy(
+    this.socket = new DockerSocketProxy(
       `docker-socket-proxy-${node.name}`,
       { node, image: args.socketProxyImage },
       { parent: this },
@@ -66,7 +69,7 @@ export class Registrator extends pulumi.ComponentResource {
           ],
         }),
         user: `${USER}`,
-        envs: [`DOCKER_HOST=${socket.dockerHost}`, "CONSUL_HTTP_TOKEN_FILE=/secrets/token"],
+        envs: [`DOCKER_HOST=${this.socket.dockerHost}`, "CONSUL_HTTP_TOKEN_FILE=/secrets/token"],
         networkMode: "host",
         restart: restartPolicy,
         command: [
@@ -82,7 +85,9 @@ export class Registrator extends pulumi.ComponentResource {
         capabilities: { drops: ["ALL"] },
         securityOpts: ["no-new-privileges:true"],
         readOnly: true,
-        volumes: [socket.mount, secrets.mount],
+        memory: 256,
+        memorySwap: 256,
+        volumes: [this.socket.mount, secrets.mount],
         logOpts: { "max-size": "10m", "max-file": "3" },
       },
       { parent: this, ...placedOn(node), ...replacesLeftover(node), deleteBeforeReplace: true },

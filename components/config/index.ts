@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 
 import { parseNetwork } from "../../routing/grammar";
+import { adminCidr } from "../nodes/admin-cidrs";
 import { targetNames } from "../nodes/targets";
 import type { Ports } from "../ports";
 import {
@@ -48,7 +49,7 @@ export const configKeys = {
   )
     .default("unix:///var/run/docker.sock")
     .describe("Docker Engine of target local: unix:///path, tcp://host:port or ssh://user@host"),
-  // The target validates the next three.
+  // The target validates the next two.
   hosts: list(anyMapping)
     .default([])
     .describe("Machines of target hosts; docs/targets.md lists the keys of each"),
@@ -57,10 +58,15 @@ export const configKeys = {
     .describe(
       "Size and type of the machines that targets virtualbox, aws and gce create; see docs/targets.md",
     ),
-  adminCidrs: list(text(/^/, 'a network such as "203.0.113.7/32"'))
+  adminCidrs: list(adminCidr)
     .default([])
     .describe(
-      "Networks that may reach SSH and the statistics page of machines on aws and gce, such as 203.0.113.7/32",
+      "Networks that may reach the statistics page, and SSH on aws and gce, such as 203.0.113.7/32; nodes always may",
+    ),
+  firewall: flag()
+    .default(true)
+    .describe(
+      "Whether each node has a firewall, which keeps the ports of instances, Consul and Swarm to the nodes, and the statistics page to adminCidrs",
     ),
   sshKey: optionalText(/^[A-Za-z0-9~./_][A-Za-z0-9~./_ -]*$/, 'a path such as "~/.ssh/id_ed25519"').describe(
     "Private key file for SSH to the nodes; default: a key that the stack creates, or your own SSH configuration on target hosts",

@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 
 import { z } from "zod";
 
-import { list, mistake, parse } from "../schema";
+import { configError, mistake } from "../schema";
 
 const form = 'it must be a network such as "203.0.113.7/32"';
 
@@ -18,7 +18,8 @@ function prefixOf(cidr: string): { version: 4 | 6; bits: number } | undefined {
   return bits <= longest[version] ? { version, bits } : undefined;
 }
 
-const cidr = z
+/** A network that may administer the machines; none so large that it amounts to the whole internet. */
+export const adminCidr = z
   .string({ error: () => form })
   .refine((value) => prefixOf(value) !== undefined, { error: () => form, abort: true })
   .check(({ value, issues }) => {
@@ -28,18 +29,15 @@ const cidr = z
     issues.push(mistake([], problem, "list only the networks that you connect from"));
   });
 
-const cidrs = list(cidr)
-  .check(({ value, issues }) => {
-    if (value.length > 0) return;
-    const cure =
-      "list the networks that you connect from: pulumi config set --path 'adminCidrs[0]' 203.0.113.7/32";
-    issues.push(mistake([], "is empty, so nobody could reach the machines over SSH", cure));
-  })
-  .readonly();
-
 /**
- * Validates the networks that may administer the machines: SSH, the statistics page, and every port but 80 and 443.
+ * Returns the networks that may administer machines on the internet: SSH, the statistics page, and every port but 80 and 443.
  *
- * @throws UserError if the list is empty, or a network is so large that it amounts to the whole internet
+ * @throws UserError if the list is empty
  */
-export const parseAdminCidrs = (value: unknown): readonly string[] => parse(cidrs, value, "adminCidrs");
+export function requireAdminCidrs(cidrs: readonly string[]): readonly string[] {
+  if (cidrs.length > 0) return cidrs;
+  const problem = "is empty, so nobody could reach the machines over SSH";
+  const cure =
+    "list the networks that you connect from: pulumi config set --path 'adminCidrs[0]' 203.0.113.7/32";
+  throw configError("adminCidrs", problem, cure);
+}

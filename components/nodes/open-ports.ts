@@ -1,4 +1,4 @@
-import { parseAdminCidrs } from "./admin-cidrs";
+import { requireAdminCidrs } from "./admin-cidrs";
 import type { NodesConfig } from "./target";
 
 /** Which TCP ports of the machines are open to whom. Nodes may reach all ports of each other; all else is closed. */
@@ -20,6 +20,6 @@ export function openPorts(config: NodesConfig): OpenPorts {
   return {
     world: traffic.filter(isPublic),
     admin: [...admin].sort((a, b) => a - b),
-    adminCidrs: parseAdminCidrs(config.adminCidrs),
+    adminCidrs: requireAdminCidrs(config.adminCidrs),
   };
 }

@@ -18,8 +18,8 @@ export interface NodesConfig {
   readonly hosts: unknown;
   /** Settings of the machines that the target creates, not validated. */
   readonly machine: unknown;
-  /** Networks that may administer the machines, not validated. */
-  readonly adminCidrs: unknown;
+  /** Networks that may administer the machines. */
+  readonly adminCidrs: readonly string[];
   /** Private key file for SSH to the nodes. */
   readonly sshKey?: string | undefined;
   readonly ports: Ports;
@@ -61,6 +61,8 @@ export interface Target {
   readonly engineAtHand?: (config: Pick<NodesConfig, "dockerHost">) => string;
   /** The credentials that it needs but cannot find: one phrase each, with the cure. */
   readonly missingCredentials: (env: Env) => readonly string[];
+  /** Networks that only this computer and its nodes are in. Default: none. */
+  readonly ownNetworks?: (config: Pick<NodesConfig, "machine">) => readonly string[];
   /** How to read its cloud's firewall rules. */
   readonly firewalls: readonly FirewallReader[];
   /**

@@ -28,6 +28,8 @@ export interface ContainerInputs {
   readonly restart: string;
   readonly capabilities?: CapabilityInputs;
   readonly readOnly?: boolean;
+  /** The number of processes and threads. Default: no limit. */
+  readonly pidsLimit?: number;
   readonly volumes?: readonly VolumeInputs[];
   readonly logOpts?: Readonly<Record<string, string>>;
 }
@@ -42,6 +44,7 @@ const INPUT_KEYS = [
   "restart",
   "capabilities",
   "readOnly",
+  "pidsLimit",
   "volumes",
   "logOpts",
 ] as const satisfies readonly (keyof ContainerInputs)[];
@@ -60,7 +63,8 @@ export function changedInputs(olds: ContainerInputs, news: ContainerInputs): Inp
 
 /** Docker's definition of the container. */
 export function definitionOf(inputs: ContainerInputs, claim: string): object {
-  const { image, command, env = {}, labels, restart, capabilities, readOnly, volumes = [], logOpts } = inputs;
+  const { image, command, env = {}, labels, restart, capabilities, readOnly } = inputs;
+  const { pidsLimit, volumes = [], logOpts } = inputs;
   return {
     Image: image,
     Cmd: command,
@@ -72,6 +76,7 @@ export function definitionOf(inputs: ContainerInputs, claim: string): object {
       CapAdd: capabilities?.adds,
       CapDrop: capabilities?.drops,
       ReadonlyRootfs: readOnly,
+      PidsLimit: pidsLimit,
       Binds: volumes.map(
         (volume) =>
           `${volume.volumeName ?? volume.hostPath ?? ""}:${volume.containerPath}:${volume.readOnly ? "ro" : "rw"}`,

@@ -35,6 +35,8 @@ export interface RollingContainerArgs {
   readonly capabilities?: pulumi.Input<CapabilityInputs> | undefined;
   /** Whether its file system is read-only. Default: false. */
   readonly readOnly?: pulumi.Input<boolean> | undefined;
+  /** The number of processes and threads that it may have. Default: no limit. */
+  readonly pidsLimit?: pulumi.Input<number> | undefined;
   readonly volumes?: pulumi.Input<VolumeArgs[]> | undefined;
   /** Options of Docker's log. */
   readonly logOpts?: pulumi.Input<Record<string, string>> | undefined;

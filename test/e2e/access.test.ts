@@ -1,12 +1,16 @@
+import { readFileSync } from "node:fs";
+
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { consulImage } from "./bases";
 import { makeCertificate } from "./certificates";
 import { callConsul } from "./consul-rpc";
-import { bridgeAddress, claimEngineUntilRemoved, docker, lines } from "./docker";
+import { bridgeAddress, claimEngineUntilRemoved, docker, hostAddress, lines, tasks } from "./docker";
 import { startLoad, until } from "./http";
-import { run, stack, succeeded, type ServiceEntry } from "./stack";
-import { tearDown } from "./tear-down";
+import { intrusions } from "./intruder";
+import { outputOf, run, stack, succeeded, type ServiceEntry } from "./stack";
+import { afterwards, tearDown } from "./tear-down";
+import { elsewhere, here, makeWorld, openPorts } from "./world";
 
 // Access control in Consul, from the first up to its loss and its rotation, in order.
 
@@ -20,11 +24,16 @@ const services: ServiceEntry[] = ["shop/v1", "shop/v2", "time"].map((name) => ({
 }));
 const url = "http://localhost/shop/v1";
 const configure = (generation: number): void => {
-  stack.configure(services, { consulTokenGeneration: generation });
+  stack.configure(services, { consulTokenGeneration: generation, adminCidrs: [`${elsewhere}/32`] });
 };
+/** The ports that other programs of this machine listen on. */
+let othersPorts: Set<number>;
 
 beforeAll(async () => {
   await claimEngineUntilRemoved(() => stack.remove());
+  const listening = lines(await outputOf("ss", "-Hltn"));
+  othersPorts = new Set(listening.map((line) => Number(/:(\d+)\s/.exec(line)?.[1])));
+  if (process.getuid?.() === 0) await makeWorld();
   configure(1);
   succeeded(await stack.up());
 });
@@ -34,6 +43,8 @@ afterAll(tearDown);
 /** Runs a script in Consul's container with a token from one of its files. */
 const inConsul = (token: string, script: string): Promise<string> =>
   docker("exec", "-e", `CONSUL_HTTP_TOKEN_FILE=/secrets/${token}`, "consul", "sh", "-c", script);
+const imageOf = async (service: string): Promise<string> =>
+  docker("inspect", "-f", "{{.Config.Image}}", (await tasks(service))[0] ?? "");
 const secret = (name: string): Promise<string> => docker("exec", "consul", "cat", `/secrets/${name}`);
 
 /** The status and text of Consul's answer to a container on Docker's bridge that has no token. */
@@ -48,31 +59,6 @@ async function asStranger(method: string, path: string, body = ""): Promise<stri
 }
 
 describe("a container without a token", () => {
-  test.each([
-    ["registers a service", "PUT", "agent/service/register", '{"Name": "shop/v3", "Port": 80}'],
-    ["registers a node", "PUT", "catalog/register", '{"Node": "n", "Address": "192.0.2.1"}'],
-    ["writes a key", "PUT", "kv/service/haproxy/maxconn", "1"],
-    ["reads a key", "GET", "kv/service/haproxy/maxconn", ""],
-    ["stops the agent", "PUT", "agent/leave", ""],
-    ["reads the agent's configuration", "GET", "agent/self", ""],
-    ["removes a server", "DELETE", "operator/raft/peer?address=192.0.2.1:8300", ""],
-    ["lists tokens", "GET", "acl/tokens", ""],
-    ["makes itself a manager", "PUT", "acl/bootstrap", ""],
-  ])("never %s", async (_, method, path, body) => {
-    expect(await asStranger(method, path, body)).toMatch(/^403 /);
-  });
-
-  test("never deregisters a service", async () => {
-    const list = async () =>
-      JSON.parse(await asStranger("GET", "catalog/service/time").then((answer) => answer.slice(4))) as {
-        ServiceID: string;
-      }[];
-    const [found] = await list();
-    const path = `agent/service/deregister/${found?.ServiceID ?? ""}`;
-    expect(await asStranger("PUT", path)).toMatch(/^403 Permission denied/);
-    expect(await list()).toMatchObject([{ ServiceID: found?.ServiceID }]);
-  });
-
   test("sees no key in a list", async () => {
     await docker("exec", "consul", "consul", "kv", "put", "service/haproxy/maxconn", "5000");
     expect(await asStranger("GET", "kv/?recurse")).toMatch(/^404 /);
@@ -101,40 +87,98 @@ describe("Consul's RPC", () => {
   });
 });
 
-test("the operator's token is an output, and no token or key is in a definition, a volume's description, a log or the state", async () => {
+describe("a hostile container", () => {
+  intrusions(() => hostAddress);
+});
+
+// Only root can make the world.
+describe.skipIf(process.getuid?.() !== 0)("the world", () => {
+  const portsOf = async (id: string): Promise<number[]> =>
+    lines(await docker("port", id)).map((line) => Number(line.split(":").at(-1)));
+  /** The ports by hand: with IPv4, and with IPv6. */
+  let byHand: number[];
+  beforeAll(async () => {
+    const id = await docker("run", "-d", "-P", "-e", "SERVICE_IGNORE=true", await imageOf("time"));
+    afterwards(() => docker("rm", "-f", id));
+    byHand = await portsOf(id);
+    await until(`http://localhost:${byHand[0] ?? 0}`, ({ status }) => status === 200);
+  });
+
+  test("reaches the load balancer and what somebody published by hand, and no other port", async () => {
+    const open = await openPorts(here.ipv4, [1, 65_535]);
+    expect(open.filter((port) => !othersPorts.has(port))).toEqual([80, byHand[0]]);
+  });
+
+  test("reaches no more of the node by IPv6, nor by the addresses of its bridges", async () => {
+    const [instance = ""] = await tasks("time");
+    const own = [80, 1936, 2377, 7946, 8300, 8301, 8302, 8404, 8500];
+    const ports = [...new Set([...own, ...(await portsOf(instance)), ...byHand])];
+    const openAt = async (address: string) =>
+      (await Promise.all(ports.map((port) => openPorts(address, [port, port])))).flat();
+    expect(await openAt(here.ipv6)).toEqual([80, byHand.at(-1)]);
+    expect(await openAt(bridgeAddress)).toEqual([byHand[0]]);
+    const address = await docker("inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", instance);
+    expect(await openPorts(address, [8080, 8080])).toEqual([]);
+  });
+
+  test("reaches the statistics page from an administrator's network", async () => {
+    expect(await openPorts(here.ipv4, [1936, 1936], elsewhere)).toEqual([1936]);
+    expect(await openPorts(here.ipv4, [8300, 8302], elsewhere)).toEqual([]);
+  });
+
+  test("stays out when somebody flushes the rules", async () => {
+    await docker("exec", "firewall", "node", "/app/main.js", "clear");
+    await expect.poll(() => docker("logs", "firewall")).toContain("putting them back");
+    await expect.poll(() => openPorts(here.ipv4, [1936, 1936])).toEqual([]);
+  });
+});
+
+test("no secret is in a definition, a log, the arguments of a process, a preview, an output or a file that others can read", async () => {
   const { output } = succeeded(await stack.outputs("--json", "--show-secrets"));
-  const outputs = JSON.parse(output.slice(output.indexOf("{"))) as { consulToken: string };
-  expect(outputs.consulToken).toBe(await secret("operator"));
-  const names = ["consul", "registrator", "rest"];
+  const outputs = JSON.parse(output.slice(output.indexOf("{"))) as Record<string, string>;
+  expect(outputs["consulToken"]).toBe(await secret("operator"));
+  const [containers, volumes, networks, services] = await Promise.all([
+    docker("ps", "-aq"),
+    docker("volume", "ls", "-q"),
+    docker("network", "ls", "-q"),
+    docker("service", "ls", "-q"),
+  ]);
+  // A change of everything that a preview shows in detail.
+  configure(2);
+  const preview = succeeded(await stack.preview()).output;
+  configure(1);
+  const state = [".switchyard/state/e2e.json", ".switchyard/pulumi/.pulumi/stacks/switchyard/e2e.json"];
+  const readable = (await run("find", [".switchyard", "-type", "f", "-perm", "/044"])).output;
   const shown = [
-    ...(await Promise.all(names.map((name) => docker("inspect", name)))),
-    ...(await Promise.all(names.map((name) => docker("volume", "inspect", `${name}-secrets`)))),
-    ...(await Promise.all(names.map((name) => docker("logs", name)))),
+    await docker("inspect", ...[containers, volumes, networks, services].flatMap(lines)),
+    ...(await Promise.all(lines(containers).map((id) => docker("logs", id)))),
     (await stack.outputs("--json")).output,
+    preview,
     (await run("ps", ["axww", "-o", "args"])).output,
-    (
-      await run("cat", [
-        ".switchyard/state/e2e.json",
-        ".switchyard/pulumi/.pulumi/stacks/switchyard/e2e.json",
-      ])
-    ).output,
+    (await run("cat", [...state, ...lines(readable)])).output,
   ].join("\n");
   const files = "/secrets/tokens/*.json /secrets/management.json /secrets/agent.json";
   const kept = await docker("exec", "consul", "sh", "-c", `cat ${files}`);
-  const secrets = [...kept.matchAll(/"(?:SecretID|encrypt)":"([^"]+)"/g)].map(([, found = ""]) => found);
+  const tokens = [...kept.matchAll(/"(?:SecretID|encrypt)":"([^"]+)"/g)].map(([, found = ""]) => found);
   // Of management, the operator, Registrator, the load balancer and the agent, and the key of the gossip.
-  expect(new Set(secrets).size).toBe(6);
+  expect(new Set(tokens).size).toBe(6);
+  const secrets = [
+    ...tokens,
+    outputs["statsPassword"] ?? "",
+    readFileSync(".switchyard/passphrase", "utf8").trim(),
+  ];
+  expect(secrets.every((each) => each.length >= 12)).toBe(true);
   expect(secrets.filter((each) => shown.includes(each))).toEqual([]);
   const key = lines(await pem("key")).filter((line) => !line.startsWith("-----"));
   expect(key).not.toEqual([]);
   expect(key.filter((line) => shown.includes(line))).toEqual([]);
-  for (const [container, file] of [
-    ["consul", "management"],
-    ["consul", "tls/key.pem"],
+  for (const [container = "", ...own] of [
+    ["consul", "management", "tls/key.pem"],
     ["registrator", "token"],
-    ["rest", "token"],
+    ["rest", "token", "stats-password"],
   ])
-    expect(await docker("exec", container ?? "", "stat", "-c", "%a", `/secrets/${file ?? ""}`)).toBe("600");
+    for (const file of own)
+      expect(await docker("exec", container, "stat", "-c", "%a", `/secrets/${file}`)).toBe("600");
 });
 
 test("a stack without access control and TLS gets both without a failed request", async () => {
@@ -183,7 +227,7 @@ test("rotating the tokens fails no request, replaces no container, and leaves no
   expect(lines(list).filter((line) => line.startsWith("AccessorID"))).toHaveLength(6);
 
   // Registrator and the load balancer work with their new ones.
-  const image = await docker("inspect", "-f", "{{.Config.Image}}", (await docker("ps", "-q", "--filter", "label=com.docker.swarm.service.name=time")).split("\n")[0] ?? ""); // prettier-ignore
+  const image = await imageOf("time");
   const id = await docker("run", "-d", "-P", "-e", "SERVICE_NAME=late", "-e", "SERVICE_TAGS=rest", image);
   try {
     expect((await until("http://localhost/late", ({ status }) => status === 200)).status).toBe(200);

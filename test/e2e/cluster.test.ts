@@ -4,10 +4,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { callConsul } from "./consul-rpc";
+import { messageOf } from "../../lib/errors";
 import { get, startLoad, until, type Answer, type LoadResult } from "./http";
 import { bootMachines, Machine, removeMachines } from "./machines";
-import { clusterStack as stack, succeeded, type ServiceEntry } from "./stack";
+import { clusterStack as stack, outputOf, succeeded, type ServiceEntry } from "./stack";
 import { afterwards, tearDown } from "./tear-down";
 
 // The life of a stack on three machines, in order: each part starts from the state that the previous one left.
@@ -90,11 +90,14 @@ describe("a stack of two machines", () => {
 
   test("Consul's servers take no RPC without TLS, and no gossip that is not encrypted", async () => {
     for (const name of ["one", "two", "three"]) {
-      expect(await callConsul(machine(name).address), name).toBe("refused");
       const pem = (file: string) => machine(name).docker("exec", "consul", "cat", `/secrets/tls/${file}.pem`);
       const [ca, cert, key] = await Promise.all([pem("authorities"), pem("certificate"), pem("key")]);
-      for (const other of machines)
-        expect(await callConsul(other.address, { ca, cert, key }), other.name).toBe("answered");
+      const hosts = machines.map(({ address }) => address);
+      // The firewall takes only machines for each other.
+      expect(await callsFrom(machine(name), hosts), name).toEqual(hosts.map(() => "refused"));
+      expect(await callsFrom(machine(name), hosts, { ca, cert, key }), name).toEqual(
+        hosts.map(() => "answered"),
+      );
       const info = await machine(name).docker("exec", "consul", "consul", "info", consulAddress());
       expect(/^serf_lan:[^:]*?encrypted = (\w+)/m.exec(info)?.[1], name).toBe("true");
     }
@@ -108,6 +111,34 @@ describe("a stack of two machines", () => {
       const log = await machine(name).docker("logs", "--tail", "100", "rest");
       expect(log.includes(`/hello/v1/asked-by-${name}`), name).toBe(true);
     }
+  });
+});
+
+describe("the firewall", () => {
+  const refused = async (attempt: Promise<string>): Promise<boolean> => {
+    const answer = await attempt.then(() => "connected", messageOf);
+    return answer.includes("Connection refused");
+  };
+  const connect = (address: string, port: number | string) => `exec 3<>/dev/tcp/${address}/${port}`;
+
+  test("lets machines reach instances on each other, and no container, nor anybody else", async () => {
+    const { address } = machine("two");
+    const [on = ""] = await instancesOn(machine("two"));
+    const instance = await portOf(machine("two"), on);
+    const [service = ""] = await instancesOn(machine("one"));
+    const image = await machine("one").docker("inspect", "-f", "{{.Config.Image}}", service);
+    const byHand = await machine("one").docker("run", "-d", "--rm", "-e", "SERVICE_IGNORE=true", image);
+    await machine("one").inNetwork("bash", "-c", connect(address, instance));
+    for (const container of [service, byHand]) {
+      const attempt = (port: number) =>
+        machine("one").docker("exec", container, "bash", "-c", connect(address, port));
+      await attempt(80);
+      for (const port of [instance, 1936, 2377, 7946, 8300, 8301, 8302])
+        expect(await refused(attempt(port)), `port ${port}`).toBe(true);
+    }
+    await machine("one").docker("rm", "-f", byHand);
+    for (const port of [instance, 1936, 2377, 7946, 8300, 8301, 8302])
+      expect(await refused(outputOf("bash", "-c", connect(address, port))), `port ${port}`).toBe(true);
   });
 });
 
@@ -170,6 +201,15 @@ describe("an engine that restarts", () => {
     console.log(
       `all was back ${((Date.now() - started) / 1000).toFixed(1)} s after SIG${signal} to the engine`,
     );
+    // The firewall is as it was.
+    const rpc = `exec 3<>/dev/tcp/${machine("three").address}/8300`;
+    await expect(outputOf("bash", "-c", rpc)).rejects.toThrow("Connection refused");
+    await expect.poll(() => instancesOn(machine("three")), { timeout: 60_000 }).not.toEqual([]);
+    const [three = ""] = await instancesOn(machine("three"));
+    const port = `exec 3<>/dev/tcp/${machine("three").address}/${await portOf(machine("three"), three)}`;
+    await expect
+      .poll(() => outputOf("bash", "-c", port).then(() => "connected", messageOf))
+      .toContain("Connection refused");
     // Registrator follows the engine's new socket.
     const name = `after-${signal.toLowerCase()}`;
     const labels = ["-l", `SERVICE_NAME=${name}`, "-l", "SERVICE_TAGS=rest"];
@@ -253,10 +293,25 @@ async function answering(at: Machine, wished = 0): Promise<Set<string>> {
   }
 }
 
+/** Calls the Consul servers at some addresses from a machine. */
+async function callsFrom(of: Machine, hosts: readonly string[], options?: object): Promise<string[]> {
+  const code = `
+    const { callConsul } = require("./test/e2e/consul-rpc.ts");
+    const { hosts, options } = JSON.parse(process.argv[1]);
+    Promise.all(hosts.map((host) => callConsul(host, options))).then((all) => console.log(JSON.stringify(all)));`;
+  const input = JSON.stringify({ hosts, options });
+  return JSON.parse(await of.inNetwork("node", "-r", "./lib/register.cjs", "-e", code, input)) as string[];
+}
+
 /** IDs of the service's running containers on a machine. */
 async function instancesOn(of: Machine): Promise<string[]> {
   const ids = await of.docker("ps", "-q", "--filter", "label=com.docker.swarm.service.name=hello-v1");
   return ids.split("\n").filter((id) => id !== "");
+}
+
+/** The port on the node of an instance. */
+async function portOf(on: Machine, instance: string): Promise<number> {
+  return Number((await on.docker("port", instance)).split("\n")[0]?.split(":").at(-1));
 }
 
 interface Routes {
@@ -326,6 +381,7 @@ async function belongings(of: Machine): Promise<string> {
     of.docker("network", "ls", "--format", "{{.Name}}"),
     of.docker("volume", "ls", "-q"),
     of.docker("info", "--format", "{{.Swarm.LocalNodeState}}"),
+    of.inNetwork("nft", "list", "tables"),
   ]);
   return parts.join("\n");
 }

@@ -35,20 +35,22 @@ export function tasks(service: string): Promise<string[]> {
   return containers(`label=com.docker.swarm.service.name=${service}`);
 }
 
-/** Everything a stack could leave behind: containers, networks, volumes, Swarm membership. */
+/** Everything a stack could leave behind: containers, networks, volumes, Swarm membership, rules of a firewall. */
 export async function belongings(): Promise<Record<string, string[] | string>> {
   return {
     containers: lines(await docker("ps", "-aq", "--no-trunc")).sort(),
     networks: lines(await docker("network", "ls", "-q", "--no-trunc")).sort(),
     volumes: lines(await docker("volume", "ls", "-q")).sort(),
     swarm: await docker("info", "--format", "{{.Swarm.LocalNodeState}}"),
+    // Only root may look.
+    firewall: process.getuid?.() === 0 ? lines(await outputOf("nft", "list", "tables")) : [],
   };
 }
 
 /** Every stack's containers with secrets. */
 const secretive = ["rest", "consul", "registrator"];
 /** What every stack calls its containers and volumes. A volume does not tell whose stack made it. */
-export const stackContainers = [...secretive, "docker-socket-proxy"];
+export const stackContainers = [...secretive, "docker-socket-proxy", "firewall"];
 const stackVolumes = [
   "rest-state",
   "consul-data",

@@ -125,6 +125,11 @@ export class Machine {
     await outputOf("ip", "link", "set", this.link, on ? "up" : "down");
   }
 
+  /** Runs a program in its network. */
+  async inNetwork(...command: string[]): Promise<string> {
+    return outputOf("nsenter", `--net=/run/netns/${this.namespace}`, ...command);
+  }
+
   /** Gives its engine images of this machine's. */
   load(...images: string[]): Promise<void> {
     return pipe(["docker", "save", ...images], ["docker", "-H", this.dockerHost, "load", "-q"]);

@@ -69,12 +69,20 @@ export async function removeStacks(): Promise<string[]> {
   // Somebody who has services in it meanwhile keeps it.
   const leave = owners.includes(owner) && (await docker("service", "ls", "-q")) === "";
   if (leave) await docker("swarm", "leave", "--force");
+  for (const owner of owners) await clearFirewall(owner);
   const containers = await removeMarkedContainers();
   const networks = lines(await docker("network", "ls", "-q", "--filter", `label=${containerMark}`));
   for (const network of networks) await docker("network", "rm", network);
   if (leave) await removeNetworks({ gateway: gateway === "made" });
 
   return [...services, ...(leave ? ["the Swarm"] : []), ...containers, ...(await removeStackVolumes())];
+}
+
+/** Takes the rules of a stack's firewall out of the kernel, where they outlive its container. */
+async function clearFirewall(owner: string): Promise<void> {
+  const filters = ["--filter", "name=^firewall$", "--filter", `label=switchyard.owner=${owner}`];
+  for (const id of lines(await docker("ps", "-q", ...filters)))
+    await docker("exec", id, "node", "/app/main.js", "clear");
 }
 
 async function removeMarkedContainers(): Promise<string[]> {

@@ -1,5 +1,5 @@
 import type { Target } from "../target";
-import { settings } from "./settings";
+import { parseSettings, settings } from "./settings";
 
 /** Target `virtualbox`: VirtualBox machines with Debian on this computer. */
 export const virtualbox: Target = {
@@ -8,6 +8,7 @@ export const virtualbox: Target = {
   needsCli: false,
   settings,
   missingCredentials: () => [],
+  ownNetworks: ({ machine }) => [`${parseSettings(machine).network}.0/24`],
   firewalls: [],
   createNodes: (config) => (module.require("./nodes") as typeof import("./nodes")).createNodes(config),
 };

@@ -8,6 +8,7 @@ import { hostPort } from "../../../lib/tcp";
 import type { Catalog } from "../../../routing/types";
 import { askRunning } from "./admin/client";
 import { catalogOnce, followCatalog } from "./cli/catalog";
+import { readPassword } from "./cli/credentials";
 import { parseCommand, runCommand, type Command } from "./cli/commands";
 import { dryRun } from "./cli/dry-run";
 import { parseArguments, usage, type Options } from "./cli/options";
@@ -100,6 +101,7 @@ async function main(argv: readonly string[]): Promise<void> {
     return;
   }
   const command = parseCommand(argv);
+  readPassword(process.env);
   const options = parseArguments(command?.options ?? argv, process.env, availableParallelism());
   if (command !== undefined) await inspect(command, options);
   else if (options.dry) await dry(options);

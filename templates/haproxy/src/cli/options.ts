@@ -74,7 +74,7 @@ export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-por
   --dns               DNS servers to ask before the machine's own for services with a name as address, such as Consul's.
   --trust-forwarded   peers whose X-Forwarded-* and X-Request-ID headers are kept, such as 10.0.0.0/8,192.0.2.7.
   --proxy-protocol    these peers begin each HTTP and HTTPS connection with the PROXY protocol, version 1 or 2.
-  STATS_USER and STATS_PASSWORD protect the statistics page; without both there is no page.`;
+  STATS_USER and STATS_PASSWORD, or STATS_PASSWORD_FILE, protect the statistics page; without both there is no page.`;
 
 const known = [
   "consul",

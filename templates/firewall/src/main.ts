@@ -1,0 +1,117 @@
+/** Keeps the firewall of a node in force: see README.md. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { messageOf, UserError } from "../../../lib/errors";
+import { Engine } from "./engine";
+import type { Instances } from "./instances";
+import { apply, clear, isInForce } from "./nft";
+import { parseOptions, type Options } from "./options";
+import { bridgedRules, routedRules } from "./rules";
+
+/** How often to see whether somebody has flushed the rules. */
+const checkMs = 5_000;
+/** The pause before the engine is asked again. */
+const retryMs = 500;
+
+const log = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+class Firewall {
+  private readonly engine: Engine;
+  /** The instances in the rules; undefined before the first answer of the engine. */
+  private known: Instances | undefined;
+  private inForce = "";
+  private isBusy = false;
+  private isDue = false;
+  private complaint = "";
+
+  constructor(private readonly options: Options) {
+    this.engine = new Engine(options.socketPath);
+  }
+
+  async run(): Promise<never> {
+    // Those of an earlier run stay until the engine has answered.
+    if (!(await isInForce())) await this.enforce({ ports: [], addresses: [] });
+    setInterval(() => {
+      void isInForce().then((yes) => {
+        if (yes) return;
+        log("the rules were removed; putting them back");
+        this.inForce = "";
+        this.update();
+      });
+    }, checkMs);
+    for (;;) {
+      await this.engine
+        .follow(() => {
+          this.update();
+        })
+        .catch((error: unknown) => {
+          this.complain(`Docker does not answer (${messageOf(error)}); the rules stay as they are`);
+        });
+      await sleep(retryMs);
+    }
+  }
+
+  /** Asks the engine and changes the rules, once for all changes that happen meanwhile. */
+  private update(): void {
+    this.isDue = true;
+    if (this.isBusy) return;
+    this.isBusy = true;
+    void this.work().finally(() => {
+      this.isBusy = false;
+    });
+  }
+
+  private async work(): Promise<void> {
+    while (this.isDue) {
+      this.isDue = false;
+      try {
+        await this.enforce(
+          await this.engine.instances().catch((error: unknown) => {
+            if (this.known === undefined) throw error;
+            return this.known;
+          }),
+        );
+        this.complaint = "";
+      } catch (error) {
+        this.complain(messageOf(error));
+        await sleep(retryMs);
+        this.isDue = true;
+      }
+    }
+  }
+
+  private async enforce(instances: Instances): Promise<void> {
+    const rules = routedRules(this.options, instances);
+    if (rules !== this.inForce) {
+      await apply(rules);
+      await apply(bridgedRules(instances));
+      const { ports, addresses } = instances;
+      log(`in force for ${addresses.length} instances at ${ports.length} ports`);
+    }
+    this.inForce = rules;
+    this.known = instances;
+  }
+
+  private complain(complaint: string): void {
+    if (complaint !== this.complaint) log(complaint);
+    this.complaint = complaint;
+  }
+}
+
+async function main(): Promise<void> {
+  const args = process.argv.slice(2);
+  if (args[0] === "clear") return clear();
+  for (const signal of ["SIGTERM", "SIGINT"] as const)
+    process.once(signal, () => {
+      log(`${signal}: exiting; the rules stay`);
+      process.exit(0);
+    });
+  await new Firewall(parseOptions(args, process.env)).run();
+}
+
+main().catch((error: unknown) => {
+  // Anything but a user's mistake is a bug, and needs its stack trace.
+  console.error(error instanceof UserError ? error.message : error);
+  process.exit(1);
+});
