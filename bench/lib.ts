@@ -81,6 +81,7 @@ const commandOf: Readonly<Record<string, string>> = {
   churn: "c",
   renderer: "d",
   faults: "faults",
+  scale: "scale",
   "first-answer": "first-answer",
   deploy: "deploy",
 };

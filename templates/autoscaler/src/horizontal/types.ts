@@ -1,0 +1,79 @@
+import type { Limit, Basis } from "./reasons";
+import type { Change, Peaks, Samples } from "./windows";
+
+/** What all load balancers together have of a service. */
+export interface Load {
+  /** Requests at the same time: at instances, queued, and held while the service sleeps. */
+  readonly concurrent: number;
+  /** Requests per second. */
+  readonly rate: number;
+  /** Failed requests per second. */
+  readonly errors: number;
+}
+
+/** The processor use of an instance. */
+export interface ProcessorUse {
+  /** When it started, by the clock of `nowMs`. */
+  readonly startedMs: number;
+  /** As a share of its limit, or of one core if it has none. */
+  readonly use: number;
+}
+
+/** What is known of a service at a tick. */
+export interface Observation {
+  /** The tick's time in milliseconds, by a clock that never goes back. */
+  readonly nowMs: number;
+  /** How many instances are asked for in the service's specification. */
+  readonly replicas: number;
+  /** How many take requests. */
+  readonly ready: number;
+  /** Tasks that no node has room for. */
+  readonly waiting: number;
+  readonly load: Load;
+  /** Load balancers whose figures are old, by name; `load` has their last ones. */
+  readonly silent: readonly string[];
+  readonly processors: readonly ProcessorUse[];
+  /** Whether a load balancer asks for a sleeping service to wake. */
+  readonly wanted: boolean;
+}
+
+/** What is remembered of a service between ticks. */
+export interface ServiceState {
+  readonly concurrent: Samples;
+  readonly rate: Samples;
+  readonly errors: Samples;
+  /** Processor use, the sum of the instances that count. */
+  readonly processor: Samples;
+  /** The highest wishes of the window for scaling down. */
+  readonly wishes: Peaks;
+  readonly changes: readonly Change[];
+  /** When panic was last called for; undefined outside of panic. */
+  readonly panicMs?: number | undefined;
+  /** Since when there has been no request, if there is none. */
+  readonly idleSinceMs?: number | undefined;
+  readonly growth?: Growth | undefined;
+}
+
+/** The last time that instances were added. */
+export interface Growth {
+  readonly atMs: number;
+  readonly from: number;
+  readonly to: number;
+  /** The share of failed requests before. */
+  readonly errorsBefore: number;
+  /** Since when nothing is added because errors have risen. */
+  readonly heldSinceMs?: number | undefined;
+}
+
+export interface Decision {
+  readonly kind: "keep" | "up" | "down" | "sleep" | "wake";
+  readonly from: number;
+  readonly to: number;
+  /** How many instances the figures ask for, within the range but before every limit. */
+  readonly wish: number;
+  readonly panic: boolean;
+  /** Where the wish comes from. */
+  readonly basis: Basis;
+  /** What kept the decision from the wish. */
+  readonly limits: readonly Limit[];
+}
