@@ -84,8 +84,7 @@ export function hpa(options: HpaOptions = {}): Scaler {
     period: 15,
     observe: ({ second, concurrent }) => {
       figures.push({ second, concurrent });
-      while ((figures[0]?.second ?? second) <= second - (options.meanSeconds ?? 0)) figures.shift();
-      if (figures.length === 0) figures.push({ second, concurrent });
+      while (figures.length > 1 && (figures[0]?.second ?? 0) <= second - (options.meanSeconds ?? 0)) figures.shift();
     },
     decide: ({ second, replicas }) => {
       const metric = figures.reduce((sum, { concurrent }) => sum + concurrent, 0) / figures.length;
