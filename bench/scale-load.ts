@@ -24,14 +24,14 @@ for (let nowMs = 0; nowMs < minutes * 60_000; nowMs += tickMs) {
     });
     return [balancer, encodeFigures({ sequence: nowMs, services: new Map(figures) })];
   });
-  const started = performance.now();
-  board = updateBoard(board, new Map(values.map(([name, value]) => [name, parseFigures(value)])), nowMs);
   const scaled = names.map((name): ScaledService => {
     const count = replicas.get(name) ?? 2;
     const processors = Array.from({ length: count }, () => ({ startedMs: -60_000, use: 0.4 }));
     const range = { min: 2, max: 40, targets: { concurrent: 10, processor: 0.7 } };
     return { name, range, replicas: count, ready: count, waiting: 0, wanted: false, processors };
   });
+  const started = performance.now();
+  board = updateBoard(board, new Map(values.map(([name, value]) => [name, parseFigures(value)])), nowMs);
   const result = tick(states, scaled, board, nowMs);
   times.push(performance.now() - started);
   states = result.states;

@@ -3,7 +3,6 @@ import { generator, normal } from "./scale-random";
 
 export interface Trace {
   readonly name: string;
-  readonly hours: number;
   /** The concurrent requests in each second. */
   readonly concurrent: readonly number[];
 }
@@ -95,12 +94,16 @@ function traceOf(
     const mean = shape(second + phase, random) * scale;
     return Math.max(0, Math.round(mean + Math.sqrt(mean) * normal(random)));
   });
-  return { name, hours, concurrent };
+  return { name, concurrent };
 }
 
-/** The traces of single services. */
-export const singleTraces = (): readonly Trace[] =>
-  shapes.map(([name, hours, shape], index) => traceOf(name, hours, shape(), 1, 0, 1000 + index));
+/**
+ * The traces of single services.
+ *
+ * @param seed of their random numbers. Default: 1000
+ */
+export const singleTraces = (seed = 1000): readonly Trace[] =>
+  shapes.map(([name, hours, shape], index) => traceOf(name, hours, shape(), 1, 0, seed + index));
 
 /** An hour of many services: every shape in turn, each at its own time of its course and of its own size, from 0.1 to 3. */
 export function fleet(services: number): readonly Trace[] {

@@ -33,12 +33,13 @@ export function decide(
   range: ReplicaRange,
   rules: HorizontalRules = defaultRules,
 ): { readonly state: ServiceState; readonly decision: Decision } {
-  const state = remember(before ?? newState(now), now, rules);
+  const counted = settled(now, rules);
+  const state = remember(before ?? newState(now), now, counted, rules);
   const sleeping = sleepingDecision(state, now, range, rules);
   if (sleeping !== undefined) return conclude(state, now, sleeping, rules);
 
-  const stable = wishOver(rules.stableMs, state, now, range, rules);
-  const burst = wishOver(rules.panicMs, state, now, range, rules);
+  const stable = wishOver(rules.stableMs, state, now, counted.length, range, rules);
+  const burst = wishOver(rules.panicMs, state, now, counted.length, range, rules);
   const panicMs = panicSince(state, burst, now, rules);
   const wished = panicMs !== undefined && burst.count > stable.count ? burst : stable;
   const { wish, limits } = intoRange(wished.count, range);
@@ -65,17 +66,22 @@ export function decide(
       return step(now.replicas, [
         { kind: "errors", before: growth.errorsBefore, now: share, from: growth.from },
       ]);
+    if (panicMs !== undefined && !rules.paceInPanic) return step(wish, []);
     return step(...paceUp(wish, state, now, rules));
   }
   return step(...paceDown(next, wish, now, rules));
 }
 
 /** Adds the figures of this tick to what is remembered. */
-function remember(state: ServiceState, now: Observation, rules: HorizontalRules): ServiceState {
+function remember(
+  state: ServiceState,
+  now: Observation,
+  counted: Observation["processors"],
+  rules: HorizontalRules,
+): ServiceState {
   const { nowMs, load } = now;
   const add = (samples: ServiceState["rate"], value: number) =>
     addSample(samples, nowMs, value, rules.stableMs);
-  const counted = settled(now, rules);
   const longestMs = Math.max(rules.up.perMs, rules.down.perMs);
   const old = state.changes.some(({ atMs }) => atMs <= nowMs - longestMs);
   return {

@@ -20,7 +20,11 @@ export interface HorizontalRules {
   readonly utilisation: number;
   /** A use that differs from the target by no more than this share changes nothing. */
   readonly tolerance: number;
+  /** Whether the wish is the smallest number of instances whose use is within the tolerance, also when it falls. */
+  readonly thrifty: boolean;
   readonly up: Pace;
+  /** Whether `up` also holds in panic. */
+  readonly paceInPanic: boolean;
   readonly down: Pace;
   /** Nothing scales below the highest wish of this time. */
   readonly downWindowMs: number;
@@ -44,7 +48,9 @@ export const defaultRules: HorizontalRules = {
   panicHoldMs: 60_000,
   utilisation: 0.7,
   tolerance: 0.1,
+  thrifty: false,
   up: { count: 4, share: 1, perMs: 15_000 },
+  paceInPanic: true,
   down: { count: 1, share: 0.25, perMs: 60_000 },
   downWindowMs: 300_000,
   startMs: 30_000,
@@ -56,3 +62,18 @@ export const defaultRules: HorizontalRules = {
 
 /** How often decisions are made. */
 export const tickMs = 2_000;
+
+/**
+ * Rules that the simulator finds better than {@link defaultRules} and both references where instances start within about 10 s:
+ * shorter windows, no pace but the window's, and as few instances as the tolerance allows. They change direction more often.
+ */
+export const promptRules: HorizontalRules = {
+  ...defaultRules,
+  stableMs: 30_000,
+  panicMs: 4_000,
+  panicHoldMs: 30_000,
+  thrifty: true,
+  paceInPanic: false,
+  down: { count: 1, share: 1, perMs: 60_000 },
+  downWindowMs: 30_000,
+};

@@ -14,11 +14,16 @@ export interface Wish {
 export const settled = (now: Observation, rules: HorizontalRules): Observation["processors"] =>
   now.processors.filter(({ startedMs }) => now.nowMs - startedMs >= rules.startMs);
 
-/** The wish by the figures of the last `windowMs`: the highest of all signals that have a target. */
+/**
+ * The wish by the figures of the last `windowMs`: the highest of all signals that have a target.
+ *
+ * @param counted how many instances' processor use counts
+ */
 export function wishOver(
   windowMs: number,
   state: ServiceState,
   now: Observation,
+  counted: number,
   { targets }: ReplicaRange,
   rules: HorizontalRules,
 ): Wish {
@@ -29,7 +34,7 @@ export function wishOver(
     if (target === undefined || value === undefined) continue;
     const { utilisation } = rules;
     const exact = value / (target * utilisation);
-    const wish = roundUp(exact);
+    const wish = roundUp(exact, rules);
     wishes.push(
       tolerated(exact, now.replicas, { kind: "load", signal, value, target, utilisation, wish }, rules),
     );
@@ -37,10 +42,10 @@ export function wishOver(
   const use = meanOf(state.processor, now.nowMs, windowMs);
   if (targets.processor !== undefined && use !== undefined) {
     const target = targets.processor;
-    const instances = settled(now, rules).length;
+    const instances = counted;
     const exact = use / target;
     const share = instances === 0 ? 0 : use / instances;
-    const basis = { kind: "processor", instances, use: share, target, wish: roundUp(exact) } as const;
+    const basis = { kind: "processor", instances, use: share, target, wish: roundUp(exact, rules) } as const;
     wishes.push(tolerated(exact, now.replicas, basis, rules));
   }
   return (
@@ -52,15 +57,17 @@ export function wishOver(
 }
 
 /** Rounds up, but not for an error of the floating point: 2.1 / 0.7 is 3. */
-const roundUp = (exact: number): number => Math.ceil(exact - 1e-9);
+const roundUp = (exact: number, { thrifty, tolerance }: HorizontalRules): number =>
+  Math.ceil((thrifty ? exact / (1 + tolerance) : exact) - 1e-9);
 
 function tolerated(
   exact: number,
   replicas: number,
   basis: Basis & { readonly wish: number },
-  { tolerance }: HorizontalRules,
+  { tolerance, thrifty }: HorizontalRules,
 ): Wish {
-  const close = replicas > 0 && Math.abs(exact / replicas - 1) <= tolerance && basis.wish !== replicas;
+  const close =
+    !thrifty && replicas > 0 && Math.abs(exact / replicas - 1) <= tolerance && basis.wish !== replicas;
   return close
     ? { count: replicas, basis: { kind: "close", of: basis, wish: replicas, tolerance } }
     : { count: basis.wish, basis };
