@@ -111,7 +111,14 @@ function main(): void {
   );
   const ticks = table(
     ["", "p50", "p99", "highest"],
-    [["a tick, in ms", short(footprint.p50Ms), short(footprint.p99Ms), short(footprint.mostMs)]],
+    [
+      [
+        "a tick, in ms of processor time",
+        short(footprint.p50Ms),
+        short(footprint.p99Ms),
+        short(footprint.mostMs),
+      ],
+    ],
   );
   const aim = Math.ceil(rows.length * 0.8);
   const [delay = NaN] = delays;

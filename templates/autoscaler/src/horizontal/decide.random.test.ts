@@ -79,11 +79,12 @@ test("every decision has a reason that names its numbers, and what kept it from 
     const text = reasonSentence(decision);
     const { basis, limits, to } = decision;
     const load = basis.kind === "close" ? basis.of : basis;
+    const asked = basis.kind === "close" ? basis.wish : load.kind === "load" && load.wish;
     return (
       load.kind === "load" &&
       /^[\d.]+ concurrent, target /.test(text) &&
       text.includes(`target ${targets.concurrent ?? ""} at 70 %: ${load.wish}`) &&
-      (to === basis.wish || limits.length > 0) &&
+      (to === asked || limits.length > 0) &&
       !/NaN|undefined|Infinity/.test(text)
     );
   });

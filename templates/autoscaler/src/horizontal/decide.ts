@@ -5,18 +5,15 @@ import type { Limit } from "./reasons";
 import { defaultRules, type HorizontalRules } from "./rules";
 import { idleSince, sleepingDecision } from "./sleep";
 import type { Decision, Observation, ServiceState } from "./types";
-import { addPeak, addSample, changed, highest } from "./windows";
-import { settled, wishOver, type Wish } from "./wish";
+import { addPeak, addSample, changed, highest, meansOf } from "./windows";
+import { settled, wishFor, type Wish } from "./wish";
 
 /**
  * The state of a service that has not been watched before. What runs counts as the wish until now, so that a new leader,
  * which knows nothing of the last minutes, removes nothing for the length of the window.
  */
 export const newState = ({ nowMs, replicas }: Pick<Observation, "nowMs" | "replicas">): ServiceState => ({
-  concurrent: [],
-  rate: [],
-  errors: [],
-  processor: [],
+  samples: [],
   wishes: [{ atMs: nowMs, value: replicas }],
   changes: [],
 });
@@ -38,13 +35,15 @@ export function decide(
   const sleeping = sleepingDecision(state, now, range, rules);
   if (sleeping !== undefined) return conclude(state, now, sleeping, rules);
 
-  const stable = wishOver(rules.stableMs, state, now, counted.length, range, rules);
-  const burst = wishOver(rules.panicMs, state, now, counted.length, range, rules);
+  const stableMeans = meansOf(state.samples, now.nowMs, rules.stableMs);
+  const burstMeans = meansOf(state.samples, now.nowMs, rules.panicMs);
+  const stable = wishFor(stableMeans, now, counted.length, range, rules);
+  const burst = wishFor(burstMeans, now, counted.length, range, rules);
   const panicMs = panicSince(state, burst, now, rules);
   const wished = panicMs !== undefined && burst.count > stable.count ? burst : stable;
   const { wish, limits } = intoRange(wished.count, range);
   const wishes = addPeak(state.wishes, now.nowMs, wish, rules.downWindowMs);
-  const { growth, share } = judgeGrowth(state, now, rules);
+  const { growth, share } = judgeGrowth(state, burstMeans, now, rules);
   const next = { ...state, wishes, panicMs, growth };
 
   const step = (to: number, more: readonly Limit[]): ReturnType<typeof decide> => {
@@ -80,22 +79,12 @@ function remember(
   rules: HorizontalRules,
 ): ServiceState {
   const { nowMs, load } = now;
-  const add = (samples: ServiceState["rate"], value: number) =>
-    addSample(samples, nowMs, value, rules.stableMs);
+  const processor = counted.length === 0 ? undefined : counted.reduce((sum, { use }) => sum + use, 0);
   const longestMs = Math.max(rules.up.perMs, rules.down.perMs);
   const old = state.changes.some(({ atMs }) => atMs <= nowMs - longestMs);
   return {
     ...state,
-    concurrent: add(state.concurrent, load.concurrent),
-    rate: add(state.rate, load.rate),
-    errors: add(state.errors, load.errors),
-    processor:
-      counted.length === 0
-        ? state.processor
-        : add(
-            state.processor,
-            counted.reduce((sum, { use }) => sum + use, 0),
-          ),
+    samples: addSample(state.samples, { atMs: nowMs, ...load, processor }, rules.stableMs),
     changes: old ? state.changes.filter(({ atMs }) => atMs > nowMs - longestMs) : state.changes,
     idleSinceMs: idleSince(state, now),
   };
@@ -159,7 +148,7 @@ function conclude(
   const by = decision.to - decision.from;
   if (by === 0) return { state, decision };
   const changes = [...state.changes, { atMs: nowMs, by }];
-  const errorsBefore = errorShare(state, nowMs, rules.stableMs);
+  const errorsBefore = errorShare(meansOf(state.samples, nowMs, rules.stableMs));
   const growth = by < 0 ? state.growth : { atMs: nowMs, from: decision.from, to: decision.to, errorsBefore };
   return { state: { ...state, changes, growth }, decision };
 }

@@ -39,11 +39,7 @@ export interface Observation {
 
 /** What is remembered of a service between ticks. */
 export interface ServiceState {
-  readonly concurrent: Samples;
-  readonly rate: Samples;
-  readonly errors: Samples;
-  /** Processor use, the sum of the instances that count. */
-  readonly processor: Samples;
+  readonly samples: Samples;
   /** The highest wishes of the window for scaling down. */
   readonly wishes: Peaks;
   readonly changes: readonly Change[];

@@ -1,34 +1,69 @@
 /** Sliding windows. Immutable: each addition returns a new window, so that a tick can be computed and discarded. */
 
-interface Sample {
+/** The figures of one tick. */
+export interface Sample {
   readonly atMs: number;
-  readonly value: number;
+  /** Concurrent requests. */
+  readonly concurrent: number;
+  /** Requests per second. */
+  readonly rate: number;
+  /** Failed requests per second. */
+  readonly errors: number;
+  /** Processor use, the sum of the instances that count; undefined if none does. */
+  readonly processor: number | undefined;
 }
 
 /** Samples in order of time, none older than the longest window in use. */
 export type Samples = readonly Sample[];
 
 /** Adds a sample, and drops those that are `keepMs` old or older. */
-export function addSample(samples: Samples, atMs: number, value: number, keepMs: number): Samples {
-  const first = samples.findIndex((each) => each.atMs > atMs - keepMs);
-  return first < 0 ? [{ atMs, value }] : [...samples.slice(first), { atMs, value }];
+export function addSample(samples: Samples, sample: Sample, keepMs: number): Samples {
+  const oldestMs = sample.atMs - keepMs;
+  let first = 0;
+  while (first < samples.length && (samples[first]?.atMs ?? 0) <= oldestMs) first++;
+  const next = samples.slice(first);
+  next.push(sample);
+  return next;
 }
 
-/** The mean of the samples that are less than `windowMs` old; undefined if there are none. */
-export function meanOf(samples: Samples, nowMs: number, windowMs: number): number | undefined {
-  let total = 0;
-  let count = 0;
+/** The means of a window. Those without a sample are undefined. */
+export interface Means {
+  readonly concurrent: number | undefined;
+  readonly rate: number | undefined;
+  readonly errors: number | undefined;
+  readonly processor: number | undefined;
+}
+
+/** The means of the samples that are less than `windowMs` old. */
+export function meansOf(samples: Samples, nowMs: number, windowMs: number): Means {
+  let [count, concurrent, rate, errors, processors, processor] = [0, 0, 0, 0, 0, 0];
   for (let index = samples.length - 1; index >= 0; index--) {
     const sample = samples[index];
     if (sample === undefined || sample.atMs <= nowMs - windowMs) break;
-    total += sample.value;
     count++;
+    concurrent += sample.concurrent;
+    rate += sample.rate;
+    errors += sample.errors;
+    if (sample.processor === undefined) continue;
+    processors++;
+    processor += sample.processor;
   }
-  return count === 0 ? undefined : total / count;
+  const mean = (sum: number, of: number): number | undefined => (of === 0 ? undefined : sum / of);
+  return {
+    concurrent: mean(concurrent, count),
+    rate: mean(rate, count),
+    errors: mean(errors, count),
+    processor: mean(processor, processors),
+  };
+}
+
+interface Peak {
+  readonly atMs: number;
+  readonly value: number;
 }
 
 /** The values that are or will be the highest of a window, falling. The first is the highest now. */
-export type Peaks = readonly Sample[];
+export type Peaks = readonly Peak[];
 
 /** Adds a value, and drops those that are `windowMs` old or older, or can never be the highest again. */
 export function addPeak(peaks: Peaks, atMs: number, value: number, windowMs: number): Peaks {

@@ -2,8 +2,8 @@
 import type { ReplicaRange } from "../../../../routing/scaling/replicas";
 import type { Basis } from "./reasons";
 import type { HorizontalRules } from "./rules";
-import type { Observation, ServiceState } from "./types";
-import { meanOf } from "./windows";
+import type { Observation } from "./types";
+import type { Means } from "./windows";
 
 export interface Wish {
   readonly count: number;
@@ -15,13 +15,12 @@ export const settled = (now: Observation, rules: HorizontalRules): Observation["
   now.processors.filter(({ startedMs }) => now.nowMs - startedMs >= rules.startMs);
 
 /**
- * The wish by the figures of the last `windowMs`: the highest of all signals that have a target.
+ * The wish by the means of a window: the highest of all signals that have a target.
  *
  * @param counted how many instances' processor use counts
  */
-export function wishOver(
-  windowMs: number,
-  state: ServiceState,
+export function wishFor(
+  means: Means,
   now: Observation,
   counted: number,
   { targets }: ReplicaRange,
@@ -30,7 +29,7 @@ export function wishOver(
   const wishes: Wish[] = [];
   for (const signal of ["concurrent", "rate"] as const) {
     const target = targets[signal];
-    const value = meanOf(state[signal], now.nowMs, windowMs);
+    const value = means[signal];
     if (target === undefined || value === undefined) continue;
     const { utilisation } = rules;
     const exact = value / (target * utilisation);
@@ -39,7 +38,7 @@ export function wishOver(
       tolerated(exact, now.replicas, { kind: "load", signal, value, target, utilisation, wish }, rules),
     );
   }
-  const use = meanOf(state.processor, now.nowMs, windowMs);
+  const use = means.processor;
   if (targets.processor !== undefined && use !== undefined) {
     const target = targets.processor;
     const instances = counted;
