@@ -58,16 +58,21 @@ export function hpa(options: HpaOptions = {}): Scaler {
   };
 }
 
+export interface KpaOptions {
+  /** The share of the target that it aims for. Default: 0.7. */
+  readonly utilisation?: number;
+}
+
 /**
  * Knative's pod autoscaler with its defaults (`Scale` in knative/serving, pkg/autoscaler/scaling/autoscaler.go;
  * https://knative.dev/docs/serving/autoscaling/kpa-specific/): every 2 s; the mean of 60 s, and in panic that of 6 s if it is
  * higher; panic from 200 % of what is ready until 60 s after; up by at most 1000 times, down by at most half; target
  * utilisation 70 %; scale-down-delay 0. Its activator, which buffers requests, is not part of the rules.
  */
-export function kpa(): Scaler {
+export function kpa(options: KpaOptions = {}): Scaler {
   const stableWindow = 60;
   const panicWindow = 6;
-  const targetValue = target * utilisation;
+  const targetValue = target * (options.utilisation ?? utilisation);
   const figures: { second: number; concurrent: number }[] = [];
   let panicTime: number | undefined;
   let maxPanicPods = 0;

@@ -1,4 +1,4 @@
-import { promptRules } from "../templates/autoscaler/src/horizontal/rules";
+import { defaultRules, promptRules } from "../templates/autoscaler/src/horizontal/rules";
 import { numberOption, short, table, verdicts, writeSection } from "./lib";
 import { measureFootprint } from "./scale-footprint";
 import { hpa, kpa } from "./scale-references";
@@ -23,9 +23,13 @@ const references: readonly Contender[] = [
   ["HPA", () => hpa()],
   ["KPA", () => kpa()],
 ];
-const hpaVariants: readonly Contender[] = [
+const { down, downWindowMs, paceInPanic } = defaultRules;
+const variants: readonly Contender[] = [
   ["HPA at 100 % of the target", () => hpa({ utilisation: 1 })],
   ["HPA with a metric that is a mean of 15 s", () => hpa({ meanSeconds: 15 })],
+  ["KPA at 77 % of the target", () => kpa({ utilisation: 0.77 })],
+  ["prompt, but down by the rules in force", () => switchyard({ ...promptRules, down, downWindowMs })],
+  ["prompt, but up by the rules in force", () => switchyard({ ...promptRules, paceInPanic })],
 ];
 const contenders = [...own, ...references];
 const names = contenders.map(([name]) => name);
@@ -106,7 +110,7 @@ function main(): void {
     ["", "score"],
     [
       ...names.map((name, index) => [name, short(sumOf(bySingle[index] ?? []))]),
-      ...hpaVariants.map(([name, make]) => [name, short(sumOf(runAll(singles, make)))]),
+      ...variants.map(([name, make]) => [name, short(sumOf(runAll(singles, make)))]),
     ],
   );
   const ticks = table(
@@ -161,7 +165,7 @@ On how many of the ${rows.length} ours are better than both references if a miss
 
 ${byWeight}
 
-The sum of the scores of the ${singles.length} single traces, and that of the HPA in other ways:
+The sum of the scores of the ${singles.length} single traces, and the same in other ways:
 
 ${sums}
 

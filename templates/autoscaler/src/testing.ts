@@ -29,11 +29,17 @@ export interface Run {
   readonly nowMs: number;
 }
 
+interface RunOptions {
+  readonly first?: number;
+  readonly startTicks?: number;
+  readonly rules?: HorizontalRules;
+}
+
 /** Runs ticks one after the other. Instances take `startTicks` to be ready; default: 3. */
 export function run(
   inputs: readonly TickInput[],
   within: ReplicaRange,
-  { first = Math.max(1, within.min), startTicks = 3, rules = defaultRules as HorizontalRules } = {},
+  { first = Math.max(1, within.min), startTicks = 3, rules = defaultRules }: RunOptions = {},
 ): Run[] {
   let state: ServiceState | undefined;
   const counts = [first];

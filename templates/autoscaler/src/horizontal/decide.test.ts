@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { during, range, run, type TickInput } from "../testing";
 import { decide } from "./decide";
 import { reasonSentence } from "./reasons";
-import { defaultRules, tickMs } from "./rules";
+import { defaultRules, promptRules, tickMs } from "./rules";
 
 const last = (
   inputs: readonly TickInput[],
@@ -116,9 +116,8 @@ describe("down", () => {
     const silent = during(900, { concurrent: 0, silent: true });
     const runs = run(silent, range(), { first: 5 });
     expect(runs.every(({ decision }) => decision.to === 5)).toBe(true);
-    expect(runs.at(-1) && reasonSentence(runs.at(-1)!.decision)).toContain(
-      "none fewer while n1 sends no figures",
-    ); // eslint-disable-line @typescript-eslint/no-non-null-assertion
+    const decision = runs.at(-1)?.decision;
+    expect(decision && reasonSentence(decision)).toContain("none fewer while n1 sends no figures");
   });
 
   test("not for 60 s after a burst, even with a shorter window", () => {
@@ -166,5 +165,23 @@ describe("processor use", () => {
 
   test("that is not known changes nothing", () => {
     expect(last(during(2, { concurrent: 0 }), processor, { first: 7 })).toMatchObject({ to: 7, wish: 7 });
+  });
+});
+
+describe("prompt rules", () => {
+  const last = (seconds: number, concurrent: number, first: number) =>
+    run(during(seconds, { concurrent }), range(), { first, rules: promptRules }).at(-1)?.decision;
+
+  test("give a burst all that it asks for at once", () => {
+    expect(last(2, 1_200, 3)).toMatchObject({ kind: "up", to: 58, panic: true });
+  });
+
+  test("remove up to half in 15 s, once the wish has been lower for 6 s", () => {
+    expect(last(6, 30, 40)).toMatchObject({ kind: "keep", to: 40 });
+    expect(last(8, 30, 40)).toMatchObject({ kind: "down", to: 20 });
+    expect(last(24, 30, 40)).toMatchObject({ to: 10 });
+  });
+    expect(last(28, 30, 40)).toMatchObject({ kind: "keep", to: 40 });
+    expect(last(32, 30, 40)?.to).toBe(2);
   });
 });

@@ -33,7 +33,7 @@ export function wishFor(
     if (target === undefined || value === undefined) continue;
     const { utilisation } = rules;
     const exact = value / (target * utilisation);
-    const wish = roundUp(exact, rules);
+    const wish = roundUp(exact);
     wishes.push(
       tolerated(exact, now.replicas, { kind: "load", signal, value, target, utilisation, wish }, rules),
     );
@@ -44,7 +44,7 @@ export function wishFor(
     const instances = counted;
     const exact = use / target;
     const share = instances === 0 ? 0 : use / instances;
-    const basis = { kind: "processor", instances, use: share, target, wish: roundUp(exact, rules) } as const;
+    const basis = { kind: "processor", instances, use: share, target, wish: roundUp(exact) } as const;
     wishes.push(tolerated(exact, now.replicas, basis, rules));
   }
   return (
@@ -56,17 +56,15 @@ export function wishFor(
 }
 
 /** Rounds up, but not for an error of the floating point: 2.1 / 0.7 is 3. */
-const roundUp = (exact: number, { thrifty, tolerance }: HorizontalRules): number =>
-  Math.ceil((thrifty ? exact / (1 + tolerance) : exact) - 1e-9);
+const roundUp = (exact: number): number => Math.ceil(exact - 1e-9);
 
 function tolerated(
   exact: number,
   replicas: number,
   basis: Basis & { readonly wish: number },
-  { tolerance, thrifty }: HorizontalRules,
+  { tolerance }: HorizontalRules,
 ): Wish {
-  const close =
-    !thrifty && replicas > 0 && Math.abs(exact / replicas - 1) <= tolerance && basis.wish !== replicas;
+  const close = replicas > 0 && Math.abs(exact / replicas - 1) <= tolerance && basis.wish !== replicas;
   return close
     ? { count: replicas, basis: { kind: "close", of: basis, wish: replicas, tolerance } }
     : { count: basis.wish, basis };
