@@ -181,7 +181,4 @@ describe("prompt rules", () => {
     expect(last(8, 30, 40)).toMatchObject({ kind: "down", to: 20 });
     expect(last(24, 30, 40)).toMatchObject({ to: 10 });
   });
-    expect(last(28, 30, 40)).toMatchObject({ kind: "keep", to: 40 });
-    expect(last(32, 30, 40)?.to).toBe(2);
-  });
 });
