@@ -55,7 +55,7 @@ export function wishFor(
   );
 }
 
-/** Rounds up, but not for an error of the floating point: 2.1 / 0.7 is 3. */
+/** Rounds up, but not for an error of the floating point: 21 / (2 × 0.7) is 15. */
 const roundUp = (exact: number): number => Math.ceil(exact - 1e-9);
 
 function tolerated(

@@ -166,6 +166,13 @@ describe("a limit changes", () => {
 });
 
 describe("usage", () => {
+  test("has one sample of memory a day, the highest", () => {
+    const rising = used(2, (minute) => ({ cores: 0, memoryBytes: (50 + (minute % 1440)) * mebibyte }));
+    const weights = [...rising.memory.weights];
+    expect(weights.map(([bucket]) => bucket)).toEqual([bucketOf(1489 * mebibyte, memoryShape)]);
+    expect(weights[0]?.[1]).toBeCloseTo(1 + 2);
+  });
+
   const usage = used(2, (minute) => ({
     cores: (minute % 40) / 10,
     memoryBytes: (50 + (minute % 500)) * mebibyte,
