@@ -38,7 +38,7 @@ export interface HorizontalRules {
   readonly errorHoldMs: number;
 }
 
-/** The rules in force; issue 18 has where they come from. */
+/** The rules in force. bench/README.md says how they are judged. */
 export const defaultRules: HorizontalRules = {
   stableMs: 60_000,
   panicMs: 6_000,
