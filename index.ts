@@ -65,7 +65,7 @@ function partsOf({ node, consul }: Agent) {
     {
       node,
       image: config.registratorImage ?? images.build("registrator"),
-      socketProxyImage: images.build("haproxy"),
+      socketProxyImage: images.buildOn(node, "haproxy"),
       consul: consul.httpAddress,
       token: access.registratorToken,
       original: config.registratorImage === undefined ? undefined : { tokenVersion: access.version },
@@ -95,7 +95,8 @@ function partsOf({ node, consul }: Agent) {
         new Firewall(`firewall-${node.name}`, {
           node,
           nodes: dockerNodes,
-          image: images.build("firewall"),
+          // Once this node has it, and no later: a new node gets into Consul only through the others' firewalls.
+          image: images.buildOn(node, "firewall"),
           socket: registrator.socket,
           adminCidrs: adminNetworks(config),
           statsPort: config.ports.stats,

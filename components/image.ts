@@ -26,8 +26,8 @@ export interface ImagesArgs {
  * shows a change of content as a change of image.
  */
 export class Images {
-  /** By template, then by base image. */
-  private readonly built = new Map<string, Map<string, pulumi.Output<string>>>();
+  /** By template, then by base image: the image's name on each node, by the node's name. */
+  private readonly built = new Map<string, Map<string, ReadonlyMap<string, pulumi.Output<string>>>>();
   private readonly copied = new Map<string, ImageCopy>();
 
   constructor(
@@ -52,7 +52,19 @@ export class Images {
    * @throws UserError if the template does not exist
    */
   build(template: string, { base } = { base: this.defaults.base }): pulumi.Output<string> {
-    const byBase = this.built.get(template) ?? new Map<string, pulumi.Output<string>>();
+    const everywhere = [...this.onEachNode(template, base).values()];
+    return pulumi.all(everywhere).apply(([name = ""]) => name);
+  }
+
+  /** As {@link build}, but resolves once the image is on one node, for a container of that node. */
+  buildOn(node: DockerNode, template: string): pulumi.Output<string> {
+    const name = this.onEachNode(template, this.defaults.base).get(node.name);
+    if (name === undefined) throw new Error(`${node.name} is none of the nodes that get images`);
+    return name;
+  }
+
+  private onEachNode(template: string, base: string): ReadonlyMap<string, pulumi.Output<string>> {
+    const byBase = this.built.get(template) ?? new Map<string, ReadonlyMap<string, pulumi.Output<string>>>();
     this.built.set(template, byBase);
     const before = byBase.get(base);
     if (before !== undefined) return before;
@@ -79,28 +91,29 @@ export class Images {
         { imageName, build: { context, args, platform: node.platform }, skipPush: registry === undefined },
         { ...placedOn(node), dependsOn: this.copyBase(base, node) },
       );
-    const everywhere =
-      registry === undefined ? this.onEach(imageName, make) : this.fromRegistry(suffix, make);
-    byBase.set(base, everywhere);
-    return everywhere;
+    const names =
+      registry === undefined
+        ? this.byNode((node) => make(node).imageName.apply(() => imageName))
+        : this.fromRegistry(suffix, make);
+    byBase.set(base, names);
+    return names;
   }
 
-  private onEach(imageName: string, make: (node: DockerNode) => docker.Image): pulumi.Output<string> {
-    return pulumi.all(this.nodes.map((node) => make(node).imageName)).apply(() => imageName);
+  private byNode(nameOn: (node: DockerNode) => pulumi.Output<string>) {
+    return new Map(this.nodes.map((node) => [node.name, nameOn(node)] as const));
   }
 
-  private fromRegistry(suffix: string, make: (node: DockerNode) => docker.Image): pulumi.Output<string> {
+  private fromRegistry(suffix: string, make: (node: DockerNode) => docker.Image) {
     const [first] = this.nodes.slice(0, 1).map(make);
     if (first === undefined) throw new Error("an image needs a node to be built on");
-    const pulled = this.nodes.map(
-      (node) =>
-        new docker.RemoteImage(
-          `${node.name}-${suffix}`,
-          { name: first.repoDigest, keepLocally: true },
-          placedOn(node),
-        ).imageId,
-    );
-    return pulumi.all([first.repoDigest, pulumi.all(pulled)]).apply(([digest]) => digest);
+    return this.byNode((node) => {
+      const pulled = new docker.RemoteImage(
+        `${node.name}-${suffix}`,
+        { name: first.repoDigest, keepLocally: true },
+        placedOn(node),
+      );
+      return pulumi.all([first.repoDigest, pulled.imageId]).apply(([digest]) => digest);
+    });
   }
 
   /** Copies a base image that `script/bootstrap` built to a node. The build itself pulls any other base image. */

@@ -85,7 +85,9 @@ class Firewall {
     const rules = routedRules(this.options, instances);
     if (rules !== this.inForce) {
       await apply(rules);
-      await apply(bridgedRules(instances));
+      await apply(bridgedRules(instances)).catch((error: unknown) => {
+        log(`containers on one bridge reach each other's instances: ${messageOf(error)}`);
+      });
       const { ports, addresses } = instances;
       log(`in force for ${addresses.length} instances at ${ports.length} ports`);
     }
