@@ -105,15 +105,13 @@ export class LoadBalancer extends pulumi.ComponentResource {
         env: {
           STATS_USER: args.statsUser,
           STATS_PASSWORD_FILE: "/secrets/stats-password",
+          // HAProxy reads it when it starts, so another password takes a new container.
+          STATS_PASSWORD_FINGERPRINT: pulumi.output(args.statsPassword).apply(fingerprintOf),
           CONSUL_HTTP_TOKEN_FILE: "/secrets/token",
           // Read by the image's health check.
           ADMIN_PORT: `${ports.admin}`,
         },
-        labels: {
-          SERVICE_NAME: CONTAINER,
-          // HAProxy reads the password when it starts, so another one takes a new container.
-          "switchyard.stats-password": pulumi.secret(pulumi.output(args.statsPassword).apply(fingerprintOf)),
-        },
+        labels: { SERVICE_NAME: CONTAINER },
         capabilities: { drops: ["ALL"], adds: ["CAP_NET_BIND_SERVICE"] },
         readOnly: true,
         // Each HAProxy worker has a thread per processor, and former ones stay until their connections end.
