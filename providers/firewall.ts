@@ -3,9 +3,9 @@ import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
 import { messageOf } from "../lib/errors";
 import { api, connect, sameSsh, sleep } from "./client";
-import { find, lastWords, remove } from "./containers";
+import { find, lastWords, remove, stop } from "./containers";
 import { DynamicResource } from "./dynamic-resource";
-import { execIn, ExecError } from "./exec";
+import { execIn } from "./exec";
 
 export interface FirewallInForceArgs {
   /** The Docker URL of the node. */
@@ -16,7 +16,7 @@ export interface FirewallInForceArgs {
   readonly container: pulumi.Input<string>;
   /** That container's ID. With a new one, an update waits for its rules. */
   readonly containerId: pulumi.Input<string>;
-  /** The container's image, to remove the rules if the container is gone. */
+  /** The container's image, which can also remove the rules. */
   readonly image: pulumi.Input<string>;
   /** How long to wait for the rules. Default: 30. */
   readonly timeoutSeconds?: pulumi.Input<number> | undefined;
@@ -56,15 +56,10 @@ async function waitForRules(inputs: FirewallInputs): Promise<void> {
   }
 }
 
-/** Removes the rules, by way of a container of its own if the one that kept them is gone. */
+/** Removes the rules, by way of a container of its own: the one that keeps them would put them back, and is stopped. */
 async function clear(inputs: FirewallInputs): Promise<void> {
   const docker = connect(inputs.host, inputs);
-  try {
-    await execIn(docker, inputs.container, [...program, "clear"]);
-    return;
-  } catch (error) {
-    if (error instanceof ExecError) throw error;
-  }
+  await stop(docker, inputs.container);
   const { Id } = await api<{ Id: string }>(docker, "POST", "/containers/create", {
     body: {
       Image: inputs.image,

@@ -81,8 +81,12 @@ export async function removeStacks(): Promise<string[]> {
 /** Takes the rules of a stack's firewall out of the kernel, where they outlive its container. */
 async function clearFirewall(owner: string): Promise<void> {
   const filters = ["--filter", "name=^firewall$", "--filter", `label=switchyard.owner=${owner}`];
-  for (const id of lines(await docker("ps", "-q", ...filters)))
-    await docker("exec", id, "node", "/app/main.js", "clear");
+  for (const id of lines(await docker("ps", "-q", ...filters))) {
+    const image = await docker("inspect", "-f", "{{.Config.Image}}", id);
+    // It would put them back.
+    await docker("stop", id);
+    await docker("run", "--rm", "--network=host", "--cap-drop=ALL", "--cap-add=NET_ADMIN", image, "clear");
+  }
 }
 
 async function removeMarkedContainers(): Promise<string[]> {
