@@ -328,7 +328,7 @@ describe("under constant load", () => {
     await docker("tag", await imageOf("hello-v1"), "e2e/hello:old");
     await buildOnTop("e2e/hello:next", "e2e/hello:old");
     // Longer than a request may take, and an instance has when it is stopped, by default.
-    const long = ["a", "b", "c", "d"].map(() => get(`${base}/hello/v1?wait=60000`, { timeout: 80_000 }));
+    const long = ["a", "b", "c", "d"].map(() => get(`${base}/hello/v1?wait=52000`, { timeout: 80_000 }));
     const load = startLoad(`${base}/hello/v1`);
 
     stack.configure(updated);

@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { run } from "../../lib/run";
 
 test("the components work in another program, in its own folder", async () => {
-  const program = ["-r", "ts-node/register/transpile-only", "test/unit/example-program.ts"];
+  const program = ["-r", "./lib/register.cjs", "test/unit/example-program.ts"];
   const { code, stdout, stderr } = await run(process.execPath, program, { timeoutMs: 50_000 });
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   const seen = JSON.parse(stdout) as { type: string; name: string; context?: string }[];

@@ -4,7 +4,7 @@ import { run } from "../../lib/run";
 
 /** Runs in a separate process, because a resource whose inputs fail is an unhandled rejection, as in Pulumi. */
 const program = (how: string) =>
-  run(process.execPath, ["-r", "ts-node/register/transpile-only", "test/unit/policy-program.ts", how], {
+  run(process.execPath, ["-r", "./lib/register.cjs", "test/unit/policy-program.ts", how], {
     timeoutMs: 50_000,
   });
 

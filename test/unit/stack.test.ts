@@ -20,12 +20,7 @@ describe.each([
   ["preview", true],
 ])("the dev stack in %s", (_, preview) => {
   beforeAll(async () => {
-    const args = [
-      "-r",
-      "ts-node/register/transpile-only",
-      "test/unit/record-stack.ts",
-      preview ? "preview" : "up",
-    ];
+    const args = ["-r", "./lib/register.cjs", "test/unit/record-stack.ts", preview ? "preview" : "up"];
     const { stdout } = await promisify(execFile)(process.execPath, args);
     recording = JSON.parse(stdout) as Recording;
   }, 60_000);
@@ -165,7 +160,7 @@ describe.each([
 });
 
 const record = async (config: object): Promise<Recording> => {
-  const program = ["-r", "ts-node/register/transpile-only", "test/unit/record-stack.ts"];
+  const program = ["-r", "./lib/register.cjs", "test/unit/record-stack.ts"];
   const args = [...program, "up", "hosts", JSON.stringify(config)];
   const { stdout } = await promisify(execFile)(process.execPath, args);
   return JSON.parse(stdout) as Recording;

@@ -15,7 +15,7 @@ type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 const run = promisify(execFile);
 
 async function record(stack: string, verb: string, config: object = {}): Promise<Recording> {
-  const program = ["-r", "ts-node/register/transpile-only", "test/unit/record-stack.ts"];
+  const program = ["-r", "./lib/register.cjs", "test/unit/record-stack.ts"];
   const args = [...program, verb, stack, JSON.stringify(config)];
   const { stdout } = await run(process.execPath, args, { maxBuffer: 100 * 1024 * 1024 });
   return JSON.parse(stdout) as Recording;
