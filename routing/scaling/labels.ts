@@ -5,7 +5,7 @@
 import { writeDuration } from "../grammar";
 import { good, wrong, type Checked } from "./checked";
 import { rangeKeys, readReplicas, type ReplicaRange } from "./replicas";
-import { readAutoCpus, readAutoMemory, type AutoLimit } from "./resources";
+import { readAutoCpus, readAutoMemory, sizeUnits, type AutoLimit } from "./resources";
 
 /** What the autoscaler does for a service. What is undefined stays as it is. */
 export interface Scaling {
@@ -23,7 +23,8 @@ const prefix = "switchyard.";
 /** Keys whose values are numbers; the others are text. */
 const numeric: ReadonlySet<string> = new Set(["min", "max", "target", "rate"]);
 
-const number = /^(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,6})?$/;
+/** As many decimal places as any number is written with: a third has 16. */
+const number = /^(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,20})?$/;
 
 /**
  * Reads the labels of a Swarm service. The path of a mistake is the label. A service without such labels is not scaled: its
@@ -84,8 +85,13 @@ export function writeLabels({ replicas, memory, cpus }: Scaling): Labels {
 
 const text = (value: number | undefined): string | undefined =>
   value === undefined ? undefined : String(value);
-const size = (bytes: number | undefined): string | undefined =>
-  bytes === undefined ? undefined : `${bytes / 1024}k`;
+
+/** In the largest unit that is exact: in a smaller one, large sizes have more digits than a size may have. */
+function size(bytes: number | undefined): string | undefined {
+  if (bytes === undefined) return undefined;
+  const unit = bytes % 1024 ** 3 === 0 ? "g" : bytes % 1024 ** 2 === 0 ? "m" : "k";
+  return `${bytes / sizeUnits[unit]}${unit}`;
+}
 
 interface Group {
   /** The value of the label without a part. */

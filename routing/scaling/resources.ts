@@ -8,12 +8,13 @@ export interface AutoLimit {
   readonly max: number;
 }
 
-const units = { k: 1024, m: 1024 ** 2, g: 1024 ** 3 } as const;
+/** The units of sizes, in bytes. */
+export const sizeUnits = { k: 1024, m: 1024 ** 2, g: 1024 ** 3 } as const;
 
 /** Never less: 16 MiB, and a hundredth of a core. */
-export const floors = { memoryBytes: 16 * units.m, cores: 0.01 } as const;
+export const floors = { memoryBytes: 16 * sizeUnits.m, cores: 0.01 } as const;
 
-const mostMemoryBytes = 1024 * units.g;
+const mostMemoryBytes = 1024 * sizeUnits.g;
 const mostCores = 1024;
 
 interface Kind {
@@ -30,7 +31,7 @@ const memory: Kind = {
   form: "a size from 16m to 1024g, such as 64m",
   read: (value) => {
     const size = typeof value === "string" ? /^([1-9][0-9]{0,6})([kmg])$/.exec(value) : null;
-    return size === null ? undefined : Number(size[1]) * units[size[2] as keyof typeof units];
+    return size === null ? undefined : Number(size[1]) * sizeUnits[size[2] as keyof typeof sizeUnits];
   },
 };
 
