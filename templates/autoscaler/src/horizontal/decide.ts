@@ -13,6 +13,9 @@ import { settled, wishFor, type Wish } from "./wish";
  * which knows nothing of the last minutes, removes nothing for the length of the window.
  */
 export const newState = ({ nowMs, replicas }: Pick<Observation, "nowMs" | "replicas">): ServiceState => ({
+  atMs: nowMs,
+  replicas,
+  decided: replicas,
   samples: [],
   wishes: [{ atMs: nowMs, value: replicas }],
   changes: [],
@@ -80,13 +83,34 @@ function remember(
 ): ServiceState {
   const { nowMs, load } = now;
   const processor = counted.length === 0 ? undefined : counted.reduce((sum, { use }) => sum + use, 0);
-  const longestMs = Math.max(rules.up.perMs, rules.down.perMs);
-  const old = state.changes.some(({ atMs }) => atMs <= nowMs - longestMs);
   return {
     ...state,
+    ...noteChange(state, now, rules),
+    atMs: nowMs,
+    replicas: now.replicas,
     samples: addSample(state.samples, { atMs: nowMs, ...load, processor }, rules.stableMs),
-    changes: old ? state.changes.filter(({ atMs }) => atMs > nowMs - longestMs) : state.changes,
     idleSinceMs: idleSince(state, now),
+  };
+}
+
+/**
+ * What has changed since the last tick. Only what Docker has counts: a decision may have failed, and others change services
+ * too. What they have asked for, and what a service woke with, is kept for the length of the window, as a wish would be.
+ */
+function noteChange(
+  state: ServiceState,
+  { nowMs, replicas }: Observation,
+  rules: HorizontalRules,
+): Pick<ServiceState, "changes" | "wishes"> {
+  const longestMs = Math.max(rules.up.perMs, rules.down.perMs);
+  const old = state.changes.some(({ atMs }) => atMs <= nowMs - longestMs);
+  const changes = old ? state.changes.filter(({ atMs }) => atMs > nowMs - longestMs) : state.changes;
+  const by = replicas - state.replicas;
+  if (by === 0) return { changes, wishes: state.wishes };
+  const asked = by > 0 && (replicas !== state.decided || state.replicas === 0);
+  return {
+    changes: [...changes, { atMs: state.atMs, by }],
+    wishes: asked ? addPeak(state.wishes, nowMs, replicas, rules.downWindowMs) : state.wishes,
   };
 }
 
@@ -145,10 +169,9 @@ function conclude(
   decision: Decision,
   rules: HorizontalRules,
 ): { readonly state: ServiceState; readonly decision: Decision } {
-  const by = decision.to - decision.from;
-  if (by === 0) return { state, decision };
-  const changes = [...state.changes, { atMs: nowMs, by }];
+  const { from, to } = decision;
+  const next = { ...state, decided: to };
+  if (to <= from) return { state: next, decision };
   const errorsBefore = errorShare(meansOf(state.samples, nowMs, rules.stableMs));
-  const growth = by < 0 ? state.growth : { atMs: nowMs, from: decision.from, to: decision.to, errorsBefore };
-  return { state: { ...state, changes, growth }, decision };
+  return { state: { ...next, growth: { atMs: nowMs, from, to, errorsBefore } }, decision };
 }

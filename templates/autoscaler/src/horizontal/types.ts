@@ -39,9 +39,16 @@ export interface Observation {
 
 /** What is remembered of a service between ticks. */
 export interface ServiceState {
+  /** The time of the last tick. */
+  readonly atMs: number;
+  /** How many instances were asked for at the last tick, before its decision. */
+  readonly replicas: number;
+  /** How many the last decision asked for. */
+  readonly decided: number;
   readonly samples: Samples;
   /** The highest wishes of the window for scaling down. */
   readonly wishes: Peaks;
+  /** What has become of decisions, and what others have done. */
   readonly changes: readonly Change[];
   /** When panic was last called for; undefined outside of panic. */
   readonly panicMs?: number | undefined;
