@@ -161,7 +161,8 @@ describe("processor use", () => {
     const old = { startedMs: -60_000, use: 0.4 };
     const at = (nowMs: number) => ({ nowMs, replicas: 2, ready: 2, waiting: 0, wanted: false, silent: [], processors: [old, fresh] }); // prettier-ignore
     const load = { concurrent: 0, rate: 0, errors: 0 };
-    expect(decideOnce({ ...at(28_000), load }, processor).wish).toBe(1);
+    // Two instances, each as busy as the old one; then their own use.
+    expect(decideOnce({ ...at(28_000), load }, processor).wish).toBe(2);
     expect(decideOnce({ ...at(30_000), load }, processor).wish).toBe(3);
   });
 

@@ -1,12 +1,13 @@
 /** Decides how many instances one service should have. Pure: figures and time in, a decision and what to remember out. */
 import type { ReplicaRange } from "../../../../routing/scaling/replicas";
 import { errorShare, judgeGrowth } from "./errors";
+import { processorTotal, type ProcessorTotal } from "./processor";
 import type { Limit } from "./reasons";
 import { defaultRules, type HorizontalRules } from "./rules";
 import { idleSince, sleepingDecision } from "./sleep";
 import type { Decision, Observation, ServiceState } from "./types";
 import { addPeak, addSample, changed, highest, meansOf } from "./windows";
-import { settled, wishFor, type Wish } from "./wish";
+import { wishFor, type Wish } from "./wish";
 
 /**
  * The state of a service that has not been watched before. What runs counts as the wish until now, so that a new leader,
@@ -33,15 +34,15 @@ export function decide(
   range: ReplicaRange,
   rules: HorizontalRules = defaultRules,
 ): { readonly state: ServiceState; readonly decision: Decision } {
-  const counted = settled(now, rules);
-  const state = remember(before ?? newState(now), now, counted, rules);
+  const processor = processorTotal(now, rules);
+  const state = remember(before ?? newState(now), now, processor, rules);
   const sleeping = sleepingDecision(state, now, range, rules);
   if (sleeping !== undefined) return conclude(state, now, sleeping, rules);
 
   const stableMeans = meansOf(state.samples, now.nowMs, rules.stableMs);
   const burstMeans = meansOf(state.samples, now.nowMs, rules.panicMs);
-  const stable = wishFor(stableMeans, now, counted.length, range, rules);
-  const burst = wishFor(burstMeans, now, counted.length, range, rules);
+  const stable = wishFor(stableMeans, now, processor.instances, range, rules);
+  const burst = wishFor(burstMeans, now, processor.instances, range, rules);
   const panicMs = panicSince(state, burst, now, rules);
   const wished = panicMs !== undefined && burst.count > stable.count ? burst : stable;
   const { wish, limits } = intoRange(wished.count, range);
@@ -71,24 +72,24 @@ export function decide(
     if (panicMs !== undefined && !rules.paceInPanic) return step(wish, []);
     return step(...paceUp(wish, state, now, rules));
   }
-  return step(...paceDown(next, wish, now, rules));
+  const unknown = range.targets.processor === undefined ? 0 : processor.unknown;
+  return step(...paceDown(next, wish, now, unknown, rules));
 }
 
 /** Adds the figures of this tick to what is remembered. */
 function remember(
   state: ServiceState,
   now: Observation,
-  counted: Observation["processors"],
+  processor: ProcessorTotal,
   rules: HorizontalRules,
 ): ServiceState {
   const { nowMs, load } = now;
-  const processor = counted.length === 0 ? undefined : counted.reduce((sum, { use }) => sum + use, 0);
   return {
     ...state,
     ...noteChange(state, now, rules),
     atMs: nowMs,
     replicas: now.replicas,
-    samples: addSample(state.samples, { atMs: nowMs, ...load, processor }, rules.stableMs),
+    samples: addSample(state.samples, { atMs: nowMs, ...load, processor: processor.use }, rules.stableMs),
     idleSinceMs: idleSince(state, now),
   };
 }
@@ -145,11 +146,18 @@ function paceUp(wish: number, state: ServiceState, now: Observation, { up }: Hor
   return [to, to < wish ? [{ kind: "pace up", most, perMs: up.perMs, to }] : []];
 }
 
-function paceDown(state: ServiceState, wish: number, now: Observation, rules: HorizontalRules): Step {
+function paceDown(
+  state: ServiceState,
+  wish: number,
+  now: Observation,
+  unknown: number,
+  rules: HorizontalRules,
+): Step {
   const { nowMs, replicas } = now;
   const recent = Math.min(replicas, Math.max(wish, highest(state.wishes) ?? wish));
   if (wish >= replicas) return [replicas, []];
   if (now.silent.length > 0) return [replicas, [{ kind: "silent", balancers: now.silent }]];
+  if (unknown > 0) return [replicas, [{ kind: "unknown use", instances: unknown }]];
   if (state.panicMs !== undefined)
     return [replicas, [{ kind: "panic", leftMs: state.panicMs + rules.panicHoldMs - nowMs }]];
   const earlier: Limit[] =

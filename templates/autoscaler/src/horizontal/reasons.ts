@@ -40,6 +40,8 @@ export type Limit =
   | { readonly kind: "earlier wish"; readonly wish: number; readonly windowMs: number }
   | { readonly kind: "panic"; readonly leftMs: number }
   | { readonly kind: "silent"; readonly balancers: readonly string[] }
+  /** Instances whose node sends no figures. */
+  | { readonly kind: "unknown use"; readonly instances: number }
   | { readonly kind: "no room"; readonly waiting: number }
   | { readonly kind: "errors"; readonly before: number; readonly now: number; readonly from: number };
 
@@ -89,6 +91,8 @@ export function limitSentence(limit: Limit): string {
       return `none fewer for ${seconds(limit.leftMs)} after a burst`;
     case "silent":
       return `none fewer while ${some(limit.balancers)} ${limit.balancers.length === 1 ? "sends" : "send"} no figures`;
+    case "unknown use":
+      return `none fewer while the use of ${plural(limit.instances, "instance")} is not known`;
     case "no room":
       return `none more while ${plural(limit.waiting, "task")} ${limit.waiting === 1 ? "waits" : "wait"} for room`;
     case "errors":

@@ -15,8 +15,8 @@ export interface Load {
 export interface ProcessorUse {
   /** When it started, by the clock of `nowMs`. */
   readonly startedMs: number;
-  /** As a share of its limit, or of one core if it has none. */
-  readonly use: number;
+  /** As a share of its limit, or of one core if it has none. Undefined while its node sends no figures. */
+  readonly use: number | undefined;
 }
 
 /** What is known of a service at a tick. */
@@ -32,6 +32,7 @@ export interface Observation {
   readonly load: Load;
   /** Load balancers whose figures are old, by name; `load` has their last ones. */
   readonly silent: readonly string[];
+  /** Every instance that runs, whether its use is known or not. */
   readonly processors: readonly ProcessorUse[];
   /** Whether a load balancer asks for a sleeping service to wake. */
   readonly wanted: boolean;

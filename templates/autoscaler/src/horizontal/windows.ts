@@ -9,7 +9,7 @@ export interface Sample {
   readonly rate: number;
   /** Failed requests per second. */
   readonly errors: number;
-  /** Processor use, the sum of the instances that count; undefined if none does. */
+  /** Processor use of all instances together; undefined if it is not known. */
   readonly processor: number | undefined;
 }
 

@@ -10,19 +10,15 @@ export interface Wish {
   readonly basis: Basis;
 }
 
-/** The instances whose processor use counts: those that are past their start. */
-export const settled = (now: Observation, rules: HorizontalRules): Observation["processors"] =>
-  now.processors.filter(({ startedMs }) => now.nowMs - startedMs >= rules.startMs);
-
 /**
  * The wish by the means of a window: the highest of all signals that have a target.
  *
- * @param counted how many instances' processor use counts
+ * @param instances how many instances the processor use is about
  */
 export function wishFor(
   means: Means,
   now: Observation,
-  counted: number,
+  instances: number,
   { targets }: ReplicaRange,
   rules: HorizontalRules,
 ): Wish {
@@ -41,7 +37,6 @@ export function wishFor(
   const use = means.processor;
   if (targets.processor !== undefined && use !== undefined) {
     const target = targets.processor;
-    const instances = counted;
     const exact = use / target;
     const share = instances === 0 ? 0 : use / instances;
     const basis = { kind: "processor", instances, use: share, target, wish: roundUp(exact) } as const;
