@@ -1,6 +1,6 @@
 /** Decides how many instances one service should have. Pure: figures and time in, a decision and what to remember out. */
 import type { ReplicaRange } from "../../../../routing/scaling/replicas";
-import { errorShare, judgeGrowth } from "./errors";
+import { errorShare, judgeGrowth, succeeded } from "./errors";
 import { processorTotal, type ProcessorTotal } from "./processor";
 import type { Limit } from "./reasons";
 import { defaultRules, type HorizontalRules } from "./rules";
@@ -181,5 +181,6 @@ function conclude(
   const next = { ...state, decided: to };
   if (to <= from) return { state: next, decision };
   const errorsBefore = errorShare(meansOf(state.samples, nowMs, rules.stableMs));
-  return { state: { ...next, growth: { atMs: nowMs, from, to, errorsBefore } }, decision };
+  const succeededBefore = succeeded(meansOf(state.samples, nowMs, rules.panicMs));
+  return { state: { ...next, growth: { atMs: nowMs, from, to, errorsBefore, succeededBefore } }, decision };
 }

@@ -7,9 +7,13 @@ import type { Means } from "./windows";
 export const errorShare = ({ rate = 0, errors = 0 }: Means): number =>
   rate <= 0 ? 0 : Math.min(1, errors / rate);
 
+/** Requests per second that did not fail. */
+export const succeeded = ({ rate = 0, errors = 0 }: Means): number => Math.max(0, rate - errors);
+
 /**
- * Judges the last growth by the means of the panic window: undefined if more instances may be added. Judged only when all that were added take requests and
- * the panic window shows nothing older, because errors are to be expected while too few instances serve.
+ * Judges the last growth by the means of the panic window: undefined if more instances may be added. Judged only when all
+ * that were added take requests and the panic window shows nothing older, because errors are to be expected while too few
+ * instances serve. Where more requests succeed than before, the instances help, whatever fails.
  */
 export function judgeGrowth(
   { growth }: ServiceState,
@@ -21,8 +25,11 @@ export function judgeGrowth(
   const judged = now.ready >= growth.to && now.nowMs - growth.atMs >= 2 * rules.panicMs;
   if (!judged) return { growth };
   const share = errorShare(burst);
+  const helped = succeeded(burst) > growth.succeededBefore * rules.helpFactor;
   const risen =
-    share >= growth.errorsBefore + rules.errorRise && share >= growth.errorsBefore * rules.errorFactor;
+    !helped &&
+    share >= growth.errorsBefore + rules.errorRise &&
+    share >= growth.errorsBefore * rules.errorFactor;
   if (!risen) return { growth: { ...growth, heldSinceMs: undefined } };
   const heldSinceMs = growth.heldSinceMs ?? now.nowMs;
   return now.nowMs - heldSinceMs < rules.errorHoldMs

@@ -32,8 +32,10 @@ export interface HorizontalRules {
   readonly silentMs: number;
   /** When errors count as risen since instances were added: their share of the requests by at least this much… */
   readonly errorRise: number;
-  /** …and by this factor. */
+  /** …and by this factor… */
   readonly errorFactor: number;
+  /** …while requests that succeed have not risen by this factor: if they have, the instances help and load is what fails. */
+  readonly helpFactor: number;
   /** How long no further instances are added for that reason. Then it is tried again, as more may help after all. */
   readonly errorHoldMs: number;
 }
@@ -54,6 +56,7 @@ export const defaultRules: HorizontalRules = {
   silentMs: 10_000,
   errorRise: 0.05,
   errorFactor: 2,
+  helpFactor: 1.1,
   errorHoldMs: 60_000,
 };
 

@@ -65,6 +65,8 @@ export interface Growth {
   readonly to: number;
   /** The share of failed requests before. */
   readonly errorsBefore: number;
+  /** Requests per second that did not fail, in the panic window before. */
+  readonly succeededBefore: number;
   /** Since when nothing is added because errors have risen. */
   readonly heldSinceMs?: number | undefined;
 }
