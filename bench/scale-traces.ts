@@ -11,7 +11,7 @@ export interface Trace {
 export const target = 30;
 
 /** The mean number of concurrent requests at a time in seconds. */
-type Shape = (second: number, random: () => number) => number;
+export type Shape = (second: number, random: () => number) => number;
 
 const minute = 60;
 const hour = 3600;
@@ -25,7 +25,7 @@ const every =
 const between = (second: number, from: number, to: number): boolean => second >= from && second < to;
 
 /** A value between `low` and `high` that rises linearly from 0 to `seconds`. */
-const slope = (second: number, seconds: number, low: number, high: number): number =>
+export const slope = (second: number, seconds: number, low: number, high: number): number =>
   low + (high - low) * Math.min(1, Math.max(0, second / seconds));
 
 const wave = (second: number, low: number, high: number): number =>
@@ -81,7 +81,7 @@ function withJitter(shape: Shape, deviation: number): Shape {
 }
 
 /** The trace of a shape: arrivals are independent, so the number in progress varies like Poisson's around its mean. */
-function traceOf(
+export function traceOf(
   name: string,
   hours: number,
   shape: Shape,

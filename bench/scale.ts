@@ -2,6 +2,7 @@ import { defaultRules, promptRules } from "../templates/autoscaler/src/horizonta
 import { numberOption, short, table, verdicts, writeSection } from "./lib";
 import { measureFootprint } from "./scale-footprint";
 import { hpa, kpa } from "./scale-references";
+import { robustness } from "./scale-robust";
 import { switchyard, type Scaler } from "./scale-scalers";
 import { missingWeight, score, simulate, total, type Outcome } from "./scale-simulator";
 import { fleet, singleTraces, target, type Trace } from "./scale-traces";
@@ -168,6 +169,8 @@ ${byWeight}
 The sum of the scores of the ${singles.length} single traces, and the same in other ways:
 
 ${sums}
+
+${robustness()}
 
 From a spike of 10x to the first decision, at most: ${names.map((name, index) => `${name} ${delays[index] ?? NaN} s`).join(", ")}. One tick of the core, with
 ${services} services and the figures of 5 load balancers to read, over ${minutes} simulated minutes:
