@@ -64,9 +64,9 @@ export const defaultRules: HorizontalRules = {
 export const tickMs = 2_000;
 
 /**
- * Rules that the simulator finds better than both of its references on nearly all traces. What differs decides: instances are
- * removed as soon as the stable window no longer asks for them, and a burst gets all that it asks for at once. They change
- * direction more often than {@link defaultRules}.
+ * Rules that the simulator finds better than both of its references on most traces, if instances start within about 20 s. What
+ * differs decides: instances are removed as soon as the stable window no longer asks for them, and a burst gets all that it asks
+ * for at once. They change direction much more often than {@link defaultRules}.
  */
 export const promptRules: HorizontalRules = {
   ...defaultRules,
