@@ -25,8 +25,8 @@ const CONTAINER = "firewall";
 /**
  * The firewall of a node. Only the stack's nodes reach the ports of instances, of Consul and of Swarm; only administrators
  * and nodes reach the statistics page. Docker opens published ports past the user's own firewall (moby/moby#22054), so these
- * rules are a table of their own, which restarts of the engine leave alone. The container puts them into force when the node
- * starts.
+ * rules are in tables of their own, which restarts of the engine leave alone. The container puts them into force when the
+ * node starts.
  */
 export class Firewall extends pulumi.ComponentResource {
   constructor(name: string, args: FirewallArgs, opts?: pulumi.ComponentResourceOptions) {

@@ -5,7 +5,15 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { consulImage } from "./bases";
 import { makeCertificate } from "./certificates";
 import { callConsul } from "./consul-rpc";
-import { bridgeAddress, claimEngineUntilRemoved, docker, hostAddress, lines, tasks } from "./docker";
+import {
+  bridgeAddress,
+  claimEngineUntilRemoved,
+  docker,
+  hostAddress,
+  lines,
+  publishedPorts,
+  tasks,
+} from "./docker";
 import { startLoad, until } from "./http";
 import { intrusions } from "./intruder";
 import { outputOf, run, stack, succeeded, type ServiceEntry } from "./stack";
@@ -93,14 +101,12 @@ describe("a hostile container", () => {
 
 // Only root can make the world.
 describe.skipIf(process.getuid?.() !== 0)("the world", () => {
-  const portsOf = async (id: string): Promise<number[]> =>
-    lines(await docker("port", id)).map((line) => Number(line.split(":").at(-1)));
   /** The ports by hand: with IPv4, and with IPv6. */
   let byHand: number[];
   beforeAll(async () => {
     const id = await docker("run", "-d", "-P", "-e", "SERVICE_IGNORE=true", await imageOf("time"));
     afterwards(() => docker("rm", "-f", id));
-    byHand = await portsOf(id);
+    byHand = await publishedPorts(id);
     await until(`http://localhost:${byHand[0] ?? 0}`, ({ status }) => status === 200);
   });
 
@@ -112,7 +118,7 @@ describe.skipIf(process.getuid?.() !== 0)("the world", () => {
   test("reaches no more of the node by IPv6, nor by the addresses of its bridges", async () => {
     const [instance = ""] = await tasks("time");
     const own = [80, 1936, 2377, 7946, 8300, 8301, 8302, 8404, 8500];
-    const ports = [...new Set([...own, ...(await portsOf(instance)), ...byHand])];
+    const ports = [...new Set([...own, ...(await publishedPorts(instance)), ...byHand])];
     const openAt = async (address: string) =>
       (await Promise.all(ports.map((port) => openPorts(address, [port, port])))).flat();
     expect(await openAt(here.ipv6)).toEqual([80, byHand.at(-1)]);

@@ -35,6 +35,11 @@ export function tasks(service: string): Promise<string[]> {
   return containers(`label=com.docker.swarm.service.name=${service}`);
 }
 
+/** The ports on the node at which Docker publishes a container's, IPv4 first. */
+export async function publishedPorts(container: string): Promise<number[]> {
+  return lines(await docker("port", container)).map((line) => Number(line.split(":").at(-1)));
+}
+
 /** Everything a stack could leave behind: containers, networks, volumes, Swarm membership, rules of a firewall. */
 export async function belongings(): Promise<Record<string, string[] | string>> {
   return {

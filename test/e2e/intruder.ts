@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test, vi } from "vitest";
 
 import { consulImage } from "./bases";
-import { bridgeAddress, docker, lines, tasks } from "./docker";
+import { bridgeAddress, docker, publishedPorts, tasks } from "./docker";
 import { get } from "./http";
 import { run, stack } from "./stack";
 import { afterwards } from "./tear-down";
@@ -9,12 +9,11 @@ import { metadataAddress, there } from "./world";
 
 // A hostile container, with Consul's CLI, a shell and the node's addresses, tries everything that it should not be able to do.
 
-/** Starts a service on the network of the stack's own, as one that somebody has taken over. Returns its container. */
+/** Starts a service like one of the stack's that somebody has taken over. Returns its container. */
 async function startIntruder(): Promise<string> {
   const labels = ["--label", `switchyard.owner=${stack.owner}`];
-  const here = ["--no-resolve-image"];
   const entry = `echo '{"Kind":"service-defaults","Name":"shop"}' >/tmp/entry.json`;
-  const create = ["service", "create", "-q", "--name", "intruder", ...labels, ...here];
+  const create = ["service", "create", "-q", "--no-resolve-image", "--name", "intruder", ...labels];
   await docker(...create, "--entrypoint", "sh", consulImage, "-c", `${entry} && exec sleep infinity`);
   afterwards(() => docker("service", "rm", "intruder"));
   return vi.waitFor(async () => {
@@ -22,16 +21,6 @@ async function startIntruder(): Promise<string> {
     if (container === undefined) throw new Error("the intruder does not run yet");
     return container;
   }, 20_000);
-}
-
-/** The port on the node of an instance. */
-export async function publishedPort(service: string): Promise<number> {
-  const [id = ""] = await tasks(service);
-  return Number(
-    lines(await docker("port", id))[0]
-      ?.split(":")
-      .at(-1),
-  );
 }
 
 const denied = /Permission denied|403/;
@@ -122,7 +111,7 @@ export function intrusions(nodeAddress: () => string): void {
     const variables = {
       SHOP_ID: found[0]?.ServiceID ?? "",
       CONSUL_HTTP_ADDR: `${bridgeAddress}:8500`,
-      INSTANCE_PORT: `${await publishedPort("shop-v1")}`,
+      INSTANCE_PORT: `${(await publishedPorts(shop))[0] ?? 0}`,
       INSTANCE_ADDRESS: await docker("inspect", "-f", `{{${network}}}`, shop),
       NODE_ADDRESS: nodeAddress(),
     };
