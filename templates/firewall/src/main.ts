@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf, UserError } from "../../../lib/errors";
 import { Engine } from "./engine";
-import type { Instances } from "./instances";
+import { none, type Instances } from "./instances";
 import { apply, clear, isInForce } from "./nft";
 import { parseOptions, type Options } from "./options";
 import { bridgedRules, routedRules } from "./rules";
@@ -31,7 +31,7 @@ class Firewall {
 
   async run(): Promise<never> {
     // Those of an earlier run stay until the engine has answered.
-    if (!(await isInForce())) await this.enforce({ ports: [], addresses: [] });
+    if (!(await isInForce())) await this.enforce(none);
     setInterval(() => {
       void isInForce().then((yes) => {
         if (yes) return;
@@ -89,7 +89,7 @@ class Firewall {
         log(`containers on one bridge reach each other's instances: ${messageOf(error)}`);
       });
       const { ports, addresses } = instances;
-      log(`in force for ${addresses.length} instances at ${ports.length} ports`);
+      log(`in force for ${addresses.length} instances at ${ports.ipv4.length} ports`);
     }
     this.inForce = rules;
     this.known = instances;

@@ -3,7 +3,7 @@ import { parseOptions } from "./options";
 import { bridgedRules, routedRules } from "./rules";
 
 const options = parseOptions(["--nodes=10.0.0.11,fd00::11,10.0.0.11", "--admins=203.0.113.0/24"], {});
-const instances = { ports: [32768, 32770], addresses: ["172.17.0.4"] };
+const instances = { ports: { ipv4: [32768, 32770], ipv6: [32769] }, addresses: ["172.17.0.4"] };
 const elements = (rules: string) => rules.match(/set .*|elements = .*/g);
 
 it("sorts addresses by family, and leaves an empty set without elements, which nftables would refuse", () => {
@@ -15,8 +15,10 @@ it("sorts addresses by family, and leaves an empty set without elements, which n
     "set admins_ipv4 {",
     "elements = { 203.0.113.0/24 }",
     "set admins_ipv6 {",
-    "set instance_ports {",
+    "set instance_ports_ipv4 {",
     "elements = { 32768, 32770 }",
+    "set instance_ports_ipv6 {",
+    "elements = { 32769 }",
     "set instance_addresses {",
     "elements = { 172.17.0.4 }",
   ]);

@@ -25,12 +25,18 @@ export function routedRules({ nodes, admins, bridge, statsPort }: Options, insta
     "inet switchyard",
     `${addressSets("nodes", nodes)}
 ${addressSets("admins", admins)}
-${set("instance_ports", "tcp dport", instances.ports)}
+${set("instance_ports_ipv4", "tcp dport", instances.ports.ipv4)}
+${set("instance_ports_ipv6", "tcp dport", instances.ports.ipv6)}
 ${set("instance_addresses", "ip daddr", instances.addresses)}
   # Before Docker translates addresses: what it would pass on to instances, or its proxy would.
   chain published {
     type filter hook prerouting priority mangle - 10; policy accept;
-    tcp dport @instance_ports iif != lo ct direction original fib daddr type local goto only_nodes
+    meta nfproto ipv4 tcp dport @instance_ports_ipv4 goto instance
+    meta nfproto ipv6 tcp dport @instance_ports_ipv6 goto instance
+  }
+
+  chain instance {
+    iif != lo ct direction original fib daddr type local goto only_nodes
   }
 
   # To the node itself.
