@@ -24,7 +24,7 @@ for (let nowMs = 0; nowMs < minutes * 60_000; nowMs += tickMs) {
       const concurrent = Math.round((20 + 15 * Math.sin(nowMs / 60_000 + index)) * random());
       return [name, { concurrent, queued: 0, held: 0, rate: concurrent * 5, errors: 0 }];
     });
-    return [balancer, encodeFigures({ sequence: nowMs, services: new Map(figures) })];
+    return [balancer, encodeFigures({ sequence: nowMs, index: 0, services: new Map(figures) })];
   });
   const scaled = names.map((name): ScaledService => {
     const count = replicas.get(name) ?? 2;

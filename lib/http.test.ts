@@ -34,6 +34,13 @@ it("distinguishes an error status from a missing server", async () => {
   await expect(nobody.ok("GET", "/")).rejects.not.toBeInstanceOf(RefusedError);
 });
 
+it("sends a text as it is", async () => {
+  const endpoint = await serve((request, response) => {
+    void request.pipe(response);
+  });
+  expect((await new HttpClient(endpoint).ok("PUT", "/", { text: "ä 1" })).body).toBe("ä 1");
+});
+
 it("sends JSON with its type and length", async () => {
   const endpoint = await serve((request, response) => {
     const { "content-type": type, "content-length": length } = request.headers;

@@ -25,6 +25,8 @@ export interface ClientOptions {
 export interface RequestOptions {
   /** Sent as JSON. */
   readonly body?: unknown;
+  /** Sent as it is, instead of `body`. */
+  readonly text?: string;
   readonly headers?: Readonly<Record<string, string>>;
   /** Limit for the whole exchange, without the wait for a connection. Default: 10,000. */
   readonly timeoutMs?: number;
@@ -113,7 +115,7 @@ export class HttpClient {
     retryStale = this.retryStale,
   ): Promise<T> {
     const { tls, headers: common, ...where } = this.endpoint;
-    const { body, headers, timeoutMs = 10_000, signal } = options;
+    const { body, text, headers, timeoutMs = 10_000, signal } = options;
     let timer: NodeJS.Timeout | undefined;
     return new Promise<T>((resolve, reject) => {
       const request = (tls ? https : http).request({
@@ -139,7 +141,7 @@ export class HttpClient {
         // A `use` that throws must reject as well.
         Promise.resolve(response).then(use).then(resolve, reject);
       });
-      request.end(body === undefined ? undefined : JSON.stringify(body));
+      request.end(text ?? (body === undefined ? undefined : JSON.stringify(body)));
     }).finally(() => {
       clearTimeout(timer);
     });

@@ -3,12 +3,13 @@
  * service that has anything to tell; whoever is not in it has nothing to do.
  *
  * ```
- * switchyard-figures 1 8734
+ * switchyard-figures 2 8734 51203
  * hello/v1 42 3 0 118.5 0
  * ```
  *
- * The head has the version of the format and a sequence number, which changes with every writing. A line has the service, and
- * its concurrent, queued and held requests, requests per second, and errors per second.
+ * The head has the version of the format, a sequence number, which changes with every writing, and Consul's index that the load
+ * balancer has in force, as `/ready?index=` asks for it. A line has the service, and its concurrent, queued and held requests,
+ * requests per second, and errors per second.
  */
 import { ok, parseServiceName, refuse, show, type Parsed } from "../grammar";
 
@@ -31,10 +32,12 @@ export interface ServiceFigures {
 export interface Figures {
   /** Differs from the last one whenever the figures are new, even if they are the same. */
   readonly sequence: number;
+  /** Consul's index in force: what was written with this one or a lower one has taken effect. */
+  readonly index: number;
   readonly services: ReadonlyMap<string, ServiceFigures>;
 }
 
-const magic = "switchyard-figures 1";
+const magic = "switchyard-figures 2";
 
 /** Consul's own limit is 512 KiB. */
 const mostBytes = 512 * 1024;
@@ -42,7 +45,8 @@ const mostServices = 10_000;
 
 const count = "(?:0|[1-9][0-9]{0,6})";
 const perSecond = `${count}(?:\\.[0-9])?`;
-const head = new RegExp(`^${magic} (0|[1-9][0-9]{0,14})$`);
+const serial = "(0|[1-9][0-9]{0,14})";
+const head = new RegExp(`^${magic} ${serial} ${serial}$`);
 const line = new RegExp(`^(\\S+) (${count}) (${count}) (${count}) (${perSecond}) (${perSecond})$`);
 
 const most = 9_999_999;
@@ -50,20 +54,21 @@ const whole = (value: number): number => Math.min(most, Math.max(0, Math.round(v
 const tenths = (value: number): number => Math.min(most, Math.max(0, Math.round(value * 10) / 10));
 
 /** Writes figures compactly. A service with nothing to tell is left out; rates keep one decimal place. */
-export function encodeFigures({ sequence, services }: Figures): string {
+export function encodeFigures({ sequence, index, services }: Figures): string {
   const lines = [...services].flatMap(([service, { concurrent, queued, held, rate, errors }]) => {
     const numbers = [whole(concurrent), whole(queued), whole(held), tenths(rate), tenths(errors)];
     return numbers.every((each) => each === 0) ? [] : [[service, ...numbers].join(" ")];
   });
-  return [`${magic} ${sequence}`, ...lines].join("\n");
+  return [`${magic} ${sequence} ${index}`, ...lines].join("\n");
 }
 
 /** Reads figures that anybody may have written. A value with a single mistake is refused as a whole. */
 export function parseFigures(value: string): Parsed<Figures> {
   if (value.length > mostBytes) return refuse(`has more than ${mostBytes} bytes`);
   const [first = "", ...lines] = value.split("\n");
-  const sequence = head.exec(first)?.[1];
-  if (sequence === undefined) return refuse(`starts with ${show(first)} instead of "${magic}" and a number`);
+  const [sequence, index] = head.exec(first)?.slice(1).map(Number) ?? [];
+  if (sequence === undefined || index === undefined)
+    return refuse(`starts with ${show(first)} instead of "${magic}" and two numbers`);
   if (lines.length > mostServices) return refuse(`tells of more than ${mostServices} services`);
   const services = new Map<string, ServiceFigures>();
   for (const each of lines) {
@@ -75,5 +80,5 @@ export function parseFigures(value: string): Parsed<Figures> {
     const [concurrent = 0, queued = 0, held = 0, rate = 0, errors = 0] = fields.slice(2).map(Number);
     services.set(service, { concurrent, queued, held, rate, errors });
   }
-  return ok({ sequence: Number(sequence), services });
+  return ok({ sequence, index, services });
 }

@@ -16,7 +16,7 @@ const service = (name: string, replicas: number): ScaledService => ({
 const figures = { concurrent: 600, queued: 0, held: 0, rate: 0, errors: 0 };
 const board = updateBoard(
   new Map(),
-  new Map([["n1", ok({ sequence: 1, services: new Map([["busy", figures]]) })]]),
+  new Map([["n1", ok({ sequence: 1, index: 1, services: new Map([["busy", figures]]) })]]),
   0,
 );
 

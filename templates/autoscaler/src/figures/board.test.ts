@@ -5,6 +5,7 @@ import { loadsOn, silentOn, updateBoard, type Board } from "./board";
 
 const figures = (sequence: number, concurrent: number): Figures => ({
   sequence,
+  index: 1,
   services: new Map([["hello/v1", { concurrent, queued: 2, held: 1, rate: 5, errors: 0.5 }]]),
 });
 

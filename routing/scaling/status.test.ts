@@ -1,0 +1,57 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { encodeStatus, parseStatus, type ScalingStatus } from "./status";
+
+const at = "2026-11-29T09:00:00.000Z";
+const service = {
+  name: "hello/v1",
+  swarmName: "hello-v1",
+  min: 0,
+  max: 9,
+  replicas: 2,
+  ready: 1,
+  wish: 3,
+  reason: "42 concurrent, target 21 at 70 %: 3",
+  asleep: false,
+  waiting: 1,
+  changes: [{ at, from: 1, to: 2, reason: "30 concurrent, target 21 at 70 %: 2" }],
+};
+const status: ScalingStatus = { node: "n1", dry: false, at, services: [service], nodesWanted: 1 };
+
+test("what is written is read again", () => {
+  expect(parseStatus(encodeStatus(status))).toEqual({ ok: true, value: status });
+  const troubled = { ...status, services: [{ ...service, problem: "has no labels" }] };
+  expect(parseStatus(encodeStatus(troubled))).toEqual({ ok: true, value: troubled });
+});
+
+test("long texts are cut", () => {
+  const long = { ...status, services: [{ ...service, problem: "x".repeat(2_000) }] };
+  const read = parseStatus(encodeStatus(long));
+  expect(read.ok && read.value.services[0]?.problem).toHaveLength(1_000);
+});
+
+test.each([
+  ["{", "is not JSON"],
+  ["[]", "is not a mapping"],
+  [JSON.stringify({ ...status, at: "today" }), "has no node, dry, at or nodesWanted"],
+  [JSON.stringify({ ...status, services: {} }), "has no list"],
+  [JSON.stringify({ ...status, services: [{ ...service, name: "../x" }] }), "whose form is wrong"],
+  [JSON.stringify({ ...status, services: [{ ...service, max: -1 }] }), "whose form is wrong"],
+  [JSON.stringify({ ...status, services: [{ ...service, changes: [{ at }] }] }), "whose form is wrong"],
+  [JSON.stringify("x".repeat(600_000)), "has more than"],
+])("%.60s is refused", (value, error) => {
+  const parsed = parseStatus(value);
+  expect(parsed.ok ? "accepted" : parsed.error).toContain(error);
+});
+
+test("one that somebody spoilt is refused, or written as it was read", () => {
+  const spoilt = fc
+    .tuple(fc.constantFrom(...Object.keys(service)), fc.jsonValue())
+    .map(([key, value]) => JSON.stringify({ ...status, services: [{ ...service, [key]: value }] }));
+  fc.assert(
+    fc.property(spoilt, (text) => {
+      const read = parseStatus(text);
+      if (read.ok) expect(parseStatus(encodeStatus(read.value))).toEqual(read);
+    }),
+  );
+});
