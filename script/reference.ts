@@ -17,8 +17,13 @@ const propertiesOf = (keys: Keys): [string, z.core.JSONSchema.JSONSchema][] => {
   return Object.entries(schema.properties ?? {}) as [string, z.core.JSONSchema.JSONSchema][];
 };
 
+/** As code. An image without its digest, which nobody reads. */
 const code = (value: unknown): string =>
-  value === undefined || value === "" ? "" : `\`${JSON.stringify(value).replaceAll('"', "")}\``;
+  value === undefined || value === ""
+    ? ""
+    : `\`${JSON.stringify(value)
+        .replaceAll('"', "")
+        .replace(/@sha256:.*/, "")}\``;
 
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");

@@ -113,8 +113,10 @@ export const configKeys = {
   ),
   dnsPort: port(53).describe("Port of Consul's DNS on the Docker bridge; containers can only use port 53"),
   baseImage: image
-    .default("debian:13.1-slim")
-    .describe("Base image of the load balancer, Registrator and images built from templates/"),
+    .default("debian:13.1-slim@sha256:a347fd7510ee31a84387619a492ad6c8eb0af2f2682b916ff3e643eb076f925a")
+    .describe(
+      "Base image of the load balancer, Registrator and images built from templates/, pinned by digest",
+    ),
   consulImage: image.default("hashicorp/consul:1.21.4").describe("Base image of the Consul image"),
   registry: optionalText(
     registryPattern,

@@ -3,6 +3,7 @@ import path from "node:path";
 
 import { expect, test } from "vitest";
 
+import { configKeys } from "../../components/config/index";
 import { options } from "../../routing/options/index";
 import { optionKeys } from "../../routing/service-options";
 import { indexFile, optionIndex, optionReference, referenceFile } from "../../script/generated";
@@ -30,6 +31,20 @@ test.each(["Pulumi.yaml", "docs/configuration.md", "docs/services.md", "docs/tar
     expect(readFileSync(file, "utf8")).toBe((await configReference())[file]);
   },
 );
+
+test("base images are pinned to the same versions wherever they are named", () => {
+  const { baseImage, consulImage } = configKeys;
+  const images = [baseImage.parse(undefined), consulImage.parse(undefined)];
+  expect(images[0]).toMatch(/^debian:[0-9.]+-slim@sha256:[0-9a-f]{64}$/);
+  const dockerfiles = readdirSync("templates").map((template) => `templates/${template}/Dockerfile`);
+  const files = [...dockerfiles.filter(existsSync), "script/bootstrap", "examples/one-node/Pulumi.yaml"];
+  const others = files.flatMap((file) =>
+    (readFileSync(file, "utf8").match(/(?:debian|hashicorp\/consul):[0-9]\S+/g) ?? ["no image"])
+      .filter((image) => !images.includes(image))
+      .map((image) => `${file}: ${image}`),
+  );
+  expect(others).toEqual([]);
+});
 
 test("the reference lists every routing option", () => {
   const explained = rows(section("options")).map((row) => /`(\w+)`/.exec(row)?.[1]);
