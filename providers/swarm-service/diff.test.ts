@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { changedInputs, nextSpec } from "./diff";
-import type { InputKey, ServiceInputs } from "./inputs";
+import { changedInputs, driftedInputs, nextSpec } from "./diff";
+import type { InputKey, ReplicaRangeInputs, ServiceInputs } from "./inputs";
 import { buildSpec, inputsOf, type ServiceSpec } from "./spec";
 
 const text = fc.string({ unit: "grapheme-ascii", minLength: 1, maxLength: 8 });
@@ -16,6 +16,7 @@ const service: fc.Arbitrary<ServiceInputs> = fc.record(
     args: fc.array(text, { maxLength: 3 }),
     env: fc.dictionary(key, fc.string(), { maxKeys: 6 }),
     labels: fc.dictionary(key, fc.string(), { maxKeys: 6 }),
+    serviceLabels: fc.dictionary(fc.constantFrom("switchyard.a", "switchyard.b"), fc.string()),
     replicas: fc.integer({ min: 0, max: 100 }),
     port: fc.record(
       { target: fc.integer({ min: 1, max: 65535 }), protocol: fc.constantFrom("tcp", "udp") },
@@ -118,6 +119,86 @@ describe("changedInputs", () => {
       updateConfig: unknown,
     };
     expect(changedInputs(base, news)).toEqual(["image", "env", "port", "dns", "updateConfig"]);
+  });
+});
+
+const range: fc.Arbitrary<ReplicaRangeInputs> = fc
+  .record({ min: fc.integer({ min: 0, max: 20 }), more: fc.integer({ min: 0, max: 20 }) })
+  .map(({ min, more }) => ({ min, max: Math.max(1, min + more) }));
+
+/** The service in Swarm, with as many instances as somebody chose. */
+const running = (inputs: ServiceInputs, count: number): ServiceSpec => ({
+  ...asStored(inputs),
+  Mode: { Replicated: { Replicas: count } },
+});
+const countOf = (spec: ServiceSpec): number => spec.Mode.Replicated?.Replicas ?? -1;
+const scaled: ServiceInputs = { ...base, serviceLabels: { "switchyard.replicas.max": "5" } };
+
+describe("a range of instances", () => {
+  it("is the same range, and not any other or a number in it", () => {
+    const changed = (news: number | ReplicaRangeInputs) =>
+      changedInputs({ ...base, replicas: { min: 0, max: 5 } }, { ...base, replicas: news });
+    expect(changed({ max: 5, min: 0 })).toEqual([]);
+    for (const other of [3, { min: 1, max: 5 }, { min: 0, max: 6 }])
+      expect(changed(other)).toEqual(["replicas"]);
+  });
+
+  it("starts with the fewest, and not with 0", () => {
+    fc.assert(
+      fc.property(range, (replicas) => {
+        expect(countOf(buildSpec({ ...base, replicas }, {}))).toBe(Math.max(1, replicas.min));
+      }),
+    );
+  });
+
+  it("leaves any number in it alone, and brings every other to the nearest bound", () => {
+    fc.assert(
+      fc.property(range, fc.integer({ min: 0, max: 60 }), (replicas, count) => {
+        const { min, max } = replicas;
+        const wanted = { ...scaled, replicas };
+        const current = running(wanted, count);
+        const isRight = count >= min && count <= max;
+        expect(driftedInputs(inputsOf(current), wanted)).toEqual(isRight ? [] : ["replicas"]);
+        const next = nextSpec(current, wanted, { mark: "1" });
+        expect(countOf(next)).toBe(isRight ? count : count < min ? min : max);
+        expect(next).toEqual({ ...current, Mode: next.Mode });
+        expect(next.TaskTemplate).toBe(current.TaskTemplate);
+      }),
+    );
+  });
+
+  it("keeps the number of instances when something else changes", () => {
+    const wanted = { ...scaled, replicas: { min: 1, max: 5 } };
+    const next = nextSpec(running(wanted, 4), { ...wanted, image: "hello:2" }, {});
+    expect([countOf(next), next.TaskTemplate.ContainerSpec.Image]).toEqual([4, "hello:2"]);
+  });
+
+  it("takes over the number of instances, except 0, which nothing would wake", () => {
+    const wanted = { ...scaled, replicas: { min: 0, max: 5 } };
+    const after = (count: number) => countOf(nextSpec(running(base, count), wanted, {}));
+    expect([0, 1, 3, 9].map(after)).toEqual([1, 1, 3, 5]);
+  });
+
+  it("gives way to a number", () => {
+    expect(countOf(nextSpec(running(scaled, 4), base, {}))).toBe(3);
+  });
+});
+
+describe("labels of the service", () => {
+  it("change without touching its instances", () => {
+    const current = asStored({ ...scaled, serviceLabels: { "switchyard.a": "1", "switchyard.b": "1" } });
+    const next = nextSpec(current, { ...scaled, serviceLabels: { "switchyard.a": "2" } }, { mark: "1" });
+    expect(next).toEqual({ ...current, Labels: { "switchyard.a": "2", mark: "1" } });
+    expect(next.TaskTemplate).toBe(current.TaskTemplate);
+  });
+
+  it("that somebody else has set, and those that say whose it is, stay", () => {
+    const current = {
+      ...asStored(base),
+      Labels: { theirs: "x", "switchyard.owner": "me", "switchyard.c": "1" },
+    };
+    expect(nextSpec(current, base, {}).Labels).toEqual({ theirs: "x", "switchyard.owner": "me" });
+    expect(driftedInputs(inputsOf(current), base)).toEqual(["serviceLabels"]);
   });
 });
 

@@ -1,7 +1,7 @@
 /** Compares two definitions of a service, and computes the definition to send to the engine. Pure. */
 import { canonical, isMapping } from "../../lib/values";
-import { INPUT_KEYS, type InputKey, type ServiceInputs } from "./inputs";
-import { buildSpec, inputsOf, pairs, type ServiceSpec } from "./spec";
+import { INPUT_KEYS, isOwnLabel, type InputKey, type ServiceInputs } from "./inputs";
+import { buildSpec, inputsOf, pairs, replicasNear, type ServiceSpec } from "./spec";
 
 /** A text that is equal for equivalent values: absent, empty and zero values are all the same. */
 export function meaningOf(value: unknown): string {
@@ -21,7 +21,7 @@ function simplify(value: unknown): unknown {
 
 /** An input in comparable form: with defaults, and sorted unless its order matters. */
 function comparable(key: InputKey, value: unknown): string {
-  if (key === "env" || key === "labels") {
+  if (key === "env" || key === "labels" || key === "serviceLabels") {
     return typeof value === "string" ? value : meaningOf(pairs(value as ServiceInputs["env"]));
   }
   if (key === "constraints" && Array.isArray(value)) return meaningOf([...(value as string[])].sort());
@@ -47,8 +47,16 @@ export function changedInputs(olds: Partial<ServiceInputs>, news: Partial<Servic
   return INPUT_KEYS.filter((key) => comparable(key, olds[key]) !== comparable(key, news[key]));
 }
 
+/** The same for a service that runs: any number of instances in the wanted range is right. */
+export function driftedInputs(found: Partial<ServiceInputs>, wanted: ServiceInputs): InputKey[] {
+  const { replicas } = found;
+  const isRight = typeof replicas === "number" && replicasNear(replicas, wanted.replicas) === replicas;
+  return changedInputs(found, wanted).filter((key) => key !== "replicas" || !isRight);
+}
+
 /** The inputs that go to a part of Docker's definition other than the task template. */
 const PARTS = {
+  Labels: ["serviceLabels"],
   Mode: ["replicas"],
   EndpointSpec: ["port"],
   UpdateConfig: ["updateConfig"],
@@ -63,8 +71,13 @@ export function nextSpec(
   inputs: ServiceInputs,
   marks: Readonly<Record<string, string>>,
 ): ServiceSpec {
-  const wanted = buildSpec(inputs, { ...current.Labels, ...marks });
-  const changed = changedInputs(inputsOf(current), inputs);
+  const theirs = Object.entries(current.Labels ?? {}).filter(([key]) => !isOwnLabel(key));
+  const wanted = buildSpec(inputs, { ...Object.fromEntries(theirs), ...marks });
+  const found = inputsOf(current);
+  const changed = driftedInputs(found, inputs);
+  // With 0 instances, only a service that is scaled is asleep.
+  const isScaled = Object.keys(found.serviceLabels).length > 0;
+  const replicas = replicasNear(isScaled ? found.replicas : Math.max(1, found.replicas), inputs.replicas);
   const elsewhere: readonly InputKey[] = Object.values(PARTS).flat();
   const same = (part: keyof typeof PARTS) => !PARTS[part].some((key) => changed.includes(key));
   const { UpdateConfig, RollbackConfig } = same("UpdateConfig") ? current : wanted;
@@ -75,7 +88,7 @@ export function nextSpec(
     TaskTemplate: changed.every((key) => elsewhere.includes(key))
       ? current.TaskTemplate
       : wanted.TaskTemplate,
-    Mode: same("Mode") ? current.Mode : wanted.Mode,
+    Mode: replicas === found.replicas ? current.Mode : { Replicated: { Replicas: replicas } },
     EndpointSpec: (same("EndpointSpec") ? current : wanted).EndpointSpec ?? {},
     ...(UpdateConfig === undefined ? {} : { UpdateConfig }),
     ...(RollbackConfig === undefined ? {} : { RollbackConfig }),

@@ -48,6 +48,13 @@ export interface RestartInputs {
   readonly windowSeconds?: number;
 }
 
+/** A range in which something else, the autoscaler, chooses the number of instances. */
+export interface ReplicaRangeInputs {
+  /** From 0, with which a service may be asleep. */
+  readonly min: number;
+  readonly max: number;
+}
+
 /** The inputs that define a service. */
 export interface ServiceInputs {
   readonly name: string;
@@ -56,7 +63,9 @@ export interface ServiceInputs {
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly labels?: Readonly<Record<string, string>>;
-  readonly replicas?: number;
+  /** Labels of the service itself. Their names start with `switchyard.`, and all others belong to somebody else. */
+  readonly serviceLabels?: Readonly<Record<string, string>>;
+  readonly replicas?: number | ReplicaRangeInputs;
   readonly port?: PortInputs;
   readonly healthCheck?: HealthCheckInputs;
   readonly limits?: LimitInputs;
@@ -77,6 +86,7 @@ export const INPUT_KEYS = [
   "args",
   "env",
   "labels",
+  "serviceLabels",
   "replicas",
   "port",
   "healthCheck",
@@ -91,13 +101,20 @@ export const INPUT_KEYS = [
 
 export type InputKey = (typeof INPUT_KEYS)[number];
 
+const LABEL_PREFIX = "switchyard.";
+/** Labels that say whose the service is, which are no input. */
+const MARKS: readonly string[] = ["owner", "claim"].map((mark) => LABEL_PREFIX + mark);
+
+/** Whether a service's label is one of `serviceLabels`. */
+export const isOwnLabel = (key: string): boolean => key.startsWith(LABEL_PREFIX) && !MARKS.includes(key);
+
 const NAME = /^[a-zA-Z0-9](?:[-_.]?[a-zA-Z0-9]+)*$/;
 
 /** The mistakes in the inputs, with how to fix each. Values that are not known yet are accepted. */
 export function problemsIn(inputs: Partial<ServiceInputs>): { property: string; reason: string }[] {
   const found: { property: string; reason: string }[] = [];
   const report = (property: string, reason: string) => void found.push({ property, reason });
-  const { name, image, replicas, port, env, labels, limits } = inputs;
+  const { name, image, replicas, port, env, labels, serviceLabels, limits } = inputs;
   if (typeof name !== "string" || name.length > 63 || !NAME.test(name)) {
     report(
       "name",
@@ -106,9 +123,16 @@ export function problemsIn(inputs: Partial<ServiceInputs>): { property: string; 
     );
   }
   if (typeof image !== "string" || image === "") report("image", "is missing: name the image to run");
-  if (typeof replicas === "number" && (!Number.isInteger(replicas) || replicas < 0)) {
+  const isCount = (count: number) => Number.isInteger(count) && count >= 0;
+  if (typeof replicas === "number" && !isCount(replicas))
     report("replicas", `${replicas} is not a valid number of instances: use 0, 1, 2 …`);
+  if (typeof replicas === "object") {
+    const { min, max } = replicas;
+    if (!isCount(min) || !isCount(max) || max < 1 || min > max)
+      report("replicas", `${min} to ${max} is not a valid range: use whole numbers, such as 1 to 5`);
   }
+  for (const key of typeof serviceLabels === "object" ? Object.keys(serviceLabels) : [])
+    if (!isOwnLabel(key)) report("serviceLabels", `"${key}" is not ours: start it with ${LABEL_PREFIX}`);
   const ports = typeof port === "object" ? [port.target, port.published ?? 0] : [];
   if (
     ports.some((number) => typeof number === "number" && !(number >= 0 && number < 65536)) ||

@@ -210,6 +210,73 @@ describe("SwarmService", () => {
     );
   });
 
+  describe("with a range of instances", () => {
+    const range = { min: 1, max: 5 };
+    const scaled = (change: Partial<SwarmServiceInputs> = {}) => ({
+      ...inputs({ replicas: range, serviceLabels: { "switchyard.replicas.max": "5" }, ...change }),
+    });
+    const stateOf = (change: SwarmServiceInputs) => ({ ...change, serviceId: "id1", claim: "c1" });
+    /** The service in Swarm, with a number of instances that the autoscaler chose. */
+    const running = (count: number) => ({
+      ...buildSpec(scaled(), MARKS),
+      Mode: { Replicated: { Replicas: count } },
+    });
+    const sent = () =>
+      engine.calls.find(({ what }) => what === "POST /services/id1/update")?.body as ServiceSpec | undefined;
+
+    it.each([1, 3, 5])("takes %d instances for what was asked for on refresh", async (count) => {
+      serve(running(count));
+      const read = await serviceProvider.read?.("hello-v1", stateOf(scaled()));
+      expect(read?.inputs).toEqual(scaled());
+      expect(await serviceProvider.diff?.("", { ...stateOf(scaled()), ...read?.props }, scaled())).toMatchObject({ changes: false }); // prettier-ignore
+    });
+
+    it.each([0, 6])("detects %d instances on refresh, and reports the range as changed", async (count) => {
+      serve(running(count));
+      const read = await serviceProvider.read?.("hello-v1", stateOf(scaled()));
+      expect(read?.inputs).toEqual(scaled({ replicas: count }));
+      const found = { ...stateOf(scaled()), ...read?.props };
+      expect(await serviceProvider.diff?.("", found, scaled())).toMatchObject({ changedKeys: ["replicas"] });
+    });
+
+    it("keeps a number that was chosen while it was updated", async () => {
+      const [three, four] = [running(3), running(4)];
+      serve(three, [task("t1", three, "running")]);
+      const updates = [
+        () => {
+          const fresh = [1, 2, 3, 4].map((slot) => task(`t${slot}`, four, "running"));
+          serve(four, fresh);
+          return new Error("rpc error: update out of sequence");
+        },
+        () => ({}),
+      ];
+      engine.answers["POST /services/id1/update"] = () => updates.shift()?.();
+      const labels = { "switchyard.replicas.max": "5", "switchyard.replicas.target": "2" };
+      await serviceProvider.update?.("hello-v1", stateOf(scaled()), scaled({ serviceLabels: labels }));
+      const bodies = engine.calls.filter(({ what }) => what === "POST /services/id1/update");
+      expect(bodies.map(({ body }) => (body as ServiceSpec).Mode.Replicated?.Replicas)).toEqual([3, 4]);
+    });
+
+    it("does not wait for instances beyond the fewest, for which there may be no room", async () => {
+      const three = running(3);
+      const waiting = task("t2", three, "pending", { Err: "no suitable node" });
+      serve(three, [task("t1", three, "running"), waiting]);
+      engine.answers["POST /services/id1/update"] = {};
+      await serviceProvider.update?.("hello-v1", stateOf(scaled()), scaled({ owner: "me" }));
+      expect(sent()?.Labels).toMatchObject({ "switchyard.owner": "me" });
+    });
+
+    it("waits for the fewest", async () => {
+      const two = { ...running(2), Labels: { ...running(2).Labels } };
+      serve(two, [task("t1", two, "running"), task("t2", two, "pending", { Err: "no suitable node" })]);
+      engine.answers["POST /services/id1/update"] = {};
+      const wanted = scaled({ replicas: { min: 2, max: 5 } });
+      await expect(serviceProvider.update?.("hello-v1", stateOf(scaled()), wanted)).rejects.toThrow(
+        /1 of 2 instances are ready.*no suitable node/,
+      );
+    });
+  });
+
   it("detects manual changes, and only those, on refresh", async () => {
     serve(buildSpec(inputs({ replicas: 5, env: { A: "1" } }), MARKS));
     const read = await serviceProvider.read?.("hello-v1", state({ env: { A: "1" } }));

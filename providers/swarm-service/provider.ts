@@ -5,13 +5,14 @@ import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
 import { api, connect, sameSsh, unless, type DockerError } from "../client";
 import { OWNER_LABEL, ownerOf, stackOwner } from "../owner";
-import { changedInputs, nextSpec } from "./diff";
+import { changedInputs, driftedInputs, nextSpec } from "./diff";
 import {
   problemsIn,
   type HealthCheckInputs,
   type InputKey,
   type LimitInputs,
   type PortInputs,
+  type ReplicaRangeInputs,
   type RestartInputs,
   type ServiceInputs,
   type UpdateInputs,
@@ -39,8 +40,10 @@ export interface SwarmServiceArgs {
   readonly env?: pulumi.Input<Record<string, pulumi.Input<string>>> | undefined;
   /** Labels of the containers. */
   readonly labels?: pulumi.Input<Record<string, pulumi.Input<string>>> | undefined;
-  /** Default: 1. */
-  readonly replicas?: pulumi.Input<number> | undefined;
+  /** Labels of the service itself, with names that start with `switchyard.`. */
+  readonly serviceLabels?: pulumi.Input<Record<string, pulumi.Input<string>>> | undefined;
+  /** A number, or a range in which something else chooses it: it starts with `min`, but not 0. Default: 1. */
+  readonly replicas?: pulumi.Input<number | ReplicaRangeInputs> | undefined;
   /** The port to publish on the node of each instance. Default: none. */
   readonly port?: pulumi.Input<PortInputs> | undefined;
   /** Default: the image's own. */
@@ -98,9 +101,10 @@ function refuseForeign(inputs: SwarmServiceInputs, { Spec }: ServiceDetails, old
   );
 }
 
-function timeoutOf(inputs: SwarmServiceInputs): number {
-  return inputs.readyTimeoutSeconds ?? 120;
-}
+const settlingOf = ({ readyTimeoutSeconds, replicas }: SwarmServiceInputs) => ({
+  timeoutSeconds: readyTimeoutSeconds ?? 120,
+  least: typeof replicas === "object" ? Math.max(1, replicas.min) : undefined,
+});
 
 function marksOf(inputs: SwarmServiceInputs, claim: string): Record<string, string> {
   return { [OWNER_LABEL]: ownerOf(inputs), [CLAIM_LABEL]: claim };
@@ -120,7 +124,7 @@ async function start(docker: Docker, inputs: SwarmServiceInputs, claim: string):
     throw new Error(`Docker rejected service ${inputs.name}: ${messageOf(error)}.${cure}`, { cause: error });
   }
   try {
-    await settle(docker, id, { timeoutSeconds: timeoutOf(inputs), rolling: false, before: [] });
+    await settle(docker, id, { ...settlingOf(inputs), rolling: false, before: [] });
   } catch (error) {
     // A service that never started must not block the next attempt.
     await remove(docker, id, inputs.stopGracePeriodSeconds);
@@ -155,7 +159,7 @@ async function change(
   }
   const rolling = spec.TaskTemplate !== current.Spec.TaskTemplate;
   const graceSeconds = inputsOf(current.Spec).stopGracePeriodSeconds;
-  await settle(docker, current.ID, { timeoutSeconds: timeoutOf(inputs), graceSeconds, rolling, before });
+  await settle(docker, current.ID, { ...settlingOf(inputs), graceSeconds, rolling, before });
   return current.ID;
 }
 
@@ -210,7 +214,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     const found: Record<string, unknown> = { ...inputsOf(service.Spec) };
     const inputs = inputsFrom(props);
     // Keep the user's form of equivalent values, so that a refresh does not report changes that are none.
-    const drifted = changedInputs(inputs, inputsOf(service.Spec)).filter(
+    const drifted = driftedInputs(inputsOf(service.Spec), inputs).filter(
       (key) => key !== "healthCheck" || props.healthCheck !== undefined,
     );
     const fresh: SwarmServiceInputs = {
@@ -249,7 +253,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
 export class SwarmService extends DynamicResource {
   declare readonly name: pulumi.Output<string>;
   declare readonly image: pulumi.Output<string>;
-  declare readonly replicas: pulumi.Output<number | undefined>;
+  declare readonly replicas: pulumi.Output<number | ReplicaRangeInputs | undefined>;
   declare readonly serviceId: pulumi.Output<string>;
 
   constructor(name: string, args: SwarmServiceArgs, opts?: pulumi.CustomResourceOptions) {

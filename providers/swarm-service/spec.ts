@@ -1,5 +1,5 @@
 /** Converts between our inputs and Docker's definition of a Swarm service. Pure. */
-import type { HealthCheckInputs, ServiceInputs } from "./inputs";
+import { isOwnLabel, type HealthCheckInputs, type PortInputs, type ServiceInputs } from "./inputs";
 
 export interface HealthConfig {
   readonly Test?: readonly string[];
@@ -78,7 +78,15 @@ function record(of: readonly string[] | undefined): Record<string, string> {
   );
 }
 
-/** Docker's definition of the service. `marks` are labels of the service, not of its containers. */
+/** The number of instances to run, if this many do: as many in a range, or the nearest bound. */
+export function replicasNear(current: number, replicas: ServiceInputs["replicas"] = 1): number {
+  return typeof replicas === "number" ? replicas : Math.min(replicas.max, Math.max(replicas.min, current));
+}
+
+/**
+ * Docker's definition of a new service. `marks` are labels of the service, not of its containers. Of a range, it has the fewest
+ * instances, but not 0: nothing would wake a service that never ran.
+ */
 export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, string>>): ServiceSpec {
   const { healthCheck, limits, port, updateConfig, restartPolicy } = inputs;
   const update: UpdateSpec = {
@@ -89,7 +97,7 @@ export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, 
   };
   return {
     Name: inputs.name,
-    Labels: marks,
+    Labels: { ...inputs.serviceLabels, ...marks },
     TaskTemplate: {
       ContainerSpec: {
         Image: inputs.image,
@@ -119,7 +127,7 @@ export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, 
       },
       Placement: { Constraints: [...(inputs.constraints ?? [])].sort() },
     },
-    Mode: { Replicated: { Replicas: inputs.replicas ?? 1 } },
+    Mode: { Replicated: { Replicas: replicasNear(1, inputs.replicas) } },
     UpdateConfig: { ...update, FailureAction: updateConfig?.failureAction ?? "rollback" },
     RollbackConfig: { ...update, FailureAction: "pause" },
     EndpointSpec: {
@@ -152,7 +160,10 @@ function healthConfig(check: HealthCheckInputs): HealthConfig {
 }
 
 /** The inverse of {@link buildSpec}: the inputs that would produce this service. */
-export function inputsOf(spec: ServiceSpec): Required<ServiceInputs> | Omit<Required<ServiceInputs>, "port"> {
+export function inputsOf(spec: ServiceSpec): Omit<Required<ServiceInputs>, "port" | "replicas"> & {
+  readonly port?: Required<PortInputs>;
+  readonly replicas: number;
+} {
   const { ContainerSpec: container, Resources, RestartPolicy, Placement } = spec.TaskTemplate;
   const port = spec.EndpointSpec?.Ports?.[0];
   const health = container.Healthcheck;
@@ -163,6 +174,7 @@ export function inputsOf(spec: ServiceSpec): Required<ServiceInputs> | Omit<Requ
     args: container.Args ?? [],
     env: record(container.Env),
     labels: container.Labels ?? {},
+    serviceLabels: Object.fromEntries(Object.entries(spec.Labels ?? {}).filter(([key]) => isOwnLabel(key))),
     replicas: spec.Mode.Replicated?.Replicas ?? 0,
     ...(port === undefined
       ? {}

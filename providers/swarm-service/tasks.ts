@@ -54,6 +54,8 @@ export interface Settling {
   readonly rolling: boolean;
   /** The tasks from before the change. Their failures are ignored. */
   readonly before: readonly Task[];
+  /** The number of instances that suffices, where those beyond it may wait for room. Default: all. */
+  readonly least?: number | undefined;
 }
 
 /**
@@ -64,7 +66,7 @@ export interface Settling {
 export async function settle(
   docker: Docker,
   serviceId: string,
-  { timeoutSeconds, graceSeconds = 0, rolling, before }: Settling,
+  { timeoutSeconds, graceSeconds = 0, rolling, before, least = Infinity }: Settling,
 ): Promise<void> {
   // Swarm announces a rolling update after a moment, or never, if it does not need one.
   const announcedByMs = Date.now() + (rolling ? 3000 : 0);
@@ -92,8 +94,9 @@ export async function settle(
     if (
       announced &&
       status === "completed" &&
-      fresh.length === wanted &&
-      running.length === wanted &&
+      fresh.length === running.length &&
+      running.length >= Math.min(wanted, rolling ? Infinity : least) &&
+      running.length <= wanted &&
       leaving.length === 0
     ) {
       return;
