@@ -124,7 +124,7 @@ for (const service of config.services) {
 
 const [{ loadBalancer }] = parts;
 export const urls = loadBalancer.urlsOf(routing);
-export const routes = describeRoutes(routing);
+export const routes = describeRoutes(routing, config.services);
 export const services = describeServices(config.services);
 export const ports = portKeys(config.ports);
 export const admin = loadBalancer.adminUrl;

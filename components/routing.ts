@@ -1,6 +1,7 @@
 import { leadsTo, plannedRouting, type PlannedStack, type StackService } from "../routing/planned";
 import { isMapping } from "../lib/values";
 import { routeUrl } from "../routing/build";
+import { describeRange, readReplicas, writeRange, type ReplicaRange } from "../routing/scaling/replicas";
 import type { Routing } from "../routing/types";
 import { serviceTypes, type ServiceConfig } from "./config/services";
 import { portKeys, type Ports } from "./ports";
@@ -43,13 +44,16 @@ function toStackService({ name, type, replicas, meta, source, limits }: ServiceC
   return {
     name,
     type,
-    replicas,
+    ...counts(replicas),
     ...(Object.keys(meta).length === 0 ? {} : { meta }),
     runs: "image" in source ? source.image : `build ${source.build}`,
     ...(limits?.cpus === undefined ? {} : { cpus: limits.cpus }),
     ...(limits?.memoryBytes === undefined ? {} : { memory: size(limits.memoryBytes) }),
   };
 }
+
+const counts = (replicas: number | ReplicaRange): Pick<StackService, "replicas" | "range"> =>
+  typeof replicas === "number" ? { replicas } : { replicas: Math.max(1, replicas.min), range: replicas };
 
 /** A size in Docker's notation, in the largest unit that gives a whole number. */
 function size(bytes: number): string {
@@ -58,9 +62,20 @@ function size(bytes: number): string {
   return `${bytes / 1024 ** power}${units[power] ?? ""}`;
 }
 
-/** The service behind each URL and port, as a preview shows it: `{ "/hello/v1": "hello/v1 × 3" }`. */
-export function describeRoutes({ routes, tcp, backends }: Routing): Record<string, string> {
-  const counts = new Map(backends.map(({ service, servers }) => [service, servers.length]));
+/**
+ * The service behind each URL and port, as a preview shows it: `{ "/hello/v1": "hello/v1 × 3" }`.
+ *
+ * @param services as in the configuration, for those with a range of instances
+ */
+export function describeRoutes(
+  { routes, tcp, backends }: Routing,
+  services: readonly ServiceConfig[] = [],
+): Record<string, string> {
+  const counts = new Map<string, number | string>(
+    backends.map(({ service, servers }) => [service, servers.length]),
+  );
+  for (const { name, replicas } of services)
+    if (typeof replicas === "object") counts.set(name, describeRange(replicas));
   const counted = (service: string): string => `${service} × ${counts.get(service) ?? 0}`;
   const http = routes.map((route) => {
     const targets = route.targets.map((target) => ({ ...target, service: counted(target.service) }));
@@ -76,8 +91,8 @@ export function describeRoutes({ routes, tcp, backends }: Routing): Record<strin
 export function describeServices(services: readonly ServiceConfig[]): Record<string, object> {
   return Object.fromEntries(
     services.map((service) => {
-      const { name, ...rest } = toStackService(service);
-      return [name, rest];
+      const { name, range, ...rest } = toStackService(service);
+      return [name, range === undefined ? rest : { ...rest, replicas: writeRange(range) }];
     }),
   );
 }
@@ -95,13 +110,13 @@ export function readOutputs(outputs: unknown): PlannedStack | undefined {
 
 function readService(name: string, value: unknown): StackService | undefined {
   if (!isMapping(value)) return undefined;
-  const { type, replicas, meta = {}, runs, cpus, memory } = value;
-  if (!serviceTypes.some((known) => known === type) || typeof replicas !== "number" || !isMapping(meta))
-    return undefined;
+  const { type, meta = {}, runs, cpus, memory } = value;
+  const replicas = readReplicas(value["replicas"]);
+  if (!serviceTypes.some((known) => known === type) || !replicas.ok || !isMapping(meta)) return undefined;
   return {
     name,
     type: type as ServiceConfig["type"],
-    replicas,
+    ...counts(replicas.value),
     meta: Object.fromEntries(Object.entries(meta).map(([key, option]) => [key, String(option)])),
     runs: String(runs),
     ...(typeof cpus === "number" ? { cpus } : {}),

@@ -5,6 +5,7 @@
 import { z } from "zod";
 
 import { UserError } from "../lib/errors";
+import type { Checked } from "../routing/scaling/checked";
 
 /** An error for a configuration key. `key` comes without the project's name: `services[0].port`. */
 export function configError(key: string, problem: string, cure: string): UserError {
@@ -94,6 +95,16 @@ export const verbatimStrings = (name: RegExp, nameForm: string) => {
   return valuesByName(name, nameForm, z.custom<string>(isText, { ...quoted, abort: true }).pipe(line));
 };
 
+/** A value with parts that is read elsewhere. */
+export const readBy = <T>(read: (value: unknown) => Checked<T>) =>
+  z.unknown().transform((value, context): T => {
+    const result = read(value);
+    if (result.ok) return result.value;
+    const { path, problem, cure } = result.mistake;
+    context.issues.push({ ...mistake([...path], problem, cure), params: { problem, showsValue: true } });
+    return z.NEVER;
+  });
+
 /** An issue for a schema's `check` to report; `path` is relative to the checked value. */
 export const mistake = (path: (string | number)[], problem: string, cure: string): z.core.$ZodRawIssue => ({
   code: "custom",
@@ -125,14 +136,14 @@ export function parse<T extends z.ZodType>(
     throw configError(formatKey(key, [...issue.path, issue.keys[0] ?? ""]), "is not known", issue.message);
   }
   const full = formatKey(key, issue.path);
-  const problem = issue.code === "custom" ? (issue.params?.["problem"] as string | undefined) : undefined;
-  if (problem !== undefined) throw configError(full, problem, issue.message);
+  const hides = isSecret(full.split(/[.[]/, 1)[0] ?? "");
+  const { problem, showsValue } = (issue.code === "custom" ? issue.params : undefined) ?? {};
+  if (typeof problem === "string")
+    throw configError(full, hides && showsValue === true ? "is invalid" : problem, issue.message);
   if (issue.code === "invalid_key") {
     throw configError(full, `is ${show(issue.path.at(-1))}`, issue.issues[0]?.message ?? issue.message);
   }
-  const found = isSecret(full.split(/[.[]/, 1)[0] ?? "")
-    ? "is invalid"
-    : `is ${show(valueAt(value, issue.path))}`;
+  const found = hides ? "is invalid" : `is ${show(valueAt(value, issue.path))}`;
   throw configError(full, found, issue.message);
 }
 

@@ -8,7 +8,7 @@ import type { SwarmCluster } from "./swarm-cluster";
 /** The mark of a secret in what the program sends to the engine. */
 const secretMark = "4dabf18193072939515e22adb298388d";
 
-async function inputsOf(hasSecrets: boolean): Promise<Record<string, unknown>> {
+async function inputsOf(hasSecrets: boolean, more: object = {}): Promise<Record<string, unknown>> {
   let found: Record<string, unknown> = {};
   await pulumi.runtime.setMocks({
     call: () => ({}),
@@ -26,6 +26,7 @@ async function inputsOf(hasSecrets: boolean): Promise<Record<string, unknown>> {
         env: { TOKEN: "secret" },
         command: ["run", "secret"],
         healthCheck: { command: ["check", "secret"] },
+        ...more,
       },
       "web",
     ),
@@ -51,4 +52,19 @@ test("a service with secrets keeps its variables, command and health check secre
     Object.keys(inputs).filter((key) => JSON.stringify(inputs[key]).includes(secretMark));
   expect(marked(await inputsOf(true)).sort()).toEqual(["args", "env", "healthCheck"]);
   expect(marked(await inputsOf(false))).toEqual([]);
+});
+
+test("a service with a range tells the autoscaler by labels of the Swarm service, not of its containers", async () => {
+  const inputs = await inputsOf(false, { replicas: { min: 0, max: 5, target: 2, idle: "5m" } });
+  expect(inputs).toMatchObject({
+    replicas: { min: 0, max: 5 },
+    serviceLabels: {
+      "switchyard.replicas.min": "0",
+      "switchyard.replicas.max": "5",
+      "switchyard.replicas.target": "2",
+      "switchyard.replicas.idle": "5m",
+    },
+  });
+  expect(JSON.stringify(inputs["labels"])).not.toContain("switchyard.replicas");
+  expect(await inputsOf(false, { replicas: 3 })).not.toHaveProperty("serviceLabels");
 });

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { writeLabels } from "../routing/scaling/labels";
 import { loadBalancerHost } from "./load-balancer";
 import type { HealthCheckConfig, ServiceConfig } from "./config/services";
 import { SwarmService } from "../providers/swarm-service/provider";
@@ -33,7 +34,7 @@ export class Service extends pulumi.ComponentResource {
         name: config.swarmName,
         image: args.image,
         ...(command && { args: guarded([...command]) }),
-        replicas: config.replicas,
+        ...scaling(config),
         port: { target: config.port },
         env: guarded(config.env),
         labels: registration(config),
@@ -55,6 +56,13 @@ const inDockersTerms = ({ command, ...times }: HealthCheckConfig) => ({
   test: ["CMD", ...command],
   ...times,
 });
+
+/** How many instances Swarm runs, and the labels from which the autoscaler knows in which range. */
+function scaling({ replicas }: ServiceConfig) {
+  if (typeof replicas === "number") return { replicas };
+  const { min, max } = replicas;
+  return { replicas: { min, max }, serviceLabels: { ...writeLabels({ replicas }) } };
+}
 
 /** The labels from which Registrator registers the instances. */
 export function registration({ name, type, meta, healthCheck }: ServiceConfig): Record<string, string> {

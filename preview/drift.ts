@@ -42,7 +42,7 @@ export interface Updated {
 
 /** The properties of a service of which a stack's outputs tell the value. */
 const known: Readonly<Record<string, (service: StackService) => unknown>> = {
-  replicas: ({ replicas }) => replicas,
+  replicas: ({ replicas, range }) => range ?? replicas,
   limits: ({ cpus, memory }) => [cpus, memory],
 };
 

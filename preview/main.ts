@@ -10,7 +10,7 @@ import { messageOf, reportOf, UserError } from "../lib/errors";
 import { some } from "../lib/text";
 import { kv as kvKeys } from "../routing/grammar";
 import { emptyStack, type PlannedStack } from "../routing/planned";
-import { compareStacks } from "../routing/stack-diff";
+import { compareStacks, withCounts } from "../routing/stack-diff";
 import { decodeKv } from "../templates/haproxy/src/consul/decode";
 import { forecastStack } from "../templates/haproxy/src/reconcile/forecast";
 import { configure, readSources, readSourcesAt, withoutEngine } from "./configured";
@@ -70,8 +70,8 @@ async function main(): Promise<boolean> {
           ]),
     ],
     differences: compareStacks(actual.stack, after, kv),
-    runtime: forecastStack(actual.stack, after, kv, replaced),
-    routes: describeRoutes(routing),
+    runtime: forecastStack(...withCounts(actual.stack, after), kv, replaced),
+    routes: describeRoutes(routing, config.services),
   };
   const report: Report = { stack: options.stack, infrastructure, routing: routes };
   const print = { text: toTextReport, json: toJsonReport, markdown: toMarkdownReport }[options.format];

@@ -165,7 +165,12 @@ test("a comment stays within GitHub's limit and its code block stays closed, wha
 });
 
 test("reads back from a stack's outputs what it was planned from", () => {
-  const { services, ports } = configure("dev", { project, stack: changed() });
+  const { services: plainServices, ports } = configure("dev", { project, stack: changed() });
+  const range = { min: 0, max: 5, targets: { concurrent: 2 }, idleMs: 300_000 };
+  const services = plainServices.map((each, index) => (index === 0 ? { ...each, replicas: range } : each));
+  expect(Object.values(describeRoutes(planRouting(services, ports), services))).toContain(
+    "hello/v1 × 0 to 5 (target 2, idle 5m)",
+  );
   const outputs = { services: describeServices(services), ports: portKeys(ports) };
   const plain = JSON.parse(JSON.stringify(outputs)) as unknown;
   expect(

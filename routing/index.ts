@@ -30,4 +30,4 @@ export {
   type PlannedStack,
   type StackService,
 } from "./planned";
-export { compareStacks, replacedServices } from "./stack-diff";
+export { compareStacks, replacedServices, withCounts } from "./stack-diff";

@@ -1,5 +1,6 @@
 /** Computes the routing of services that do not run yet, for previews. */
 import { buildRouting, routeUrl } from "./build";
+import type { ReplicaRange } from "./scaling/replicas";
 import type { Instance, Kind, Routing, Target } from "./types";
 
 export interface PlannedService {
@@ -10,7 +11,10 @@ export interface PlannedService {
 
 /** A service of a stack, as previews compare it. */
 export interface StackService extends PlannedService {
+  /** Of a range, as many as it starts with. */
   readonly replicas: number;
+  /** The range in which the autoscaler chooses the number of instances. Default: it stays as it is. */
+  readonly range?: ReplicaRange;
   /** The image, or `build hello` if it is built from a folder of templates. */
   readonly runs: string;
   /** The limits of each instance, as the user writes them: `0.5`, `64m`. */

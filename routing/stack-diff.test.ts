@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { toText } from "./diff-format";
 import { emptyStack, type PlannedStack, type StackService } from "./planned";
-import { compareStacks, replacedServices } from "./stack-diff";
+import { compareStacks, replacedServices, withCounts } from "./stack-diff";
 
 const ports = { httpPort: 80, statsPort: 1936 };
 const service = (name: string, more: Partial<StackService> = {}): StackService => ({
@@ -13,6 +13,10 @@ const service = (name: string, more: Partial<StackService> = {}): StackService =
   ...more,
 });
 const stack = (...services: StackService[]): PlannedStack => ({ services, ports });
+const ranged = (min: number, max: number): Partial<StackService> => ({
+  replicas: Math.max(1, min),
+  range: { min, max, targets: { concurrent: 30 } },
+});
 
 test.each<[string, PlannedStack, PlannedStack, string[]]>([
   ["nothing", stack(service("a")), stack(service("a")), []],
@@ -29,6 +33,31 @@ test.each<[string, PlannedStack, PlannedStack, string[]]>([
     stack(service("a", { replicas: 0 })),
     ["~ a: 0 instances, 1 not passing, was 1 instance"],
   ],
+  [
+    "a range instead of a number in it",
+    stack(service("a", { replicas: 3 })),
+    stack(service("a", ranged(1, 5))),
+    ["~ a replicas: 1 to 5 (target 30), was 3"],
+  ],
+  [
+    "a range instead of a number above it",
+    stack(service("a", { replicas: 9 })),
+    stack(service("a", ranged(1, 5))),
+    ["~ a: 5 instances, was 9 instances", "~ a replicas: 1 to 5 (target 30), was 9"],
+  ],
+  [
+    "another range, in which any number may run",
+    stack(service("a", ranged(1, 5))),
+    stack(service("a", ranged(2, 5))),
+    ["~ a replicas: 2 to 5 (target 30), was 1 to 5 (target 30)"],
+  ],
+  [
+    "a number instead of a range",
+    stack(service("a", ranged(1, 5))),
+    stack(service("a", { replicas: 3 })),
+    ["~ a replicas: 3, was 1 to 5 (target 30)"],
+  ],
+  ["the same range", stack(service("a", ranged(0, 5))), stack(service("a", ranged(0, 5))), []],
   [
     "limits and image",
     stack(service("a", { cpus: 0.5 })),
@@ -61,5 +90,17 @@ test("any change but the number of instances replaces them", () => {
     service("c", { meta: { y: "2", x: "1" } }),
     service("new"),
   );
+  expect(replacedServices(before, stack(service("a", ranged(1, 5))))).toEqual([]);
   expect(replacedServices(before, after).map(({ name }) => name)).toEqual(["b"]);
+});
+
+test("a service in a range keeps as many instances as it has", () => {
+  const counts = (before: Partial<StackService>, after: Partial<StackService>) =>
+    withCounts(stack(service("a", before)), stack(service("a", after))).map(
+      ({ services }) => services[0]?.replicas,
+    );
+  expect(counts({ replicas: 3 }, ranged(1, 5))).toEqual([3, 3]);
+  expect(counts({ replicas: 0 }, ranged(0, 5))).toEqual([0, 1]);
+  expect(counts(ranged(1, 5), ranged(2, 5))).toEqual([2, 2]);
+  expect(counts({ replicas: 3 }, { replicas: 6 })).toEqual([3, 6]);
 });

@@ -2,10 +2,11 @@
 import { compareRoutings, type Difference, type OptionDifference } from "./diff";
 import type { OptionValue } from "./option";
 import { plannedRouting, type PlannedStack, type StackService } from "./planned";
+import { describeRange } from "./scaling/replicas";
 
 /**
  * Compares the routings of both with {@link compareRoutings}. Planned instances have no addresses yet, so only their number
- * and settings are compared: `image`, `cpus`, `memory`, `weight`.
+ * and settings are compared: `image`, `cpus`, `memory`, `weight`, and `replicas` if it is a range.
  *
  * @param kv Consul's KV, which is assumed not to change
  */
@@ -14,7 +15,8 @@ export function compareStacks(
   after: PlannedStack,
   kv: Readonly<Record<string, string>> = {},
 ): Difference[] {
-  const differences = compareRoutings(plannedRouting(before, kv), plannedRouting(after, kv));
+  const [was, is] = withCounts(before, after);
+  const differences = compareRoutings(plannedRouting(was, kv), plannedRouting(is, kv));
   const given = common(before, after).flatMap(([old, now]) => givenDifferences(old, now));
   return [
     ...differences.flatMap((each): Difference[] => {
@@ -26,11 +28,34 @@ export function compareStacks(
   ];
 }
 
+/**
+ * Both stacks as if each service ran as many instances as `up` would find and leave. In a range any number is right, and nobody
+ * knows which it is, so a service that had one keeps what it has.
+ */
+export function withCounts(before: PlannedStack, after: PlannedStack): [PlannedStack, PlannedStack] {
+  const counts = new Map(common(before, after).map(([old, now]) => [now.name, countsOf(old, now)] as const));
+  const counted = (stack: PlannedStack, side: 0 | 1): PlannedStack => ({
+    ...stack,
+    services: stack.services.map((each) => ({
+      ...each,
+      replicas: counts.get(each.name)?.[side] ?? each.replicas,
+    })),
+  });
+  return [counted(before, 0), counted(after, 1)];
+}
+
+function countsOf(old: StackService, now: StackService): [number, number] {
+  if (old.range !== undefined) return [now.replicas, now.replicas];
+  if (now.range === undefined) return [old.replicas, now.replicas];
+  const { min, max } = now.range;
+  return [old.replicas, Math.min(max, Math.max(min, old.replicas, 1))];
+}
+
 /** The services whose instances will be replaced, because more than their number changes. */
 export function replacedServices(before: PlannedStack, after: PlannedStack): readonly StackService[] {
   const sorted = (value: object): unknown => Object.entries(value).sort();
   const settings = (service: StackService): string =>
-    JSON.stringify(sorted({ ...service, replicas: 0, meta: sorted(service.meta ?? {}) }));
+    JSON.stringify(sorted({ ...service, replicas: 0, range: undefined, meta: sorted(service.meta ?? {}) }));
   return common(before, after).flatMap(([old, now]) => (settings(old) === settings(now) ? [] : [now]));
 }
 
@@ -44,12 +69,18 @@ function common(before: PlannedStack, after: PlannedStack): (readonly [StackServ
 }
 
 function givenDifferences(old: StackService, now: StackService): OptionDifference[] {
-  const values = ({ runs, cpus, memory, meta }: StackService): Record<string, OptionValue | undefined> => ({
-    image: runs,
-    cpus,
-    memory,
-    weight: meta?.["weight"],
-  });
+  const isRange = old.range !== undefined || now.range !== undefined;
+  const shown = ({ replicas, range }: StackService) => (range ? describeRange(range) : replicas);
+  const values = (service: StackService): Record<string, OptionValue | undefined> => {
+    const { runs, cpus, memory, meta } = service;
+    return {
+      replicas: isRange ? shown(service) : undefined,
+      image: runs,
+      cpus,
+      memory,
+      weight: meta?.["weight"],
+    };
+  };
   const [before, after] = [values(old), values(now)];
   return Object.keys(after).flatMap((option): OptionDifference[] => {
     const [was, is] = [before[option], after[option]];

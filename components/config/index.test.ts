@@ -67,6 +67,11 @@ describe("the configuration", () => {
     ]);
   });
 
+  test("accepts a range of instances", () => {
+    const { services } = load(withService({ replicas: { min: 0, max: 5, target: 2, idle: "5m" } }));
+    expect(services[0]?.replicas).toEqual({ min: 0, max: 5, targets: { concurrent: 2 }, idleMs: 300_000 });
+  });
+
   test("accepts limits, a command and a health check", () => {
     const { services } = load(
       withService({
@@ -184,7 +189,31 @@ describe("an error names the key and the cure", () => {
     [withService({ build: "../../etc" }), "switchyard:services[0].build"],
     [withService({ image: "$(reboot)", build: undefined }), "switchyard:services[0].image"],
     [withService({ replica: 3 }), "switchyard:services[0].replica is not known"],
-    [withService({ replicas: 1.5 }), "whole number from 0 to 1000"],
+    [
+      withService({ replicas: 1.5 }),
+      "switchyard:services[0].replicas is 1.5: it must be a whole number from 0 to 1000",
+    ],
+    [
+      withService({ replicas: { min: 2, max: 20 } }),
+      "switchyard:services[0].replicas does not say what an instance handles: set target, rate or cpu",
+    ],
+    [
+      withService({ replicas: { min: 5, max: 2, target: 30 } }),
+      "switchyard:services[0].replicas.max is 2, less than min, which is 5: raise max, or lower min",
+    ],
+    [
+      withService({
+        type: "tcp",
+        meta: { tcp_port: 5432 },
+        replicas: { min: 0, max: 2, target: 3, idle: "5m" },
+      }),
+      "switchyard:services[0].replicas.min is 0, but only requests of rest or http services wait",
+    ],
+    [
+      withService({ memory: "auto" }),
+      'switchyard:services[0].memory cannot be automatic yet: set a fixed limit such as "64m"',
+    ],
+    [withService({ cpus: { max: 2 } }), "switchyard:services[0].cpus cannot be automatic yet: set a fixed"],
     [withService({ name: "hello/v1\nbackend x" }), "switchyard:services[0].name"],
     [withService({ type: "udp" }), "one of rest, http, tcp"],
     [withService({ type: "tcp" }), "switchyard:services[0].meta.tcp_port is missing"],
@@ -222,6 +251,12 @@ describe("an error names the key and the cure", () => {
     );
     expect(() => loadConfig()).toThrow(
       "Configuration switchyard:services[0].env.TOKEN is invalid: it must be one line of text",
+    );
+  });
+
+  test("an error about a range does not show it if it may be secret", () => {
+    expect(() => withSecrets({ services: JSON.stringify([{ ...hello, replicas: "hush" }]) })).toThrow(
+      "Configuration switchyard:services[0].replicas is invalid: it must be a whole number",
     );
   });
 

@@ -1,8 +1,10 @@
 /** The schema of `services`: types, defaults, messages, and each key's description in the documentation. */
 import { z } from "zod";
 
+import { isMapping } from "../../lib/values";
+import { readReplicas } from "../../routing/scaling/replicas";
 import { optionKeys } from "../../routing/service-options";
-import { imagePattern, list, mapping, mistake, oneOf, parse, positive, strings, text, undated, unknownKey, verbatimStrings, whole } from "../schema"; // prettier-ignore
+import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, strings, text, undated, unknownKey, verbatimStrings, whole } from "../schema"; // prettier-ignore
 
 /** The types of service that the load balancer can balance. */
 export const serviceTypes = ["rest", "http", "tcp"] as const;
@@ -32,6 +34,18 @@ const bytes = text(/^[1-9][0-9]{0,6}[kmg]$/, 'a size such as "64m" or "1g"')
   .transform((size) => Number(size.slice(0, -1)) * units[size.slice(-1) as keyof typeof units])
   .refine((size) => size >= 6 * units.m, 'it must be at least "6m", Docker\'s minimum');
 
+/** A limit that the autoscaler is to choose. It only recommends limits so far. */
+const isAutomatic = (value: unknown): boolean => value === "auto" || isMapping(value);
+const fixed = <T extends z.ZodType>(limit: T, example: string) => {
+  const cure = `set a fixed limit such as ${example}; the autoscaler only changes the number of instances so far`;
+  return z
+    .unknown()
+    .check(({ value, issues }) => {
+      if (isAutomatic(value)) issues.push(mistake([], "cannot be automatic yet", cure));
+    })
+    .pipe(limit);
+};
+
 /** Swarm takes names of up to 63 characters. */
 const nameForm = "lower-case words joined by /, such as hello/v1, with at most 63 characters";
 
@@ -51,12 +65,20 @@ export const serviceKeys = {
   type: oneOf(serviceTypes)
     .default("rest")
     .describe("`rest` or `http`: routed by path; `tcp`: gets its own port on the load balancer (`tcp_port`)"),
-  replicas: whole(0, 1000).default(1).describe("number of instances across all nodes"),
+  replicas: readBy(readReplicas)
+    .prefault(1)
+    .describe(
+      "number of instances across all nodes, or a range such as `{ min: 2, max: 20, target: 30 }` for the [autoscaler](autoscaling.md)",
+    ),
   command: command
     .optional()
     .describe("command to run instead of the image's own: a list of the program and its arguments"),
-  cpus: positive(1024).optional().describe("CPU limit per instance, such as `0.5`; default: none"),
-  memory: bytes.optional().describe("memory limit per instance, such as `64m`; default: none"),
+  cpus: fixed(positive(1024), "0.5")
+    .optional()
+    .describe("CPU limit per instance, such as `0.5`; default: none"),
+  memory: fixed(bytes, '"64m"')
+    .optional()
+    .describe("memory limit per instance, such as `64m`; default: none"),
   env: verbatimStrings(/^[A-Za-z_][A-Za-z0-9_]{0,254}$/, "letters, digits and underscores")
     .default({})
     .describe(
@@ -78,13 +100,17 @@ export const serviceKeys = {
 
 export const service = mapping(serviceKeys)
   .check(({ value, issues }) => {
-    const { name, image, build, port, type, meta } = value;
+    const { name, image, build, port, type, replicas, meta } = value;
     if (port === undefined) {
       const problem = `is missing, so nothing could reach ${name}`;
       issues.push(mistake(["port"], problem, "set the port that its program listens on"));
     }
     if ((image === undefined) === (build === undefined))
       issues.push(mistake([], "needs either image or build", "set one of the two"));
+    if (type === "tcp" && typeof replicas === "object" && replicas.min === 0) {
+      const problem = "is 0, but only requests of rest or http services wait for an instance to start";
+      issues.push(mistake(["replicas", "min"], problem, "raise it to 1, and remove idle"));
+    }
     // Registrator reads `check_…`, for Consul's checks.
     const unknown = Object.keys(meta).find((key) => !key.startsWith("check_") && !optionKeys.includes(key));
     if (unknown !== undefined)

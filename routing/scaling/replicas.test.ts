@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { readReplicas } from "./replicas";
+import { describeRange, readReplicas, withoutSleep, writeRange, type ReplicaRange } from "./replicas";
 
 test.each<[unknown, unknown]>([
   [3, 3],
@@ -58,4 +58,22 @@ test.each<[unknown, string]>([
   if (read.ok) throw new Error(`accepted: ${JSON.stringify(read.value)}`);
   const { path, problem, cure } = read.mistake;
   expect(`${path.join(".")} ${problem}: ${cure}`).toContain(message);
+});
+
+const full: ReplicaRange = {
+  min: 0,
+  max: 5,
+  targets: { concurrent: 30, rate: 2.5, processor: 0.7 },
+  idleMs: 90_000,
+};
+
+test("a range is written as it is read, and for people", () => {
+  for (const range of [full, withoutSleep(full)])
+    expect(readReplicas(writeRange(range))).toEqual({ ok: true, value: range });
+  expect(describeRange(full)).toBe("0 to 5 (target 30, rate 2.5, cpu 70%, idle 90s)");
+});
+
+test("a range without sleep has at least one instance", () => {
+  expect(withoutSleep(full)).toEqual({ min: 1, max: 5, targets: full.targets });
+  expect(withoutSleep({ ...full, min: 3 })).toMatchObject({ min: 3 });
 });

@@ -1,6 +1,6 @@
 /** How many instances a service has: a number, or a range in which the autoscaler chooses. */
 import { isMapping } from "../../lib/values";
-import { parseDuration } from "../grammar";
+import { parseDuration, writeDuration } from "../grammar";
 import { good, isShown, numberIn, unknownIn, wrong, type Checked } from "./checked";
 
 /** What one instance is meant to handle. At least one is set; the one that asks for most instances decides. */
@@ -29,6 +29,31 @@ const mostRequests = 1_000_000;
 
 /** The keys of a range, as they are written in the stack file. */
 export const rangeKeys = ["min", "max", "target", "rate", "cpu", "idle"] as const;
+
+/** A range with the keys and values of the stack file. */
+export function writeRange({ min, max, targets, idleMs }: ReplicaRange): Record<string, string | number> {
+  const { concurrent, rate, processor } = targets;
+  return {
+    min,
+    max,
+    ...(concurrent !== undefined && { target: concurrent }),
+    ...(rate !== undefined && { rate }),
+    ...(processor !== undefined && { cpu: `${Math.round(processor * 100)}%` }),
+    ...(idleMs !== undefined && { idle: writeDuration(idleMs) }),
+  };
+}
+
+/** `1 to 5 (target 30)`. */
+export function describeRange(range: ReplicaRange): string {
+  const { min, max, ...others } = writeRange(range);
+  const rest = Object.entries(others).map(([key, value]) => `${key} ${value}`);
+  return `${min} to ${max} (${rest.join(", ")})`;
+}
+
+/** The range without sleep, for a stack in which nothing wakes a service. */
+export function withoutSleep({ min, max, targets }: ReplicaRange): ReplicaRange {
+  return { min: Math.max(1, min), max, targets };
+}
 
 const example = "{ min: 2, max: 20, target: 30 }";
 
