@@ -18,6 +18,7 @@ export class ConsulAccess extends pulumi.ComponentResource {
   /** Tokens, known once Consul knows them. */
   readonly registratorToken: pulumi.Output<string>;
   readonly loadBalancerToken: pulumi.Output<string>;
+  readonly autoscalerToken: pulumi.Output<string>;
   readonly operatorToken: pulumi.Output<string>;
   /** Changes with the tokens. */
   readonly version: pulumi.Output<string>;
@@ -38,10 +39,11 @@ export class ConsulAccess extends pulumi.ComponentResource {
       certificates: certificates.version,
     };
     const acl = new ConsulAcl(name, this.inputs, { parent: this });
-    const known = (role: "registrator" | "loadBalancer" | "operator") =>
+    const known = (role: "registrator" | "loadBalancer" | "autoscaler" | "operator") =>
       pulumi.all([tokens.secrets, acl.id]).apply(([secrets]) => secrets[role]);
     this.registratorToken = known("registrator");
     this.loadBalancerToken = known("loadBalancer");
+    this.autoscalerToken = known("autoscaler");
     this.operatorToken = known("operator");
     this.version = tokens.version;
     this.registerOutputs();

@@ -7,6 +7,7 @@ const secrets: ConsulSecrets = {
   operator: "22222222-0000-4000-8000-000000000000",
   registrator: "33333333-0000-4000-8000-000000000000",
   loadBalancer: "44444444-0000-4000-8000-000000000000",
+  autoscaler: "88888888-0000-4000-8000-000000000000",
   agents: { one: "55555555-0000-4000-8000-000000000000", two: "66666666-0000-4000-8000-000000000000" },
 };
 const tls = { authorities: "authorities", certificate: "certificate", key: "key" };
@@ -28,6 +29,7 @@ describe("the files of a server", () => {
     ["operator", secrets.operator],
     ["registrator", secrets.registrator],
     ["load-balancer", secrets.loadBalancer],
+    ["autoscaler", secrets.autoscaler],
     ["agent-one", secrets.agents["one"]],
     ["agent-two", secrets.agents["two"]],
   ])("give %s a token and a policy of its own", (role, secret = "") => {
@@ -48,19 +50,31 @@ describe("the files of a server", () => {
     ]);
   });
 
-  test("let nobody but people write keys, and nobody without a token anything", () => {
+  test("let nobody but people write settings, and nobody without a token anything", () => {
     const rules = Object.entries(files(true)).filter(([path]) => path.startsWith("policies/"));
-    const writers = rules.filter(([, content]) => /key_prefix[^}]*write/.test(content)).map(([path]) => path);
-    expect(writers).toEqual(["policies/switchyard-operator.json"]);
+    const written = rules.flatMap(([path, content]) =>
+      [...content.matchAll(/key(?:_prefix)? \\"([^"]*)\\" { policy = \\"write/g)].map(
+        ([, key]) => `${path.replace(/^policies\/switchyard-(.*)\.json$/, "$1")}: ${key ?? ""}`,
+      ),
+    );
+    expect(written).toEqual([
+      "operator: ",
+      "load-balancer: service/autoscaler/figures/",
+      "load-balancer: service/autoscaler/wanted/",
+      "autoscaler: service/haproxy/autoscaler",
+      "autoscaler: service/haproxy/sleeping/",
+      "autoscaler: service/autoscaler/",
+    ]);
     expect(files(true)["policies/switchyard-anonymous.json"]).not.toContain("write");
     expect(rules.filter(([, content]) => content.includes("acl ="))).toEqual([]);
   });
 });
 
-test("a client knows no token that makes tokens, and not the load balancer's", () => {
+test("a client knows no token that makes tokens, and not those of the load balancer and the autoscaler", () => {
   const everything = JSON.stringify(files(false));
   expect(everything).not.toContain(secrets.management);
   expect(everything).not.toContain(secrets.loadBalancer);
+  expect(everything).not.toContain(secrets.autoscaler);
   expect(everything).not.toContain(secrets.agents["two"]);
 });
 

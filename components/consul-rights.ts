@@ -12,6 +12,7 @@ export interface ConsulSecrets {
   readonly operator: string;
   readonly registrator: string;
   readonly loadBalancer: string;
+  readonly autoscaler: string;
   /** By node. */
   readonly agents: Readonly<Record<string, string>>;
 }
@@ -69,11 +70,38 @@ const roles = {
       'service_prefix "" { policy = "read" }',
       'node_prefix "" { policy = "read" }',
       'key_prefix "service/haproxy/" { policy = "read" }',
+      'key "service/autoscaler/status" { policy = "read" }',
+      'key_prefix "service/autoscaler/figures/" { policy = "write" }',
+      'key_prefix "service/autoscaler/wanted/" { policy = "write" }',
     ],
     needs: [
       right("service", "read", any),
       right("node", "read", any),
       right("key", "read", "service/haproxy/maxconn"),
+      right("key", "read", "service/autoscaler/status"),
+      right("key", "write", `service/autoscaler/figures/${any}`),
+      right("key", "write", `service/autoscaler/wanted/${any}`),
+    ],
+  },
+  autoscaler: {
+    // One key says who decides, and the records keep the routes of sleeping services; the settings are not its business.
+    rules: [
+      'service_prefix "" { policy = "read" }',
+      'node_prefix "" { policy = "read" }',
+      'key_prefix "service/haproxy/" { policy = "read" }',
+      'key "service/haproxy/autoscaler" { policy = "write" }',
+      'key_prefix "service/haproxy/sleeping/" { policy = "write" }',
+      'key_prefix "service/autoscaler/" { policy = "write" }',
+      'session_prefix "" { policy = "write" }',
+    ],
+    needs: [
+      right("service", "read", any),
+      right("node", "read", any),
+      right("key", "read", "service/haproxy/maxconn"),
+      right("key", "write", "service/haproxy/autoscaler"),
+      right("key", "write", `service/haproxy/sleeping/${any}`),
+      right("key", "write", `service/autoscaler/figures/${any}`),
+      right("session", "write", any),
     ],
   },
   // DNS has no token.
@@ -89,6 +117,8 @@ const denied = [
   right("node", "write", any),
   right("key", "read", "service/haproxy/maxconn"),
   right("key", "write", "service/haproxy/maxconn"),
+  right("key", "write", "service/autoscaler/status"),
+  right("session", "write", any),
   right("agent", "read", any),
   right("operator", "read"),
   right("acl", "read"),
@@ -133,7 +163,7 @@ export function consulFiles(
   secrets: ConsulSecrets,
   { node, server, gossipKey, tls }: ConsulFilesArgs,
 ): Record<string, string> {
-  const { management, previousManagement, operator, registrator, loadBalancer, agents } = secrets;
+  const { management, previousManagement, operator, registrator, loadBalancer, autoscaler, agents } = secrets;
   const everywhere = {
     "agent.json": json({
       encrypt: gossipKey,
@@ -164,6 +194,7 @@ export function consulFiles(
     ["operator", operator] as const,
     ["registrator", registrator] as const,
     ["load-balancer", loadBalancer] as const,
+    ["autoscaler", autoscaler] as const,
     ...Object.entries(agents).map(([name, secret]) => [`agent-${name}`, secret] as const),
   ].map(([role, secret]) => [
     `tokens/${accessorOf(secret)}.json`,
@@ -176,6 +207,7 @@ export function consulFiles(
     previous: previousManagement,
     "management.json": tokenBody("management", management, { ID: globalManagement }),
     "load-balancer": loadBalancer,
+    autoscaler,
     "denied.json": json(denied),
     [`tokens/${anonymousAccessor}.json`]: json({
       AccessorID: anonymousAccessor,

@@ -28,6 +28,7 @@ export class ConsulTokens extends pulumi.ComponentResource {
         operator: make("operator").token,
         registrator: make("registrator").token,
         loadBalancer: make("load-balancer").token,
+        autoscaler: make("autoscaler").token,
         agents,
       }),
     );

@@ -110,6 +110,8 @@ export class LoadBalancer extends pulumi.ComponentResource {
           CONSUL_HTTP_TOKEN_FILE: "/secrets/token",
           // Read by the image's health check.
           ADMIN_PORT: `${ports.admin}`,
+          // Under which it tells the autoscaler its figures.
+          NODE_NAME: node.name,
         },
         labels: { SERVICE_NAME: CONTAINER },
         capabilities: { drops: ["ALL"], adds: ["CAP_NET_BIND_SERVICE"] },

@@ -11,7 +11,7 @@ import { buildImage } from "./images";
 import { scratch } from "./scratch";
 import { afterwards, tearDown } from "./tear-down";
 
-// What Registrator may ask a real engine, and that nothing else gets through to it.
+// What Registrator and the autoscaler may ask a real engine, and that nothing else gets through to it.
 
 const name = "dp-t-docker-socket-proxy";
 const files = scratch();
@@ -54,6 +54,7 @@ test.each([
   "/containers/json",
   "/v1.41/containers/json?all=1",
   `/v1.41/containers/${name}/json`,
+  `/v1.41/containers/${name}/stats?stream=false`,
   "/v1.41/events?since=1&until=2",
 ])("GET %s is answered by the engine", async (path) => {
   expect((await ask(path)).status).toBe(200);
@@ -80,14 +81,14 @@ test("the stream of events arrives as it happens, and ends with its reader", asy
 /** The engine's API, as in its reference for 1.41, without what is allowed. */
 const calls = `
   GET /_ping /info /auth /system/df /session /grpc
-  GET /containers/X/top /containers/X/logs /containers/X/changes /containers/X/export /containers/X/stats /containers/X/attach/ws
+  GET /containers/X/top /containers/X/logs /containers/X/changes /containers/X/export /containers/X/attach/ws
   GET /containers/X/archive?path=/etc/passwd /containers/X/exec /exec/X/json
   GET /images/json /images/X/json /images/X/history /images/search /images/X/get /images/get /distribution/X/json
   GET /networks /networks/X /volumes /volumes/X /swarm /swarm/unlockkey /nodes /nodes/X /services /services/X /services/X/logs
   GET /tasks /tasks/X /tasks/X/logs /secrets /secrets/X /configs /configs/X /plugins /plugins/X/json /plugins/privileges
   HEAD /_ping /version /events /containers/json /containers/X/archive
   PUT /containers/X/archive
-  POST /containers/create /containers/json /containers/X/json /containers/X/start /containers/X/stop /containers/X/restart
+  POST /containers/create /containers/json /containers/X/json /containers/X/stats /containers/X/start /containers/X/stop /containers/X/restart
   POST /containers/X/kill /containers/X/update /containers/X/rename /containers/X/pause /containers/X/unpause /containers/X/resize
   POST /containers/X/attach /containers/X/wait /containers/X/exec /exec/X/start /containers/prune /commit /session /grpc /version
   POST /build /build/prune /images/create /images/X/push /images/X/tag /images/prune /images/load /auth /events

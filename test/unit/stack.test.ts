@@ -55,7 +55,7 @@ describe.each([
         "LoadBalancer rest-local",
         "LocalNode local",
         "RandomKey gossip",
-        ...["agent-local", "load-balancer", "management", "operator", "registrator"].map(
+        ...["agent-local", "autoscaler", "load-balancer", "management", "operator", "registrator"].map(
           (role) => `RandomToken consul-${role}`,
         ),
         "Registrator registrator-local",
@@ -104,6 +104,7 @@ describe.each([
 
   test("exposes the admin port and Consul on the node only", () => {
     expect(container("rest-local")["command"]).toContain("--admin=127.0.0.1:8404");
+    expect(container("rest-local")["env"]).toMatchObject({ value: { NODE_NAME: "local" } });
     if (preview) return;
     const [, settings = ""] = container("consul-local")["command"] as string[];
     expect(JSON.parse(settings.replace("-hcl=", ""))).toMatchObject({
