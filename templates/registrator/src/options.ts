@@ -1,6 +1,6 @@
 import { UserError } from "../../../lib/errors";
 import type { Endpoint } from "../../../lib/http";
-import { tagsOf } from "./service/metadata";
+import { tagsOf } from "../../../routing/registration";
 
 export interface Options {
   readonly consul: Endpoint & { readonly label: string; readonly tlsFromEnv: boolean };

@@ -1,5 +1,5 @@
 import { hostPort } from "../../../../lib/tcp";
-import { isOn } from "./metadata";
+import { isOn } from "../../../../routing/registration";
 import { hasControls, quoted } from "./rules";
 import type { Check, Health } from "../types";
 

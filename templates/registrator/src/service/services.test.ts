@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { problemWithName } from "./rules";
 import { originKey } from "../../../../routing/shared-ports";
-import { imageName, servicesOf } from "./services";
+import { imageName } from "../../../../routing/registration";
+import { servicesOf } from "./services";
 import { container, options } from "../fixtures";
 
 const redis = { name: "redis.0", image: "progrium/redis", ports: { "6379/tcp": "10000" } };

@@ -2,7 +2,7 @@ import type { Notice } from "../../../../routing/notices";
 import { originKey } from "../../../../routing/shared-ports";
 import { endpointOf, type Port } from "./address";
 import { checkOf, dockerHealthOf } from "./checks";
-import { isOn, metadataOf, tagsOf } from "./metadata";
+import { imageName, isOn, metadataOf, tagsOf } from "../../../../routing/registration";
 import { cleanMeta, hasControls, problemWithName, quoted } from "./rules";
 import { portsAskedFor, requestOf, whyUnpublished } from "./unregistered";
 import type { Claim, Inspect, PortBinding, Service, ServiceOptions } from "../types";
@@ -193,10 +193,4 @@ function serviceOf(
     },
     problems,
   };
-}
-
-/** `registry:5000/team/web:1.2@sha256:…` is `web`. */
-export function imageName(image: string): string {
-  const base = image.slice(image.lastIndexOf("/") + 1);
-  return base.split("@")[0]?.split(":")[0] ?? "";
 }

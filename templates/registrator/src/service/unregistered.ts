@@ -2,7 +2,7 @@
 import { noticeService, writeNotices, type Notice } from "../../../../routing/notices";
 import { wantsRouting } from "../../../../routing/service-options";
 import type { Inspect, Service, ServiceOptions } from "../types";
-import { isOn, metadataOf, tagsOf } from "./metadata";
+import { isOn, metadataOf, tagsOf } from "../../../../routing/registration";
 
 /** A port of a container, or the container as a whole, that asks to be registered: the name in Consul, and whether to route it. */
 export interface Request {

@@ -70,3 +70,9 @@ function unquoted(value: string): string {
 export function isOn(value: string | undefined): boolean {
   return value !== undefined && !["", "0", "false", "no", "off"].includes(unquoted(value).toLowerCase());
 }
+
+/** `registry:5000/team/web:1.2@sha256:…` is `web`. */
+export function imageName(image: string): string {
+  const base = image.slice(image.lastIndexOf("/") + 1);
+  return base.split("@")[0]?.split(":")[0] ?? "";
+}

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isOn, metadataOf, tagsOf } from "./metadata";
+import { isOn, metadataOf, tagsOf } from "./registration";
 
 describe("tags", () => {
   it.each([

@@ -1,0 +1,34 @@
+/** The autoscaler, or the keeper of its narrow socket: see README.md. */
+import { UserError } from "../../../lib/errors";
+import { HttpClient } from "../../../lib/http";
+import { log } from "./log";
+import { parseSocketOptions } from "./options";
+import { Engine } from "./swarm/engine";
+import { listen } from "./swarm/server";
+
+async function keepSocket(args: readonly string[]): Promise<void> {
+  const { listen: path, engine } = parseSocketOptions(args);
+  const server = await listen(
+    path,
+    new Engine(new HttpClient({ socketPath: engine }, { maxSockets: 8 })),
+    log,
+  );
+  log(`answers at ${path}`);
+  for (const signal of ["SIGTERM", "SIGINT"] as const)
+    process.once(signal, () => {
+      log(`${signal}: exiting`);
+      server.closeAllConnections();
+      server.close();
+    });
+}
+
+function main([command, ...args]: readonly string[]): Promise<void> {
+  if (command === "docker") return keepSocket(args);
+  return Promise.reject(new UserError("Only the command docker exists yet."));
+}
+
+main(process.argv.slice(2)).catch((error: unknown) => {
+  // Anything but a user's mistake is a bug, and needs its stack trace.
+  console.error(error instanceof UserError ? error.message : error);
+  process.exit(1);
+});

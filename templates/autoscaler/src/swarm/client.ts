@@ -1,0 +1,19 @@
+/** The leader's side of the narrow socket. */
+import { HttpClient } from "../../../../lib/http";
+import type { Rescale, Swarm } from "./types";
+
+export class SwarmClient {
+  private readonly http: HttpClient;
+
+  constructor(socketPath: string) {
+    this.http = new HttpClient({ socketPath }, { maxSockets: 8 });
+  }
+
+  async swarm(): Promise<Swarm> {
+    return JSON.parse((await this.http.ok("GET", "/services", { timeoutMs: 5_000 })).body) as Swarm;
+  }
+
+  async rescale(id: string, change: Rescale): Promise<void> {
+    await this.http.ok("POST", `/services/${id}/replicas`, { body: change });
+  }
+}

@@ -1,0 +1,94 @@
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createConnection } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { HttpClient } from "../../../../lib/http";
+import { listen, type Answering } from "./server";
+import { serviceId } from "./testing";
+
+const folder = mkdtempSync(join(tmpdir(), "narrow-"));
+const socketPath = join(folder, "docker.sock");
+const changes: unknown[] = [];
+const lines: string[] = [];
+const engine: Answering = {
+  swarm: () => Promise.resolve({ services: [], nodesWanted: 0 }),
+  rescale: (id, change) => {
+    changes.push([id, change]);
+    return Promise.resolve({ status: 200, body: {} });
+  },
+};
+const http = new HttpClient({ socketPath });
+let server: Awaited<ReturnType<typeof listen>>;
+
+beforeAll(async () => {
+  writeFileSync(socketPath, "left by an earlier run");
+  server = await listen(socketPath, engine, (line) => lines.push(line));
+});
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+  http.close();
+  rmSync(folder, { recursive: true });
+});
+
+test("anybody who sees the socket may use it", () => {
+  expect(existsSync(socketPath) && statSync(socketPath).mode & 0o777).toBe(0o666);
+});
+
+test("tells of services, and changes the replicas of one", async () => {
+  expect((await http.ok("GET", "/services")).body).toBe('{"services":[],"nodesWanted":0}');
+  await http.ok("POST", `/services/${serviceId}/replicas`, { body: { version: 1, replicas: 2 } });
+  expect(changes).toEqual([[serviceId, { version: 1, replicas: 2 }]]);
+});
+
+/** Docker's own paths, and others that a mistake in the match could let through. */
+const calls = `
+  GET / /_ping /version /info /containers/json /services?status=true /services/ID /services/ID/logs /v1.41/services
+  GET /services/ /services/../info //services /nodes /tasks /swarm /secrets /configs /events /images/json /services/ID/replicas
+  HEAD /services
+  POST /services /services/create /services/ID /services/ID/update /services/ID/replicas?version=1 /services/ID/replicas/
+  POST /services/../swarm/leave/replicas /services/x/replicas /v1.41/services/ID/replicas /containers/create /swarm/leave
+  PUT /services/ID/replicas /services
+  PATCH /services/ID/replicas
+  DELETE /services/ID /services
+  OPTIONS /services`
+  .trim()
+  .split("\n")
+  .flatMap((line) => {
+    const [method = "", ...paths] = line.trim().split(" ");
+    return paths.map((path) => [method, path.replace("ID", serviceId)] as const);
+  });
+
+test(`${calls.length} other calls are refused`, async () => {
+  const before = changes.length;
+  for (const [method, path] of calls) {
+    const body = method === "POST" ? { body: { version: 1, replicas: 2 } } : {};
+    expect([method, path, (await http.request(method, path, body)).status]).toEqual([method, path, 403]);
+  }
+  expect(changes).toHaveLength(before);
+  expect(lines.at(-1)).toBe(
+    'OPTIONS "/services": 403 {"error":"only GET /services and POST /services/ID/replicas are allowed here"}',
+  );
+});
+
+test.each(["", "{}", `{"version":1,"replicas":2,"x":"${"y".repeat(5_000)}"}`])(
+  "a body of %.20j is refused",
+  async (text) => {
+    const { status } = await http.request("POST", `/services/${serviceId}/replicas`, { text });
+    expect(status).toBe(400);
+  },
+);
+
+test("what is no HTTP is answered by an error, and the next client is served", async () => {
+  const answer = await new Promise<string>((resolve) => {
+    let text = "";
+    const socket = createConnection(socketPath, () => socket.write("get /services\r\n\r\n"));
+    socket.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    socket.on("close", () => {
+      resolve(text);
+    });
+  });
+  expect(answer).toContain("400 Bad Request");
+  expect((await http.ok("GET", "/services")).status).toBe(200);
+});

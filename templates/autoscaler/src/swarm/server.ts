@@ -1,0 +1,76 @@
+/** The narrow socket: `GET /services`, `POST /services/ID/replicas`, and nothing else. */
+import { chmodSync, rmSync } from "node:fs";
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import { messageOf } from "../../../../lib/errors";
+import { escapeInvisible, show } from "../../../../routing/grammar";
+import type { Reply } from "./engine";
+import { readRescale } from "./rescale";
+import type { Rescale, Swarm } from "./types";
+
+export interface Answering {
+  swarm(): Promise<Swarm>;
+  rescale(id: string, change: Rescale): Promise<Reply>;
+}
+
+const longestBody = 1_000;
+const change = /^\/services\/([a-z0-9]{25})\/replicas$/;
+
+/** Listens at a path on which an earlier run may have left its socket. Whoever can reach the folder may use the socket. */
+export function listen(path: string, engine: Answering, log: (line: string) => void): Promise<Server> {
+  rmSync(path, { force: true });
+  const server = narrowServer(engine, log);
+  return new Promise((resolve, reject) => {
+    server.on("error", reject).listen(path, () => {
+      chmodSync(path, 0o666);
+      resolve(server);
+    });
+  });
+}
+
+/** The same without a place to listen at. */
+export function narrowServer(engine: Answering, log: (line: string) => void): Server {
+  const server = createServer(
+    { maxHeaderSize: 4_096, headersTimeout: 5_000, requestTimeout: 10_000 },
+    (request, response) => {
+      void answer(request, engine)
+        .catch((error: unknown): Reply => ({ status: 502, body: { error: messageOf(error) } }))
+        .then(({ status, body }) => {
+          if (status >= 400) log(complaint(request, status, body));
+          response.writeHead(status, { "content-type": "application/json" });
+          response.end(JSON.stringify(body));
+        });
+    },
+  );
+  server.maxConnections = 16;
+  return server;
+}
+
+const complaint = (request: IncomingMessage, status: number, body: unknown): string =>
+  escapeInvisible(
+    `${request.method ?? ""} ${show(request.url ?? "")}: ${status} ${JSON.stringify(body).slice(0, 300)}`,
+  );
+
+const forbidden: Reply = {
+  status: 403,
+  body: { error: "only GET /services and POST /services/ID/replicas are allowed here" },
+};
+
+async function answer(request: IncomingMessage, engine: Answering): Promise<Reply> {
+  const { method, url = "" } = request;
+  if (method === "GET" && url === "/services") return { status: 200, body: await engine.swarm() };
+  const id = method === "POST" ? change.exec(url)?.[1] : undefined;
+  if (id === undefined) return forbidden;
+  const asked = readRescale(await bodyOf(request));
+  return asked === undefined
+    ? { status: 400, body: { error: 'the body is not {"version":NUMBER,"replicas":NUMBER}' } }
+    : engine.rescale(id, asked);
+}
+
+async function bodyOf(request: IncomingMessage): Promise<string> {
+  let body = "";
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    body += chunk.toString();
+    if (body.length > longestBody) return "";
+  }
+  return body;
+}

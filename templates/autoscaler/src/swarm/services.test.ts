@@ -1,0 +1,103 @@
+import { expect, test } from "vitest";
+import { needsTasks, nodesWanted, scaledServices, tasksIn, withTasks } from "./services";
+import { dockerService, serviceId } from "./testing";
+
+test("only what scaling needs is told of a service", () => {
+  const limits = { TaskTemplate: { Resources: { Limits: { NanoCPUs: 500_000_000 } } } };
+  expect(scaledServices([dockerService()])).toEqual([
+    {
+      id: serviceId,
+      version: 12,
+      swarmName: "hello-v1",
+      labels: { "switchyard.replicas.max": "5", "switchyard.replicas.target": "10" },
+      registration: { name: "hello/v1", tags: ["rest"], meta: { host: "api.example.com" } },
+      replicas: 2,
+      running: 2,
+      updating: false,
+      tasks: [],
+    },
+  ]);
+  expect(scaledServices([dockerService({ spec: limits })])[0]?.cores).toBe(0.5);
+});
+
+test("services that do not ask for it are not told of", () => {
+  const others = [{}, { "com.example": "1" }, { "switchyard.owner": "me" }, { "switchyard.replicasx": "1" }];
+  expect(scaledServices(others.map((labels) => dockerService({ labels })))).toEqual([]);
+  expect(scaledServices("no list")).toEqual([]);
+});
+
+test("an update is told of while it lasts", () => {
+  const states = ["updating", "rollback_started", "completed", "paused"];
+  const services = states.map((State) => dockerService({ UpdateStatus: { State } }));
+  expect(scaledServices(services).map(({ updating }) => updating)).toEqual([true, true, false, false]);
+});
+
+test.each([
+  [{ Mode: { Global: {} } }, "does not have replicas"],
+  [{ EndpointSpec: { Ports: [{ TargetPort: 80 }, { TargetPort: 81 }] } }, "registers as -80 and -81"],
+])("%j has a problem", (spec, problem) => {
+  const image = { TaskTemplate: {} };
+  expect(scaledServices([dockerService({ spec: { ...image, ...spec } })])[0]?.problem).toContain(problem);
+});
+
+test("a service without ports registers nothing, and one of several ports may be ignored", () => {
+  const [none] = scaledServices([dockerService({ spec: { EndpointSpec: {} } })]);
+  expect([none?.registration, none?.problem]).toEqual([undefined, undefined]);
+  const ports = {
+    EndpointSpec: { Ports: [{ TargetPort: 80 }, { TargetPort: 81 }] },
+    TaskTemplate: {
+      ContainerSpec: { Env: ["SERVICE_81_IGNORE=1", "SERVICE_80_NAME=shop", "SERVICE_TAGS=rest"] },
+    },
+  };
+  expect(scaledServices([dockerService({ spec: ports })])[0]?.registration).toEqual({
+    name: "shop",
+    tags: ["rest"],
+    meta: {},
+  });
+});
+
+const task = (id: string, status: object, reservations: object = {}) => ({
+  ID: id,
+  ServiceID: serviceId,
+  DesiredState: "running",
+  Status: status,
+  Spec: { Resources: { Reservations: reservations } },
+});
+const noRoom = { State: "pending", Err: "no suitable node (insufficient resources on 2 nodes)" };
+
+test("tasks wait for room if Docker says so", () => {
+  const tasks = tasksIn([
+    task("a", { State: "running" }),
+    task("b", noRoom),
+    task("c", { State: "pending" }),
+    { ...task("d", noRoom), DesiredState: "shutdown" },
+  ]);
+  const [service] = withTasks(scaledServices([dockerService()]), tasks);
+  expect(service?.tasks).toEqual([
+    { id: "a", state: "running" },
+    { id: "b", state: "pending", noRoom: noRoom.Err },
+    { id: "c", state: "pending" },
+  ]);
+});
+
+test("only services that lack tasks, or whose processor use decides, have their tasks listed", () => {
+  const processor = { "switchyard.replicas.max": "5", "switchyard.replicas.cpu": "70%" };
+  const services = [
+    dockerService(),
+    dockerService({ ServiceStatus: { RunningTasks: 1 } }),
+    dockerService({ labels: processor }),
+  ];
+  expect(scaledServices(services).map(needsTasks)).toEqual([false, true, true]);
+});
+
+test.each<[string, object[], number]>([
+  ["nothing waits", [task("a", { State: "running" })], 0],
+  ["two of half a node", [task("a", noRoom, { NanoCPUs: 2e9 }), task("b", noRoom, { MemoryBytes: 4e9 })], 1],
+  ["three of half a node", ["a", "b", "c"].map((id) => task(id, noRoom, { NanoCPUs: 2e9 })), 2],
+  ["no reservation", ["a", "b"].map((id) => task(id, noRoom)), 2],
+  ["a label is missing", [task("a", { ...noRoom, Err: "no suitable node (scheduling constraints)" })], 0],
+])("nodes are wanted: %s", (_, tasks, nodes) => {
+  const small = { Description: { Resources: { NanoCPUs: 1e9, MemoryBytes: 1e9 } } };
+  const large = { Description: { Resources: { NanoCPUs: 4e9, MemoryBytes: 8e9 } } };
+  expect(nodesWanted(tasksIn(tasks), [small, large])).toBe(nodes);
+});

@@ -1,0 +1,130 @@
+/** Reads Docker's answers about services and tasks. Pure. */
+import { isMapping } from "../../../../lib/values";
+import { readLabels, type Labels } from "../../../../routing/scaling/labels";
+import { registrationOf } from "./registration";
+import type { SwarmService, SwarmTask } from "./types";
+
+const prefix = "switchyard.";
+
+/** The labels of ours that ask for something to be scaled. Others, such as the owner's, do not. */
+const asks = /^switchyard\.(?:replicas|memory|cpus)(?:\.|$)/;
+
+type Json = Readonly<Record<string, unknown>>;
+
+const mapping = (value: unknown): Json => (isMapping(value) ? value : {});
+const count = (value: unknown): number =>
+  typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : 0;
+const text = (value: unknown): string => (typeof value === "string" ? value : "");
+
+/** The service's own labels that begin with `switchyard.`. */
+export const labelsOf = (service: Json): Labels =>
+  Object.fromEntries(
+    Object.entries(mapping(mapping(service["Spec"])["Labels"])).filter(
+      (entry): entry is [string, string] => entry[0].startsWith(prefix) && typeof entry[1] === "string",
+    ),
+  );
+
+/** The services that ask to be scaled, in order of their names, without their tasks. */
+export function scaledServices(answer: unknown): SwarmService[] {
+  return (Array.isArray(answer) ? answer : [])
+    .filter(isMapping)
+    .filter((service) => Object.keys(labelsOf(service)).some((label) => asks.test(label)))
+    .map(serviceOf)
+    .sort((a, b) => (a.swarmName < b.swarmName ? -1 : 1));
+}
+
+function serviceOf(service: Json): SwarmService {
+  const spec = mapping(service["Spec"]);
+  const replicated = mapping(spec["Mode"])["Replicated"];
+  const { registration, problem: clash } = registrationOf(spec);
+  const problem = isMapping(replicated)
+    ? clash
+    : "does not have replicas: only replicated services are scaled";
+  const nanoCores = count(mapping(mapping(mapping(spec["TaskTemplate"])["Resources"])["Limits"])["NanoCPUs"]);
+  const update = text(mapping(service["UpdateStatus"])["State"]);
+  return {
+    id: text(service["ID"]),
+    version: count(mapping(service["Version"])["Index"]),
+    swarmName: text(spec["Name"]),
+    labels: labelsOf(service),
+    registration,
+    ...(problem !== undefined && { problem }),
+    // Docker leaves out a number of 0 in some answers.
+    replicas: count(mapping(replicated)["Replicas"]),
+    running: count(mapping(service["ServiceStatus"])["RunningTasks"]),
+    updating: update === "updating" || update === "rollback_started",
+    ...(nanoCores > 0 && { cores: nanoCores / 1e9 }),
+    tasks: [],
+  };
+}
+
+/** Whether a service's tasks are of interest: Docker's list of all tasks of all services is long. */
+export function needsTasks({ labels, replicas, running }: SwarmService): boolean {
+  const scaling = readLabels(labels);
+  return running !== replicas || (scaling.ok && scaling.value.replicas?.targets.processor !== undefined);
+}
+
+export interface Task extends SwarmTask {
+  readonly service: string;
+  /** What it reserves. */
+  readonly reserved: Room;
+}
+
+/** Processor and memory, as Docker counts them. */
+export interface Room {
+  readonly nanoCores: number;
+  readonly bytes: number;
+}
+
+/** The tasks that are to run. */
+export const tasksIn = (answer: unknown): Task[] =>
+  (Array.isArray(answer) ? answer : [])
+    .filter(isMapping)
+    .filter(({ DesiredState }) => DesiredState === "running")
+    .map((task) => {
+      const status = mapping(task["Status"]);
+      const [state, error] = [text(status["State"]), text(status["Err"])];
+      const reserved = mapping(mapping(mapping(task["Spec"])["Resources"])["Reservations"]);
+      return {
+        id: text(task["ID"]),
+        service: text(task["ServiceID"]),
+        state,
+        ...(state === "pending" && error.startsWith("no suitable node") && { noRoom: error }),
+        reserved: roomOf(reserved),
+      };
+    });
+
+const roomOf = (resources: Json): Room => ({
+  nanoCores: count(resources["NanoCPUs"]),
+  bytes: count(resources["MemoryBytes"]),
+});
+
+/** The services with their tasks. */
+export function withTasks(services: readonly SwarmService[], tasks: readonly Task[]): SwarmService[] {
+  const byService = new Map<string, SwarmTask[]>();
+  for (const { service, id, state, noRoom } of tasks) {
+    const found = byService.get(service) ?? [];
+    byService.set(service, found);
+    found.push({ id, state, ...(noRoom !== undefined && { noRoom }) });
+  }
+  return services.map((service) => ({ ...service, tasks: byService.get(service.id) ?? [] }));
+}
+
+/** A node without the label that a service asks for is no matter of room. */
+const fits = /insufficient resources|host-mode port|max replicas per node/;
+
+/**
+ * How many nodes more the waiting tasks need, each as large as the largest there is. Tasks that reserve nothing wait for a
+ * port, or a place on a node: each of a service needs a node of its own.
+ */
+export function nodesWanted(tasks: readonly Task[], nodes: unknown): number {
+  const rooms = (Array.isArray(nodes) ? nodes : [])
+    .filter(isMapping)
+    .map((node) => roomOf(mapping(mapping(node["Description"])["Resources"])));
+  const most = (key: keyof Room): number => Math.max(1, ...rooms.map((room) => room[key]));
+  const waiting = tasks.filter(({ noRoom }) => noRoom !== undefined && fits.test(noRoom));
+  const share = ({ reserved }: Task): number =>
+    Math.max(reserved.nanoCores / most("nanoCores"), reserved.bytes / most("bytes"));
+  const needed = waiting.reduce((sum, task) => sum + (share(task) || 1), 0);
+  return Math.max(0, Math.ceil(needed - 1e-9));
+}

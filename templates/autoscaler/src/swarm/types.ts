@@ -1,0 +1,51 @@
+/** What the narrow socket tells of a Swarm: the services that ask to be scaled, and nothing else of Docker. */
+import type { Labels } from "../../../../routing/scaling/labels";
+
+export interface SwarmService {
+  readonly id: string;
+  /** The service's version, which a change has to name: Docker refuses one of a service that has changed meanwhile. */
+  readonly version: number;
+  /** As in `docker service ls`. */
+  readonly swarmName: string;
+  /** The service's own labels that begin with `switchyard.`. */
+  readonly labels: Labels;
+  readonly registration: Registration | undefined;
+  /** Why it cannot be scaled, whatever its labels say. */
+  readonly problem?: string;
+  /** How many instances its specification asks for. */
+  readonly replicas: number;
+  readonly running: number;
+  /** Whether Docker is replacing its instances. */
+  readonly updating: boolean;
+  /** The processor limit of an instance in cores, if it has one. */
+  readonly cores?: number;
+  /** Those that are to run. Left out for a service that has all it asks for, unless its processor use decides. */
+  readonly tasks: readonly SwarmTask[];
+}
+
+/** How its instances register in Consul. */
+export interface Registration {
+  readonly name: string;
+  readonly tags: readonly string[];
+  readonly meta: Readonly<Record<string, string>>;
+}
+
+export interface SwarmTask {
+  readonly id: string;
+  /** `running`, `starting`, `pending` and others of Docker's. */
+  readonly state: string;
+  /** Why no node has room for it, if none has. */
+  readonly noRoom?: string;
+}
+
+export interface Swarm {
+  readonly services: readonly SwarmService[];
+  /** How many nodes more the tasks that wait for room need. */
+  readonly nodesWanted: number;
+}
+
+/** The body of a change. */
+export interface Rescale {
+  readonly version: number;
+  readonly replicas: number;
+}
