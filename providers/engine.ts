@@ -1,7 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "./dynamic-resource";
 import { messageOf } from "../lib/errors";
-import { api, connect, runBySsh, sameSsh, sleep, unless } from "./client";
+import { api, connect, sameSsh, sleep, unless } from "./client";
+import { FirstBootError, requireFirstBoot, type FailureNote } from "./first-boot";
 import { stackOwner } from "./owner";
 import { earlierOwners, otherStack } from "./sole-stack";
 
@@ -15,6 +16,8 @@ export interface DockerEngineArgs {
    * without this option, a rejected key fails immediately. Default: none.
    */
   readonly readyFile?: pulumi.Input<string> | undefined;
+  /** With {@link readyFile}: what to write on this computer if the machine could not set itself up. Default: nothing. */
+  readonly failureNote?: pulumi.Input<FailureNote> | undefined;
   /** How long to wait for Docker to answer. Default: 60. */
   readonly timeoutSeconds?: pulumi.Input<number> | undefined;
   /** The only stack that may be on the engine. Default: `<project>/<stack>`. */
@@ -28,6 +31,7 @@ interface EngineInputs {
   readonly earlierOwners?: readonly string[];
   readonly sshOpts?: readonly string[];
   readonly readyFile?: string;
+  readonly failureNote?: FailureNote;
   readonly timeoutSeconds?: number;
 }
 
@@ -64,8 +68,8 @@ const final = (message: string) => Object.assign(new Error(message), { final: tr
 
 /** Asks the engine for its bridge, and rejects one that cannot run the stack. */
 async function inspectEngine(inputs: EngineInputs, timeoutMs: () => number): Promise<EngineState> {
-  const { host, sshOpts, readyFile } = inputs;
-  if (readyFile !== undefined) await runBySsh(inputs, ["ls", readyFile], timeoutMs());
+  const { host, sshOpts, readyFile, failureNote } = inputs;
+  if (readyFile !== undefined) await requireFirstBoot({ host, sshOpts, readyFile, failureNote }, timeoutMs());
   const docker = connect(host, { sshOpts, answerTimeoutMs: timeoutMs() });
   const network = await unless([404], api<BridgeNetwork>(docker, "GET", "/networks/bridge"));
   const bridgeAddress = network === undefined ? undefined : bridgeAddressOf(network);
@@ -114,7 +118,7 @@ async function waitForEngine(inputs: EngineInputs): Promise<EngineState> {
     try {
       return await inspectEngine(inputs, timeoutMs);
     } catch (error) {
-      if ((error as { final?: boolean }).final === true) throw error;
+      if (error instanceof FirstBootError || (error as { final?: boolean }).final === true) throw error;
       const refused = inputs.readyFile === undefined && REFUSED.test(messageOf(error));
       if (refused || Date.now() + pauseMs > deadlineMs) {
         throw new Error(

@@ -4,6 +4,8 @@
  */
 import { stringify } from "yaml";
 
+import { aptConfig, aptScript, type AptSettings } from "./apt-settings";
+
 /** A key pair in OpenSSH's format. */
 export interface KeyPair {
   readonly privateKey: string;
@@ -17,6 +19,8 @@ export interface UserDataArgs {
   readonly authorizedKey: string;
   /** The machine's SSH host key. Generated here, so that even the first connection can verify it. */
   readonly hostKey: KeyPair;
+  /** Where packages come from. Default: Debian's own archive. */
+  readonly apt?: AptSettings | undefined;
 }
 
 /**
@@ -35,7 +39,7 @@ const metadata = "169.254.169.254";
 const lines = (...content: readonly string[]): string => `${content.join("\n")}\n`;
 
 /** `#cloud-config` for a Debian machine that becomes a node. */
-export function userData({ name, authorizedKey, hostKey }: UserDataArgs): string {
+export function userData({ name, authorizedKey, hostKey, apt = {} }: UserDataArgs): string {
   const files: Record<string, string> = {
     "/etc/docker/daemon.json": lines(
       JSON.stringify({ "log-driver": "json-file", "log-opts": { "max-size": "10m", "max-file": "3" } }),
@@ -76,7 +80,8 @@ export function userData({ name, authorizedKey, hostKey }: UserDataArgs): string
         {
           name: user,
           gecos: "Switchyard",
-          groups: ["docker"],
+          // Of adm, so that it may read why a first boot has failed.
+          groups: ["docker", "adm"],
           shell: "/bin/bash",
           lock_passwd: true,
           ssh_authorized_keys: [authorizedKey],
@@ -85,6 +90,7 @@ export function userData({ name, authorizedKey, hostKey }: UserDataArgs): string
       ssh_deletekeys: true,
       ssh_keys: { ed25519_private: hostKey.privateKey, ed25519_public: hostKey.publicKey },
       write_files: Object.entries(files).map(([path, content]) => ({ path, permissions: "0644", content })),
+      ...aptConfig(apt),
       package_update: true,
       packages: ["docker.io", "docker-cli", "iptables", "unattended-upgrades"],
       runcmd: [
@@ -128,7 +134,7 @@ export function metaData(name: string): string {
  * Startup script for images without cloud-init, such as Google's Debian: installs cloud-init and runs it once. The image's
  * own network configuration stays.
  */
-export const installCloudInit = `#!/bin/sh
+export const installCloudInit = (apt: AptSettings = {}): string => `#!/bin/sh
 set -e
 [ ! -e ${readyFile} ] || exit 0
 command -v cloud-init >/dev/null && [ ! -e /etc/cloud/cloud.cfg.d/95-switchyard.cfg ] && exit 0
@@ -138,7 +144,7 @@ datasource_list: [GCE]
 network: { config: disabled }
 END
 export DEBIAN_FRONTEND=noninteractive
-# Try until it works: another apt may hold a lock, which "update" does not wait for, or the network may not be up. The guest
+${aptScript(apt)}# Try until it works: another apt may hold a lock, which "update" does not wait for, or the network may not be up. The guest
 # agent runs this script again only at the next boot.
 until dpkg --configure -a &&
   apt-get -o Acquire::Retries=5 update &&

@@ -1,15 +1,27 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { parse } from "yaml";
 
+import type { AptSettings } from "./apt-settings";
 import { parseSettings as parseAws } from "./aws/settings";
 import { installCloudInit, metaData, networkConfig, userData } from "./cloud-init";
 import { parseSettings as parseGce } from "./gce/settings";
+import { parseSettings as parseVirtualBox } from "./virtualbox/settings";
 import { nodeNames } from "./provisioned";
-import { sshFolder, sshOptions, writeKey, writeKnownHost } from "./ssh-files";
+import { failureNote, sshFolder, sshOptions, writeKey, writeKnownHost } from "./ssh-files";
 import { generateKey, sshKeyProvider } from "./ssh-key";
 
 let folder: string;
@@ -29,7 +41,21 @@ describe("user-data", () => {
   test("matches the golden files", async () => {
     const text = userData({ name: "node-1", authorizedKey: "ssh-ed25519 BBBB me", hostKey });
     await expect(text).toMatchFileSnapshot("../../test/golden/user-data.yaml");
-    await expect(installCloudInit).toMatchFileSnapshot("../../test/golden/install-cloud-init.sh");
+    await expect(installCloudInit()).toMatchFileSnapshot("../../test/golden/install-cloud-init.sh");
+  });
+
+  test("names the mirror and the proxy of the machine's packages", () => {
+    const apt = { aptMirror: "http://mirror.example.com/debian", proxy: "http://10.0.0.1:3128" };
+    const text = userData({ name: "node-1", authorizedKey: "ssh-ed25519 BBBB me", hostKey, apt });
+    expect(parse(text)).toMatchObject({
+      apt: {
+        proxy: "http://10.0.0.1:3128",
+        https_proxy: "http://10.0.0.1:3128",
+        preserve_sources_list: false,
+        primary: [{ arches: ["default"], uri: "http://mirror.example.com/debian" }],
+        security: [{ arches: ["default"], uri: "http://mirror.example.com/debian-security" }],
+      },
+    });
   });
 
   test("comes with network configuration and a name where we choose the addresses", async () => {
@@ -43,14 +69,14 @@ describe("user-data", () => {
 
 describe("the startup script for images without cloud-init", () => {
   /** Runs the script below `folder` with other programs, and returns what they wrote down. */
-  function start(programs: Readonly<Record<string, string>>): string[] {
+  function start(programs: Readonly<Record<string, string>>, apt?: AptSettings): string[] {
     const bin = join(folder, "bin");
     mkdirSync(bin);
     for (const [name, body] of Object.entries(programs)) {
       writeFileSync(join(bin, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 });
     }
-    const script = installCloudInit
-      .replaceAll(/\/(?=etc\/|var\/)/g, `${folder}/`)
+    const script = installCloudInit(apt)
+      .replaceAll(/\/(?=(?:etc\/cloud|var|run)\/)/g, `${folder}/`)
       // This machine may have one.
       .replaceAll("command -v cloud-init", `command -v ${bin}/cloud-init`);
     const env = { PATH: `${bin}:/usr/bin:/bin`, CALLS: join(folder, "calls") };
@@ -77,6 +103,22 @@ describe("the startup script for images without cloud-init", () => {
     ]);
   });
 
+  test("gets cloud-init from the mirror and through the proxy that the machine is to use", () => {
+    mkdirSync(join(folder, "run"));
+    const apt = 'for last; do :; done; [ "$last" != cloud-init ] || cp "${0%/*}/dpkg" "${0%/*}/cloud-init"';
+    const settings = { aptMirror: "http://mirror.example.com/debian", proxy: "http://10.0.0.1:3128" };
+    start({ dpkg: "", "apt-get": apt }, settings);
+    const source = readFileSync(join(folder, "run/switchyard-apt.list"), "utf8");
+    expect(source).toMatch(/^deb http:\/\/mirror\.example\.com\/debian [a-z]+ main\n$/);
+    expect(readFileSync(join(folder, "run/switchyard-apt.conf"), "utf8").split("\n")).toEqual([
+      'Acquire::http::Proxy "http://10.0.0.1:3128";',
+      'Acquire::https::Proxy "http://10.0.0.1:3128";',
+      `Dir::Etc::SourceList "${folder}/run/switchyard-apt.list";`,
+      'Dir::Etc::SourceParts "-";',
+      "",
+    ]);
+  });
+
   test("does nothing on a machine that is set up", () => {
     mkdirSync(join(folder, "var/lib/switchyard"), { recursive: true });
     writeFileSync(join(folder, "var/lib/switchyard/ready"), "");
@@ -97,9 +139,28 @@ describe("an SSH key", () => {
     const made = await sshKeyProvider.create({ comment: "one" });
     expect(made.outs?.publicKey).toMatch(/^ssh-ed25519 AAAA\S+ one$/);
     const news = { comment: "two" };
-    await expect(sshKeyProvider.diff?.(made.id, { ...news, ...hostKey }, news)).resolves.toEqual({
+    await expect(sshKeyProvider.diff?.(made.id, { ...news, ...hostKey }, news)).resolves.toMatchObject({
       changes: false,
     });
+  });
+
+  test("is replaced, and its machine with it, if that machine could not set itself up", async () => {
+    const before = process.cwd();
+    process.chdir(folder);
+    try {
+      const inputs = { comment: "node-1-host" };
+      const [failed, other] = [generateKey("node-1-host"), generateKey("node-2-host")];
+      const { file, content } = failureNote(sshFolder("dev"), "node-1", failed.publicKey);
+      mkdirSync(sshFolder("dev"), { recursive: true });
+      writeFileSync(file, content);
+      const diff = (key: typeof failed) => sshKeyProvider.diff?.("", { ...inputs, ...key }, inputs);
+      expect(await diff(failed)).toMatchObject({ changes: true, replaces: ["publicKey"] });
+      expect(await diff(other)).toMatchObject({ changes: false, replaces: [] });
+      await sshKeyProvider.delete?.("", { ...inputs, ...failed });
+      expect(existsSync(file)).toBe(false);
+    } finally {
+      process.chdir(before);
+    }
   });
 
   test("is removed with the files that hold it", async () => {
@@ -194,6 +255,11 @@ describe("machine settings", () => {
     [parseGce, { network: "default" }, "machine.subnetwork is missing"],
     [parseGce, { type: "small" }, "machine.type"],
     [parseGce, { osLogin: "TRUE" }, "machine.osLogin"],
+    [parseAws, { aptMirror: "mirror.example.com/debian" }, "machine.aptMirror"],
+    [parseVirtualBox, { aptMirror: "http://mirror.example.com/debian/" }, "machine.aptMirror"],
+    [parseVirtualBox, { aptMirror: "http://mirror/$(reboot)" }, "machine.aptMirror"],
+    [parseGce, { proxy: 'http://10.0.0.1:3128";' }, "machine.proxy"],
+    [parseGce, { proxy: "http://user:password@10.0.0.1:3128" }, "machine.proxy"],
   ])("%o rejects %j", (parse, value, message) => {
     expect(() => parse(value)).toThrow(message);
   });

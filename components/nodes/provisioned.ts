@@ -3,8 +3,9 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { DockerEngine } from "../../providers/engine";
 import { readyFile, user, userData } from "./cloud-init";
+import type { AptSettings } from "./apt-settings";
 import { boundTo, type DockerNode } from "./node";
-import { publicKeyOf, sshFolder, sshOptions, writeKey, writeKnownHost } from "./ssh-files";
+import { failureNote, publicKeyOf, sshFolder, sshOptions, writeKey, writeKnownHost } from "./ssh-files";
 import { SshKey } from "./ssh-key";
 import type { Nodes, NodesConfig } from "./target";
 
@@ -38,6 +39,7 @@ export interface MachineParts {
 export interface ProvisionedNodeArgs {
   readonly access: SshAccess;
   readonly platform: string;
+  readonly apt: AptSettings;
   readonly makeMachine: (parts: MachineParts) => Machine;
 }
 
@@ -95,7 +97,12 @@ export class ProvisionedNode extends pulumi.ComponentResource implements DockerN
         pulumi
           .all([authorizedKey, hostKey.privateKey, hostKey.publicKey])
           .apply(([key, privateKey, publicKey]) =>
-            userData({ name, authorizedKey: key, hostKey: { privateKey, publicKey } }),
+            userData({
+              name,
+              authorizedKey: key,
+              hostKey: { privateKey, publicKey },
+              apt: args.apt,
+            }),
           ),
       ),
     });
@@ -112,6 +119,7 @@ export class ProvisionedNode extends pulumi.ComponentResource implements DockerN
         host: pulumi.interpolate`ssh://${user}@${machine.publicAddress}`,
         sshOpts: this.sshOpts,
         readyFile,
+        failureNote: hostKey.publicKey.apply((publicKey) => failureNote(folder, name, publicKey)),
         timeoutSeconds: 900,
       },
       { parent: this, ...boundTo(this) },

@@ -12,6 +12,7 @@ import {
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 
+import type { FailureNote } from "../../providers/first-boot";
 import { configError } from "../schema";
 import type { KeyPair } from "./cloud-init";
 
@@ -58,16 +59,32 @@ export function writeKnownHost(folder: string, address: string, publicKey: strin
   writePrivate(join(folder, `known_hosts.${address}`), `${address} ${publicKey}\n`);
 }
 
+/** The note that the machine with this host key could not set itself up. It goes with the key. */
+export function failureNote(folder: string, name: string, publicKey: string): FailureNote {
+  return { file: join(folder, `failed.${name}`), content: `failed ${publicKey}\n` };
+}
+
+/** Whether there is such a note. */
+export function hasFailed(publicKey: string): boolean {
+  return filesWithKeys().some(
+    (file) => readFileSync(file, "utf8") === failureNote("", "", publicKey).content,
+  );
+}
+
 /** Removes the files with this private key, or with this public key as a host key, and the folders that are then empty. */
 export function removeKey({ privateKey, publicKey }: KeyPair): void {
-  if (!existsSync(sshFolders)) return;
-  for (const entry of readdirSync(sshFolders, { recursive: true, encoding: "utf8" })) {
-    const file = join(sshFolders, entry);
-    if (!statSync(file).isFile()) continue;
+  for (const file of filesWithKeys()) {
     const content = readFileSync(file, "utf8");
     if (content === privateKey || content.endsWith(` ${publicKey}\n`)) rmSync(file);
     if (readdirSync(dirname(file)).length === 0) rmdirSync(dirname(file));
   }
+}
+
+function filesWithKeys(): string[] {
+  if (!existsSync(sshFolders)) return [];
+  return readdirSync(sshFolders, { recursive: true, encoding: "utf8" })
+    .map((entry) => join(sshFolders, entry))
+    .filter((file) => statSync(file).isFile());
 }
 
 function writePrivate(file: string, content: string): void {

@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "../../providers/dynamic-resource";
 
 import type { KeyPair } from "./cloud-init";
-import { removeKey } from "./ssh-files";
+import { hasFailed, removeKey } from "./ssh-files";
 
 interface SshKeyInputs {
   readonly comment: string;
@@ -57,9 +57,11 @@ export const sshKeyProvider: pulumi.dynamic.ResourceProvider<SshKeyInputs, SshKe
     const id = createHash("sha256").update(key.publicKey).digest("hex").slice(0, 16);
     return Promise.resolve({ id, outs: { ...inputs, ...key } });
   },
-  // A changed comment does not need a new key.
-  diff() {
-    return Promise.resolve({ changes: false });
+  // A changed comment does not need a new key. A machine that could not set itself up needs one: with its host key, the machine
+  // is replaced.
+  diff(_id, { publicKey }) {
+    const failed = hasFailed(publicKey);
+    return Promise.resolve({ changes: failed, replaces: failed ? ["publicKey"] : [] });
   },
   delete(_id, key) {
     removeKey(key);

@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -17,9 +18,12 @@ import { tearDown } from "./tear-down";
 // and then runs a stack as a machine of target `hosts`.
 
 let machine: TestMachine;
+/** A machine whose mirror does not answer. */
+let cutOff: TestMachine;
 
 beforeAll(async () => {
-  machine = await startMachine();
+  machine = await startMachine("e2e-machine");
+  cutOff = await startMachine("e2e-machine-cut-off", { aptMirror: "http://127.0.0.1:9/debian" });
 }, 180_000);
 
 afterAll(tearDown);
@@ -48,7 +52,7 @@ describe("a fresh machine", () => {
     expect(settings).toMatch(/^maxstartups 100:30:300$/m);
     expect(await machine.exec("docker", "info", "-f", "{{.LoggingDriver}}")).toBe("json-file");
     expect(await machine.exec("apt-config", "dump")).toContain('APT::Periodic::Unattended-Upgrade "1"');
-    expect(await machine.exec("id", "-nG", "switchyard")).toBe("switchyard docker");
+    expect(await machine.exec("id", "-nG", "switchyard")).toBe("switchyard adm docker");
     await expect(machine.exec("su", "switchyard", "-c", "sudo -n true")).rejects.toThrow();
   });
 
@@ -57,6 +61,27 @@ describe("a fresh machine", () => {
     expect(rules).toMatch(/-d 169\.254\.169\.254\/32 -p tcp .*--dport 80 -j DROP/);
   });
 });
+
+test("a machine that cannot set itself up says why, and is noted for the next update", async () => {
+  const { host, sshOpts, folder, exec } = cutOff;
+  const failureNote = { file: join(folder, "ssh", "failed.node-1"), content: "failed ssh-ed25519 AAAA\n" };
+  const inputs = { host, sshOpts, readyFile, failureNote, timeoutSeconds: 170 };
+  const { message } = await engineProvider.create(inputs).then(
+    () => new Error("it was accepted"),
+    (reason: unknown) => reason as Error,
+  );
+  expect(message).toContain(`The machine at ${host} could not set itself up: `);
+  expect(message).toMatch(
+    /Failed to install the following packages.*Failed to fetch http:\/\/127\.0\.0\.1:9\/debian/,
+  );
+  expect(message).toMatch(/The next update replaces the machine; .*set aptMirror or proxy in machine/);
+  const [, command = ""] = /All that it said: (.*)\. The next/.exec(message) ?? [];
+  expect(execFileSync("sh", ["-c", command]).toString()).toContain("docker: not found");
+  expect(readFileSync(failureNote.file, "utf8")).toBe(failureNote.content);
+  expect(await exec("cat", "/etc/apt/sources.list.d/debian.sources")).toContain(
+    "URIs: http://127.0.0.1:9/debian-security",
+  );
+}, 180_000);
 
 describe("an ssh failure is reported at once, with the host and the command to try", () => {
   const failure = async (sshOpts: readonly string[]): Promise<string> => {

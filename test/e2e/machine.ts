@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import type { AptSettings } from "../../components/nodes/apt-settings";
 import { metaData, user, userData } from "../../components/nodes/cloud-init";
 import { writeKey, writeKnownHost } from "../../components/nodes/ssh-files";
 import { generateKey } from "../../components/nodes/ssh-key";
@@ -9,8 +10,6 @@ import { baseImage } from "./bases";
 import { docker, removeContainers } from "./docker";
 import { scratch } from "./scratch";
 import { afterwards } from "./tear-down";
-
-const name = "e2e-machine";
 
 /**
  * The equivalent of a cloud image: Debian with systemd, sshd and cloud-init, and nothing of ours. It runs as a container.
@@ -57,8 +56,8 @@ export interface TestMachine {
   readonly exec: (...command: string[]) => Promise<string>;
 }
 
-/** Starts the machine, which runs until `tearDown`. */
-export async function startMachine(): Promise<TestMachine> {
+/** Starts a machine, which runs until `tearDown`, with packages from Debian's archive or the given one. */
+export async function startMachine(name: string, apt?: AptSettings): Promise<TestMachine> {
   const { path: folder } = scratch();
   const login = generateKey("e2e");
   const hostKey = generateKey("e2e-host");
@@ -66,7 +65,7 @@ export async function startMachine(): Promise<TestMachine> {
   const context = join(folder, "context");
   for (const path of [seed, context]) mkdirSync(path);
   writeFileSync(join(seed, "meta-data"), metaData(name));
-  writeFileSync(join(seed, "user-data"), userData({ name, authorizedKey: login.publicKey, hostKey }));
+  writeFileSync(join(seed, "user-data"), userData({ name, authorizedKey: login.publicKey, hostKey, apt }));
   writeFileSync(join(context, "Dockerfile"), dockerfile);
   await docker("build", "-q", "-t", "switchyard-e2e/machine", context);
   const noCloud = ["-v", `${seed}:/var/lib/cloud/seed/nocloud:ro`];

@@ -38,6 +38,7 @@ export function createNodes(config: NodesConfig): Nodes {
   });
   return provisionNodes(config, {
     platform: `linux/${settings.arch}`,
+    apt: settings.apt,
     makeMachine: (parts) => makeInstance(parts, { settings, network, group, image: image.id, tags }),
   });
 }

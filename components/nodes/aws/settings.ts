@@ -1,6 +1,7 @@
 import type { z } from "zod";
 
 import { flag, mapping, mistake, parse, text, whole } from "../../schema";
+import { aptSettings } from "../apt-settings";
 
 /** The Debian release of the machines. Changing it replaces them. */
 const debianBuild = "20260712-2537";
@@ -25,6 +26,7 @@ export const settings = {
     .optional()
     .describe("your own VPC; default: a new one, in up to three availability zones that offer the type"),
   subnetId: id("subnet").optional().describe("your own subnet in `vpcId`"),
+  ...aptSettings,
 };
 
 const machine = mapping(settings)
@@ -39,11 +41,12 @@ const machine = mapping(settings)
       issues.push(mistake([vpcId === undefined ? "vpcId" : "subnetId"], "is missing", cure));
     }
   })
-  .transform(({ vpcId, subnetId, image, ...rest }) => {
+  .transform(({ vpcId, subnetId, image, aptMirror, proxy, ...rest }) => {
     // Graviton types have a "g" after the generation, as in t4g and m7gd; the first generation is a1.
     const arch = /^(?:a1\.|[a-z]+\d+g)/.test(rest.type) ? ("arm64" as const) : ("amd64" as const);
     return {
       ...rest,
+      apt: { aptMirror, proxy },
       arch,
       image: image ?? `debian-13-${arch}-${debianBuild}`,
       network: vpcId === undefined || subnetId === undefined ? undefined : { vpcId, subnetIds: [subnetId] },

@@ -24,6 +24,7 @@ export function createNodes(config: NodesConfig): Nodes {
   makeFirewalls(network.network, tag, ports);
   return provisionNodes(config, {
     platform: `linux/${settings.arch}`,
+    apt: settings.apt,
     makeMachine: (parts) => makeInstance(parts, { settings, network, tag }),
   });
 }
@@ -94,7 +95,7 @@ function makeInstance({ name, parent, userData }: MachineParts, args: InstanceAr
         "block-project-ssh-keys": "TRUE",
         "serial-port-enable": "FALSE",
       },
-      metadataStartupScript: installCloudInit,
+      metadataStartupScript: installCloudInit(settings.apt),
       shieldedInstanceConfig: {
         enableSecureBoot: true,
         enableVtpm: true,

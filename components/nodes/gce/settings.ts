@@ -1,6 +1,7 @@
 import type { z } from "zod";
 
 import { flag, mapping, mistake, parse, text, whole } from "../../schema";
+import { aptSettings } from "../apt-settings";
 
 const path = text(/^[a-z0-9][A-Za-z0-9._/:-]*$/, "a name, or projects/…/name");
 
@@ -30,6 +31,7 @@ export const settings = {
   osLogin: flag().default(false).describe("whether to manage logins with Google's OS Login"),
   network: path.optional().describe("your own network; default: a new one"),
   subnetwork: path.optional().describe("your own subnetwork in `network`"),
+  ...aptSettings,
 };
 
 const machine = mapping(settings)
@@ -38,11 +40,12 @@ const machine = mapping(settings)
     const cure = "set both network and subnetwork, or neither for a new network";
     issues.push(mistake([network === undefined ? "network" : "subnetwork"], "is missing", cure));
   })
-  .transform(({ network, subnetwork, image, ...rest }) => {
+  .transform(({ network, subnetwork, image, aptMirror, proxy, ...rest }) => {
     const { type } = rest;
     const arch = arm.test(type) ? ("arm64" as const) : ("amd64" as const);
     return {
       ...rest,
+      apt: { aptMirror, proxy },
       arch,
       diskType: persistentDisk.test(type) && !hyperdiskOnly.test(type) ? "pd-balanced" : "hyperdisk-balanced",
       image: image ?? `debian-cloud/debian-13${arch === "arm64" ? "-arm64" : ""}`,

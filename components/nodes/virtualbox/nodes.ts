@@ -21,6 +21,7 @@ export function createNodes(config: NodesConfig): Nodes {
   const { disk } = new VirtualBoxImage("debian", image);
   return provisionNodes(config, {
     platform: "linux/amd64",
+    apt: settings.apt,
     makeMachine: (parts) => makeVm(parts, settings, disk),
   });
 }
@@ -35,7 +36,7 @@ function makeVm(
   settings: Settings,
   baseDisk: pulumi.Output<string>,
 ): Machine {
-  const { network, ...rest } = settings;
+  const { network, cpus, memoryMb, diskGb, autostart, hostOnlyAdapter } = settings;
   const machine = `switchyard-${pulumi.getStack()}-${name}`;
   // Above the addresses that VirtualBox's DHCP server on that network assigns first.
   const address = `${network}.${10 + numberOf(name)}`;
@@ -45,7 +46,11 @@ function makeVm(
     name,
     {
       name: machine,
-      ...rest,
+      cpus,
+      memoryMb,
+      diskGb,
+      autostart,
+      hostOnlyAdapter,
       address,
       baseDisk,
       macs: [...macs],

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 
 import { flag, mapping, parse, text, whole } from "../../schema";
+import { aptSettings } from "../apt-settings";
 
 /** The keys of `machine`. */
 export const settings = {
@@ -21,11 +22,16 @@ export const settings = {
   network: text(/^(?:\d{1,3}\.){3}0\/24$/, 'the network of that adapter, such as "192.168.56.0/24"')
     .default("192.168.56.0/24")
     .describe("network of that adapter; node addresses start at .11"),
+  ...aptSettings,
 };
 
 const machine = mapping(settings)
   // Keep the network's first three octets.
-  .transform(({ network, ...rest }) => ({ ...rest, network: network.replace(/\.0\/24$/, "") }))
+  .transform(({ network, aptMirror, proxy, ...rest }) => ({
+    ...rest,
+    apt: { aptMirror, proxy },
+    network: network.replace(/\.0\/24$/, ""),
+  }))
   .readonly();
 
 export type Settings = z.output<typeof machine>;

@@ -1,0 +1,82 @@
+/** Whether a machine has set itself up at its first boot, by cloud-init. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { isMapping } from "../lib/values";
+import { runBySsh } from "./client";
+
+export interface FirstBoot {
+  /** The `ssh://` URL of the machine. */
+  readonly host: string;
+  readonly sshOpts?: readonly string[] | undefined;
+  /** A file that exists on the machine once it is set up. */
+  readonly readyFile: string;
+  /** What to write on this computer if the machine could not set itself up. */
+  readonly failureNote?: FailureNote | undefined;
+}
+
+/** A file that tells the next update to replace a machine. */
+export interface FailureNote {
+  readonly file: string;
+  readonly content: string;
+}
+
+/** Where cloud-init writes what the commands that it runs have said. */
+const outputLog = "/var/log/cloud-init-output.log";
+
+/** Machines whose cloud-init has ended without success stay as they are: waiting does not help. */
+export class FirstBootError extends Error {}
+
+/**
+ * Returns if the machine is set up.
+ *
+ * @throws FirstBootError if its cloud-init has failed, with cloud-init's reasons
+ * @throws Error if the machine cannot be asked, or is not ready yet
+ */
+export async function requireFirstBoot(boot: FirstBoot, timeoutMs: number): Promise<void> {
+  const { readyFile, failureNote } = boot;
+  // ls says why it fails; cloud-init and grep tell by their exit code what their output says as well.
+  const script = `ls ${readyFile} || { cloud-init status --format json; grep -h '^[EW]: ' ${outputLog}; true; } 2>/dev/null`;
+  const output = await runBySsh(boot, [script], timeoutMs);
+  if (output.trim() === readyFile) return;
+  const reasons = failureIn(output);
+  if (reasons === undefined) throw new Error(`${boot.host}: ${readyFile} does not exist yet`);
+  if (failureNote !== undefined) {
+    mkdirSync(dirname(failureNote.file), { recursive: true, mode: 0o700 });
+    writeFileSync(failureNote.file, failureNote.content, { mode: 0o600 });
+  }
+  throw new FirstBootError(
+    `The machine at ${boot.host} could not set itself up: ${reasons}. All that it said: ` +
+      `${["ssh", ...(boot.sshOpts ?? []), boot.host, "cat", outputLog].join(" ")}. ` +
+      `${failureNote === undefined ? "Replace the machine" : "The next update replaces the machine"}; if it cannot ` +
+      `reach a package archive, first set aptMirror or proxy in machine`,
+  );
+}
+
+/** The reasons of a cloud-init that has ended with errors; undefined if it has not. Its output is not to be trusted. */
+export function failureIn(output: string): string | undefined {
+  const end = output.lastIndexOf("\n}");
+  const status = parsed(output.slice(output.indexOf("{"), end + 2));
+  if (status?.["status"] !== "error" || status["extended_status"] === "error - running") return undefined;
+  const errors = Array.isArray(status["errors"]) ? status["errors"].map(String) : [];
+  const complaints = output
+    .slice(end + 2)
+    .split("\n")
+    .filter((line) => /^[EW]: /.test(line));
+  const found = [...new Set([...errors, ...complaints])].map(readable).slice(0, 6);
+  return found.length === 0 ? "cloud-init does not say why" : found.join("; ");
+}
+
+function parsed(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isMapping(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** On one line, and short. */
+const readable = (text: string): string => {
+  const line = text.replace(/[\p{C}\s]+/gu, " ").trim();
+  return line.length > 300 ? `${line.slice(0, 299)}…` : line;
+};
