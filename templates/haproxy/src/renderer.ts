@@ -14,6 +14,7 @@ import { log } from "./log";
 import { Metrics } from "./metrics";
 import { Controller } from "./reconcile/controller";
 import { Reconciler } from "./reconcile/reconciler";
+import { FiguresWriter } from "./scaling/figures-writer";
 import { aliveMs, type FromRenderer, type RendererData, type ToRenderer } from "./supervisor/messages";
 import { RemoteHaproxy } from "./supervisor/remote-haproxy";
 import { AuthorityWatcher } from "./tls/authorities";
@@ -120,6 +121,18 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
     done: () => controller.done(),
     noticed: log,
   });
+  const { node } = options;
+  const figures =
+    node === undefined
+      ? undefined
+      : new FiguresWriter({
+          node,
+          consul: new Consul(options.consul),
+          values: () => (controller.synced ? (controller.catalog?.kv ?? {}) : {}),
+          index: () => controller.appliedKvIndex,
+          read: async () => ({ loads: await reconciler.loads(), held: new Map() }),
+          log,
+        });
   if (!options.stats) log("No statistics page: set STATS_USER and STATS_PASSWORD to have one.");
 
   await startAdmin(options.adminAddress, options.adminPort, {
@@ -139,6 +152,7 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
     stopping = true;
     watch.stop();
     versions.stop();
+    figures?.stop();
     reconciler.stop();
     await controller.stop();
     tell({ kind: "stopped" });
@@ -164,6 +178,7 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
   await controller.start();
   watch.start();
   versions.start();
+  figures?.start();
   tell({ kind: "serving" });
   log(`watching Consul at ${showAddresses(options.consul)}; HTTP on port ${options.httpPort}.`);
 }

@@ -27,6 +27,12 @@ test("the port of what is not there is nobody's", () => {
   expect(() => parseArguments(["--http-port=1936"], credentials, 2)).toThrow("--stats-port has port 1936");
 });
 
+test("the node's name by the environment, unless an option says otherwise", () => {
+  expect(parseArguments([], { NODE_NAME: "a" }, 2).node).toBe("a");
+  expect(parseArguments(["--node=b"], { NODE_NAME: "a" }, 2).node).toBe("b");
+  expect(parseArguments([], { NODE_NAME: "" }, 2).node).toBeUndefined();
+});
+
 test.each([
   [{}, "0.0.0.0", 8404],
   [{ ADMIN_PORT: "1" }, "0.0.0.0", 1],
@@ -47,6 +53,7 @@ test.each([
   [["--dns=10.0.0.1:0"], "is not a list of DNS servers"],
   [["--authorities=../x"], "is not an absolute path"],
   [["--proxy-protocol"], "--proxy-protocol needs --trust-forwarded=NETWORK,..., the peers that speak it."],
+  [["--node=../x"], '--node="../x" is not the name of a node'],
   [["--evil\u001b"], '"--evil\\u001b" is not an option.'],
 ])("%j is refused", (argv, why) => {
   expect(() => parse(...argv)).toThrow(why);

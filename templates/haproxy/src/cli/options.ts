@@ -14,6 +14,8 @@ import { readConsulOptions, type ConsulOptions } from "../consul/options";
 
 export interface Options {
   readonly consul: ConsulOptions;
+  /** The name of this machine in Consul, with which the load balancer takes part in autoscaling. */
+  readonly node?: string;
   readonly httpPort: number;
   /** In use only with certificates. */
   readonly httpsPort: number;
@@ -49,7 +51,7 @@ export interface Options {
 
 export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-port=80] [--stats-port=1936]
   [--admin=ADDRESS:PORT] [--state-dir=DIR] [--threads=N] [--hold=60s] [--hold-share=50]
-  [--stop-grace=8s] [--dry [--once]]
+  [--stop-grace=8s] [--node=NAME] [--dry [--once]]
   [--certs=DIR [--https-port=443] [--redirect-https]] [--trust-forwarded=NETWORK,... [--proxy-protocol]]
   [--authorities=DIR] [--dns=ADDRESS:PORT,...]
        switchyard-haproxy explain URL [--version=vN] [--admin=ADDRESS:PORT | --consul=HOST:PORT | --snapshot=FILE] [--json]
@@ -63,6 +65,8 @@ export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-por
   --consul      Consul's HTTP address (CONSUL_HTTP_ADDR; 127.0.0.1:8500), with https:// for TLS. Several, separated
                 by commas, are tried in turn. CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE, CONSUL_CACERT, CONSUL_CLIENT_CERT,
                 CONSUL_CLIENT_KEY, CONSUL_TLS_SERVER_NAME and CONSUL_HTTP_SSL_VERIFY work as in Consul itself.
+  --node        the name of this machine in Consul (NODE_NAME). With it, the load balancer tells the autoscaler about its
+                requests, and holds those for a service that sleeps.
   --dry         prints the configuration and the maps at every change and starts nothing; with --once, prints once.
   --hold        how long instances whose deregistration is suspect keep their traffic while they listen.
                 The signal USR2 (docker kill -s USR2 rest) releases all of them at once.
@@ -86,6 +90,7 @@ const known = [
   "hold",
   "hold-share",
   "stop-grace",
+  "node",
   "dry",
   "once",
   "https-port",
@@ -141,9 +146,11 @@ export function parseArguments(
     ...(stats ? [["stats-port", statsPort] as const] : []),
     ["admin", admin.port],
   ]);
+  const node = given.get("node") ?? env["NODE_NAME"] ?? "";
   const stateDir = take("state-dir", "/var/lib/switchyard", parseDirectory);
   return {
     consul: consul.value,
+    ...(node === "" ? {} : { node: take("node", node, parseNode) }),
     httpPort,
     httpsPort,
     ...(given.has("certs") ? { certs: take("certs", "", parseDirectory) } : {}),
@@ -199,6 +206,13 @@ function parseHostPort(value: string): Parsed<{ host: string; port: number }> {
   return host !== undefined && port >= 1 && port <= 65_535
     ? { ok: true, value: { host, port } }
     : { ok: false, error: "is not ADDRESS:PORT, as in 127.0.0.1:8404" };
+}
+
+/** The name becomes part of a key in Consul's KV. */
+function parseNode(value: string): Parsed<string> {
+  return /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$/.test(value)
+    ? { ok: true, value }
+    : { ok: false, error: "is not the name of a node: use letters, digits, '.', '_' and '-'" };
 }
 
 /** The path goes into HAProxy's configuration, and with a socket's name into an address of at most about 100 bytes. */

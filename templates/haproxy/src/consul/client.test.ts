@@ -74,6 +74,37 @@ test.each<[string, number, string, RegExp]>([
   await expect(ask(client([port]))).rejects.toThrow(expected);
 });
 
+test("a key is written with the token, and created only if it does not exist", async () => {
+  const asked: string[] = [];
+  const port = await fake((request, response) => {
+    let body = "";
+    request.on("data", (chunk: Buffer) => (body += chunk.toString()));
+    request.on("end", () => {
+      const { method = "", url = "", headers } = request;
+      asked.push(`${method} ${url} ${String(headers["x-consul-token"])} ${body}`);
+      response.end("false");
+    });
+  });
+  const consul = client([port], { token: "secret" });
+  await consul.write("service/a b", "ä 1");
+  await consul.write("service/wanted/hello/v1", "node", { create: true });
+  expect(asked).toEqual([
+    "PUT /v1/kv/service/a%20b secret ä 1",
+    "PUT /v1/kv/service/wanted/hello/v1?cas=0 secret node",
+  ]);
+});
+
+test("a key that cannot be written is an error, and one that does not exist has no value", async () => {
+  const port = await fake((request, response) =>
+    request.method === "PUT"
+      ? response.writeHead(403).end("Permission denied")
+      : response.writeHead(404, { "X-Consul-Index": "1" }).end(),
+  );
+  const consul = client([port]);
+  await expect(consul.write("a", "1")).rejects.toThrow("Consul answered 403 to kv/a: Permission denied");
+  expect(await consul.read("a")).toBeUndefined();
+});
+
 test("an answer without a leader, an index or JSON is an error", async () => {
   const answers: [Record<string, string>, string, RegExp][] = [
     [{ "X-Consul-Index": "1", "X-Consul-KnownLeader": "false" }, "[]", /no leader/],

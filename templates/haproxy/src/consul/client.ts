@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 
 import { messageOf } from "../../../../lib/errors";
 import { HttpClient, TooLarge, type Answer as HttpAnswer, type Endpoint } from "../../../../lib/http";
+import { decodeKv } from "./decode";
 import type { ConsulAddress, ConsulOptions } from "./options";
 
 export { TooLarge };
@@ -38,6 +39,8 @@ const slackMs = 10_000;
  */
 export const nodeConnections = 90;
 const otherConnections = 20;
+/** For a key that is read or written at once. */
+const keyTimeoutMs = 5_000;
 
 const nodeServices = "catalog/node-services/";
 /** A lone surrogate cannot be encoded. Consul itself replaces it by U+FFFD. */
@@ -67,6 +70,23 @@ export class Consul {
       return await ask(await opening, path, index, waitSeconds, token, signal);
     } catch (error) {
       if (!signal.aborted) await this.failed(opening, error);
+      throw error;
+    }
+  }
+
+  /** The value of a key, at this moment; undefined without one. */
+  async read(key: string): Promise<string | undefined> {
+    const { body } = await this.query(`kv/${key}`, 0, 1, AbortSignal.timeout(keyTimeoutMs));
+    return decodeKv(body)[key];
+  }
+
+  /** Writes a value of KV. With `create`, only if the key does not exist. */
+  async write(key: string, value: string, { create = false } = {}): Promise<void> {
+    const opening = (this.link ??= this.open());
+    try {
+      await put(await opening, key, create ? "?cas=0" : "", value, await this.token());
+    } catch (error) {
+      await this.failed(opening, error);
       throw error;
     }
   }
@@ -171,6 +191,31 @@ async function ask(
     throw new Unanswered(`Consul at ${at} cannot be asked for ${path}: ${reason(error)}`);
   }
   return toAnswer(path, answer);
+}
+
+async function put(
+  { address, others }: Link,
+  key: string,
+  query: string,
+  text: string,
+  token: string | undefined,
+): Promise<void> {
+  let answer: HttpAnswer;
+  try {
+    const path = key.split("/").map(encodeURIComponent).join("/");
+    answer = await others.request("PUT", `/v1/kv/${path}${query}`, {
+      text,
+      timeoutMs: keyTimeoutMs,
+      ...(token !== undefined && { headers: { "X-Consul-Token": token } }),
+    });
+  } catch (error) {
+    throw new Unanswered(
+      `Consul at ${address.host}:${address.port} cannot be told kv/${key}: ${reason(error)}`,
+    );
+  }
+  const { status, body } = answer;
+  if (status !== 200)
+    throw new Refusal(`Consul answered ${status} to kv/${key}: ${body.trim().slice(0, 200)}`, status);
 }
 
 /** The error's message, and the cure if it is known. */

@@ -39,6 +39,7 @@ const maxRestMs = 1_000;
 /** Lets the listeners of a change have the processor first. */
 const minRestMs = 5;
 
+const kvPath = `kv/${kv.prefix}?recurse`;
 const checkPaths = { critical: "health/state/critical", warning: "health/state/warning" } as const;
 
 export interface WatcherEvents {
@@ -121,7 +122,7 @@ export class Watcher {
     this.followChecks("critical", signal);
     this.followChecks("warning", signal);
     void this.follow(
-      `kv/${kv.prefix}?recurse`,
+      kvPath,
       signal,
       (body) => {
         const before = this.values;
@@ -157,6 +158,11 @@ export class Watcher {
   /** The highest index of all queries. */
   get index(): number {
     return Math.max(0, ...this.indexes.values());
+  }
+
+  /** The index of the values of KV. */
+  get kvIndex(): number {
+    return this.indexes.get(kvPath) ?? 0;
   }
 
   /**

@@ -4,6 +4,7 @@ import { render } from "../config/render";
 import { instance, renderOptions } from "../testing";
 import {
   complaints,
+  parseLoad,
   parseMap,
   parseRequests,
   parseServersState,
@@ -32,6 +33,35 @@ test("a request is waiting, or has a connection to a server", () => {
   expect(parseSessions(answer)).toEqual([
     { id: "0x7e00", server: "svc:a/10.0.0.1:1", isConnected: false },
     { id: "0x7f00", server: "svc:a/<none>", isConnected: true },
+  ]);
+});
+
+test("the load of a backend is that of its servers, and their queues with its own", () => {
+  const head =
+    "# pxname,svname,qcur,qmax,scur,smax,slim,stot,bin,bout,dreq,dresp,ereq,econ,eresp,wretr,wredis,status,weight,act,bck,chkfail,chkdown,lastchg,downtime,qlimit,pid,iid,sid,throttle,lbtot,tracked,type,rate,rate_lim,rate_max,check_status,check_code,check_duration,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,";
+  const row = (start: string, econ: number, failed: string) =>
+    `${start},,${econ},9,9,9,UP,1,1,0,0,0,5,5,,1,3,1,,0,,2,0,,2,L4OK,,0,0,4,0,0,${failed},0,`;
+  const answer = [
+    head,
+    row("svc:a,10.0.0.1:1,1,9,20,50,,118,9,9,,9", 1, "4"),
+    row("svc:a,10.0.0.1:2,0,9,22,50,,7,9,9,,9", 1, "0"),
+    row("svc:a,BACKEND,2,9,45,90,400,130,9,9,9,9", 2, "6"),
+    row("svc:db,10.0.0.1:3,0,9,3,50,,3,9,9,,9", 8, ""),
+    row("svc:db,BACKEND,0,9,3,50,400,3,9,9,9,9", 8, ""),
+    "",
+  ];
+  expect(parseLoad(answer.join("\n"))).toEqual([
+    {
+      backend: "svc:a",
+      concurrent: 42,
+      queued: 3,
+      errors: 6,
+      requests: new Map([
+        ["10.0.0.1:1", 118],
+        ["10.0.0.1:2", 7],
+      ]),
+    },
+    { backend: "svc:db", concurrent: 3, queued: 0, errors: 8, requests: new Map([["10.0.0.1:3", 3]]) },
   ]);
 });
 

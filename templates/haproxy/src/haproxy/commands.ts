@@ -178,6 +178,44 @@ export function parseRequests(answer: string): number {
   return Number(values[columns.indexOf("scur")] ?? 0);
 }
 
+/** The load of a backend, from its own counters and those of its servers. */
+export interface BackendLoad {
+  readonly backend: string;
+  /** Requests that its servers are working on. Its own `scur` counts those that wait as well. */
+  concurrent: number;
+  /** Requests that wait for a server to have room. */
+  queued: number;
+  /** Answers with 5xx, or for TCP failed connections, since HAProxy has counted. */
+  errors: number;
+  /** How many requests each server has been given since it was added. */
+  readonly requests: Map<string, number>;
+}
+
+const loadColumns = ["pxname", "svname", "qcur", "scur", "stot", "econ", "hrsp_5xx"];
+
+/** The answer to `show stat` for backends and servers. */
+export function parseLoad(answer: string): BackendLoad[] {
+  const [head = "", ...lines] = answer.split("\n");
+  const names = head.replace(/^# /, "").split(",");
+  const columns = loadColumns.map((name) => names.indexOf(name));
+  const width = Math.max(...columns) + 1;
+  const loads = new Map<string, BackendLoad>();
+  for (const line of lines) {
+    const fields = line.split(",", width);
+    const [backend, server, queued, current, total, failed, status] = columns.map((index) => fields[index]);
+    if (backend === undefined || server === undefined) continue;
+    const load = loads.get(backend) ?? { backend, concurrent: 0, queued: 0, errors: 0, requests: new Map() };
+    loads.set(backend, load);
+    load.queued += Number(queued);
+    if (server === "BACKEND") load.errors = Number(status === "" ? failed : status);
+    else {
+      load.concurrent += Number(current);
+      load.requests.set(server, Number(total));
+    }
+  }
+  return [...loads.values()];
+}
+
 const stateColumns =
   "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port";
 

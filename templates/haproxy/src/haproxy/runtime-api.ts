@@ -2,12 +2,14 @@
 import {
   complaints,
   healthUp,
+  parseLoad,
   parseMap,
   parseRequests,
   parseServersState,
   parseServersUp,
   toCommands,
   toPayloads,
+  type BackendLoad,
   type ServerState,
 } from "./commands";
 import type { CertificateChange } from "../config/certificates";
@@ -68,6 +70,11 @@ export class Runtime {
   /** Has been seen to answer; HAProxy's own check goes on from there. */
   async healthy(backend: string, server: string): Promise<void> {
     await this.session.ask(healthUp(`${backend}/${server}`));
+  }
+
+  /** The load of every backend. */
+  async loads(): Promise<BackendLoad[]> {
+    return parseLoad(await ask(this.socket, "show stat -1 6 -1"));
   }
 
   /** How many requests a backend has, including those that wait for a connection or to be tried again. */

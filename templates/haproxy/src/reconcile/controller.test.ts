@@ -28,7 +28,7 @@ const catalog = (...services: string[]): Catalog => ({
 const did = (what: string): Turn => ({ done: { how: "operations", what }, pending: [], again: false });
 
 let folder: string;
-let consul: { catalog: Catalog | undefined; index: number; missing: Missing };
+let consul: { catalog: Catalog | undefined; index: number; kvIndex?: number; missing: Missing };
 let log: string[];
 let reconcile: ReturnType<typeof vi.fn<(routing: Routing, fromConsul?: boolean) => Promise<Turn>>>;
 const depart = vi.fn<(routing: Routing) => Promise<void>>();
@@ -81,6 +81,7 @@ beforeEach(() => {
     () => ({
       catalog: () => consul.catalog,
       index: consul.index,
+      kvIndex: consul.kvIndex ?? consul.index,
       connected: true,
       missing: consul.missing,
     }),
@@ -196,6 +197,10 @@ test("an index is in force only once the changes that came with it are", async (
   consul.index = 9;
   controller.advanced();
   expect(controller.appliedIndex).toBe(9);
+  consul.index = 12;
+  consul.kvIndex = 9;
+  controller.advanced();
+  expect([controller.appliedIndex, controller.appliedKvIndex]).toEqual([12, 9]);
   expect(reconcile).toHaveBeenCalledTimes(2);
 });
 

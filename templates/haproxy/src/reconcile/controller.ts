@@ -68,6 +68,8 @@ export class Controller {
   synced = false;
   /** Consul's index that is in force. */
   appliedIndex = 0;
+  /** The index of Consul's KV that is in force. The other one may be ahead of it. */
+  appliedKvIndex = 0;
   lastFailure: string | undefined;
   /** Why HAProxy has to be reloaded before all of the routing is in force. */
   pending: readonly string[] = [];
@@ -91,7 +93,7 @@ export class Controller {
       Reconciler,
       "reconcile" | "depart" | "isReloading" | "compare" | "persist" | "proven" | "ports"
     >,
-    private readonly watch: () => Pick<Watcher, "catalog" | "index" | "connected" | "missing">,
+    private readonly watch: () => Pick<Watcher, "catalog" | "index" | "kvIndex" | "connected" | "missing">,
   ) {
     const { retentionMs, retentionShare, log } = options;
     this.problemLog = new ProblemLog(log);
@@ -162,8 +164,7 @@ export class Controller {
   /** Consul has a higher index, and nothing else has changed with it. */
   advanced(): void {
     if (this.scheduler.requested && this.watch().missing === "nothing") this.changed();
-    if (this.scheduler.idle && this.pending.length === 0 && this.synced)
-      this.appliedIndex = this.watch().index;
+    if (this.scheduler.idle && this.pending.length === 0 && this.synced) this.setApplied(this.watch());
   }
 
   /** Settles once no turn is running. */
@@ -179,7 +180,7 @@ export class Controller {
 
   /** Returns whether another turn has to follow at once. */
   private async turn(since: number): Promise<boolean> {
-    const { index } = this.watch();
+    const { index, kvIndex } = this.watch();
     const fromConsul = this.watch().catalog();
     const { synced } = this;
     const catalog = fromConsul === undefined ? this.applied : this.retain(fromConsul);
@@ -191,8 +192,8 @@ export class Controller {
     if (turn.refused === undefined && fromConsul !== undefined) {
       this.synced = true;
       // Changes that came meanwhile and made no difference are in force as well.
-      const reached = this.scheduler.requested ? index : this.watch().index;
-      if (this.pending.length === 0 && !turn.again) this.appliedIndex = reached;
+      const reached = this.scheduler.requested ? { index, kvIndex } : this.watch();
+      if (this.pending.length === 0 && !turn.again) this.setApplied(reached);
     }
     if (turn.done !== undefined) this.report(turn.done, since);
     if (!turn.again) this.setFailure(turn.failure);
@@ -221,6 +222,11 @@ export class Controller {
     this.pending = pending;
     const { settings, pins } = routing;
     this.lastGood = { settings: pending.length === 0 ? settings : this.lastGood.settings, pins };
+  }
+
+  private setApplied({ index, kvIndex }: Pick<Watcher, "index" | "kvIndex">): void {
+    this.appliedIndex = index;
+    this.appliedKvIndex = kvIndex;
   }
 
   private setFailure(failure: string | undefined): void {

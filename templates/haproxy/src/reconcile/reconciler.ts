@@ -18,6 +18,7 @@ import { haproxyPaths } from "../haproxy/process";
 import { Runtime } from "../haproxy/runtime-api";
 import type { Actual, Operation, ServerOperation } from "../haproxy/types";
 import { serverOf } from "../health/readiness-prober";
+import type { ServiceLoad } from "../scaling/meter";
 import { Departures, inheritedFrom, servingIn, serversOf } from "./departures";
 import { isSame, loaded, plan, type Plan } from "./planner";
 import { portsRefused, type Refused } from "./quarantine";
@@ -153,6 +154,16 @@ export class Reconciler {
     return (await this.runtime.states(at)).map((state) => {
       const { backend, server } = this.originOf(state);
       return { ...state, backend, server };
+    });
+  }
+
+  /** The load of every service. */
+  async loads(): Promise<ServiceLoad[]> {
+    if (!this.running) return [];
+    const services = new Map(this.lastGood?.backends.map(({ name, service }) => [name, service]));
+    return (await this.runtime.loads()).flatMap(({ backend, ...load }) => {
+      const service = services.get(backend);
+      return service === undefined ? [] : [{ ...load, service }];
     });
   }
 
