@@ -9,6 +9,8 @@ export const scalingKeys = {
   /** By service: a request waits for it to wake. The value is the load balancer's node. */
   wanted: "service/autoscaler/wanted/",
   figures: figuresPrefix,
+  /** The IDs of the Swarm services whose processor use decides, a line each. */
+  measure: "service/autoscaler/measure",
   /** By node: the processor use of its instances (`usage.ts`). */
   usage: "service/autoscaler/usage/",
   /** What the autoscaler has decided, and why (`status.ts`). */

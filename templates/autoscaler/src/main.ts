@@ -1,8 +1,9 @@
 /** The autoscaler, or the keeper of its narrow socket: see README.md. */
 import { UserError } from "../../../lib/errors";
 import { HttpClient } from "../../../lib/http";
+import { runAutoscaler } from "./autoscaler";
 import { log } from "./log";
-import { parseSocketOptions } from "./options";
+import { parseOptions, parseSocketOptions } from "./options";
 import { Engine } from "./swarm/engine";
 import { listen } from "./swarm/server";
 
@@ -22,9 +23,16 @@ async function keepSocket(args: readonly string[]): Promise<void> {
     });
 }
 
-function main([command, ...args]: readonly string[]): Promise<void> {
-  if (command === "docker") return keepSocket(args);
-  return Promise.reject(new UserError("Only the command docker exists yet."));
+async function main(args: readonly string[]): Promise<void> {
+  if (args[0] === "docker") return keepSocket(args.slice(1));
+  const options = parseOptions(args, process.env);
+  const stop = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const)
+    process.once(signal, () => {
+      log(`${signal}: exiting`);
+      stop.abort();
+    });
+  await runAutoscaler(options, log, stop.signal);
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {

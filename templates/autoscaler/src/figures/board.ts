@@ -3,7 +3,7 @@ import type { Parsed } from "../../../../routing/grammar";
 import type { Figures } from "../../../../routing/scaling/figures";
 import type { Load } from "../horizontal/types";
 
-interface Entry {
+export interface Entry {
   readonly figures: Figures | undefined;
   /** When figures last came that were new, by the autoscaler's own clock: those of other nodes may differ. */
   readonly newMs: number;

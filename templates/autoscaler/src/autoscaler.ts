@@ -1,0 +1,55 @@
+/** The autoscaler of one node. */
+import { HttpClient } from "../../../lib/http";
+import { startAdmin } from "./admin/server";
+import type { View } from "./admin/view";
+import { Consul } from "./consul/client";
+import { Leadership } from "./consul/leadership";
+import { Term } from "./leader/term";
+import type { Log } from "./log";
+import type { Options } from "./options";
+import { SwarmClient } from "./swarm/client";
+import { Meter } from "./usage/measure";
+import { publishUsage } from "./usage/publish";
+
+const nowMs = (): number => performance.now();
+
+/** Runs until the signal, then hands the lock over. */
+export async function runAutoscaler(options: Options, log: Log, signal: AbortSignal): Promise<void> {
+  const { node, dry, admin, swarmSocket, dockerSocket } = options;
+  const consul = new Consul(new HttpClient(options.consul), options);
+  const leadership = new Leadership(consul, node, log, nowMs);
+  const isLeading = (): boolean => leadership.isLeading;
+  const term =
+    swarmSocket === undefined
+      ? undefined
+      : new Term({ node, dry, consul, swarm: new SwarmClient(swarmSocket), isLeading, log, nowMs });
+
+  const view = (): View => ({
+    node,
+    dry,
+    isLeading: isLeading(),
+    leader: leadership.leader,
+    problem: isLeading() ? term?.problem : leadership.problem,
+    tickSeconds: term?.tickSeconds ?? 0,
+    failures: term?.failures ?? 0,
+    status: term?.leader?.status,
+    history: term?.leader?.history,
+  });
+  const server = await startAdmin(admin.host, admin.port, view);
+  log(term === undefined ? `measures on ${node}` : `runs on ${node}${dry ? ", and changes nothing" : ""}`);
+
+  const work: Promise<void>[] = [];
+  if (term !== undefined) work.push(leadership.run(signal), term.run(signal));
+  if (dockerSocket !== undefined) {
+    const meter = new Meter(new HttpClient({ socketPath: dockerSocket }, { maxSockets: 8 }));
+    work.push(publishUsage(consul, meter, node, log, signal));
+  }
+  if (work.length === 0) log("has nothing to do: set --swarm or DOCKER_HOST");
+  await Promise.all(work);
+  if (!signal.aborted)
+    await new Promise((resolve) => {
+      signal.addEventListener("abort", resolve);
+    });
+  server.closeAllConnections();
+  server.close();
+}

@@ -1,0 +1,252 @@
+import { beforeEach, describe, expect, test } from "vitest";
+import { encodeFigures } from "../../../../routing/scaling/figures";
+import { parseStatus } from "../../../../routing/scaling/status";
+import { scalingKeys } from "../../../../routing/scaling/keys";
+import type { Consul } from "../consul/client";
+import { scaledServices } from "../swarm/services";
+import { dockerService } from "../swarm/testing";
+import type { Rescale, Swarm } from "../swarm/types";
+import { Leader } from "./leader";
+
+/** Consul and a Swarm in memory, with one service and one load balancer, and a clock that the test moves. */
+class FakeWorld {
+  nowMs = 0;
+  isLeading = true;
+  replicas = 2;
+  /** Undefined: as many as there are replicas. */
+  ready: number | undefined;
+  concurrent = 0;
+  inForce = 1_000;
+  sequence = 1;
+  refusal: string | undefined;
+  more: Readonly<Record<string, unknown>> = {};
+  labels: Record<string, string> = { "switchyard.replicas.max": "9", "switchyard.replicas.target": "10" };
+  readonly keys = new Map<string, { value: string; index: number }>();
+  readonly changes: number[] = [];
+  readonly lines: string[] = [];
+  private index = 100;
+
+  readonly swarm = {
+    swarm: (): Promise<Swarm> => {
+      const { labels, replicas, more } = this;
+      return Promise.resolve({
+        services: scaledServices([dockerService({ labels, replicas, ...more })]),
+        nodesWanted: 0,
+      });
+    },
+    rescale: (_: string, { version, replicas }: Rescale): Promise<void> => {
+      if (this.refusal !== undefined) return Promise.reject(new Error(this.refusal));
+      expect(version).toBe(12);
+      this.replicas = replicas;
+      this.changes.push(replicas);
+      return Promise.resolve();
+    },
+  };
+
+  put(key: string, value: string): void {
+    this.keys.set(key, { value, index: ++this.index });
+  }
+
+  readonly consul = {
+    get: (path: string) => Promise.resolve({ index: 1, body: this.body(path) }),
+    putKey: (key: string, value: string) => {
+      this.put(key, value);
+      return Promise.resolve(true);
+    },
+    deleteKey: (key: string, index: number) => {
+      expect(this.keys.get(key)?.index).toBe(index);
+      return Promise.resolve(this.keys.delete(key));
+    },
+  };
+
+  leader(dry = false): Leader {
+    return new Leader({
+      node: "n1",
+      dry,
+      consul: this.consul as unknown as Consul,
+      swarm: this.swarm,
+      isLeading: () => this.isLeading,
+      log: (line) => this.lines.push(line),
+      nowMs: () => this.nowMs,
+    });
+  }
+
+  /** Ticks for some seconds, with new figures each time. */
+  async run(leader: Leader, seconds = 2): Promise<void> {
+    for (let left = seconds; left > 0; left -= 2) {
+      const { concurrent, inForce: index } = this;
+      const one = { concurrent, queued: 0, held: 0, rate: concurrent, errors: 0 };
+      const figures = { sequence: this.sequence++, index, services: new Map([["hello/v1", one]]) };
+      this.put(`${scalingKeys.figures}n1`, encodeFigures(figures));
+      await leader.tick();
+      this.nowMs += 2_000;
+    }
+  }
+
+  get status() {
+    const read = parseStatus(this.keys.get(scalingKeys.status)?.value ?? "");
+    return read.ok ? read.value.services[0] : undefined;
+  }
+
+  private body(path: string): unknown {
+    if (path === "catalog/nodes") return [{ Node: "n1" }];
+    if (path.startsWith("health/")) return [];
+    if (path.startsWith("catalog/node-services/")) {
+      const instances = Array.from({ length: this.ready ?? this.replicas }, (_, at) => ({
+        ID: `i${at}`,
+        Service: "hello/v1",
+        Tags: ["rest"],
+        Meta: { host: "b.example.com" },
+        ModifyIndex: 50,
+      }));
+      return { Node: { Node: "n1" }, Services: [...instances, { ID: "lb", Service: "rest" }] };
+    }
+    const prefix = path.replace(/^kv\//, "").replace(/\?recurse$/, "");
+    return [...this.keys]
+      .filter(([key]) => key.startsWith(prefix))
+      .map(([Key, { value, index }]) => ({
+        Key,
+        Value: Buffer.from(value).toString("base64"),
+        ModifyIndex: index,
+      }));
+  }
+}
+
+let world: FakeWorld;
+let leader: Leader;
+beforeEach(() => {
+  world = new FakeWorld();
+  leader = world.leader();
+});
+
+test("a spike is answered by the first tick that sees it, and told of", async () => {
+  world.concurrent = 60;
+  await world.run(leader);
+  expect(world.changes).toEqual([6]);
+  expect(world.status).toMatchObject({ name: "hello/v1", swarmName: "hello-v1", replicas: 6, wish: 9, ready: 2 });
+  expect(world.status?.changes).toMatchObject([{ from: 2, to: 6 }]);
+  expect(world.lines[0]).toBe(
+    "scaled hello/v1 from 2 to 6: 60 concurrent, target 10 at 70 %: 9; at most 4 more in 15 s: 6",
+  );
+}); // prettier-ignore
+
+test("a new leader goes on with what was told, and removes nothing for five minutes", async () => {
+  world.concurrent = 60;
+  await world.run(leader, 20);
+  world.concurrent = 0;
+  const next = world.leader();
+  await world.run(next, 298);
+  expect(world.changes).toEqual([6, 9]);
+  expect(world.status?.changes).toHaveLength(2);
+  await world.run(next, 10);
+  expect(world.replicas).toBe(7);
+});
+
+test("one that has lost the lock changes nothing, and says nothing", async () => {
+  world.concurrent = 60;
+  world.isLeading = false;
+  await world.run(leader);
+  expect([world.changes, world.status]).toEqual([[], undefined]);
+});
+
+test("in a dry run it only says what it would do, once", async () => {
+  world.concurrent = 60;
+  await world.run(world.leader(true), 10);
+  expect(world.changes).toEqual([]);
+  expect(world.lines.filter((line) => line.startsWith("would scale hello/v1 from 2 to 6"))).toHaveLength(1);
+});
+
+test("a service that Docker is updating is scaled afterwards", async () => {
+  world.concurrent = 60;
+  world.more = { UpdateStatus: { State: "updating" } };
+  await world.run(leader);
+  expect([world.changes, world.status?.problem]).toEqual([[], "is being updated by Docker; scaled afterwards"]);
+  world.more = { UpdateStatus: { State: "completed" } };
+  await world.run(leader);
+  expect([world.replicas, world.status?.problem]).toEqual([6, undefined]);
+}); // prettier-ignore
+
+test("what Docker refuses is told of, logged once, and tried again", async () => {
+  world.concurrent = 60;
+  world.refusal = "the service has changed meanwhile";
+  await world.run(leader, 6);
+  expect(world.lines.filter((line) => line.includes("changed meanwhile"))).toHaveLength(1);
+  expect(world.status?.problem).toContain("cannot be scaled from 2 to 6: the service has changed meanwhile");
+  world.refusal = undefined;
+  await world.run(leader);
+  expect([world.replicas, world.status?.problem]).toEqual([6, undefined]);
+});
+
+test("a label with a mistake is told of, with the cure", async () => {
+  world.labels = { "switchyard.replicas.max": "9" };
+  await world.run(leader);
+  expect(world.status?.problem).toContain("its label switchyard.replicas does not say what an instance handles");
+}); // prettier-ignore
+
+test("figures that are refused are named, and keep services from shrinking", async () => {
+  await world.run(leader);
+  world.put(`${scalingKeys.figures}n1`, "nonsense");
+  world.nowMs += 400_000;
+  await leader.tick();
+  expect(world.lines).toContainEqual(expect.stringMatching(/^service\/autoscaler\/figures\/n1 starts with/));
+  expect(world.status?.reason).toContain("none fewer while n1 sends no figures");
+  expect(world.changes).toEqual([]);
+});
+
+test("processor use is asked for while it decides", async () => {
+  world.labels = { "switchyard.replicas.max": "9", "switchyard.replicas.cpu": "70%" };
+  await world.run(leader);
+  expect(world.keys.get(scalingKeys.measure)?.value).toBe("abcdefghij0123456789abcde");
+  world.labels = { "switchyard.replicas.max": "9", "switchyard.replicas.rate": "5" };
+  await world.run(leader);
+  expect(world.keys.get(scalingKeys.measure)?.value).toBe("");
+});
+
+describe("a service that may sleep", () => {
+  const record = `${scalingKeys.sleeping}hello/v1`;
+  const wanted = `${scalingKeys.wanted}hello/v1`;
+  beforeEach(() => {
+    world.labels["switchyard.replicas.min"] = "0";
+    world.labels["switchyard.replicas.idle"] = "10s";
+    world.replicas = 1;
+  });
+
+  test("sleeps once its record is in force at every load balancer", async () => {
+    world.inForce = 99;
+    await world.run(leader, 30);
+    expect(JSON.parse(world.keys.get(record)?.value ?? "")).toEqual({ tags: ["rest"], meta: { host: "b.example.com" } });
+    expect(world.replicas).toBe(1);
+    world.inForce = 1_000;
+    await world.run(leader, 4);
+    expect([world.replicas, world.status?.asleep]).toEqual([0, true]);
+  }); // prettier-ignore
+
+  test("wakes past every limit of pace, and its record goes when instances have its routes", async () => {
+    await world.run(leader, 20);
+    expect(world.replicas).toBe(0);
+    world.put(wanted, "n1");
+    world.ready = 0;
+    await world.run(leader);
+    expect([world.replicas, world.keys.has(record), world.keys.has(wanted)]).toEqual([1, true, true]);
+    world.ready = 1;
+    await world.run(leader);
+    expect([world.keys.has(record), world.keys.has(wanted)]).toEqual([false, false]);
+  });
+
+  test("does not sleep if a request comes meanwhile, and its record goes again", async () => {
+    world.inForce = 99;
+    await world.run(leader, 16);
+    expect(world.keys.has(record)).toBe(true);
+    world.concurrent = 1;
+    world.inForce = 1_000;
+    await world.run(leader, 4);
+    expect([world.replicas, world.keys.has(record)]).toEqual([1, false]);
+  });
+
+  test("what is left of services that are gone is deleted", async () => {
+    world.put(`${scalingKeys.sleeping}gone`, "{}");
+    world.put(`${scalingKeys.wanted}gone`, "n1");
+    await world.run(leader);
+    expect([...world.keys.keys()].filter((key) => key.endsWith("gone"))).toEqual([]);
+  });
+});

@@ -1,0 +1,40 @@
+/** Tells the leader of the processor use on this node, while it asks for some. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { messageOf } from "../../../../lib/errors";
+import { scalingKeys } from "../../../../routing/scaling/keys";
+import { encodeUsage } from "../../../../routing/scaling/usage";
+import type { Consul } from "../consul/client";
+import { entriesOf } from "../consul/decode";
+import { Complaint, type Log } from "../log";
+import type { Meter } from "./measure";
+
+const everyMs = 4_000;
+
+/** The services whose use is asked for, as the leader writes them. */
+export const measuredIn = (value: string | undefined): ReadonlySet<string> =>
+  new Set((value ?? "").split("\n").filter((id) => /^[a-z0-9]{25}$/.test(id)));
+
+/** Measures and writes until the signal. */
+export async function publishUsage(
+  consul: Consul,
+  meter: Meter,
+  node: string,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  const complaint = new Complaint(log);
+  for (let sequence = Date.now(); !signal.aborted; sequence++) {
+    try {
+      const { body } = await consul.get(`kv/${scalingKeys.measure}`);
+      const services = measuredIn(entriesOf(body, scalingKeys.measure).get("")?.value);
+      if (services.size > 0) {
+        const tasks = await meter.measure(services);
+        await consul.putKey(scalingKeys.usage + node, encodeUsage({ sequence, tasks }));
+      }
+      complaint.clear();
+    } catch (error) {
+      complaint.about(`processor use is not measured: ${messageOf(error)}`);
+    }
+    await sleep(everyMs, undefined, { signal }).catch(() => undefined);
+  }
+}
