@@ -1,3 +1,4 @@
+import { Autoscaler } from "./components/autoscaler";
 import { loadConfig } from "./components/config";
 import { Consul } from "./components/consul";
 import { ConsulAccess } from "./components/consul-access";
@@ -103,7 +104,7 @@ function partsOf({ node, consul }: Agent) {
         }),
       ]
     : [];
-  return { node, loadBalancer, after: [registrator, loadBalancer, ...firewalls] };
+  return { node, loadBalancer, socket: registrator.socket, after: [registrator, loadBalancer, ...firewalls] };
 }
 const [firstAgent, ...otherAgents] = agents;
 const parts = [partsOf(firstAgent), ...otherAgents.map(partsOf)] as const;
@@ -112,6 +113,21 @@ access.enforceAfter(parts.flatMap(({ after }) => after));
 // Across all nodes: the Swarm and its services.
 const swarm = new SwarmCluster("swarm", { members: parts });
 
+if (config.autoscaler !== "off") {
+  new Autoscaler(
+    "autoscaler",
+    {
+      nodes: parts,
+      image: (node) => images.buildOn(node, "autoscaler"),
+      consul: firstAgent.consul.httpAddress,
+      token: access.autoscalerToken,
+      port: config.ports.autoscaler ?? 0,
+      dry: config.autoscaler === "dry",
+    },
+    // One of them looks for services in the Swarm.
+    { dependsOn: swarm },
+  );
+}
 for (const service of config.services) {
   const { source } = service;
   new Service(service.name, {

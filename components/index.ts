@@ -14,6 +14,7 @@ export { ConsulTokens, type ConsulTokensArgs } from "./consul-tokens";
 export { ConsulCertificates, type ConsulCertificatesArgs } from "./consul-certificates";
 export { ConsulAccess, type ConsulAccessArgs } from "./consul-access";
 export { Registrator, type RegistratorArgs } from "./registrator";
+export { Autoscaler, type AutoscalerArgs } from "./autoscaler";
 export { Firewall, type FirewallArgs } from "./firewall";
 export { LoadBalancer, type LoadBalancerArgs } from "./load-balancer";
 export type { Https } from "./config/index";

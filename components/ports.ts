@@ -10,6 +10,8 @@ export interface Ports {
   readonly consul: number;
   /** Consul's DNS; on the Docker bridge only. */
   readonly dns: number;
+  /** The autoscaler's `/status` and `/metrics`; on the node itself only, and only with the autoscaler. */
+  readonly autoscaler?: number;
   /** HTTPS; only with certificates. */
   readonly https?: number;
 }

@@ -72,6 +72,27 @@ describe("the configuration", () => {
     expect(services[0]?.replicas).toEqual({ min: 0, max: 5, targets: { concurrent: 2 }, idleMs: 300_000 });
   });
 
+  describe("the autoscaler", () => {
+    const range = { min: 0, max: 5, target: 2, idle: "5m" };
+    const of = (values: object) => {
+      const { autoscaler, ports, services } = load({ services: [hello], ...values });
+      return [autoscaler, ports.autoscaler, services[0]?.replicas];
+    };
+    const scaled = { services: [{ ...hello, replicas: range }] };
+    const awake = { min: 1, max: 5, targets: { concurrent: 2 } };
+
+    test("runs if a service has a range", () => {
+      expect(of({})).toEqual(["off", undefined, 1]);
+      expect(of(scaled)).toEqual(["on", 8405, { ...awake, min: 0, idleMs: 300_000 }]);
+      expect(of({ autoscaler: true })).toEqual(["on", 8405, 1]);
+    });
+
+    test("lets no service sleep if it does not act", () => {
+      expect(of({ ...scaled, autoscaler: "dry" })).toEqual(["dry", 8405, awake]);
+      expect(of({ ...scaled, autoscaler: false })).toEqual(["off", undefined, awake]);
+    });
+  });
+
   test("accepts limits, a command and a health check", () => {
     const { services } = load(
       withService({
@@ -162,6 +183,11 @@ describe("an error names the key and the cure", () => {
     [
       { trustedProxies: ["10.0.0.0/33"] },
       'switchyard:trustedProxies[0] is "10.0.0.0/33": it must be an address or a network such as "10.0.0.0/8"',
+    ],
+    [{ autoscaler: "maybe" }, 'switchyard:autoscaler is "maybe": it must be true, false or dry'],
+    [
+      { autoscaler: true, adminPort: 8405 },
+      "switchyard:autoscalerPort is 8405, the same as adminPort: give each its own port",
     ],
     [{ proxyProtocol: true }, "switchyard:proxyProtocol is true, but nobody may use the PROXY protocol"],
     [{ certificateAuthorities: "ca.pem" }, "switchyard:certificateAuthorities"],

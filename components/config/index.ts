@@ -19,6 +19,7 @@ import {
   text,
   whole,
 } from "../schema";
+import { withoutSleep } from "../../routing/scaling/replicas";
 import { refuseShownSecrets } from "./secrets";
 import { services, type ServiceConfig } from "./services";
 
@@ -129,6 +130,15 @@ export const configKeys = {
     .describe(
       "Generation of Consul's tokens: raise it by one to replace all of them, without a failed request",
     ),
+  autoscaler: z
+    .enum(["", "true", "false", "dry"], { error: "it must be true, false or dry" })
+    .default("")
+    .describe(
+      "Whether the autoscaler runs: true, false, or dry to see only what it would do; default: true if a service has a range of replicas",
+    ),
+  autoscalerPort: port(8405).describe(
+    "Port of the autoscaler's /status and /metrics, on the node itself only",
+  ),
   registratorImage: optionalText(imagePattern, imageForm).describe(
     "Registrator image to run instead of Switchyard's own, such as gliderlabs/registrator:v7",
   ),
@@ -160,30 +170,54 @@ const settings = mapping(open, Object.keys(configKeys))
       issues.push(mistake(["proxyProtocol"], problem, "list the networks of your proxies in trustedProxies"));
     }
   })
-  .transform(({ httpPort, httpsPort, statsPort, adminPort, consulPort, dnsPort, ...rest }) => {
-    const { certificates, redirectHttps, ...others } = rest;
-    const ports: Ports = {
-      http: httpPort,
-      stats: statsPort,
-      admin: adminPort,
-      consul: consulPort,
-      dns: dnsPort,
-      ...(certificates !== undefined && { https: httpsPort }),
-    };
-    return {
-      ...others,
-      ports,
-      /** Only with certificates: their folder on each node, and whether HTTP redirects to HTTPS. */
-      https: certificates === undefined ? undefined : { certificates, redirect: redirectHttps },
-    };
-  })
+  .transform(
+    ({ httpPort, httpsPort, statsPort, adminPort, consulPort, dnsPort, autoscalerPort, ...rest }) => {
+      const { certificates, redirectHttps, services, ...others } = rest;
+      const autoscaler = autoscalerOf(rest);
+      const ports: Ports = {
+        http: httpPort,
+        stats: statsPort,
+        admin: adminPort,
+        consul: consulPort,
+        dns: dnsPort,
+        ...(autoscaler !== "off" && { autoscaler: autoscalerPort }),
+        ...(certificates !== undefined && { https: httpsPort }),
+      };
+      return {
+        ...others,
+        services: autoscaler === "on" ? services : services.map(kept),
+        autoscaler,
+        ports,
+        /** Only with certificates: their folder on each node, and whether HTTP redirects to HTTPS. */
+        https: certificates === undefined ? undefined : { certificates, redirect: redirectHttps },
+      };
+    },
+  )
   .readonly();
 
-/** The ports that must differ. `httpsPort` counts only with certificates. */
-function portsIn(value: Readonly<Record<string, unknown>>): [string, number][] {
-  const keys = ["httpPort", "statsPort", "adminPort", "consulPort", "dnsPort", "httpsPort"];
-  const taken = value["certificates"] === undefined ? keys.slice(0, -1) : keys;
-  return taken.map((key) => [key, Number(value[key])]);
+interface Scaled {
+  readonly autoscaler: "" | "true" | "false" | "dry";
+  readonly services: readonly ServiceConfig[];
+}
+
+function autoscalerOf({ autoscaler, services }: Scaled): "on" | "off" | "dry" {
+  if (autoscaler === "dry") return "dry";
+  const isNeeded = services.some(({ replicas }) => typeof replicas === "object");
+  return (autoscaler || String(isNeeded)) === "true" ? "on" : "off";
+}
+
+/** A service of a stack in which nothing would wake it. */
+const kept = <T extends Pick<ServiceConfig, "replicas">>(service: T): T =>
+  typeof service.replicas === "number" ? service : { ...service, replicas: withoutSleep(service.replicas) };
+
+/** The ports that must differ. `autoscalerPort` counts only with the autoscaler, `httpsPort` only with certificates. */
+function portsIn(value: Scaled & Readonly<Record<string, unknown>>): [string, number][] {
+  const keys = [
+    ...["httpPort", "statsPort", "adminPort", "consulPort", "dnsPort"],
+    ...(autoscalerOf(value) === "off" ? [] : ["autoscalerPort"]),
+    ...(value["certificates"] === undefined ? [] : ["httpsPort"]),
+  ];
+  return keys.map((key) => [key, Number(value[key])]);
 }
 
 /** The validated configuration, with all defaults filled in. */

@@ -113,8 +113,7 @@ describe("every service has a health check", () => {
   });
 });
 
-describe("only Registrator's filter mounts the Docker socket", () => {
-  const socketProxy = "switchyard:index:DockerSocketProxy";
+describe("only filters mount the Docker socket", () => {
   const volumes = (hostPath: string) => ({ ...healthy, volumes: [{ hostPath, containerPath: "/tmp/docker.sock" }] }); // prettier-ignore
 
   test.each<[string, Record<string, unknown>, string | undefined]>([
@@ -125,7 +124,7 @@ describe("only Registrator's filter mounts the Docker socket", () => {
     ["as a mount", { ...healthy, mounts: [{ type: "bind", source: "/var/run/docker.sock" }] }, undefined],
   ])("mounting it %s is rejected", (_, inputs, parentType) => {
     expect(refusal(container, inputs, parentType)).toMatch(
-      /"it" mounts the Docker socket.* remove the mount, which only the filter in front of Registrator may have/,
+      /"it" mounts the Docker socket.* remove the mount, which only the filters in front of Registrator and the autoscaler may have/,
     );
   });
 
@@ -133,8 +132,12 @@ describe("only Registrator's filter mounts the Docker socket", () => {
     expect(refusal(rollingContainer, volumes("/var/run/docker.sock"))).toMatch("mounts the Docker socket");
   });
 
-  test("Registrator's filter may mount it, and others may mount other folders", () => {
-    expect(refusal(container, volumes("/var/run/docker.sock"), socketProxy)).toBeUndefined();
+  test("the filters of Registrator and the autoscaler may mount it, and others may mount other folders", () => {
+    for (const filter of ["DockerSocketProxy", "AutoscalerSocket"])
+      expect(
+        refusal(container, volumes("/var/run/docker.sock"), `switchyard:index:${filter}`),
+      ).toBeUndefined();
+    expect(refusal(container, volumes("/var/run/docker.sock"), "switchyard:index:Autoscaler")).toBeDefined();
     expect(refusal(container, volumes("/etc/switchyard/certificates"))).toBeUndefined();
   });
 });

@@ -16,7 +16,11 @@ import {
 
 const image = "docker:index/image:Image";
 const remoteImage = "docker:index/remoteImage:RemoteImage";
-const socketProxy = "switchyard:index:DockerSocketProxy";
+/** The filters in front of the Docker socket: Registrator's and the autoscaler's. */
+const socketFilters: readonly (string | undefined)[] = [
+  "switchyard:index:DockerSocketProxy",
+  "switchyard:index:AutoscalerSocket",
+];
 
 export const rules: readonly Rule[] = [
   ...openings,
@@ -53,15 +57,15 @@ export const rules: readonly Rule[] = [
   noSocketIn("mounts", "source"),
 ];
 
-/** Only the filter in front of Registrator may mount the Docker socket. `key` is the field with the path on the node. */
+/** Only the filters in front of Registrator and the autoscaler may mount the Docker socket. `key` is the field with the path on the node. */
 function noSocketIn(input: "volumes" | "mounts", key: string): Rule {
   return {
-    name: "the Docker socket only in Registrator's filter",
+    name: "the Docker socket only in filters",
     types: [container, rollingContainer],
     inputs: [input],
     check: ({ parentType, inputs }) =>
-      parentType !== socketProxy && pathsIn(inputs[input], key).some(holdsSocket)
-        ? "mounts the Docker socket, which gives full control of the node: remove the mount, which only the filter in front of Registrator may have"
+      !socketFilters.includes(parentType) && pathsIn(inputs[input], key).some(holdsSocket)
+        ? "mounts the Docker socket, which gives full control of the node: remove the mount, which only the filters in front of Registrator and the autoscaler may have"
         : undefined,
   };
 }

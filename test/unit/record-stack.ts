@@ -51,6 +51,7 @@ const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "pulumi-nodejs:dynamic/switchyard:RandomToken": { token, previous: "" },
   "pulumi-nodejs:dynamic/switchyard:FirewallInForce": {},
   "pulumi-nodejs:dynamic/switchyard:SecretFiles": {},
+  "pulumi-nodejs:dynamic/switchyard:AutoscalerKeys": {},
   "pulumi-nodejs:dynamic/switchyard:ConsulAcl": {},
   "pulumi-nodejs:dynamic/switchyard:ConsulCertificates": { authorities: [], version: "1" },
   "pulumi-nodejs:dynamic/switchyard:ConsulGuard": {},

@@ -193,6 +193,42 @@ test("every load balancer knows the proxies in front of it", async () => {
     );
 }, 60_000);
 
+test("a service with a range brings the autoscaler: on every node, and on managers with a narrow socket", async () => {
+  const service = { name: "hello/v1", build: "hello", port: 8080, replicas: { max: 5, target: 2 } };
+  const hosts = ["a", "b", "c", "d"].map((name, index) => ({
+    name,
+    address: `192.0.2.${index + 1}`,
+    docker: `ssh://root@192.0.2.${index + 1}`,
+  }));
+  recording = await record({ services: [service], hosts });
+  const ofKind = (prefix: string) => containers().filter(({ name }) => name.startsWith(prefix));
+  const sockets = ofKind("autoscaler-docker-");
+  expect(sockets.map(({ name }) => name.slice(-1)).sort()).toEqual(["a", "b", "c"]);
+  for (const { inputs } of sockets)
+    expect(inputs).toMatchObject({
+      networkMode: "none",
+      readOnly: true,
+      capabilities: { drops: ["ALL"] },
+      command: ["docker", "--listen=/run/autoscaler-docker/docker.sock"],
+    });
+  const scalers = ofKind("autoscaler-").filter(({ name }) => !name.startsWith("autoscaler-docker-"));
+  expect(scalers.map(({ name }) => name.slice(-1)).sort()).toEqual(["a", "b", "c", "d"]);
+  for (const { name, inputs } of scalers) {
+    expect(inputs).toMatchObject({ user: "65534", readOnly: true, capabilities: { drops: ["ALL"] } });
+    expect(JSON.stringify(inputs)).not.toContain(token);
+    expect(inputs["volumes"]).not.toContainEqual(
+      expect.objectContaining({ hostPath: expect.anything() as string }),
+    );
+    const isManager = name !== "autoscaler-d";
+    expect(inputs["command"]).toEqual([
+      `--node=${name.slice(-1)}`,
+      "--consul=127.0.0.1:8500",
+      ...(isManager ? ["--swarm=/run/autoscaler-docker/docker.sock"] : []),
+      "--admin=127.0.0.1:8405",
+    ]);
+  }
+}, 60_000);
+
 describe("with a registry", () => {
   test("the first node builds and pushes images, and all nodes pull them by digest", async () => {
     recording = await record({ registry: "registry.example.com/acme" });
