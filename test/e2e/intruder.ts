@@ -49,6 +49,8 @@ const commands: [what: string, command: string, reason: RegExp][] = [
   ["reads the log", "monitor", denied],
   ["fires an event", "event -name=deploy", denied],
   ["locks a key", "lock service/haproxy/lock true", denied],
+  ["decides how many instances there are", "kv put service/haproxy/autoscaler me", denied],
+  ["makes up figures", "kv put service/autoscaler/figures/local 1", denied],
   ["writes a configuration entry", "config write /tmp/entry.json", denied],
   ["makes an intention", "intention create -deny shop web", denied],
   ["reads the agent's configuration", "info", denied],
@@ -75,6 +77,7 @@ const connections: [what: string, address: string, port: string][] = [
   ["Docker's API with TLS", bridgeAddress, "2376"],
   ["the statistics page", bridgeAddress, "1936"],
   ["the admin port", bridgeAddress, "8404"],
+  ["the autoscaler's port", bridgeAddress, "8405"],
   ["an instance at its port on the node", bridgeAddress, "$INSTANCE_PORT"],
   ["an instance at its port on another address of the node", "$NODE_ADDRESS", "$INSTANCE_PORT"],
   ["the metadata service", metadataAddress, "80"],
@@ -84,6 +87,7 @@ const connections: [what: string, address: string, port: string][] = [
 const files: [what: string, path: string][] = [
   ["Docker's socket", "/var/run/docker.sock"],
   ["the filtered socket", "/run/docker-socket-proxy/docker.sock"],
+  ["the autoscaler's socket", "/run/autoscaler-docker/docker.sock"],
   ["Consul's tokens", "/secrets"],
   ["HAProxy's socket", "/var/lib/switchyard"],
 ];

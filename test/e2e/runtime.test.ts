@@ -323,6 +323,27 @@ describe("under constant load", () => {
     expect(result.requests).toBeGreaterThan(1_000);
   }, 240_000);
 
+  test("in a range the load decides how many instances there are, and up leaves that alone", async () => {
+    const ranged = (max: number) => [
+      hello("hello/v1", { replicas: { min: 2, max, rate: 1 }, ...patient }),
+      ...initial.slice(1),
+    ];
+    const load = startLoad(`${base}/hello/v1`);
+    stack.configure(ranged(4));
+    expect(await stack.up()).toMatchObject({ code: 0 });
+    await expect.poll(() => tasks("hello-v1"), { timeout: 60_000 }).toHaveLength(4);
+    const { code, output } = await stack.up("--expect-no-changes");
+    expect({ code, output }).toMatchObject({ code: 0 });
+
+    stack.configure(ranged(3));
+    expect((await stack.preview()).output).toContain(
+      "~ hello/v1 replicas: 2 to 3 (rate 1), was 2 to 4 (rate 1)",
+    );
+    expect(await stack.up()).toMatchObject({ code: 0 });
+    expect(await tasks("hello-v1")).toHaveLength(3);
+    expect((await load.stop()).failures).toEqual(noFailures);
+  }, 240_000);
+
   test("a rolling update of the image fails no request, not even long ones", async () => {
     const old = await tasks("hello-v1");
     await docker("tag", await imageOf("hello-v1"), "e2e/hello:old");
