@@ -1,0 +1,226 @@
+import { chmodSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+
+import { encodeFigures } from "../../routing/scaling/figures";
+import { scalingKeys } from "../../routing/scaling/keys";
+import { parseStatus, type ScaledServiceStatus } from "../../routing/scaling/status";
+import { ConsulAlone } from "./balancer";
+import { baseImage } from "./bases";
+import { docker, removeContainers } from "./docker";
+import { buildImage } from "./images";
+import { scratch } from "./scratch";
+import { run } from "./stack";
+import { afterwards, tearDown } from "./tear-down";
+
+// The autoscaler's image alone, with a real Consul and a real Swarm. The test writes what load balancers would, and registers
+// what Registrator would.
+
+const name = "as-t";
+const port = 28_600;
+/** No measure of anything: the machine may be busy, and a lost lock is back after 35 s at the latest. */
+const longMs = 90_000;
+const files = scratch();
+const autoscalers = [`${name}-1`, `${name}-2`] as const;
+let consul: ConsulAlone;
+let image: string;
+
+const labels = (more: Readonly<Record<string, string>> = {}) =>
+  Object.entries({ "replicas.min": "1", "replicas.max": "5", "replicas.target": "10", ...more }).flatMap(
+    ([key, value]) => ["--label", `switchyard.${key}=${value}`],
+  );
+
+/** A Swarm service whose instances do nothing. */
+async function service(title: string, args: readonly string[]): Promise<void> {
+  afterwards(() => run("docker", ["service", "rm", title]));
+  const registers = ["--container-label", `SERVICE_NAME=${title}`, "--container-label", "SERVICE_TAGS=rest"];
+  const publish = ["--publish", "mode=host,target=80"];
+  const flags = ["-d", "--name", title, "--stop-grace-period", "0s", "--no-resolve-image"];
+  await docker("service", "create", ...flags, ...registers, ...publish, ...args, baseImage, "sleep", "1d");
+}
+
+const replicas = async (title: string): Promise<number> =>
+  Number(await docker("service", "inspect", "-f", "{{.Spec.Mode.Replicated.Replicas}}", title));
+
+/** What a load balancer has to do for each service, written every 500 ms as if by one on the Consul's node. */
+const load = new Map<string, number>();
+let sequence = 1;
+function writeFigures(): void {
+  const services = new Map(
+    [...load].map(([title, concurrent]) => [title, { concurrent, queued: 0, held: 0, rate: concurrent, errors: 0 }]),
+  ); // prettier-ignore
+  const text = encodeFigures({ sequence: sequence++, index: 999_999_999, services });
+  consul.put(`kv/${scalingKeys.figures}${name}`, text).catch(() => undefined);
+}
+
+async function kv(key: string): Promise<string | undefined> {
+  const response = await fetch(`http://${consul.address}/v1/kv/${key}?raw`);
+  return response.ok ? response.text() : undefined;
+}
+
+async function status(title: string): Promise<ScaledServiceStatus | undefined> {
+  const read = parseStatus((await kv(scalingKeys.status)) ?? "");
+  return read.ok ? read.value.services.find((each) => each.name === title) : undefined;
+}
+
+async function startAutoscaler(node: string, adminPort: number): Promise<void> {
+  const guards = ["--network=host", "--read-only", "--cap-drop=ALL", "--memory=128m", "-v", `${files.path}:/run/narrow:ro`]; // prettier-ignore
+  afterwards(() => removeContainers(node));
+  const options = [`--node=${node}`, `--consul=${consul.address}`, "--swarm=/run/narrow/docker.sock", `--admin=127.0.0.1:${adminPort}`]; // prettier-ignore
+  await docker("run", "-d", "--name", node, ...guards, image, ...options);
+}
+
+const leader = (): Promise<string | undefined> => kv(scalingKeys.lock);
+
+beforeAll(async () => {
+  image = await buildImage("autoscaler", "switchyard/autoscaler:e2e");
+  consul = await ConsulAlone.start({ name, port });
+  const { code } = await run("docker", ["swarm", "init", "--advertise-addr", "127.0.0.1"]);
+  if (code === 0) afterwards(() => docker("swarm", "leave", "--force"));
+  chmodSync(files.path, 0o755);
+  afterwards(() => removeContainers(`${name}-docker`));
+  const guards = ["--network=none", "--user=0", "--read-only", "--cap-drop=ALL", "-v", `${files.path}:/run/narrow`]; // prettier-ignore
+  const socket = ["-v", "/var/run/docker.sock:/var/run/docker.sock"];
+  await docker("run", "-d", "--name", `${name}-docker`, ...guards, ...socket, image, "docker", "--listen=/run/narrow/docker.sock"); // prettier-ignore
+  const timer = setInterval(writeFigures, 500);
+  afterwards(() => {
+    clearInterval(timer);
+  });
+  await service("steady", labels({ "replicas.min": "2" }));
+  await startAutoscaler(autoscalers[0], port + 6);
+  await startAutoscaler(autoscalers[1], port + 7);
+  await vi.waitFor(async () => {
+    expect((await status("steady"))?.replicas).toBe(2);
+  }, longMs);
+});
+afterAll(tearDown);
+
+test("the spec stays as it is, but for the number of replicas, which a range puts right at once", async () => {
+  const spec = async (): Promise<Record<string, unknown>> =>
+    JSON.parse(await docker("service", "inspect", "-f", "{{json .Spec}}", "other")) as Record<
+      string,
+      unknown
+    >;
+  await service("other", ["--replicas", "2", "--limit-memory", "32m", "--env", "A=b"]);
+  const before = await spec();
+  await docker("service", "update", "-d", ...labels({ "replicas.min": "3" }).map((each) => each.replace(/^--label$/, "--label-add")), "other"); // prettier-ignore
+  await vi.waitFor(async () => {
+    expect(await replicas("other")).toBe(3);
+  }, longMs);
+  const after = await spec();
+  expect({ ...after, Labels: {}, Mode: {} }).toEqual({ ...before, Labels: {}, Mode: {} });
+  await docker("service", "rm", "other");
+});
+
+test("a spike gets more instances, and the status says why", async () => {
+  load.set("steady", 100);
+  const startMs = Date.now();
+  await vi.waitFor(
+    async () => {
+      expect(await replicas("steady")).toBeGreaterThan(2);
+    },
+    { timeout: longMs, interval: 50 },
+  );
+  console.log(`the first decision came ${Date.now() - startMs} ms after the spike`);
+  await vi.waitFor(async () => {
+    expect((await status("steady"))?.replicas).toBe(5);
+  }, longMs);
+  const { changes, reason } = (await status("steady")) ?? {};
+  expect(changes).toContainEqual(expect.objectContaining({ from: 2 }));
+  expect(reason).toContain("concurrent, target 10 at 70 %");
+  load.delete("steady");
+});
+
+test("tasks that wait for room are told of, and get no company", async () => {
+  await service("large", [...labels(), "--reserve-memory", "900g"]);
+  load.set("large", 100);
+  await vi.waitFor(async () => {
+    expect((await status("large"))?.reason).toContain("wait");
+  }, longMs);
+  const text = (await kv(scalingKeys.status)) ?? "";
+  expect(JSON.parse(text)).toMatchObject({ nodesWanted: expect.any(Number) as number });
+  expect((await status("large"))?.waiting).toBeGreaterThan(0);
+  expect(await replicas("large")).toBe(1);
+  load.delete("large");
+  await docker("service", "rm", "large");
+});
+
+test("a service sleeps once its record is in force, and wakes when it is wanted", async () => {
+  const sleeper = ["--label", "switchyard.replicas.idle=10s"];
+  await service("sleeper", [...labels({ "replicas.min": "0" }), ...sleeper]);
+  await consul.register("sleeper", port + 9, { Meta: { host: "api.example.com" } });
+  await vi.waitFor(async () => {
+    expect(await replicas("sleeper")).toBe(0);
+  }, longMs);
+  const record = JSON.parse((await kv(`${scalingKeys.sleeping}sleeper`)) ?? "") as unknown;
+  expect(record).toEqual({ tags: ["rest"], meta: { host: "api.example.com" } });
+  await consul.deregister("sleeper", port + 9);
+  await vi.waitFor(async () => {
+    expect((await status("sleeper"))?.asleep).toBe(true);
+  }, longMs);
+
+  load.set("sleeper", 1);
+  const startMs = Date.now();
+  await consul.put(`kv/${scalingKeys.wanted}sleeper?cas=0`, name);
+  await vi.waitFor(
+    async () => {
+      expect(await replicas("sleeper")).toBe(1);
+    },
+    { timeout: longMs, interval: 20 },
+  );
+  console.log(`it was woken ${Date.now() - startMs} ms after it was wanted`);
+  // Until an instance has the routes.
+  expect(await kv(`${scalingKeys.sleeping}sleeper`)).toBeDefined();
+  await consul.register("sleeper", port + 9);
+  await vi.waitFor(async () => {
+    expect(await kv(`${scalingKeys.sleeping}sleeper`)).toBeUndefined();
+    expect(await kv(`${scalingKeys.wanted}sleeper`)).toBeUndefined();
+  }, longMs);
+});
+
+/** Asks for a change that only an autoscaler makes. */
+const raise = (min: number) =>
+  docker("service", "update", "-d", "--label-add", `switchyard.replicas.min=${min}`, "steady");
+
+test("without Consul nothing changes, and afterwards what is due does", async () => {
+  await docker("service", "update", "-d", "--replicas=2", "steady");
+  const { container } = consul;
+  afterwards(() => run("docker", ["unpause", container]));
+  await docker("pause", container);
+  await vi.waitFor(async () => {
+    const ready = await Promise.all([6, 7].map((more) => fetch(`http://127.0.0.1:${port + more}/ready`)));
+    expect(ready.map((each) => each.status)).toEqual([503, 503]);
+  }, longMs);
+  await raise(3);
+  await sleep(3_000);
+  expect(await replicas("steady")).toBe(2);
+  await docker("unpause", container);
+  await vi.waitFor(async () => {
+    expect(await replicas("steady")).toBe(3);
+  }, longMs);
+});
+
+test("another one takes over from a leader that stops, and a leader that is killed goes on when it is back", async () => {
+  await vi.waitFor(async () => {
+    expect(await leader()).toBeDefined();
+  }, longMs);
+  const first = (await leader()) ?? "";
+  const second = autoscalers.find((each) => each !== first) ?? "";
+  await docker("stop", first);
+  await vi.waitFor(async () => {
+    expect(await leader()).toBe(second);
+  }, longMs);
+  await raise(4);
+  await vi.waitFor(async () => {
+    expect(await replicas("steady")).toBe(4);
+  }, longMs);
+
+  await docker("kill", second);
+  await docker("start", second);
+  await raise(5);
+  await vi.waitFor(async () => {
+    expect(await replicas("steady")).toBe(5);
+  }, longMs);
+  expect((await status("steady"))?.changes.length).toBeGreaterThan(2);
+});
