@@ -181,10 +181,13 @@ test("a service sleeps once its record is in force, and wakes when it is wanted"
 
 /** Asks for a change that only an autoscaler makes. */
 const raise = (min: number) =>
-  docker("service", "update", "-d", "--label-add", `switchyard.replicas.min=${min}`, "steady");
+  docker("service", "update", "-d", "--label-add", `switchyard.replicas.min=${min}`, "calm");
 
 test("without Consul nothing changes, and afterwards what is due does", async () => {
-  await docker("service", "update", "-d", "--replicas=2", "steady");
+  await service("calm", labels({ "replicas.min": "2" }));
+  await vi.waitFor(async () => {
+    expect(await replicas("calm")).toBe(2);
+  }, longMs);
   const { container } = consul;
   afterwards(() => run("docker", ["unpause", container]));
   await docker("pause", container);
@@ -194,10 +197,10 @@ test("without Consul nothing changes, and afterwards what is due does", async ()
   }, longMs);
   await raise(3);
   await sleep(3_000);
-  expect(await replicas("steady")).toBe(2);
+  expect(await replicas("calm")).toBe(2);
   await docker("unpause", container);
   await vi.waitFor(async () => {
-    expect(await replicas("steady")).toBe(3);
+    expect(await replicas("calm")).toBe(3);
   }, longMs);
 });
 
@@ -213,14 +216,14 @@ test("another one takes over from a leader that stops, and a leader that is kill
   }, longMs);
   await raise(4);
   await vi.waitFor(async () => {
-    expect(await replicas("steady")).toBe(4);
+    expect(await replicas("calm")).toBe(4);
   }, longMs);
 
   await docker("kill", second);
   await docker("start", second);
   await raise(5);
   await vi.waitFor(async () => {
-    expect(await replicas("steady")).toBe(5);
+    expect(await replicas("calm")).toBe(5);
   }, longMs);
-  expect((await status("steady"))?.changes.length).toBeGreaterThan(2);
+  expect((await status("calm"))?.changes.length).toBeGreaterThan(2);
 });
