@@ -8,6 +8,7 @@ import { hostsOf, pathsOf } from "./hosts";
 import { noticeProblem, readNotices } from "./notices";
 import { atAddresses } from "./resolve";
 import { readSettings } from "./settings";
+import { readSleepers } from "./sleepers";
 import { sharedPorts } from "./shared-ports";
 import type {
   Backend,
@@ -49,7 +50,9 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
   const capacity = files === undefined ? undefined : { files, instances };
   const read = readSettings(catalog.kv, options.lastGood?.settings, capacity);
   const pins = readPins(catalog.kv, options.lastGood?.pins);
-  for (const { key, message } of read.problems) problems.push({ level: "warning", subject: key, message });
+  const sleepers = readSleepers(catalog.kv, options.lastGood?.records);
+  for (const { key, message } of [...read.problems, ...sleepers.problems])
+    problems.push({ level: "warning", subject: key, message });
 
   for (const notice of readNotices(catalog.instances)) problems.push(noticeProblem(notice));
 
@@ -78,7 +81,11 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
   const backends: Backend[] = [];
   const routes = new Map<string, Route>();
   const tcp = new Map<number, TcpPort>();
-  const candidates = [...services].map(([service, members]) => candidate(service, members));
+  const asleep = [...sleepers.backends.values()].filter(({ service }) => !services.has(service));
+  const candidates = [
+    ...[...services].map(([service, members]) => candidate(service, members)),
+    ...asleep.map((backend) => ({ backend, problems: [] })),
+  ];
   for (const each of candidates) problems.push(...each.problems);
   // Services that claim their own names come first, so all versions are known before other services claim their path.
   let families: Families | undefined;
@@ -98,11 +105,14 @@ export function buildRouting(catalog: Catalog, options: RoutingOptions = {}): Ro
   }
 
   families ??= findFamilies(backends);
-  const versions = chooseVersions(families, routes, catalog.kv, pins, options);
+  const sleeping: ReadonlySet<string> = new Set(sleepers.backends.keys());
+  const versions = chooseVersions(families, routes, catalog.kv, pins, { ...options, sleeping });
   problems.push(...versions.problems);
   return {
     settings: read.settings,
     pins,
+    records: sleepers.records,
+    sleeping,
     backends: backends.sort((a, b) => compare(a.service, b.service)),
     routes: [...routes, ...versions.routes.map((route): [string, Route] => [routeKey(route), route])]
       .sort(([a], [b]) => compare(a, b))

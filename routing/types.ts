@@ -135,12 +135,18 @@ export interface Problem {
   readonly message: string;
 }
 
-/** The KV values that choose versions, by key: the last usable value of each. */
-export type Pins = ReadonlyMap<string, string>;
+/** KV values in force, by key: the last usable value of each. */
+export type Records = ReadonlyMap<string, string>;
+/** Those that choose versions. */
+export type Pins = Records;
 
 export interface Routing {
   readonly settings: Settings;
   readonly pins: Pins;
+  /** The records of sleeping services. */
+  readonly records: Records;
+  /** The services with such a record. Requests for one without a usable instance wait for it to wake. */
+  readonly sleeping: ReadonlySet<string>;
   readonly backends: readonly Backend[];
   readonly routes: readonly Route[];
   readonly tcp: readonly TcpPort[];
@@ -155,6 +161,8 @@ export interface Probed {
   readonly proven?: ReadonlySet<string>;
   /** Proven servers that currently do not answer. */
   readonly down?: ReadonlySet<string>;
+  /** Services that wake for a request. */
+  readonly sleeping?: ReadonlySet<string> | undefined;
 }
 
 export interface RoutingOptions extends Probed {
@@ -162,6 +170,7 @@ export interface RoutingOptions extends Probed {
   readonly lastGood?: {
     readonly settings?: Settings | undefined;
     readonly pins?: Pins | undefined;
+    readonly records?: Records | undefined;
   };
   /** How many files HAProxy may open, if known. Settings that need more are rejected. */
   readonly maxFiles?: number;

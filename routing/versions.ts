@@ -70,6 +70,7 @@ export function chooseVersions(
   const routes: Route[] = [];
   const problems: Problem[] = [];
   const ready = readiness(probed);
+  const registered = readiness({ sleeping: probed.sleeping });
   for (const [key, members] of families) {
     // A service with the plain base name takes precedence.
     if (taken.has(key)) continue;
@@ -79,7 +80,9 @@ export function chooseVersions(
     const pin = pins.get(first.kvKey);
     // A single version answers whether or not it is ready, so the reason depends on Consul's view only.
     const only = members.length === 1 && value === undefined;
-    const of = only ? members : [value, pin, ...members, ...members.map(({ backend }) => ready(backend))];
+    const of = only
+      ? [...members, registered(first.backend)]
+      : [value, pin, ...members, ...members.map(({ backend }) => ready(backend))];
     const known = choices.get(first);
     const same = known?.of.length === of.length && known.of.every((each, index) => each === of[index]);
     const chosen = same
@@ -176,7 +179,7 @@ const target = (backend: Backend, percent: number): Target => ({
 });
 
 /**
- * How ready a backend is. 4: an instance takes requests; 3: Consul warns about all instances that do; 2: HAProxy finds all
+ * How ready a backend is. 4: an instance takes requests, or wakes for one; 3: Consul warns about all instances that do; 2: HAProxy finds all
  * instances down that have answered before; 1: instances are registered as healthy, but none has answered yet, for example
  * while they start; 0: no instances.
  */
@@ -184,8 +187,10 @@ type Ready = 0 | 1 | 2 | 3 | 4;
 type Readiness = (backend: Backend) => Ready;
 
 const readiness =
-  ({ proven, down }: Probed): Readiness =>
-  ({ name, servers, warning }) => {
+  ({ proven, down, sleeping }: Probed): Readiness =>
+  ({ name, service, servers, warning }) => {
+    // One that sleeps wakes for a request, so no other version takes its place meanwhile.
+    if (sleeping?.has(service) === true) return 4;
     let best: Ready = 0;
     for (const server of servers) {
       // An instance with weight 0 takes no requests, even if it is healthy.
@@ -198,9 +203,6 @@ const readiness =
     }
     return best;
   };
-
-/** Readiness according to Consul only, without probes. */
-const registered = readiness({});
 
 /** The readiest candidates; none if no candidate is ready at all. */
 function readiest<T>(candidates: readonly T[], ready: (candidate: T) => Ready): { best: Ready; among: T[] } {
@@ -216,6 +218,8 @@ const newestOf: Readonly<Record<Ready, string>> = {
   0: "newest version; none has an instance that takes requests",
 };
 
+const asleep = "newest version; it sleeps until a request comes";
+
 function newest(
   versions: ReadonlyMap<number, Backend>,
   ready: Readiness,
@@ -224,7 +228,8 @@ function newest(
   const { best, among } = readiest(byNumber, ready);
   const chosen = among[0] ?? byNumber[0];
   if (chosen === undefined) return { targets: [], choice: "no version" };
-  return { targets: [target(chosen, 100)], choice: newestOf[best] };
+  const sleeps = best === 4 && chosen.servers.length === 0;
+  return { targets: [target(chosen, 100)], choice: sleeps ? asleep : newestOf[best] };
 }
 
 /**

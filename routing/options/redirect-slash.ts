@@ -2,7 +2,7 @@ import { parseBoolean } from "../grammar";
 import { option } from "../option";
 
 /** Nothing but the prefix was requested: `txn.path` is the path with a slash at its end. */
-const endsWithPrefix =
+export const endsWithPrefix =
   "{ var(txn.stripped) -m int gt 0 } { var(txn.path),length,sub(txn.stripped) -m int eq 1 }";
 
 /**

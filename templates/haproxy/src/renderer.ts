@@ -14,7 +14,10 @@ import { log } from "./log";
 import { Metrics } from "./metrics";
 import { Controller } from "./reconcile/controller";
 import { Reconciler } from "./reconcile/reconciler";
+import { wantedFolder } from "./config/hold";
 import { FiguresWriter } from "./scaling/figures-writer";
+import { Leavers } from "./scaling/leavers";
+import { Waker } from "./scaling/waker";
 import { aliveMs, type FromRenderer, type RendererData, type ToRenderer } from "./supervisor/messages";
 import { RemoteHaproxy } from "./supervisor/remote-haproxy";
 import { AuthorityWatcher } from "./tls/authorities";
@@ -122,15 +125,34 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
     noticed: log,
   });
   const { node } = options;
+  const sleeping = () => controller.routing?.sleeping ?? new Set<string>();
+  const tellsAutoscaler = new Consul(options.consul);
+  const waker =
+    node === undefined
+      ? undefined
+      : new Waker({ dir: wantedFolder(paths.runDir), node, consul: tellsAutoscaler, sleeping, log });
+  // With the PROXY protocol, the client that HAProxy knows is not the one that is connected.
+  const leavers =
+    node === undefined || options.proxyProtocol
+      ? undefined
+      : new Leavers({
+          sleeping,
+          held: () => reconciler.held(),
+          waiting: () => reconciler.waiting(),
+          end: (request) => reconciler.end(request),
+          found: (services) => {
+            for (const service of services) void waker?.wake(service);
+          },
+        });
   const figures =
     node === undefined
       ? undefined
       : new FiguresWriter({
           node,
-          consul: new Consul(options.consul),
+          consul: tellsAutoscaler,
           values: () => (controller.synced ? (controller.catalog?.kv ?? {}) : {}),
           index: () => controller.appliedKvIndex,
-          read: async () => ({ loads: await reconciler.loads(), held: new Map() }),
+          read: async () => ({ loads: await reconciler.loads(), held: await reconciler.held() }),
           log,
         });
   if (!options.stats) log("No statistics page: set STATS_USER and STATS_PASSWORD to have one.");
@@ -152,7 +174,7 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
     stopping = true;
     watch.stop();
     versions.stop();
-    figures?.stop();
+    for (const each of [figures, waker, leavers]) each?.stop();
     reconciler.stop();
     await controller.stop();
     tell({ kind: "stopped" });
@@ -178,7 +200,7 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
   await controller.start();
   watch.start();
   versions.start();
-  figures?.start();
+  for (const each of [figures, waker, leavers]) each?.start();
   tell({ kind: "serving" });
   log(`watching Consul at ${showAddresses(options.consul)}; HTTP on port ${options.httpPort}.`);
 }

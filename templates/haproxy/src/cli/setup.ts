@@ -13,6 +13,7 @@ export function renderOptions(options: Options): RenderOptions {
     ipv6: hasIpv6(),
     ...(options.trusted.length === 0 ? {} : { trusted: options.trusted }),
     ...(options.proxyProtocol ? { proxyProtocol: true } : {}),
+    ...(options.node === undefined ? {} : { holding: true }),
   };
 }
 

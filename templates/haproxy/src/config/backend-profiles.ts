@@ -7,6 +7,7 @@ import type { Option, ProfileContext } from "../../../../routing/option";
 import { options } from "../../../../routing/options/index";
 import { given, parseOptions, valueOf } from "../../../../routing/service-options";
 import type { ServiceOptions } from "../../../../routing/types";
+import { holdLines } from "./hold";
 import { lines } from "./syntax";
 import type { RenderOptions } from "./types";
 
@@ -46,7 +47,11 @@ export const profileOf = (service: ServiceOptions): string | undefined =>
   service.kind === "http" && backendLines(service).length === 0 ? defaultsOf(service) : undefined;
 
 /** A `defaults` section for each profile, on top of `http:common`. */
-export function profileSections({ dir, trusted = [] }: Pick<RenderOptions, "dir" | "trusted">): string {
+export function profileSections({
+  dir,
+  trusted = [],
+  holding = false,
+}: Pick<RenderOptions, "dir" | "trusted" | "holding">): string {
   // A trusted peer may have stripped a prefix as well.
   const outer = trusted.length === 0 ? "" : "%[var(txn.outer)]";
   const prefix = `${outer}%[var(txn.route),field(3,|)]`;
@@ -69,6 +74,7 @@ export function profileSections({ dir, trusted = [] }: Pick<RenderOptions, "dir"
         // Parameters of the prefix's last segment get a slash before them. Then the prefix and a slash are to be removed.
         "http-request set-path %[path,bytes(0,txn.stripped)]/%[path,bytes(txn.stripped)] if { path -m sub ; } { path,bytes(txn.stripped) -m beg ; }",
         "http-request set-path /%[path,bytes(txn.stripped),bytes(1)]",
+        ...(holding ? holdLines(dir) : []),
       ]),
     )
     .join("\n");

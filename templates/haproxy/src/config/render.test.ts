@@ -48,7 +48,8 @@ const ofServicesOnly = mapNames.filter((name) => name !== "flags.map");
 /** What services add to the configuration; the rest is in `whole`. */
 function ofServices(catalog: Catalog): string {
   const routing = buildRouting(catalog);
-  const rendered = render(routing, renderOptions);
+  const rendered = render(routing, { ...renderOptions, holding: true });
+  const asleep = new Map([...rendered.maps["flags.map"]].filter(([key]) => key !== "ready"));
   const tcp = rendered.parts.filter(({ name }) => name.startsWith("TCP")).map(({ text }) => text);
   const settings = Object.entries(routing.settings)
     .filter(([name, value]) => value !== defaultSettings[name as keyof Settings])
@@ -60,6 +61,7 @@ function ofServices(catalog: Catalog): string {
     ...section("settings", settings.join("")),
     ...tcp,
     ...(backends === "" ? [] : [backends.replaceAll(usual, "…").replaceAll(pace, "")]),
+    ...section("flags.map", toMapFile(asleep)),
     ...ofServicesOnly.flatMap((name) => section(name, toMapFile(rendered.maps[name]))),
     ...section("problems", problems.join("")),
   ].join("\n");
@@ -92,6 +94,24 @@ const frontend = (options: Partial<RenderOptions>): string =>
   render(buildRouting({ instances: [], kv: {} }), { ...renderOptions, ...options }).parts.find(
     ({ name }) => name === "the HTTP frontend",
   )?.text ?? "";
+
+test("without a node's name, no request waits for a service that sleeps", () => {
+  const kv = { "service/haproxy/sleeping/hello": '{"tags":["rest"],"meta":{}}' };
+  const text = dryRun({ instances: [], kv }, renderOptions, new Map());
+  for (const part of ["lua", "asleep", "held"]) expect(text).not.toContain(part);
+  expect(text).toContain("*/hello/ -|6|/hello|svc:hello|hello");
+});
+
+test("a request waits after everything that redirects or refuses it, in each profile", () => {
+  const { parts } = render(buildRouting({ instances: [], kv: {} }), { ...renderOptions, holding: true });
+  const text = parts.map((part) => part.text).join("\n");
+  const profiles = text.split(/^defaults (?=http:(?!common))/m).slice(1);
+  expect(profiles).toHaveLength(20);
+  for (const profile of profiles) {
+    const [lines = ""] = profile.split("\n\n");
+    expect(lines).toMatch(/lua\.hold if .*\n.* nbsrv gt 0 }\n?$/);
+  }
+});
 
 test("only trusted peers may, and then have to, speak the PROXY protocol", () => {
   const expects = "  tcp-request connection expect-proxy layer4 if trusted\n";

@@ -11,6 +11,7 @@ import type { Settings } from "../../../../routing/settings";
 import { backendGuid, frontendGuid, serverGuid } from "./counters";
 import { binds, lines, requestLog } from "./syntax";
 import { flagsMap } from "./flags";
+import { heldSection } from "./hold";
 import { httpFrontend } from "./frontend";
 import { authoritiesSection } from "./authorities";
 import { serverAt } from "./backend-pool";
@@ -62,6 +63,7 @@ function fixedParts(
       ? []
       : [{ name: "the statistics page", text: statsFrontend(options.statsPort, options) }]),
     ...(list === undefined ? [] : [{ name: "the list of authorities", text: list }]),
+    ...(options.holding === true ? [{ name: "the table of held requests", text: heldSection() }] : []),
     { name: "the backend for nothing", text: lines(`backend ${nowhere} from http:common`, []) },
   ];
   fixed = { made, parts };
@@ -90,11 +92,21 @@ export function render(routing: Routing, options: RenderOptions, slots: Slots = 
     maps: {
       "routes.map": routes,
       "splits.map": splitsMap(routes),
-      "flags.map": flagsMap(options.ready !== false),
+      "flags.map": flagsMap(
+        options.ready !== false,
+        options.holding === true ? asleepIn(routing) : undefined,
+      ),
       ...optionMapsOf(routing.backends, at),
     },
   };
 }
+
+const asleepIn = ({ backends, sleeping }: Routing): ReadonlyMap<string, boolean> =>
+  new Map(
+    backends.flatMap(({ service, options }) =>
+      sleeping.has(service) && options.kind === "http" ? [[service, options.redirectSlash === true]] : [],
+    ),
+  );
 
 const tcpFrontend = ({ port, backend }: TcpPort, options: RenderOptions): string =>
   lines(`frontend tcp:${port} from tcp`, [

@@ -3,6 +3,7 @@ import { STATUS_CODES } from "node:http";
 import type { Settings } from "../../../../routing/settings";
 import { authorityFolder } from "./authorities";
 import { countersFile } from "./counters";
+import { holdScript } from "./hold";
 import { profileSections } from "./backend-profiles";
 import { binds, lines } from "./syntax";
 import type { RenderOptions } from "./types";
@@ -67,6 +68,7 @@ export function globalSection(settings: Settings, options: RenderOptions): strin
       `stats socket ${options.runDir}/worker.sock mode 600 level admin expose-fd listeners`,
       // The renderer keeps one connection open for its commands.
       "stats timeout 1d",
+      ...(options.holding === true ? [`lua-load-per-thread ${holdScript(options.dir)}`] : []),
       `ca-base ${authorityFolder(options.dir)}`,
       `server-state-file ${options.dir}/server.state`,
       `stats-file ${countersFile(options.dir)}`,

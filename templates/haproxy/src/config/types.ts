@@ -24,6 +24,8 @@ export interface RenderOptions {
   readonly proxyProtocol?: boolean;
   /** The authorities that HAProxy can use. */
   readonly authorities?: Authorities;
+  /** Whether requests wait for services that sleep. */
+  readonly holding?: boolean;
   /** Whether Consul's catalog has been in force. Default: true. */
   readonly ready?: boolean;
 }

@@ -4,11 +4,13 @@ import { render } from "../config/render";
 import { instance, renderOptions } from "../testing";
 import {
   complaints,
+  parseHeld,
   parseLoad,
   parseMap,
   parseRequests,
   parseServersState,
   parseSessions,
+  parseWaiting,
   serverStateFile,
   toCommands,
   toPayloads,
@@ -62,6 +64,28 @@ test("the load of a backend is that of its servers, and their queues with its ow
       ]),
     },
     { backend: "svc:db", concurrent: 3, queued: 0, errors: 8, requests: new Map([["10.0.0.1:3", 3]]) },
+  ]);
+});
+
+test("held requests are counted by service, and those without a server have a client", () => {
+  const table = [
+    "# table: held, type: string, size:10240, used:2",
+    "0x7f7bfd220288: key=hello/v1 use=4 exp=58656 shard=0 conn_cur=4",
+    "0x7f7bfd220388: key=shop use=0 exp=1 shard=0 conn_cur=0",
+    "",
+  ];
+  expect(parseHeld(table.join("\n"))).toEqual(new Map([["hello/v1", 4]]));
+  const row = (proto: string, client: string, server: string) =>
+    `0x7e00: proto=${proto} src=${client} fe=http be=svc:a srv=${server} ts=00 epoch=0 age=1s`;
+  const rows = [
+    row("tcpv4", "127.0.0.1:58440", "<none>"),
+    row("tcpv6", "2001:db8::1:42202", "<none>"),
+    row("tcpv4", "127.0.0.1:58441", "10.0.0.1:1"),
+    row("unix_stream", "unix:1", "<none>"),
+  ];
+  expect(parseWaiting(rows.join("\n"))).toEqual([
+    { id: "0x7e00", backend: "svc:a", client: "127.0.0.1:58440" },
+    { id: "0x7e00", backend: "svc:a", client: "2001:db8::1:42202" },
   ]);
 });
 

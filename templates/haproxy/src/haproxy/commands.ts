@@ -216,6 +216,28 @@ export function parseLoad(answer: string): BackendLoad[] {
   return [...loads.values()];
 }
 
+/** The answer to `show table` for one that counts the current requests of services, by service. */
+export function parseHeld(answer: string): Map<string, number> {
+  const held = new Map<string, number>();
+  for (const [, service = "", count] of answer.matchAll(/^0x\S+: key=(\S+) .*conn_cur=(\d+)$/gm))
+    if (Number(count) > 0) held.set(service, Number(count));
+  return held;
+}
+
+/** A request that has no server, with its client. */
+export interface WaitingRequest {
+  readonly id: string;
+  readonly backend: string;
+  /** Address and port. */
+  readonly client: string;
+}
+
+/** The TCP connections with a request that has no server, in the answer to `show sess`. */
+export const parseWaiting = (answer: string): WaitingRequest[] =>
+  [...answer.matchAll(/^(0x[0-9a-f]+): proto=tcpv[46] src=(\S+) .*be=(\S+) srv=<none> /gm)].map(
+    ([, id = "", client = "", backend = ""]) => ({ id, client, backend }),
+  );
+
 const stateColumns =
   "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port";
 

@@ -107,6 +107,37 @@ const closed = (master: string, worker: number) => [
   `${master} @!${worker} shutdown session 0x1`,
 ];
 
+test("requests that wait in replaced workers get the servers of their service, where it is there", async () => {
+  const asked: string[] = [];
+  let held = "0x1: key=a use=2 exp=0 shard=0 conn_cur=2\n0x2: key=b use=0 exp=9 shard=0 conn_cur=0\n";
+  const former = new FormerWorkers("own.sock", "/maps", (_, question) => {
+    if (question === "show proc") return Promise.resolve(proc(50));
+    if (question === "@!50 show table held") return Promise.resolve(held);
+    if (question === "@!50 show map /maps/routes.map") return Promise.resolve(routes);
+    asked.push(question);
+    return Promise.resolve(question.endsWith("show sess") ? sessions : "\n");
+  });
+  former.add(having(), having());
+  const servers = vi.fn((service: string) =>
+    Promise.resolve([
+      {
+        name: address,
+        definition: `${address} check`,
+        origin: { backend: `svc:${service}`, server: address },
+      },
+    ]),
+  );
+  expect(await former.wake(servers)).toBe(true);
+  expect(asked.splice(0)).toEqual([`@!50 add server spare:0/woken:${address} ${address} check`]);
+  former.note([leave({ service: "a" })]);
+  await former.follow();
+  expect(asked).toContain("@!50 set map /maps/routes.map */a/ -|2|/a|none|a");
+  held = "";
+  servers.mockClear();
+  expect(await former.wake(servers)).toBe(false);
+  expect(servers).not.toHaveBeenCalled();
+});
+
 test("replaced workers are found in the master's list", () => {
   expect(formerWorkers(proc())).toEqual([]);
   expect(formerWorkers(proc(50, 60))).toEqual(["50", "60"]);

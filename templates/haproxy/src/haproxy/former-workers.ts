@@ -4,13 +4,21 @@
  * from an address that a service has left: another one may get it.
  */
 import { originAt } from "../config/backend-pool";
+import { heldTable, wokenPrefix } from "../config/hold";
 import { leadingNowhere } from "../config/routes";
 import type { MapName, Origin } from "../config/types";
-import { parseMap, parseSessions, type ServerState } from "./commands";
+import { parseHeld, parseMap, parseSessions, type ServerState } from "./commands";
 import { ask } from "./socket";
 import type { Actual, Operation } from "./types";
 
 const routeMaps: readonly MapName[] = ["routes.map", "splits.map"];
+
+/** A server that takes requests, in the worker that serves now. */
+export interface WokenServer {
+  readonly name: string;
+  readonly definition: string;
+  readonly origin: Pick<Origin, "backend" | "server">;
+}
 
 interface Process {
   /** The socket of its master. */
@@ -121,6 +129,32 @@ export class FormerWorkers {
     await Promise.all(workers.map((worker) => this.tell(worker, changed)));
   }
 
+  /**
+   * Gives the requests that wait there for services that sleep the servers which these have by now. Those workers have none of
+   * them. Returns whether any request waits.
+   */
+  async wake(serversOf: (service: string) => Promise<readonly WokenServer[]>): Promise<boolean> {
+    let waits = false;
+    for (const worker of await this.workers()) {
+      const held = parseHeld(await worker.ask(`show table ${heldTable}`));
+      if (held.size === 0) continue;
+      waits = true;
+      const backends = backendsByService(await worker.ask(`show map ${this.dir}/routes.map`));
+      for (const service of held.keys()) {
+        const backend = backends.get(service);
+        if (backend === undefined) continue;
+        for (const { name, definition, origin } of await serversOf(service)) {
+          const added = `${wokenPrefix}${name}`;
+          await worker.ask(`add server ${backend}/${added} ${definition}`);
+          const holders = this.holders.get(origin.server) ?? new Set();
+          this.addServer(backend, added, origin);
+          this.holders.set(origin.server, holders.add(origin.backend));
+        }
+      }
+    }
+    return waits;
+  }
+
   private async tell(worker: Worker, changed: readonly string[]): Promise<void> {
     const busy = this.backlogs.get(worker.name);
     if (busy !== undefined) {
@@ -213,6 +247,17 @@ export class FormerWorkers {
     for (const { id, server, isConnected } of parseSessions(await worker.ask("show sess")))
       if (!isConnected && left.has(server)) await worker.ask(`shutdown session ${id}`);
   }
+}
+
+/** The backend that each service has, by the routes that lead to one. */
+function backendsByService(routes: string): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const text of parseMap(routes).values()) {
+    const [, , , backend, service] = text.split("|");
+    if (backend !== undefined && service !== undefined && !backend.startsWith("%"))
+      found.set(service, backend);
+  }
+  return found;
 }
 
 /** The process IDs of replaced workers in the answer to `show proc`. */

@@ -16,6 +16,8 @@ const routine = [
   // A reload restores what was known before.
   /: (config : )?Server \S+ is \S+, changed from server-state after a reload\./,
   /: Server \S+ (is \S+ \(leaving forced (maintenance|drain)\)|remains in forced drain mode)\./,
+  // A client has cancelled a request that waited for a service to wake.
+  /: Lua function 'hold': yield not allowed\./,
   // One that has a reason in brackets is not by our command.
   /: Server \S+ (is going DOWN for maintenance|was DOWN and now enters maintenance)\./,
 ];

@@ -2,18 +2,22 @@
 import {
   complaints,
   healthUp,
+  parseHeld,
   parseLoad,
   parseMap,
   parseRequests,
   parseServersState,
   parseServersUp,
+  parseWaiting,
   toCommands,
   toPayloads,
   type BackendLoad,
   type ServerState,
+  type WaitingRequest,
 } from "./commands";
 import type { CertificateChange } from "../config/certificates";
 import { certificateCommands } from "./certificate-commands";
+import { heldTable } from "../config/hold";
 import { mapNames, textOf, type MapName, type MapValue } from "../config/types";
 import { ask, Session } from "./socket";
 import type { Actual, ActualServer, Operation } from "./types";
@@ -75,6 +79,21 @@ export class Runtime {
   /** The load of every backend. */
   async loads(): Promise<BackendLoad[]> {
     return parseLoad(await ask(this.socket, "show stat -1 6 -1"));
+  }
+
+  /** By service, how many requests wait for it to wake. */
+  async held(): Promise<Map<string, number>> {
+    return parseHeld(await ask(this.socket, `show table ${heldTable}`));
+  }
+
+  /** The requests that have no server. */
+  async waiting(): Promise<WaitingRequest[]> {
+    return parseWaiting(await ask(this.socket, "show sess"));
+  }
+
+  /** Ends a request. */
+  async end({ id }: WaitingRequest): Promise<void> {
+    await this.session.ask(`shutdown session ${id}`);
   }
 
   /** How many requests a backend has, including those that wait for a connection or to be tried again. */

@@ -131,8 +131,8 @@ export class Controller {
   async start(): Promise<void> {
     this.snapshot = await readSnapshot(this.options.snapshot).catch(() => undefined);
     if (this.snapshot !== undefined) {
-      const { settings, pins } = buildRouting(this.snapshot, this.capacity);
-      this.lastGood = { settings, pins };
+      const { settings, pins, records } = buildRouting(this.snapshot, this.capacity);
+      this.lastGood = { settings, pins, records };
       this.booting = setTimeout(() => {
         this.bootFromSnapshot();
       }, bootGraceMs);
@@ -220,8 +220,8 @@ export class Controller {
     this.routing = routing;
     this.applied = catalog;
     this.pending = pending;
-    const { settings, pins } = routing;
-    this.lastGood = { settings: pending.length === 0 ? settings : this.lastGood.settings, pins };
+    const { settings, pins, records } = routing;
+    this.lastGood = { settings: pending.length === 0 ? settings : this.lastGood.settings, pins, records };
   }
 
   private setApplied({ index, kvIndex }: Pick<Watcher, "index" | "kvIndex">): void {
@@ -318,13 +318,13 @@ export class Controller {
 
   /** The catalog with the values in force instead of unusable ones, for the next start. */
   private inForce(catalog: Catalog): Catalog {
-    const { settings, pins } = this.lastGood;
+    const { settings, pins, records } = this.lastGood;
     return {
       ...catalog,
       kv: {
         ...catalog.kv,
         ...(settings && settingsValues(settings, catalog.kv)),
-        ...Object.fromEntries(pins ?? []),
+        ...Object.fromEntries([...(pins ?? []), ...(records ?? [])]),
       },
     };
   }

@@ -3,7 +3,6 @@
  * stay out, services with other options keep the old ones, and a route that should lead to a new service leads to where it
  * did before. Pure.
  */
-import { flagsMap } from "../config/flags";
 import { splitsMap } from "../config/routes";
 import {
   eachMap,
@@ -51,7 +50,7 @@ export function withoutReload(actual: Actual, desired: Rendered, before: Rendere
     maps: {
       "routes.map": routes,
       "splits.map": splits,
-      "flags.map": flagsMap(desired.maps["flags.map"].has("ready")),
+      "flags.map": desired.maps["flags.map"],
       ...eachMap(optionMaps, lookedUp),
     },
   };

@@ -5,15 +5,17 @@
 import { messageOf } from "../../../../lib/errors";
 import { Mutex } from "../../../../lib/mutex";
 import { some } from "../../../../lib/text";
+import { backendName } from "../../../../routing/grammar";
 import type { Routing } from "../../../../routing/types";
 import { assignSlots } from "../config/backend-pool";
 import type { CertificateChange } from "../config/certificates";
 import { countersAfterReload } from "../config/counters";
+import { asleepFlag } from "../config/flags";
 import { render } from "../config/render";
 import type { Origin, Rendered, Slots } from "../config/types";
-import type { ServerState } from "../haproxy/commands";
+import type { ServerState, WaitingRequest } from "../haproxy/commands";
 import type { HaproxyControl } from "../haproxy/control";
-import { FormerWorkers } from "../haproxy/former-workers";
+import { FormerWorkers, type WokenServer } from "../haproxy/former-workers";
 import { haproxyPaths } from "../haproxy/process";
 import { Runtime } from "../haproxy/runtime-api";
 import type { Actual, Operation, ServerOperation } from "../haproxy/types";
@@ -35,6 +37,10 @@ const mostRefusals = 2;
 
 /** How long the first HAProxy waits for servers that do not answer: a request is refused until then. */
 const startGraceMs = 100;
+
+/** A little longer than any request waits for a service that sleeps. */
+const longestHoldMs = 32_000;
+const wakeEveryMs = 100;
 
 const nobody: FirstAnswers = { answering: [], up: new Set() };
 
@@ -60,15 +66,17 @@ export class Reconciler {
   private standing: readonly Reason[] = [];
   /** Operations that HAProxy has refused in turns in a row, and how many turns that were. */
   private refusals: { readonly operations: readonly Operation[]; readonly count: number } | undefined;
+  private waking: NodeJS.Timeout | undefined;
+  private stopped = false;
   /** Whether the worker offers HTTPS. */
   private https = false;
   /** Whether a routing from Consul has been in force. */
   private ready = false;
 
   constructor(private readonly options: ReconcilerOptions) {
-    const { dir, runDir } = options.render;
+    const { dir, runDir, holding = false } = options.render;
     this.haproxy = options.haproxy;
-    this.files = new StateFiles(dir, runDir);
+    this.files = new StateFiles(dir, runDir, holding);
     this.limiter = new ReloadLimiter(options.onReloadable);
     const { master, worker } = haproxyPaths(dir, runDir);
     this.runtime = new Runtime(worker, dir);
@@ -167,6 +175,24 @@ export class Reconciler {
     });
   }
 
+  /** By service, how many requests wait for it to wake. */
+  async held(): Promise<ReadonlyMap<string, number>> {
+    return this.running && this.options.render.holding === true ? this.runtime.held() : new Map();
+  }
+
+  /** Requests that wait for a service that sleeps. */
+  async waiting(): Promise<WaitingRequest[]> {
+    const services = new Map(this.lastGood?.backends.map(({ name, service }) => [name, service]));
+    return (await this.runtime.waiting()).filter(({ backend }) =>
+      this.lastGood?.maps["flags.map"].has(asleepFlag(services.get(backend) ?? "")),
+    );
+  }
+
+  /** Ends a request. */
+  end(request: WaitingRequest): Promise<void> {
+    return this.runtime.end(request);
+  }
+
   /**
    * `write` puts the certificates' files in place; then the worker gets the changes. The next turn reloads a worker that
    * refuses one of them, or for which there are `reasons`.
@@ -199,6 +225,8 @@ export class Reconciler {
 
   /** Lets go of HAProxy, whose worker would not end while it is connected. */
   stop(): void {
+    this.stopped = true;
+    clearTimeout(this.waking);
     this.limiter.reset();
     this.runtime.disconnect();
   }
@@ -218,6 +246,32 @@ export class Reconciler {
   private tellFormerWorkers(): void {
     void this.former.follow().catch((error: unknown) => {
       this.options.log(`A worker that was replaced does not take a change: ${messageOf(error)}`);
+    });
+  }
+
+  /** Requests that waited for a service to wake when their worker was replaced still wait there. */
+  private wakeFormerWorkers(): void {
+    if (this.options.render.holding !== true) return;
+    const until = performance.now() + longestHoldMs;
+    const wake = async () => {
+      const waits = await this.former.wake((service) => this.usableServers(service)).catch(() => true);
+      if (waits && !this.stopped && performance.now() < until)
+        this.waking = setTimeout(() => void wake(), wakeEveryMs);
+    };
+    clearTimeout(this.waking);
+    void wake();
+  }
+
+  /** As the worker has them. */
+  private async usableServers(service: string): Promise<WokenServer[]> {
+    const name = backendName(service);
+    const at = this.slots.get(name) ?? name;
+    const known = this.actual?.backends.get(at)?.servers;
+    return (await this.runtime.states([at])).flatMap(({ server, up, maintenance }) => {
+      const { origin, definition } = known?.get(server) ?? {};
+      return up && !maintenance && origin !== undefined && definition !== undefined
+        ? [{ name: origin.server, definition, origin }]
+        : [];
     });
   }
 
@@ -278,7 +332,10 @@ export class Reconciler {
     this.runtime.disconnect();
     const { predecessor } = this.options;
     const fresh = await this.departures.end(loaded(desired));
-    if (inherits) this.former.addStates(before, fresh, predecessor);
+    if (inherits) {
+      this.former.addStates(before, fresh, predecessor);
+      this.wakeFormerWorkers();
+    }
     this.commit(desired, fresh);
     this.https = this.options.https() !== undefined;
     this.readiness.prove(ready.answering);
@@ -402,6 +459,7 @@ export class Reconciler {
     this.readiness.keep(serversOf(routing));
     const fresh = await this.departures.end(loaded(desired));
     if (this.actual !== undefined) this.former.add(this.actual, fresh);
+    this.wakeFormerWorkers();
     this.commit(desired, fresh);
     this.readiness.probe(desired, up);
     // What was done to the old worker during the reload is missing in the new one; the next turn does it again.

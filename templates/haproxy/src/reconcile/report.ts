@@ -1,6 +1,7 @@
 /** Changes as sentences for the log. Pure. */
 import { some } from "../../../../lib/text";
 import type { Problem, Routing, Unhealthy } from "../../../../routing/types";
+import { asleepIn } from "../config/flags";
 import { describeTarget } from "../config/routes";
 import { optionOf } from "../config/types";
 import type { MapOperation, Operation, ServerOperation } from "../haproxy/types";
@@ -35,6 +36,8 @@ export function mapSentence(operation: MapOperation): string | undefined {
     case "routes.map":
       return typeof value === "object" ? `route ${key} -> ${describeTarget(value)}` : `route ${key} gone`;
     case "flags.map":
+      if (asleepIn(key) !== undefined)
+        return `${asleepIn(key) ?? ""} ${value === undefined ? "does not sleep any more" : "may sleep"}`;
       return value === undefined ? "not ready" : "ready";
     default:
       return `${service} ${optionOf(map)} ${typeof value === "string" ? value : "as usual"}`;

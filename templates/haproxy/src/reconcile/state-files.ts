@@ -4,6 +4,7 @@ import { readIfThere, writeWhole } from "../../../../lib/files";
 import { Mutex } from "../../../../lib/mutex";
 import type { Routing } from "../../../../routing/types";
 import { countersFile } from "../config/counters";
+import { holdLua, holdScript, wantedFolder } from "../config/hold";
 import { toConfig, toMapFile } from "../config/render";
 import { errorPage, errorPageName, errorPages } from "../config/sections";
 import { mapNames, type Rendered } from "../config/types";
@@ -19,6 +20,7 @@ export class StateFiles {
   constructor(
     private readonly dir: string,
     private readonly runDir: string,
+    private readonly holding = false,
   ) {
     this.config = haproxyPaths(dir, runDir).config;
   }
@@ -33,6 +35,9 @@ export class StateFiles {
     for (const dir of [this.dir, this.runDir]) await mkdir(dir, { recursive: true, mode: 0o700 });
     for (const [status, message] of Object.entries(errorPages))
       await writeWhole(this.path(errorPageName(status)), errorPage(Number(status), message));
+    if (!this.holding) return;
+    await mkdir(wantedFolder(this.runDir), { recursive: true, mode: 0o700 });
+    await writeWhole(holdScript(this.dir), holdLua(this.runDir));
   }
 
   /**
