@@ -10,6 +10,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { parseFigures, type Figures } from "../../routing/scaling/figures";
 import { scalingKeys } from "../../routing/scaling/keys";
 import { encodeSleeping } from "../../routing/scaling/sleeping";
+import { encodeStatus } from "../../routing/scaling/status";
 import { selfSigned } from "../../templates/haproxy/src/testing";
 import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { get, until, type Answer } from "./http";
@@ -235,4 +236,19 @@ test("health checks, redirects, and requests that are refused wake nobody", asyn
   await sleep(300);
   expect((await get(kv(`${scalingKeys.wanted}still`))).status).toBe(404);
   expect(await balancer.logs()).not.toContain("ALERT");
+});
+
+test("what the autoscaler has decided is on the page and in explain", async () => {
+  const service = {
+    ...{ name: "still", swarmName: "still", min: 0, max: 3, replicas: 0, ready: 0, wish: 0 },
+    ...{ reason: "no request for 5 min", asleep: true, waiting: 0, changes: [] },
+  };
+  const at = new Date().toISOString();
+  const status = encodeStatus({ node: "first", dry: false, at, services: [service], nodesWanted: 0 });
+  await consul.put(`kv/${scalingKeys.status}`, status);
+  const page = await until(balancer.admin, ({ body }) => body.includes("no request for 5 min"));
+  expect(page.body).toContain("0 of 0 to 3 instances");
+  const { body } = await get(`${balancer.admin}/explain?url=/still/x`);
+  expect(body).toContain("waits until still is awake");
+  expect(body).toContain("autoscaler 0 to 3 instances, 0 now, 0 wanted: no request for 5 min");
 });

@@ -35,6 +35,7 @@ export interface Observed {
   readonly services: readonly {
     readonly instances: readonly { readonly state: string }[];
     readonly critical: readonly unknown[];
+    readonly asleep?: true;
   }[];
   readonly leaving: readonly unknown[];
   readonly held: readonly unknown[];
@@ -182,6 +183,9 @@ function gauges(observed: Observed, time: number): Family[] {
     gauge("routes", "Routed URLs.", { value: observed.routes.length }),
     gauge("tcp_ports", "Balanced TCP ports.", { value: observed.tcp.length }),
     gauge("services", "Routed services.", { value: observed.services.length }),
+    gauge("sleeping_services", "Services without an instance that wake for a request.", {
+      value: observed.services.filter(({ asleep }) => asleep === true).length,
+    }),
     gauge("instances", "Instances, by their state in HAProxy.", ...labelled("state", states)),
     gauge(
       "instances_not_passing",

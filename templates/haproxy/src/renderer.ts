@@ -1,6 +1,7 @@
 /** The renderer: its parts, wired together. It runs in a thread of its own, see `supervisor/`. */
 import { readFileSync } from "node:fs";
 import type { MessagePort } from "node:worker_threads";
+import { scalingKeys } from "../../../routing/scaling/keys";
 import { startAdmin } from "./admin/server";
 import { ownPorts, renderOptions } from "./cli/setup";
 import { Consul } from "./consul/client";
@@ -15,6 +16,7 @@ import { Metrics } from "./metrics";
 import { Controller } from "./reconcile/controller";
 import { Reconciler } from "./reconcile/reconciler";
 import { wantedFolder } from "./config/hold";
+import { Decisions } from "./scaling/decisions";
 import { FiguresWriter } from "./scaling/figures-writer";
 import { Leavers } from "./scaling/leavers";
 import { Waker } from "./scaling/waker";
@@ -155,6 +157,11 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
           read: async () => ({ loads: await reconciler.loads(), held: await reconciler.held() }),
           log,
         });
+  const decisions = new Decisions({
+    consul: tellsAutoscaler,
+    exists: () => node !== undefined && Object.hasOwn(controller.catalog?.kv ?? {}, scalingKeys.lock),
+    log,
+  });
   if (!options.stats) log("No statistics page: set STATS_USER and STATS_PASSWORD to have one.");
 
   await startAdmin(options.adminAddress, options.adminPort, {
@@ -167,6 +174,7 @@ export async function serve(data: RendererData, mainThread: MessagePort): Promis
     watching: () => watch,
     findings: () => reconciler.findings,
     authorities: () => authorities.problems,
+    scaling: () => decisions.latest(),
     ...(certificates === undefined ? {} : { https: () => certificates.report(Date.now()) }),
     metricsSocket: `${paths.runDir}/metrics.sock`,
   });

@@ -39,12 +39,39 @@ export function explainText({ asked, answer, why, route, targets, checks, relate
   ];
 }
 
+const shownChanges = 3;
+
+function scalingFields(scaling: NonNullable<TargetExplained["scaling"]>): string[] {
+  const { min, max, replicas, wish, reason, changes, problem } = scaling;
+  return [
+    field("autoscaler", `${min} to ${max} instances, ${replicas} now, ${wish} wanted: ${said(reason)}`),
+    ...(problem === undefined ? [] : [field("", said(problem))]),
+    ...changes
+      .slice(-shownChanges)
+      .map(({ at, from, to, reason: why }) => field("", `${at} ${from} -> ${to}: ${said(why)}`)),
+  ];
+}
+
+/** Sentences from Consul's KV are foreign as well. */
+const said = (text: string): string => (/^[\x20-\x7e]{1,300}$/.test(text) ? text : show(text));
+
 const versions = (all: readonly { service: string; instances: number }[]): string =>
   `of ${all.map(({ service, instances }) => `${service} (${plural(instances, "instance")})`).join(", ")}`;
 
-function target({ service, backend, share, balance, instances, leftOut }: TargetExplained): string[] {
+function target({
+  service,
+  backend,
+  share,
+  balance,
+  instances,
+  leftOut,
+  asleep,
+  scaling,
+}: TargetExplained): string[] {
   return [
     field("backend", `${backend}${share === 100 ? "" : ` for ${share} % of requests`}, balance ${balance}`),
+    ...(asleep === true ? [field("asleep", `${service} has no instance until a request comes`)] : []),
+    ...(scaling === undefined ? [] : scalingFields(scaling)),
     ...instances.map(({ address, weight, ids, but }) =>
       field(
         "instance",

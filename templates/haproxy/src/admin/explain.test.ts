@@ -6,6 +6,7 @@ import { noticeService, writeNotices } from "../../../../routing/notices";
 import { explain, parseAsked, type Explanation } from "./explain";
 import { explainText } from "./explain-text";
 import type { InstanceStatuses } from "./status";
+import { scaledCatalog, scaling } from "./testing";
 import { render } from "../config/render";
 import { catalogs, hostsLookedUp, instance, renderOptions } from "../testing";
 
@@ -150,6 +151,31 @@ describe("explains a request", () => {
     expect(ask("/hello/x", mixed)).toMatchObject({ route: { seen: "/x", prefix: "/hello" } });
     const pinned = ask("/hello/x", mixed, { "service/haproxy/versions/hello": "v1" });
     expect(pinned).toMatchObject({ route: { seen: "/hello/x" } });
+  });
+});
+
+describe("a service that is scaled", () => {
+  const decisions = new Map(scaling.services.map((service) => [service.name, service]));
+  const lines = (path: string) =>
+    explainText(
+      explain({ path }, scaledCatalog, buildRouting(scaledCatalog), { source: "known", scaling: decisions }),
+    );
+  test("says that a request waits while it sleeps", () => {
+    expect(lines("/a/x")).toEqual([
+      "/a/x: waits until a is awake, for at most 30 s; a health check gets 200 at once.",
+      "route      /a (looked up as */a/)",
+      "path seen  /x, with X-Forwarded-Prefix: /a",
+      "backend    svc:a, balance roundrobin",
+      "asleep     a has no instance until a request comes",
+      "autoscaler 0 to 20 instances, 0 now, 0 wanted: no request for 5 min",
+      "checks     known",
+    ]);
+  });
+  test("says why it has so many instances", () => {
+    expect(lines("/b")).toContain(
+      "autoscaler 0 to 20 instances, 2 now, 3 wanted: 42 concurrent, target 21 at 70 %: 3",
+    );
+    expect(lines("/b").join("\n")).toContain(`1 -> 2: "<b>\\u202e"`);
   });
 });
 

@@ -5,7 +5,7 @@ import { kv, ok, parseVersion, readyPath, refuse, show, type Parsed } from "../.
 import { buildRouting, routeKey, routeUrl } from "../../../../routing/build";
 import { byHost, hostsOf, isForHost } from "../../../../routing/hosts";
 import type { Catalog, Instance, Route, Routing } from "../../../../routing/types";
-import type { InstanceStatus, InstanceStatuses } from "./status";
+import type { InstanceStatus, InstanceStatuses, ServiceStatus } from "./status";
 
 export interface Asked {
   /** As the browser sends it; undefined for a host that no route names. */
@@ -20,6 +20,8 @@ export interface Checks {
   /** Where the results come from, or why there are none. */
   readonly source: string;
   readonly instances?: InstanceStatuses;
+  /** By service, what the autoscaler has decided. */
+  readonly scaling?: ReadonlyMap<string, ServiceStatus["scaling"]>;
 }
 
 export interface LeftOut {
@@ -42,6 +44,10 @@ export interface TargetExplained {
     readonly but?: string;
   }[];
   readonly leftOut: readonly LeftOut[];
+  /** A request waits until it is awake. */
+  readonly asleep?: true;
+  /** What the autoscaler has decided. */
+  readonly scaling?: ServiceStatus["scaling"];
 }
 
 export interface Explanation {
@@ -140,15 +146,17 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks
       checks: checks.source,
       related: related(asked, catalog, routing),
     };
-  const targets = chosen.targets.map((target) => explainTarget(target, catalog, routing, checks.instances));
+  const targets = chosen.targets.map((target) => explainTarget(target, catalog, routing, checks));
   const serving = (target: TargetExplained) => target.instances.filter(({ but }) => but === undefined).length;
   const count = targets.reduce((sum, target) => sum + serving(target), 0);
   const names = chosen.targets.map(({ service }) => service).join(" or ");
+  const asleep = count === 0 && targets.some((target) => target.asleep === true);
   return {
     asked,
-    answer: count > 0 ? "proxied" : 503,
-    why:
-      count > 0
+    answer: count > 0 || asleep ? "proxied" : 503,
+    why: asleep
+      ? `waits until ${names} is awake, for at most 30 s; a health check gets 200 at once`
+      : count > 0
         ? `goes to ${count === 1 ? "the instance" : `one of ${count} instances`} of ${names}`
         : `no instance of ${names} takes requests`,
     route: explained,
@@ -207,8 +215,9 @@ function explainTarget(
   { service, backend: name, share }: Route["targets"][number],
   catalog: Catalog,
   routing: Routing,
-  statuses: InstanceStatuses | undefined,
+  { instances: statuses, scaling }: Checks,
 ): TargetExplained {
+  const decided = scaling?.get(service);
   const backend = routing.backends.find((each) => each.service === service);
   const included = new Set(backend?.servers.flatMap(({ ids }) => ids));
   return {
@@ -216,6 +225,8 @@ function explainTarget(
     backend: name,
     share,
     balance: backend?.options.balance ?? "roundrobin",
+    ...(backend?.servers.length === 0 && routing.sleeping.has(service) && { asleep: true as const }),
+    ...(decided !== undefined && { scaling: decided }),
     instances: (backend?.servers ?? []).map(({ ids, address: host, port, weight }) => {
       const address = `${host}:${port}`;
       const but =

@@ -9,6 +9,7 @@ import type { InstanceStatus, ServiceStatus, Status } from "./status";
 const maxRows = 200;
 const maxInstances = 60;
 const maxChanges = 20;
+const shownDecisions = 3;
 
 /** How often a browser without JavaScript refreshes the page. */
 const refreshSeconds = 10;
@@ -133,6 +134,13 @@ function tiles(status: Status): Html {
     ...(waiting > 0 ? [`${waiting} waiting for a health check`] : []),
     ...(critical > 0 ? [`${critical} not passing in Consul`] : []),
   ];
+  const asleep = status.services.filter((service) => service.asleep === true).length;
+  const { nodesWanted = 0, dry = false } = status.autoscaler ?? {};
+  const notes = [
+    ...(asleep > 0 ? [`${asleep} asleep`] : []),
+    ...(nodesWanted > 0 ? [`room for ${plural(nodesWanted, "more node")} wanted`] : []),
+    ...(dry ? ["the autoscaler only says what it would do"] : []),
+  ];
   return html`<dl class="tiles">
     ${tile("Load balancer", status.ready ? badge("up", "ready") : badge("down", "not ready"), status.why)}
     ${tile(
@@ -142,7 +150,7 @@ function tiles(status: Status): Html {
       force${status.consul.lastAnswer === null ? undefined : html`, last answer ${time(status.consul.lastAnswer)}`}`,
     )}
     ${tile("URLs", status.routes.length, status.tcp.length === 0 ? undefined : `and ${plural(status.tcp.length, "TCP port")}`)}
-    ${tile("Services", status.services.length)}
+    ${tile("Services", status.services.length, notes.length === 0 ? undefined : notes.join(", "))}
     ${tile("Instances up", count("up"), rest.length === 0 ? undefined : rest.join(", "))}
   </dl>`;
 }
@@ -253,7 +261,9 @@ const anchor = (service: string): string => `service-${service}`;
 
 /** A link to a service, with the number of its instances that get requests. */
 function link(service: string, services: ReadonlyMap<string, ServiceStatus>): Html {
-  const { instances = [] } = services.get(service) ?? {};
+  const { instances = [], asleep } = services.get(service) ?? {};
+  if (asleep === true)
+    return html`<a href="#${anchor(service)}">${service}</a> ${badge("leaving", "asleep")}`;
   const up = instances.filter(({ state, weight }) => state === "up" && weight > 0).length;
   return html`<a href="#${anchor(service)}">${service}</a> ${badge(up > 0 ? "up" : "down", `${up} up`)}`;
 }
@@ -261,9 +271,11 @@ function link(service: string, services: ReadonlyMap<string, ServiceStatus>): Ht
 function servicesSection({ services }: Status): Html {
   if (services.length === 0) return html``;
   const cards = services.slice(0, maxRows).map(
-    ({ name, options, instances, critical, waiting }) =>
+    ({ name, options, instances, critical, waiting, asleep, scaling }) =>
       html`<article id="${anchor(name)}">
         <h3>${name} <small>${traits(options)}</small></h3>
+        ${asleep === true ? html`<p>${badge("leaving", "asleep")} <span class="note">a request wakes it</span></p>` : undefined}
+        ${scaling === undefined ? undefined : scalingPart(scaling)}
         <ul class="instances">
           ${instances.slice(0, maxInstances).map((each) => instance(name, each))}${critical
             .slice(0, maxInstances)
@@ -292,6 +304,35 @@ function instance(service: string, { ids, address, weight, state, check, held }:
     <code>${address}</code>
     ${badge(state, state)}${held === true ? html` ${badge("starting", "held")}` : undefined}${weight === 100 ? undefined : html` <span class="note">weight ${weight}${weight === 0 ? ": no new requests" : undefined}</span>`}${check === undefined ? undefined : html` <span class="note">${check}</span>`}${shownIds.length === 0 ? undefined : html` <bdi class="note">${some(shownIds.map(plain))}</bdi>`}
   </li>`;
+}
+
+function scalingPart({
+  min,
+  max,
+  replicas,
+  wish,
+  reason,
+  waiting,
+  changes,
+  problem,
+}: NonNullable<ServiceStatus["scaling"]>): Html {
+  return html`<p class="note scaling">
+      ${replicas} of ${min} to ${max} instances, ${wish} wanted: ${plain(reason)}
+      ${waiting === 0 ? undefined : badge("down", `no room for ${waiting}`)}
+      ${problem === undefined ? undefined : html`${badge("down", "not scaled")} ${plain(problem)}`}
+    </p>
+    ${
+      changes.length === 0
+        ? undefined
+        : html`<ul class="note scaling">
+            ${changes
+              .slice(-shownDecisions)
+              .reverse()
+              .map(
+                ({ at, from, to, reason: why }) => html`<li>${time(at)} ${from} → ${to}: ${plain(why)}</li>`,
+              )}
+          </ul>`
+    }`;
 }
 
 /** The options that differ from their defaults. */

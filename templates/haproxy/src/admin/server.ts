@@ -5,6 +5,7 @@ import { some } from "../../../../lib/text";
 import type { ServerState } from "../haproxy/commands";
 import type { Metrics } from "../metrics";
 import type { Controller } from "../reconcile/controller";
+import type { ScalingStatus } from "../../../../routing/scaling/status";
 import type { Problem } from "../../../../routing/types";
 import type { HttpsReport } from "../tls/certificate";
 import { explain, parseAsked } from "./explain";
@@ -30,6 +31,8 @@ export interface AdminOptions {
   readonly findings: () => ReadonlyMap<string, string>;
   /** What is wrong with the files of authorities. */
   readonly authorities: () => readonly Problem[];
+  /** What the autoscaler has decided, if there is one. */
+  readonly scaling: () => Promise<ScalingStatus | undefined>;
   /** Present if there is a folder of certificates. */
   readonly https?: () => HttpsReport;
   /** The socket of HAProxy's own metrics. */
@@ -139,6 +142,7 @@ async function currentStatus(options: AdminOptions): Promise<Status> {
     problems: options.authorities(),
     held: controller.retained.values(),
     changes: controller.changes,
+    scaling: await options.scaling(),
     ...(options.https === undefined ? {} : { https: options.https() }),
   });
 }
@@ -151,9 +155,11 @@ async function explained(options: AdminOptions, parameters: URLSearchParams): Pr
   if (catalog === undefined || routing === undefined) return json(503, { error: whyNotReady(options) });
   const version = parameters.get("version");
   const request = { ...asked.value, ...(version !== null && { version }) };
+  const status = await currentStatus(options);
   const checks = {
     source: "those of the load balancer that answered",
-    instances: instanceStatuses(await currentStatus(options)),
+    instances: instanceStatuses(status),
+    scaling: new Map(status.services.map(({ name, scaling }) => [name, scaling])),
   };
   const explanation = explain(request, catalog, routing, checks);
   return parameters.has("json")

@@ -4,7 +4,7 @@ import { Metrics } from "../metrics";
 import { instance } from "../testing";
 import { renderPage } from "./page";
 import { buildStatus, type InstanceState, type StatusInput } from "./status";
-import { serverState, statusInput } from "./testing";
+import { scaledCatalog, scaling, serverState, statusInput } from "./testing";
 
 describe("the state of an instance", () => {
   const catalog = { instances: [instance("a", 1)], kv: {} };
@@ -42,6 +42,32 @@ describe("the state of an instance", () => {
     const status = buildStatus(statusInput(catalog, { held }));
     expect(status.services[0]?.instances[0]?.held).toBe(true);
     expect(renderPage(status)).toContain("Consul dropped it in a suspicious way");
+  });
+});
+
+describe("the autoscaler's decisions", () => {
+  const status = buildStatus(statusInput(scaledCatalog, { scaling }));
+  test("are those of each service, and a service without an instance is asleep", () => {
+    const [a, b] = status.services;
+    expect(a).toMatchObject({ name: "a", asleep: true, scaling: { max: 20, replicas: 0 } });
+    expect(b).toMatchObject({ scaling: { wish: 3, reason: "42 concurrent, target 21 at 70 %: 3" } });
+    expect(b).not.toHaveProperty("asleep");
+    const { node, dry, at, nodesWanted } = scaling;
+    expect(status.autoscaler).toEqual({ node, dry, at, nodesWanted });
+    expect(new Metrics().text(status, 0)).toContain("switchyard_sleeping_services 1\n");
+  });
+  test("are on the page, whatever they contain", () => {
+    const page = renderPage(status);
+    for (const text of [
+      "1 asleep, room for 2 more nodes wanted",
+      "a request wakes it",
+      "2 of 0 to 20 instances, 3 wanted: 42 concurrent, target 21 at 70 %: 3",
+      "no room for 1",
+      "no node has room",
+      "1 → 2: &quot;&lt;b&gt;\\u202e&quot;",
+    ])
+      expect(page.replace(/\s+/g, " ")).toContain(text);
+    expect(renderPage(buildStatus(statusInput(scaledCatalog)))).not.toContain("wanted");
   });
 });
 
@@ -118,6 +144,7 @@ test("/routes keeps its fields, because programs read them", () => {
       { subject: "service/haproxy/maxconn", message: expect.stringContaining("whole number") as string },
     ],
     changes: [{ at: "2026-01-01T10:00:00.000Z", how: "start", what: "1 service", milliseconds: 1 }],
+    autoscaler: null,
   });
 });
 

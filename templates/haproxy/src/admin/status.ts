@@ -5,6 +5,7 @@
 import { routeKey, routeUrl } from "../../../../routing/build";
 import type { Backend, Problem, Routing } from "../../../../routing/types";
 import type { ServiceOptions } from "../../../../routing/types";
+import type { ScaledServiceStatus, ScalingStatus } from "../../../../routing/scaling/status";
 import { version } from "../../../../routing/version";
 import type { Retained } from "../consul/retention-policy";
 import type { ServerState } from "../haproxy/commands";
@@ -32,6 +33,8 @@ export interface StatusInput {
   readonly held: Iterable<Retained>;
   readonly changes: readonly Change[];
   readonly https?: HttpsReport;
+  /** What the autoscaler has decided, if there is one. */
+  readonly scaling?: ScalingStatus | undefined;
 }
 
 /**
@@ -62,6 +65,9 @@ export interface ServiceStatus {
   readonly critical: readonly string[];
   /** Those of them with a warning: they wait for their health check. */
   readonly waiting: readonly string[];
+  /** It has no instance, and a request wakes it. */
+  readonly asleep?: true;
+  readonly scaling?: Omit<ScaledServiceStatus, "name">;
 }
 
 export interface RouteStatus {
@@ -112,6 +118,8 @@ export interface Status {
   }[];
   readonly warnings: readonly { readonly subject: string; readonly message: string }[];
   readonly changes: readonly Change[];
+  /** The autoscaler that decides; null without one. Its services have what it has decided. */
+  readonly autoscaler: Omit<ScalingStatus, "services"> | null;
 }
 
 /** The instances by `service address:port`. */
@@ -141,6 +149,7 @@ export function buildStatus(input: StatusInput): Status {
   }
   const heldAt = new Set(held.map(({ service, address }) => `${service} ${address}`));
   const backends = routing?.backends ?? [];
+  const decided = new Map(input.scaling?.services.map((service) => [service.name, service]));
   const known = new Set(backends.map(({ name }) => name));
   const services = backends.map((backend) => ({
     name: backend.service,
@@ -148,6 +157,9 @@ export function buildStatus(input: StatusInput): Status {
     instances: instances(backend, states.get(backend.name) ?? [], input, heldAt),
     critical: backend.unhealthy.map(({ id }) => id),
     waiting: backend.unhealthy.filter(({ check }) => check === "warning").map(({ id }) => id),
+    ...(routing?.sleeping.has(backend.service) === true &&
+      backend.servers.length === 0 && { asleep: true as const }),
+    ...scalingOf(decided.get(backend.service)),
   }));
   const misunderstood = backends.flatMap((backend) =>
     upWithFinding(backend, states.get(backend.name) ?? [], input),
@@ -191,7 +203,20 @@ export function buildStatus(input: StatusInput): Status {
     warnings: problems("warning"),
     certificates: certificates(input.https?.served ?? new Map()),
     changes: input.changes,
+    autoscaler: autoscalerOf(input.scaling),
   };
+}
+
+function autoscalerOf(scaling: ScalingStatus | undefined): Status["autoscaler"] {
+  if (scaling === undefined) return null;
+  const { node, dry, at, nodesWanted } = scaling;
+  return { node, dry, at, nodesWanted };
+}
+
+function scalingOf(decided: ScaledServiceStatus | undefined): Pick<ServiceStatus, "scaling"> {
+  if (decided === undefined) return {};
+  const { name: _, ...scaling } = decided;
+  return { scaling };
 }
 
 const certificates = (served: HttpsReport["served"]): Status["certificates"] =>

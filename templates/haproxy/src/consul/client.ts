@@ -39,8 +39,9 @@ const slackMs = 10_000;
  */
 export const nodeConnections = 90;
 const otherConnections = 20;
-/** For a key that is read or written at once. */
-const keyTimeoutMs = 5_000;
+/** For a key. Somebody waits for what is read. */
+const readTimeoutMs = 1_000;
+const writeTimeoutMs = 5_000;
 
 const nodeServices = "catalog/node-services/";
 /** A lone surrogate cannot be encoded. Consul itself replaces it by U+FFFD. */
@@ -76,7 +77,7 @@ export class Consul {
 
   /** The value of a key, at this moment; undefined without one. */
   async read(key: string): Promise<string | undefined> {
-    const { body } = await this.query(`kv/${key}`, 0, 1, AbortSignal.timeout(keyTimeoutMs));
+    const { body } = await this.query(`kv/${key}`, 0, 1, AbortSignal.timeout(readTimeoutMs));
     return decodeKv(body)[key];
   }
 
@@ -205,7 +206,7 @@ async function put(
     const path = key.split("/").map(encodeURIComponent).join("/");
     answer = await others.request("PUT", `/v1/kv/${path}${query}`, {
       text,
-      timeoutMs: keyTimeoutMs,
+      timeoutMs: writeTimeoutMs,
       ...(token !== undefined && { headers: { "X-Consul-Token": token } }),
     });
   } catch (error) {
