@@ -93,7 +93,7 @@ export class Runtime {
 
   /** Ends a request. */
   async end({ id }: WaitingRequest): Promise<void> {
-    await this.session.ask(`shutdown session ${id}`);
+    await ask(this.socket, `shutdown session ${id}`);
   }
 
   /** How many requests a backend has, including those that wait for a connection or to be tried again. */

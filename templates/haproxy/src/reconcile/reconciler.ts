@@ -41,6 +41,8 @@ const startGraceMs = 100;
 /** A little longer than any request waits for a service that sleeps. */
 const longestHoldMs = 32_000;
 const wakeEveryMs = 100;
+/** How long after a reload it is certain which workers it has replaced. */
+const settledMs = 3_000;
 
 const nobody: FirstAnswers = { answering: [], up: new Set() };
 
@@ -252,10 +254,12 @@ export class Reconciler {
   /** Requests that waited for a service to wake when their worker was replaced still wait there. */
   private wakeFormerWorkers(): void {
     if (this.options.render.holding !== true) return;
-    const until = performance.now() + longestHoldMs;
+    const start = performance.now();
     const wake = async () => {
       const waits = await this.former.wake((service) => this.usableServers(service)).catch(() => true);
-      if (waits && !this.stopped && performance.now() < until)
+      // At first, the master process may not count a worker among those that have been replaced.
+      const limitMs = waits ? longestHoldMs : settledMs;
+      if (!this.stopped && performance.now() - start < limitMs)
         this.waking = setTimeout(() => void wake(), wakeEveryMs);
     };
     clearTimeout(this.waking);

@@ -52,7 +52,8 @@ export class Leavers {
       const present = establishedPeers(await connections());
       const gone = requests.filter(({ client }) => !present.has(peerOf(client)));
       const keyOf = ({ id, client }: WaitingRequest) => `${id} ${client}`;
-      for (const request of gone) if (this.suspects.has(keyOf(request))) await end(request);
+      for (const request of gone)
+        if (this.suspects.has(keyOf(request))) await end(request).catch(() => undefined);
       this.suspects = new Set(gone.map(keyOf));
     } finally {
       this.isLooking = false;
