@@ -67,7 +67,7 @@ export interface ServiceStatus {
   readonly waiting: readonly string[];
   /** It has no instance, and a request wakes it. */
   readonly asleep?: true;
-  readonly scaling?: Omit<ScaledServiceStatus, "name">;
+  readonly scaling?: ScaledServiceStatus | undefined;
 }
 
 export interface RouteStatus {
@@ -159,7 +159,7 @@ export function buildStatus(input: StatusInput): Status {
     waiting: backend.unhealthy.filter(({ check }) => check === "warning").map(({ id }) => id),
     ...(routing?.sleeping.has(backend.service) === true &&
       backend.servers.length === 0 && { asleep: true as const }),
-    ...scalingOf(decided.get(backend.service)),
+    ...(decided.has(backend.service) && { scaling: decided.get(backend.service) }),
   }));
   const misunderstood = backends.flatMap((backend) =>
     upWithFinding(backend, states.get(backend.name) ?? [], input),
@@ -211,12 +211,6 @@ function autoscalerOf(scaling: ScalingStatus | undefined): Status["autoscaler"] 
   if (scaling === undefined) return null;
   const { node, dry, at, nodesWanted } = scaling;
   return { node, dry, at, nodesWanted };
-}
-
-function scalingOf(decided: ScaledServiceStatus | undefined): Pick<ServiceStatus, "scaling"> {
-  if (decided === undefined) return {};
-  const { name: _, ...scaling } = decided;
-  return { scaling };
 }
 
 const certificates = (served: HttpsReport["served"]): Status["certificates"] =>
