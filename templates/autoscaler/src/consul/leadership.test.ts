@@ -5,11 +5,14 @@ import { serve } from "../../../../lib/testing";
 import { Consul } from "./client";
 import { Leadership } from "./leadership";
 
-/** The part of Consul that a lock needs, without the lock delay. */
+/** The part of Consul that a lock needs. */
 class FakeConsul {
   readonly sessions = new Set<string>();
   lock: { session?: string | undefined; value: string } | undefined;
   isAway = false;
+  /** Whether a lock whose session is destroyed cannot be had again: Consul's lock delay, without end. */
+  hasLockDelay = false;
+  private isDelayed = false;
   private count = 0;
   private index = 1;
 
@@ -26,7 +29,10 @@ class FakeConsul {
 
   end(session: string): void {
     this.sessions.delete(session);
-    if (this.lock?.session === session) this.lock = undefined;
+    if (this.lock?.session === session) {
+      this.lock = undefined;
+      this.isDelayed = this.hasLockDelay;
+    }
     this.index++;
   }
 
@@ -53,7 +59,7 @@ class FakeConsul {
     this.index++;
     if (method === "DELETE") this.lock = undefined;
     else if (searchParams.has("release")) this.lock = { value };
-    else if (this.lock?.session === undefined)
+    else if (this.lock?.session === undefined && !this.isDelayed)
       this.lock = { value, session: searchParams.get("acquire") ?? "" };
     else return ok("false");
     return ok("true");
@@ -81,6 +87,7 @@ async function world(...nodes: string[]) {
 
 test("one of two decides, and hands over when it ends", async () => {
   const { all, fake } = await world("n1", "n2");
+  fake.hasLockDelay = true;
   await vi.waitFor(() => {
     expect(all.filter(({ leadership }) => leadership.isLeading)).toHaveLength(1);
   });
