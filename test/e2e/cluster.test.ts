@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { messageOf } from "../../lib/errors";
+import type { ScalingStatus } from "../../routing/scaling/status";
 import { get, startLoad, until, type Answer, type LoadResult } from "./http";
 import { bootMachines, Machine, removeMachines } from "./machines";
 import { clusterStack as stack, outputOf, succeeded, type ServiceEntry } from "./stack";
@@ -16,7 +17,8 @@ const hello = (replicas: number): ServiceEntry => ({
   name: "hello/v1",
   build: "hello",
   port: 8080,
-  replicas,
+  // A range, so that every machine has an autoscaler.
+  replicas: { min: replicas, max: replicas, target: 1000 },
   env: { NAME: "hello/v1" },
 });
 
@@ -86,6 +88,11 @@ describe("a stack of two machines", () => {
     for (const name of ["one", "two", "three"]) expect((await answering(machine(name))).size, name).toBe(6);
     for (const load of loads) expect((await load.stop()).failures).toEqual({});
     await expect.poll(() => servers(), { timeout: 30_000 }).toEqual(["one", "three", "two"]);
+  });
+
+  test("the autoscaler of one machine decides, by what the load balancers of all tell it", async () => {
+    await expect.poll(() => leaders(), { timeout: 30_000 }).toHaveLength(1);
+    await expect.poll(() => balancersWithFigures(), { timeout: 30_000 }).toEqual(["one", "three", "two"]);
   });
 
   test("Consul's servers take no RPC without TLS, and no gossip that is not encrypted", async () => {
@@ -186,6 +193,7 @@ describe("a machine failure", () => {
     await expect.poll(() => servers(), { timeout: 30_000 }).toEqual(["one", "three", "two"]);
     await expect.poll(() => readyNodes(), { timeout: 60_000 }).toBe(3);
     expect((await load.stop()).failures).toEqual({});
+    await expect.poll(() => leaders(), { timeout: 60_000 }).toHaveLength(1);
     succeeded(await stack.up("--expect-no-changes"));
   });
 });
@@ -285,6 +293,25 @@ async function answering(at: Machine, wished = 0): Promise<Set<string>> {
     }
     if (names.size >= wished || Date.now() > deadline) return names;
   }
+}
+
+/** The machines whose autoscalers decide about the service. */
+async function leaders(): Promise<string[]> {
+  const ask = `fetch("http://127.0.0.1:8405/status").then(async (answer) => console.log(await answer.text()))`;
+  const statuses = await Promise.all(machines.map((one) => one.inNetwork("node", "-e", ask)));
+  return statuses
+    .map((text) => JSON.parse(text) as { node: string; isLeading: boolean; status?: ScalingStatus })
+    .filter(({ isLeading, status }) => isLeading && status?.services.some(({ name }) => name === "hello/v1"))
+    .map(({ node }) => node);
+}
+
+async function balancersWithFigures(): Promise<string[]> {
+  const list = ["consul", "kv", "get", "-keys", consulAddress(), "service/autoscaler/figures/"];
+  const keys = await machine("one").docker("exec", "consul", ...list);
+  return keys
+    .split("\n")
+    .map((key) => key.split("/").at(-1) ?? "")
+    .sort();
 }
 
 /** Calls the Consul servers at some addresses from a machine. */
