@@ -14,7 +14,7 @@ import {
   publishedPorts,
   tasks,
 } from "./docker";
-import { startLoad, until } from "./http";
+import { get, startLoad, until } from "./http";
 import { intrusions } from "./intruder";
 import { outputOf, run, stack, succeeded, type ServiceEntry } from "./stack";
 import { afterwards, tearDown } from "./tear-down";
@@ -24,6 +24,8 @@ import { elsewhere, here, makeWorld, openPorts } from "./world";
 
 const services: ServiceEntry[] = ["shop/v1", "shop/v2", "time"].map((name) => ({
   name,
+  // A range, so that there is an autoscaler.
+  replicas: { min: 1, max: 2, target: 1000 },
   build: "hello",
   port: 8080,
   env: { NAME: name },
@@ -166,8 +168,8 @@ test("no secret is in a definition, a log, the arguments of a process, a preview
   const files = "/secrets/tokens/*.json /secrets/management.json /secrets/agent.json";
   const kept = await docker("exec", "consul", "sh", "-c", `cat ${files}`);
   const tokens = [...kept.matchAll(/"(?:SecretID|encrypt)":"([^"]+)"/g)].map(([, found = ""]) => found);
-  // Of management, the operator, Registrator, the load balancer and the agent, and the key of the gossip.
-  expect(new Set(tokens).size).toBe(6);
+  // Of management, the operator, Registrator, the load balancer, the autoscaler and the agent, and the key of the gossip.
+  expect(new Set(tokens).size).toBe(7);
   const secrets = [
     ...tokens,
     outputs["statsPassword"] ?? "",
@@ -219,20 +221,25 @@ test("a token without its rights changes no route and no registration, and the n
 const askRoutes = `exec 3<>/dev/tcp/127.0.0.1/8404 && printf 'GET /routes HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3`;
 
 test("rotating the tokens fails no request, replaces no container, and leaves no earlier token", async () => {
-  const roles = ["management", "operator", "registrator", "load-balancer"];
+  const roles = ["management", "operator", "registrator", "load-balancer", "autoscaler"];
   const before = await Promise.all(roles.map(secret));
-  const containers = await docker("ps", "-q", "--filter", "name=^(consul|registrator|rest)$");
+  const containers = await docker("ps", "-q", "--filter", "name=^(autoscaler|consul|registrator|rest)$");
   const load = startLoad(url, { perSecond: 100 });
   configure(2);
   succeeded(await stack.up());
   const after = await Promise.all(roles.map(secret));
   expect(before.filter((token) => after.includes(token))).toEqual([]);
-  expect(await docker("ps", "-q", "--filter", "name=^(consul|registrator|rest)$")).toBe(containers);
+  expect(await docker("ps", "-q", "--filter", "name=^(autoscaler|consul|registrator|rest)$")).toBe(
+    containers,
+  );
   const list = await inConsul("management", "consul acl token list");
-  // Five of ours, and the anonymous one.
-  expect(lines(list).filter((line) => line.startsWith("AccessorID"))).toHaveLength(6);
+  // Six of ours, and the anonymous one.
+  expect(lines(list).filter((line) => line.startsWith("AccessorID"))).toHaveLength(7);
 
-  // Registrator and the load balancer work with their new ones.
+  // The autoscaler, Registrator and the load balancer work with their new ones.
+  await expect
+    .poll(async () => (await get("http://localhost:8405/status")).body)
+    .toMatch(/"isLeading": true/);
   const image = await imageOf("time");
   const id = await docker("run", "-d", "-P", "-e", "SERVICE_NAME=late", "-e", "SERVICE_TAGS=rest", image);
   try {
