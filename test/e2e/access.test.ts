@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { consulImage } from "./bases";
+import { baseImage, consulImage } from "./bases";
 import { makeCertificate } from "./certificates";
 import { callConsul } from "./consul-rpc";
 import {
@@ -63,7 +63,7 @@ async function asStranger(method: string, path: string, body = ""): Promise<stri
     exec 3<>/dev/tcp/${bridgeAddress}/8500
     printf '%s /v1/%s HTTP/1.0\\r\\nContent-Length: %s\\r\\n\\r\\n%s' "$0" "$1" "\${#2}" "$2" >&3
     cat <&3`;
-  const args = ["run", "--rm", "--entrypoint", "bash", consulImage, "-c", script, method, path, body];
+  const args = ["run", "--rm", "--entrypoint", "bash", baseImage, "-c", script, method, path, body];
   const answer = await docker(...args);
   return `${/ (\d+) /.exec(answer)?.[1] ?? ""} ${answer.split("\r\n\r\n")[1]?.trim() ?? ""}`;
 }

@@ -48,25 +48,13 @@ export class ConsulAlone {
       `-server-port=${port + 3}`,
       `-grpc-port=${port + 4}`,
     ];
-    const agent = [
-      "agent",
-      "-dev",
-      "-bind=127.0.0.1",
-      "-client=127.0.0.1",
-      "-serf-wan-port=-1",
-      `-node=${name}`,
-    ];
-    const own = [
-      "--name",
-      container,
-      "--network",
-      "host",
-      "-l",
-      "SERVICE_IGNORE=true",
-      "--entrypoint",
-      "consul",
-    ];
-    await docker("run", "-d", ...own, consulImage, ...agent, ...ports, ...args);
+    const agent = ["-dev", "-bind=127.0.0.1", "-client=127.0.0.1", "-serf-wan-port=-1", `-node=${name}`];
+    const own = ["--name", container, "--network", "host", "-l", "SERVICE_IGNORE=true", "--entrypoint", "sh"];
+    // From 1.14 on, each has port 8503 as well. Earlier versions reject the option.
+    const start = `
+      if consul agent -help | grep -q -e -grpc-tls-port; then set -- "$@" -grpc-tls-port=-1; fi
+      exec consul agent "$@"`;
+    await docker("run", "-d", ...own, consulImage, "-c", start, "consul", ...agent, ...ports, ...args);
     const consul = new ConsulAlone(container, port);
     afterwards(() => consul.stop());
     await until(

@@ -1,20 +1,35 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+
 import { beforeAll, describe, expect, test, vi } from "vitest";
 
-import { consulImage } from "./bases";
+import { baseImage, consulImage } from "./bases";
 import { bridgeAddress, docker, publishedPorts, tasks } from "./docker";
 import { get } from "./http";
+import { scratch } from "./scratch";
 import { run, stack } from "./stack";
 import { afterwards } from "./tear-down";
 import { metadataAddress, there } from "./world";
 
 // A hostile container, with Consul's CLI, a shell and the node's addresses, tries everything that it should not be able to do.
 
+/** Builds the image of the hostile container: Consul's own has no bash. */
+async function buildImage(): Promise<void> {
+  const find = ["--entrypoint", "sh", consulImage, "-c", "command -v consul"];
+  const consul = await docker("run", "--rm", ...find);
+  const { path } = scratch();
+  const copy = `COPY --from=${consulImage} ${consul} /usr/local/bin/consul`;
+  writeFileSync(join(path, "Dockerfile"), `FROM ${baseImage}\n${copy}\n`);
+  await docker("build", "-q", "-t", image, path);
+}
+const image = "e2e/intruder";
+
 /** Starts a service like one of the stack's that somebody has taken over. Returns its container. */
 async function startIntruder(): Promise<string> {
   const labels = ["--label", `switchyard.owner=${stack.owner}`];
   const entry = `echo '{"Kind":"service-defaults","Name":"shop"}' >/tmp/entry.json`;
   const create = ["service", "create", "-q", "--no-resolve-image", "--name", "intruder", ...labels];
-  await docker(...create, "--entrypoint", "sh", consulImage, "-c", `${entry} && exec sleep infinity`);
+  await docker(...create, "--entrypoint", "sh", image, "-c", `${entry} && exec sleep infinity`);
   afterwards(() => docker("service", "rm", "intruder"));
   return vi.waitFor(async () => {
     const [container] = await tasks("intruder");
@@ -44,7 +59,7 @@ const commands: [what: string, command: string, reason: RegExp][] = [
   ["stops the agent", "leave", denied],
   ["takes the node out of service", "maint -enable", denied],
   ["removes a node", "force-leave local", denied],
-  ["lists the keys of the gossip", "keyring -list", /denied by ACLs/],
+  ["lists the keys of the gossip", "keyring -list", /denied by ACLs|Permission denied/],
   ["takes a snapshot", "snapshot save /tmp/snapshot", denied],
   ["reads the log", "monitor", denied],
   ["fires an event", "event -name=deploy", denied],
@@ -102,7 +117,8 @@ export function intrusions(nodeAddress: () => string): void {
   };
 
   beforeAll(async () => {
-    const byHand = await docker("run", "-d", "--rm", "--entrypoint", "sleep", consulImage, "infinity");
+    await buildImage();
+    const byHand = await docker("run", "-d", "--rm", "--entrypoint", "sleep", image, "infinity");
     afterwards(() => docker("rm", "-f", byHand));
     places["an instance of a service"] = await startIntruder();
     places["a container by hand"] = byHand;

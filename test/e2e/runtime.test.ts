@@ -514,5 +514,5 @@ function imageOf(service: string): Promise<string> {
 async function buildOnTop(tag: string, from: string): Promise<void> {
   const container = await docker("create", from);
   await docker("commit", "--change", "LABEL e2e=next", container, tag);
-  await docker("rm", container);
+  await removeContainers(container);
 }
