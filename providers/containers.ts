@@ -68,10 +68,12 @@ export async function setRestartPolicy(docker: Docker, id: string, policy: strin
   await api(docker, "POST", `/containers/${id}/update`, { body: { RestartPolicy: { Name: policy } } });
 }
 
-/** Stops and removes a container. 409: somebody else is removing it. */
+/**
+ * Stops and removes a container, with the anonymous volumes that its image declares. 409: somebody else is removing it.
+ */
 export async function remove(docker: Docker, id: string): Promise<void> {
   await stop(docker, id);
-  await unless([404, 409], api(docker, "DELETE", `/containers/${id}`, { query: { force: true } }));
+  await unless([404, 409], api(docker, "DELETE", `/containers/${id}`, { query: { force: true, v: true } }));
 }
 
 /** Polls a container until `done` returns true (then true), or the time is up (then false). */

@@ -47,7 +47,7 @@ const inputs = (files: Record<string, string>) => ({
 });
 const inspect = "GET /containers/rest-secrets-writer/json";
 const create = "POST /containers/create?name=rest-secrets-writer";
-const removal = ["POST /containers/c1/stop?t=15", "DELETE /containers/c1?force=true"];
+const removal = ["POST /containers/c1/stop?t=15", "DELETE /containers/c1?force=true&v=true"];
 
 interface Header {
   readonly name: string;
