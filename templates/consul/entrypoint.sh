@@ -22,6 +22,9 @@ switchyard-tls start
 set -- -config-file=/secrets/agent.json -config-file=/data/tls.json "-hcl=acl { enabled = true, default_policy = \"$policy\" }" "$@"
 switchyard-acl start &
 
+# From 1.14 on, servers listen on port 8503 for Envoy. Earlier versions reject the option.
+if consul agent -help | grep -q -e -grpc-tls-port; then set -- -grpc-tls-port=-1 "$@"; fi
+
 # `docker exec consul consul …` has the operator's token. The agent must not: it would act for everybody who has none.
 unset CONSUL_HTTP_TOKEN_FILE
 exec consul agent "$@"

@@ -41,14 +41,16 @@ let othersPorts: Set<number>;
 
 beforeAll(async () => {
   await claimEngineUntilRemoved(() => stack.remove());
-  const listening = lines(await outputOf("ss", "-Hltn"));
-  othersPorts = new Set(listening.map((line) => Number(/:(\d+)\s/.exec(line)?.[1])));
+  othersPorts = new Set(await listeningPorts());
   if (process.getuid?.() === 0) await makeWorld();
   configure(1);
   succeeded(await stack.up());
 });
 
 afterAll(tearDown);
+
+const listeningPorts = async (): Promise<number[]> =>
+  lines(await outputOf("ss", "-Hltn")).map((line) => Number(/:(\d+)\s/.exec(line)?.[1]));
 
 /** Runs a script in Consul's container with a token from one of its files. */
 const inConsul = (token: string, script: string): Promise<string> =>
@@ -95,6 +97,11 @@ describe("Consul's RPC", () => {
     const { pem: other } = makeCertificate("server.dc1.consul");
     expect(await callConsul(bridgeAddress, { ca: other, cert, key })).toBe("refused");
   });
+});
+
+test("Consul has no port for Envoy", async () => {
+  const ports = await listeningPorts();
+  expect(ports.filter((port) => !othersPorts.has(port))).not.toContain(8503);
 });
 
 describe("a hostile container", () => {
