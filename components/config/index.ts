@@ -118,7 +118,7 @@ export const configKeys = {
     .describe(
       "Base image of the load balancer, Registrator and images built from templates/, pinned by digest",
     ),
-  consulImage: image.default("hashicorp/consul:1.21.5").describe("Base image of the Consul image"),
+  consulImage: image.default("hashicorp/consul:1.21.4").describe("Base image of the Consul image"),
   registry: optionalText(
     registryPattern,
     'a host with an optional path, such as "ghcr.io/acme" or "10.0.0.5:5000"',

@@ -38,7 +38,7 @@ async function main(): Promise<void> {
   );
   pulumi.runtime.setAllConfig({
     "one-node:baseImage": "debian:13.1-slim",
-    "one-node:consulImage": "hashicorp/consul:1.21.5",
+    "one-node:consulImage": "hashicorp/consul:1.21.4",
   });
   await pulumi.runtime.runInPulumiStack(() =>
     Promise.resolve(module.require("../../examples/one-node/index")),
