@@ -22,7 +22,6 @@ import { tearDown } from "./tear-down";
 let consul: ConsulAlone;
 let balancer: Balancer;
 let other: Balancer;
-let odd = 0;
 
 const kv = (key: string) => `http://${consul.address}/v1/kv/${key}`;
 const remove = (key: string) => fetch(kv(key), { method: "DELETE" });
@@ -121,16 +120,6 @@ function sendOverHttp2(session: ClientHttp2Session, path: string, body: string):
   });
 }
 
-/** Adds a service that a running load balancer cannot take on. */
-async function reload(): Promise<void> {
-  const before = await balancer.reloads();
-  const instance = await Instance.start("odd");
-  const name = `odd-${odd++}`;
-  await consul.register(name, instance.port, { Meta: { balance: "leastconn" } });
-  for (const { url } of [balancer, other]) await until(`${url}/${name}`, ({ status }) => status === 200);
-  expect(await balancer.reloads()).toBe(before + 1);
-}
-
 test("figures are written while there is an autoscaler, and tell what every service has to do", async () => {
   const waiting: (() => void)[] = [];
   const slow = await Instance.start("slow", (request, response) => {
@@ -170,7 +159,7 @@ test("figures are written while there is an autoscaler, and tell what every serv
   expect(await balancer.reloads()).toBe(0);
 });
 
-test("200 requests at once wait through a reload until the service that sleeps is awake, and none is lost", async () => {
+test("200 requests at once wait until the service that sleeps is awake, and none is lost", async () => {
   await consul.put(`kv/${scalingKeys.lock}`, "first");
   await sleeps("sleeper/v1");
   const body = (index: number) => `${index} `.repeat(1_000);
@@ -185,7 +174,6 @@ test("200 requests at once wait through a reload until the service that sleeps i
   expect(["first", "other"]).toContain(asked);
   await heldBy("first", "sleeper/v1", 100);
   await heldBy("other", "sleeper/v1", 90);
-  await reload();
   const late = bodies.slice(0, 10).map((text) => send(`${other.url}/sleeper/v1`, text));
 
   const instance = await echo();
