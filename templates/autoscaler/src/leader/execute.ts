@@ -6,7 +6,7 @@ import { reasonSentence } from "../horizontal/reasons";
 import type { Decision } from "../horizontal/types";
 import type { Registration } from "../swarm/types";
 import type { History } from "./history";
-import type { LeaderOptions } from "./leader";
+import type { LeaderOptions } from "./options";
 import type { Observations, Observed } from "./observe";
 import { sleepSteps } from "./sleeping";
 import type { World } from "./world";

@@ -2,32 +2,18 @@
 import { messageOf } from "../../../../lib/errors";
 import { scalingKeys } from "../../../../routing/scaling/keys";
 import { encodeStatus, parseStatus, type ScalingStatus } from "../../../../routing/scaling/status";
-import type { Consul } from "../consul/client";
 import { entriesOf } from "../consul/decode";
 import { updateBoard, type Board } from "../figures/board";
 import { lowestIndex, nobody, updateMembers, type Members } from "../figures/members";
-import type { Log } from "../log";
-import type { Rescale, Swarm } from "../swarm/types";
 import { tick, type States } from "../tick";
 import { updateSeen, updateUsage, type Seen, type UsageBoard } from "../usage/board";
 import { History } from "./history";
 import { Refused } from "./refused";
 import { observe, type Observations } from "./observe";
 import { execute } from "./execute";
+import type { LeaderOptions } from "./options";
 import { statusOf } from "./status";
 import { readWorld, type World } from "./world";
-
-export interface LeaderOptions {
-  readonly node: string;
-  readonly dry: boolean;
-  readonly consul: Consul;
-  readonly swarm: { swarm(): Promise<Swarm>; rescale(id: string, change: Rescale): Promise<void> };
-  /** Whether it may still act. */
-  readonly isLeading: () => boolean;
-  readonly log: Log;
-  /** A clock that never goes back. */
-  readonly nowMs: () => number;
-}
 
 /** How often a status is written that has not changed. */
 const statusMs = 10_000;

@@ -4,7 +4,8 @@ import { messageOf } from "../../../../lib/errors";
 import { scalingKeys } from "../../../../routing/scaling/keys";
 import { tickMs } from "../horizontal/rules";
 import { Complaint } from "../log";
-import { Leader, type LeaderOptions } from "./leader";
+import { Leader } from "./leader";
+import type { LeaderOptions } from "./options";
 
 const waitSeconds = 30;
 const retryMs = 500;
