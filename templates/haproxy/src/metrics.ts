@@ -1,4 +1,5 @@
 /** Our own metrics in Prometheus' text format and conventions. Their names are part of the image's interface. */
+import { metricText, type Metric, type MetricSample } from "../../../lib/prometheus";
 import { version } from "../../../routing/version";
 
 const convergenceBucketSeconds = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10];
@@ -45,35 +46,7 @@ export interface Observed {
   readonly certificates: readonly { readonly name: string; readonly expires: string }[];
 }
 
-interface Sample {
-  /** The suffix of the family's name: `_sum`. */
-  readonly suffix?: string;
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly value: number;
-}
-
-interface Family {
-  readonly name: string;
-  readonly type: "counter" | "gauge" | "histogram";
-  readonly help: string;
-  readonly samples: readonly Sample[];
-}
-
-const quote = (value: string): string =>
-  value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
-
-const number = (value: number): string =>
-  value === Infinity ? "+Inf" : Number.isNaN(value) ? "NaN" : String(value);
-
-function familyText({ name, type, help, samples }: Family): string {
-  const lines = samples.map(({ suffix = "", labels = {}, value }) => {
-    const pairs = Object.entries(labels).map(([key, text]) => `${key}="${quote(text)}"`);
-    return `${name}${suffix}${pairs.length === 0 ? "" : `{${pairs.join(",")}}`} ${number(value)}\n`;
-  });
-  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("")}`;
-}
-
-const labelled = (label: string, values: ReadonlyMap<string, number>): Sample[] =>
+const labelled = (label: string, values: ReadonlyMap<string, number>): MetricSample[] =>
   [...values].map(([key, value]) => ({ labels: { [label]: key }, value }));
 
 /** Every kind starts at 0: Prometheus misses the first increase of a series that begins with it. */
@@ -120,11 +93,11 @@ export class Metrics {
 
   /** `time` is now, in milliseconds since 1970. */
   text(observed: Observed, time: number): string {
-    return [...this.counters(), ...gauges(observed, time), ...ownProcess()].map(familyText).join("");
+    return [...this.counters(), ...gauges(observed, time), ...ownProcess()].map(metricText).join("");
   }
 
-  private counters(): Family[] {
-    const counter = (name: string, help: string, samples: readonly Sample[]): Family => ({
+  private counters(): Metric[] {
+    const counter = (name: string, help: string, samples: readonly MetricSample[]): Metric => ({
       name: `switchyard_${name}`,
       type: "counter",
       help,
@@ -165,8 +138,8 @@ export class Metrics {
   }
 }
 
-function gauges(observed: Observed, time: number): Family[] {
-  const gauge = (name: string, help: string, ...samples: readonly Sample[]): Family => ({
+function gauges(observed: Observed, time: number): Metric[] {
+  const gauge = (name: string, help: string, ...samples: readonly MetricSample[]): Metric => ({
     name: `switchyard_${name}`,
     type: "gauge",
     help,
@@ -228,7 +201,7 @@ function gauges(observed: Observed, time: number): Family[] {
 }
 
 /** About the renderer, with the names that Prometheus' client libraries use. HAProxy has metrics of its own process. */
-function ownProcess(): Family[] {
+function ownProcess(): Metric[] {
   const { user, system } = process.cpuUsage();
   return [
     {
