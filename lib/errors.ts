@@ -14,6 +14,9 @@ export class UserError extends Error {
   }
 }
 
+/** An error that trying again does not help. */
+export class FinalError extends Error {}
+
 /** The message of a thrown value. Some system errors, such as failed connections, have a code but no message. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

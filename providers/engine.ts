@@ -1,8 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "./dynamic-resource";
-import { messageOf } from "../lib/errors";
+import { FinalError, messageOf } from "../lib/errors";
 import { api, connect, sameSsh, sleep, unless } from "./client";
-import { FirstBootError, requireFirstBoot, type FailureNote } from "./first-boot";
+import { requireFirstBoot, type FailureNote } from "./first-boot";
 import { stackOwner } from "./owner";
 import { earlierOwners, otherStack } from "./sole-stack";
 
@@ -63,9 +63,6 @@ export function bridgeAddressOf(network: BridgeNetwork): string | undefined {
 /** A preview must not wait long for an engine that is down. */
 const previewTimeoutMs = 10_000;
 
-/** An error that is not worth retrying. */
-const final = (message: string) => Object.assign(new Error(message), { final: true });
-
 /** Asks the engine for its bridge, and rejects one that cannot run the stack. */
 async function inspectEngine(inputs: EngineInputs, timeoutMs: () => number): Promise<EngineState> {
   const { host, sshOpts, readyFile, failureNote } = inputs;
@@ -74,13 +71,13 @@ async function inspectEngine(inputs: EngineInputs, timeoutMs: () => number): Pro
   const network = await unless([404], api<BridgeNetwork>(docker, "GET", "/networks/bridge"));
   const bridgeAddress = network === undefined ? undefined : bridgeAddressOf(network);
   if (bridgeAddress === undefined) {
-    throw final(
+    throw new FinalError(
       `The Docker Engine at ${host} has no default bridge network with an IPv4 address, which Switchyard ` +
         `needs for DNS: start dockerd without --bridge=none`,
     );
   }
   const problem = await withoutSwarm(inputs, timeoutMs());
-  if (problem !== undefined) throw final(problem);
+  if (problem !== undefined) throw new FinalError(problem);
   return { ...inputs, bridgeAddress };
 }
 
@@ -118,7 +115,7 @@ async function waitForEngine(inputs: EngineInputs): Promise<EngineState> {
     try {
       return await inspectEngine(inputs, timeoutMs);
     } catch (error) {
-      if (error instanceof FirstBootError || (error as { final?: boolean }).final === true) throw error;
+      if (error instanceof FinalError) throw error;
       const refused = inputs.readyFile === undefined && REFUSED.test(messageOf(error));
       if (refused || Date.now() + pauseMs > deadlineMs) {
         throw new Error(

@@ -1,7 +1,8 @@
 /** Whether a machine has set itself up at its first boot, by cloud-init. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { isMapping } from "../lib/values";
+import { FinalError } from "../lib/errors";
+import { isMapping, parseJson } from "../lib/values";
 import { runBySsh } from "./client";
 
 export interface FirstBoot {
@@ -23,13 +24,10 @@ export interface FailureNote {
 /** Where cloud-init writes what the commands that it runs have said. */
 const outputLog = "/var/log/cloud-init-output.log";
 
-/** Machines whose cloud-init has ended without success stay as they are: waiting does not help. */
-export class FirstBootError extends Error {}
-
 /**
  * Returns if the machine is set up.
  *
- * @throws FirstBootError if its cloud-init has failed, with cloud-init's reasons
+ * @throws FinalError if its cloud-init has failed, with cloud-init's reasons: the machine stays as it is
  * @throws Error if the machine cannot be asked, or is not ready yet
  */
 export async function requireFirstBoot(boot: FirstBoot, timeoutMs: number): Promise<void> {
@@ -44,7 +42,7 @@ export async function requireFirstBoot(boot: FirstBoot, timeoutMs: number): Prom
     mkdirSync(dirname(failureNote.file), { recursive: true, mode: 0o700 });
     writeFileSync(failureNote.file, failureNote.content, { mode: 0o600 });
   }
-  throw new FirstBootError(
+  throw new FinalError(
     `The machine at ${boot.host} could not set itself up: ${reasons}. All that it said: ` +
       `${["ssh", ...(boot.sshOpts ?? []), boot.host, "cat", outputLog].join(" ")}. ` +
       `${failureNote === undefined ? "Replace the machine" : "The next update replaces the machine"}; if it cannot ` +
@@ -55,8 +53,9 @@ export async function requireFirstBoot(boot: FirstBoot, timeoutMs: number): Prom
 /** The reasons of a cloud-init that has ended with errors; undefined if it has not. Its output is not to be trusted. */
 export function failureIn(output: string): string | undefined {
   const end = output.lastIndexOf("\n}");
-  const status = parsed(output.slice(output.indexOf("{"), end + 2));
-  if (status?.["status"] !== "error" || status["extended_status"] === "error - running") return undefined;
+  const status = parseJson(output.slice(output.indexOf("{"), end + 2));
+  if (!isMapping(status) || status["status"] !== "error" || status["extended_status"] === "error - running")
+    return undefined;
   const errors = Array.isArray(status["errors"]) ? status["errors"].map(String) : [];
   const complaints = output
     .slice(end + 2)
@@ -64,15 +63,6 @@ export function failureIn(output: string): string | undefined {
     .filter((line) => /^[EW]: /.test(line));
   const found = [...new Set([...errors, ...complaints])].map(readable).slice(0, 6);
   return found.length === 0 ? "cloud-init does not say why" : found.join("; ");
-}
-
-function parsed(text: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return isMapping(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** On one line, and short. */

@@ -2,6 +2,7 @@
  * What Registrator tells the load balancers about containers that ask for load balancing and cannot be registered: the meta
  * of one service per node, so that it arrives with the services and goes with the node. None of it can be trusted. Pure.
  */
+import { parseJson } from "../lib/values";
 import { escapeInvisible, show } from "./grammar";
 import type { Instance, Problem } from "./types";
 
@@ -40,12 +41,7 @@ export function writeNotices(notices: readonly Notice[]): Record<string, string>
 }
 
 function parseNotice(value: string): Notice | undefined {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(value);
-  } catch {
-    return undefined;
-  }
+  const parsed = parseJson(value);
   if (!Array.isArray(parsed)) return undefined;
   const [container, service, why] = parsed as unknown[];
   if (typeof container !== "string" || typeof service !== "string" || typeof why !== "string")

@@ -1,5 +1,5 @@
 /** What Consul's KV keeps of a service that sleeps, so that its routes stay while it has no instance. */
-import { isMapping } from "../../lib/values";
+import { isMapping, parseJson } from "../../lib/values";
 import { ok, refuse, type Parsed } from "../grammar";
 
 /** The tags and routing options with which its instances register. */
@@ -16,12 +16,8 @@ export const encodeSleeping = ({ tags, meta }: SleepingService): string => JSON.
 /** Reads a record that anybody may have written. Tags and options are as hostile as those of a registration. */
 export function parseSleeping(value: string): Parsed<SleepingService> {
   if (value.length > longest) return refuse(`has more than ${longest} characters`);
-  let read: unknown;
-  try {
-    read = JSON.parse(value);
-  } catch {
-    return refuse("is not JSON");
-  }
+  const read = parseJson(value);
+  if (read === undefined) return refuse("is not JSON");
   if (!isMapping(read)) return refuse("is not a mapping with tags and meta");
   const { tags, meta } = read;
   if (!Array.isArray(tags) || !tags.every(isText)) return refuse("has tags that are not a list of texts");

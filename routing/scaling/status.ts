@@ -1,5 +1,5 @@
 /** What the autoscaler tells of its decisions: one value in Consul's KV, for the load balancers' page and `explain`. */
-import { isMapping } from "../../lib/values";
+import { isMapping, parseJson } from "../../lib/values";
 import { ok, parseServiceName, refuse, show, type Parsed } from "../grammar";
 
 export interface ScalingStatus {
@@ -61,12 +61,8 @@ export const encodeStatus = (status: ScalingStatus): string =>
 /** Reads a status that anybody may have written. One with a single mistake is refused as a whole; other fields are dropped. */
 export function parseStatus(value: string): Parsed<ScalingStatus> {
   if (value.length > longest) return refuse(`has more than ${longest} characters`);
-  let read: unknown;
-  try {
-    read = JSON.parse(value);
-  } catch {
-    return refuse("is not JSON");
-  }
+  const read = parseJson(value);
+  if (read === undefined) return refuse("is not JSON");
   if (!isMapping(read)) return refuse("is not a mapping");
   const { node, dry, at, services, nodesWanted } = read;
   if (!isText(node) || typeof dry !== "boolean" || !isTime(at) || !isCount(nodesWanted))

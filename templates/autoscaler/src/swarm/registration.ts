@@ -44,5 +44,6 @@ export function registrationOf(spec: Readonly<Record<string, unknown>>): Registe
   return { registration: first };
 }
 
-const mapping = (value: unknown): Readonly<Record<string, unknown>> => (isMapping(value) ? value : {});
+/** A mapping; an empty one for anything else. */
+export const mapping = (value: unknown): Readonly<Record<string, unknown>> => (isMapping(value) ? value : {});
 const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? (value as unknown[]) : []);

@@ -1,5 +1,5 @@
 /** The only change that the narrow socket makes: another number of replicas within a service's own range. Pure. */
-import { isMapping } from "../../../../lib/values";
+import { isMapping, parseJson } from "../../../../lib/values";
 import { readLabels } from "../../../../routing/scaling/labels";
 import { labelsOf } from "./services";
 import type { Rescale } from "./types";
@@ -13,12 +13,7 @@ const refuse = (status: 400 | 403 | 409, why: string): Rescaled => ({ ok: false,
 
 /** Reads the body of a change; undefined if it is anything but a version and a number of replicas. */
 export function readRescale(body: string): Rescale | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(body);
-  } catch {
-    return undefined;
-  }
+  const value = parseJson(body);
   if (!isMapping(value) || Object.keys(value).length !== 2) return undefined;
   const { version, replicas } = value;
   return isCount(version) && isCount(replicas) ? { version, replicas } : undefined;

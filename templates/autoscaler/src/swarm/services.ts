@@ -1,7 +1,7 @@
 /** Reads Docker's answers about services and tasks. Pure. */
 import { isMapping } from "../../../../lib/values";
 import { readLabels, type Labels } from "../../../../routing/scaling/labels";
-import { registrationOf } from "./registration";
+import { mapping, registrationOf } from "./registration";
 import type { SwarmService, SwarmTask } from "./types";
 
 const prefix = "switchyard.";
@@ -11,7 +11,6 @@ const asks = /^switchyard\.(?:replicas|memory|cpus)(?:\.|$)/;
 
 type Json = Readonly<Record<string, unknown>>;
 
-const mapping = (value: unknown): Json => (isMapping(value) ? value : {});
 const count = (value: unknown): number =>
   typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : 0;
 const text = (value: unknown): string => (typeof value === "string" ? value : "");

@@ -1,5 +1,5 @@
 /** What a service's instances have used, as far as recommendations need it. Pure, and small enough for Consul's KV. */
-import { isMapping } from "../../../../lib/values";
+import { isMapping, parseJson } from "../../../../lib/values";
 import { ok, refuse, type Parsed } from "../../../../routing/grammar";
 import { addValue, emptyHistogram, memoryShape, processorShape, readHistogram, storeHistogram, type Histogram } from "./histogram"; // prettier-ignore
 
@@ -92,12 +92,8 @@ const longest = 16_384;
 /** Reads what {@link storeUsage} wrote, or what somebody else did. */
 export function readUsage(text: string): Parsed<Usage> {
   if (text.length > longest) return refuse("is too long");
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return refuse("is not JSON");
-  }
+  const value = parseJson(text);
+  if (value === undefined) return refuse("is not JSON");
   if (!isMapping(value) || value["v"] !== 1) return refuse("is not usage of version 1");
   const { since, n, peak } = value;
   if (!isTime(since) || !Number.isInteger(n) || Number(n) < 0)

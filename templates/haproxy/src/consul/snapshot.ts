@@ -1,6 +1,6 @@
 /** The last good catalog on disk, served when Consul does not answer at startup. */
 import { readIfThere, writeWhole } from "../../../../lib/files";
-import { isMapping } from "../../../../lib/values";
+import { isMapping, parseJson } from "../../../../lib/values";
 import type { Catalog, Instance } from "../../../../routing/types";
 import { isWeight } from "./decode";
 
@@ -20,12 +20,7 @@ export async function readSnapshot(path: string): Promise<Catalog | undefined> {
 }
 
 export function parseSnapshot(content: string): Catalog | undefined {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(content);
-  } catch {
-    return undefined;
-  }
+  const parsed = parseJson(content);
   if (!isMapping(parsed) || parsed["format"] !== format) return undefined;
   const { instances, kv } = parsed;
   if (!Array.isArray(instances) || !instances.every(isInstance) || !isTextRecord(kv)) return undefined;
