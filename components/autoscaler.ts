@@ -2,10 +2,12 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
 import { AutoscalerKeys } from "../providers/autoscaler-keys";
+import { confined, helperLabels } from "./confined";
 import { CONTAINER as CONSUL } from "./consul";
 import type { DockerSocketProxy } from "./docker-socket-proxy";
-import { ownerLabel, replacesLeftover } from "./leftovers";
-import { placedOn, quorum, restartPolicy, type DockerNode } from "./nodes/node";
+import { filteredSocket, socketFolder, type SocketMount } from "./filtered-socket";
+import { replacesLeftover } from "./leftovers";
+import { placedOn, quorum, type DockerNode } from "./nodes/node";
 import { SecretsVolume } from "./secrets-volume";
 
 export interface AutoscalerArgs {
@@ -79,15 +81,12 @@ export class Autoscaler extends pulumi.ComponentResource {
             ...(args.dry ? ["--dry"] : []),
           ],
           networkMode: "host",
-          restart: restartPolicy,
-          labels: [ownerLabel(), { label: "SERVICE_IGNORE", value: "true" }],
+          ...confined,
+          labels: helperLabels(),
           capabilities: { drops: ["ALL"] },
-          securityOpts: ["no-new-privileges:true"],
-          readOnly: true,
           memory: 128,
           memorySwap: 128,
           volumes: [socket.mount, ...(narrow ? [narrow.mount] : []), secrets.mount],
-          logOpts: { "max-size": "10m", "max-file": "3" },
         },
         {
           parent: this,
@@ -109,56 +108,29 @@ interface AutoscalerSocketArgs {
 
 /** The name of the container and of its volume. */
 const SOCKET_CONTAINER = "autoscaler-docker";
-const FOLDER = `/run/${SOCKET_CONTAINER}`;
 
 /**
  * A socket with which the autoscaler can list the services that ask for it and set their number of instances, and nothing else
  * (`templates/autoscaler`). Whoever has the engine's own socket controls the node.
  */
 class AutoscalerSocket extends pulumi.ComponentResource {
-  readonly path = `${FOLDER}/docker.sock`;
+  readonly path = `${socketFolder(SOCKET_CONTAINER)}/docker.sock`;
   /** The mount of the container that uses the socket. */
-  readonly mount: { volumeName: pulumi.Output<string>; containerPath: string; readOnly: true };
+  readonly mount: SocketMount;
 
   constructor(name: string, { node, image }: AutoscalerSocketArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:AutoscalerSocket", name, {}, opts);
-    const placedHere = { parent: this, ...placedOn(node) };
-    const volume = new docker.Volume(
-      name,
-      {
-        name: SOCKET_CONTAINER,
-        driver: "local",
-        driverOpts: { type: "tmpfs", device: "tmpfs", o: "size=64k,mode=755" },
-      },
-      placedHere,
-    );
-    const container = new docker.Container(
-      name,
-      {
-        name: SOCKET_CONTAINER,
+    this.mount = filteredSocket(this, name, {
+      node,
+      container: SOCKET_CONTAINER,
+      program: {
         image,
-        command: ["docker", `--listen=${FOLDER}/docker.sock`],
-        // The engine's socket belongs to root.
-        user: "0",
-        networkMode: "none",
-        restart: restartPolicy,
-        labels: [ownerLabel(), { label: "SERVICE_IGNORE", value: "true" }],
+        command: ["docker", `--listen=${this.path}`],
         capabilities: { drops: ["ALL"] },
-        securityOpts: ["no-new-privileges:true"],
-        readOnly: true,
         memory: 128,
         memorySwap: 128,
-        volumes: [
-          { hostPath: "/var/run/docker.sock", containerPath: "/var/run/docker.sock" },
-          { volumeName: volume.name, containerPath: FOLDER },
-        ],
-        logOpts: { "max-size": "10m", "max-file": "3" },
       },
-      { ...placedHere, ...replacesLeftover(node), deleteBeforeReplace: true },
-    );
-    // Known once the socket's keeper runs.
-    const volumeName = pulumi.all([volume.name, container.id]).apply(([known]) => known);
-    this.mount = { volumeName, containerPath: FOLDER, readOnly: true };
+    });
     this.registerOutputs();
   }
 }

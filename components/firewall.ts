@@ -3,8 +3,9 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { FirewallInForce } from "../providers/firewall";
 import type { DockerSocketProxy } from "./docker-socket-proxy";
-import { ownerLabel, replacesLeftover } from "./leftovers";
-import { boundTo, placedOn, restartPolicy, type DockerNode } from "./nodes/node";
+import { confined, helperLabels } from "./confined";
+import { replacesLeftover } from "./leftovers";
+import { boundTo, placedOn, type DockerNode } from "./nodes/node";
 
 export interface FirewallArgs {
   readonly node: DockerNode;
@@ -49,15 +50,12 @@ export class Firewall extends pulumi.ComponentResource {
         // The kernel lets nobody else change its rules.
         user: "0",
         networkMode: "host",
-        restart: restartPolicy,
-        labels: [ownerLabel(), { label: "SERVICE_IGNORE", value: "true" }],
+        ...confined,
+        labels: helperLabels(),
         capabilities: { drops: ["ALL"], adds: ["CAP_NET_ADMIN"] },
-        securityOpts: ["no-new-privileges:true"],
-        readOnly: true,
         memory: 128,
         memorySwap: 128,
         volumes: [socket.mount],
-        logOpts: { "max-size": "10m", "max-file": "3" },
       },
       { parent: this, ...placedOn(node), ...replacesLeftover(node), deleteBeforeReplace: true },
     );

@@ -2,8 +2,9 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
 import { DockerSocketProxy } from "./docker-socket-proxy";
-import { ownerLabel, replacesLeftover } from "./leftovers";
-import { placedOn, restartPolicy, type DockerNode } from "./nodes/node";
+import { confined, helperLabels } from "./confined";
+import { replacesLeftover } from "./leftovers";
+import { placedOn, type DockerNode } from "./nodes/node";
 import { SecretsVolume } from "./secrets-volume";
 
 export interface RegistratorArgs {
@@ -71,24 +72,20 @@ export class Registrator extends pulumi.ComponentResource {
         user: `${USER}`,
         envs: [`DOCKER_HOST=${this.socket.dockerHost}`, "CONSUL_HTTP_TOKEN_FILE=/secrets/token"],
         networkMode: "host",
-        restart: restartPolicy,
+        ...confined,
         command: [
           pulumi.interpolate`-ip=${node.address}`,
           "-cleanup",
           pulumi.interpolate`consul://${args.consul}`,
         ],
         labels: [
-          ownerLabel(),
-          { label: "SERVICE_IGNORE", value: "true" },
+          ...helperLabels(),
           ...(original ? [{ label: "switchyard.token", value: original.tokenVersion }] : []),
         ],
         capabilities: { drops: ["ALL"] },
-        securityOpts: ["no-new-privileges:true"],
-        readOnly: true,
         memory: 256,
         memorySwap: 256,
         volumes: [this.socket.mount, secrets.mount],
-        logOpts: { "max-size": "10m", "max-file": "3" },
       },
       { parent: this, ...placedOn(node), ...replacesLeftover(node), deleteBeforeReplace: true },
     );
