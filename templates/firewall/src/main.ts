@@ -1,5 +1,6 @@
 /** Keeps the firewall of a node in force: see README.md. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { Complaint } from "../../../lib/complaint";
 import { messageOf, UserError } from "../../../lib/errors";
 import { Engine } from "./engine";
 import { none, type Instances } from "./instances";
@@ -23,7 +24,7 @@ class Firewall {
   private inForce = "";
   private isBusy = false;
   private isDue = false;
-  private complaint = "";
+  private readonly complaint = new Complaint(log);
 
   constructor(private readonly options: Options) {
     this.engine = new Engine(options.socketPath);
@@ -46,7 +47,7 @@ class Firewall {
           this.update();
         })
         .catch((error: unknown) => {
-          this.complain(`Docker does not answer (${messageOf(error)}); the rules stay as they are`);
+          this.complaint.about(`Docker does not answer (${messageOf(error)}); the rules stay as they are`);
         });
       await sleep(retryMs);
     }
@@ -72,9 +73,9 @@ class Firewall {
             return this.known;
           }),
         );
-        this.complaint = "";
+        this.complaint.clear();
       } catch (error) {
-        this.complain(messageOf(error));
+        this.complaint.about(messageOf(error));
         await sleep(retryMs);
         this.isDue = true;
       }
@@ -93,11 +94,6 @@ class Firewall {
     }
     this.inForce = rules;
     this.known = instances;
-  }
-
-  private complain(complaint: string): void {
-    if (complaint !== this.complaint) log(complaint);
-    this.complaint = complaint;
   }
 }
 

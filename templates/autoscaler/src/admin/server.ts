@@ -1,19 +1,8 @@
 /** The admin port: `/status`, `/metrics` and `/ready`. Read-only. */
 import { createServer, type Server } from "node:http";
+import { jsonReply as json, type Reply } from "../../../../lib/reply";
 import { metrics } from "./metrics";
 import type { View } from "./view";
-
-interface Reply {
-  readonly status: number;
-  readonly type: string;
-  readonly body: string;
-}
-
-const json = (status: number, value: unknown): Reply => ({
-  status,
-  type: "application/json",
-  body: `${JSON.stringify(value, null, 2)}\n`,
-});
 
 export function reply(method: string | undefined, url: string | undefined, view: View): Reply {
   if (method !== "GET" && method !== "HEAD") return json(405, { error: "only GET is allowed" });

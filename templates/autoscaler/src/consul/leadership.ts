@@ -1,8 +1,9 @@
 /** Who of all autoscalers decides: the one whose session holds a lock in Consul. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { Complaint } from "../../../../lib/complaint";
 import { messageOf } from "../../../../lib/errors";
 import { scalingKeys } from "../../../../routing/scaling/keys";
-import { Complaint, type Log } from "../log";
+import type { Log } from "../log";
 import type { Consul } from "./client";
 import { entriesOf, type Entry } from "./decode";
 

@@ -1,9 +1,9 @@
 /** Runs a {@link Leader} for as long as the lock is held: a tick every 2 s, and one at once when a service is wanted. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { Complaint } from "../../../../lib/complaint";
 import { messageOf } from "../../../../lib/errors";
 import { scalingKeys } from "../../../../routing/scaling/keys";
 import { tickMs } from "../horizontal/rules";
-import { Complaint } from "../log";
 import { Leader } from "./leader";
 import type { LeaderOptions } from "./options";
 

@@ -1,11 +1,12 @@
 /** Tells the leader of the processor use on this node, while it asks for some. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { Complaint } from "../../../../lib/complaint";
 import { messageOf } from "../../../../lib/errors";
 import { scalingKeys } from "../../../../routing/scaling/keys";
 import { encodeUsage } from "../../../../routing/scaling/usage";
 import type { Consul } from "../consul/client";
 import { entriesOf } from "../consul/decode";
-import { Complaint, type Log } from "../log";
+import type { Log } from "../log";
 import type { Meter } from "./measure";
 
 const everyMs = 4_000;

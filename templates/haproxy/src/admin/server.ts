@@ -1,6 +1,7 @@
 /** The admin port: a page for people, and /ready, /routes, /explain and /metrics for programs. Read-only. */
 import { createServer, request, type Server } from "node:http";
 import { messageOf } from "../../../../lib/errors";
+import { jsonReply as json, type Reply } from "../../../../lib/reply";
 import { some } from "../../../../lib/text";
 import type { ServerState } from "../haproxy/commands";
 import type { Metrics } from "../metrics";
@@ -38,18 +39,6 @@ export interface AdminOptions {
   /** The socket of HAProxy's own metrics. */
   readonly metricsSocket: string;
 }
-
-interface Reply {
-  readonly status: number;
-  readonly type: string;
-  readonly body: string;
-}
-
-const json = (status: number, value: unknown): Reply => ({
-  status,
-  type: "application/json",
-  body: `${JSON.stringify(value, null, 2)}\n`,
-});
 
 /** A second defence: should a foreign name ever be shown unescaped, the browser still loads and runs nothing foreign. */
 const securityHeaders = {

@@ -3,6 +3,7 @@ import { messageOf } from "../../../../lib/errors";
 import { scalingKeys } from "../../../../routing/scaling/keys";
 import { parseStatus, type ScalingStatus } from "../../../../routing/scaling/status";
 import type { Consul } from "../consul/client";
+import { Failure } from "./failure";
 
 /** Those who look at the page several times a second share an answer. */
 const freshMs = 1_000;
@@ -18,9 +19,11 @@ export class Decisions {
   private lastGood: ScalingStatus | undefined;
   private reading: Promise<void> | undefined;
   private readAt = -Infinity;
-  private failure: string | undefined;
+  private readonly failure: Failure;
 
-  constructor(private readonly options: DecisionsOptions) {}
+  constructor(private readonly options: DecisionsOptions) {
+    this.failure = new Failure(options.log);
+  }
 
   /** The last usable value; undefined without an autoscaler. */
   async latest(): Promise<ScalingStatus | undefined> {
@@ -43,11 +46,9 @@ export class Decisions {
       const parsed = value === undefined ? undefined : parseStatus(value);
       if (parsed?.ok === false) throw new Error(`The KV value of ${scalingKeys.status} ${parsed.error}`);
       if (parsed !== undefined) this.lastGood = parsed.value;
-      this.failure = undefined;
+      this.failure.ends();
     } catch (error) {
-      if (this.failure === undefined)
-        this.options.log(`What the autoscaler has decided cannot be read: ${messageOf(error)}`);
-      this.failure = messageOf(error);
+      this.failure.begins(`What the autoscaler has decided cannot be read: ${messageOf(error)}`);
     }
   }
 }

@@ -3,6 +3,7 @@ import { messageOf } from "../../../../lib/errors";
 import { encodeFigures } from "../../../../routing/scaling/figures";
 import { scalingKeys } from "../../../../routing/scaling/keys";
 import type { Consul } from "../consul/client";
+import { Failure } from "./failure";
 import { Meter, type Reading } from "./meter";
 
 const intervalMs = 2_000;
@@ -25,9 +26,11 @@ export class FiguresWriter {
   private sequence = Date.now();
   private timer: NodeJS.Timeout | undefined;
   private isWriting = false;
-  private failure: string | undefined;
+  private readonly failure: Failure;
 
-  constructor(private readonly options: FiguresOptions) {}
+  constructor(private readonly options: FiguresOptions) {
+    this.failure = new Failure(options.log, "The autoscaler is told about requests again.");
+  }
 
   start(): void {
     this.timer = setInterval(() => void this.write(), intervalMs);
@@ -50,20 +53,11 @@ export class FiguresWriter {
       const services = this.meter.measure(await read(), performance.now());
       const text = encodeFigures({ sequence: ++this.sequence, index: at, services });
       await consul.write(scalingKeys.figures + node, text);
-      this.report(undefined);
+      this.failure.ends();
     } catch (error) {
-      this.report(messageOf(error));
+      this.failure.begins(`The autoscaler cannot be told about requests: ${messageOf(error)}`);
     } finally {
       this.isWriting = false;
     }
-  }
-
-  /** Once, not every two seconds. */
-  private report(failure: string | undefined): void {
-    if (failure !== undefined && this.failure === undefined)
-      this.options.log(`The autoscaler cannot be told about requests: ${failure}`);
-    if (failure === undefined && this.failure !== undefined)
-      this.options.log("The autoscaler is told about requests again.");
-    this.failure = failure;
   }
 }

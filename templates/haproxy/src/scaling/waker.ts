@@ -3,6 +3,7 @@ import { mkdirSync, watch, type FSWatcher } from "node:fs";
 import { messageOf } from "../../../../lib/errors";
 import { scalingKeys } from "../../../../routing/scaling/keys";
 import type { Consul } from "../consul/client";
+import { Failure } from "./failure";
 
 const minIntervalMs = 1_000;
 
@@ -20,9 +21,11 @@ export interface WakerOptions {
 export class Waker {
   private watcher: FSWatcher | undefined;
   private readonly askedAt = new Map<string, number>();
-  private failure: string | undefined;
+  private readonly failure: Failure;
 
-  constructor(private readonly options: WakerOptions) {}
+  constructor(private readonly options: WakerOptions) {
+    this.failure = new Failure(options.log);
+  }
 
   start(): void {
     const { dir, log } = this.options;
@@ -52,11 +55,10 @@ export class Waker {
     this.askedAt.set(service, now);
     try {
       await consul.write(scalingKeys.wanted + service, node, { create: true });
-      this.failure = undefined;
+      this.failure.ends();
     } catch (error) {
       this.askedAt.delete(service);
-      if (this.failure === undefined) this.options.log(`${service} cannot be woken: ${messageOf(error)}`);
-      this.failure = messageOf(error);
+      this.failure.begins(`${service} cannot be woken: ${messageOf(error)}`);
     }
   }
 }
