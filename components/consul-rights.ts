@@ -84,7 +84,7 @@ const roles = {
     ],
   },
   autoscaler: {
-    // One key says who decides, and the records keep the routes of sleeping services; the settings are not its business.
+    // It writes its lock and the records of sleeping services, but no setting of the load balancers.
     rules: [
       'service_prefix "" { policy = "read" }',
       'node_prefix "" { policy = "read" }',

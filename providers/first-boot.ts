@@ -32,7 +32,7 @@ const outputLog = "/var/log/cloud-init-output.log";
  */
 export async function requireFirstBoot(boot: FirstBoot, timeoutMs: number): Promise<void> {
   const { readyFile, failureNote } = boot;
-  // ls says why it fails; cloud-init and grep tell by their exit code what their output says as well.
+  // Only the output matters: cloud-init and grep also exit with an error.
   const script = `ls ${readyFile} || { cloud-init status --format json; grep -h '^[EW]: ' ${outputLog}; true; } 2>/dev/null`;
   const output = await runBySsh(boot, [script], timeoutMs);
   if (output.trim() === readyFile) return;

@@ -17,7 +17,7 @@ const propertiesOf = (keys: Keys): [string, z.core.JSONSchema.JSONSchema][] => {
   return Object.entries(schema.properties ?? {}) as [string, z.core.JSONSchema.JSONSchema][];
 };
 
-/** As code. An image without its digest, which nobody reads. */
+/** Formats a value as code. An image appears without its digest, which would only widen the table. */
 const code = (value: unknown): string =>
   value === undefined || value === ""
     ? ""

@@ -2,7 +2,7 @@ import { escapeInvisible } from "../../../routing/grammar";
 
 export type Log = (line: string) => void;
 
-/** One line on standard output, whatever it is about. */
+/** Writes one line to standard output, with control characters escaped. */
 export const log: Log = (line) => {
   process.stdout.write(`${escapeInvisible(line)}\n`);
 };

@@ -9,7 +9,7 @@ export interface Instances {
   readonly addresses: readonly string[];
 }
 
-/** By family, because Docker chooses for each apart: one's port may be somebody else's in the other. */
+/** Separate for IPv4 and IPv6: Docker chooses each port on its own, so the other family's may belong to another container. */
 export interface Ports {
   readonly ipv4: readonly number[];
   readonly ipv6: readonly number[];

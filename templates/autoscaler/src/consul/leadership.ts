@@ -1,4 +1,4 @@
-/** Who of all autoscalers decides: the one whose session holds a lock in Consul. */
+/** Elects the autoscaler that decides: the one whose session holds a lock in Consul. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Complaint } from "../../../../lib/complaint";
 import { messageOf } from "../../../../lib/errors";

@@ -112,7 +112,7 @@ export class Leader {
       await this.options.consul.putKey(scalingKeys.status, encodeStatus(status));
       this.written = { text, atMs: now };
     } catch (error) {
-      // Only readers miss it.
+      // Decisions do not depend on it.
       this.options.log(`${scalingKeys.status} is not written: ${messageOf(error)}`);
     }
   }

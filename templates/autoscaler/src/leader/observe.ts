@@ -36,7 +36,7 @@ export function observe(
     const { swarmName, replicas, running, registration } = service;
     const name = registration?.name ?? swarmName;
     const read = rangeOf(service, name);
-    // Automatic limits alone are no matter of replicas.
+    // It may ask for automatic limits only.
     if (read === undefined) continue;
     const other = names.get(name);
     const problem =
@@ -54,7 +54,7 @@ export function observe(
       name,
       range: read,
       replicas,
-      // What registers nothing has no check.
+      // Without a registration there is no health check to go by.
       ready: registration === undefined ? running : (consul.byName.get(name)?.ready ?? 0),
       waiting: service.tasks.filter(({ noRoom }) => noRoom !== undefined).length,
       wanted: wanted.has(name),

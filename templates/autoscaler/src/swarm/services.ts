@@ -109,7 +109,7 @@ export function withTasks(services: readonly SwarmService[], tasks: readonly Tas
   return services.map((service) => ({ ...service, tasks: byService.get(service.id) ?? [] }));
 }
 
-/** A node without the label that a service asks for is no matter of room. */
+/** Reasons that another node would solve; a missing node label is not one of them. */
 const fits = /insufficient resources|host-mode port|max replicas per node/;
 
 /**

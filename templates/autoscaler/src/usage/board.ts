@@ -12,7 +12,7 @@ interface Entry {
 /** By node. */
 export type UsageBoard = ReadonlyMap<string, Entry>;
 
-/** Older figures say nothing any more. */
+/** Figures are ignored once they are this old. */
 const oldMs = 12_000;
 
 /** @param nowMs the time, by a clock that never goes back */

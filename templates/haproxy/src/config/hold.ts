@@ -11,7 +11,7 @@ const longestSeconds = 30;
 const mostHeld = 100;
 const retryAfterSeconds = 5;
 
-/** The stick table that counts the held requests of each service. It ends with them, whatever ends them. */
+/** The stick table that counts the held requests of each service. An entry disappears with the last of them. */
 export const heldTable = "held";
 
 export const holdScript = (dir: string): string => `${dir}/hold.lua`;
@@ -68,7 +68,7 @@ export function holdLines(dir: string): string[] {
     `http-request set-var(txn.asleep) str(${asleepFlag("")}),concat(,txn.waits),map_str(${dir}/flags.map) if { var(txn.waits) -m found }`,
     // A redirect needs no instance.
     `http-request unset-var(txn.asleep) if { var(txn.asleep) -m str redirects } { method GET HEAD } ${endsWithPrefix}`,
-    // Whoever checks the health of a service does not want to use it.
+    // A health check must not wake the service.
     `http-request set-var(txn.health) be_name,map_str(${dir}/health.map) if ${asleep}`,
     `${json(200, { asleep: true }, "")} if ${asleep} { method HEAD } || ${asleep} { method GET } { pathq,strcmp(txn.health) eq 0 }`,
     `http-request track-sc0 var(txn.waits) table ${heldTable} if ${asleep}`,
