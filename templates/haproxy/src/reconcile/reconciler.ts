@@ -170,7 +170,7 @@ export class Reconciler {
   /** The load of every service. */
   async loads(): Promise<ServiceLoad[]> {
     if (!this.running) return [];
-    const services = new Map(this.lastGood?.backends.map(({ name, service }) => [name, service]));
+    const services = this.services();
     return (await this.runtime.loads()).flatMap(({ backend, ...load }) => {
       const service = services.get(backend);
       return service === undefined ? [] : [{ ...load, service }];
@@ -184,10 +184,15 @@ export class Reconciler {
 
   /** Requests that wait for a service that sleeps. */
   async waiting(): Promise<WaitingRequest[]> {
-    const services = new Map(this.lastGood?.backends.map(({ name, service }) => [name, service]));
+    const services = this.services();
     return (await this.runtime.waiting()).filter(({ backend }) =>
       this.lastGood?.maps["flags.map"].has(asleepFlag(services.get(backend) ?? "")),
     );
+  }
+
+  /** The services in force, by the names of their backends. */
+  private services(): ReadonlyMap<string, string> {
+    return new Map(this.lastGood?.backends.map(({ name, service }) => [name, service]));
   }
 
   /** Ends a request. */
