@@ -192,7 +192,9 @@ export class Reconciler {
 
   /** The services in force, by the names of their backends. */
   private services(): ReadonlyMap<string, string> {
-    return new Map(this.lastGood?.backends.map(({ name, service }) => [name, service]));
+    return new Map(
+      this.lastGood?.backends.flatMap(({ name, service }) => (service === undefined ? [] : [[name, service] as const])),
+    );
   }
 
   /** Ends a request. */
