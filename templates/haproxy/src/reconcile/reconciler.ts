@@ -193,7 +193,9 @@ export class Reconciler {
   /** The services in force, by the names of their backends. */
   private services(): ReadonlyMap<string, string> {
     return new Map(
-      this.lastGood?.backends.flatMap(({ name, service }) => (service === undefined ? [] : [[name, service] as const])),
+      this.lastGood?.backends.flatMap(({ name, service }) =>
+        service === undefined ? [] : [[name, service] as const],
+      ),
     );
   }
 
