@@ -68,3 +68,9 @@ test("a service with a range tells the autoscaler by labels of the Swarm service
   expect(JSON.stringify(inputs["labels"])).not.toContain("switchyard.replicas");
   expect(await inputsOf(false, { replicas: 3 })).not.toHaveProperty("serviceLabels");
 });
+
+test("a worker has no port, and Registrator ignores it", async () => {
+  const inputs = await inputsOf(false, { type: "none", port: undefined, healthCheck: undefined });
+  expect(inputs).not.toHaveProperty("port");
+  expect(inputs["labels"]).toEqual({ SERVICE_NAME: "web", SERVICE_IGNORE: "true" });
+});

@@ -35,7 +35,7 @@ export class Service extends pulumi.ComponentResource {
         image: args.image,
         ...(command && { args: guarded([...command]) }),
         ...scaling(config),
-        port: { target: config.port },
+        ...(config.type !== "none" && { port: { target: config.port } }),
         env: guarded(config.env),
         labels: registration(config),
         dns: [args.dns],
@@ -66,6 +66,7 @@ function scaling({ replicas }: ServiceConfig) {
 
 /** The labels from which Registrator registers the instances. */
 export function registration({ name, type, meta, healthCheck }: ServiceConfig): Record<string, string> {
+  if (type === "none") return { SERVICE_NAME: name, SERVICE_IGNORE: "true" };
   const options = Object.entries(meta).map(
     ([key, value]) => [`SERVICE_${key.toUpperCase()}`, value] as const,
   );

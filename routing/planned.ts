@@ -5,7 +5,8 @@ import type { Instance, Kind, Routing, Target } from "./types";
 
 export interface PlannedService {
   readonly name: string;
-  readonly type: "rest" | Kind;
+  /** `none`: it is not registered. */
+  readonly type: "rest" | Kind | "none";
   readonly meta?: Readonly<Record<string, string>>;
 }
 

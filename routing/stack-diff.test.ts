@@ -65,6 +65,12 @@ test.each<[string, PlannedStack, PlannedStack, string[]]>([
     ["~ a image: shop:1.4.3, was build hello", "~ a cpus: not set, was 0.5", "~ a memory: 64m, was not set"],
   ],
   [
+    "workers, which have no route",
+    stack(service("a", { type: "none" }), service("b", { type: "none" })),
+    stack(service("a", { type: "none", replicas: 2 }), service("c", { type: "none", runs: "jobs:1" })),
+    ["~ a: 2 instances, was 1 instance", "- b: 1 instance", "+ c: 1 instance"],
+  ],
+  [
     "weight, once for all instances",
     stack(service("a", { replicas: 3 })),
     stack(service("a", { replicas: 3, meta: { weight: "50" } })),

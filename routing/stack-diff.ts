@@ -1,5 +1,5 @@
 /** Compares a stack as deployed and as configured: routing, images and limits. Pure. */
-import { compareRoutings, type Difference, type OptionDifference } from "./diff";
+import { compareRoutings, type Difference, type InstancesDifference, type OptionDifference } from "./diff";
 import type { OptionValue } from "./option";
 import { plannedRouting, type PlannedStack, type StackService } from "./planned";
 import { describeRange } from "./scaling/replicas";
@@ -18,12 +18,14 @@ export function compareStacks(
   const [was, is] = withCounts(before, after);
   const differences = compareRoutings(plannedRouting(was, kv), plannedRouting(is, kv));
   const given = common(before, after).flatMap(([old, now]) => givenDifferences(old, now));
+  const workers = workerDifferences(before, after);
   return [
     ...differences.flatMap((each): Difference[] => {
       if (each.kind !== "instances") return [each];
       const counted = { ...each, added: [], removed: [], reweighted: [] };
       return JSON.stringify(each.before) === JSON.stringify(each.after) ? [] : [counted];
     }),
+    ...workers,
     ...given,
   ];
 }
@@ -65,6 +67,18 @@ function common(before: PlannedStack, after: PlannedStack): (readonly [StackServ
   return after.services.flatMap((now) => {
     const old = had.get(now.name);
     return old === undefined ? [] : [[old, now] as const];
+  });
+}
+
+/** Services that are in no routing. */
+function workerDifferences(before: PlannedStack, after: PlannedStack): InstancesDifference[] {
+  const countsIn = ({ services }: PlannedStack) =>
+    new Map(services.flatMap(({ name, type, replicas }) => (type === "none" ? [[name, replicas]] : [])));
+  const [had, has] = [countsIn(before), countsIn(after)];
+  return [...new Set([...had.keys(), ...has.keys()])].sort().flatMap((service): InstancesDifference[] => {
+    const [was, is] = [had, has].map((counts) => ({ serving: counts.get(service) ?? 0, notPassing: 0 }));
+    if (was === undefined || is === undefined || was.serving === is.serving) return [];
+    return [{ kind: "instances", service, before: was, after: is, added: [], removed: [], reweighted: [] }];
   });
 }
 

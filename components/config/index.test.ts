@@ -241,7 +241,19 @@ describe("an error names the key and the cure", () => {
     ],
     [withService({ cpus: { max: 2 } }), "switchyard:services[0].cpus cannot be automatic yet: set a fixed"],
     [withService({ name: "hello/v1\nbackend x" }), "switchyard:services[0].name"],
-    [withService({ type: "udp" }), "one of rest, http, tcp"],
+    [withService({ type: "udp" }), "one of rest, http, tcp, none"],
+    [
+      withService({ type: "none" }),
+      "services[0].port is set, but nothing reaches a service of type none: remove",
+    ],
+    [
+      withService({ type: "none", port: undefined, meta: { sticky: true } }),
+      "services[0].meta.sticky is set, but a service of type none is not registered: remove it",
+    ],
+    [
+      withService({ type: "none", port: undefined, replicas: { min: 1, max: 2, cpu: "70%" } }),
+      "services[0].replicas is a range, but a service of type none has no requests: set a number",
+    ],
     [withService({ type: "tcp" }), "switchyard:services[0].meta.tcp_port is missing"],
     [withService({ memory: "1m" }), "at least"],
     [withService({ env: { "A B": "x" } }), "switchyard:services[0].env.A B"],

@@ -6,8 +6,8 @@ import { readReplicas } from "../../routing/scaling/replicas";
 import { optionKeys } from "../../routing/service-options";
 import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, strings, text, undated, unknownKey, verbatimStrings, whole } from "../schema"; // prettier-ignore
 
-/** The types of service that the load balancer can balance. */
-export const serviceTypes = ["rest", "http", "tcp"] as const;
+/** The types of service: how the load balancer balances them; `none` is a worker, which it does not know. */
+export const serviceTypes = ["rest", "http", "tcp", "none"] as const;
 export type ServiceType = (typeof serviceTypes)[number];
 
 const argument = undated(text(/^[^\0]{1,4096}$/, "a program or an argument; put numbers in quotes"));
@@ -61,10 +61,14 @@ export const serviceKeys = {
     .optional()
     .describe("folder of `templates/` to build the image from"),
   // Required. Its absence is reported by `service`, which can name the service.
-  port: whole(1, 65535).optional().describe("port that the program in the container listens on"),
+  port: whole(1, 65535)
+    .optional()
+    .describe("port that the program in the container listens on; a worker has none"),
   type: oneOf(serviceTypes)
     .default("rest")
-    .describe("`rest` or `http`: routed by path; `tcp`: gets its own port on the load balancer (`tcp_port`)"),
+    .describe(
+      "`rest` or `http`: routed by path; `tcp`: gets its own port on the load balancer (`tcp_port`); `none`: a [worker](#workers)",
+    ),
   replicas: readBy(readReplicas)
     .prefault(1)
     .describe(
@@ -98,10 +102,32 @@ export const serviceKeys = {
     .describe("seconds that a stopping instance has to finish its work before it is killed"),
 };
 
-export const service = mapping(serviceKeys)
+/** What a worker cannot have: nothing reaches it. */
+function mistakesOfWorker({
+  port,
+  meta,
+  replicas,
+}: Pick<z.output<typeof keys>, "port" | "meta" | "replicas">) {
+  const [option] = Object.keys(meta);
+  return [
+    ...(port === undefined
+      ? []
+      : [mistake(["port"], "is set, but nothing reaches a service of type none", "remove it, or set type")]),
+    ...(option === undefined
+      ? []
+      : [mistake(["meta", option], "is set, but a service of type none is not registered", "remove it")]),
+    ...(typeof replicas === "number"
+      ? []
+      : [mistake(["replicas"], "is a range, but a service of type none has no requests", "set a number")]),
+  ];
+}
+
+const keys = mapping(serviceKeys);
+export const service = keys
   .check(({ value, issues }) => {
     const { name, image, build, port, type, replicas, meta } = value;
-    if (port === undefined) {
+    if (type === "none") issues.push(...mistakesOfWorker(value));
+    else if (port === undefined) {
       const problem = `is missing, so nothing could reach ${name}`;
       issues.push(mistake(["port"], problem, "set the port that its program listens on"));
     }
@@ -122,7 +148,7 @@ export const service = mapping(serviceKeys)
       );
     }
   })
-  // The defaults of `port` and `build` only satisfy the compiler: the check above has rejected a service without them.
+  // The default of `build` only satisfies the compiler: the check above has rejected a service without it. Port 0 is a worker's.
   .transform(({ image, build = "", port = 0, cpus, memory, name, ...rest }) => ({
     ...rest,
     name,

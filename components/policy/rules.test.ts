@@ -107,6 +107,7 @@ describe("every service has a health check", () => {
     ["a Consul check", swarmService, { image, labels: { SERVICE_5432_CHECK_TCP: "true" } }],
     ["the image's own", swarmService, { image, labels: { "switchyard.healthcheck": "image" } }],
     ["the image's own, built here", swarmService, { image: "switchyard/hello:1a2b" }],
+    ["none, for a worker", swarmService, { image, labels: { SERVICE_IGNORE: "true" } }],
     ["none, for a container that is not a service", container, { image, labels: [{ label: "SERVICE_IGNORE", value: "true" }] }], // prettier-ignore
   ])("%s is accepted", (_, type, inputs) => {
     expect(refusal(type, inputs)).toBeUndefined();

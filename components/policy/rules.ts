@@ -40,7 +40,7 @@ export const rules: readonly Rule[] = [
     inputs: ["image", "healthCheck", "healthcheck", "labels"],
     check: ({ type, inputs }, images) => {
       const labels = labelsOf(inputs["labels"]);
-      if (type === container && labels.get("SERVICE_IGNORE") !== undefined) return undefined;
+      if (type !== rollingContainer && labels.get("SERVICE_IGNORE") !== undefined) return undefined;
       const used = inputs["image"];
       const checked =
         given(inputs["healthCheck"]) ||
