@@ -9,10 +9,12 @@ export const scalingKeys = {
   /** By service: a request waits for it to wake. The value is the load balancer's node. */
   wanted: "service/autoscaler/wanted/",
   figures: figuresPrefix,
-  /** The IDs of the Swarm services whose processor use decides, a line each. */
+  /** The IDs of the Swarm services whose use is to be measured, a line each. */
   measure: "service/autoscaler/measure",
-  /** By node: the processor use of its instances (`usage.ts`). */
+  /** By node: what its instances use (`usage.ts`). */
   usage: "service/autoscaler/usage/",
+  /** By Swarm service: what its instances have used in the last days, for the leader that comes next. */
+  history: "service/autoscaler/history/",
   /** What the autoscaler has decided, and why (`status.ts`). */
   status: "service/autoscaler/status",
 } as const;

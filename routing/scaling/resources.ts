@@ -68,3 +68,13 @@ function readBound(key: string, value: unknown, fallback: number, kind: Kind): C
     ? good(read)
     : wrong([key], isShown(value), `it must be ${kind.form}`);
 }
+
+export type LimitKind = "memory" | "cpus";
+
+/** A limit in words: `128 MiB`, or `0.5` cores. */
+export const showLimit = (kind: LimitKind, value: number): string =>
+  kind === "cpus"
+    ? String(Number(value.toFixed(2)))
+    : value >= 10 * sizeUnits.g
+      ? `${Math.ceil(value / sizeUnits.g)} GiB`
+      : `${Math.ceil(value / sizeUnits.m)} MiB`;

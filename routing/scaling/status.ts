@@ -1,6 +1,7 @@
 /** What the autoscaler tells of its decisions: one value in Consul's KV, for the load balancers' page and `explain`. */
 import { isMapping, parseJson } from "../../lib/values";
 import { ok, parseServiceName, refuse, show, type Parsed } from "../grammar";
+import { readLimitsStatus, type LimitsStatus } from "./limits-status";
 
 export interface ScalingStatus {
   /** The node of the autoscaler that decides. */
@@ -11,6 +12,8 @@ export interface ScalingStatus {
   readonly at: string;
   /** In order of their names. */
   readonly services: readonly ScaledServiceStatus[];
+  /** Limits of memory and processor of services whose use is known, in order of their names. Default: none is known. */
+  readonly limits?: readonly LimitsStatus[];
   /** How many nodes more, as large as those there are, the tasks that wait for room need; 0 if none waits. */
   readonly nodesWanted: number;
 }
@@ -64,7 +67,7 @@ export function parseStatus(value: string): Parsed<ScalingStatus> {
   const read = parseJson(value);
   if (read === undefined) return refuse("is not JSON");
   if (!isMapping(read)) return refuse("is not a mapping");
-  const { node, dry, at, services, nodesWanted } = read;
+  const { node, dry, at, services, limits = [], nodesWanted } = read;
   if (!isText(node) || typeof dry !== "boolean" || !isTime(at) || !isCount(nodesWanted))
     return refuse("has no node, dry, at or nodesWanted of the right form");
   if (!Array.isArray(services) || services.length > mostServices)
@@ -76,7 +79,11 @@ export function parseStatus(value: string): Parsed<ScalingStatus> {
       return refuse(`has the service ${show(JSON.stringify(each))}, whose form is wrong`);
     found.push(service);
   }
-  return ok({ node, dry, at, services: found, nodesWanted });
+  if (!Array.isArray(limits) || limits.length > mostServices)
+    return refuse(`has no list of limits of at most ${mostServices} services`);
+  const foundLimits = (limits as unknown[]).flatMap((each) => readLimitsStatus(each) ?? []);
+  if (foundLimits.length < limits.length) return refuse("has limits whose form is wrong");
+  return ok({ node, dry, at, services: found, limits: foundLimits, nodesWanted });
 }
 
 function serviceOf(value: Readonly<Record<string, unknown>>): ScaledServiceStatus | undefined {

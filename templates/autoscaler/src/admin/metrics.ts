@@ -1,5 +1,6 @@
 /** What `/metrics` answers. Pure. */
 import { metricText, type Metric } from "../../../../lib/prometheus";
+import type { LimitKind } from "../../../../routing/scaling/resources";
 import type { ScaledServiceStatus } from "../../../../routing/scaling/status";
 import type { View } from "./view";
 
@@ -39,6 +40,15 @@ export function metrics({ isLeading, dry, tickSeconds, failures, status, history
     help,
     samples: services.map((service) => ({ labels: { service: service.name }, value: value(service) })),
   });
+  const limits = isLeading ? (status?.limits ?? []) : [];
+  const perLimit = (name: string, help: string, kind: LimitKind): Metric => ({
+    name: `switchyard_autoscaler_service_${name}`,
+    type: "gauge",
+    help,
+    samples: limits.flatMap(({ name: service, [kind]: limit }) =>
+      limit === undefined ? [] : [{ labels: { service }, value: limit.target }],
+    ),
+  });
   const count = (kind: "up" | "down" | "turns") => (service: ScaledServiceStatus) =>
     history?.count(service.name)[kind] ?? 0;
   const all = [
@@ -55,6 +65,8 @@ export function metrics({ isLeading, dry, tickSeconds, failures, status, history
     perService("ups_total", "Times that instances were added.", count("up"), "counter"),
     perService("downs_total", "Times that instances were removed.", count("down"), "counter"),
     perService("turns_total", "Times that the direction of changes changed.", count("turns"), "counter"),
+    perLimit("memory_recommended_bytes", "Memory that an instance should have.", "memory"),
+    perLimit("cpus_recommended", "Cores that an instance should have.", "cpus"),
     {
       name: "process_resident_memory_bytes",
       type: "gauge",

@@ -17,7 +17,19 @@ const service = {
   waiting: 0,
   changes: [],
 };
-const status: ScalingStatus = { node: "n1", dry: false, at: "", services: [service], nodesWanted: 1 };
+const limits = {
+  name: "hello/v1",
+  swarmName: "hello-v1",
+  memory: { current: 2 ** 27, target: 2 ** 26, lower: 2 ** 25, upper: 2 ** 28, auto: true },
+};
+const status: ScalingStatus = {
+  node: "n1",
+  dry: false,
+  at: "",
+  services: [service],
+  limits: [limits],
+  nodesWanted: 1,
+};
 const view = (more: Partial<View> = {}): View => ({
   node: "n1",
   dry: false,
@@ -61,6 +73,10 @@ test("/metrics tells of each service, and of turns", () => {
   expect(body).toContain('switchyard_autoscaler_service_replicas{service="hello/v1"} 2\n');
   expect(body).toContain('switchyard_autoscaler_service_ups_total{service="hello/v1"} 3\n');
   expect(body).toContain('switchyard_autoscaler_service_turns_total{service="hello/v1"} 2\n');
+  expect(body).toContain(
+    'switchyard_autoscaler_service_memory_recommended_bytes{service="hello/v1"} 67108864\n',
+  );
+  expect(body).not.toContain("cpus_recommended{");
   expect(reply("GET", "/metrics", view({ isLeading: false })).body).not.toContain("hello/v1");
 });
 

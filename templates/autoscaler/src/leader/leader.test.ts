@@ -2,10 +2,12 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { encodeFigures } from "../../../../routing/scaling/figures";
 import { parseStatus } from "../../../../routing/scaling/status";
 import { scalingKeys } from "../../../../routing/scaling/keys";
+import { encodeUsage } from "../../../../routing/scaling/usage";
 import type { Consul } from "../consul/client";
-import { scaledServices } from "../swarm/services";
-import { dockerService } from "../swarm/testing";
+import { servicesIn } from "../swarm/services";
+import { dockerService, serviceId } from "../swarm/testing";
 import type { Rescale, Swarm } from "../swarm/types";
+import { newUsage, readUsage, storeUsage } from "../vertical/usage";
 import { Leader } from "./leader";
 
 /** Consul and a Swarm in memory, with one service and one load balancer, and a clock that the test moves. */
@@ -30,7 +32,7 @@ class FakeWorld {
     swarm: (): Promise<Swarm> => {
       const { labels, replicas, more } = this;
       return Promise.resolve({
-        services: scaledServices([dockerService({ labels, replicas, ...more })]),
+        services: servicesIn([dockerService({ labels, replicas, ...more })]),
         nodesWanted: 0,
       });
     },
@@ -86,6 +88,11 @@ class FakeWorld {
   get status() {
     const read = parseStatus(this.keys.get(scalingKeys.status)?.value ?? "");
     return read.ok ? read.value.services[0] : undefined;
+  }
+
+  get limits() {
+    const read = parseStatus(this.keys.get(scalingKeys.status)?.value ?? "");
+    return read.ok ? read.value.limits?.[0] : undefined;
   }
 
   private body(path: string): unknown {
@@ -193,14 +200,65 @@ test("figures that are refused are named, and keep services from shrinking", asy
   expect(world.changes).toEqual([]);
 });
 
-test("processor use is asked for while it decides", async () => {
-  world.labels = { "switchyard.replicas.max": "9", "switchyard.replicas.cpu": "70%" };
+test("what instances use is asked for", async () => {
+  world.labels = { "switchyard.owner": "shop/dev" };
   await world.run(leader);
-  expect(world.keys.get(scalingKeys.measure)?.value).toBe("abcdefghij0123456789abcde");
-  world.labels = { "switchyard.replicas.max": "9", "switchyard.replicas.rate": "5" };
+  expect(world.keys.get(scalingKeys.measure)?.value).toBe(serviceId);
+  world.labels = {};
   await world.run(leader);
   expect(world.keys.get(scalingKeys.measure)?.value).toBe("");
 });
+
+describe("limits", () => {
+  const mebibyte = 1024 ** 2;
+  const history = `${scalingKeys.history}hello-v1`;
+  /** What both instances use, and the limit that one has run into. */
+  const use = (memoryMiB: number, outOfMemoryMiB?: number) => {
+    const one = { service: serviceId, ageSeconds: 60, cores: 0.5, memoryBytes: memoryMiB * mebibyte };
+    const tasks = new Map([["a", one], ["b", one]]);
+    const outOfMemory = new Map(outOfMemoryMiB === undefined ? [] : [[serviceId, outOfMemoryMiB * mebibyte]]);
+    world.put(`${scalingKeys.usage}n1`, encodeUsage({ sequence: world.sequence, tasks, outOfMemory }));
+  };
+
+  test("are recommended for a service of the stack, and what it used outlives the term", async () => {
+    world.labels = { "switchyard.owner": "shop/dev" };
+    use(100);
+    await world.run(leader);
+    expect(world.limits).toMatchObject({ name: "hello/v1", memory: { auto: false }, cpus: { auto: false } });
+    const target = world.limits?.memory?.target ?? 0;
+    expect(target).toBeGreaterThanOrEqual(115 * mebibyte);
+    expect(world.status).toBeUndefined();
+    for (let minute = 0; minute < 10; minute++) {
+      world.nowMs += 60_000;
+      use(100);
+      await world.run(leader);
+    }
+    expect(readUsage(world.keys.get(history)?.value ?? "")).toMatchObject({ ok: true, value: { minutes: expect.any(Number) as number } });
+
+    const next = world.leader();
+    use(1);
+    await world.run(next);
+    expect(world.limits?.memory?.target).toBe(target);
+  });
+
+  test("rise at once when an instance ran out of memory, and the next leader knows", async () => {
+    world.labels = { "switchyard.owner": "shop/dev" };
+    use(50);
+    await world.run(leader);
+    use(50, 64);
+    await world.run(leader);
+    expect(world.limits?.memory?.target).toBeGreaterThanOrEqual(164 * 1.15 * mebibyte);
+    expect(world.keys.has(history)).toBe(true);
+  });
+
+  test("are forgotten with the service, and begin anew if somebody spoilt what was known", async () => {
+    world.put(history, "nonsense");
+    world.put(`${scalingKeys.history}gone`, storeUsage(newUsage(0)));
+    await world.run(leader);
+    expect([...world.keys.keys()].filter((key) => key.endsWith("gone"))).toEqual([]);
+    expect(world.lines).toContain(`${history} is not JSON; it begins anew`);
+  });
+}); // prettier-ignore
 
 describe("a service that may sleep", () => {
   const record = `${scalingKeys.sleeping}hello/v1`;

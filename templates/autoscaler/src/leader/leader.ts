@@ -8,8 +8,9 @@ import { lowestIndex, nobody, updateMembers, type Members } from "../figures/mem
 import { tick, type States } from "../tick";
 import { updateSeen, updateUsage, type Seen, type UsageBoard } from "../usage/board";
 import { History } from "./history";
+import { Limits } from "./limits";
 import { Refused } from "./refused";
-import { observe, type Observations } from "./observe";
+import { observe } from "./observe";
 import { execute } from "./execute";
 import type { LeaderOptions } from "./options";
 import { statusOf } from "./status";
@@ -34,9 +35,11 @@ export class Leader {
   private isResumed = false;
 
   private readonly refused: Refused;
+  private readonly limits: Limits;
 
   constructor(private readonly options: LeaderOptions) {
     this.refused = new Refused(options.log);
+    this.limits = new Limits(options);
   }
 
   /** @throws Error if Docker or Consul does not answer */
@@ -56,13 +59,14 @@ export class Leader {
     );
     this.inForce = lowestIndex(this.board);
     this.history.keepOnly(new Set(observations.scaled.map(({ name }) => name)));
+    const limits = await this.limits.tick(world.swarm.services, this.usage, now);
     const { node, dry } = this.options;
     const { nodesWanted } = world.swarm;
     this.status = statusOf(
-      { node, dry, at: new Date(), observations, decisions, changed, nodesWanted },
+      { node, dry, at: new Date(), observations, decisions, changed, limits, nodesWanted },
       this.history,
     );
-    await this.writeMeasured(world, observations);
+    await this.writeMeasured(world);
     await this.writeStatus(this.status, now);
   }
 
@@ -94,11 +98,9 @@ export class Leader {
     }
   }
 
-  /** Asks all autoscalers for the processor use of the services where it decides. */
-  private async writeMeasured({ measured }: World, { scaled }: Observations): Promise<void> {
-    const ids = scaled
-      .filter(({ range }) => range.targets.processor !== undefined)
-      .map(({ swarm }) => swarm.id);
+  /** Asks all autoscalers what the instances of all services use. */
+  private async writeMeasured({ measured, swarm }: World): Promise<void> {
+    const ids = swarm.services.map(({ id }) => id);
     const text = ids.sort().join("\n");
     if (text === (measured?.value ?? "") || !this.options.isLeading()) return;
     await this.options.consul.putKey(scalingKeys.measure, text);

@@ -1,6 +1,6 @@
 /** The calls to the Docker Engine behind the narrow socket. */
 import { RefusedError, type HttpClient } from "../../../../lib/http";
-import { nodesWanted, needsTasks, scaledServices, tasksIn, withTasks, type Task } from "./services";
+import { nodesWanted, needsTasks, servicesIn, tasksIn, withTasks, type Task } from "./services";
 import { rescale } from "./rescale";
 import type { Rescale, Swarm } from "./types";
 
@@ -17,7 +17,7 @@ export class Engine {
   constructor(private readonly http: HttpClient) {}
 
   async swarm(): Promise<Swarm> {
-    const services = scaledServices(await this.get("/services?status=true"));
+    const services = servicesIn(await this.get("/services?status=true"));
     const asked = services.filter(needsTasks).map(({ id }) => id);
     const tasks = asked.length === 0 ? [] : await this.tasks(asked);
     const isFull = tasks.every(({ noRoom }) => noRoom === undefined);

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
-import { needsTasks, nodesWanted, scaledServices, tasksIn, withTasks } from "./services";
+import { needsTasks, nodesWanted, servicesIn, tasksIn, withTasks } from "./services";
 import { dockerService, serviceId } from "./testing";
 
 test("only what scaling needs is told of a service", () => {
-  const limits = { TaskTemplate: { Resources: { Limits: { NanoCPUs: 500_000_000 } } } };
-  expect(scaledServices([dockerService()])).toEqual([
+  const limits = { TaskTemplate: { Resources: { Limits: { NanoCPUs: 500_000_000, MemoryBytes: 64 } } } };
+  expect(servicesIn([dockerService()])).toEqual([
     {
       id: serviceId,
       version: 12,
@@ -17,19 +17,30 @@ test("only what scaling needs is told of a service", () => {
       tasks: [],
     },
   ]);
-  expect(scaledServices([dockerService({ spec: limits })])[0]?.cores).toBe(0.5);
+  expect(servicesIn([dockerService({ spec: limits })])[0]).toMatchObject({ cores: 0.5, memoryBytes: 64 });
 });
 
-test("services that do not ask for it are not told of", () => {
-  const others = [{}, { "com.example": "1" }, { "switchyard.owner": "me" }, { "switchyard.replicasx": "1" }];
-  expect(scaledServices(others.map((labels) => dockerService({ labels })))).toEqual([]);
-  expect(scaledServices("no list")).toEqual([]);
+test("services of a stack are told of, and others that ask to be scaled", () => {
+  const listed = [
+    { "switchyard.owner": "me" },
+    { "switchyard.memory": "auto" },
+    { "switchyard.cpus.max": "2" },
+  ];
+  expect(listed.map((labels) => servicesIn([dockerService({ labels })]).length)).toEqual([1, 1, 1]);
+  const others = [
+    {},
+    { "com.example": "1" },
+    { "switchyard.limits.cpus": "1" },
+    { "switchyard.replicasx": "1" },
+  ];
+  expect(servicesIn(others.map((labels) => dockerService({ labels })))).toEqual([]);
+  expect(servicesIn("no list")).toEqual([]);
 });
 
 test("an update is told of while it lasts", () => {
   const states = ["updating", "rollback_started", "completed", "paused"];
   const services = states.map((State) => dockerService({ UpdateStatus: { State } }));
-  expect(scaledServices(services).map(({ updating }) => updating)).toEqual([true, true, false, false]);
+  expect(servicesIn(services).map(({ updating }) => updating)).toEqual([true, true, false, false]);
 });
 
 test.each([
@@ -37,11 +48,11 @@ test.each([
   [{ EndpointSpec: { Ports: [{ TargetPort: 80 }, { TargetPort: 81 }] } }, "registers as -80 and -81"],
 ])("%j has a problem", (spec, problem) => {
   const image = { TaskTemplate: {} };
-  expect(scaledServices([dockerService({ spec: { ...image, ...spec } })])[0]?.problem).toContain(problem);
+  expect(servicesIn([dockerService({ spec: { ...image, ...spec } })])[0]?.problem).toContain(problem);
 });
 
 test("a service without ports registers nothing, and one of several ports may be ignored", () => {
-  const [none] = scaledServices([dockerService({ spec: { EndpointSpec: {} } })]);
+  const [none] = servicesIn([dockerService({ spec: { EndpointSpec: {} } })]);
   expect([none?.registration, none?.problem]).toEqual([undefined, undefined]);
   const ports = {
     EndpointSpec: { Ports: [{ TargetPort: 80 }, { TargetPort: 81 }] },
@@ -49,7 +60,7 @@ test("a service without ports registers nothing, and one of several ports may be
       ContainerSpec: { Env: ["SERVICE_81_IGNORE=1", "SERVICE_80_NAME=shop", "SERVICE_TAGS=rest"] },
     },
   };
-  expect(scaledServices([dockerService({ spec: ports })])[0]?.registration).toEqual({
+  expect(servicesIn([dockerService({ spec: ports })])[0]?.registration).toEqual({
     name: "shop",
     tags: ["rest"],
     meta: {},
@@ -72,7 +83,7 @@ test("tasks wait for room if Docker says so", () => {
     task("c", { State: "pending" }),
     { ...task("d", noRoom), DesiredState: "shutdown" },
   ]);
-  const [service] = withTasks(scaledServices([dockerService()]), tasks);
+  const [service] = withTasks(servicesIn([dockerService()]), tasks);
   expect(service?.tasks).toEqual([
     { id: "a", state: "running" },
     { id: "b", state: "pending", noRoom: noRoom.Err },
@@ -86,8 +97,9 @@ test("only services that lack tasks, or whose processor use decides, have their 
     dockerService(),
     dockerService({ ServiceStatus: { RunningTasks: 1 } }),
     dockerService({ labels: processor }),
+    dockerService({ labels: { "switchyard.owner": "me" }, ServiceStatus: { RunningTasks: 1 } }),
   ];
-  expect(scaledServices(services).map(needsTasks)).toEqual([false, true, true]);
+  expect(servicesIn(services).map(needsTasks)).toEqual([false, true, true, false]);
 });
 
 test.each<[string, object[], number]>([

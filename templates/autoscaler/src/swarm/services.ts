@@ -6,8 +6,8 @@ import type { SwarmService, SwarmTask } from "./types";
 
 const prefix = "switchyard.";
 
-/** The labels of ours that ask for something to be scaled. Others, such as the owner's, do not. */
-const asks = /^switchyard\.(?:replicas|memory|cpus)(?:\.|$)/;
+/** The labels of ours that ask for something to be scaled, and that of the stack to which a service belongs. */
+const listed = /^switchyard\.(?:(?:replicas|memory|cpus)(?:\.|$)|owner$)/;
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -23,11 +23,11 @@ export const labelsOf = (service: Json): Labels =>
     ),
   );
 
-/** The services that ask to be scaled, in order of their names, without their tasks. */
-export function scaledServices(answer: unknown): SwarmService[] {
+/** The services that ask to be scaled and those of the stack, in order of their names, without their tasks. */
+export function servicesIn(answer: unknown): SwarmService[] {
   return (Array.isArray(answer) ? answer : [])
     .filter(isMapping)
-    .filter((service) => Object.keys(labelsOf(service)).some((label) => asks.test(label)))
+    .filter((service) => Object.keys(labelsOf(service)).some((label) => listed.test(label)))
     .map(serviceOf)
     .sort((a, b) => (a.swarmName < b.swarmName ? -1 : 1));
 }
@@ -39,7 +39,8 @@ function serviceOf(service: Json): SwarmService {
   const problem = isMapping(replicated)
     ? clash
     : "does not have replicas: only replicated services are scaled";
-  const nanoCores = count(mapping(mapping(mapping(spec["TaskTemplate"])["Resources"])["Limits"])["NanoCPUs"]);
+  const { NanoCPUs, MemoryBytes } = mapping(mapping(mapping(spec["TaskTemplate"])["Resources"])["Limits"]);
+  const [nanoCores, memoryBytes] = [count(NanoCPUs), count(MemoryBytes)];
   const update = text(mapping(service["UpdateStatus"])["State"]);
   return {
     id: text(service["ID"]),
@@ -53,6 +54,7 @@ function serviceOf(service: Json): SwarmService {
     running: count(mapping(service["ServiceStatus"])["RunningTasks"]),
     updating: update === "updating" || update === "rollback_started",
     ...(nanoCores > 0 && { cores: nanoCores / 1e9 }),
+    ...(memoryBytes > 0 && { memoryBytes }),
     tasks: [],
   };
 }
@@ -60,7 +62,9 @@ function serviceOf(service: Json): SwarmService {
 /** Whether a service's tasks are of interest: Docker's list of all tasks of all services is long. */
 export function needsTasks({ labels, replicas, running }: SwarmService): boolean {
   const scaling = readLabels(labels);
-  return running !== replicas || (scaling.ok && scaling.value.replicas?.targets.processor !== undefined);
+  // Without a range, only the number of tasks that run counts.
+  const range = scaling.ok ? scaling.value.replicas : undefined;
+  return range !== undefined && (running !== replicas || range.targets.processor !== undefined);
 }
 
 export interface Task extends SwarmTask {

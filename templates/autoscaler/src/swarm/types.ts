@@ -1,4 +1,4 @@
-/** What the narrow socket tells of a Swarm: the services that ask to be scaled, and nothing else of Docker. */
+/** What the narrow socket tells of a Swarm: services that ask to be scaled or are the stack's, and nothing else of Docker. */
 import type { Labels } from "../../../../routing/scaling/labels";
 
 export interface SwarmService {
@@ -19,6 +19,8 @@ export interface SwarmService {
   readonly updating: boolean;
   /** The processor limit of an instance in cores, if it has one. */
   readonly cores?: number;
+  /** Its limit of memory, if it has one. */
+  readonly memoryBytes?: number;
   /** Those that are to run. Left out for a service that has all it asks for, unless its processor use decides. */
   readonly tasks: readonly SwarmTask[];
 }

@@ -1,8 +1,9 @@
-/** The processor use of instances, as the leader has it. Pure. */
+/** What instances use, as the leader has it. Pure. */
 import type { Parsed } from "../../../../routing/grammar";
 import type { TaskUsage, Usage } from "../../../../routing/scaling/usage";
 import type { ProcessorUse } from "../horizontal/types";
 import type { SwarmService } from "../swarm/types";
+import type { InstanceUse } from "../vertical/usage";
 
 interface Entry {
   readonly usage: Usage;
@@ -31,6 +32,33 @@ export function updateUsage(
   return next;
 }
 
+const freshOn = (board: UsageBoard, nowMs: number): Entry[] =>
+  [...board.values()].filter(({ newMs }) => nowMs - newMs < oldMs);
+
+/** What instances use now, by the ID of their service and by task; without those whose memory is not known. */
+export function usesOn(
+  board: UsageBoard,
+  nowMs: number,
+): ReadonlyMap<string, ReadonlyMap<string, InstanceUse>> {
+  const uses = new Map<string, Map<string, InstanceUse>>();
+  for (const { usage } of freshOn(board, nowMs))
+    for (const [task, { service, cores, memoryBytes }] of usage.tasks) {
+      if (memoryBytes === undefined) continue;
+      const ofService = uses.get(service) ?? new Map<string, InstanceUse>();
+      uses.set(service, ofService.set(task, { cores, memoryBytes }));
+    }
+  return uses;
+}
+
+/** By the ID of the service: the highest limit of an instance that ran out of memory in the last minute. */
+export function outOfMemoryOn(board: UsageBoard, nowMs: number): ReadonlyMap<string, number> {
+  const found = new Map<string, number>();
+  for (const { usage } of freshOn(board, nowMs))
+    for (const [service, bytes] of usage.outOfMemory)
+      found.set(service, Math.max(bytes, found.get(service) ?? 0));
+  return found;
+}
+
 /** When tasks were first seen to run. */
 export type Seen = ReadonlyMap<string, number>;
 
@@ -48,10 +76,8 @@ export function processorsOf(
   nowMs: number,
 ): ProcessorUse[] {
   const known = new Map<string, TaskUsage & { readonly newMs: number }>();
-  for (const { usage, newMs } of board.values()) {
-    if (nowMs - newMs >= oldMs) continue;
+  for (const { usage, newMs } of freshOn(board, nowMs))
     for (const [task, use] of usage.tasks) known.set(task, { ...use, newMs });
-  }
   return tasks
     .filter(({ state }) => state === "running")
     .map(({ id }) => {

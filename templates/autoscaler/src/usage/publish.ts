@@ -1,4 +1,4 @@
-/** Tells the leader of the processor use on this node, while it asks for some. */
+/** Tells the leader what instances on this node use, while it asks for some. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Complaint } from "../../../../lib/complaint";
 import { messageOf } from "../../../../lib/errors";
@@ -29,12 +29,12 @@ export async function publishUsage(
       const { body } = await consul.get(`kv/${scalingKeys.measure}`);
       const services = measuredIn(entriesOf(body, scalingKeys.measure).get("")?.value);
       if (services.size > 0) {
-        const tasks = await meter.measure(services);
-        await consul.putKey(scalingKeys.usage + node, encodeUsage({ sequence, tasks }));
+        const usage = await meter.measure(services);
+        await consul.putKey(scalingKeys.usage + node, encodeUsage({ sequence, ...usage }));
       }
       complaint.clear();
     } catch (error) {
-      complaint.about(`processor use is not measured: ${messageOf(error)}`);
+      complaint.about(`what instances use is not measured: ${messageOf(error)}`);
     }
     await sleep(everyMs, undefined, { signal }).catch(() => undefined);
   }

@@ -2,15 +2,19 @@ import { expect, test } from "vitest";
 import { ok, refuse } from "../../../../routing/grammar";
 import { HttpClient } from "../../../../lib/http";
 import { serve } from "../../../../lib/testing";
-import { scaledServices, withTasks } from "../swarm/services";
+import { servicesIn, withTasks } from "../swarm/services";
 import { dockerService, serviceId } from "../swarm/testing";
-import { processorsOf, updateSeen, updateUsage, type UsageBoard } from "./board";
-import { coresBetween, Meter } from "./measure";
+import { outOfMemoryOn, processorsOf, updateSeen, updateUsage, usesOn, type UsageBoard } from "./board";
+import { coresBetween, endOf, Meter, workingSet } from "./measure";
 import { measuredIn } from "./publish";
 
 const task = "t".repeat(25);
 const usage = (sequence: number, cores: number) =>
-  ok({ sequence, tasks: new Map([[task, { ageSeconds: 60, cores }]]) });
+  ok({
+    sequence,
+    tasks: new Map([[task, { service: serviceId, ageSeconds: 60, cores, memoryBytes: 5_000 }]]),
+    outOfMemory: new Map([[serviceId, sequence]]),
+  });
 const service = (limit?: number) => {
   const spec = { TaskTemplate: { Resources: { Limits: { NanoCPUs: (limit ?? 0) * 1e9 } } } };
   const tasks = [
@@ -19,7 +23,7 @@ const service = (limit?: number) => {
     { id: "p", state: "pending" },
   ];
   const [first] = withTasks(
-    scaledServices([dockerService(limit === undefined ? {} : { spec })]),
+    servicesIn([dockerService(limit === undefined ? {} : { spec })]),
     tasks.map((each) => ({ ...each, service: serviceId, reserved: { nanoCores: 0, bytes: 0 } })),
   );
   if (first === undefined) throw new Error("no service");
@@ -46,37 +50,85 @@ test("a node that is silent, or writes nonsense, makes its instances' use unknow
   expect(updateUsage(board, new Map(), 0).size).toBe(0);
 });
 
+test("what instances use, and that they ran out of memory, is known while it is fresh", () => {
+  const values = new Map([
+    ["n1", usage(1, 0.5)],
+    ["n2", usage(2, 0.25)],
+  ]);
+  const board = updateUsage(new Map(), values, 0);
+  expect([...(usesOn(board, 11_999).get(serviceId) ?? [])]).toEqual([[task, { cores: 0.25, memoryBytes: 5_000 }]]);
+  expect(outOfMemoryOn(board, 11_999)).toEqual(new Map([[serviceId, 2]]));
+  expect([usesOn(board, 12_000).size, outOfMemoryOn(board, 12_000).size]).toEqual([0, 0]);
+}); // prettier-ignore
+
+test("memory is counted without files that were not used lately", () => {
+  const stats = { inactive_file: 10, total_inactive_file: 30 };
+  expect(workingSet({ usage: 100, stats: { inactive_file: 10 } })).toBe(90);
+  expect(workingSet({ usage: 100, stats })).toBe(70);
+  expect(workingSet({ usage: 5, stats })).toBe(0);
+  expect([workingSet({}), workingSet(undefined)]).toEqual([undefined, undefined]);
+});
+
+test("only a container that ended above its limit ran out of memory", () => {
+  const end = (state: object, memory = 64) =>
+    endOf({ State: { Running: false, FinishedAt: "2026-11-29T09:00:00Z", ...state }, HostConfig: { Memory: memory } })
+      ?.outOfMemoryBytes;
+  expect(end({ OOMKilled: true })).toBe(64);
+  expect([end({ OOMKilled: false }), end({ OOMKilled: true }, 0), end({ OOMKilled: true, Running: true })]).toEqual([
+    undefined,
+    undefined,
+    undefined,
+  ]);
+}); // prettier-ignore
+
 test("cores are the processor time between two readings", () => {
-  const before = { usedNs: 1e9, atMs: 1_000 };
-  expect(coresBetween(before, { usedNs: 3e9, atMs: 5_000 })).toBe(0.5);
+  const reading = (usedNs: number, atMs: number) => ({ usedNs, atMs, memoryBytes: undefined });
+  const before = reading(1e9, 1_000);
+  expect(coresBetween(before, reading(3e9, 5_000))).toBe(0.5);
   expect(coresBetween(undefined, before)).toBeUndefined();
   // A container that was started again begins at 0.
-  expect(coresBetween(before, { usedNs: 1e6, atMs: 5_000 })).toBeUndefined();
+  expect(coresBetween(before, reading(1e6, 5_000))).toBeUndefined();
   expect(coresBetween(before, before)).toBeUndefined();
 });
 
 test("a node's containers of the services in question are measured, from the second time on", async () => {
   let used = 1e9;
   let second = 10;
+  const asked: string[] = [];
   const endpoint = await serve((request, response) => {
     const labels = (id: string) => ({
       "com.docker.swarm.service.id": id,
       "com.docker.swarm.task.id": task,
     });
     const list = [
-      { Id: "a", Created: 0, Labels: labels(serviceId) },
-      { Id: "b", Created: 0, Labels: labels("other") },
-      { Id: "c", Created: 0, Labels: null },
+      { Id: "a", Created: 0, Labels: labels(serviceId), State: "running" },
+      { Id: "b", Created: 0, Labels: labels("other"), State: "running" },
+      { Id: "c", Created: 0, Labels: null, State: "running" },
+      { Id: "d", Created: 0, Labels: labels(serviceId), State: "exited" },
+      { Id: "e", Created: 0, Labels: labels(serviceId), State: "exited" },
     ];
     const stats = {
       read: new Date(second * 1_000).toISOString(),
       cpu_stats: { cpu_usage: { total_usage: used } },
+      memory_stats: { usage: 100, stats: { inactive_file: 10 } },
     };
-    response.end(JSON.stringify(request.url?.startsWith("/containers/json") === true ? list : stats));
-  });
+    const FinishedAt = new Date(Date.now() - (request.url?.includes("/d/") === true ? 0 : 61_000)).toISOString();
+    const ended = { State: { Running: false, OOMKilled: true, FinishedAt }, HostConfig: { Memory: 64 } };
+    const [, path = ""] = /^\/containers\/(?:[a-z]\/)?([a-z]+)/.exec(request.url ?? "") ?? [];
+    if (path === "json") asked.push(request.url ?? "");
+    const isList = request.url?.startsWith("/containers/json") === true;
+    response.end(JSON.stringify(isList ? list : path === "json" ? ended : stats));
+  }); // prettier-ignore
   const meter = new Meter(new HttpClient(endpoint));
   const services = measuredIn(`${serviceId}\nnonsense`);
-  expect((await meter.measure(services)).size).toBe(0);
+  const first = await meter.measure(services);
+  expect([first.tasks.size, first.outOfMemory]).toEqual([0, new Map([[serviceId, 64]])]);
   [used, second] = [3e9, 14];
-  expect([...(await meter.measure(services))]).toEqual([[task, { ageSeconds: 14, cores: 0.5 }]]);
+  const { tasks } = await meter.measure(services);
+  expect([...tasks]).toEqual([[task, { service: serviceId, ageSeconds: 14, cores: 0.5, memoryBytes: 90 }]]);
+  // Each container that has ended is asked about once.
+  expect(asked.filter((url) => !url.startsWith("/containers/json"))).toEqual([
+    "/containers/d/json",
+    "/containers/e/json",
+  ]);
 });

@@ -1,5 +1,5 @@
 /** How much memory and processor an instance of a service should have. */
-import type { AutoLimit } from "../../../../routing/scaling/resources";
+import { showLimit, type AutoLimit, type LimitKind } from "../../../../routing/scaling/resources";
 import { memoryShape, percentile, processorShape, type Histogram, type HistogramShape } from "./histogram";
 import type { Usage } from "./usage";
 
@@ -65,7 +65,7 @@ function recommend(
 export interface LimitChange {
   readonly from: number | undefined;
   readonly to: number;
-  readonly why: "none yet" | "too low" | "too high" | "drifted";
+  readonly why: "none yet" | "too low" | "too high" | "drifted" | "out of memory";
 }
 
 const driftShare = 0.1;
@@ -96,12 +96,11 @@ const reasons: Readonly<Record<LimitChange["why"], string>> = {
   "too low": "the limit was below what instances need",
   "too high": "the limit was far above what instances need",
   drifted: "the limit was over 10 % off for 12 h",
+  "out of memory": "an instance ran out of memory",
 };
 
 /** `memory 128 MiB instead of 64 MiB: the limit was below what instances need`. */
-export function changeSentence(what: "memory" | "cpus", { from, to, why }: LimitChange): string {
-  const shown = (value: number): string =>
-    what === "memory" ? `${Math.ceil(value / 1024 ** 2)} MiB` : String(Number(value.toFixed(2)));
-  const instead = from === undefined ? "" : ` instead of ${shown(from)}`;
-  return `${what} ${shown(to)}${instead}: ${reasons[why]}`;
+export function changeSentence(kind: LimitKind, { from, to, why }: LimitChange): string {
+  const instead = from === undefined ? "" : ` instead of ${showLimit(kind, from)}`;
+  return `${kind} ${showLimit(kind, to)}${instead}: ${reasons[why]}`;
 }

@@ -20,9 +20,9 @@ export interface Usage {
   readonly peak: Peak | undefined;
 }
 
-/** What an instance uses now. */
+/** What an instance uses. */
 export interface InstanceUse {
-  /** Mean over the last minute. */
+  /** A mean, over a minute where it becomes a sample. */
   readonly cores: number;
   /** Without the cache of files, which Docker's own figure includes. */
   readonly memoryBytes: number;

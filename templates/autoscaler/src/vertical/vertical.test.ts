@@ -3,6 +3,8 @@ import { describe, expect, test } from "vitest";
 import { floors } from "../../../../routing/scaling/resources";
 import { addValue, bucketOf, emptyHistogram, endOf, halfLifeMs, memoryShape, percentile, processorShape, readHistogram, storeHistogram } from "./histogram"; // prettier-ignore
 import { changeOf, changeSentence, recommendCores, recommendMemory } from "./recommend";
+import { decideLimit, type Need } from "./decide";
+import { addToMinute, samplesOf } from "./minute";
 import { addOutOfMemory, addUse, newUsage, readUsage, storeUsage, type Usage } from "./usage";
 
 const minuteMs = 60_000;
@@ -163,6 +165,92 @@ describe("a limit changes", () => {
       "memory 128 MiB instead of 64 MiB: the limit was below what instances need",
     );
   });
+});
+
+describe("decisions", () => {
+  const bounds = { min: 64 * mebibyte, max: 512 * mebibyte };
+  const use = (size: number) => used(2, () => ({ cores: 0.5, memoryBytes: size * mebibyte }));
+  const need = (usage: Usage, more: Partial<Need> = {}): Need => ({
+    usage,
+    usedBytes: 10 * mebibyte,
+    outOfMemoryBytes: undefined,
+    atMs: 2 * dayMs,
+    nowMs: 0,
+    ...more,
+  });
+  const memory = (current: number | undefined, given: Need) =>
+    decideLimit("memory", { current: current === undefined ? undefined : current * mebibyte, bounds, changedMs: 0 }, given); // prettier-ignore
+
+  test("set a limit that there was not, in whole MiB", () => {
+    const { change, problem } = memory(undefined, need(use(100))) ?? {};
+    expect([change?.why, problem]).toEqual(["none yet", undefined]);
+    expect(change?.to).toBeGreaterThanOrEqual(115 * mebibyte);
+    expect((change?.to ?? 0.5) % mebibyte).toBe(0);
+    const cpus = decideLimit("cpus", { current: undefined, bounds: { min: 0.01, max: 8 }, changedMs: 0 }, need(use(100))); // prettier-ignore
+    expect(cpus?.change?.to).toBe(Number(cpus?.change?.to.toFixed(2)));
+  });
+
+  test("only raise a limit before there is a day of history", () => {
+    const hour = used(1 / 24, () => ({ cores: 0.5, memoryBytes: 100 * mebibyte }));
+    const early = { atMs: dayMs / 24 };
+    for (const current of [undefined, 512])
+      expect(memory(current, need(hour, { ...early, nowMs: dayMs }))?.problem).toBe("waits for a day of history");
+    const grown = memory(64, need(hour, { ...early, usedBytes: 60 * mebibyte }));
+    expect(grown?.change?.why).toBe("too low");
+  }); // prettier-ignore
+
+  test("raise a limit at once that an instance has run into, whatever the days before were like", () => {
+    const before = used(8, () => ({ cores: 0.5, memoryBytes: 100 * mebibyte }));
+    const usage = addOutOfMemory(before, 120 * mebibyte, 8 * dayMs);
+    const given = { usedBytes: undefined, outOfMemoryBytes: 120 * mebibyte, atMs: 8 * dayMs };
+    const change = memory(120, need(usage, given))?.change;
+    expect([change?.why, change?.to]).toEqual(["out of memory", expect.any(Number)]);
+    expect(change?.to).toBeGreaterThanOrEqual(220 * mebibyte);
+    // The same report changes nothing more.
+    expect(memory((change?.to ?? 0) / mebibyte, need(usage, given))?.change).toBeUndefined();
+  });
+
+  test("do not pass the highest limit allowed, and say when it is too low", () => {
+    expect(memory(300, need(use(600)))?.change?.to).toBe(bounds.max);
+    const full = memory(512, need(use(600), { usedBytes: 500 * mebibyte }));
+    expect([full?.change, full?.problem]).toEqual([undefined, "instances need more than max allows"]);
+  });
+
+  test("are none for a limit that is not automatic", () => {
+    const fixed = decideLimit("memory", { current: mebibyte, bounds: undefined, changedMs: 0 }, need(use(100)));
+    expect([fixed?.status.auto, fixed?.change, fixed?.problem]).toEqual([false, undefined, undefined]);
+  });
+
+  test("never leave the bounds, never lower memory below 1.15 times its use, and need figures", () => {
+    const sizes = fc.integer({ min: 1, max: 800 });
+    fc.assert(
+      fc.property(fc.array(sizes, { minLength: 1, maxLength: 8 }), fc.option(sizes, { nil: undefined }), sizes, fc.option(sizes, { nil: undefined }), fc.nat(24), (days, current, used, ended, hours) => {
+        let usage = newUsage(0);
+        for (const [day, size] of days.entries())
+          for (let minute = 0; minute < 1440; minute += 30)
+            usage = addUse(usage, [{ cores: 1, memoryBytes: size * mebibyte }], day * dayMs + minute * minuteMs);
+        if (ended !== undefined) usage = addOutOfMemory(usage, ended * mebibyte, days.length * dayMs);
+        const now = { atMs: days.length * dayMs, nowMs: hours * 60 * minuteMs, outOfMemoryBytes: (ended ?? 0) * mebibyte };
+        const change = memory(current, need(usage, { ...now, usedBytes: used * mebibyte }))?.change;
+        if (change !== undefined) {
+          expect(change.to).toBeGreaterThanOrEqual(bounds.min);
+          expect(change.to).toBeLessThanOrEqual(bounds.max);
+          if (change.to < (change.from ?? Infinity)) expect(change.to).toBeGreaterThanOrEqual(used * mebibyte * 1.15);
+        }
+        const silent = memory(current, need(usage, { ...now, usedBytes: undefined, outOfMemoryBytes: undefined }));
+        expect(silent?.change).toBeUndefined();
+      }),
+    );
+  });
+}); // prettier-ignore
+
+test("a minute has each instance's mean of processor use, and its peak of memory", () => {
+  const one = addToMinute(new Map(), new Map([["a", { cores: 1, memoryBytes: 5 }]]));
+  const two = addToMinute(one, new Map([["a", { cores: 2, memoryBytes: 3 }], ["b", { cores: 0, memoryBytes: 1 }]])); // prettier-ignore
+  expect(samplesOf(two)).toEqual([
+    { cores: 1.5, memoryBytes: 5 },
+    { cores: 0, memoryBytes: 1 },
+  ]);
 });
 
 describe("usage", () => {

@@ -1,6 +1,7 @@
 /** Formats an explanation for a terminal. Pure. */
 import { plural } from "../../../../lib/text";
 import { show } from "../../../../routing/grammar";
+import { describeLimits } from "../../../../routing/scaling/limits-status";
 import type { Explanation, TargetExplained } from "./explain";
 
 /** Ids and names of nodes are foreign and may contain anything. */
@@ -52,6 +53,11 @@ function scalingFields(scaling: NonNullable<TargetExplained["scaling"]>): string
   ];
 }
 
+function limitFields(limits: NonNullable<TargetExplained["limits"]>): string[] {
+  const lines = [...describeLimits(limits), ...(limits.reason === undefined ? [] : [said(limits.reason)])];
+  return lines.map((line, index) => field(index === 0 ? "limits" : "", line));
+}
+
 /** Sentences from Consul's KV are foreign as well. */
 const said = (text: string): string => (/^[\x20-\x7e]{1,300}$/.test(text) ? text : show(text));
 
@@ -67,11 +73,13 @@ function target({
   leftOut,
   asleep,
   scaling,
+  limits,
 }: TargetExplained): string[] {
   return [
     field("backend", `${backend}${share === 100 ? "" : ` for ${share} % of requests`}, balance ${balance}`),
     ...(asleep === true ? [field("asleep", `${service} has no instance until a request comes`)] : []),
     ...(scaling === undefined ? [] : scalingFields(scaling)),
+    ...(limits === undefined ? [] : limitFields(limits)),
     ...instances.map(({ address, weight, ids, but }) =>
       field(
         "instance",

@@ -158,7 +158,11 @@ describe("a service that is scaled", () => {
   const decisions = new Map(scaling.services.map((service) => [service.name, service]));
   const lines = (path: string) =>
     explainText(
-      explain({ path }, scaledCatalog, buildRouting(scaledCatalog), { source: "known", scaling: decisions }),
+      explain({ path }, scaledCatalog, buildRouting(scaledCatalog), {
+        source: "known",
+        scaling: decisions,
+        limits: new Map(scaling.limits?.map((each) => [each.name, each])),
+      }),
     );
   test("says that a request waits while it sleeps", () => {
     expect(lines("/a/x")).toEqual([
@@ -170,6 +174,15 @@ describe("a service that is scaled", () => {
       "autoscaler 0 to 20 instances, 0 now, 0 wanted: no request for 5 min",
       "checks     known",
     ]);
+  });
+  test("says what its limits are and should be", () => {
+    expect(lines("/b").join("\n")).toContain(
+      [
+        "limits     memory auto, 128 MiB, recommended 96 MiB (80 MiB to 140 MiB)",
+        "           cpus without a limit, recommended 0.5 (0.25 to 2)",
+        '           "memory waits for <i>\\u202e"',
+      ].join("\n"),
+    );
   });
   test("says why it has so many instances", () => {
     expect(lines("/b")).toContain(

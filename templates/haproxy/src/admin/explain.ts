@@ -22,6 +22,7 @@ export interface Checks {
   readonly instances?: InstanceStatuses;
   /** By service, what the autoscaler has decided. */
   readonly scaling?: ReadonlyMap<string, ServiceStatus["scaling"]>;
+  readonly limits?: ReadonlyMap<string, ServiceStatus["limits"]>;
 }
 
 export interface LeftOut {
@@ -48,6 +49,7 @@ export interface TargetExplained {
   readonly asleep?: true;
   /** What the autoscaler has decided. */
   readonly scaling?: ServiceStatus["scaling"];
+  readonly limits?: ServiceStatus["limits"];
 }
 
 export interface Explanation {
@@ -215,9 +217,10 @@ function explainTarget(
   { service, backend: name, share }: Route["targets"][number],
   catalog: Catalog,
   routing: Routing,
-  { instances: statuses, scaling }: Checks,
+  { instances: statuses, scaling, limits }: Checks,
 ): TargetExplained {
   const decided = scaling?.get(service);
+  const limited = limits?.get(service);
   const backend = routing.backends.find((each) => each.service === service);
   const included = new Set(backend?.servers.flatMap(({ ids }) => ids));
   return {
@@ -227,6 +230,7 @@ function explainTarget(
     balance: backend?.options.balance ?? "roundrobin",
     ...(backend?.servers.length === 0 && routing.sleeping.has(service) && { asleep: true as const }),
     ...(decided !== undefined && { scaling: decided }),
+    ...(limited !== undefined && { limits: limited }),
     instances: (backend?.servers ?? []).map(({ ids, address: host, port, weight }) => {
       const address = `${host}:${port}`;
       const but =

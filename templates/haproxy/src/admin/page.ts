@@ -1,6 +1,7 @@
 /** The page at `/` of the admin port: the status as HTML, without resources from elsewhere. Pure. */
 import { plural, some } from "../../../../lib/text";
 import { show } from "../../../../routing/grammar";
+import { describeLimits } from "../../../../routing/scaling/limits-status";
 import { writeOptions } from "../../../../routing/service-options";
 import { html, type Html } from "./html";
 import type { InstanceStatus, ServiceStatus, Status } from "./status";
@@ -271,11 +272,12 @@ function link(service: string, services: ReadonlyMap<string, ServiceStatus>): Ht
 function servicesSection({ services }: Status): Html {
   if (services.length === 0) return html``;
   const cards = services.slice(0, maxRows).map(
-    ({ name, options, instances, critical, waiting, asleep, scaling }) =>
+    ({ name, options, instances, critical, waiting, asleep, scaling, limits }) =>
       html`<article id="${anchor(name)}">
         <h3>${name} <small>${traits(options)}</small></h3>
         ${asleep === true ? html`<p>${badge("leaving", "asleep")} <span class="note">a request wakes it</span></p>` : undefined}
         ${scaling === undefined ? undefined : scalingPart(scaling)}
+        ${limits === undefined ? undefined : limitsPart(limits)}
         <ul class="instances">
           ${instances.slice(0, maxInstances).map((each) => instance(name, each))}${critical
             .slice(0, maxInstances)
@@ -333,6 +335,12 @@ function scalingPart({
               )}
           </ul>`
     }`;
+}
+
+function limitsPart(limits: NonNullable<ServiceStatus["limits"]>): Html {
+  const { reason } = limits;
+  return html`${describeLimits(limits).map((line) => html`<p class="note scaling">${line}</p>`)}
+  ${reason === undefined ? undefined : html`<p class="note scaling">${plain(reason)}</p>`}`;
 }
 
 /** The options that differ from their defaults. */

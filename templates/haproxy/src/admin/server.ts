@@ -149,6 +149,7 @@ async function explained(options: AdminOptions, parameters: URLSearchParams): Pr
     source: "those of the load balancer that answered",
     instances: instanceStatuses(status),
     scaling: new Map(status.services.map(({ name, scaling }) => [name, scaling])),
+    limits: new Map(status.services.map(({ name, limits }) => [name, limits])),
   };
   const explanation = explain(request, catalog, routing, checks);
   return parameters.has("json")

@@ -50,6 +50,7 @@ describe("the autoscaler's decisions", () => {
   test("are those of each service, and a service without an instance is asleep", () => {
     const [a, b] = status.services;
     expect(a).toMatchObject({ name: "a", asleep: true, scaling: { max: 20, replicas: 0 } });
+    expect(b).toMatchObject({ limits: { cpus: { target: 0.5 } } });
     expect(b).toMatchObject({ scaling: { wish: 3, reason: "42 concurrent, target 21 at 70 %: 3" } });
     expect(b).not.toHaveProperty("asleep");
     const { node, dry, at, nodesWanted } = scaling;
@@ -64,6 +65,8 @@ describe("the autoscaler's decisions", () => {
       "2 of 0 to 20 instances, 3 wanted: 42 concurrent, target 21 at 70 %: 3",
       "no room for 1",
       "no node has room",
+      "memory auto, 128 MiB, recommended 96 MiB (80 MiB to 140 MiB)",
+      "&quot;memory waits for &lt;i&gt;\\u202e&quot;",
       "1 → 2: &quot;&lt;b&gt;\\u202e&quot;",
     ])
       expect(page.replace(/\s+/g, " ")).toContain(text);

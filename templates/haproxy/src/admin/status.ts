@@ -5,6 +5,7 @@
 import { routeKey, routeUrl } from "../../../../routing/build";
 import type { Backend, Problem, Routing } from "../../../../routing/types";
 import type { ServiceOptions } from "../../../../routing/types";
+import type { LimitsStatus } from "../../../../routing/scaling/limits-status";
 import type { ScaledServiceStatus, ScalingStatus } from "../../../../routing/scaling/status";
 import { version } from "../../../../routing/version";
 import type { Retained } from "../consul/retention-policy";
@@ -68,6 +69,7 @@ export interface ServiceStatus {
   /** It has no instance, and a request wakes it. */
   readonly asleep?: true;
   readonly scaling?: ScaledServiceStatus | undefined;
+  readonly limits?: LimitsStatus | undefined;
 }
 
 export interface RouteStatus {
@@ -119,7 +121,7 @@ export interface Status {
   readonly warnings: readonly { readonly subject: string; readonly message: string }[];
   readonly changes: readonly Change[];
   /** The autoscaler that decides; null without one. Its services have what it has decided. */
-  readonly autoscaler: Omit<ScalingStatus, "services"> | null;
+  readonly autoscaler: Omit<ScalingStatus, "services" | "limits"> | null;
 }
 
 /** The instances by `service address:port`. */
@@ -150,6 +152,7 @@ export function buildStatus(input: StatusInput): Status {
   const heldAt = new Set(held.map(({ service, address }) => `${service} ${address}`));
   const backends = routing?.backends ?? [];
   const decided = new Map(input.scaling?.services.map((service) => [service.name, service]));
+  const limits = new Map(input.scaling?.limits?.map((each) => [each.name, each]));
   const known = new Set(backends.map(({ name }) => name));
   const services = backends.map((backend) => ({
     name: backend.service,
@@ -160,6 +163,7 @@ export function buildStatus(input: StatusInput): Status {
     ...(routing?.sleeping.has(backend.service) === true &&
       backend.servers.length === 0 && { asleep: true as const }),
     ...(decided.has(backend.service) && { scaling: decided.get(backend.service) }),
+    ...(limits.has(backend.service) && { limits: limits.get(backend.service) }),
   }));
   const misunderstood = backends.flatMap((backend) =>
     upWithFinding(backend, states.get(backend.name) ?? [], input),

@@ -33,6 +33,21 @@ export const scaling: ScalingStatus = {
   dry: false,
   at: "2026-11-29T09:00:00.000Z",
   nodesWanted: 2,
+  limits: [
+    {
+      name: "b",
+      swarmName: "x",
+      memory: {
+        current: 2 ** 27,
+        target: 96 * 2 ** 20,
+        lower: 80 * 2 ** 20,
+        upper: 140 * 2 ** 20,
+        auto: true,
+      },
+      cpus: { target: 0.5, lower: 0.25, upper: 2, auto: false },
+      reason: "memory waits for <i>\u202e",
+    },
+  ],
   services: [
     {
       ...decided,

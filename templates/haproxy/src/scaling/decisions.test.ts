@@ -7,6 +7,7 @@ const status: ScalingStatus = {
   dry: false,
   at: "2026-11-29T09:00:00.000Z",
   services: [],
+  limits: [],
   nodesWanted: 0,
 };
 
