@@ -22,23 +22,21 @@ import { tearDown } from "./tear-down";
 let consul: ConsulAlone;
 let balancer: Balancer;
 let other: Balancer;
+let odd = 0;
 
 const kv = (key: string) => `http://${consul.address}/v1/kv/${key}`;
 const remove = (key: string) => fetch(kv(key), { method: "DELETE" });
 
 /** Waits for figures of a node that are as wished. */
 async function figuresOf(node: string, wished: (figures: Figures) => boolean): Promise<Figures> {
-  const read = (text: string) => {
-    const parsed = parseFigures(text);
-    return parsed.ok ? parsed.value : undefined;
-  };
+  let found: Figures | undefined;
   const { body } = await until(`${kv(scalingKeys.figures + node)}?raw`, ({ status, body: text }) => {
-    const figures = status === 200 ? read(text) : undefined;
-    return figures !== undefined && wished(figures);
+    const parsed = status === 200 ? parseFigures(text) : undefined;
+    if (parsed?.ok === true && wished(parsed.value)) found = parsed.value;
+    return found !== undefined;
   });
-  const figures = read(body);
-  if (figures === undefined) throw new Error(`these are no figures: ${body}`);
-  return figures;
+  if (found === undefined) throw new Error(`the figures of ${node} are not as they should be: ${body}`);
+  return found;
 }
 
 beforeAll(async () => {
@@ -120,6 +118,16 @@ function sendOverHttp2(session: ClientHttp2Session, path: string, body: string):
   });
 }
 
+/** Adds a service that a running load balancer cannot take on. */
+async function reload(): Promise<void> {
+  const before = await balancer.reloads();
+  const instance = await Instance.start("odd");
+  const name = `odd-${odd++}`;
+  await consul.register(name, instance.port, { Meta: { balance: "leastconn" } });
+  for (const { url } of [balancer, other]) await until(`${url}/${name}`, ({ status }) => status === 200);
+  expect(await balancer.reloads()).toBe(before + 1);
+}
+
 test("figures are written while there is an autoscaler, and tell what every service has to do", async () => {
   const waiting: (() => void)[] = [];
   const slow = await Instance.start("slow", (request, response) => {
@@ -159,7 +167,7 @@ test("figures are written while there is an autoscaler, and tell what every serv
   expect(await balancer.reloads()).toBe(0);
 });
 
-test("200 requests at once wait until the service that sleeps is awake, and none is lost", async () => {
+test("200 requests at once wait through a reload until the service that sleeps is awake, and none is lost", async () => {
   await consul.put(`kv/${scalingKeys.lock}`, "first");
   await sleeps("sleeper/v1");
   const body = (index: number) => `${index} `.repeat(1_000);
@@ -174,6 +182,7 @@ test("200 requests at once wait until the service that sleeps is awake, and none
   expect(["first", "other"]).toContain(asked);
   await heldBy("first", "sleeper/v1", 100);
   await heldBy("other", "sleeper/v1", 90);
+  await reload();
   const late = bodies.slice(0, 10).map((text) => send(`${other.url}/sleeper/v1`, text));
 
   const instance = await echo();

@@ -71,8 +71,8 @@ export function holdLines(dir: string): string[] {
     // A health check must not wake the service.
     `http-request set-var(txn.health) be_name,map_str(${dir}/health.map) if ${asleep}`,
     `${json(200, { asleep: true }, "")} if ${asleep} { method HEAD } || ${asleep} { method GET } { pathq,strcmp(txn.health) eq 0 }`,
+    `${refuse("This service is asleep, and too many requests wait for it to wake.")} if ${asleep} { be_conn gt ${mostHeld} }`,
     `http-request track-sc0 var(txn.waits) table ${heldTable} if ${asleep}`,
-    `${refuse("This service is asleep, and too many requests wait for it to wake.")} if ${asleep} { sc0_conn_cur gt ${mostHeld} }`,
     `http-request lua.hold if ${asleep}`,
     `${refuse("This service is asleep, and did not wake in time.")} if ${asleep} ${unusable}`,
   ];

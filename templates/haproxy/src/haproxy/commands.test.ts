@@ -69,12 +69,13 @@ test("the load of a backend is that of its servers, and their queues with its ow
 
 test("held requests are counted by service, and those without a server have a client", () => {
   const table = [
-    "# table: held, type: string, size:10240, used:2",
+    "# table: held, type: string, size:10240, used:3",
     "0x7f7bfd220288: key=hello/v1 use=4 exp=58656 shard=0 conn_cur=4",
+    "0x7f7bfd220488: key=hello/v1 use=1 exp=58656 shard=0 conn_cur=1",
     "0x7f7bfd220388: key=shop use=0 exp=1 shard=0 conn_cur=0",
     "",
   ];
-  expect(parseHeld(table.join("\n"))).toEqual(new Map([["hello/v1", 4]]));
+  expect(parseHeld(table.join("\n"))).toEqual(new Map([["hello/v1", 5]]));
   const row = (proto: string, client: string, server: string) =>
     `0x7e00: proto=${proto} src=${client} fe=http be=svc:a srv=${server} ts=00 epoch=0 age=1s`;
   const rows = [
