@@ -2,6 +2,7 @@ import { leadsTo, plannedRouting, type PlannedStack, type StackService } from ".
 import { isMapping } from "../lib/values";
 import { routeUrl } from "../routing/build";
 import { describeRange, readReplicas, writeRange, type ReplicaRange } from "../routing/scaling/replicas";
+import type { AutoLimit } from "../routing/scaling/resources";
 import type { Routing } from "../routing/types";
 import { serviceTypes, type ServiceConfig } from "./config/services";
 import { portKeys, type Ports } from "./ports";
@@ -47,13 +48,19 @@ function toStackService({ name, type, replicas, meta, source, limits }: ServiceC
     ...counts(replicas),
     ...(Object.keys(meta).length === 0 ? {} : { meta }),
     runs: "image" in source ? source.image : `build ${source.build}`,
-    ...(limits?.cpus === undefined ? {} : { cpus: limits.cpus }),
-    ...(limits?.memoryBytes === undefined ? {} : { memory: size(limits.memoryBytes) }),
+    ...(limits?.cpus === undefined ? {} : { cpus: shownCpus(limits.cpus) }),
+    ...(limits?.memoryBytes === undefined ? {} : { memory: shownMemory(limits.memoryBytes) }),
   };
 }
 
 const counts = (replicas: number | ReplicaRange): Pick<StackService, "replicas" | "range"> =>
   typeof replicas === "number" ? { replicas } : { replicas: Math.max(1, replicas.min), range: replicas };
+
+const shownCpus = (limit: number | AutoLimit): number | string =>
+  typeof limit === "object" ? `auto (${limit.min} to ${limit.max})` : limit;
+
+const shownMemory = (limit: number | AutoLimit): string =>
+  typeof limit === "object" ? `auto (${size(limit.min)} to ${size(limit.max)})` : size(limit);
 
 /** A size in Docker's notation, in the largest unit that gives a whole number. */
 function size(bytes: number): string {
@@ -119,7 +126,7 @@ function readService(name: string, value: unknown): StackService | undefined {
     ...counts(replicas.value),
     meta: Object.fromEntries(Object.entries(meta).map(([key, option]) => [key, String(option)])),
     runs: String(runs),
-    ...(typeof cpus === "number" ? { cpus } : {}),
+    ...(typeof cpus === "number" || typeof cpus === "string" ? { cpus } : {}),
     ...(typeof memory === "string" ? { memory } : {}),
   };
 }

@@ -69,6 +69,13 @@ test("a service with a range tells the autoscaler by labels of the Swarm service
   expect(await inputsOf(false, { replicas: 3 })).not.toHaveProperty("serviceLabels");
 });
 
+test("automatic limits are labels of the Swarm service and of its containers", async () => {
+  const inputs = await inputsOf(false, { memory: { min: "64m", max: "1g" }, cpus: 0.5 });
+  const labels = { "switchyard.memory.min": "64m", "switchyard.memory.max": "1g" };
+  expect(inputs).toMatchObject({ replicas: 1, serviceLabels: labels, labels: { ...labels, SERVICE_NAME: "web" } });
+  expect(inputs["limits"]).toEqual({ cpus: 0.5, memoryBytes: { min: 64 * 1024 ** 2, max: 1024 ** 3 } });
+}); // prettier-ignore
+
 test("a worker has no port, and Registrator ignores it", async () => {
   const inputs = await inputsOf(false, { type: "none", port: undefined, healthCheck: undefined });
   expect(inputs).not.toHaveProperty("port");

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import { writeLabels } from "../routing/scaling/labels";
+import { writeLabels, type Scaling } from "../routing/scaling/labels";
 import { loadBalancerHost } from "./load-balancer";
 import type { HealthCheckConfig, ServiceConfig } from "./config/services";
 import { SwarmService } from "../providers/swarm-service/provider";
@@ -37,7 +37,8 @@ export class Service extends pulumi.ComponentResource {
         ...scaling(config),
         ...(config.type !== "none" && { port: { target: config.port } }),
         env: guarded(config.env),
-        labels: registration(config),
+        // A node that is no manager only sees those of the containers.
+        labels: { ...registration(config), ...writeLabels(automatic(config)) },
         dns: [args.dns],
         // DNS would return the load balancer of any node; this entry points to the local one.
         hosts: { [loadBalancerHost]: args.dns },
@@ -57,11 +58,23 @@ const inDockersTerms = ({ command, ...times }: HealthCheckConfig) => ({
   ...times,
 });
 
-/** How many instances Swarm runs, and the labels from which the autoscaler knows in which range. */
-function scaling({ replicas }: ServiceConfig) {
-  if (typeof replicas === "number") return { replicas };
-  const { min, max } = replicas;
-  return { replicas: { min, max }, serviceLabels: { ...writeLabels({ replicas }) } };
+/** How many instances Swarm runs, and the labels from which the autoscaler knows in which range, and which limits it chooses. */
+function scaling(config: ServiceConfig) {
+  const { replicas } = config;
+  const isRange = typeof replicas === "object";
+  const labels = writeLabels({ ...(isRange && { replicas }), ...automatic(config) });
+  return {
+    replicas: isRange ? { min: replicas.min, max: replicas.max } : replicas,
+    ...(Object.keys(labels).length > 0 && { serviceLabels: { ...labels } }),
+  };
+}
+
+/** The limits that the autoscaler chooses. */
+function automatic({ limits: { memoryBytes, cpus } = {} }: ServiceConfig): Scaling {
+  return {
+    ...(typeof memoryBytes === "object" && { memory: memoryBytes }),
+    ...(typeof cpus === "object" && { cpus }),
+  };
 }
 
 /** The labels from which Registrator registers the instances. */

@@ -18,8 +18,8 @@ export interface StackService extends PlannedService {
   readonly range?: ReplicaRange;
   /** The image, or `build hello` if it is built from a folder of templates. */
   readonly runs: string;
-  /** The limits of each instance, as the user writes them: `0.5`, `64m`. */
-  readonly cpus?: number;
+  /** The limits of each instance: `0.5`, `64m`, `auto (64m to 1g)`. */
+  readonly cpus?: number | string;
   readonly memory?: string;
 }
 

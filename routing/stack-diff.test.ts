@@ -65,6 +65,12 @@ test.each<[string, PlannedStack, PlannedStack, string[]]>([
     ["~ a image: shop:1.4.3, was build hello", "~ a cpus: not set, was 0.5", "~ a memory: 64m, was not set"],
   ],
   [
+    "an automatic limit",
+    stack(service("a", { memory: "64m", cpus: 1 })),
+    stack(service("a", { memory: "auto (64m to 1g)", cpus: "auto (0.1 to 2)" })),
+    ["~ a cpus: auto (0.1 to 2), was 1", "~ a memory: auto (64m to 1g), was 64m"],
+  ],
+  [
     "workers, which have no route",
     stack(service("a", { type: "none" }), service("b", { type: "none" })),
     stack(service("a", { type: "none", replicas: 2 }), service("c", { type: "none", runs: "jobs:1" })),

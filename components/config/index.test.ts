@@ -87,9 +87,23 @@ describe("the configuration", () => {
       expect(of({ autoscaler: true })).toEqual(["on", 8405, 1]);
     });
 
+    test("runs if a limit is automatic", () => {
+      for (const limit of [{ memory: "auto" }, { cpus: { max: 2 } }])
+        expect(of({ services: [{ ...hello, ...limit }] })).toEqual(["on", 8405, 1]);
+      expect(of({ services: [{ ...hello, memory: "64m", cpus: 1 }] })).toEqual(["off", undefined, 1]);
+    });
+
     test("lets no service sleep if it does not act", () => {
       expect(of({ ...scaled, autoscaler: "dry" })).toEqual(["dry", 8405, awake]);
       expect(of({ ...scaled, autoscaler: false })).toEqual(["off", undefined, awake]);
+    });
+  });
+
+  test("accepts automatic limits", () => {
+    const { services } = load(withService({ memory: { max: "1g" }, cpus: "auto" }));
+    expect(services[0]?.limits).toEqual({
+      memoryBytes: { min: 16 * 1024 ** 2, max: 1024 ** 3 },
+      cpus: { min: 0.01, max: 1024 },
     });
   });
 
@@ -236,10 +250,21 @@ describe("an error names the key and the cure", () => {
       "switchyard:services[0].replicas.min is 0, but only requests of rest or http services wait",
     ],
     [
-      withService({ memory: "auto" }),
-      'switchyard:services[0].memory cannot be automatic yet: set a fixed limit such as "64m"',
+      withService({ memory: { min: "1g", max: "64m" } }),
+      'switchyard:services[0].memory.max is "64m", less than min: raise max, or lower min',
     ],
-    [withService({ cpus: { max: 2 } }), "switchyard:services[0].cpus cannot be automatic yet: set a fixed"],
+    [
+      withService({ memory: { least: "1g" } }),
+      "switchyard:services[0].memory.least is not known: remove it, or use one of min, max",
+    ],
+    [
+      withService({ cpus: "some" }),
+      'switchyard:services[0].cpus is "some": it must be a number above 0, at most 1024, or auto',
+    ],
+    [
+      withService({ cpus: "auto", replicas: { max: 3, cpu: "70%" } }),
+      "switchyard:services[0].cpus is automatic, but processor use also decides the number of instances",
+    ],
     [withService({ name: "hello/v1\nbackend x" }), "switchyard:services[0].name"],
     [withService({ type: "udp" }), "one of rest, http, tcp, none"],
     [

@@ -21,7 +21,7 @@ import {
 } from "../schema";
 import { withoutSleep } from "../../routing/scaling/replicas";
 import { refuseShownSecrets } from "./secrets";
-import { services, type ServiceConfig } from "./services";
+import { hasAutomatic, services, type ServiceConfig } from "./services";
 
 /** A host in a form that Docker recognises as one, then an optional path. */
 const registryPattern =
@@ -134,7 +134,7 @@ export const configKeys = {
     .enum(["", "true", "false", "dry"], { error: "it must be true, false or dry" })
     .default("")
     .describe(
-      "Whether the autoscaler runs: true, false, or dry to see only what it would do; default: true if a service has a range of replicas",
+      "Whether the autoscaler runs: true, false, or dry to see only what it would do; default: true if a service has a range of replicas or an automatic limit",
     ),
   autoscalerPort: port(8405).describe(
     "Port of the autoscaler's /status and /metrics, on the node itself only",
@@ -202,7 +202,9 @@ interface Scaled {
 
 function autoscalerOf({ autoscaler, services }: Scaled): "on" | "off" | "dry" {
   if (autoscaler === "dry") return "dry";
-  const isNeeded = services.some(({ replicas }) => typeof replicas === "object");
+  const isNeeded = services.some(
+    ({ replicas, limits }) => typeof replicas === "object" || hasAutomatic(limits),
+  );
   return (autoscaler || String(isNeeded)) === "true" ? "on" : "off";
 }
 

@@ -1,8 +1,10 @@
 /** The schema of `services`: types, defaults, messages, and each key's description in the documentation. */
 import { z } from "zod";
 
-import { isMapping } from "../../lib/values";
+import { good, isShown, wrong, type Checked } from "../../routing/scaling/checked";
+import { signalClash } from "../../routing/scaling/labels";
 import { readReplicas } from "../../routing/scaling/replicas";
+import { readAutoCpus, readAutoMemory, type AutoLimit } from "../../routing/scaling/resources";
 import { optionKeys } from "../../routing/service-options";
 import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, strings, text, undated, unknownKey, verbatimStrings, whole } from "../schema"; // prettier-ignore
 
@@ -34,17 +36,15 @@ const bytes = text(/^[1-9][0-9]{0,6}[kmg]$/, 'a size such as "64m" or "1g"')
   .transform((size) => Number(size.slice(0, -1)) * units[size.slice(-1) as keyof typeof units])
   .refine((size) => size >= 6 * units.m, 'it must be at least "6m", Docker\'s minimum');
 
-/** A limit that the autoscaler is to choose. It only recommends limits so far. */
-const isAutomatic = (value: unknown): boolean => value === "auto" || isMapping(value);
-const fixed = <T extends z.ZodType>(limit: T, example: string) => {
-  const cure = `set a fixed limit such as ${example}; the autoscaler only changes the number of instances so far`;
-  return z
-    .unknown()
-    .check(({ value, issues }) => {
-      if (isAutomatic(value)) issues.push(mistake([], "cannot be automatic yet", cure));
-    })
-    .pipe(limit);
-};
+/** A limit: a fixed one, or bounds in which the autoscaler chooses it. */
+const limit = (fixed: z.ZodType<number>, readAutomatic: (value: unknown) => Checked<AutoLimit> | undefined) =>
+  readBy((value): Checked<number | AutoLimit> => {
+    const automatic = readAutomatic(value);
+    if (automatic !== undefined) return automatic;
+    const read = fixed.safeParse(value);
+    const [issue] = read.error?.issues ?? [];
+    return read.success ? good(read.data) : wrong([], isShown(value), `${issue?.message ?? ""}, or auto`);
+  });
 
 /** Swarm takes names of up to 63 characters. */
 const nameForm = "lower-case words joined by /, such as hello/v1, with at most 63 characters";
@@ -77,12 +77,16 @@ export const serviceKeys = {
   command: command
     .optional()
     .describe("command to run instead of the image's own: a list of the program and its arguments"),
-  cpus: fixed(positive(1024), "0.5")
+  cpus: limit(positive(1024), readAutoCpus)
     .optional()
-    .describe("CPU limit per instance, such as `0.5`; default: none"),
-  memory: fixed(bytes, '"64m"')
+    .describe(
+      "CPU limit per instance, such as `0.5`; or `auto` or bounds such as `{ min: 0.1, max: 2 }` for the [autoscaler](autoscaling.md); default: none",
+    ),
+  memory: limit(bytes, readAutoMemory)
     .optional()
-    .describe("memory limit per instance, such as `64m`; default: none"),
+    .describe(
+      "memory limit per instance, such as `64m`; or `auto` or bounds such as `{ min: 64m, max: 1g }`; default: none",
+    ),
   env: verbatimStrings(/^[A-Za-z_][A-Za-z0-9_]{0,254}$/, "letters, digits and underscores")
     .default({})
     .describe(
@@ -125,7 +129,7 @@ function mistakesOfWorker({
 const keys = mapping(serviceKeys);
 export const service = keys
   .check(({ value, issues }) => {
-    const { name, image, build, port, type, replicas, meta } = value;
+    const { name, image, build, port, type, replicas, meta, cpus } = value;
     if (type === "none") issues.push(...mistakesOfWorker(value));
     else if (port === undefined) {
       const problem = `is missing, so nothing could reach ${name}`;
@@ -137,6 +141,11 @@ export const service = keys
       const problem = "is 0, but only requests of rest or http services wait for an instance to start";
       issues.push(mistake(["replicas", "min"], problem, "raise it to 1, and remove idle"));
     }
+    const clash = signalClash({
+      ...(typeof replicas === "object" && { replicas }),
+      ...(typeof cpus === "object" && { cpus }),
+    });
+    if (clash !== undefined) issues.push(mistake(["cpus"], clash.problem, clash.cure));
     // Registrator reads `check_…`, for Consul's checks.
     const unknown = Object.keys(meta).find((key) => !key.startsWith("check_") && !optionKeys.includes(key));
     if (unknown !== undefined)
@@ -168,6 +177,10 @@ export type ServiceConfig = z.output<typeof service> & {
   /** Whether values of `env`, `command` and `healthCheck` may be secret. Default: false. */
   readonly hasSecrets?: boolean;
 };
+
+/** Whether the autoscaler is to choose a limit. */
+export const hasAutomatic = (limits: ServiceConfig["limits"]): boolean =>
+  Object.values(limits ?? {}).some((each) => typeof each === "object");
 
 /** The list `services`. Names must be unique, both here and in Docker. */
 export const services = list(service)

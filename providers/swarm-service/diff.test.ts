@@ -184,6 +184,50 @@ describe("a range of instances", () => {
   });
 });
 
+describe("limits that something else chooses", () => {
+  const mebibyte = 1024 ** 2;
+  const limits = { memoryBytes: { min: 64 * mebibyte, max: 256 * mebibyte }, cpus: { min: 0.1, max: 2 } };
+  const wanted = { ...base, limits };
+  /** The service in Swarm, with a limit of memory in MiB and what has been chosen since. */
+  const running = (memory: number, labels: Record<string, string> = {}): ServiceSpec => {
+    const spec = asStored({ ...wanted, limits: { memoryBytes: memory * mebibyte } });
+    return { ...spec, Labels: { ...spec.Labels, ...labels } };
+  };
+  const chosen = { "switchyard.limits.memory": `${128 * mebibyte}`, "switchyard.limits.cpus": "0.5" };
+  const limitsOf = (spec: ServiceSpec) => spec.TaskTemplate.Resources?.Limits;
+
+  it("are none in a new service", () => {
+    expect(limitsOf(buildSpec(wanted, {}))).toEqual({ NanoCPUs: 0, MemoryBytes: 0 });
+  });
+
+  it("are left alone within their bounds, whatever has been chosen since", () => {
+    for (const memory of [0, 64, 256]) {
+      const current = running(memory, chosen);
+      expect(driftedInputs(inputsOf(current), wanted)).toEqual([]);
+      expect(nextSpec(current, wanted, { mark: "1" })).toEqual(current);
+    }
+    expect(driftedInputs(inputsOf(running(32)), wanted)).toEqual(["limits"]);
+    expect(driftedInputs(inputsOf(running(0)), { ...base, limits: { memoryBytes: 1 } })).toEqual(["limits"]);
+  });
+
+  it("are those chosen last once instances are replaced anyway, within the bounds", () => {
+    const after = (labels: Record<string, string>) =>
+      nextSpec(running(0, labels), { ...wanted, image: "hello:2" }, { mark: "1" });
+    expect(limitsOf(after(chosen))).toEqual({ NanoCPUs: 5e8, MemoryBytes: 128 * mebibyte });
+    expect(after(chosen).Labels).toEqual({ ...chosen, mark: "1" });
+    expect(limitsOf(after({ "switchyard.limits.memory": "1" }))).toMatchObject({
+      MemoryBytes: 64 * mebibyte,
+    });
+    expect(limitsOf(after({ "switchyard.limits.memory": "much" }))).toMatchObject({ MemoryBytes: 0 });
+  });
+
+  it("differ from fixed ones", () => {
+    const fixed = { ...base, limits: { memoryBytes: 64 * mebibyte } };
+    expect(changedInputs(fixed, wanted)).toEqual(["limits"]);
+    expect(changedInputs(wanted, { ...wanted, limits: { ...limits } })).toEqual([]);
+  });
+});
+
 describe("labels of the service", () => {
   it("change without touching its instances", () => {
     const current = asStored({ ...scaled, serviceLabels: { "switchyard.a": "1", "switchyard.b": "1" } });

@@ -1,7 +1,7 @@
 /** Compares two definitions of a service, and computes the definition to send to the engine. Pure. */
 import { canonical, isMapping } from "../../lib/values";
 import { INPUT_KEYS, isOwnLabel, type InputKey, type ServiceInputs } from "./inputs";
-import { buildSpec, inputsOf, pairs, replicasNear, type ServiceSpec } from "./spec";
+import { buildSpec, inputsOf, limitsFit, pairs, replicasNear, type ServiceSpec } from "./spec";
 
 /** A text that is equal for equivalent values: absent, empty and zero values are all the same. */
 export function meaningOf(value: unknown): string {
@@ -47,11 +47,14 @@ export function changedInputs(olds: Partial<ServiceInputs>, news: Partial<Servic
   return INPUT_KEYS.filter((key) => comparable(key, olds[key]) !== comparable(key, news[key]));
 }
 
-/** The same for a service that runs: any number of instances in the wanted range is right. */
+/** The same for a service that runs: any number of instances in the wanted range is right, and any limit within its bounds. */
 export function driftedInputs(found: Partial<ServiceInputs>, wanted: ServiceInputs): InputKey[] {
-  const { replicas } = found;
-  const isRight = typeof replicas === "number" && replicasNear(replicas, wanted.replicas) === replicas;
-  return changedInputs(found, wanted).filter((key) => key !== "replicas" || !isRight);
+  const { replicas, limits = {} } = found;
+  const isRight: Partial<Record<InputKey, boolean>> = {
+    replicas: typeof replicas === "number" && replicasNear(replicas, wanted.replicas) === replicas,
+    limits: limitsFit(limits, wanted.limits),
+  };
+  return changedInputs(found, wanted).filter((key) => isRight[key] !== true);
 }
 
 /** The inputs that go to a part of Docker's definition other than the task template. */
@@ -76,7 +79,7 @@ export function nextSpec(
   const found = inputsOf(current);
   const changed = driftedInputs(found, inputs);
   // With 0 instances, only a service that is scaled is asleep.
-  const isScaled = Object.keys(found.serviceLabels).length > 0;
+  const isScaled = Object.keys(found.serviceLabels).some((label) => label.startsWith("switchyard.replicas."));
   const replicas = replicasNear(isScaled ? found.replicas : Math.max(1, found.replicas), inputs.replicas);
   const elsewhere: readonly InputKey[] = Object.values(PARTS).flat();
   const same = (part: keyof typeof PARTS) => !PARTS[part].some((key) => changed.includes(key));

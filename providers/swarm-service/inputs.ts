@@ -20,9 +20,15 @@ export interface HealthCheckInputs {
   readonly startIntervalSeconds?: number;
 }
 
+/** Bounds in which something else, the autoscaler, chooses a limit. There is none before it has. */
+export interface LimitRangeInputs {
+  readonly min: number;
+  readonly max: number;
+}
+
 export interface LimitInputs {
-  readonly cpus?: number;
-  readonly memoryBytes?: number;
+  readonly cpus?: number | LimitRangeInputs;
+  readonly memoryBytes?: number | LimitRangeInputs;
 }
 
 export interface UpdateInputs {
@@ -105,8 +111,16 @@ const LABEL_PREFIX = "switchyard.";
 /** Labels that say whose the service is, which are no input. */
 const MARKS: readonly string[] = ["owner", "claim"].map((mark) => LABEL_PREFIX + mark);
 
+/** Labels with the limits that the autoscaler has chosen. */
+export const LIMIT_LABELS = {
+  cpus: `${LABEL_PREFIX}limits.cpus`,
+  memoryBytes: `${LABEL_PREFIX}limits.memory`,
+} as const;
+
+const NOT_OWN: readonly string[] = [...MARKS, ...Object.values(LIMIT_LABELS)];
+
 /** Whether a service's label is one of `serviceLabels`. */
-export const isOwnLabel = (key: string): boolean => key.startsWith(LABEL_PREFIX) && !MARKS.includes(key);
+export const isOwnLabel = (key: string): boolean => key.startsWith(LABEL_PREFIX) && !NOT_OWN.includes(key);
 
 const NAME = /^[a-zA-Z0-9](?:[-_.]?[a-zA-Z0-9]+)*$/;
 
@@ -154,7 +168,8 @@ export function problemsIn(inputs: Partial<ServiceInputs>): { property: string; 
     }
   }
   // Docker has the same minimum, but only reports it when the container starts.
-  const memory = typeof limits === "object" ? limits.memoryBytes : undefined;
+  const limit = typeof limits === "object" ? limits.memoryBytes : undefined;
+  const memory = typeof limit === "object" ? limit.min : limit;
   if (typeof memory === "number" && memory > 0 && memory < 6 * 1024 * 1024) {
     report("limits", `${memory} bytes of memory is too little: Docker requires at least 6 MiB`);
   }

@@ -1,5 +1,5 @@
 /** Converts between our inputs and Docker's definition of a Swarm service. Pure. */
-import { isOwnLabel, type HealthCheckInputs, type PortInputs, type ServiceInputs } from "./inputs";
+import { isOwnLabel, LIMIT_LABELS, type HealthCheckInputs, type LimitInputs, type LimitRangeInputs, type PortInputs, type ServiceInputs } from "./inputs"; // prettier-ignore
 
 export interface HealthConfig {
   readonly Test?: readonly string[];
@@ -83,6 +83,21 @@ export function replicasNear(current: number, replicas: ServiceInputs["replicas"
   return typeof replicas === "number" ? replicas : Math.min(replicas.max, Math.max(replicas.min, current));
 }
 
+/** A limit with what the autoscaler has chosen, if it chooses: within the bounds, or 0, which is none. */
+function limitOf(limit: number | LimitRangeInputs | undefined, chosen: string | undefined): number {
+  if (typeof limit !== "object") return limit ?? 0;
+  const value = Number(chosen ?? 0);
+  return value > 0 ? Math.min(limit.max, Math.max(limit.min, value)) : 0;
+}
+
+/** Whether limits are as wanted. One that something else chooses is right within its bounds, and before it is chosen. */
+export function limitsFit(found: LimitInputs, wanted: LimitInputs = {}): boolean {
+  return (["cpus", "memoryBytes"] as const).every((key) => {
+    const [is, limit] = [Number(found[key] ?? 0), wanted[key] ?? 0];
+    return typeof limit === "object" ? is === 0 || (is >= limit.min && is <= limit.max) : is === limit;
+  });
+}
+
 /**
  * Docker's definition of a new service. `marks` are labels of the service, not of its containers. Of a range, it has the fewest
  * instances, but not 0: nothing would wake a service that never ran.
@@ -115,8 +130,8 @@ export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, 
       },
       Resources: {
         Limits: {
-          NanoCPUs: Math.round((limits?.cpus ?? 0) * 1_000_000_000),
-          MemoryBytes: limits?.memoryBytes ?? 0,
+          NanoCPUs: Math.round(limitOf(limits?.cpus, marks[LIMIT_LABELS.cpus]) * 1_000_000_000),
+          MemoryBytes: Math.round(limitOf(limits?.memoryBytes, marks[LIMIT_LABELS.memoryBytes])),
         },
       },
       RestartPolicy: {
