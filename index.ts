@@ -16,6 +16,7 @@ import { Registrator } from "./components/registrator";
 import { describeRoutes, describeServices, planRouting } from "./components/routing";
 import { Service } from "./components/service";
 import { SwarmCluster } from "./components/swarm-cluster";
+import { Volumes } from "./components/volumes";
 
 // From the configuration to a running stack, in order of dependency.
 const config = loadConfig();
@@ -128,11 +129,13 @@ if (config.autoscaler !== "off") {
     { dependsOn: swarm },
   );
 }
+const nodeVolumes = new Volumes(config.services, swarm);
 for (const service of config.services) {
   const { source } = service;
   new Service(service.name, {
     config: service,
     swarm,
+    volumes: nodeVolumes,
     image: "image" in source ? source.image : images.build(source.build),
     dns: bridgeAddressOf(dockerNodes),
   });
@@ -142,6 +145,7 @@ const [{ loadBalancer }] = parts;
 export const urls = loadBalancer.urlsOf(routing);
 export const routes = describeRoutes(routing, config.services);
 export const services = describeServices(config.services);
+export const volumes = nodeVolumes.placed;
 export const ports = portKeys(config.ports);
 export const admin = loadBalancer.adminUrl;
 export const statistics = loadBalancer.statsUrl;

@@ -4,6 +4,7 @@ import { routeUrl } from "../routing/build";
 import { describeRange, readReplicas, writeRange, type ReplicaRange } from "../routing/scaling/replicas";
 import type { AutoLimit } from "../routing/scaling/resources";
 import type { Routing } from "../routing/types";
+import { settingsOf } from "./config/shown";
 import { serviceTypes, type ServiceConfig } from "./config/services";
 import { portKeys, type Ports } from "./ports";
 import { configError } from "./schema";
@@ -41,7 +42,9 @@ export function planStack(services: readonly ServiceConfig[], ports: Ports): Pla
   return { services: services.map(toStackService), ports: portKeys(ports) };
 }
 
-function toStackService({ name, type, replicas, meta, source, limits }: ServiceConfig): StackService {
+function toStackService(service: ServiceConfig): StackService {
+  const { name, type, replicas, meta, source, limits } = service;
+  const settings = settingsOf(service);
   return {
     name,
     type,
@@ -50,6 +53,7 @@ function toStackService({ name, type, replicas, meta, source, limits }: ServiceC
     runs: "image" in source ? source.image : `build ${source.build}`,
     ...(limits?.cpus === undefined ? {} : { cpus: shownCpus(limits.cpus) }),
     ...(limits?.memoryBytes === undefined ? {} : { memory: shownMemory(limits.memoryBytes) }),
+    ...(Object.keys(settings).length === 0 ? {} : { settings }),
   };
 }
 
@@ -117,18 +121,22 @@ export function readOutputs(outputs: unknown): PlannedStack | undefined {
 
 function readService(name: string, value: unknown): StackService | undefined {
   if (!isMapping(value)) return undefined;
-  const { type, meta = {}, runs, cpus, memory } = value;
+  const { type, meta = {}, runs, cpus, memory, settings } = value;
   const replicas = readReplicas(value["replicas"]);
   if (!serviceTypes.some((known) => known === type) || !replicas.ok || !isMapping(meta)) return undefined;
   return {
     name,
     type: type as ServiceConfig["type"],
     ...counts(replicas.value),
-    meta: Object.fromEntries(Object.entries(meta).map(([key, option]) => [key, String(option)])),
+    meta: texts(meta),
     runs: String(runs),
     ...(typeof cpus === "number" || typeof cpus === "string" ? { cpus } : {}),
     ...(typeof memory === "string" ? { memory } : {}),
+    ...(isMapping(settings) ? { settings: texts(settings) } : {}),
   };
 }
+
+const texts = (values: object): Record<string, string> =>
+  Object.fromEntries(Object.entries(values).map(([key, value]) => [key, String(value)]));
 
 const isNumber = (entry: [string, unknown]): entry is [string, number] => typeof entry[1] === "number";

@@ -81,3 +81,13 @@ test("a worker has no port, and Registrator ignores it", async () => {
   expect(inputs).not.toHaveProperty("port");
   expect(inputs["labels"]).toEqual({ SERVICE_NAME: "web", SERVICE_IGNORE: "true" });
 });
+
+test("an instance stops before the next starts only if both would write to one node's files", async () => {
+  const inputs = async (...volumes: string[]) => inputsOf(false, { volumes });
+  expect(await inputs("data:/data")).toMatchObject({
+    mounts: [{ type: "volume", source: "stack_data", target: "/data" }],
+    updateConfig: { order: "stop-first" },
+  });
+  expect(await inputs("data:/data:ro")).not.toHaveProperty("updateConfig");
+  expect(await inputs()).not.toHaveProperty("mounts");
+});

@@ -4,11 +4,14 @@ import { writeLabels, type Scaling } from "../routing/scaling/labels";
 import { loadBalancerHost } from "./load-balancer";
 import type { HealthCheckConfig, ServiceConfig } from "./config/services";
 import { SwarmService } from "../providers/swarm-service/provider";
+import { mountsOf, type Volumes } from "./volumes";
 import type { SwarmCluster } from "./swarm-cluster";
 
 export interface ServiceArgs {
   readonly config: ServiceConfig;
   readonly swarm: SwarmCluster;
+  /** The volumes of all services. Without it, no service is pinned to the node of its volumes. */
+  readonly volumes?: Volumes | undefined;
   /** The image, on every node that may run the service. */
   readonly image: pulumi.Input<string>;
   /** DNS server of the instances: Consul, at the Docker bridge address that is the same on every node. */
@@ -20,7 +23,8 @@ export class Service extends pulumi.ComponentResource {
   constructor(name: string, args: ServiceArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:Service", name, {}, opts);
     const { config } = args;
-    const { command, limits, healthCheck } = config;
+    const { command, limits, healthCheck, placement } = config;
+    const constraints = [...(placement?.constraints ?? []), ...(args.volumes?.constraintsOf(config) ?? [])];
     // Pulumi only says that `services` contains secrets, not which values they are.
     const guarded = <T>(value: T) =>
       (config.hasSecrets === true ? pulumi.secret(value) : value) as pulumi.Input<T>;
@@ -44,6 +48,8 @@ export class Service extends pulumi.ComponentResource {
         hosts: { [loadBalancerHost]: args.dns },
         ...(limits && { limits }),
         ...(typeof healthCheck === "object" && { healthCheck: guarded(inDockersTerms(healthCheck)) }),
+        ...run(config),
+        ...(constraints.length > 0 && { constraints }),
         stopGracePeriodSeconds: config.stopGracePeriodSeconds,
       },
       // Once every node has joined, so that the first instances spread across all of them.
@@ -57,6 +63,18 @@ const inDockersTerms = ({ command, ...times }: HealthCheckConfig) => ({
   test: ["CMD", ...command],
   ...times,
 });
+
+/** What instances mount, and how they are replaced: no two may write to the same files. */
+function run(config: ServiceConfig) {
+  const mounts = mountsOf(config);
+  const writes = config.volumes.some(
+    ({ type, readOnly, driverOptions }) => type !== "tmpfs" && !readOnly && driverOptions === undefined,
+  );
+  return {
+    ...(mounts.length > 0 && { mounts }),
+    ...(writes && { updateConfig: { order: "stop-first" as const } }),
+  };
+}
 
 /** How many instances Swarm runs, and the labels from which the autoscaler knows in which range, and which limits it chooses. */
 function scaling(config: ServiceConfig) {

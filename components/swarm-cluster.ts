@@ -23,6 +23,9 @@ export class SwarmCluster extends pulumi.ComponentResource {
   /** The resource's own ID: unlike an output, a preview still knows it when the Swarm is updated. */
   readonly swarmId: pulumi.Output<string>;
 
+  /** The nodes with their IDs in the Swarm, which a preview knows likewise. */
+  readonly nodes: readonly (Pick<DockerNode, "name" | "host" | "sshOpts"> & { readonly id: pulumi.Output<string> })[]; // prettier-ignore
+
   constructor(name: string, { members }: SwarmClusterArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:SwarmCluster", name, {}, opts);
     const [{ node: first }] = members;
@@ -58,6 +61,7 @@ export class SwarmCluster extends pulumi.ComponentResource {
       );
       joined.push(member);
     }
+    this.nodes = joined.map(({ id }, index) => ({ ...(members[index] ?? members[0]).node, id }));
     this.manager = first.host;
     this.sshOpts = first.sshOpts;
     this.swarmId = swarm.id;

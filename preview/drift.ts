@@ -44,6 +44,7 @@ export interface Updated {
 const known: Readonly<Record<string, (service: StackService) => unknown>> = {
   replicas: ({ replicas, range }) => range ?? replicas,
   limits: ({ cpus, memory }) => [cpus, memory],
+  mounts: ({ settings }) => [settings?.["volumes"], settings?.["tmpfs"]],
 };
 
 /** Says which services `up` changes although their configuration does not: something else has changed them. */

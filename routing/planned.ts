@@ -21,6 +21,8 @@ export interface StackService extends PlannedService {
   /** The limits of each instance: `0.5`, `64m`, `auto (64m to 1g)`. */
   readonly cpus?: number | string;
   readonly memory?: string;
+  /** What else changes how instances run, by key: `{ volumes: "data:/var/lib/app" }`. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 /** The parts of a stack that determine its routing. */

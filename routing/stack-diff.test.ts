@@ -77,6 +77,12 @@ test.each<[string, PlannedStack, PlannedStack, string[]]>([
     ["~ a: 2 instances, was 1 instance", "- b: 1 instance", "+ c: 1 instance"],
   ],
   [
+    "settings of the container",
+    stack(service("a", { settings: { volumes: "data:/data", user: "app" } })),
+    stack(service("a", { settings: { volumes: "data:/var", init: "true" } })),
+    ["~ a volumes: data:/var, was data:/data", "~ a init: true, was not set", "~ a user: not set, was app"],
+  ],
+  [
     "weight, once for all instances",
     stack(service("a", { replicas: 3 })),
     stack(service("a", { replicas: 3, meta: { weight: "50" } })),

@@ -57,7 +57,15 @@ function countsOf(old: StackService, now: StackService): [number, number] {
 export function replacedServices(before: PlannedStack, after: PlannedStack): readonly StackService[] {
   const sorted = (value: object): unknown => Object.entries(value).sort();
   const settings = (service: StackService): string =>
-    JSON.stringify(sorted({ ...service, replicas: 0, range: undefined, meta: sorted(service.meta ?? {}) }));
+    JSON.stringify(
+      sorted({
+        ...service,
+        replicas: 0,
+        range: undefined,
+        meta: sorted(service.meta ?? {}),
+        settings: sorted(service.settings ?? {}),
+      }),
+    );
   return common(before, after).flatMap(([old, now]) => (settings(old) === settings(now) ? [] : [now]));
 }
 
@@ -93,10 +101,11 @@ function givenDifferences(old: StackService, now: StackService): OptionDifferenc
       cpus,
       memory,
       weight: meta?.["weight"],
+      ...service.settings,
     };
   };
   const [before, after] = [values(old), values(now)];
-  return Object.keys(after).flatMap((option): OptionDifference[] => {
+  return Object.keys({ ...after, ...before }).flatMap((option): OptionDifference[] => {
     const [was, is] = [before[option], after[option]];
     if (was === is) return [];
     return [

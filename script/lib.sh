@@ -115,6 +115,18 @@ remove_leftovers() {
   $removed
 }
 
+# Removes volumes of the stack's services that are on this machine, which an earlier run may have kept, or says that they stay.
+after_volumes() {
+  local names
+  names=$(docker volume ls -q --filter "label=switchyard.owner=$project/$stack" 2>/dev/null) || true
+  [ -n "$names" ] || return 0
+  if [ "$1" = remove ]; then
+    xargs docker volume rm <<<"$names" >/dev/null
+  else
+    say "kept the volumes ${names//$'\n'/, }: remove them, and their data, with script/down --volumes"
+  fi
+}
+
 # Starts the stack's VirtualBox machines that are off.
 start_machines() {
   local state

@@ -62,6 +62,8 @@ describe("the configuration", () => {
         replicas: 1,
         env: {},
         meta: {},
+        volumes: [],
+        tmpfs: [],
         stopGracePeriodSeconds: 10,
       },
     ]);
@@ -280,6 +282,22 @@ describe("an error names the key and the cure", () => {
       "services[0].replicas is a range, but a service of type none has no requests: set a number",
     ],
     [withService({ type: "tcp" }), "switchyard:services[0].meta.tcp_port is missing"],
+    [
+      withService({ volumes: ["data:/data"], replicas: 2 }),
+      "services[0].replicas is more than 1, but volume data is on one node, and two instances must not write to it: set",
+    ],
+    [
+      withService({ volumes: ["data:/data"], replicas: { min: 1, max: 2, rate: 5 } }),
+      "services[0].replicas is more than 1, but volume data is on one node",
+    ],
+    [withService({ volumes: ["data:/data", "./x:/data/"] }), "services[0].volumes mounts /data twice"],
+    [withService({ volumes: ["data"] }), 'services[0].volumes[0] is "data": write SOURCE:TARGET'],
+    [
+      { ...withService({ volumes: ["./conf:/conf"] }), target: "aws" },
+      "services[0].volumes[0] is ./conf, a path on this machine, which the nodes do not have: use an absolute path",
+    ],
+    [withService({ tmpfs: ["/a", "/a"] }), "mounts /a twice"],
+    [withService({ placement: { constraints: ["disk==ssd"] } }), "services[0].placement.constraints[0]"],
     [withService({ memory: "1m" }), "at least"],
     [withService({ env: { "A B": "x" } }), "switchyard:services[0].env.A B"],
     [withService({ env: { A: "x\ny" } }), "one line of text"],

@@ -165,6 +165,13 @@ const settings = mapping(open, Object.keys(configKeys))
       const key = ["services", named, "meta", "tls_ca"];
       issues.push(mistake(key, "names a file, but there is no folder", "set certificateAuthorities"));
     }
+    const isHere = value.target === "local" && value.dockerHost.startsWith("unix://");
+    for (const [index, { volumes: mounted }] of value.services.entries()) {
+      const at = mounted.findIndex(({ type, source = "/" }) => type === "bind" && !source.startsWith("/"));
+      if (isHere || at < 0) continue;
+      const problem = `is ${mounted[at]?.source ?? ""}, a path on this machine, which the nodes do not have`;
+      issues.push(mistake(["services", index, "volumes", at], problem, "use an absolute path of the nodes"));
+    }
     if (value.proxyProtocol && value.trustedProxies.length === 0) {
       const problem = "is true, but nobody may use the PROXY protocol";
       issues.push(mistake(["proxyProtocol"], problem, "list the networks of your proxies in trustedProxies"));

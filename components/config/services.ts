@@ -8,6 +8,8 @@ import { readAutoCpus, readAutoMemory, type AutoLimit } from "../../routing/scal
 import { optionKeys } from "../../routing/service-options";
 import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, strings, text, undated, unknownKey, verbatimStrings, whole } from "../schema"; // prettier-ignore
 
+import { isOfNode, readTmpfs, readVolume } from "./volumes";
+
 /** The types of service: how the load balancer balances them; `none` is a worker, which it does not know. */
 export const serviceTypes = ["rest", "http", "tcp", "none"] as const;
 export type ServiceType = (typeof serviceTypes)[number];
@@ -48,6 +50,12 @@ const limit = (fixed: z.ZodType<number>, readAutomatic: (value: unknown) => Chec
 
 /** Swarm takes names of up to 63 characters. */
 const nameForm = "lower-case words joined by /, such as hello/v1, with at most 63 characters";
+
+const constraint = text(
+  /^(node|engine)\.[A-Za-z0-9._/-]{1,200} ?(==|!=) ?[A-Za-z0-9._:/ -]{1,200}$/,
+  'a constraint such as "node.labels.disk==ssd"',
+);
+const placement = mapping({ constraints: list(constraint).default([]) });
 
 /** The keys of a service, as they are written in the stack file. */
 export const serviceKeys = {
@@ -101,10 +109,54 @@ export const serviceKeys = {
     .describe(
       "Docker health check: `command`, `intervalSeconds` (5), `timeoutSeconds` (3), `retries` (3) and `startPeriodSeconds` (0); or `image` if the image has its own",
     ),
+  volumes: list(readBy(readVolume))
+    .default([])
+    .describe(
+      "[volumes](#volumes), such as `data:/var/lib/app`, `./settings:/etc/app:ro` or a mapping of `type`, `source`, `target`, `read_only` and `driver_opts`",
+    ),
+  tmpfs: list(readBy(readTmpfs))
+    .default([])
+    .describe("folders in memory, such as `/run` or `/tmp:size=64m,mode=1777`"),
+  placement: placement
+    .optional()
+    .describe("on which nodes instances may run: `constraints` as Docker's, such as `node.labels.disk==ssd`"),
   stopGracePeriodSeconds: whole(1, 3600)
     .default(10)
     .describe("seconds that a stopping instance has to finish its work before it is killed"),
 };
+
+/** What a service with volumes cannot have: two instances that write to the same files, two mounts in one place. */
+function mistakesOfVolumes({
+  volumes,
+  tmpfs,
+  replicas,
+}: Pick<z.output<typeof keys>, "volumes" | "tmpfs" | "replicas">) {
+  const written = volumes.findIndex((volume) => isOfNode(volume) && !volume.readOnly);
+  const isOne = typeof replicas === "number" && replicas <= 1;
+  const targets = new Map<string, string>();
+  const twice = [
+    ...volumes.map((volume, index) => [`volumes[${index}]`, volume] as const),
+    ...tmpfs.map((volume, index) => [`tmpfs[${index}]`, volume] as const),
+  ];
+  return [
+    ...(written < 0 || isOne
+      ? []
+      : [
+          mistake(
+            ["replicas"],
+            `is more than 1, but volume ${volumes[written]?.source ?? ""} is on one node, and two instances must not write to it`,
+            "set replicas: 1, or make the volume read-only or one on a file server (driver_opts)",
+          ),
+        ]),
+    ...twice.flatMap(([key, { target }]) => {
+      const other = targets.get(target);
+      targets.set(target, key);
+      return other === undefined
+        ? []
+        : [mistake(["volumes"], `mounts ${target} twice`, "give each its own target")];
+    }),
+  ];
+}
 
 /** What a worker cannot have: nothing reaches it. */
 function mistakesOfWorker({
@@ -135,6 +187,7 @@ export const service = keys
       const problem = `is missing, so nothing could reach ${name}`;
       issues.push(mistake(["port"], problem, "set the port that its program listens on"));
     }
+    issues.push(...mistakesOfVolumes(value));
     if ((image === undefined) === (build === undefined))
       issues.push(mistake([], "needs either image or build", "set one of the two"));
     if (type === "tcp" && typeof replicas === "object" && replicas.min === 0) {

@@ -129,6 +129,11 @@ describe("only filters mount the Docker socket", () => {
     );
   });
 
+  test("mounting it in a service is rejected", () => {
+    const mounts = [{ type: "bind", source: "/var/run/docker.sock", target: "/x" }];
+    expect(refusal(swarmService, { ...healthy, mounts })).toMatch("mounts the Docker socket");
+  });
+
   test("mounting it in a rolling container is rejected", () => {
     expect(refusal(rollingContainer, volumes("/var/run/docker.sock"))).toMatch("mounts the Docker socket");
   });

@@ -61,7 +61,7 @@ export const rules: readonly Rule[] = [
 function noSocketIn(input: "volumes" | "mounts", key: string): Rule {
   return {
     name: "the Docker socket only in filters",
-    types: [container, rollingContainer],
+    types: [container, rollingContainer, swarmService],
     inputs: [input],
     check: ({ parentType, inputs }) =>
       !socketFilters.includes(parentType) && pathsIn(inputs[input], key).some(holdsSocket)

@@ -1,12 +1,39 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { changedInputs, driftedInputs, nextSpec } from "./diff";
+import type { FileInputs, MountInputs } from "./container";
 import type { InputKey, ReplicaRangeInputs, ServiceInputs } from "./inputs";
 import { buildSpec, inputsOf, type ServiceSpec } from "./spec";
 
 const text = fc.string({ unit: "grapheme-ascii", minLength: 1, maxLength: 8 });
 const key = fc.stringMatching(/^[A-Z][A-Z0-9_]{0,6}$/);
 const seconds = fc.integer({ min: 1, max: 600 });
+
+const mount: fc.Arbitrary<MountInputs> = fc.oneof(
+  fc.record(
+    {
+      type: fc.constant("volume" as const),
+      source: text,
+      target: text,
+      readOnly: fc.boolean(),
+      labels: fc.dictionary(key, text, { maxKeys: 2 }),
+      driverOptions: fc.dictionary(key, text, { minKeys: 1, maxKeys: 2 }),
+    },
+    { requiredKeys: ["type", "source", "target"] },
+  ),
+  fc.record(
+    { type: fc.constant("bind" as const), source: text, target: text, readOnly: fc.constant(true) },
+    { requiredKeys: ["type", "source", "target"] },
+  ),
+  fc.record(
+    { type: fc.constant("tmpfs" as const), target: text, sizeBytes: fc.nat(), mode: fc.nat(0o7777) },
+    { requiredKeys: ["type", "target"] },
+  ),
+);
+const file: fc.Arbitrary<FileInputs> = fc.record(
+  { id: text, name: text, target: text, uid: fc.constant("999"), mode: fc.constant(0o400) },
+  { requiredKeys: ["id", "name", "target"] },
+);
 
 const service: fc.Arbitrary<ServiceInputs> = fc.record(
   {
@@ -34,6 +61,22 @@ const service: fc.Arbitrary<ServiceInputs> = fc.record(
     dns: fc.array(fc.ipV4(), { maxLength: 2 }),
     stopGracePeriodSeconds: seconds,
     constraints: fc.array(text, { maxLength: 3 }),
+    spread: fc.array(text, { maxLength: 2 }),
+    maxReplicasPerNode: fc.nat(),
+    logging: fc.record(
+      { driver: text, options: fc.dictionary(key, text, { maxKeys: 2 }) },
+      { requiredKeys: ["driver"] },
+    ),
+    mounts: fc.uniqueArray(mount, { maxLength: 3, selector: ({ target }) => target }),
+    secrets: fc.uniqueArray(file, { maxLength: 3, selector: ({ target }) => target }),
+    configs: fc.uniqueArray(file, { maxLength: 3, selector: ({ target }) => target }),
+    user: text,
+    readOnly: fc.boolean(),
+    init: fc.boolean(),
+    capAdd: fc.uniqueArray(key, { maxLength: 2 }),
+    capDrop: fc.uniqueArray(key, { maxLength: 2 }),
+    ulimits: fc.dictionary(key, fc.record({ soft: fc.nat(), hard: fc.nat() }), { maxKeys: 2 }),
+    stopSignal: fc.constantFrom("SIGINT", "SIGQUIT"),
     updateConfig: fc.record(
       { parallelism: fc.integer({ min: 1, max: 4 }), monitorSeconds: seconds },
       { requiredKeys: [] },
@@ -59,7 +102,7 @@ function asStored(inputs: ServiceInputs): ServiceSpec {
   const additions = { Isolation: "default", Init: false };
   return {
     ...spec,
-    TaskTemplate: { ...spec.TaskTemplate, ContainerSpec: { ...ContainerSpec, ...additions } },
+    TaskTemplate: { ...spec.TaskTemplate, ContainerSpec: { ...additions, ...ContainerSpec } },
   };
 }
 
@@ -100,6 +143,10 @@ describe("changedInputs", () => {
     [["args"], { args: ["--x"] }],
     [["port"], { port: { target: 8081 } }],
     [["limits"], { limits: { cpus: 0.5 } }],
+    [["global"], { global: true }],
+    [[], { global: false, mounts: [], secrets: [], readOnly: false }],
+    [["mounts"], { mounts: [{ type: "volume", source: "dev_data", target: "/data" }] }],
+    [["readOnly", "capDrop"], { readOnly: true, capDrop: ["ALL"] }],
     [["stopGracePeriodSeconds"], { stopGracePeriodSeconds: 0 }],
     [["updateConfig"], { updateConfig: { monitorSeconds: 0 } }],
     [["name", "image"], { name: "hello-v2", image: "hello:2" }],

@@ -1,15 +1,17 @@
 /** Compares two definitions of a service, and computes the definition to send to the engine. Pure. */
 import { canonical, isMapping } from "../../lib/values";
+import { ordered } from "./container";
 import { INPUT_KEYS, isOwnLabel, type InputKey, type ServiceInputs } from "./inputs";
 import { buildSpec, inputsOf, limitsFit, pairs, replicasNear, type ServiceSpec } from "./spec";
 
-/** A text that is equal for equivalent values: absent, empty and zero values are all the same. */
+/** A text that is equal for equivalent values: absent, empty, false and zero values are all the same. */
 export function meaningOf(value: unknown): string {
   return canonical(simplify(value));
 }
 
 function simplify(value: unknown): unknown {
-  if (value === null || value === undefined || value === 0 || value === "") return undefined;
+  if (value === null || value === undefined || value === 0 || value === "" || value === false)
+    return undefined;
   if (Array.isArray(value))
     return value.length === 0 ? undefined : value.map((item) => simplify(item) ?? null);
   if (!isMapping(value)) return value;
@@ -36,7 +38,7 @@ function comparable(key: InputKey, value: unknown): string {
     const defaults = { order: "start-first", parallelism: 1, failureAction: "rollback", monitorSeconds: 5 };
     return meaningOf({ ...defaults, ...given });
   }
-  return meaningOf(value);
+  return meaningOf(ordered(key, value));
 }
 
 /**
@@ -60,7 +62,7 @@ export function driftedInputs(found: Partial<ServiceInputs>, wanted: ServiceInpu
 /** The inputs that go to a part of Docker's definition other than the task template. */
 const PARTS = {
   Labels: ["serviceLabels"],
-  Mode: ["replicas"],
+  Mode: ["replicas", "global"],
   EndpointSpec: ["port"],
   UpdateConfig: ["updateConfig"],
 } as const satisfies Partial<Record<keyof ServiceSpec, readonly InputKey[]>>;
@@ -91,7 +93,7 @@ export function nextSpec(
     TaskTemplate: changed.every((key) => elsewhere.includes(key))
       ? current.TaskTemplate
       : wanted.TaskTemplate,
-    Mode: replicas === found.replicas ? current.Mode : { Replicated: { Replicas: replicas } },
+    Mode: replicas === found.replicas || found.global ? current.Mode : { Replicated: { Replicas: replicas } },
     EndpointSpec: (same("EndpointSpec") ? current : wanted).EndpointSpec ?? {},
     ...(UpdateConfig === undefined ? {} : { UpdateConfig }),
     ...(RollbackConfig === undefined ? {} : { RollbackConfig }),

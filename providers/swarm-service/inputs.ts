@@ -1,4 +1,5 @@
 /** The inputs of a Swarm service, and their validation. Pure. */
+import { CONTAINER_KEYS, type ContainerInputs } from "./container";
 
 export interface PortInputs {
   /** The port inside the container. */
@@ -54,6 +55,11 @@ export interface RestartInputs {
   readonly windowSeconds?: number;
 }
 
+export interface LoggingInputs {
+  readonly driver: string;
+  readonly options?: Readonly<Record<string, string>>;
+}
+
 /** A range in which something else, the autoscaler, chooses the number of instances. */
 export interface ReplicaRangeInputs {
   /** From 0, with which a service may be asleep. */
@@ -62,7 +68,7 @@ export interface ReplicaRangeInputs {
 }
 
 /** The inputs that define a service. */
-export interface ServiceInputs {
+export interface ServiceInputs extends ContainerInputs {
   readonly name: string;
   readonly image: string;
   readonly command?: readonly string[];
@@ -80,6 +86,14 @@ export interface ServiceInputs {
   readonly hosts?: Readonly<Record<string, string>>;
   readonly stopGracePeriodSeconds?: number;
   readonly constraints?: readonly string[];
+  /** Node labels over whose values to spread the instances, such as `node.labels.zone`. */
+  readonly spread?: readonly string[];
+  /** Default: 0, which means no limit. */
+  readonly maxReplicasPerNode?: number;
+  /** One instance on every node instead of a number of them. Changing it replaces the service. Default: false. */
+  readonly global?: boolean;
+  /** Docker's log driver. Default: the engine's. */
+  readonly logging?: LoggingInputs;
   readonly updateConfig?: UpdateInputs;
   readonly restartPolicy?: RestartInputs;
 }
@@ -101,6 +115,11 @@ export const INPUT_KEYS = [
   "hosts",
   "stopGracePeriodSeconds",
   "constraints",
+  "spread",
+  "maxReplicasPerNode",
+  "global",
+  "logging",
+  ...CONTAINER_KEYS,
   "updateConfig",
   "restartPolicy",
 ] as const satisfies readonly (keyof ServiceInputs)[];

@@ -6,11 +6,13 @@ import { messageOf } from "../../lib/errors";
 import { api, connect, sameSsh, unless, type DockerError } from "../client";
 import { OWNER_LABEL, ownerOf, stackOwner } from "../owner";
 import { changedInputs, driftedInputs, nextSpec } from "./diff";
+import type { FileInputs, MountInputs, UlimitInputs } from "./container";
 import {
   problemsIn,
   type HealthCheckInputs,
   type InputKey,
   type LimitInputs,
+  type LoggingInputs,
   type PortInputs,
   type ReplicaRangeInputs,
   type RestartInputs,
@@ -58,6 +60,23 @@ export interface SwarmServiceArgs {
   readonly stopGracePeriodSeconds?: pulumi.Input<number> | undefined;
   /** Placement constraints, such as `node.role==worker`. */
   readonly constraints?: pulumi.Input<pulumi.Input<string>[]> | undefined;
+  /** Node labels over whose values to spread the instances, such as `node.labels.zone`. */
+  readonly spread?: pulumi.Input<readonly string[]> | undefined;
+  readonly maxReplicasPerNode?: pulumi.Input<number> | undefined;
+  /** One instance on every node instead of a number of them. */
+  readonly global?: pulumi.Input<boolean> | undefined;
+  readonly logging?: pulumi.Input<LoggingInputs> | undefined;
+  readonly mounts?: pulumi.Input<readonly MountInputs[]> | undefined;
+  /** Swarm secrets and configs, as files. */
+  readonly secrets?: pulumi.Input<readonly FileInputs[]> | undefined;
+  readonly configs?: pulumi.Input<readonly FileInputs[]> | undefined;
+  readonly user?: pulumi.Input<string> | undefined;
+  readonly readOnly?: pulumi.Input<boolean> | undefined;
+  readonly init?: pulumi.Input<boolean> | undefined;
+  readonly capAdd?: pulumi.Input<readonly string[]> | undefined;
+  readonly capDrop?: pulumi.Input<readonly string[]> | undefined;
+  readonly ulimits?: pulumi.Input<Readonly<Record<string, UlimitInputs>>> | undefined;
+  readonly stopSignal?: pulumi.Input<string> | undefined;
   readonly updateConfig?: pulumi.Input<UpdateInputs> | undefined;
   readonly restartPolicy?: pulumi.Input<RestartInputs> | undefined;
   /** How long a start or update may make no progress before it fails. Default: 120. */
@@ -192,7 +211,9 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     ];
     return Promise.resolve({
       changes: all.length > 0 || !sameSsh(olds, news),
-      replaces: keys.includes("name") ? [...replaces, "name"] : replaces,
+      replaces: [...replaces, ...(["name", "global"] as const).filter((key) => keys.includes(key))],
+      // Docker does not change the mode of a service, and two cannot have the same name.
+      ...(keys.includes("global") && !keys.includes("name") && { deleteBeforeReplace: true }),
       changedKeys: all,
     });
   },

@@ -1,5 +1,6 @@
 /** Converts between our inputs and Docker's definition of a Swarm service. Pure. */
-import { isOwnLabel, LIMIT_LABELS, type HealthCheckInputs, type LimitInputs, type LimitRangeInputs, type PortInputs, type ServiceInputs } from "./inputs"; // prettier-ignore
+import { containerInputsOf, containerPart, type ContainerInputs, type ContainerPart } from "./container";
+import { isOwnLabel, LIMIT_LABELS, type HealthCheckInputs, type LimitInputs, type LimitRangeInputs, type LoggingInputs, type PortInputs, type ServiceInputs } from "./inputs"; // prettier-ignore
 
 export interface HealthConfig {
   readonly Test?: readonly string[];
@@ -11,7 +12,7 @@ export interface HealthConfig {
 }
 
 export interface TaskSpec {
-  readonly ContainerSpec: {
+  readonly ContainerSpec: ContainerPart & {
     readonly Image: string;
     readonly Command?: readonly string[];
     readonly Args?: readonly string[];
@@ -30,7 +31,12 @@ export interface TaskSpec {
     readonly MaxAttempts?: number;
     readonly Window?: number;
   };
-  readonly Placement?: { readonly Constraints?: readonly string[] };
+  readonly Placement?: {
+    readonly Constraints?: readonly string[];
+    readonly Preferences?: readonly { readonly Spread?: { readonly SpreadDescriptor: string } }[];
+    readonly MaxReplicas?: number;
+  };
+  readonly LogDriver?: { readonly Name?: string; readonly Options?: Readonly<Record<string, string>> };
 }
 
 export interface UpdateSpec {
@@ -53,7 +59,7 @@ export interface ServiceSpec {
   readonly Name: string;
   readonly Labels?: Readonly<Record<string, string>>;
   readonly TaskTemplate: TaskSpec;
-  readonly Mode: { readonly Replicated?: { readonly Replicas?: number } };
+  readonly Mode: { readonly Replicated?: { readonly Replicas?: number }; readonly Global?: object };
   readonly UpdateConfig?: UpdateSpec;
   readonly RollbackConfig?: UpdateSpec;
   readonly EndpointSpec?: { readonly Ports?: readonly PortSpec[] };
@@ -103,7 +109,8 @@ export function limitsFit(found: LimitInputs, wanted: LimitInputs = {}): boolean
  * instances, but not 0: nothing would wake a service that never ran.
  */
 export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, string>>): ServiceSpec {
-  const { healthCheck, limits, port, updateConfig, restartPolicy } = inputs;
+  const { healthCheck, limits, port, updateConfig, restartPolicy, spread, maxReplicasPerNode, logging } =
+    inputs;
   const update: UpdateSpec = {
     Parallelism: updateConfig?.parallelism ?? 1,
     Delay: nanoseconds(updateConfig?.delaySeconds ?? 0),
@@ -127,6 +134,7 @@ export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, 
         Hosts: Object.entries(inputs.hosts ?? {})
           .map(([name, address]) => `${address} ${name}`)
           .sort(),
+        ...containerPart(inputs),
       },
       Resources: {
         Limits: {
@@ -140,9 +148,17 @@ export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, 
         MaxAttempts: restartPolicy?.maxAttempts ?? 0,
         Window: nanoseconds(restartPolicy?.windowSeconds ?? 0),
       },
-      Placement: { Constraints: [...(inputs.constraints ?? [])].sort() },
+      Placement: {
+        Constraints: [...(inputs.constraints ?? [])].sort(),
+        ...(spread && { Preferences: spread.map((label) => ({ Spread: { SpreadDescriptor: label } })) }),
+        ...(maxReplicasPerNode !== undefined && { MaxReplicas: maxReplicasPerNode }),
+      },
+      ...(logging && { LogDriver: { Name: logging.driver, Options: logging.options ?? {} } }),
     },
-    Mode: { Replicated: { Replicas: replicasNear(1, inputs.replicas) } },
+    Mode:
+      inputs.global === true
+        ? { Global: {} }
+        : { Replicated: { Replicas: replicasNear(1, inputs.replicas) } },
     UpdateConfig: { ...update, FailureAction: updateConfig?.failureAction ?? "rollback" },
     RollbackConfig: { ...update, FailureAction: "pause" },
     EndpointSpec: {
@@ -175,11 +191,16 @@ function healthConfig(check: HealthCheckInputs): HealthConfig {
 }
 
 /** The inverse of {@link buildSpec}: the inputs that would produce this service. */
-export function inputsOf(spec: ServiceSpec): Omit<Required<ServiceInputs>, "port" | "replicas"> & {
-  readonly port?: Required<PortInputs>;
-  readonly replicas: number;
-} {
-  const { ContainerSpec: container, Resources, RestartPolicy, Placement } = spec.TaskTemplate;
+export function inputsOf(spec: ServiceSpec): Omit<
+  Required<Omit<ServiceInputs, keyof ContainerInputs>>,
+  "port" | "replicas" | "logging"
+> &
+  ContainerInputs & {
+    readonly port?: Required<PortInputs>;
+    readonly replicas: number;
+    readonly logging?: LoggingInputs;
+  } {
+  const { ContainerSpec: container, Resources, RestartPolicy, Placement, LogDriver } = spec.TaskTemplate;
   const port = spec.EndpointSpec?.Ports?.[0];
   const health = container.Healthcheck;
   return {
@@ -190,7 +211,7 @@ export function inputsOf(spec: ServiceSpec): Omit<Required<ServiceInputs>, "port
     env: record(container.Env),
     labels: container.Labels ?? {},
     serviceLabels: Object.fromEntries(Object.entries(spec.Labels ?? {}).filter(([key]) => isOwnLabel(key))),
-    replicas: spec.Mode.Replicated?.Replicas ?? 0,
+    replicas: spec.Mode.Global === undefined ? (spec.Mode.Replicated?.Replicas ?? 0) : 1,
     ...(port === undefined
       ? {}
       : {
@@ -220,6 +241,13 @@ export function inputsOf(spec: ServiceSpec): Omit<Required<ServiceInputs>, "port
     ),
     stopGracePeriodSeconds: seconds(container.StopGracePeriod),
     constraints: Placement?.Constraints ?? [],
+    spread: (Placement?.Preferences ?? []).map(({ Spread }) => Spread?.SpreadDescriptor ?? ""),
+    maxReplicasPerNode: Placement?.MaxReplicas ?? 0,
+    global: spec.Mode.Global !== undefined,
+    ...(LogDriver?.Name !== undefined && {
+      logging: { driver: LogDriver.Name, options: LogDriver.Options ?? {} },
+    }),
+    ...containerInputsOf(container),
     updateConfig: {
       order: spec.UpdateConfig?.Order ?? "stop-first",
       parallelism: spec.UpdateConfig?.Parallelism ?? 0,

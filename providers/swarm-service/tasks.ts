@@ -16,6 +16,7 @@ export interface Task {
   readonly ID: string;
   readonly ServiceID: string;
   readonly Slot?: number;
+  readonly NodeID?: string;
   readonly DesiredState: string;
   readonly Spec: TaskSpec;
   readonly Status: {
@@ -81,7 +82,11 @@ export async function settle(
       throw new Error(`Service ${serviceId} was removed from outside while it was starting`);
     const tasks = await tasksOf(docker, serviceId);
     const name = now.Spec.Name;
-    const wanted = now.Spec.Mode.Replicated?.Replicas ?? 0;
+    // Swarm makes one task for each node that fits a global service, at once.
+    const wanted =
+      now.Spec.Mode.Global === undefined
+        ? (now.Spec.Mode.Replicated?.Replicas ?? 0)
+        : Math.max(1, tasks.filter(({ DesiredState }) => DesiredState === "running").length);
     const running = tasks.filter(
       (task) => task.DesiredState === "running" && task.Status.State === "running",
     );

@@ -1,0 +1,27 @@
+/** How a preview and the stack's outputs show settings of a service. */
+import { isMapping } from "../../lib/values";
+import type { ServiceConfig } from "./services";
+import { writeVolume } from "./volumes";
+
+/** What else than its image and limits changes how a service's instances run, by key. Without what may be secret. */
+export function settingsOf({ volumes, tmpfs, placement }: ServiceConfig): Record<string, string> {
+  const settings: Readonly<Record<string, unknown>> = {
+    volumes: volumes.map(writeVolume),
+    tmpfs: tmpfs.map(writeVolume),
+    placement,
+  };
+  const texts = Object.entries(settings).map(([key, value]) => [key, textOf(value)] as const);
+  return Object.fromEntries(texts.filter(([, text]) => text !== ""));
+}
+
+/** `a, b` for a list, `a=b, c=d` for a mapping. */
+function textOf(value: unknown): string {
+  if (Array.isArray(value)) return value.map(textOf).join(", ");
+  if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return `${value}`;
+  if (!isMapping(value)) return "";
+  return Object.entries(value)
+    .map(([key, item]) => [key, textOf(item)])
+    .filter(([, text]) => text !== "")
+    .map(([key = "", text = ""]) => `${key}=${text}`)
+    .join(", ");
+}
