@@ -124,6 +124,7 @@ if (config.autoscaler !== "off") {
       token: access.autoscalerToken,
       port: config.ports.autoscaler ?? 0,
       dry: config.autoscaler === "dry",
+      limits: config.choosesLimits,
     },
     // One of them looks for services in the Swarm.
     { dependsOn: swarm },

@@ -23,6 +23,8 @@ export interface AutoscalerArgs {
   readonly port: number;
   /** Whether it only logs and shows what it would do. */
   readonly dry: boolean;
+  /** Whether it chooses limits of memory and processor, which every node changes for its own instances. */
+  readonly limits: boolean;
 }
 
 /** The container's name. */
@@ -31,7 +33,7 @@ const CONTAINER = "autoscaler";
 const USER = 65_534;
 
 /**
- * Chooses the number of instances of each service with a range. Every node has a container, which measures what instances use
+ * Chooses the number of instances of each service with a range, and automatic limits. Every node has a container, which measures what instances use
  * there; one of those on Swarm's managers decides, and another takes over when it is gone.
  */
 export class Autoscaler extends pulumi.ComponentResource {
@@ -47,13 +49,15 @@ export class Autoscaler extends pulumi.ComponentResource {
     );
     for (const each of args.nodes) {
       const { node, socket } = each;
-      const narrow = managers.includes(each)
-        ? new AutoscalerSocket(
-            `autoscaler-docker-${node.name}`,
-            { node, image: args.image(node) },
-            { parent: this },
-          )
-        : undefined;
+      const isManager = managers.includes(each);
+      const narrow =
+        isManager || args.limits
+          ? new AutoscalerSocket(
+              `autoscaler-docker-${node.name}`,
+              { node, image: args.image(node) },
+              { parent: this },
+            )
+          : undefined;
       const nodeName = `${name}-${node.name}`;
       const secrets = new SecretsVolume(
         nodeName,
@@ -76,7 +80,7 @@ export class Autoscaler extends pulumi.ComponentResource {
           command: [
             `--node=${node.name}`,
             pulumi.interpolate`--consul=${args.consul}`,
-            ...(narrow ? [`--swarm=${narrow.path}`] : []),
+            ...(narrow ? [`--${isManager ? "swarm" : "limits"}=${narrow.path}`] : []),
             `--admin=127.0.0.1:${args.port}`,
             ...(args.dry ? ["--dry"] : []),
           ],
@@ -110,7 +114,7 @@ interface AutoscalerSocketArgs {
 const SOCKET_CONTAINER = "autoscaler-docker";
 
 /**
- * A socket with which the autoscaler can list the services that ask for it and set their number of instances, and nothing else
+ * A socket with which the autoscaler can list services and set their number of instances and automatic limits, and nothing else
  * (`templates/autoscaler`). Whoever has the engine's own socket controls the node.
  */
 class AutoscalerSocket extends pulumi.ComponentResource {

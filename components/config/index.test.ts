@@ -93,6 +93,9 @@ describe("the configuration", () => {
       for (const limit of [{ memory: "auto" }, { cpus: { max: 2 } }])
         expect(of({ services: [{ ...hello, ...limit }] })).toEqual(["on", 8405, 1]);
       expect(of({ services: [{ ...hello, memory: "64m", cpus: 1 }] })).toEqual(["off", undefined, 1]);
+      const chooses = (autoscaler: unknown) =>
+        load({ services: [{ ...hello, cpus: "auto" }], autoscaler }).choosesLimits;
+      expect([true, "dry", false].map(chooses)).toEqual([true, false, false]);
     });
 
     test("lets no service sleep if it does not act", () => {

@@ -194,6 +194,8 @@ const settings = mapping(open, Object.keys(configKeys))
         ...others,
         services: autoscaler === "on" ? services : services.map(kept),
         autoscaler,
+        /** Whether the autoscaler chooses limits. */
+        choosesLimits: autoscaler === "on" && services.some(({ limits }) => hasAutomatic(limits)),
         ports,
         /** Only with certificates: their folder on each node, and whether HTTP redirects to HTTPS. */
         https: certificates === undefined ? undefined : { certificates, redirect: redirectHttps },

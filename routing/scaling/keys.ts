@@ -13,6 +13,8 @@ export const scalingKeys = {
   measure: "service/autoscaler/measure",
   /** By node: what its instances use (`usage.ts`). */
   usage: "service/autoscaler/usage/",
+  /** The limits that are chosen for Swarm services (`limits.ts`). */
+  limits: "service/autoscaler/limits",
   /** By Swarm service: what its instances have used in the last days, for the leader that comes next. */
   history: "service/autoscaler/history/",
   /** What the autoscaler has decided, and why (`status.ts`). */

@@ -229,6 +229,21 @@ test("a service with a range brings the autoscaler: on every node, and on manage
   }
 }, 60_000);
 
+test("an automatic limit brings the narrow socket to every node, because each changes its own instances", async () => {
+  const service = { name: "hello/v1", build: "hello", port: 8080, memory: "auto" };
+  const hosts = ["a", "b", "c", "d"].map((name, index) => ({
+    name,
+    address: `192.0.2.${index + 1}`,
+    docker: `ssh://root@192.0.2.${index + 1}`,
+  }));
+  recording = await record({ services: [service], hosts });
+  const options = containers()
+    .filter(({ inputs }) => inputs["name"] === "autoscaler")
+    .map(({ inputs }) => (inputs["command"] as string[])[2]);
+  const socket = "/run/autoscaler-docker/docker.sock";
+  expect(options.sort()).toEqual([`--limits=${socket}`, ...[1, 2, 3].map(() => `--swarm=${socket}`)]);
+}, 60_000);
+
 describe("with a registry", () => {
   test("the first node builds and pushes images, and all nodes pull them by digest", async () => {
     recording = await record({ registry: "registry.example.com/acme" });

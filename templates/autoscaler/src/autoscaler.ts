@@ -8,6 +8,7 @@ import { Term } from "./leader/term";
 import type { Log } from "./log";
 import type { Options } from "./options";
 import { SwarmClient } from "./swarm/client";
+import { Limiter } from "./usage/limiter";
 import { Meter } from "./usage/measure";
 import { publishUsage } from "./usage/publish";
 
@@ -15,14 +16,13 @@ const nowMs = (): number => performance.now();
 
 /** Runs until the signal, then hands the lock over. */
 export async function runAutoscaler(options: Options, log: Log, signal: AbortSignal): Promise<void> {
-  const { node, dry, admin, swarmSocket, dockerSocket } = options;
+  const { node, dry, admin, swarmSocket, limitsSocket, dockerSocket } = options;
   const consul = new Consul(new HttpClient(options.consul), options);
   const leadership = new Leadership(consul, node, log, nowMs);
   const isLeading = (): boolean => leadership.isLeading;
+  const swarm = swarmSocket === undefined ? undefined : new SwarmClient(swarmSocket);
   const term =
-    swarmSocket === undefined
-      ? undefined
-      : new Term({ node, dry, consul, swarm: new SwarmClient(swarmSocket), isLeading, log, nowMs });
+    swarm === undefined ? undefined : new Term({ node, dry, consul, swarm, isLeading, log, nowMs });
 
   const view = (): View => ({
     node,
@@ -42,7 +42,9 @@ export async function runAutoscaler(options: Options, log: Log, signal: AbortSig
   if (term !== undefined) work.push(leadership.run(signal), term.run(signal));
   if (dockerSocket !== undefined) {
     const meter = new Meter(new HttpClient({ socketPath: dockerSocket }, { maxSockets: 8 }));
-    work.push(publishUsage(consul, meter, node, log, signal));
+    const socket = limitsSocket === undefined ? swarm : new SwarmClient(limitsSocket);
+    const limiter = socket === undefined || dry ? undefined : new Limiter({ consul, socket, log });
+    work.push(publishUsage({ node, consul, meter, limiter, log }, signal));
   }
   if (work.length === 0) log("has nothing to do: set --swarm or DOCKER_HOST");
   await Promise.all(work);

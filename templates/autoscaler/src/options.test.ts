@@ -24,7 +24,14 @@ test("have defaults, and take what Consul's and Docker's own tools take from the
   });
 });
 
+test("a node that is no manager may change limits", () => {
+  expect(parseOptions(["--node=n1", "--limits=/run/s.sock"], {})).toMatchObject({
+    limitsSocket: "/run/s.sock",
+  });
+});
+
 test.each([
+  [["--node=n", "--limits=run"], '--limits: "run" is not an absolute path'],
   [[], "--node is missing"],
   [["--node=../x"], '--node: "../x" is not the name'],
   [["--node=n", "--consul=10.0.0.1"], "--consul"],

@@ -13,6 +13,8 @@ export interface Options {
   readonly dockerSocket?: string;
   /** The narrow socket, with which services are scaled; undefined on nodes that are no managers. */
   readonly swarmSocket?: string;
+  /** The narrow socket on other nodes, with which only limits are changed. */
+  readonly limitsSocket?: string;
   /** Whether only to say what would be done. */
   readonly dry: boolean;
   readonly admin: { readonly host: string; readonly port: number };
@@ -24,10 +26,12 @@ export interface SocketOptions {
   readonly engine: string;
 }
 
-export const usage = `Usage: autoscaler --node=NAME [--consul=127.0.0.1:8500] [--swarm=PATH] [--dry] [--admin=127.0.0.1:8405]
+export const usage = `Usage: autoscaler --node=NAME [--consul=127.0.0.1:8500] [--swarm=PATH | --limits=PATH] [--dry]
+                  [--admin=127.0.0.1:8405]
        autoscaler docker --listen=PATH [--engine=/var/run/docker.sock]
 
   --swarm      socket of "autoscaler docker": set it on managers
+  --limits     the same on other nodes, if limits of memory and processor are to be changed
   DOCKER_HOST  socket to read containers from, as in unix:///run/docker-socket-proxy/docker.sock
   CONSUL_HTTP_TOKEN_FILE, CONSUL_HTTP_TOKEN`;
 
@@ -38,7 +42,14 @@ const text = { type: "string" } as const;
 
 /** @throws UserError that names the option */
 export function parseOptions(args: readonly string[], env: Environment): Options {
-  const given = parse(args, { node: text, consul: text, swarm: text, dry: { type: "boolean" }, admin: text });
+  const given = parse(args, {
+    node: text,
+    consul: text,
+    swarm: text,
+    limits: text,
+    dry: { type: "boolean" },
+    admin: text,
+  });
   const node = asText(given["node"]) ?? env["NODE_NAME"] ?? "";
   if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/.test(node))
     throw new UserError(
@@ -48,7 +59,7 @@ export function parseOptions(args: readonly string[], env: Environment): Options
   if (host !== "" && !host.startsWith("unix:///"))
     throw new UserError(`DOCKER_HOST: ${show(host)} is not a unix:// socket.`);
   const [tokenFile, token] = [env["CONSUL_HTTP_TOKEN_FILE"] ?? "", env["CONSUL_HTTP_TOKEN"] ?? ""];
-  const swarm = asText(given["swarm"]);
+  const [swarm, limits] = [asText(given["swarm"]), asText(given["limits"])];
   return {
     node,
     consul: address("--consul", asText(given["consul"]) ?? env["CONSUL_HTTP_ADDR"] ?? "127.0.0.1:8500"),
@@ -56,6 +67,7 @@ export function parseOptions(args: readonly string[], env: Environment): Options
     ...(token !== "" && { token }),
     ...(host !== "" && { dockerSocket: host.slice("unix://".length) }),
     ...(swarm !== undefined && { swarmSocket: path("--swarm", swarm) }),
+    ...(limits !== undefined && { limitsSocket: path("--limits", limits) }),
     dry: given["dry"] === true,
     admin: address("--admin", asText(given["admin"]) ?? "127.0.0.1:8405"),
   };

@@ -2,12 +2,13 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { encodeFigures } from "../../../../routing/scaling/figures";
 import { parseStatus } from "../../../../routing/scaling/status";
 import { scalingKeys } from "../../../../routing/scaling/keys";
+import { parseLimits, writeChosen } from "../../../../routing/scaling/limits";
 import { encodeUsage } from "../../../../routing/scaling/usage";
 import type { Consul } from "../consul/client";
 import { servicesIn } from "../swarm/services";
 import { dockerService, serviceId } from "../swarm/testing";
-import type { Rescale, Swarm } from "../swarm/types";
-import { newUsage, readUsage, storeUsage } from "../vertical/usage";
+import type { Relimit, Rescale, Swarm } from "../swarm/types";
+import { addUse, newUsage, readUsage, storeUsage } from "../vertical/usage";
 import { Leader } from "./leader";
 
 /** Consul and a Swarm in memory, with one service and one load balancer, and a clock that the test moves. */
@@ -43,7 +44,16 @@ class FakeWorld {
       this.changes.push(replicas);
       return Promise.resolve();
     },
+    relimit: (_: string, change: Relimit): Promise<void> => {
+      if (this.refusal !== undefined) return Promise.reject(new Error(this.refusal));
+      this.limited.push(change);
+      this.labels = { ...this.labels, ...writeChosen(change) };
+      return Promise.resolve();
+    },
   };
+
+  /** The labels of the service that were written. */
+  readonly limited: Relimit[] = [];
 
   put(key: string, value: string): void {
     this.keys.set(key, { value, index: ++this.index });
@@ -249,6 +259,77 @@ describe("limits", () => {
     await world.run(leader);
     expect(world.limits?.memory?.target).toBeGreaterThanOrEqual(164 * 1.15 * mebibyte);
     expect(world.keys.has(history)).toBe(true);
+  });
+
+  describe("that are automatic", () => {
+    const dayMs = 86_400_000;
+    /** Three days in which instances used 100 MiB and half a core. */
+    const known = () => {
+      let usage = newUsage(Date.now() - 3 * dayMs);
+      for (let minute = 0; minute < 3 * 1440; minute++)
+        usage = addUse(usage, [{ cores: 0.5, memoryBytes: 100 * mebibyte }], usage.sinceMs + minute * 60_000);
+      return storeUsage(usage);
+    };
+    beforeEach(() => {
+      world.labels = { "switchyard.memory.max": "1g", "switchyard.cpus": "auto" };
+      world.put(history, known());
+    });
+
+    test("become labels of the service, and from there known to all nodes", async () => {
+      use(90);
+      await world.run(leader, 4);
+      expect(world.limited).toEqual([{ version: 12, memoryBytes: expect.any(Number) as number, cores: expect.any(Number) as number }]);
+      const { memoryBytes = 0, cores } = world.limited[0] ?? {};
+      expect(memoryBytes).toBeGreaterThanOrEqual(115 * mebibyte);
+      expect(memoryBytes).toBeLessThan(125 * mebibyte);
+      const published = parseLimits(world.keys.get(scalingKeys.limits)?.value ?? "");
+      expect(published.ok && [...published.value]).toEqual([[serviceId, { memoryBytes, cores }]]);
+      expect(world.limits).toMatchObject({ memory: { current: memoryBytes, auto: true }, cpus: { current: cores, auto: true } });
+      expect(world.limits?.reason).toMatch(/^memory \d+ MiB: there was no limit; cpus 0.\d+: there was no limit$/);
+      expect(world.lines).toContain(`limited hello/v1: ${world.limits?.reason ?? ""}`);
+      expect(world.changes).toEqual([]);
+    });
+
+    test("are only told of in a dry run", async () => {
+      const dry = world.leader(true);
+      for (let minute = 0; minute < 3; minute++) {
+        use(90);
+        await world.run(dry);
+        world.nowMs += 60_000;
+      }
+      expect([world.limited, world.keys.has(scalingKeys.limits)]).toEqual([[], false]);
+      expect(world.lines.filter((line) => line.startsWith("would limit hello/v1: memory"))).toHaveLength(1);
+    });
+
+    test("stay as they are without figures of all instances", async () => {
+      world.replicas = 3;
+      use(90);
+      await world.run(leader, 4);
+      expect([world.limited, world.limits?.reason]).toEqual([[], expect.stringContaining("waits for figures")]);
+    });
+
+    test("wait until Docker has updated the service, and are tried again if it refuses", async () => {
+      world.more = { UpdateStatus: { State: "updating" } };
+      use(90);
+      await world.run(leader);
+      expect(world.limited).toEqual([]);
+      world.more = {};
+      world.refusal = "the service has changed meanwhile";
+      await world.run(leader, 4);
+      expect(world.lines.filter((line) => line.includes("cannot be limited: the service has changed"))).toHaveLength(1);
+      world.refusal = undefined;
+      await world.run(leader);
+      expect(world.limited).toHaveLength(1);
+    });
+
+    test("rise at once when an instance ran into them, and once only", async () => {
+      world.labels = { ...world.labels, ...writeChosen({ memoryBytes: 120 * mebibyte, cores: 0.6 }) };
+      use(90, 120);
+      await world.run(leader, 10);
+      expect(world.limited).toHaveLength(1);
+      expect(world.limited[0]?.memoryBytes).toBeGreaterThanOrEqual(220 * mebibyte);
+      expect(world.limits?.reason).toContain("instead of 120 MiB: an instance ran out of memory");
+    });
   });
 
   test("are forgotten with the service, and begin anew if somebody spoilt what was known", async () => {

@@ -59,7 +59,8 @@ export class Leader {
     );
     this.inForce = lowestIndex(this.board);
     this.history.keepOnly(new Set(observations.scaled.map(({ name }) => name)));
-    const limits = await this.limits.tick(world.swarm.services, this.usage, now);
+    const busy = new Set(observations.scaled.filter(({ name }) => changed.has(name)).map(({ swarm }) => swarm.swarmName)); // prettier-ignore
+    const limits = await this.limits.tick(world, this.usage, busy, now);
     const { node, dry } = this.options;
     const { nodesWanted } = world.swarm;
     this.status = statusOf(

@@ -1,11 +1,11 @@
-/** Limits of memory and processor: collects what instances use, and recommends. */
+/** Limits of memory and processor: collects what instances use, recommends, and changes automatic limits. */
 import { Complaint } from "../../../../lib/complaint";
 import { messageOf } from "../../../../lib/errors";
 import { compare } from "../../../../lib/text";
 import { parseServiceName } from "../../../../routing/grammar";
 import { scalingKeys } from "../../../../routing/scaling/keys";
 import { readLabels, type Scaling } from "../../../../routing/scaling/labels";
-import { readChosen } from "../../../../routing/scaling/limits";
+import { encodeLimits, readChosen, type ChosenLimits } from "../../../../routing/scaling/limits";
 import type { LimitsStatus } from "../../../../routing/scaling/limits-status";
 import type { LimitKind } from "../../../../routing/scaling/resources";
 import { keyPath } from "../consul/client";
@@ -14,8 +14,10 @@ import type { SwarmService } from "../swarm/types";
 import { outOfMemoryOn, usesOn, type UsageBoard } from "../usage/board";
 import { decideLimit, type LimitDecision, type Need } from "../vertical/decide";
 import { addToMinute, samplesOf, type Minute } from "../vertical/minute";
+import { changeSentence } from "../vertical/recommend";
 import { addOutOfMemory, addUse, newUsage, readUsage, storeUsage, type InstanceUse, type Usage } from "../vertical/usage"; // prettier-ignore
 import type { LeaderOptions } from "./options";
+import type { World } from "./world";
 
 const minuteMs = 60_000;
 /** Every service's history is written once in so many minutes, a share of them each minute. */
@@ -27,10 +29,20 @@ interface Memory {
   minute: Minute;
   /** What its limits are, and since when by a clock that never goes back. */
   readonly limits: Map<LimitKind, { readonly current: number | undefined; readonly changedMs: number }>;
+  /** Whether it has to be decided. */
+  isDue: boolean;
+  /** The last change, and why the last try failed. */
+  said?: string | undefined;
+  failure?: string | undefined;
   status?: LimitsStatus;
 }
 
-const newMemory = (usage = newUsage(Date.now())): Memory => ({ usage, minute: new Map(), limits: new Map() });
+const newMemory = (usage = newUsage(Date.now())): Memory => ({
+  usage,
+  minute: new Map(),
+  limits: new Map(),
+  isDue: false,
+});
 
 /** One term's knowledge of limits. What instances have used goes on from term to term. */
 export class Limits {
@@ -45,8 +57,16 @@ export class Limits {
     this.complaint = new Complaint(options.log);
   }
 
-  /** @returns what is known, for the status */
-  async tick(services: readonly SwarmService[], board: UsageBoard, nowMs: number): Promise<LimitsStatus[]> {
+  /**
+   * @param busy services that cannot be changed in this tick
+   * @returns what is known, for the status
+   */
+  async tick(
+    { swarm: { services }, limits }: Pick<World, "swarm" | "limits">,
+    board: UsageBoard,
+    busy: ReadonlySet<string>,
+    nowMs: number,
+  ): Promise<LimitsStatus[]> {
     if (!this.isResumed) await this.resume();
     await this.forgetStrangers(services);
     const uses = usesOn(board, nowMs);
@@ -56,31 +76,28 @@ export class Limits {
     const written: string[] = [];
     for (const [index, service] of services.entries()) {
       const memory = this.memoryOf(service);
-      const now = uses.get(service.id) ?? new Map<string, InstanceUse>();
-      memory.minute = addToMinute(memory.minute, now);
       const before = memory.usage;
-      const samples = samplesOf(memory.minute);
-      const atMs = Date.now();
-      const end = ends.get(service.id);
-      if (isMinute) memory.usage = addUse(memory.usage, samples, atMs);
-      const use = memory.usage;
-      if (end !== undefined) memory.usage = addOutOfMemory(use, end, atMs);
-      const hasEnded = memory.usage !== use;
-      if (!isMinute && !hasEnded) continue;
-      const isComplete = now.size > 0 && now.size >= service.running;
-      const usedBytes = isComplete ? Math.max(...samples.map(({ memoryBytes }) => memoryBytes)) : undefined;
-      this.decide(service, memory, { usage: memory.usage, usedBytes, outOfMemoryBytes: end, atMs, nowMs });
-      if (isMinute) memory.minute = new Map();
-      const isTurn = memory.usage !== before && (this.minutes + index) % writeMinutes === 0;
-      if (isTurn || hasEnded) written.push(service.swarmName);
+      const need = observe(
+        memory,
+        service,
+        uses.get(service.id) ?? new Map(),
+        ends.get(service.id),
+        isMinute,
+        nowMs,
+      );
+      const isTurn = isMinute && memory.usage !== before && (this.minutes + index) % writeMinutes === 0;
+      if (isTurn || need.hasEnded) written.push(service.swarmName);
+      if (isMinute || need.outOfMemoryBytes !== undefined) memory.isDue = true;
+      if (memory.isDue && !service.updating && !busy.has(service.swarmName))
+        await this.decide(service, memory, need);
     }
     await this.write(written);
+    await this.publish(services, limits?.value);
     return this.statuses(services);
   }
 
-  private decide(service: SwarmService, memory: Memory, need: Need): void {
-    const read = readLabels(service.labels);
-    const scaling: Scaling = read.ok ? read.value : {};
+  private async decide(service: SwarmService, memory: Memory, need: Need): Promise<void> {
+    const scaling = scalingOf(service);
     const chosen = readChosen(service.labels, scaling);
     const decide = (kind: LimitKind, fixed: number | undefined, automatic: number | undefined) => {
       const bounds = scaling[kind];
@@ -94,7 +111,57 @@ export class Limits {
       memory: decide("memory", service.memoryBytes, chosen.memoryBytes),
       cpus: decide("cpus", service.cores, chosen.cores),
     };
-    memory.status = statusOf(service, decisions);
+    const outcome = await this.change(service, memory, decisions);
+    // Its new labels are known at the next tick.
+    memory.isDue = outcome !== "nothing";
+    memory.status = statusOf(service, decisions, memory.failure ?? memory.said);
+  }
+
+  private async change(
+    { swarmName, registration, id, version }: SwarmService,
+    memory: Memory,
+    decisions: Decisions,
+  ): Promise<"nothing" | "changed" | "failed"> {
+    const { swarm, dry, isLeading, log } = this.options;
+    const sentences = kinds.flatMap((kind) => {
+      const change = decisions[kind]?.change;
+      return change === undefined ? [] : [changeSentence(kind, change)];
+    });
+    if (sentences.length === 0 || !isLeading()) return "nothing";
+    const [name, sentence] = [registration?.name ?? swarmName, sentences.join("; ")];
+    if (dry) {
+      if (sentence !== memory.said) log(`would limit ${name}: ${sentence}`);
+      memory.said = sentence;
+      return "nothing";
+    }
+    const [memoryBytes, cores] = [decisions.memory?.change?.to, decisions.cpus?.change?.to];
+    try {
+      await swarm.relimit(id, {
+        version,
+        ...(memoryBytes !== undefined && { memoryBytes }),
+        ...(cores !== undefined && { cores }),
+      });
+      log(`limited ${name}: ${sentence}`);
+      [memory.said, memory.failure] = [sentence, undefined];
+      return "changed";
+    } catch (error) {
+      const why = `cannot be limited: ${messageOf(error)}`;
+      if (why !== memory.failure) log(`${name} ${why}`);
+      memory.failure = why;
+      return "failed";
+    }
+  }
+
+  /** Tells all nodes what has been chosen: the labels of services are only known to managers. */
+  private async publish(services: readonly SwarmService[], published: string | undefined): Promise<void> {
+    const { dry, isLeading, consul } = this.options;
+    const chosen = services.flatMap((service): [string, ChosenLimits][] => {
+      const limits = readChosen(service.labels, scalingOf(service));
+      return Object.keys(limits).length === 0 ? [] : [[service.id, limits]];
+    });
+    const text = encodeLimits(new Map(chosen));
+    const isNews = published === undefined ? chosen.length > 0 : text !== published;
+    if (isNews && !dry && isLeading()) await consul.putKey(scalingKeys.limits, text);
   }
 
   private memoryOf({ swarmName }: SwarmService): Memory {
@@ -155,18 +222,51 @@ export class Limits {
   }
 }
 
+const scalingOf = ({ labels }: SwarmService): Scaling => {
+  const scaling = readLabels(labels);
+  return scaling.ok ? scaling.value : {};
+};
+
+/** Adds what a service's instances use to its memory. */
+function observe(
+  memory: Memory,
+  { running }: SwarmService,
+  uses: ReadonlyMap<string, InstanceUse>,
+  outOfMemoryBytes: number | undefined,
+  isMinute: boolean,
+  nowMs: number,
+): Need & { readonly hasEnded: boolean } {
+  const atMs = Date.now();
+  memory.minute = addToMinute(memory.minute, uses);
+  const samples = samplesOf(memory.minute);
+  const isComplete = uses.size > 0 && uses.size >= running;
+  const usedBytes = isComplete ? Math.max(...samples.map(({ memoryBytes }) => memoryBytes)) : undefined;
+  if (isMinute) [memory.usage, memory.minute] = [addUse(memory.usage, samples, atMs), new Map()];
+  const before = memory.usage;
+  if (outOfMemoryBytes !== undefined) memory.usage = addOutOfMemory(before, outOfMemoryBytes, atMs);
+  return { usage: memory.usage, usedBytes, outOfMemoryBytes, atMs, nowMs, hasEnded: memory.usage !== before };
+}
+
+const kinds = ["memory", "cpus"] as const;
+
 type Decisions = Readonly<Record<LimitKind, LimitDecision | undefined>>;
 
-function statusOf({ swarmName, registration }: SwarmService, { memory, cpus }: Decisions): LimitsStatus {
-  const problems = (["memory", "cpus"] as const).flatMap((kind) => {
-    const problem = { memory, cpus }[kind]?.problem;
+function statusOf(
+  { swarmName, registration }: SwarmService,
+  decisions: Decisions,
+  said: string | undefined,
+): LimitsStatus {
+  const { memory, cpus } = decisions;
+  const problems = kinds.flatMap((kind) => {
+    const problem = decisions[kind]?.problem;
     return problem === undefined ? [] : [`${kind} ${problem}`];
   });
+  const reason = [...(said === undefined ? [] : [said]), ...problems].join("; ");
   return {
     name: registration?.name ?? swarmName,
     swarmName,
     ...(memory !== undefined && { memory: memory.status }),
     ...(cpus !== undefined && { cpus: cpus.status }),
-    ...(problems.length > 0 && { reason: problems.join("; ") }),
+    ...(reason !== "" && { reason }),
   };
 }

@@ -1,13 +1,13 @@
 import type { Consul } from "../consul/client";
 import type { Log } from "../log";
-import type { Rescale, Swarm } from "../swarm/types";
+import type { SwarmClient } from "../swarm/client";
 
 /** What a leader works with. */
 export interface LeaderOptions {
   readonly node: string;
   readonly dry: boolean;
   readonly consul: Consul;
-  readonly swarm: { swarm(): Promise<Swarm>; rescale(id: string, change: Rescale): Promise<void> };
+  readonly swarm: Pick<SwarmClient, "swarm" | "rescale" | "relimit">;
   /** Whether it may still act. */
   readonly isLeading: () => boolean;
   readonly log: Log;

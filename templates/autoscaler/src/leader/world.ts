@@ -17,12 +17,13 @@ export interface World {
   readonly sleeping: ReadonlyMap<string, Entry>;
   readonly wanted: ReadonlyMap<string, Entry>;
   readonly measured: Entry | undefined;
+  readonly limits: Entry | undefined;
 }
 
 /** @throws Error if Docker or Consul does not answer: then nothing is decided */
 export async function readWorld(swarm: { swarm(): Promise<Swarm> }, consul: Consul): Promise<World> {
   const keys = async (prefix: string) => entriesOf((await consul.get(`kv/${prefix}?recurse`)).body, prefix);
-  const [docker, services, figures, usage, sleeping, wanted, measured] = await Promise.all([
+  const [docker, services, figures, usage, sleeping, wanted, measured, limits] = await Promise.all([
     swarm.swarm(),
     readServices(consul),
     keys(scalingKeys.figures),
@@ -30,6 +31,7 @@ export async function readWorld(swarm: { swarm(): Promise<Swarm> }, consul: Cons
     keys(scalingKeys.sleeping),
     keys(scalingKeys.wanted),
     keys(scalingKeys.measure),
+    keys(scalingKeys.limits),
   ]);
   return {
     swarm: docker,
@@ -41,6 +43,7 @@ export async function readWorld(swarm: { swarm(): Promise<Swarm> }, consul: Cons
     sleeping,
     wanted,
     measured: measured.get(""),
+    limits: limits.get(""),
   };
 }
 

@@ -1,6 +1,7 @@
-/** The leader's side of the narrow socket. */
+/** The autoscaler's side of the narrow socket. */
 import { HttpClient } from "../../../../lib/http";
-import type { Rescale, Swarm } from "./types";
+import type { ChosenLimits } from "../../../../routing/scaling/limits";
+import type { Relimit, Rescale, Swarm } from "./types";
 
 export class SwarmClient {
   private readonly http: HttpClient;
@@ -15,5 +16,13 @@ export class SwarmClient {
 
   async rescale(id: string, change: Rescale): Promise<void> {
     await this.http.ok("POST", `/services/${id}/replicas`, { body: change });
+  }
+
+  async relimit(id: string, change: Relimit): Promise<void> {
+    await this.http.ok("POST", `/services/${id}/limits`, { body: change });
+  }
+
+  async limitTask(task: string, limits: ChosenLimits): Promise<void> {
+    await this.http.ok("POST", `/tasks/${task}/limits`, { body: limits });
   }
 }

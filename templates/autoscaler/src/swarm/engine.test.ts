@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { serve } from "../../../../lib/testing";
 import { HttpClient } from "../../../../lib/http";
 import { Engine } from "./engine";
@@ -52,6 +52,55 @@ test("sends Docker its own specification with another number of replicas", async
   expect(asked.at(-1)).toBe(`POST /services/${serviceId}/update?version=12`);
   expect(bodies).toEqual([dockerService({ replicas: 4 })["Spec"]]);
 });
+
+test("writes down the limits that are chosen for a service", async () => {
+  const labels = { "switchyard.cpus": "auto" };
+  const { engine: one, asked, bodies } = await engine(dockerService({ labels }));
+  expect((await one.relimit(serviceId, { version: 12, cores: 0.5 })).status).toBe(200);
+  expect(asked.at(-1)).toBe(`POST /services/${serviceId}/update?version=12`);
+  expect(bodies).toEqual([dockerService({ labels: { ...labels, "switchyard.limits.cpus": "0.5" } })["Spec"]]);
+});
+
+describe("the limits of a task", () => {
+  const id = "0".repeat(64);
+  /** An engine on which a task runs in so many containers. */
+  async function node(containers = 1) {
+    const asked: string[] = [];
+    const endpoint = await serve((request, response) => {
+      const url = decodeURIComponent(request.url ?? "");
+      asked.push(`${request.method ?? ""} ${url}`);
+      const labels = { "switchyard.memory.max": "1g" };
+      if (request.method === "POST") request.on("data", (chunk: Buffer) => asked.push(chunk.toString()));
+      const answer = url.startsWith("/containers/json")
+        ? Array.from({ length: containers }, () => ({ Id: id }))
+        : url.includes("/stats")
+          ? { memory_stats: { usage: 20 * 2 ** 20 } }
+          : { Config: { Labels: labels }, HostConfig: { Memory: 0 } };
+      request.on("end", () => response.end(JSON.stringify(answer))).resume();
+    });
+    return { engine: new Engine(new HttpClient(endpoint)), asked };
+  }
+
+  test("are those of its container", async () => {
+    const { engine: one, asked } = await node();
+    expect((await one.limitTask(serviceId, { memoryBytes: 2 ** 26 })).status).toBe(200);
+    expect(asked).toEqual([
+      `GET /containers/json?filters={"label":["com.docker.swarm.task.id=${serviceId}"]}`,
+      `GET /containers/${id}/stats?stream=false&one-shot=true`,
+      `GET /containers/${id}/json`,
+      `POST /containers/${id}/update`,
+      `{"Memory":${2 ** 26},"MemorySwap":${2 ** 27}}`,
+    ]);
+  });
+
+  test("stay as they are below what it uses, or if it does not run here", async () => {
+    const { engine: one, asked } = await node();
+    expect((await one.limitTask(serviceId, { memoryBytes: 2 ** 24 })).status).toBe(409);
+    expect(asked.join()).not.toContain("POST");
+    for (const count of [0, 2])
+      expect((await (await node(count)).engine.limitTask(serviceId, { memoryBytes: 2 ** 26 })).status).toBe(404);
+  });
+}); // prettier-ignore
 
 test("refuses without asking Docker for a change, and passes Docker's own refusal on", async () => {
   const { engine: one, bodies } = await engine();

@@ -1,8 +1,13 @@
 /** The calls to the Docker Engine behind the narrow socket. */
 import { RefusedError, type HttpClient } from "../../../../lib/http";
+import { isMapping } from "../../../../lib/values";
+import type { ChosenLimits } from "../../../../routing/scaling/limits";
+import { workingSet } from "../usage/measure";
+import { updateOf } from "./container";
+import { relimit } from "./relimit";
 import { nodesWanted, needsTasks, servicesIn, tasksIn, withTasks, type Task } from "./services";
-import { rescale } from "./rescale";
-import type { Rescale, Swarm } from "./types";
+import { rescale, type Respecified } from "./rescale";
+import type { Relimit, Rescale, Swarm } from "./types";
 
 /** With more services than this, the question for their tasks would be longer than a URL may be. */
 const mostAsked = 100;
@@ -11,6 +16,29 @@ export interface Reply {
   readonly status: number;
   readonly body: unknown;
 }
+
+const taskLabel = "com.docker.swarm.task.id";
+
+const refusal = ({ status, why }: { readonly status: number; readonly why: string }): Reply => ({
+  status,
+  body: { error: why },
+});
+
+/** What Docker refuses is an answer as well. */
+async function passingOn(work: () => Promise<Reply>): Promise<Reply> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof RefusedError)) throw error;
+    const status = error.message.includes("update out of sequence") ? 409 : error.status;
+    return { status, body: { error: error.message } };
+  }
+}
+
+const idsIn = (answer: unknown): string[] =>
+  (Array.isArray(answer) ? answer : [])
+    .filter(isMapping)
+    .flatMap(({ Id }) => (typeof Id === "string" && /^[0-9a-f]{64}$/.test(Id) ? [Id] : []));
 
 export class Engine {
   /** @param http may send a change twice: Docker refuses one of a version that is no longer the service's */
@@ -38,17 +66,39 @@ export class Engine {
   }
 
   /** Sets the number of replicas, and leaves everything else of the service as Docker has it. */
-  async rescale(id: string, change: Rescale): Promise<Reply> {
-    try {
-      const result = rescale(await this.get(`/services/${id}`), change);
-      if (!result.ok) return { status: result.status, body: { error: result.why } };
-      await this.http.ok("POST", `/services/${id}/update?version=${change.version}`, { body: result.spec });
+  rescale(id: string, change: Rescale): Promise<Reply> {
+    return this.update(id, change.version, (service) => rescale(service, change));
+  }
+
+  /** Writes down the limits that are chosen for a service. */
+  relimit(id: string, change: Relimit): Promise<Reply> {
+    return this.update(id, change.version, (service) => relimit(service, change));
+  }
+
+  private update(id: string, version: number, change: (service: unknown) => Respecified): Promise<Reply> {
+    return passingOn(async () => {
+      const result = change(await this.get(`/services/${id}`));
+      if (!result.ok) return refusal(result);
+      await this.http.ok("POST", `/services/${id}/update?version=${version}`, { body: result.spec });
       return { status: 200, body: {} };
-    } catch (error) {
-      if (!(error instanceof RefusedError)) throw error;
-      const status = error.message.includes("update out of sequence") ? 409 : error.status;
-      return { status, body: { error: error.message } };
-    }
+    });
+  }
+
+  /** Changes the limits of a task's container while it runs. */
+  limitTask(task: string, limits: ChosenLimits): Promise<Reply> {
+    return passingOn(async () => {
+      const filters = encodeURIComponent(JSON.stringify({ label: [`${taskLabel}=${task}`] }));
+      const [container, ...others] = idsIn(await this.get(`/containers/json?filters=${filters}`));
+      if (container === undefined || others.length > 0)
+        return { status: 404, body: { error: "the task does not run here" } };
+      const stats = await this.get(`/containers/${container}/stats?stream=false&one-shot=true`);
+      const usedBytes = isMapping(stats) ? workingSet(stats["memory_stats"]) : undefined;
+      const result = updateOf(await this.get(`/containers/${container}/json`), usedBytes, limits);
+      if (!result.ok) return refusal(result);
+      if (result.update !== undefined)
+        await this.http.ok("POST", `/containers/${container}/update`, { body: result.update });
+      return { status: 200, body: {} };
+    });
   }
 
   private async get(path: string): Promise<unknown> {

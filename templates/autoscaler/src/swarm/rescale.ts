@@ -1,15 +1,15 @@
-/** The only change that the narrow socket makes: another number of replicas within a service's own range. Pure. */
+/** A change that the narrow socket makes to a service: another number of replicas within its own range. Pure. */
 import { isMapping, parseJson } from "../../../../lib/values";
 import { readLabels } from "../../../../routing/scaling/labels";
 import { labelsOf } from "./services";
 import type { Rescale } from "./types";
 
 /** The new specification, or the status and sentence of a refusal. */
-export type Rescaled =
+export type Respecified =
   | { readonly ok: true; readonly spec: Readonly<Record<string, unknown>> }
   | { readonly ok: false; readonly status: 400 | 403 | 409; readonly why: string };
 
-const refuse = (status: 400 | 403 | 409, why: string): Rescaled => ({ ok: false, status, why });
+export const refuse = (status: 400 | 403 | 409, why: string): Respecified => ({ ok: false, status, why });
 
 /** Reads the body of a change; undefined if it is anything but a version and a number of replicas. */
 export function readRescale(body: string): Rescale | undefined {
@@ -19,27 +19,36 @@ export function readRescale(body: string): Rescale | undefined {
   return isCount(version) && isCount(replicas) ? { version, replicas } : undefined;
 }
 
-const isCount = (value: unknown): value is number =>
+export const isCount = (value: unknown): value is number =>
   typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 
 /** @param service as Docker answers `GET /services/ID` */
-export function rescale(service: unknown, { version, replicas }: Rescale): Rescaled {
-  if (!isMapping(service) || !isMapping(service["Spec"]) || !isMapping(service["Version"]))
-    return refuse(409, "Docker does not tell what the service is");
-  if (service["Version"]["Index"] !== version) return refuse(409, "the service has changed meanwhile");
-  const scaling = readLabels(labelsOf(service));
+export function rescale(service: unknown, { version, replicas }: Rescale): Respecified {
+  const found = unchanged(service, version);
+  if (!found.ok) return found;
+  const { spec } = found;
+  const scaling = readLabels(labelsOf({ Spec: spec }));
   const range = scaling.ok ? scaling.value.replicas : undefined;
   if (range === undefined) return refuse(403, "the service's labels do not ask for it to be scaled");
   if (replicas < range.min || replicas > range.max)
     return refuse(403, `the service's labels allow ${range.min} to ${range.max} replicas`);
-  const spec = service["Spec"];
   const mode = isMapping(spec["Mode"]) ? spec["Mode"] : {};
   if (!isMapping(mode["Replicated"])) return refuse(403, "the service is not replicated");
-  if (!isExact(spec)) return refuse(403, "the service has a number that is too large to be passed on");
   return {
     ok: true,
     spec: { ...spec, Mode: { ...mode, Replicated: { ...mode["Replicated"], Replicas: replicas } } },
   };
+}
+
+/** The specification of a service, if it is still that of the version, and can be sent back as it is. */
+export function unchanged(service: unknown, version: number): Respecified {
+  if (!isMapping(service) || !isMapping(service["Spec"]) || !isMapping(service["Version"]))
+    return refuse(409, "Docker does not tell what the service is");
+  if (service["Version"]["Index"] !== version) return refuse(409, "the service has changed meanwhile");
+  const spec = service["Spec"];
+  return isExact(spec)
+    ? { ok: true, spec }
+    : refuse(403, "the service has a number that is too large to be passed on");
 }
 
 /** Whether all numbers are as Docker wrote them: JavaScript rounds whole numbers above 2^53. */

@@ -17,6 +17,14 @@ const engine: Answering = {
     changes.push([id, change]);
     return Promise.resolve({ status: 200, body: {} });
   },
+  relimit: (id, change) => {
+    changes.push(["service", id, change]);
+    return Promise.resolve({ status: 200, body: {} });
+  },
+  limitTask: (task, limits) => {
+    changes.push(["task", task, limits]);
+    return Promise.resolve({ status: 200, body: {} });
+  },
 };
 const http = new HttpClient({ socketPath });
 let server: Awaited<ReturnType<typeof listen>>;
@@ -36,10 +44,16 @@ test("anybody who sees the socket may use it", () => {
   expect(existsSync(socketPath) && statSync(socketPath).mode & 0o777).toBe(0o666);
 });
 
-test("tells of services, and changes the replicas of one", async () => {
+test("tells of services, and changes the replicas and limits of one, and the limits of a task", async () => {
   expect((await http.ok("GET", "/services")).body).toBe('{"services":[],"nodesWanted":0}');
   await http.ok("POST", `/services/${serviceId}/replicas`, { body: { version: 1, replicas: 2 } });
-  expect(changes).toEqual([[serviceId, { version: 1, replicas: 2 }]]);
+  await http.ok("POST", `/services/${serviceId}/limits`, { body: { version: 1, memoryBytes: 2 } });
+  await http.ok("POST", `/tasks/${serviceId}/limits`, { body: { memoryBytes: 2, cores: 0.5 } });
+  expect(changes).toEqual([
+    [serviceId, { version: 1, replicas: 2 }],
+    ["service", serviceId, { version: 1, memoryBytes: 2 }],
+    ["task", serviceId, { memoryBytes: 2, cores: 0.5 }],
+  ]);
 });
 
 /** Docker's own paths, and others that a mistake in the match could let through. */
@@ -48,6 +62,10 @@ const calls = `
   GET /services/ /services/../info //services /nodes /tasks /swarm /secrets /configs /events /images/json /services/ID/replicas
   HEAD /services
   POST /services /services/create /services/ID /services/ID/update /services/ID/replicas?version=1 /services/ID/replicas/
+  GET /services/ID/limits /tasks/ID/limits /containers/ID/json /containers/ID/stats
+  POST /tasks/ID/replicas /tasks/ID/limits?x /tasks/ID/limits/ /tasks/x/limits /tasks/ID /containers/ID/update /containers/ID/limits
+  POST /v1.41/tasks/ID/limits /nodes/ID/limits /tasks/../containers/ID/limits
+  PUT /tasks/ID/limits /services/ID/limits
   POST /services/../swarm/leave/replicas /services/x/replicas /v1.41/services/ID/replicas /containers/create /swarm/leave
   PUT /services/ID/replicas /services
   PATCH /services/ID/replicas
@@ -68,15 +86,17 @@ test(`${calls.length} other calls are refused`, async () => {
   }
   expect(changes).toHaveLength(before);
   expect(lines.at(-1)).toBe(
-    'OPTIONS "/services": 403 {"error":"only GET /services and POST /services/ID/replicas are allowed here"}',
+    'OPTIONS "/services": 403 {"error":"only GET /services and POST /services/ID/replicas, /services/ID/limits and /tasks/ID/limits are allowed here"}',
   );
 });
 
 test.each(["", "{}", `{"version":1,"replicas":2,"x":"${"y".repeat(5_000)}"}`])(
   "a body of %.20j is refused",
   async (text) => {
-    const { status } = await http.request("POST", `/services/${serviceId}/replicas`, { text });
-    expect(status).toBe(400);
+    for (const path of ["services/ID/replicas", "services/ID/limits", "tasks/ID/limits"]) {
+      const { status } = await http.request("POST", `/${path.replace("ID", serviceId)}`, { text });
+      expect(status).toBe(400);
+    }
   },
 );
 

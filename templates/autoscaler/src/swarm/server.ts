@@ -1,19 +1,24 @@
-/** The narrow socket: `GET /services`, `POST /services/ID/replicas`, and nothing else. */
+/** The narrow socket: a list, three changes, and nothing else. */
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { messageOf } from "../../../../lib/errors";
+import { parseJson } from "../../../../lib/values";
 import { escapeInvisible, show } from "../../../../routing/grammar";
+import type { ChosenLimits } from "../../../../routing/scaling/limits";
 import type { Reply } from "./engine";
+import { readLimits, readRelimit } from "./relimit";
 import { readRescale } from "./rescale";
-import type { Rescale, Swarm } from "./types";
+import type { Relimit, Rescale, Swarm } from "./types";
 
 export interface Answering {
   swarm(): Promise<Swarm>;
   rescale(id: string, change: Rescale): Promise<Reply>;
+  relimit(id: string, change: Relimit): Promise<Reply>;
+  limitTask(task: string, limits: ChosenLimits): Promise<Reply>;
 }
 
 const longestBody = 1_000;
-const change = /^\/services\/([a-z0-9]{25})\/replicas$/;
+const change = /^\/(services|tasks)\/([a-z0-9]{25})\/(replicas|limits)$/;
 
 /** Listens at a path on which an earlier run may have left its socket. Whoever can reach the folder may use the socket. */
 export function listen(path: string, engine: Answering, log: (line: string) => void): Promise<Server> {
@@ -52,19 +57,49 @@ const complaint = (request: IncomingMessage, status: number, body: unknown): str
 
 const forbidden: Reply = {
   status: 403,
-  body: { error: "only GET /services and POST /services/ID/replicas are allowed here" },
+  body: {
+    error:
+      "only GET /services and POST /services/ID/replicas, /services/ID/limits and /tasks/ID/limits are allowed here",
+  },
 };
 
 async function answer(request: IncomingMessage, engine: Answering): Promise<Reply> {
   const { method, url = "" } = request;
   if (method === "GET" && url === "/services") return { status: 200, body: await engine.swarm() };
-  const id = method === "POST" ? change.exec(url)?.[1] : undefined;
+  const [, of, id, what] = (method === "POST" ? change.exec(url) : null) ?? [];
   if (id === undefined) return forbidden;
-  const asked = readRescale(await bodyOf(request));
-  return asked === undefined
-    ? { status: 400, body: { error: 'the body is not {"version":NUMBER,"replicas":NUMBER}' } }
-    : engine.rescale(id, asked);
+  switch (`${of ?? ""} ${what ?? ""}`) {
+    case "services replicas":
+      return read(await bodyOf(request), readRescale, '"version":NUMBER,"replicas":NUMBER', (asked) =>
+        engine.rescale(id, asked),
+      );
+    case "services limits":
+      return read(await bodyOf(request), readRelimit, `"version":NUMBER,${limitsForm}`, (asked) =>
+        engine.relimit(id, asked),
+      );
+    case "tasks limits":
+      return read(
+        await bodyOf(request),
+        (body) => readLimits(parseJson(body)),
+        limitsForm,
+        (asked) => engine.limitTask(id, asked),
+      );
+    default:
+      return forbidden;
+  }
 }
+
+const limitsForm = '"memoryBytes":NUMBER,"cores":NUMBER';
+
+const read = async <T>(
+  body: string,
+  parse: (body: string) => T | undefined,
+  form: string,
+  act: (asked: T) => Promise<Reply>,
+): Promise<Reply> => {
+  const asked = parse(body);
+  return asked === undefined ? { status: 400, body: { error: `the body is not {${form}}` } } : act(asked);
+};
 
 async function bodyOf(request: IncomingMessage): Promise<string> {
   let body = "";

@@ -15,13 +15,16 @@ const count = (value: unknown): number =>
   typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : 0;
 const text = (value: unknown): string => (typeof value === "string" ? value : "");
 
-/** The service's own labels that begin with `switchyard.`. */
-export const labelsOf = (service: Json): Labels =>
+/** The labels that begin with `switchyard.`. */
+export const labelled = (labels: unknown): Labels =>
   Object.fromEntries(
-    Object.entries(mapping(mapping(service["Spec"])["Labels"])).filter(
+    Object.entries(mapping(labels)).filter(
       (entry): entry is [string, string] => entry[0].startsWith(prefix) && typeof entry[1] === "string",
     ),
   );
+
+/** The service's own labels that begin with `switchyard.`. */
+export const labelsOf = (service: Json): Labels => labelled(mapping(service["Spec"])["Labels"]);
 
 /** The services that ask to be scaled and those of the stack, in order of their names, without their tasks. */
 export function servicesIn(answer: unknown): SwarmService[] {

@@ -1,5 +1,6 @@
 /** What the narrow socket tells of a Swarm: services that ask to be scaled or are the stack's, and nothing else of Docker. */
 import type { Labels } from "../../../../routing/scaling/labels";
+import type { ChosenLimits } from "../../../../routing/scaling/limits";
 
 export interface SwarmService {
   readonly id: string;
@@ -46,8 +47,13 @@ export interface Swarm {
   readonly nodesWanted: number;
 }
 
-/** The body of a change. */
+/** The body of a change of replicas. */
 export interface Rescale {
   readonly version: number;
   readonly replicas: number;
+}
+
+/** The body of a change of the limits that are chosen for a service. */
+export interface Relimit extends ChosenLimits {
+  readonly version: number;
 }

@@ -85,6 +85,8 @@ export function coresBetween(before: Reading | undefined, now: Reading): number 
 const toldMs = 60_000;
 
 export class Meter {
+  /** The containers that ran at the last call. */
+  running: readonly Container[] = [];
   private last: ReadonlyMap<string, Reading> = new Map();
   private ends: ReadonlyMap<string, End> = new Map();
 
@@ -95,8 +97,9 @@ export class Meter {
     const filters = encodeURIComponent(JSON.stringify({ label: [`${label}.task.id`] }));
     const answer = await this.get(`/containers/json?all=true&filters=${filters}`);
     const containers = containersOf(answer, services);
+    this.running = containers.filter(({ runs }) => runs);
     return {
-      tasks: await this.uses(containers.filter(({ runs }) => runs)),
+      tasks: await this.uses(this.running),
       outOfMemory: await this.outOfMemory(containers.filter(({ runs }) => !runs)),
     };
   }

@@ -1,4 +1,4 @@
-/** Tells the leader what instances on this node use, while it asks for some. */
+/** Tells the leader what instances on this node use, while it asks for some, and gives them the limits that it chooses. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Complaint } from "../../../../lib/complaint";
 import { messageOf } from "../../../../lib/errors";
@@ -7,6 +7,7 @@ import { encodeUsage } from "../../../../routing/scaling/usage";
 import type { Consul } from "../consul/client";
 import { entriesOf } from "../consul/decode";
 import type { Log } from "../log";
+import type { Limiter } from "./limiter";
 import type { Meter } from "./measure";
 
 const everyMs = 4_000;
@@ -15,12 +16,18 @@ const everyMs = 4_000;
 export const measuredIn = (value: string | undefined): ReadonlySet<string> =>
   new Set((value ?? "").split("\n").filter((id) => /^[a-z0-9]{25}$/.test(id)));
 
+export interface PublishOptions {
+  readonly node: string;
+  readonly consul: Consul;
+  readonly meter: Meter;
+  /** Undefined if limits stay as they are. */
+  readonly limiter: Limiter | undefined;
+  readonly log: Log;
+}
+
 /** Measures and writes until the signal. */
 export async function publishUsage(
-  consul: Consul,
-  meter: Meter,
-  node: string,
-  log: Log,
+  { node, consul, meter, limiter, log }: PublishOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const complaint = new Complaint(log);
@@ -31,10 +38,11 @@ export async function publishUsage(
       if (services.size > 0) {
         const usage = await meter.measure(services);
         await consul.putKey(scalingKeys.usage + node, encodeUsage({ sequence, ...usage }));
+        await limiter?.apply(meter.running);
       }
       complaint.clear();
     } catch (error) {
-      complaint.about(`what instances use is not measured: ${messageOf(error)}`);
+      complaint.about(`instances are not measured or limited: ${messageOf(error)}`);
     }
     await sleep(everyMs, undefined, { signal }).catch(() => undefined);
   }
