@@ -16,6 +16,7 @@ import { Registrator } from "./components/registrator";
 import { describeRoutes, describeServices, planRouting } from "./components/routing";
 import { Service } from "./components/service";
 import { SwarmCluster } from "./components/swarm-cluster";
+import { SwarmFiles } from "./components/swarm-files";
 import { Volumes } from "./components/volumes";
 
 // From the configuration to a running stack, in order of dependency.
@@ -131,12 +132,14 @@ if (config.autoscaler !== "off") {
   );
 }
 const nodeVolumes = new Volumes(config.services, swarm);
+const files = new SwarmFiles({ ...config, swarm });
 for (const service of config.services) {
   const { source } = service;
   new Service(service.name, {
     config: service,
     swarm,
     volumes: nodeVolumes,
+    files,
     image: "image" in source ? source.image : images.build(source.build),
     dns: bridgeAddressOf(dockerNodes),
   });

@@ -26,6 +26,7 @@ export { Images } from "./image";
 /** Services, in a Swarm of the nodes. */
 export { SwarmCluster, type SwarmClusterArgs } from "./swarm-cluster";
 export { Service, type ServiceArgs } from "./service";
+export { SwarmFiles, type SwarmFilesArgs } from "./swarm-files";
 export { Volumes } from "./volumes";
 export { parseService, type HealthCheckConfig, type ServiceConfig } from "./config/services";
 export { SwarmService, type SwarmServiceArgs } from "../providers/swarm-service/provider";

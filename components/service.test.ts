@@ -3,18 +3,24 @@ import { expect, test } from "vitest";
 
 import { parseService } from "./config/services";
 import { Service } from "./service";
+import { SwarmFiles } from "./swarm-files";
 import type { SwarmCluster } from "./swarm-cluster";
 
 /** The mark of a secret in what the program sends to the engine. */
 const secretMark = "4dabf18193072939515e22adb298388d";
 
-async function inputsOf(hasSecrets: boolean, more: object = {}): Promise<Record<string, unknown>> {
+async function inputsOf(
+  hasSecrets: boolean,
+  more: object = {},
+  files: Record<string, unknown>[] = [],
+): Promise<Record<string, unknown>> {
   let found: Record<string, unknown> = {};
   await pulumi.runtime.setMocks({
     call: () => ({}),
     newResource: ({ type, name, inputs }) => {
       if (type.endsWith("SwarmService")) found = inputs as Record<string, unknown>;
-      return { id: name, state: {} };
+      if (type.endsWith("SwarmFile")) files.push(inputs as Record<string, unknown>);
+      return { id: name, state: { ...(inputs as object), fileName: `${name}-file` } };
     },
   });
   const config = {
@@ -35,8 +41,10 @@ async function inputsOf(hasSecrets: boolean, more: object = {}): Promise<Record<
   await pulumi.runtime.runInPulumiStack(() => {
     const swarm = new pulumi.ComponentResource("test:index:Swarm", "swarm");
     Object.assign(swarm, { manager: "unix:///x", swarmId: "id" });
+    const given = { services: [config], secrets: { db: "hush" }, configs: { motd: { content: "hi" } } };
     new Service("web", {
       config,
+      files: new SwarmFiles({ ...given, swarm: swarm as unknown as SwarmCluster }),
       swarm: swarm as unknown as SwarmCluster,
       image: "hello:1",
       dns: "172.17.0.1",
@@ -90,4 +98,15 @@ test("an instance stops before the next starts only if both would write to one n
   });
   expect(await inputs("data:/data:ro")).not.toHaveProperty("updateConfig");
   expect(await inputs()).not.toHaveProperty("mounts");
+});
+
+test("a service mounts secrets and configs, whose contents are secret", async () => {
+  const files: Record<string, unknown>[] = [];
+  const more = { secrets: ["db"], configs: [{ source: "motd", target: "/etc/motd", mode: "0400" }] };
+  expect(await inputsOf(false, more, files)).toMatchObject({
+    secrets: [{ id: "secrets-db", name: "secrets-db-file", target: "db" }],
+    configs: [{ id: "configs-motd", name: "configs-motd-file", target: "/etc/motd", mode: 0o400 }],
+  });
+  expect(files).toHaveLength(2);
+  for (const { content } of files) expect(JSON.stringify(content)).toContain(secretMark);
 });

@@ -4,6 +4,7 @@ import { writeLabels, type Scaling } from "../routing/scaling/labels";
 import { loadBalancerHost } from "./load-balancer";
 import type { HealthCheckConfig, ServiceConfig } from "./config/services";
 import { SwarmService } from "../providers/swarm-service/provider";
+import type { SwarmFiles } from "./swarm-files";
 import { mountsOf, type Volumes } from "./volumes";
 import type { SwarmCluster } from "./swarm-cluster";
 
@@ -12,6 +13,8 @@ export interface ServiceArgs {
   readonly swarm: SwarmCluster;
   /** The volumes of all services. Without it, no service is pinned to the node of its volumes. */
   readonly volumes?: Volumes | undefined;
+  /** The secrets and configs of all services. */
+  readonly files?: SwarmFiles | undefined;
   /** The image, on every node that may run the service. */
   readonly image: pulumi.Input<string>;
   /** DNS server of the instances: Consul, at the Docker bridge address that is the same on every node. */
@@ -49,6 +52,7 @@ export class Service extends pulumi.ComponentResource {
         ...(limits && { limits }),
         ...(typeof healthCheck === "object" && { healthCheck: guarded(inDockersTerms(healthCheck)) }),
         ...run(config),
+        ...args.files?.of(config),
         ...(constraints.length > 0 && { constraints }),
         stopGracePeriodSeconds: config.stopGracePeriodSeconds,
       },

@@ -63,6 +63,8 @@ describe("the configuration", () => {
         env: {},
         meta: {},
         volumes: [],
+        secrets: [],
+        configs: [],
         tmpfs: [],
         stopGracePeriodSeconds: 10,
       },
@@ -301,6 +303,26 @@ describe("an error names the key and the cure", () => {
     ],
     [withService({ tmpfs: ["/a", "/a"] }), "mounts /a twice"],
     [withService({ placement: { constraints: ["disk==ssd"] } }), "services[0].placement.constraints[0]"],
+    [
+      withService({ secrets: ["db"] }),
+      "services[0].secrets[0] is db, which the stack's secrets do not have: pulumi config set --secret --path 'switchyard:secrets.db'",
+    ],
+    [withService({ configs: [{ source: "x" }] }), "services[0].configs[0] is x, which the stack's configs do not have: set configs.x.file"], // prettier-ignore
+    [{ secrets: { "a b": "x" } }, "secrets.a b"],
+    [
+      { secrets: { a: 7 } },
+      "secrets.a is invalid: it must be text: set it with --secret, or put it in quotes",
+    ],
+    [{ secrets: { a: "" } }, "secrets.a is invalid: it must have 1 byte"],
+    [{ configs: { a: {} } }, "configs.a needs either file or content: set one of the two"],
+    [
+      { configs: { a: { path: "x" } } },
+      "configs.a.path is not known: remove it, or use one of file, content",
+    ],
+    [
+      { ...withService({ secrets: ["a", { source: "a", target: "a" }] }), secrets: { a: "x" } },
+      "services[0].secrets mounts a twice: give each its own target",
+    ],
     [withService({ memory: "1m" }), "at least"],
     [withService({ env: { "A B": "x" } }), "switchyard:services[0].env.A B"],
     [withService({ env: { A: "x\ny" } }), "one line of text"],

@@ -20,7 +20,8 @@ import {
   whole,
 } from "../schema";
 import { withoutSleep } from "../../routing/scaling/replicas";
-import { refuseShownSecrets } from "./secrets";
+import { stackConfigs, stackSecrets } from "./files";
+import { encryptWith, refuseShownSecrets, requireEncrypted } from "./secrets";
 import { hasAutomatic, services, type ServiceConfig } from "./services";
 
 /** A host in a form that Docker recognises as one, then an optional path. */
@@ -77,6 +78,14 @@ export const configKeys = {
     .transform((entries): unknown => entries)
     .pipe(services)
     .describe("Services to run; docs/services.md lists the keys of each"),
+  secrets: stackSecrets
+    .default({})
+    .describe("Secrets by name, encrypted, which services mount as files; see docs/services.md"),
+  configs: stackConfigs
+    .default({})
+    .describe(
+      "Files by name, each with file (a path) or content, which services mount; see docs/services.md",
+    ),
   statsUser: text(/^[A-Za-z0-9._-]{1,64}$/, "1 to 64 letters, digits, dots, dashes or underscores")
     .default("admin")
     .describe("User of the statistics page"),
@@ -165,6 +174,15 @@ const settings = mapping(open, Object.keys(configKeys))
       const key = ["services", named, "meta", "tls_ca"];
       issues.push(mistake(key, "names a file, but there is no folder", "set certificateAuthorities"));
     }
+    for (const [index, service] of value.services.entries())
+      for (const kind of ["secrets", "configs"] as const) {
+        const at = service[kind].findIndex(({ source }) => !Object.hasOwn(value[kind], source));
+        if (at < 0) continue;
+        const name = service[kind][at]?.source ?? "";
+        const cure = kind === "secrets" ? encryptWith(name) : `set configs.${name}.file`;
+        const problem = `is ${name}, which the stack's ${kind} do not have`;
+        issues.push(mistake(["services", index, kind, at], problem, cure));
+      }
     const isHere = value.target === "local" && value.dockerHost.startsWith("unix://");
     for (const [index, { volumes: mounted }] of value.services.entries()) {
       const at = mounted.findIndex(({ type, source = "/" }) => type === "bind" && !source.startsWith("/"));
@@ -253,14 +271,16 @@ export function loadConfig(): Config {
     .map((key) => key.slice(prefix.length))
     .filter((key) => key !== "statsPassword");
   const values = Object.fromEntries(keys.map((key) => [key, read(config, key)]));
-  const isSecret = (key: string): boolean => runtime.isConfigSecret(prefix + key);
+  const isSecret = (key: string): boolean => key === "secrets" || runtime.isConfigSecret(prefix + key);
   const statsPassword = config.getSecret("statsPassword")?.apply(checkPassword);
   const { services, statsUser, ...rest } = parse(settings, values, "", isSecret);
   if (statsPassword === undefined) {
     const cure = "script/up generates one, or: pulumi config set --secret statsPassword …";
     throw configError("statsPassword", "is not set", cure);
   }
-  refuseShownSecrets(keys.filter(isSecret), config.name, `Pulumi.${pulumi.getStack()}.yaml`);
+  const stackFile = `Pulumi.${pulumi.getStack()}.yaml`;
+  refuseShownSecrets(keys.filter(isSecret), config.name, stackFile);
+  requireEncrypted(config.name, stackFile);
   return {
     ...rest,
     services: isSecret("services") ? services.map((service) => ({ ...service, hasSecrets: true })) : services,

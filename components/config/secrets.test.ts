@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { stringify } from "yaml";
 import { expect, test } from "vitest";
 
-import { refuseShownSecrets } from "./secrets";
+import { refuseShownSecrets, requireEncrypted } from "./secrets";
 
 const secure = { secure: "v1:x:y" };
 
@@ -43,4 +43,19 @@ test("values that are not in the stack file are not checked below the top level"
   expect(() => {
     refuseShownSecrets(["registry"], "switchyard", "none.yaml");
   }).toThrow("registry is secret");
+});
+
+test("a secret of the stack must be encrypted in its file", () => {
+  const file = join(mkdtempSync(join(tmpdir(), "secrets-")), "Pulumi.dev.yaml");
+  const check = (secrets: unknown) => {
+    writeFileSync(file, stringify({ config: { "switchyard:secrets": secrets } }));
+    requireEncrypted("switchyard", file);
+    refuseShownSecrets(["secrets"], "switchyard", file);
+  };
+  for (const good of [undefined, secure, { db: secure }]) expect(() => { check(good); }).not.toThrow(); // prettier-ignore
+  expect(() => {
+    check({ a: secure, db: "plain" });
+  }).toThrow(
+    /secrets\.db is in plain text in .*: pulumi config set --secret --path 'switchyard:secrets\.db'/,
+  );
 });

@@ -7,7 +7,8 @@ import { isMapping } from "../../lib/values";
 import { configError } from "../schema";
 
 /** The values that stay secret in resources, outputs and previews. Services' routes, labels and images are public. */
-const hidden = /^(?:statsUser$|statsPassword$|services\[\d+\]\.(?:env\.|command\b|healthCheck\.))/;
+const hidden =
+  /^(?:secrets(?:\.|$)|statsUser$|statsPassword$|services\[\d+\]\.(?:env\.|command\b|healthCheck\.))/;
 
 /**
  * Rejects secrets whose values would be shown.
@@ -16,20 +17,39 @@ const hidden = /^(?:statsUser$|statsPassword$|services\[\d+\]\.(?:env\.|command\
  * @param stackFile says which values inside a key are secret. Values from elsewhere are not checked below the top level.
  */
 export function refuseShownSecrets(keys: readonly string[], project: string, stackFile: string): void {
-  const config: unknown = existsSync(stackFile) ? parse(readFileSync(stackFile, "utf8")) : undefined;
-  const values = isMapping(config) && isMapping(config["config"]) ? config["config"] : {};
   for (const key of keys) {
-    const value = [`${project}:${key}`, `${project}:config:${key}`, key]
-      .map((spelling) => values[spelling])
-      .find((each) => each !== undefined);
+    const value = valueIn(stackFile, project, key);
     const encrypted =
       value === undefined ? [key === "services" ? "services[0].env." : key] : encryptedIn(value, key);
     const shown = encrypted.find((path) => !hidden.test(path));
     if (shown === undefined) continue;
     const cure =
-      "set it without --secret; only statsUser, statsPassword, and env, command and healthCheck of a service can be secret";
+      "set it without --secret; only statsUser, statsPassword, secrets, and env, command and healthCheck of a service can be secret";
     throw configError(shown, "is secret, but previews, outputs and routes show it", cure);
   }
+}
+
+/** The value of a top-level key in a stack file, encrypted or not. */
+function valueIn(stackFile: string, project: string, key: string): unknown {
+  const config: unknown = existsSync(stackFile) ? parse(readFileSync(stackFile, "utf8")) : undefined;
+  const values = isMapping(config) && isMapping(config["config"]) ? config["config"] : {};
+  return [`${project}:${key}`, `${project}:config:${key}`, key]
+    .map((spelling) => values[spelling])
+    .find((each) => each !== undefined);
+}
+
+/** The cure for a secret of the stack that is missing or in plain text. */
+export const encryptWith = (name: string): string =>
+  `pulumi config set --secret --path 'switchyard:secrets.${name}' (docs/services.md says how without the CLI)`;
+
+/** Rejects secrets of the stack that its file has in plain text. Values from elsewhere are not checked. */
+export function requireEncrypted(project: string, stackFile: string): void {
+  const secrets = valueIn(stackFile, project, "secrets");
+  const plain = Object.entries(isMapping(secrets) ? secrets : {}).find(
+    ([name, value]) => typeof value === "string" && name !== "secure",
+  );
+  if (plain === undefined) return;
+  throw configError(`secrets.${plain[0]}`, `is in plain text in ${stackFile}`, encryptWith(plain[0]));
 }
 
 /** The keys of the encrypted values in a value of a stack file: `services[1].env.TOKEN`. */

@@ -8,6 +8,7 @@ import { readAutoCpus, readAutoMemory, type AutoLimit } from "../../routing/scal
 import { optionKeys } from "../../routing/service-options";
 import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, strings, text, undated, unknownKey, verbatimStrings, whole } from "../schema"; // prettier-ignore
 
+import { readReference } from "./files";
 import { isOfNode, readTmpfs, readVolume } from "./volumes";
 
 /** The types of service: how the load balancer balances them; `none` is a worker, which it does not know. */
@@ -117,6 +118,14 @@ export const serviceKeys = {
   tmpfs: list(readBy(readTmpfs))
     .default([])
     .describe("folders in memory, such as `/run` or `/tmp:size=64m,mode=1777`"),
+  secrets: list(readBy(readReference("secret")))
+    .default([])
+    .describe(
+      "names of the stack's [secrets](#secrets-and-configs), each a file in `/run/secrets`, or mappings of `source`, `target`, `uid`, `gid` and `mode`",
+    ),
+  configs: list(readBy(readReference("config")))
+    .default([])
+    .describe("the same for the stack's [configs](#secrets-and-configs), with an absolute path as `target`"),
   placement: placement
     .optional()
     .describe("on which nodes instances may run: `constraints` as Docker's, such as `node.labels.disk==ssd`"),
@@ -125,35 +134,24 @@ export const serviceKeys = {
     .describe("seconds that a stopping instance has to finish its work before it is killed"),
 };
 
-/** What a service with volumes cannot have: two instances that write to the same files, two mounts in one place. */
-function mistakesOfVolumes({
+/** What a service with volumes or files cannot have: two instances that write to the same files, two mounts in one place. */
+function mistakesOfMounts({
   volumes,
   tmpfs,
+  secrets,
+  configs,
   replicas,
-}: Pick<z.output<typeof keys>, "volumes" | "tmpfs" | "replicas">) {
-  const written = volumes.findIndex((volume) => isOfNode(volume) && !volume.readOnly);
+}: Pick<z.output<typeof keys>, "volumes" | "tmpfs" | "secrets" | "configs" | "replicas">) {
+  const written = volumes.find((volume) => isOfNode(volume) && !volume.readOnly);
   const isOne = typeof replicas === "number" && replicas <= 1;
-  const targets = new Map<string, string>();
-  const twice = [
-    ...volumes.map((volume, index) => [`volumes[${index}]`, volume] as const),
-    ...tmpfs.map((volume, index) => [`tmpfs[${index}]`, volume] as const),
-  ];
+  const problem = `is more than 1, but volume ${written?.source ?? ""} is on one node, and two instances must not write to it`;
+  const cure = "set replicas: 1, or make the volume read-only or one on a file server (driver_opts)";
   return [
-    ...(written < 0 || isOne
-      ? []
-      : [
-          mistake(
-            ["replicas"],
-            `is more than 1, but volume ${volumes[written]?.source ?? ""} is on one node, and two instances must not write to it`,
-            "set replicas: 1, or make the volume read-only or one on a file server (driver_opts)",
-          ),
-        ]),
-    ...twice.flatMap(([key, { target }]) => {
-      const other = targets.get(target);
-      targets.set(target, key);
-      return other === undefined
-        ? []
-        : [mistake(["volumes"], `mounts ${target} twice`, "give each its own target")];
+    ...(written === undefined || isOne ? [] : [mistake(["replicas"], problem, cure)]),
+    ...Object.entries({ volumes: [...volumes, ...tmpfs], secrets, configs }).flatMap(([key, mounts]) => {
+      const targets = mounts.map(({ target }) => target);
+      const twice = targets.find((target, index) => targets.indexOf(target) < index);
+      return twice === undefined ? [] : [mistake([key], `mounts ${twice} twice`, "give each its own target")];
     }),
   ];
 }
@@ -187,7 +185,7 @@ export const service = keys
       const problem = `is missing, so nothing could reach ${name}`;
       issues.push(mistake(["port"], problem, "set the port that its program listens on"));
     }
-    issues.push(...mistakesOfVolumes(value));
+    issues.push(...mistakesOfMounts(value));
     if ((image === undefined) === (build === undefined))
       issues.push(mistake([], "needs either image or build", "set one of the two"));
     if (type === "tcp" && typeof replicas === "object" && replicas.min === 0) {

@@ -1,13 +1,22 @@
 /** How a preview and the stack's outputs show settings of a service. */
 import { isMapping } from "../../lib/values";
 import type { ServiceConfig } from "./services";
+import { writeReference } from "./files";
 import { writeVolume } from "./volumes";
 
 /** What else than its image and limits changes how a service's instances run, by key. Without what may be secret. */
-export function settingsOf({ volumes, tmpfs, placement }: ServiceConfig): Record<string, string> {
+export function settingsOf({
+  volumes,
+  tmpfs,
+  secrets,
+  configs,
+  placement,
+}: ServiceConfig): Record<string, string> {
   const settings: Readonly<Record<string, unknown>> = {
     volumes: volumes.map(writeVolume),
     tmpfs: tmpfs.map(writeVolume),
+    secrets: secrets.map(writeReference),
+    configs: configs.map(writeReference),
     placement,
   };
   const texts = Object.entries(settings).map(([key, value]) => [key, textOf(value)] as const);

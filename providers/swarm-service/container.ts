@@ -1,4 +1,5 @@
 /** What instances see of the world, and what they may do in it: mounts, files, user and rights. Pure. */
+import { isMapping } from "../../lib/values";
 
 export interface MountInputs {
   readonly type: "volume" | "bind" | "tmpfs";
@@ -66,9 +67,18 @@ export const CONTAINER_KEYS = [
 /** Those of which the order means nothing. */
 const UNORDERED: readonly string[] = ["mounts", "secrets", "configs", "capAdd", "capDrop"];
 
-/** An input in an order that is the same for equivalent values. */
-export const ordered = (key: string, value: unknown): unknown =>
-  UNORDERED.includes(key) && Array.isArray(value) ? sorted(value) : value;
+/** An input in a form that is the same for equivalent values. */
+export function ordered(key: string, value: unknown): unknown {
+  if (!UNORDERED.includes(key) || !Array.isArray(value)) return value;
+  return sorted(key === "secrets" || key === "configs" ? value.map(withoutDefaults) : value);
+}
+
+/** A file without what is Docker's default anyway. */
+function withoutDefaults(file: unknown): unknown {
+  if (!isMapping(file)) return file;
+  const defaults: Readonly<Record<string, unknown>> = { uid: "0", gid: "0", mode: 0o444 };
+  return Object.fromEntries(Object.entries(file).filter(([key, value]) => defaults[key] !== value));
+}
 
 const sorted = (items: readonly unknown[]): unknown[] =>
   [...items].sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
@@ -203,15 +213,11 @@ function mountInputs({
   }) as MountInputs;
 }
 
-/** Values that are Docker's defaults are left out, as most users do. */
-function fileInputs(id: string, name: string, file: FileSpec["File"]): FileInputs {
-  const { Name = "", UID = "0", GID = "0", Mode = 0o444 } = file ?? {};
-  return {
-    id,
-    name,
-    target: Name,
-    ...(UID !== "0" && { uid: UID }),
-    ...(GID !== "0" && { gid: GID }),
-    ...(Mode !== 0o444 && { mode: Mode }),
-  };
-}
+const fileInputs = (id: string, name: string, file: FileSpec["File"]): FileInputs => ({
+  id,
+  name,
+  target: file?.Name ?? "",
+  uid: file?.UID ?? "0",
+  gid: file?.GID ?? "0",
+  mode: file?.Mode ?? 0o444,
+});

@@ -31,7 +31,13 @@ const mount: fc.Arbitrary<MountInputs> = fc.oneof(
   ),
 );
 const file: fc.Arbitrary<FileInputs> = fc.record(
-  { id: text, name: text, target: text, uid: fc.constant("999"), mode: fc.constant(0o400) },
+  {
+    id: text,
+    name: text,
+    target: text,
+    uid: fc.constantFrom("0", "999"),
+    mode: fc.constantFrom(0, 0o400, 0o444),
+  },
   { requiredKeys: ["id", "name", "target"] },
 );
 

@@ -20,6 +20,7 @@ import {
   type UpdateInputs,
 } from "./inputs";
 import { buildSpec, inputsOf } from "./spec";
+import { removeOrphans } from "../swarm-file";
 import { findService, settle, tasksOf, vanish, type ServiceDetails } from "./tasks";
 
 export interface SwarmServiceArgs {
@@ -179,6 +180,8 @@ async function change(
   const rolling = spec.TaskTemplate !== current.Spec.TaskTemplate;
   const graceSeconds = inputsOf(current.Spec).stopGracePeriodSeconds;
   await settle(docker, current.ID, { ...settlingOf(inputs), graceSeconds, rolling, before });
+  const { Secrets = [], Configs = [] } = current.Spec.TaskTemplate.ContainerSpec;
+  if (Secrets.length + Configs.length > 0) await removeOrphans(docker, ownerOf(inputs));
   return current.ID;
 }
 

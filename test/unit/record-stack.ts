@@ -59,6 +59,7 @@ const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "pulumi-nodejs:dynamic/switchyard:SwarmMember": { nodeId: "node-id" },
   "pulumi-nodejs:dynamic/switchyard:RollingContainer": { containerId: "container-id" },
   "pulumi-nodejs:dynamic/switchyard:Swarm": { swarmId: "swarm-id", created: true },
+  "pulumi-nodejs:dynamic/switchyard:SwarmFile": { fileName: "file" },
   "pulumi-nodejs:dynamic/switchyard:NodeVolumes": { placed: { "test-data": "local" } },
   "pulumi-nodejs:dynamic/switchyard:SwarmService": { serviceId: "service-id" },
 };
