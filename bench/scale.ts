@@ -1,8 +1,7 @@
-import { defaultRules, promptRules } from "../templates/autoscaler/src/horizontal/rules";
 import { numberOption, short, table, verdicts, writeSection } from "./lib";
 import { measureFootprint } from "./scale-footprint";
 import { hpa, kpa } from "./scale-references";
-import { robustness } from "./scale-robust";
+import { calmRules, robustness } from "./scale-robust";
 import { switchyard, type Scaler } from "./scale-scalers";
 import { missingWeight, score, simulate, total, type Outcome } from "./scale-simulator";
 import { fleet, singleTraces, target, type Trace } from "./scale-traces";
@@ -18,19 +17,16 @@ type Contender = readonly [name: string, make: () => Scaler];
 
 const own: readonly Contender[] = [
   ["Switchyard", () => switchyard()],
-  ["Switchyard, prompt", () => switchyard(promptRules)],
+  ["Switchyard, calm", () => switchyard(calmRules)],
 ];
 const references: readonly Contender[] = [
   ["HPA", () => hpa()],
   ["KPA", () => kpa()],
 ];
-const { down, downWindowMs, paceInPanic } = defaultRules;
 const variants: readonly Contender[] = [
   ["HPA at 100 % of the target", () => hpa({ utilisation: 1 })],
   ["HPA with a metric that is a mean of 15 s", () => hpa({ meanSeconds: 15 })],
   ["KPA at 77 % of the target", () => kpa({ utilisation: 0.77 })],
-  ["prompt, but down by the rules in force", () => switchyard({ ...promptRules, down, downWindowMs })],
-  ["prompt, but up by the rules in force", () => switchyard({ ...promptRules, paceInPanic })],
 ];
 const contenders = [...own, ...references];
 const names = contenders.map(([name]) => name);
@@ -150,7 +146,7 @@ function main(): void {
     `Traces of load through our core, and through the rules of Kubernetes' HPA (autoscaling/v2) and Knative's KPA with their defaults.
 All get the same figures, a target of ${target} concurrent requests at 70 %, and instances that take ${startSeconds} s to start. Neither Kubernetes nor
 Knative ran: [scale-references.ts](scale-references.ts) has their rules, and where they come from. "Switchyard" has the rules in force,
-"prompt" those of \`promptRules\`.
+"calm" the same with the window of 300 s and the pace of Kubernetes' HPA for scaling down.
 
 The score is held instance-hours + ${missingWeight} × missing instance-hours; lower is better. [README.md](README.md#how-the-autoscaler-is-judged) says why.
 

@@ -22,7 +22,7 @@ const board = updateBoard(
 
 test("each service gets a decision by its own figures; services that are gone are forgotten", () => {
   const one = tick(new Map(), [service("busy", 3), service("quiet", 3)], board, 0);
-  expect(one.decisions.get("busy")).toMatchObject({ kind: "up", to: 7 });
+  expect(one.decisions.get("busy")).toMatchObject({ kind: "up", to: 29 });
   expect(one.decisions.get("quiet")).toMatchObject({ kind: "keep", to: 3, wish: 1 });
   const two = tick(one.states, [service("busy", 7)], board, 2_000);
   expect([...two.states.keys()]).toEqual(["busy"]);

@@ -41,21 +41,21 @@ const countsFrom = (steps: readonly Applied[], second: number): number[] =>
 
 test("a decision that fails is made again as it was, and takes no part in the pace", () => {
   const steps = watch(130, 3, (second) => (second < 100 ? 60 : 600), (decided, second, replicas) => (second < 110 ? replicas : decided)); // prettier-ignore
-  expect(countsFrom(steps, 100)).toEqual([7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 14, 14]);
+  expect(countsFrom(steps, 100)).toEqual([16, 29, 29, 29, 29, 29, 29, 29, 29, 29, 29, 29, 29, 29, 29]);
 });
 
-test("instances that somebody adds by hand stay for the length of the window", () => {
+test("instances that somebody adds by hand stay for a minute", () => {
   const steps = watch(1000, 3, () => 60, (decided, second) => (second === 500 ? 10 : decided)); // prettier-ignore
   const downs = steps.filter(({ decision }) => decision.kind === "down");
-  expect(downs[0]).toMatchObject({ second: 802, decision: { from: 10, to: 8 } });
-  const kept = steps.find(({ second }) => second === 600)?.decision;
-  expect(kept && reasonSentence(kept)).toContain("10 were needed in the last 300 s");
+  expect(downs[0]).toMatchObject({ second: 562, decision: { from: 10, to: 5 } });
+  const kept = steps.find(({ second }) => second === 520)?.decision;
+  expect(kept && reasonSentence(kept)).toContain("none fewer for 42 s, until the load with 10 is known");
 });
 
-test("what a service woke with stays for the length of the window", () => {
+test("what a service woke with stays for a minute", () => {
   const sleepy = range({ min: 0, idleMs: 600_000 });
   const steps = watch(500, 0, (second) => (second < 100 ? 0 : second < 102 ? 22 : 1), (decided) => decided, sleepy); // prettier-ignore
   const moves = steps.filter(({ decision: { from, to } }) => from !== to);
   expect(moves[0]).toMatchObject({ second: 100, decision: { kind: "wake", to: 2 } });
-  expect(moves[1]).toMatchObject({ second: 402, decision: { kind: "down", to: 1 } });
+  expect(moves[1]).toMatchObject({ second: 162, decision: { kind: "down", to: 1 } });
 });

@@ -54,9 +54,9 @@ test("never scales down while figures are silent", () => {
   always(({ decision: { from, to } }, index, _, inputs) => inputs[index]?.silent !== true || to >= from);
 });
 
-test("never exceeds the pace in either direction", () => {
+test("never exceeds the pace in either direction, but up in a burst", () => {
   const { up, down } = defaultRules;
-  always(({ decision: { kind, to } }, index, runs) => {
+  always(({ decision: { kind, to, panic } }, index, runs) => {
     const since = (windowMs: number) =>
       runs.slice(Math.max(0, index + 1 - Math.floor(windowMs / tickMs)), index + 1);
     const start = Math.max(
@@ -64,7 +64,7 @@ test("never exceeds the pace in either direction", () => {
         .slice(0, 1)
         .map(({ decision: { from } }) => from),
     );
-    if (kind === "up") return to <= Math.max(start + up.count, start * (1 + up.share));
+    if (kind === "up") return panic || to <= Math.max(start + up.count, start * (1 + up.share));
     const highest = Math.max(...since(down.perMs).map(({ decision: { from } }) => from));
     return kind !== "down" || to >= highest - Math.max(down.count, Math.floor(highest * down.share));
   });

@@ -9,16 +9,14 @@ import type { Decision, Observation, ServiceState } from "./types";
 import { addPeak, addSample, changed, highest, meansOf } from "./windows";
 import { wishFor, type Wish } from "./wish";
 
-/**
- * The state of a service that has not been watched before. What runs counts as the wish until now, so that a new leader,
- * which knows nothing of the last minutes, removes nothing for the length of the window.
- */
+/** The state of a service that has not been watched before. A new leader knows nothing of the last minute. */
 export const newState = ({ nowMs, replicas }: Pick<Observation, "nowMs" | "replicas">): ServiceState => ({
   atMs: nowMs,
   replicas,
   decided: replicas,
+  askedMs: nowMs,
   samples: [],
-  wishes: [{ atMs: nowMs, value: replicas }],
+  wishes: [],
   changes: [],
 });
 
@@ -46,7 +44,8 @@ export function decide(
   const panicMs = panicSince(state, burst, now, rules);
   const wished = panicMs !== undefined && burst.count > stable.count ? burst : stable;
   const { wish, limits } = intoRange(wished.count, range);
-  const wishes = addPeak(state.wishes, now.nowMs, wish, rules.downWindowMs);
+  const needed = intoRange(Math.max(wished.count, burst.count), range).wish;
+  const wishes = addPeak(state.wishes, now.nowMs, needed, rules.downWindowMs);
   const { growth, share } = judgeGrowth(state, burstMeans, now, rules);
   const next = { ...state, wishes, panicMs, growth };
 
@@ -69,7 +68,7 @@ export function decide(
       return step(now.replicas, [
         { kind: "errors", before: growth.errorsBefore, now: share, from: growth.from },
       ]);
-    if (panicMs !== undefined && !rules.paceInPanic) return step(wish, []);
+    if (panicMs !== undefined) return step(wish, []);
     return step(...paceUp(wish, state, now, rules));
   }
   const unknown = range.targets.processor === undefined ? 0 : processor.unknown;
@@ -96,22 +95,22 @@ function remember(
 
 /**
  * What has changed since the last tick. Only what Docker has counts: a decision may have failed, and others change services
- * too. What they have asked for, and what a service woke with, is kept for the length of the window, as a wish would be.
+ * too.
  */
 function noteChange(
   state: ServiceState,
   { nowMs, replicas }: Observation,
   rules: HorizontalRules,
-): Pick<ServiceState, "changes" | "wishes"> {
+): Pick<ServiceState, "changes" | "askedMs"> {
   const longestMs = Math.max(rules.up.perMs, rules.down.perMs);
   const old = state.changes.some(({ atMs }) => atMs <= nowMs - longestMs);
   const changes = old ? state.changes.filter(({ atMs }) => atMs > nowMs - longestMs) : state.changes;
   const by = replicas - state.replicas;
-  if (by === 0) return { changes, wishes: state.wishes };
+  if (by === 0) return { changes, askedMs: state.askedMs };
   const asked = by > 0 && (replicas !== state.decided || state.replicas === 0);
   return {
     changes: [...changes, { atMs: state.atMs, by }],
-    wishes: asked ? addPeak(state.wishes, nowMs, replicas, rules.downWindowMs) : state.wishes,
+    askedMs: asked ? nowMs : state.askedMs,
   };
 }
 
@@ -160,6 +159,8 @@ function paceDown(
   if (unknown > 0) return [replicas, [{ kind: "unknown use", instances: unknown }]];
   if (state.panicMs !== undefined)
     return [replicas, [{ kind: "panic", leftMs: state.panicMs + rules.panicHoldMs - nowMs }]];
+  const leftMs = state.askedMs + rules.stableMs - nowMs;
+  if (leftMs > 0) return [replicas, [{ kind: "asked", replicas, leftMs }]];
   const earlier: Limit[] =
     recent > wish ? [{ kind: "earlier wish", wish: recent, windowMs: rules.downWindowMs }] : [];
   if (recent >= replicas) return [replicas, earlier];

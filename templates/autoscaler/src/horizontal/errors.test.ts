@@ -28,10 +28,12 @@ function after(
 const spike = (second: number): number => (second < 100 ? 60 : 600);
 
 test("a spike that fails for want of instances is no reason against more of them", () => {
-  expect(after(150, spike, (instances) => 30 * instances)).toEqual({ replicas: 28, held: false });
+  expect(after(150, spike, (instances) => 30 * instances)).toEqual({ replicas: 29, held: false });
 });
 
+const ramp = (second: number): number => Math.max(60, Math.min(600, 60 + (second - 100) * 4));
+
 test("errors that come with more instances, as from a database they share, are", () => {
-  const { replicas, held } = after(150, spike, (instances) => (instances > 3 ? 50 : 90));
-  expect({ replicas, held }).toEqual({ replicas: 7, held: true });
+  const { replicas, held } = after(180, ramp, (instances) => (instances > 5 ? 50 : 150));
+  expect({ replicas, held }).toEqual({ replicas: 6, held: true });
 });

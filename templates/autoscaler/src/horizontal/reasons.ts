@@ -39,6 +39,8 @@ export type Limit =
     }
   | { readonly kind: "earlier wish"; readonly wish: number; readonly windowMs: number }
   | { readonly kind: "panic"; readonly leftMs: number }
+  /** How the instances that somebody else asked for are used is not known yet. */
+  | { readonly kind: "asked"; readonly replicas: number; readonly leftMs: number }
   | { readonly kind: "silent"; readonly balancers: readonly string[] }
   /** Instances whose node sends no figures. */
   | { readonly kind: "unknown use"; readonly instances: number }
@@ -89,6 +91,8 @@ export function limitSentence(limit: Limit): string {
       return `${limit.wish} were needed in the last ${seconds(limit.windowMs)}`;
     case "panic":
       return `none fewer for ${seconds(limit.leftMs)} after a burst`;
+    case "asked":
+      return `none fewer for ${seconds(limit.leftMs)}, until the load with ${limit.replicas} is known`;
     case "silent":
       return `none fewer while ${some(limit.balancers)} ${limit.balancers.length === 1 ? "sends" : "send"} no figures`;
     case "unknown use":

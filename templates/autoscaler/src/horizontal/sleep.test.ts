@@ -11,7 +11,7 @@ test("a service without a request for its idle time sleeps", () => {
   });
   const asleep = runs.filter(({ decision }) => decision.to === 0);
   expect(asleep[0]?.nowMs).toBe(70_000);
-  expect(asleep[0]?.decision).toMatchObject({ kind: "sleep", from: 3 });
+  expect(asleep[0]?.decision).toMatchObject({ kind: "sleep", from: 2 });
   expect(asleep[0] && reasonSentence(asleep[0].decision)).toBe("no request for 60 s: 0");
 });
 

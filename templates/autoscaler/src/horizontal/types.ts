@@ -46,6 +46,8 @@ export interface ServiceState {
   readonly replicas: number;
   /** How many the last decision asked for. */
   readonly decided: number;
+  /** When somebody else last asked for more, or when watching began: for the length of the stable window, nothing is removed. */
+  readonly askedMs: number;
   readonly samples: Samples;
   /** The highest wishes of the window for scaling down. */
   readonly wishes: Peaks;
