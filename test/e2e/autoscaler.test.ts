@@ -1,15 +1,20 @@
 import { chmodSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 
+import { serviceProvider, type SwarmServiceInputs, type SwarmServiceState } from "../../providers/swarm-service/provider"; // prettier-ignore
 import { encodeFigures } from "../../routing/scaling/figures";
 import { scalingKeys } from "../../routing/scaling/keys";
+import type { LimitsStatus } from "../../routing/scaling/limits-status";
 import { parseStatus, type ScaledServiceStatus } from "../../routing/scaling/status";
+import { addUse, newUsage, storeUsage } from "../../templates/autoscaler/src/vertical/usage";
 import { ConsulAlone } from "./balancer";
 import { baseImage } from "./bases";
-import { docker, removeContainers } from "./docker";
+import { docker, removeContainers, tasks } from "./docker";
 import { buildImage } from "./images";
+import { measuredSocket, cgroup } from "./measured";
 import { scratch } from "./scratch";
 import { run } from "./stack";
 import { afterwards, tearDown } from "./tear-down";
@@ -64,12 +69,65 @@ async function status(title: string): Promise<ScaledServiceStatus | undefined> {
   return read.ok ? read.value.services.find((each) => each.name === title) : undefined;
 }
 
+async function limits(title: string): Promise<LimitsStatus | undefined> {
+  const read = parseStatus((await kv(scalingKeys.status)) ?? "");
+  return read.ok ? read.value.limits?.find((each) => each.name === title) : undefined;
+}
+
 async function startAutoscaler(node: string, adminPort: number): Promise<void> {
   const guards = ["--network=host", "--read-only", "--cap-drop=ALL", "--memory=128m", "-v", `${files.path}:/run/narrow:ro`]; // prettier-ignore
   afterwards(() => removeContainers(node));
   const options = [`--node=${node}`, `--consul=${consul.address}`, "--swarm=/run/narrow/docker.sock", `--admin=127.0.0.1:${adminPort}`]; // prettier-ignore
-  await docker("run", "-d", "--name", node, ...guards, image, ...options);
+  const socket = ["-e", "DOCKER_HOST=unix:///run/narrow/measured.sock"];
+  await docker("run", "-d", "--name", node, ...guards, ...socket, image, ...options);
 }
+
+const mebibyte = 1024 ** 2;
+
+/** A service that `up` makes, with automatic limits. It needs 200 MiB when it finds a file. */
+const hungry: SwarmServiceInputs = {
+  host: "unix:///var/run/docker.sock",
+  name: "hungry",
+  owner: "test/e2e",
+  image: baseImage,
+  args: ["sh", "-c", "until [ -e /tmp/eat ]; do sleep 0.2; done; head -c 200m /dev/zero | tail"],
+  labels: { SERVICE_NAME: "hungry", "switchyard.memory.max": "512m", "switchyard.cpus.max": "1" },
+  serviceLabels: { "switchyard.memory.max": "512m", "switchyard.cpus.max": "1" },
+  limits: { memoryBytes: { min: 16 * mebibyte, max: 512 * mebibyte }, cpus: { min: 0.01, max: 1 } },
+  stopGracePeriodSeconds: 1,
+};
+let made: SwarmServiceState;
+
+/** Three days in which an instance used 40 MiB and a tenth of a core. */
+function known(): string {
+  const sinceMs = Date.now() - 3 * 86_400_000;
+  let usage = newUsage(sinceMs);
+  for (let minute = 0; minute < 3 * 1440; minute++)
+    usage = addUse(usage, [{ cores: 0.1, memoryBytes: 40 * mebibyte }], sinceMs + minute * 60_000);
+  return storeUsage(usage);
+}
+
+interface Limits {
+  readonly id: string;
+  readonly memory: number;
+  readonly swap: number;
+  readonly nanoCpus: number;
+}
+
+/** The limits of a service's only instance, as Docker has them. */
+async function limitsOf(title: string): Promise<Limits> {
+  const [id = ""] = await tasks(title);
+  const format = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.NanoCpus}}";
+  const [memory = 0, swap = 0, nanoCpus = 0] = (await docker("inspect", "-f", format, id))
+    .split(" ")
+    .map(Number);
+  return { id, memory, swap, nanoCpus };
+}
+
+const inSpec = async (title: string): Promise<unknown> =>
+  JSON.parse(
+    await docker("service", "inspect", "-f", "{{json .Spec.TaskTemplate.Resources.Limits}}", title),
+  ) as unknown;
 
 const leader = (): Promise<string | undefined> => kv(scalingKeys.lock);
 
@@ -87,6 +145,12 @@ beforeAll(async () => {
   afterwards(() => {
     clearInterval(timer);
   });
+  await measuredSocket(join(files.path, "measured.sock"));
+  const { id, outs } = await serviceProvider.create(hungry);
+  if (outs === undefined) throw new Error(`${id} has no state`);
+  made = outs;
+  afterwards(() => run("docker", ["service", "rm", hungry.name]));
+  await consul.put(`kv/${scalingKeys.history}${hungry.name}`, known());
   await service("steady", labels({ "replicas.min": "2" }));
   await startAutoscaler(autoscalers[0], port + 6);
   await startAutoscaler(autoscalers[1], port + 7);
@@ -95,6 +159,60 @@ beforeAll(async () => {
   }, longMs);
 });
 afterAll(tearDown);
+
+/** The instance of {@link hungry} before it had limits, and those that it has got. */
+let first: Limits;
+
+test("automatic limits are in force in the container that runs, and the service stays as it is", async () => {
+  await vi.waitFor(async () => {
+    first = await limitsOf(hungry.name);
+    expect(first.memory).toBeGreaterThan(0);
+    expect(first.nanoCpus).toBeGreaterThan(0);
+  }, longMs);
+  // 40 MiB and 15 %, as far as the buckets are exact.
+  expect(first.memory).toBeGreaterThanOrEqual(46 * mebibyte);
+  expect(first.memory).toBeLessThan(52 * mebibyte);
+  expect(first.swap).toBe(2 * first.memory);
+  const limit = cgroup(first.id, "memory", "memory.limit_in_bytes");
+  if (limit !== undefined) expect(Number(limit)).toBe(first.memory);
+  const all = await docker("service", "ps", "-q", hungry.name);
+  expect(all.split("\n")).toHaveLength(1);
+  expect(await inSpec(hungry.name)).toEqual({});
+  await vi.waitFor(async () => {
+    expect(await limits(hungry.name)).toMatchObject({ memory: { current: first.memory, auto: true } });
+  }, longMs);
+  // What up would find: nothing to change.
+  const { props } = await serviceProvider.read?.(made.name, made) ?? {};
+  expect(props).toEqual(made);
+}); // prettier-ignore
+
+test("an instance that runs out of memory has its limit raised", async () => {
+  expect(first.memory).toBeGreaterThan(0);
+  await docker("exec", first.id, "touch", "/tmp/eat");
+  await vi.waitFor(async () => {
+    const next = await limitsOf(hungry.name);
+    expect(next.id).not.toBe(first.id);
+    expect(next.memory).toBeGreaterThanOrEqual(first.memory + 100 * mebibyte);
+    expect(next.swap).toBe(2 * next.memory);
+  }, longMs);
+  expect((await limits(hungry.name))?.reason).toContain("an instance ran out of memory");
+});
+
+test(
+  "the next rollout writes the limits into the service",
+  async () => {
+    const { memory, nanoCpus } = await limitsOf(hungry.name);
+    await serviceProvider.update?.(made.name, made, { ...hungry, env: { A: "1" } });
+    expect(await inSpec(hungry.name)).toEqual({ NanoCPUs: nanoCpus, MemoryBytes: memory });
+    const next = await limitsOf(hungry.name);
+    expect([next.memory, next.nanoCpus]).toEqual([memory, nanoCpus]);
+    await docker("service", "rm", hungry.name);
+    await vi.waitFor(async () => {
+      expect(await kv(`${scalingKeys.history}${hungry.name}`)).toBeUndefined();
+    }, longMs);
+  },
+  longMs,
+);
 
 test("the spec stays as it is, but for the number of replicas, which a range puts right at once", async () => {
   const spec = async (): Promise<Record<string, unknown>> =>
