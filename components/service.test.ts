@@ -110,3 +110,42 @@ test("a service mounts secrets and configs, whose contents are secret", async ()
   expect(files).toHaveLength(2);
   for (const { content } of files) expect(JSON.stringify(content)).toContain(secretMark);
 });
+
+test("how instances run reaches Docker in its terms, and what is not set stays Docker's", async () => {
+  const inputs = await inputsOf(false, {
+    mode: "global",
+    placement: { spread: ["node.labels.zone"], max_replicas_per_node: 2 },
+    update: { delay: "2m", failure_action: "pause" },
+    restart_policy: { condition: "on-failure", delay: "10s", max_attempts: 3 },
+    user: "1000:1000",
+    read_only: true,
+    init: true,
+    cap_add: ["NET_ADMIN"],
+    cap_drop: ["ALL"],
+    ulimits: { nofile: 1024, nproc: { soft: 1, hard: 2 } },
+    stop_signal: "SIGINT",
+    extra_hosts: ["db.lan:10.0.0.7"],
+    logging: { driver: "json-file", options: { "max-size": "10m", "max-file": 3 } },
+    entrypoint: ["sh"],
+  });
+  expect(inputs).toMatchObject({
+    global: true,
+    spread: ["node.labels.zone"],
+    maxReplicasPerNode: 2,
+    updateConfig: { delaySeconds: 120, failureAction: "pause" },
+    restartPolicy: { condition: "on-failure", delaySeconds: 10, maxAttempts: 3 },
+    user: "1000:1000",
+    readOnly: true,
+    init: true,
+    capAdd: ["CAP_NET_ADMIN"],
+    capDrop: ["ALL"],
+    ulimits: { nofile: { soft: 1024, hard: 1024 }, nproc: { soft: 1, hard: 2 } },
+    stopSignal: "SIGINT",
+    hosts: { "db.lan": "10.0.0.7", "rest.service.consul": "172.17.0.1" },
+    logging: { driver: "json-file", options: { "max-size": "10m", "max-file": "3" } },
+    command: ["sh"],
+  });
+  expect(Object.keys(await inputsOf(false)).sort()).toEqual(
+    ["__provider", "args", "dns", "env", "healthCheck", "host", "hosts", "image", "labels", "name", "owner", "port", "replicas", "stopGracePeriodSeconds", "swarmId"], // prettier-ignore
+  );
+});

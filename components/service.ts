@@ -40,6 +40,7 @@ export class Service extends pulumi.ComponentResource {
         swarmId: args.swarm.swarmId,
         name: config.swarmName,
         image: args.image,
+        ...(config.entrypoint && { command: [...config.entrypoint] }),
         ...(command && { args: guarded([...command]) }),
         ...scaling(config),
         ...(config.type !== "none" && { port: { target: config.port } }),
@@ -48,7 +49,7 @@ export class Service extends pulumi.ComponentResource {
         labels: { ...registration(config), ...writeLabels(automatic(config)) },
         dns: [args.dns],
         // DNS would return the load balancer of any node; this entry points to the local one.
-        hosts: { [loadBalancerHost]: args.dns },
+        hosts: { ...config.extra_hosts, [loadBalancerHost]: args.dns },
         ...(limits && { limits }),
         ...(typeof healthCheck === "object" && { healthCheck: guarded(inDockersTerms(healthCheck)) }),
         ...run(config),
@@ -68,16 +69,52 @@ const inDockersTerms = ({ command, ...times }: HealthCheckConfig) => ({
   ...times,
 });
 
-/** What instances mount, and how they are replaced: no two may write to the same files. */
+/** How instances run and are replaced: no two may write to the same files of a node. */
 function run(config: ServiceConfig) {
   const mounts = mountsOf(config);
   const writes = config.volumes.some(
     ({ type, readOnly, driverOptions }) => type !== "tmpfs" && !readOnly && driverOptions === undefined,
   );
-  return {
-    ...(mounts.length > 0 && { mounts }),
-    ...(writes && { updateConfig: { order: "stop-first" as const } }),
-  };
+  const { placement, update, restart_policy: restart, ulimits, logging } = config;
+  const updateConfig = given({
+    order: writes ? ("stop-first" as const) : undefined,
+    ...given({
+      parallelism: update?.parallelism,
+      delaySeconds: update?.delay,
+      monitorSeconds: update?.monitor,
+      order: update?.order,
+      failureAction: update?.failure_action,
+    }),
+  });
+  return given({
+    mounts: mounts.length > 0 ? mounts : undefined,
+    updateConfig: Object.keys(updateConfig).length > 0 ? updateConfig : undefined,
+    restartPolicy:
+      restart &&
+      given({
+        condition: restart.condition,
+        delaySeconds: restart.delay,
+        maxAttempts: restart.max_attempts,
+        windowSeconds: restart.window,
+      }),
+    global: config.mode === "global" || undefined,
+    spread: placement?.spread,
+    maxReplicasPerNode: placement?.max_replicas_per_node,
+    user: config.user,
+    readOnly: config.read_only || undefined,
+    init: config.init || undefined,
+    capAdd: config.cap_add.length > 0 ? config.cap_add : undefined,
+    capDrop: config.cap_drop.length > 0 ? config.cap_drop : undefined,
+    ulimits,
+    stopSignal: config.stop_signal,
+    logging,
+  });
+}
+
+/** Leaves out what has no value. */
+function given<T extends object>(value: T): { [Key in keyof T]?: NonNullable<T[Key]> } {
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined);
+  return Object.fromEntries(entries) as { [Key in keyof T]?: NonNullable<T[Key]> };
 }
 
 /** How many instances Swarm runs, and the labels from which the autoscaler knows in which range, and which limits it chooses. */

@@ -44,6 +44,14 @@ export interface Updated {
 const known: Readonly<Record<string, (service: StackService) => unknown>> = {
   replicas: ({ replicas, range }) => range ?? replicas,
   limits: ({ cpus, memory }) => [cpus, memory],
+  ...Object.fromEntries(
+    ["user", "readOnly:read_only", "init", "capAdd:cap_add", "capDrop:cap_drop", "ulimits", "logging"].map(
+      (each) => {
+        const [property = "", key = property] = each.split(":");
+        return [property, ({ settings }: StackService) => settings?.[key]];
+      },
+    ),
+  ),
   mounts: ({ settings }) => [settings?.["volumes"], settings?.["tmpfs"]],
 };
 

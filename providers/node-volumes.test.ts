@@ -70,8 +70,9 @@ describe("the node of a volume", () => {
   });
 
   it("is open in a preview that does not know or reach the nodes", async () => {
-    const unknown = { ...inputs(["a"]), nodes: [{ name: "one", id: "?", host: "04da6b54" }] };
-    expect(await check(unknown)).toBeUndefined();
+    const node = { name: "one", id: "?", host: "04da6b54" };
+    expect(await check({ ...inputs(["a"]), nodes: [node, { ...node, name: "two" }] })).toBeUndefined();
+    expect(await check({ ...inputs(["a"]), nodes: [node] })).toEqual({ a: "one" });
   });
 });
 

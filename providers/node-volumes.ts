@@ -111,7 +111,9 @@ async function place(
   const placed: Record<string, string> = {};
   for (const { volumes, constraints } of groups) {
     const places = new Map(volumes.flatMap((name) => (before?.[name] ? [[name, before[name]]] : [])));
-    for (const name of volumes.filter((each) => !places.has(each)))
+    // A single node needs no search, and a preview may not know how to reach it yet.
+    const [only, ...more] = nodes;
+    for (const name of volumes.filter((each) => more.length > 0 && !places.has(each)))
       for (const node of nodes)
         if (!places.has(name) && (await volumeOn(node, name, PREVIEW_TIMEOUT_MS)) !== undefined)
           places.set(name, node.name);
@@ -125,7 +127,10 @@ async function place(
       throw new Misplaced(
         `volume ${name ?? ""} is on node ${at}, which is no longer in the stack: put the node back, or give the volume another name, under which it starts empty on another node`,
       );
-    const chosen = at ?? (await firstFit(nodes, constraints, host, inputs.sshOpts));
+    const chosen =
+      at ??
+      (more.length === 0 ? only?.name : undefined) ??
+      (await firstFit(nodes, constraints, host, inputs.sshOpts));
     if (chosen !== undefined) for (const volume of volumes) placed[volume] = chosen;
   }
   return placed;

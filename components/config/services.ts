@@ -9,6 +9,7 @@ import { optionKeys } from "../../routing/service-options";
 import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, strings, text, undated, unknownKey, verbatimStrings, whole } from "../schema"; // prettier-ignore
 
 import { readReference } from "./files";
+import { runningKeys } from "./running";
 import { isOfNode, readTmpfs, readVolume } from "./volumes";
 
 /** The types of service: how the load balancer balances them; `none` is a worker, which it does not know. */
@@ -52,12 +53,6 @@ const limit = (fixed: z.ZodType<number>, readAutomatic: (value: unknown) => Chec
 /** Swarm takes names of up to 63 characters. */
 const nameForm = "lower-case words joined by /, such as hello/v1, with at most 63 characters";
 
-const constraint = text(
-  /^(node|engine)\.[A-Za-z0-9._/-]{1,200} ?(==|!=) ?[A-Za-z0-9._:/ -]{1,200}$/,
-  'a constraint such as "node.labels.disk==ssd"',
-);
-const placement = mapping({ constraints: list(constraint).default([]) });
-
 /** The keys of a service, as they are written in the stack file. */
 export const serviceKeys = {
   name: text(/^(?=.{1,63}$)[a-z0-9]+([._/-][a-z0-9]+)*$/, nameForm).describe(
@@ -83,6 +78,9 @@ export const serviceKeys = {
     .describe(
       "number of instances across all nodes, or a range such as `{ min: 2, max: 20, target: 30 }` for the [autoscaler](autoscaling.md)",
     ),
+  entrypoint: command
+    .optional()
+    .describe("program to run instead of the image's own entry point, with arguments"),
   command: command
     .optional()
     .describe("command to run instead of the image's own: a list of the program and its arguments"),
@@ -126,9 +124,7 @@ export const serviceKeys = {
   configs: list(readBy(readReference("config")))
     .default([])
     .describe("the same for the stack's [configs](#secrets-and-configs), with an absolute path as `target`"),
-  placement: placement
-    .optional()
-    .describe("on which nodes instances may run: `constraints` as Docker's, such as `node.labels.disk==ssd`"),
+  ...runningKeys,
   stopGracePeriodSeconds: whole(1, 3600)
     .default(10)
     .describe("seconds that a stopping instance has to finish its work before it is killed"),
@@ -141,13 +137,33 @@ function mistakesOfMounts({
   secrets,
   configs,
   replicas,
-}: Pick<z.output<typeof keys>, "volumes" | "tmpfs" | "secrets" | "configs" | "replicas">) {
+  mode,
+  update,
+}: Pick<
+  z.output<typeof keys>,
+  "volumes" | "tmpfs" | "secrets" | "configs" | "replicas" | "mode" | "update"
+>) {
   const written = volumes.find((volume) => isOfNode(volume) && !volume.readOnly);
   const isOne = typeof replicas === "number" && replicas <= 1;
   const problem = `is more than 1, but volume ${written?.source ?? ""} is on one node, and two instances must not write to it`;
   const cure = "set replicas: 1, or make the volume read-only or one on a file server (driver_opts)";
   return [
     ...(written === undefined || isOne ? [] : [mistake(["replicas"], problem, cure)]),
+    ...(mode === "global" && replicas !== 1
+      ? [mistake(["replicas"], "is set, but the mode is global", "remove it, or set mode: replicated")]
+      : []),
+    ...(mode === "global" && written !== undefined
+      ? [mistake(["mode"], `is global, but volume ${written.source ?? ""} is on one node`, "remove it")]
+      : []),
+    ...(update?.order === "start-first" && written !== undefined
+      ? [
+          mistake(
+            ["update", "order"],
+            `is start-first, but two instances must not write to volume ${written.source ?? ""}`,
+            "remove it",
+          ),
+        ]
+      : []),
     ...Object.entries({ volumes: [...volumes, ...tmpfs], secrets, configs }).flatMap(([key, mounts]) => {
       const targets = mounts.map(({ target }) => target);
       const twice = targets.find((target, index) => targets.indexOf(target) < index);

@@ -2,22 +2,23 @@
 import { isMapping } from "../../lib/values";
 import type { ServiceConfig } from "./services";
 import { writeReference } from "./files";
+import { runningKeys } from "./running";
 import { writeVolume } from "./volumes";
 
 /** What else than its image and limits changes how a service's instances run, by key. Without what may be secret. */
-export function settingsOf({
-  volumes,
-  tmpfs,
-  secrets,
-  configs,
-  placement,
-}: ServiceConfig): Record<string, string> {
+export function settingsOf(service: ServiceConfig): Record<string, string> {
+  const { volumes, tmpfs, secrets, configs } = service;
+  const keys = Object.keys(runningKeys) as (keyof typeof runningKeys)[];
   const settings: Readonly<Record<string, unknown>> = {
     volumes: volumes.map(writeVolume),
     tmpfs: tmpfs.map(writeVolume),
     secrets: secrets.map(writeReference),
     configs: configs.map(writeReference),
-    placement,
+    ...Object.fromEntries(keys.map((key) => [key, service[key]])),
+    mode: service.mode === "replicated" ? "" : service.mode,
+    read_only: service.read_only || "",
+    init: service.init || "",
+    entrypoint: service.entrypoint,
   };
   const texts = Object.entries(settings).map(([key, value]) => [key, textOf(value)] as const);
   return Object.fromEntries(texts.filter(([, text]) => text !== ""));
