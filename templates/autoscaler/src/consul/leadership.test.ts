@@ -109,9 +109,9 @@ test("without Consul it stops before its session does, and knows why", async () 
     expect(one?.leadership.isLeading).toBe(true);
   });
   fake.isAway = true;
-  clock.ms = 9_999;
+  clock.ms = 7_999;
   expect(one?.leadership.isLeading).toBe(true);
-  clock.ms = 10_000;
+  clock.ms = 8_000;
   expect(one?.leadership.isLeading).toBe(false);
   await vi.waitFor(() => {
     expect(one?.leadership.problem).toContain("No cluster leader");

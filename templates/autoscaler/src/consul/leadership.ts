@@ -7,11 +7,15 @@ import type { Log } from "../log";
 import type { Consul } from "./client";
 import { entriesOf, type Entry } from "./decode";
 
-const session = { Name: "autoscaler", TTL: "15s", Behavior: "delete", LockDelay: "5s" };
+/**
+ * The shortest that Consul takes. It gives up a session after its TTL at the earliest and twice that at the latest; requests for a
+ * service that sleeps wait for 30 s, so another autoscaler has to decide before that.
+ */
+const session = { Name: "autoscaler", TTL: "10s", Behavior: "delete", LockDelay: "1s" };
 
-/** Consul gives up a session after its TTL at the earliest. We stop before that. */
-const heldMs = 10_000;
-const renewMs = 4_000;
+/** We stop before Consul gives up the session. */
+const heldMs = 8_000;
+const renewMs = 3_000;
 /** While Consul's lock delay lasts, or Consul does not answer. */
 const retryMs = 500;
 
