@@ -6,6 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { scalingKeys } from "../../routing/scaling/keys";
+import { encodeSleeping } from "../../routing/scaling/sleeping";
 import { Balancer, ConsulAlone, Instance } from "./balancer";
 import { makeCertificate } from "./certificates";
 import { docker } from "./docker";
@@ -150,4 +152,22 @@ test("a load balancer whose successor fails goes on", async () => {
   expect((await answers("later")).status).toBe(200);
   expect((await load.stop()).failures).toEqual({});
   expect((await get(`${first.admin}/ready`)).status).toBe(200);
+}, 60_000);
+
+test("requests that wait for a service to wake are answered by the one that they reached", async () => {
+  const args = ["--node=handover", "--stop-grace=1s"];
+  await start("fourth", { args });
+  await logged("tr-t-third-balancer", "has taken over");
+  await consul.put(`kv/${scalingKeys.sleeping}sleeper`, encodeSleeping({ tags: ["rest"], meta: {} }));
+  await until(`${first.admin}/routes`, ({ body }) => body.includes('"url": "/sleeper"'));
+  const held = Array.from({ length: 50 }, () =>
+    get(`${first.url}/sleeper`, { agent: false, timeout: 40_000 }),
+  );
+  const wanted = `http://${consul.address}/v1/kv/${scalingKeys.wanted}sleeper`;
+  expect((await until(wanted, ({ status }) => status === 200)).status).toBe(200);
+  await start("fifth", { args });
+  await logged("tr-t-fourth-balancer", "has taken over");
+  await serve("sleeper");
+  const answered = await Promise.all(held);
+  expect(new Set(answered.map(({ status, body }) => `${status} ${body}`))).toEqual(new Set(["200 sleeper"]));
 }, 60_000);
