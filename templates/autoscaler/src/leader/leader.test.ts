@@ -328,6 +328,19 @@ describe("limits", () => {
       expect(world.limited[0]?.memoryBytes).toBeGreaterThanOrEqual(220 * mebibyte);
       expect(world.limits?.reason).toContain("instead of 120 MiB: an instance ran out of memory");
     });
+
+    test("reach the specification when instances cannot start with what it says", async () => {
+      const limit = { TaskTemplate: { Resources: { Limits: { MemoryBytes: 64 * mebibyte } } } };
+      world.more = { spec: limit };
+      world.labels = { ...world.labels, ...writeChosen({ memoryBytes: 200 * mebibyte, cores: 0.6 }) };
+      use(90, 64);
+      await world.run(leader, 120);
+      expect(world.limited).toEqual([]);
+      use(90, 64);
+      await world.run(leader);
+      expect(world.limited).toMatchObject([{ version: 12, memoryBytes: 200 * mebibyte, rollout: true }]);
+      expect(world.lines).toContainEqual(expect.stringContaining("need more memory to start than they get"));
+    });
   });
 
   test("are forgotten with the service, and begin anew if somebody spoilt what was known", async () => {

@@ -22,6 +22,8 @@ import type { World } from "./world";
 const minuteMs = 60_000;
 /** Every service's history is written once in so many minutes, a share of them each minute. */
 const writeMinutes = 10;
+/** An instance that still runs into the limit of the specification so long after the choice of a higher one does so as it starts. */
+const settledMs = 2 * minuteMs;
 
 /** What is remembered of a service. */
 interface Memory {
@@ -111,22 +113,37 @@ export class Limits {
       memory: decide("memory", service.memoryBytes, chosen.memoryBytes),
       cpus: decide("cpus", service.cores, chosen.cores),
     };
-    const outcome = await this.change(service, memory, decisions);
+    const outcome = await this.change(service, memory, decisions, this.failsToStart(service, memory, need));
     // Its new labels are known at the next tick.
     memory.isDue = outcome !== "nothing";
     memory.status = statusOf(service, decisions, memory.failure ?? memory.said);
   }
 
+  /** Whether instances end before they get the limit that has been chosen: they start with that of the specification. */
+  private failsToStart({ memoryBytes }: SwarmService, { limits }: Memory, need: Need): boolean {
+    const { current, changedMs = need.nowMs } = limits.get("memory") ?? {};
+    return (
+      memoryBytes !== undefined &&
+      current !== undefined &&
+      memoryBytes < current &&
+      (need.outOfMemoryBytes ?? Infinity) <= memoryBytes &&
+      need.nowMs - changedMs >= settledMs
+    );
+  }
+
+  /** @param fails whether instances have to be replaced, because they do not start with the limit of the specification */
   private async change(
     { swarmName, registration, id, version }: SwarmService,
     memory: Memory,
     decisions: Decisions,
+    fails: boolean,
   ): Promise<"nothing" | "changed" | "failed"> {
     const { swarm, dry, isLeading, log } = this.options;
     const sentences = kinds.flatMap((kind) => {
       const change = decisions[kind]?.change;
       return change === undefined ? [] : [changeSentence(kind, change)];
     });
+    if (fails) sentences.push("instances are replaced, because they need more memory to start than they get");
     if (sentences.length === 0 || !isLeading()) return "nothing";
     const [name, sentence] = [registration?.name ?? swarmName, sentences.join("; ")];
     if (dry) {
@@ -134,12 +151,15 @@ export class Limits {
       memory.said = sentence;
       return "nothing";
     }
-    const [memoryBytes, cores] = [decisions.memory?.change?.to, decisions.cpus?.change?.to];
+    const cores = decisions.cpus?.change?.to;
+    const memoryBytes =
+      decisions.memory?.change?.to ?? (fails ? memory.limits.get("memory")?.current : undefined);
     try {
       await swarm.relimit(id, {
         version,
         ...(memoryBytes !== undefined && { memoryBytes }),
         ...(cores !== undefined && { cores }),
+        ...(fails && { rollout: true }),
       });
       log(`limited ${name}: ${sentence}`);
       [memory.said, memory.failure] = [sentence, undefined];

@@ -11,6 +11,23 @@ test("writes labels of the service, and changes nothing else", () => {
   expect(result.ok && result.spec).toEqual(dockerService({ labels: expected })["Spec"]);
 });
 
+test("a rollout changes the limit of memory in the specification, and nothing else of it", () => {
+  const service = dockerService({
+    labels,
+    spec: { TaskTemplate: { Resources: { Limits: { NanoCPUs: 5e8 } }, ForceUpdate: 3 } },
+  });
+  const result = relimit(service, { version: 12, memoryBytes: 128 * mebibyte, rollout: true });
+  expect(result.ok && result.spec["TaskTemplate"]).toEqual({
+    Resources: { Limits: { NanoCPUs: 5e8, MemoryBytes: 128 * mebibyte } },
+    ForceUpdate: 3,
+  });
+  expect(readRelimit('{"version":1,"memoryBytes":5,"rollout":true}')).toEqual({
+    version: 1,
+    memoryBytes: 5,
+    rollout: true,
+  });
+});
+
 test("the other limit stays as it was chosen", () => {
   const both = { ...labels, "switchyard.cpus": "auto", "switchyard.limits.memory": "134217728" };
   const result = relimit(dockerService({ labels: both }), { version: 12, cores: 0.5 });
@@ -39,6 +56,8 @@ test.each([
   '{"version":1,"memoryBytes":1.5}',
   '{"version":1,"memoryBytes":1e400}',
   '{"version":1,"cores":1,"replicas":3}',
+  '{"version":1,"cores":1,"rollout":true}',
+  '{"version":1,"memoryBytes":1,"rollout":false}',
 ])("the body %j is refused", (body) => {
   expect(readRelimit(body)).toBeUndefined();
 });

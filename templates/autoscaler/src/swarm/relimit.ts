@@ -1,9 +1,13 @@
-/** The second change that the narrow socket makes to a service: labels with the limits chosen for it, which restart no task. Pure. */
+/**
+ * The second change that the narrow socket makes to a service: labels with the limits chosen for it, which restart no task, and on
+ * demand its rollout with a limit of memory. Pure.
+ */
 import { isMapping, parseJson } from "../../../../lib/values";
 import { readLabels } from "../../../../routing/scaling/labels";
 import { writeChosen, type ChosenLimits } from "../../../../routing/scaling/limits";
 import type { AutoLimit } from "../../../../routing/scaling/resources";
 import { isCount, refuse, unchanged, type Respecified } from "./rescale";
+import { mapping } from "./registration";
 import { labelsOf } from "./services";
 import type { Relimit } from "./types";
 
@@ -17,23 +21,36 @@ export function readLimits(value: unknown): ChosenLimits | undefined {
   return { ...(memoryBytes !== undefined && { memoryBytes }), ...(cores !== undefined && { cores }) };
 }
 
-/** Reads the body of a change; undefined if it is anything but a version and limits. */
+/** Reads the body of a change; undefined if it is anything but a version, limits, and perhaps a rollout. */
 export function readRelimit(body: string): Relimit | undefined {
   const value = parseJson(body);
   if (!isMapping(value)) return undefined;
-  const { version, ...rest } = value;
+  const { version, rollout, ...rest } = value;
   const limits = readLimits(rest);
-  return isCount(version) && limits !== undefined ? { version, ...limits } : undefined;
+  if (!isCount(version) || limits === undefined) return undefined;
+  if (rollout === undefined) return { version, ...limits };
+  return rollout === true && limits.memoryBytes !== undefined ? { version, ...limits, rollout } : undefined;
 }
 
 /** @param service as Docker answers `GET /services/ID` */
-export function relimit(service: unknown, { version, ...limits }: Relimit): Respecified {
+export function relimit(service: unknown, { version, rollout, ...limits }: Relimit): Respecified {
   const found = unchanged(service, version);
   if (!found.ok) return found;
   const problem = problemOf(limits, labelsOf({ Spec: found.spec }));
   if (problem !== undefined) return refuse(403, problem);
   const labels = isMapping(found.spec["Labels"]) ? found.spec["Labels"] : {};
-  return { ok: true, spec: { ...found.spec, Labels: { ...labels, ...writeChosen(limits) } } };
+  const spec = { ...found.spec, Labels: { ...labels, ...writeChosen(limits) } };
+  return { ok: true, spec: rollout === true ? withMemory(spec, limits.memoryBytes) : spec };
+}
+
+function withMemory(
+  spec: Readonly<Record<string, unknown>>,
+  bytes: number | undefined,
+): Record<string, unknown> {
+  const template = mapping(spec["TaskTemplate"]);
+  const resources = mapping(template["Resources"]);
+  const limits = { ...mapping(resources["Limits"]), MemoryBytes: bytes };
+  return { ...spec, TaskTemplate: { ...template, Resources: { ...resources, Limits: limits } } };
 }
 
 /** Why labels do not allow these limits; undefined if they do. */

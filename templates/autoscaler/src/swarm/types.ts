@@ -56,4 +56,6 @@ export interface Rescale {
 /** The body of a change of the limits that are chosen for a service. */
 export interface Relimit extends ChosenLimits {
   readonly version: number;
+  /** Whether the specification of instances gets the limits as well, which replaces all of them. */
+  readonly rollout?: true;
 }
