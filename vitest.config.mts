@@ -5,6 +5,17 @@ export default defineConfig({
     projects: [
       {
         test: {
+          // Not part of CI: `script/test day`.
+          name: "day",
+          include: ["test/day/**/*.test.ts"],
+          globalSetup: "test/e2e/setup.ts",
+          fileParallelism: false,
+          testTimeout: 2_400_000,
+          hookTimeout: 300_000,
+        },
+      },
+      {
+        test: {
           name: "unit",
           testTimeout: 30_000,
           include: ["{routing,lib,components,providers,engine,preview,templates,test/unit}/**/*.test.ts"],
