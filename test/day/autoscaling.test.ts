@@ -70,7 +70,11 @@ async function untilDecided(
   }
 }
 
-const asleep = () => untilDecided("nap", (said) => said.asleep, 120);
+/** Until the last instance has ended, which goes on answering for a while. */
+async function asleep(): Promise<void> {
+  await untilDecided("nap", (said) => said.asleep, 120);
+  await sleep(15_000);
+}
 
 /** 200 requests at once at two load balancers. Returns how long each took, in milliseconds. */
 async function wake(): Promise<number[]> {
@@ -93,25 +97,22 @@ const imageOf = (swarmName: string): Promise<string> =>
 const create = (name: string, ...options: string[]): Promise<string> =>
   one.docker("service", "create", "-d", "--no-resolve-image", "--name", name, ...options);
 
-/** How long the same container takes from `docker service scale` until it takes connections, without anything of ours. */
+/** How long the same container takes from `docker service scale` until it answers, without anything of ours. */
 async function startOfItsOwn(): Promise<number[]> {
   const publish = "published=39999,target=8080,mode=host";
   const options = ["--replicas=0", "--env=SERVICE_IGNORE=true", "--constraint=node.hostname==one"];
   await create("plain", ...options, `--publish=${publish}`, await imageOf("nap"));
   // Only from its own machine: the firewall lets nobody else in.
-  const connected = `
-    const { connect } = require("node:net");
-    const attempt = () => connect(39999, "127.0.0.1")
-      .on("connect", () => { console.log(Date.now()); process.exit(); })
-      .on("error", () => setTimeout(attempt, 5));
+  const answered = `
+    const attempt = () => fetch("http://127.0.0.1:39999/").then(() => console.log(Date.now()), () => setTimeout(attempt, 5));
     attempt();`;
   const times: number[] = [];
   for (let round = 0; round < 5; round++) {
-    const answered = one.inNetwork("node", "-e", connected);
+    const answer = one.inNetwork("node", "-e", answered);
     await sleep(1_000);
     const start = Date.now();
     await one.docker("service", "scale", "-d", "plain=1");
-    times.push(Number(await answered) - start);
+    times.push(Number(await answer) - start);
     await one.docker("service", "scale", "-d", "plain=0");
     await sleep(12_000);
   }

@@ -19,7 +19,7 @@ import { tearDown } from "./tear-down";
 
 const prefix = "cs-t-hostile";
 /** Set HOSTILE_CATALOGS for more; HAProxy checks each in about 10 ms. */
-const count = Number(process.env["HOSTILE_CATALOGS"] ?? 1_200);
+const count = Number(process.env["HOSTILE_CATALOGS"] ?? 800);
 const seed = Number(process.env["HOSTILE_SEED"] ?? 4);
 
 let consul: ConsulAlone;

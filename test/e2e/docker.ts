@@ -1,6 +1,6 @@
 import { networkInterfaces } from "node:os";
 
-import { outputOf, run } from "./stack";
+import { outputOf, run, stack } from "./stack";
 import { afterwards } from "./tear-down";
 
 /** Addresses of this machine: on Docker's bridge, and on its own network. */
@@ -106,7 +106,8 @@ export async function removeStackVolumes(): Promise<string[]> {
   const volumes = lines(await docker("volume", "ls", "-q"));
   if (!volumes.includes(claim)) return [];
   const removed: string[] = [];
-  for (const name of stackVolumes.filter((each) => volumes.includes(each))) {
+  const data = lines(await docker("volume", "ls", "-q", "--filter", `label=switchyard.owner=${stack.owner}`));
+  for (const name of [...data, ...stackVolumes.filter((each) => volumes.includes(each))]) {
     // Docker refuses if a container uses it: one that somebody else has made meanwhile.
     if ((await run("docker", ["volume", "rm", name])).code === 0) removed.push(name);
   }

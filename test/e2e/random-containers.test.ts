@@ -28,7 +28,7 @@ import { afterwards, tearDown } from "./tear-down";
 
 const prefix = "rc-t";
 /** How many containers there are over time. Set RANDOM_CONTAINERS for more; 500 take about eight minutes. */
-const count = Number(process.env["RANDOM_CONTAINERS"] ?? 40);
+const count = Number(process.env["RANDOM_CONTAINERS"] ?? 30);
 /** Set RANDOM_SEED to the printed one to repeat a run. */
 const seed = Number(process.env["RANDOM_SEED"] ?? Date.now() % 1_000_000);
 /**

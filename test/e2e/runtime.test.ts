@@ -14,6 +14,7 @@ import {
   belongings,
   claimEngineUntilRemoved,
   docker,
+  lines,
   removeContainers,
   stackContainers,
   tasks,
@@ -132,16 +133,53 @@ describe("first up", () => {
     expect(await docker("service", "inspect", "time")).toContain("TOKEN=a-well-kept-word");
 
     expect(output).not.toContain("a-well-kept-word");
-    const files = readdirSync(".switchyard", { recursive: true, withFileTypes: true }).filter((file) =>
-      file.isFile(),
-    );
-    for (const { name, parentPath } of files)
-      expect(readFileSync(join(parentPath, name), "utf8"), name).not.toContain("a-well-kept-word");
+    expectNotInState("a-well-kept-word");
     succeeded(await stack.setSecret("switchyard:services[2].meta.path", "/hush"));
     expect(await stack.up()).toMatchObject({
       code: 1,
       output: expect.stringContaining("services[2].meta.path is secret, but") as string,
     });
+  });
+});
+
+describe("a worker", () => {
+  const note = (content: string) => {
+    const worker = {
+      name: "ledger",
+      type: "none",
+      image: baseImage,
+      command: ["sh", "-c", "cat /run/secrets/pin /etc/note >>/data/log; exec sleep 3600"],
+      volumes: ["ledger:/data"],
+      secrets: ["pin"],
+      configs: [{ source: "note", target: "/etc/note" }],
+    };
+    stack.configure([...initial, worker], { configs: { note: { content } } });
+  };
+  const log = async () => {
+    const [task = ""] = await tasks("ledger");
+    return docker("exec", task, "cat", "/data/log").catch(() => "");
+  };
+
+  test("keeps its data through a rollout, with the secret and the config of the day", async () => {
+    let expected = "";
+    for (const [secret, content] of [
+      ["word-of-monday", " one\n"],
+      ["word-of-tuesday", " two\n"],
+    ] as const) {
+      note(content);
+      succeeded(await stack.setSecret("switchyard:secrets.pin", secret));
+      const { output } = succeeded(await stack.up());
+      expected += secret + content;
+      await expect.poll(log).toBe(expected.trim());
+      expect(output).not.toContain(secret);
+      expectNotInState(secret);
+      expectNotInState(Buffer.from(secret).toString("base64"));
+      for (const kind of ["secret", "config"])
+        expect(
+          lines(await docker(kind, "ls", "-q", "--filter", `label=switchyard.owner=${stack.owner}`)),
+        ).toHaveLength(1);
+    }
+    succeeded(await stack.up("--expect-no-changes"));
   });
 });
 
@@ -471,7 +509,11 @@ describe("what was removed by hand", () => {
 describe("down", () => {
   test("removes everything the stack created and nothing else", async () => {
     expect(await stack.down()).toMatchObject({ code: 0 });
-    await expect.poll(belongings, { timeout: 30_000 }).toEqual(before);
+    const volumes = [before["volumes"] ?? []].flat();
+    const kept = { ...before, volumes: [...volumes, "e2e_ledger"].sort() };
+    await expect.poll(belongings, { timeout: 30_000 }).toEqual(kept);
+    expect(await stack.down("--volumes")).toMatchObject({ code: 0 });
+    expect(await belongings()).toEqual(before);
   });
 });
 
@@ -498,6 +540,12 @@ async function registered(service?: string): Promise<string[]> {
   const { body } = await get("http://localhost:8500/v1/agent/services");
   const services = Object.values(JSON.parse(body) as Record<string, { ID: string; Service: string }>);
   return services.filter(({ Service }) => service === undefined || Service === service).map(({ ID }) => ID);
+}
+
+function expectNotInState(secret: string): void {
+  const files = readdirSync(".switchyard", { recursive: true, withFileTypes: true });
+  for (const { name, parentPath } of files.filter((file) => file.isFile()))
+    expect(readFileSync(join(parentPath, name), "utf8"), name).not.toContain(secret);
 }
 
 async function credentials(): Promise<{ user: string; password: string }> {
