@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { writeLabels, type Scaling } from "../routing/scaling/labels";
 import { loadBalancerHost } from "./load-balancer";
 import type { HealthCheckConfig, ServiceConfig } from "./config/services";
+import { isWritten } from "./config/volumes";
 import { SwarmService } from "../providers/swarm-service/provider";
 import type { SwarmFiles } from "./swarm-files";
 import { mountsOf, type Volumes } from "./volumes";
@@ -72,12 +73,11 @@ const inDockersTerms = ({ command, ...times }: HealthCheckConfig) => ({
 /** How instances run and are replaced: no two may write to the same files of a node. */
 function run(config: ServiceConfig) {
   const mounts = mountsOf(config);
-  const writes = config.volumes.some(
-    ({ type, readOnly, driverOptions }) => type !== "tmpfs" && !readOnly && driverOptions === undefined,
-  );
   const { placement, update, restart_policy: restart, ulimits, logging } = config;
+  // With as many instances as there is room for, another one could not start before an old one has stopped.
+  const stopsFirst = config.volumes.some(isWritten) || placement?.max_replicas_per_node !== undefined;
   const updateConfig = given({
-    order: writes ? ("stop-first" as const) : undefined,
+    order: stopsFirst ? ("stop-first" as const) : undefined,
     ...given({
       parallelism: update?.parallelism,
       delaySeconds: update?.delay,

@@ -62,8 +62,10 @@ describe("the node of a volume", () => {
   it("must be the same for all volumes of a service, and in the stack", async () => {
     two.answers["GET /volumes/b"] = { Name: "b" };
     expect(await check(inputs(["a", "b"]), { a: "one" })).toMatch(
-      /^volume a is on node one, but volume b, .* is on node two: copy one/,
+      /^volume a is on node one, but volume b, .* is on node two: give one of them another name/,
     );
+    one.answers["GET /volumes/b"] = { Name: "b" };
+    expect(await check(inputs(["b"]))).toMatch(/^volume b is on node one and on node two: remove the one/);
     expect(await check(inputs(["a"]), { a: "gone" })).toMatch(
       /^volume a is on node gone, which is no longer in the stack: put the node back, or /,
     );
@@ -84,16 +86,18 @@ it("compares a node with constraints", () => {
     expect([constraint, fits(node, [constraint])]).toEqual([constraint, false]);
 });
 
-it("creates a volume with its owner, uses one that is there, and refuses one of another stack", async () => {
+it("creates a volume with its owner, uses one that is there, and refuses those of others", async () => {
   one.answers["POST /volumes/create"] = {};
   const { outs } = await nodeVolumesProvider.create(inputs(["a"]));
   expect(outs).toMatchObject({ placed: { a: "one" } });
   const made = one.calls.find(({ what }) => what === "POST /volumes/create");
   expect(made?.body).toEqual({ Name: "a", Labels: { "switchyard.owner": "switchyard/dev" } });
 
-  one.answers["GET /volumes/a"] = { Name: "a" };
+  one.answers["GET /volumes/a"] = { Name: "a", Labels: { "switchyard.owner": "switchyard/dev" } };
   one.answers["POST /volumes/create"] = 500;
   await nodeVolumesProvider.create(inputs(["a"]));
+  one.answers["GET /volumes/a"] = { Name: "a", Labels: null };
+  await expect(nodeVolumesProvider.create(inputs(["a"]))).rejects.toThrow("belongs to somebody else");
   one.answers["GET /volumes/a"] = { Name: "a", Labels: { "switchyard.owner": "switchyard/other" } };
   await expect(nodeVolumesProvider.create(inputs(["a"]))).rejects.toThrow(
     "belongs to stack switchyard/other",

@@ -115,13 +115,19 @@ async function place(
     const [only, ...more] = nodes;
     for (const name of volumes.filter((each) => more.length > 0 && !places.has(each)))
       for (const node of nodes)
-        if (!places.has(name) && (await volumeOn(node, name, PREVIEW_TIMEOUT_MS)) !== undefined)
+        if ((await volumeOn(node, name, PREVIEW_TIMEOUT_MS)) !== undefined) {
+          const first = places.get(name);
+          if (first !== undefined)
+            throw new Misplaced(
+              `volume ${name} is on node ${first} and on node ${node.name}: remove the one that is out of date`,
+            );
           places.set(name, node.name);
+        }
     const [[name, at] = [], ...others] = places;
     const other = others.find(([, node]) => node !== at);
     if (other !== undefined)
       throw new Misplaced(
-        `volume ${name ?? ""} is on node ${at ?? ""}, but volume ${other[0]}, which the same services use, is on node ${other[1]}: copy one of them to the other node, or give one another name`,
+        `volume ${name ?? ""} is on node ${at ?? ""}, but volume ${other[0]}, which the same services use, is on node ${other[1]}: give one of them another name, under which it starts empty on the node of the other, and copy its data`,
       );
     if (at !== undefined && !nodes.some((node) => node.name === at))
       throw new Misplaced(
@@ -158,9 +164,9 @@ async function create(inputs: VolumesInputs): Promise<VolumesInputs> {
     if (node === undefined) throw new Error(`node ${at} is not in the stack`);
     const found = await volumeOn(node, name);
     const owner = found?.Labels?.[OWNER_LABEL];
-    if (owner !== undefined && owner !== ownerOf(inputs))
+    if (found !== undefined && owner !== ownerOf(inputs))
       throw new Error(
-        `Volume ${name} on node ${at} belongs to stack ${owner}: rename yours, or remove it: docker -H ${node.host} volume rm ${name}`,
+        `Volume ${name} on node ${at} belongs to ${owner === undefined ? "somebody else" : `stack ${owner}`}: rename yours, or copy its data to a volume with the label ${OWNER_LABEL}=${ownerOf(inputs)}`,
       );
     if (found === undefined)
       await api(connect(node.host, node), "POST", "/volumes/create", {

@@ -339,7 +339,19 @@ describe("an error names the key and the cure", () => {
     ],
     [
       withService({ update: { order: "start-first" }, volumes: ["data:/data"] }),
-      "services[0].update.order is start-first, but two instances must not write to volume data: remove it",
+      "services[0].update.order is start-first, but two instances must not write to data: remove it",
+    ],
+    [
+      withService({ update: { order: "start-first" }, volumes: ["/srv/data:/data"] }),
+      "services[0].update.order is start-first, but two instances must not write to /srv/data: remove it",
+    ],
+    [
+      withService({ stopGracePeriodSeconds: 90, volumes: ["data:/data"] }),
+      "services[0].stopGracePeriodSeconds is 90, but Docker waits only a minute",
+    ],
+    [
+      withService({ cpus: { max: 0.1234 } }),
+      "it must be a number from 0.01 to 1024, with at most two decimals",
     ],
     [
       withService({ update: { delay: 10 } }),
@@ -360,7 +372,7 @@ describe("an error names the key and the cure", () => {
     [withService({ extra_hosts: ["db.lan:10.0.0.700"] }), "services[0].extra_hosts is"],
     [
       withService({ extra_hosts: { "rest.service.consul": "10.0.0.7" } }),
-      "which is the load balancer of the own node",
+      "which is the load balancer of the instance's own node",
     ],
     [withService({ logging: { driver: "$(x)" } }), "services[0].logging.driver"],
     [withService({ placement: { spread: ["zone"] } }), "services[0].placement.spread[0]"],

@@ -65,7 +65,7 @@ export function readHosts(value: unknown): Checked<Readonly<Record<string, strin
   if (pairs === undefined) return wrong([], isShown(value), "it must be a mapping of names to addresses");
   for (const [name = "", address = ""] of pairs) {
     if (name === reserved)
-      return wrong([], `has ${name}, which is the load balancer of the own node`, "remove it");
+      return wrong([], `has ${name}, which is the load balancer of the instance's own node`, "remove it");
     if (!hostName.test(name) || isIP(address) === 0)
       return wrong([], `is ${JSON.stringify(value)}`, 'write names and addresses, such as "db.lan:10.0.0.7"');
   }
@@ -85,7 +85,7 @@ export const runningKeys = {
   update: update
     .optional()
     .describe(
-      "how a change rolls: `parallelism` (1), `delay` (`0s`), `monitor` (`5s`), `order` (`start-first`, or `stop-first` with a [volume](#volumes) that is written to), `failure_action` (`rollback`)",
+      "how a change rolls: `parallelism` (1), `delay` (`0s`), `monitor` (`5s`), `order` (`start-first`, or `stop-first` with a [volume](#volumes) that is written to, or `max_replicas_per_node`), `failure_action` (`rollback`)",
     ),
   restart_policy: restartPolicy
     .optional()

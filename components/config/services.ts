@@ -10,7 +10,7 @@ import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, s
 
 import { readReference } from "./files";
 import { runningKeys } from "./running";
-import { isOfNode, readTmpfs, readVolume } from "./volumes";
+import { isOfNode, isWritten, readTmpfs, readVolume } from "./volumes";
 
 /** The types of service: how the load balancer balances them; `none` is a worker, which it does not know. */
 export const serviceTypes = ["rest", "http", "tcp", "none"] as const;
@@ -130,6 +130,9 @@ export const serviceKeys = {
     .describe("seconds that a stopping instance has to finish its work before it is killed"),
 };
 
+/** SwarmKit's updater starts the next task once the old one has stopped, or after 60 s. */
+const longestStopSeconds = 55;
+
 /** What a service with volumes or files cannot have: two instances that write to the same files, two mounts in one place. */
 function mistakesOfMounts({
   volumes,
@@ -139,10 +142,12 @@ function mistakesOfMounts({
   replicas,
   mode,
   update,
+  stopGracePeriodSeconds,
 }: Pick<
   z.output<typeof keys>,
-  "volumes" | "tmpfs" | "secrets" | "configs" | "replicas" | "mode" | "update"
+  "volumes" | "tmpfs" | "secrets" | "configs" | "replicas" | "mode" | "update" | "stopGracePeriodSeconds"
 >) {
+  const shared = volumes.find(isWritten);
   const written = volumes.find((volume) => isOfNode(volume) && !volume.readOnly);
   const isOne = typeof replicas === "number" && replicas <= 1;
   const problem = `is more than 1, but volume ${written?.source ?? ""} is on one node, and two instances must not write to it`;
@@ -155,12 +160,21 @@ function mistakesOfMounts({
     ...(mode === "global" && written !== undefined
       ? [mistake(["mode"], `is global, but volume ${written.source ?? ""} is on one node`, "remove it")]
       : []),
-    ...(update?.order === "start-first" && written !== undefined
+    ...(update?.order === "start-first" && shared !== undefined
       ? [
           mistake(
             ["update", "order"],
-            `is start-first, but two instances must not write to volume ${written.source ?? ""}`,
+            `is start-first, but two instances must not write to ${shared.source ?? ""}`,
             "remove it",
+          ),
+        ]
+      : []),
+    ...(stopGracePeriodSeconds > longestStopSeconds && shared !== undefined
+      ? [
+          mistake(
+            ["stopGracePeriodSeconds"],
+            `is ${stopGracePeriodSeconds}, but Docker waits only a minute before it starts the next instance, and two must not write to ${shared.source ?? ""}`,
+            `set at most ${longestStopSeconds}`,
           ),
         ]
       : []),

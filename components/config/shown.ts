@@ -15,6 +15,8 @@ export function settingsOf(service: ServiceConfig): Record<string, string> {
     secrets: secrets.map(writeReference),
     configs: configs.map(writeReference),
     ...Object.fromEntries(keys.map((key) => [key, service[key]])),
+    // Its options may hold a token.
+    logging: service.logging?.driver,
     mode: service.mode === "replicated" ? "" : service.mode,
     read_only: service.read_only || "",
     init: service.init || "",

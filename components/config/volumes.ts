@@ -24,6 +24,10 @@ const example = '"data:/var/lib/app"';
 export const isOfNode = ({ type, driverOptions }: Volume): boolean =>
   type === "volume" && driverOptions === undefined;
 
+/** Whether two instances that write to it would do so to the same files of a node. */
+export const isWritten = ({ type, readOnly, driverOptions }: Volume): boolean =>
+  type !== "tmpfs" && !readOnly && driverOptions === undefined;
+
 /** Reads an entry of `volumes`: `SOURCE:TARGET[:ro|rw]`, or a mapping. */
 export function readVolume(value: unknown): Checked<Volume> {
   if (typeof value === "string") return readShort(value);
