@@ -237,6 +237,13 @@ describe("a range of instances", () => {
   });
 });
 
+it("a ulimit of 0 is not the same as none", () => {
+  const ulimits = { core: { soft: 0, hard: 0 } };
+  expect(changedInputs(base, { ...base, ulimits })).toEqual(["ulimits"]);
+  expect(driftedInputs(inputsOf(asStored(base)), { ...base, ulimits })).toEqual(["ulimits"]);
+  expect(driftedInputs(inputsOf(asStored({ ...base, ulimits })), { ...base, ulimits })).toEqual([]);
+});
+
 describe("limits that something else chooses", () => {
   const mebibyte = 1024 ** 2;
   const limits = { memoryBytes: { min: 64 * mebibyte, max: 256 * mebibyte }, cpus: { min: 0.1, max: 2 } };
@@ -261,6 +268,15 @@ describe("limits that something else chooses", () => {
     }
     expect(driftedInputs(inputsOf(running(32)), wanted)).toEqual(["limits"]);
     expect(driftedInputs(inputsOf(running(0)), { ...base, limits: { memoryBytes: 1 } })).toEqual(["limits"]);
+  });
+
+  it("are forgotten once the limit is fixed again", () => {
+    const fixed = { ...base, limits: { memoryBytes: limits.memoryBytes, cpus: 1 } };
+    const { "switchyard.limits.memory": memory } = chosen;
+    expect(nextSpec(running(64, chosen), fixed, { mark: "1" }).Labels).toEqual({
+      "switchyard.limits.memory": memory,
+      mark: "1",
+    });
   });
 
   it("are those chosen last once instances are replaced anyway, within the bounds", () => {

@@ -1,7 +1,7 @@
 /** Compares two definitions of a service, and computes the definition to send to the engine. Pure. */
 import { canonical, isMapping } from "../../lib/values";
 import { ordered } from "./container";
-import { INPUT_KEYS, isOwnLabel, type InputKey, type ServiceInputs } from "./inputs";
+import { INPUT_KEYS, isOwnLabel, LIMIT_LABELS, type InputKey, type ServiceInputs } from "./inputs";
 import { buildSpec, inputsOf, limitsFit, pairs, replicasNear, type ServiceSpec } from "./spec";
 
 /** A text that is equal for equivalent values: absent, empty, false and zero values are all the same. */
@@ -38,6 +38,8 @@ function comparable(key: InputKey, value: unknown): string {
     const defaults = { order: "start-first", parallelism: 1, failureAction: "rollback", monitorSeconds: 5 };
     return meaningOf({ ...defaults, ...given });
   }
+  // A limit of 0 is not the same as none.
+  if (key === "ulimits") return canonical(given);
   return meaningOf(ordered(key, value));
 }
 
@@ -59,6 +61,12 @@ export function driftedInputs(found: Partial<ServiceInputs>, wanted: ServiceInpu
   return changedInputs(found, wanted).filter((key) => isRight[key] !== true);
 }
 
+/** Whether it is the label of a limit that nobody chooses any more. */
+const isOutdated = (label: string, { limits }: ServiceInputs): boolean =>
+  (["cpus", "memoryBytes"] as const).some(
+    (key) => label === LIMIT_LABELS[key] && typeof limits?.[key] !== "object",
+  );
+
 /** The inputs that go to a part of Docker's definition other than the task template. */
 const PARTS = {
   Labels: ["serviceLabels"],
@@ -76,7 +84,9 @@ export function nextSpec(
   inputs: ServiceInputs,
   marks: Readonly<Record<string, string>>,
 ): ServiceSpec {
-  const theirs = Object.entries(current.Labels ?? {}).filter(([key]) => !isOwnLabel(key));
+  const theirs = Object.entries(current.Labels ?? {}).filter(
+    ([key]) => !isOwnLabel(key) && !isOutdated(key, inputs),
+  );
   const wanted = buildSpec(inputs, { ...Object.fromEntries(theirs), ...marks });
   const found = inputsOf(current);
   const changed = driftedInputs(found, inputs);

@@ -267,6 +267,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
       if (claim !== props.claim || !sameOwner) return;
     }
     await remove(docker, props.serviceId, props.stopGracePeriodSeconds);
+    if ((props.secrets ?? props.configs) !== undefined) await removeOrphans(docker, ownerOf(props));
   },
 };
 
