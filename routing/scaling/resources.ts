@@ -15,7 +15,7 @@ export const sizeUnits = { k: 1024, m: 1024 ** 2, g: 1024 ** 3 } as const;
 export const floors = { memoryBytes: 16 * sizeUnits.m, cores: 0.01 } as const;
 
 const mostMemoryBytes = 1024 * sizeUnits.g;
-const mostCores = 1024;
+export const mostCores = 1024;
 
 interface Kind {
   readonly floor: number;
@@ -38,8 +38,8 @@ const memory: Kind = {
 const cpus: Kind = {
   floor: floors.cores,
   most: mostCores,
-  form: "a number from 0.01 to 1024",
-  read: (value) => (typeof value === "number" ? value : undefined),
+  form: "a number from 0.01 to 1024, with at most two decimals",
+  read: (value) => (typeof value === "number" && Number(value.toFixed(2)) === value ? value : undefined),
 };
 
 /** Reads an automatic `memory`, in bytes. Undefined if the value is a fixed size, which is somebody else's to read. */

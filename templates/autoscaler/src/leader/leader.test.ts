@@ -14,6 +14,7 @@ import { Leader } from "./leader";
 /** Consul and a Swarm in memory, with one service and one load balancer, and a clock that the test moves. */
 class FakeWorld {
   nowMs = 0;
+  cores = 4;
   isLeading = true;
   replicas = 2;
   /** Undefined: as many as there are replicas. */
@@ -35,6 +36,7 @@ class FakeWorld {
       return Promise.resolve({
         services: servicesIn([dockerService({ labels, replicas, ...more })]),
         nodesWanted: 0,
+        cores: this.cores,
       });
     },
     rescale: (_: string, { version, replicas }: Rescale): Promise<void> => {
@@ -297,6 +299,14 @@ describe("limits", () => {
       }
       expect([world.limited, world.keys.has(scalingKeys.limits)]).toEqual([[], false]);
       expect(world.lines.filter((line) => line.startsWith("would limit hello/v1: memory"))).toHaveLength(1);
+    });
+
+    test("are at most the cores that every node has", async () => {
+      world.cores = 0.5;
+      use(90);
+      await world.run(leader, 4);
+      expect(world.limited).toMatchObject([{ cores: 0.5 }]);
+      expect(world.limits?.cpus?.current).toBe(0.5);
     });
 
     test("stay as they are without figures of all instances", async () => {

@@ -64,7 +64,7 @@ export class Limits {
    * @returns what is known, for the status
    */
   async tick(
-    { swarm: { services }, limits }: Pick<World, "swarm" | "limits">,
+    { swarm: { services, cores }, limits }: Pick<World, "swarm" | "limits">,
     board: UsageBoard,
     busy: ReadonlySet<string>,
     nowMs: number,
@@ -91,15 +91,15 @@ export class Limits {
       if (isTurn || need.hasEnded) written.push(service.swarmName);
       if (isMinute || need.outOfMemoryBytes !== undefined) memory.isDue = true;
       if (memory.isDue && !service.updating && !busy.has(service.swarmName))
-        await this.decide(service, memory, need);
+        await this.decide(service, memory, need, cores);
     }
     await this.write(written);
-    await this.publish(services, limits?.value);
+    await this.publish(services, limits?.value, cores);
     return this.statuses(services);
   }
 
-  private async decide(service: SwarmService, memory: Memory, need: Need): Promise<void> {
-    const scaling = scalingOf(service);
+  private async decide(service: SwarmService, memory: Memory, need: Need, cores: number): Promise<void> {
+    const scaling = scalingOf(service, cores);
     const chosen = readChosen(service.labels, scaling);
     const decide = (kind: LimitKind, fixed: number | undefined, automatic: number | undefined) => {
       const bounds = scaling[kind];
@@ -173,10 +173,14 @@ export class Limits {
   }
 
   /** Tells all nodes what has been chosen: the labels of services are only known to managers. */
-  private async publish(services: readonly SwarmService[], published: string | undefined): Promise<void> {
+  private async publish(
+    services: readonly SwarmService[],
+    published: string | undefined,
+    cores: number,
+  ): Promise<void> {
     const { dry, isLeading, consul } = this.options;
     const chosen = services.flatMap((service): [string, ChosenLimits][] => {
-      const limits = readChosen(service.labels, scalingOf(service));
+      const limits = readChosen(service.labels, scalingOf(service, cores));
       return Object.keys(limits).length === 0 ? [] : [[service.id, limits]];
     });
     const text = encodeLimits(new Map(chosen));
@@ -242,10 +246,14 @@ export class Limits {
   }
 }
 
-const scalingOf = ({ labels }: SwarmService): Scaling => {
+/** Not more cores than every node has. */
+function scalingOf({ labels }: SwarmService, cores: number): Scaling {
   const scaling = readLabels(labels);
-  return scaling.ok ? scaling.value : {};
-};
+  if (!scaling.ok) return {};
+  const { cpus, ...rest } = scaling.value;
+  const least = (value: number): number => Math.min(value, cores);
+  return { ...rest, ...(cpus !== undefined && { cpus: { min: least(cpus.min), max: least(cpus.max) } }) };
+}
 
 /** Adds what a service's instances use to its memory. */
 function observe(

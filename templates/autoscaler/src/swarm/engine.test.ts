@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { serve } from "../../../../lib/testing";
 import { HttpClient } from "../../../../lib/http";
 import { Engine } from "./engine";
+import { leastCores } from "./services";
 import { dockerService, serviceId } from "./testing";
 
 /** An engine with one service, and what it was asked for. */
@@ -33,7 +34,7 @@ const waiting = {
   Status: { State: "pending", Err: "no suitable node (insufficient resources on 1 node)" },
 };
 
-test("asks for tasks only where they matter, and for nodes only if tasks wait for room", async () => {
+test("asks for tasks only where they matter, and for nodes only if tasks wait for room or cores are to be chosen", async () => {
   const full = await engine();
   expect((await full.engine.swarm()).services).toHaveLength(1);
   expect(full.asked).toEqual(["GET /services?status=true"]);
@@ -44,6 +45,15 @@ test("asks for tasks only where they matter, and for nodes only if tasks wait fo
     `GET /tasks?filters={"desired-state":["running"],"service":["${serviceId}"]}`,
     "GET /nodes",
   ]);
+  const automatic = await engine(dockerService({ labels: { "switchyard.cpus": "auto" } }));
+  await automatic.engine.swarm();
+  expect(automatic.asked.at(-1)).toBe("GET /nodes");
+});
+
+test("cores are those of the smallest node", () => {
+  const node = (cores: number) => ({ Description: { Resources: { NanoCPUs: cores * 1e9 } } });
+  expect(leastCores([node(8), node(2), node(0), {}])).toBe(2);
+  expect(leastCores({})).toBe(1024);
 });
 
 test("sends Docker its own specification with another number of replicas", async () => {

@@ -5,7 +5,16 @@ import type { ChosenLimits } from "../../../../routing/scaling/limits";
 import { workingSet } from "../usage/measure";
 import { updateOf } from "./container";
 import { relimit } from "./relimit";
-import { nodesWanted, needsTasks, servicesIn, tasksIn, withTasks, type Task } from "./services";
+import {
+  hasAutomaticCpus,
+  leastCores,
+  nodesWanted,
+  needsTasks,
+  servicesIn,
+  tasksIn,
+  withTasks,
+  type Task,
+} from "./services";
 import { rescale, type Respecified } from "./rescale";
 import type { Relimit, Rescale, Swarm } from "./types";
 
@@ -49,9 +58,11 @@ export class Engine {
     const asked = services.filter(needsTasks).map(({ id }) => id);
     const tasks = asked.length === 0 ? [] : await this.tasks(asked);
     const isFull = tasks.every(({ noRoom }) => noRoom === undefined);
+    const nodes = isFull && !services.some(hasAutomaticCpus) ? [] : await this.get("/nodes");
     return {
       services: withTasks(services, tasks),
-      nodesWanted: isFull ? 0 : nodesWanted(tasks, await this.get("/nodes")),
+      nodesWanted: nodesWanted(tasks, nodes),
+      cores: leastCores(nodes),
     };
   }
 

@@ -12,7 +12,7 @@ const socketPath = join(folder, "docker.sock");
 const changes: unknown[] = [];
 const lines: string[] = [];
 const engine: Answering = {
-  swarm: () => Promise.resolve({ services: [], nodesWanted: 0 }),
+  swarm: () => Promise.resolve({ services: [], nodesWanted: 0, cores: 4 }),
   rescale: (id, change) => {
     changes.push([id, change]);
     return Promise.resolve({ status: 200, body: {} });
@@ -45,7 +45,7 @@ test("anybody who sees the socket may use it", () => {
 });
 
 test("tells of services, and changes the replicas and limits of one, and the limits of a task", async () => {
-  expect((await http.ok("GET", "/services")).body).toBe('{"services":[],"nodesWanted":0}');
+  expect((await http.ok("GET", "/services")).body).toBe('{"services":[],"nodesWanted":0,"cores":4}');
   await http.ok("POST", `/services/${serviceId}/replicas`, { body: { version: 1, replicas: 2 } });
   await http.ok("POST", `/services/${serviceId}/limits`, { body: { version: 1, memoryBytes: 2 } });
   await http.ok("POST", `/tasks/${serviceId}/limits`, { body: { memoryBytes: 2, cores: 0.5 } });

@@ -1,6 +1,7 @@
 /** Reads Docker's answers about services and tasks. Pure. */
 import { isMapping } from "../../../../lib/values";
 import { readLabels, type Labels } from "../../../../routing/scaling/labels";
+import { mostCores } from "../../../../routing/scaling/resources";
 import { mapping, registrationOf } from "./registration";
 import type { SwarmService, SwarmTask } from "./types";
 
@@ -62,6 +63,11 @@ function serviceOf(service: Json): SwarmService {
   };
 }
 
+export function hasAutomaticCpus({ labels }: SwarmService): boolean {
+  const scaling = readLabels(labels);
+  return scaling.ok && scaling.value.cpus !== undefined;
+}
+
 /** Whether a service's tasks are of interest: Docker's list of all tasks of all services is long. */
 export function needsTasks({ labels, replicas, running }: SwarmService): boolean {
   const scaling = readLabels(labels);
@@ -116,6 +122,20 @@ export function withTasks(services: readonly SwarmService[], tasks: readonly Tas
   return services.map((service) => ({ ...service, tasks: byService.get(service.id) ?? [] }));
 }
 
+const roomsIn = (nodes: unknown): Room[] =>
+  (Array.isArray(nodes) ? nodes : [])
+    .filter(isMapping)
+    .map((node) => roomOf(mapping(mapping(node["Description"])["Resources"])));
+
+/** The cores of the smallest node in Docker's `GET /nodes`; as many as any may have if it tells of none. */
+export const leastCores = (nodes: unknown): number =>
+  Math.min(
+    mostCores,
+    ...roomsIn(nodes)
+      .map(({ nanoCores }) => nanoCores / 1e9)
+      .filter((cores) => cores > 0),
+  );
+
 /** Reasons that another node would solve; a missing node label is not one of them. */
 const fits = /insufficient resources|host-mode port|max replicas per node/;
 
@@ -124,9 +144,7 @@ const fits = /insufficient resources|host-mode port|max replicas per node/;
  * port, or a place on a node: each of a service needs a node of its own.
  */
 export function nodesWanted(tasks: readonly Task[], nodes: unknown): number {
-  const rooms = (Array.isArray(nodes) ? nodes : [])
-    .filter(isMapping)
-    .map((node) => roomOf(mapping(mapping(node["Description"])["Resources"])));
+  const rooms = roomsIn(nodes);
   const most = (key: keyof Room): number => Math.max(1, ...rooms.map((room) => room[key]));
   const waiting = tasks.filter(({ noRoom }) => noRoom !== undefined && fits.test(noRoom));
   const share = ({ reserved }: Task): number =>

@@ -45,6 +45,8 @@ export interface Swarm {
   readonly services: readonly SwarmService[];
   /** How many nodes more the tasks that wait for room need. */
   readonly nodesWanted: number;
+  /** Those of the smallest node, where they matter: Docker refuses a limit of more. */
+  readonly cores: number;
 }
 
 /** The body of a change of replicas. */
