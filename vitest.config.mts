@@ -1,19 +1,23 @@
 import { defineConfig } from "vitest/config";
 
+/** Slow suites that CI does not run with each change: `script/test day` and `script/test targets`. */
+const slow = (name: string) => ({
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    globalSetup: "test/e2e/setup.ts",
+    fileParallelism: false,
+    expect: { poll: { timeout: 15_000 } },
+    testTimeout: 2_400_000,
+    hookTimeout: 300_000,
+  },
+});
+
 export default defineConfig({
   test: {
     projects: [
-      {
-        test: {
-          // Not part of CI: `script/test day`.
-          name: "day",
-          include: ["test/day/**/*.test.ts"],
-          globalSetup: "test/e2e/setup.ts",
-          fileParallelism: false,
-          testTimeout: 2_400_000,
-          hookTimeout: 300_000,
-        },
-      },
+      slow("day"),
+      slow("targets"),
       {
         test: {
           name: "unit",

@@ -111,6 +111,8 @@ test("another load balancer takes over without a failed request or a broken conn
   afterwards(() => other.close());
   await consul.register("other", leaver.port);
   await answers("other");
+  // No change waits until the old one knows of it, and the connection is good for one request.
+  await sleep(1_000);
   expect((await ask()).status).toBe(503);
   idle.destroy();
 

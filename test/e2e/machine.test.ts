@@ -2,20 +2,17 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { engineProvider } from "../../providers/engine";
 import { readyFile } from "../../components/nodes/cloud-init";
 import { writeKey, writeKnownHost } from "../../components/nodes/ssh-files";
 import { generateKey } from "../../components/nodes/ssh-key";
-import { baseImage, consulImage } from "./bases";
-import { get } from "./http";
-import { configuredSsh, startMachine, type TestMachine } from "./machine";
-import { stack } from "./stack";
+import { startMachine, type TestMachine } from "./machine";
 import { tearDown } from "./tear-down";
 
-// A fresh Debian becomes a node by nothing but the user-data that VirtualBox, AWS and Compute Engine give to theirs,
-// and then runs a stack as a machine of target `hosts`.
+// A fresh Debian becomes a node by nothing but the user-data that VirtualBox, AWS and Compute Engine give to theirs.
+// test/targets/machine.test.ts runs a stack on it.
 
 let machine: TestMachine;
 /** A machine whose mirror does not answer. */
@@ -122,30 +119,3 @@ describe("an ssh failure is reported at once, with the host and the command to t
     );
   });
 });
-
-test("a stack runs on it like on any host", async () => {
-  vi.stubEnv("PATH", `${configuredSsh(machine)}:${process.env["PATH"] ?? ""}`);
-  for (const image of [baseImage, consulImage]) {
-    execFileSync("sh", ["-c", `docker save ${image} | docker -H ${machine.host} load`]);
-  }
-  const { address, host } = machine;
-  const service = { name: "hello/v1", build: "hello", port: 8080, replicas: 2, env: { NAME: "hello/v1" } };
-  stack.configure([service], {
-    target: "hosts",
-    hosts: [{ name: "machine", address, docker: host }],
-  });
-  try {
-    const { code, output } = await stack.up();
-    expect({ code, output }).toMatchObject({ code: 0 });
-    const answer = await get(`http://${address}/hello/v1`);
-    expect(answer).toMatchObject({ status: 200 });
-    expect(JSON.parse(answer.body)).toMatchObject({ service: "hello/v1" });
-    const again = await stack.up("--expect-no-changes");
-    expect({ code: again.code, output: again.output }).toMatchObject({ code: 0 });
-  } finally {
-    expect(await stack.down()).toMatchObject({ code: 0 });
-    stack.forget();
-    vi.unstubAllEnvs();
-  }
-  expect(await machine.exec("docker", "ps", "-aq")).toBe("");
-}, 240_000);
