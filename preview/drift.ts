@@ -44,14 +44,12 @@ export interface Updated {
 const known: Readonly<Record<string, (service: StackService) => unknown>> = {
   replicas: ({ replicas, range }) => range ?? replicas,
   limits: ({ cpus, memory }) => [cpus, memory],
-  ...Object.fromEntries(
-    ["user", "readOnly:read_only", "init", "capAdd:cap_add", "capDrop:cap_drop", "ulimits", "logging"].map(
-      (each) => {
-        const [property = "", key = property] = each.split(":");
-        return [property, ({ settings }: StackService) => settings?.[key]];
-      },
-    ),
-  ),
+  user: ({ settings }) => settings?.["user"],
+  readOnly: ({ settings }) => settings?.["read_only"],
+  init: ({ settings }) => settings?.["init"],
+  capAdd: ({ settings }) => settings?.["cap_add"],
+  capDrop: ({ settings }) => settings?.["cap_drop"],
+  ulimits: ({ settings }) => settings?.["ulimits"],
   mounts: ({ settings }) => [settings?.["volumes"], settings?.["tmpfs"]],
 };
 
