@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { given } from "../lib/values";
 import { writeLabels, type Scaling } from "../routing/scaling/labels";
 import { loadBalancerHost } from "./load-balancer";
 import type { HealthCheckConfig, ServiceConfig } from "./config/services";
@@ -109,12 +110,6 @@ function run(config: ServiceConfig) {
     stopSignal: config.stop_signal,
     logging,
   });
-}
-
-/** Leaves out what has no value. */
-function given<T extends object>(value: T): { [Key in keyof T]?: NonNullable<T[Key]> } {
-  const entries = Object.entries(value).filter(([, item]) => item !== undefined);
-  return Object.fromEntries(entries) as { [Key in keyof T]?: NonNullable<T[Key]> };
 }
 
 /** How many instances Swarm runs, and the labels from which the autoscaler knows in which range, and which limits it chooses. */

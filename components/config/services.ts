@@ -4,7 +4,7 @@ import { z } from "zod";
 import { good, isShown, wrong, type Checked } from "../../routing/scaling/checked";
 import { signalClash } from "../../routing/scaling/labels";
 import { readReplicas } from "../../routing/scaling/replicas";
-import { readAutoCpus, readAutoMemory, type AutoLimit } from "../../routing/scaling/resources";
+import { readAutoCpus, readAutoMemory, sizeUnits, type AutoLimit } from "../../routing/scaling/resources";
 import { optionKeys } from "../../routing/service-options";
 import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, strings, text, undated, unknownKey, verbatimStrings, whole } from "../schema"; // prettier-ignore
 
@@ -33,12 +33,10 @@ const healthCheck = mapping({
 }).readonly();
 export type HealthCheckConfig = z.output<typeof healthCheck>;
 
-const units = { k: 1024, m: 1024 ** 2, g: 1024 ** 3 } as const;
-
 /** A size in Docker's notation: `64m`, `1g`. */
 const bytes = text(/^[1-9][0-9]{0,6}[kmg]$/, 'a size such as "64m" or "1g"')
-  .transform((size) => Number(size.slice(0, -1)) * units[size.slice(-1) as keyof typeof units])
-  .refine((size) => size >= 6 * units.m, 'it must be at least "6m", Docker\'s minimum');
+  .transform((size) => Number(size.slice(0, -1)) * sizeUnits[size.slice(-1) as keyof typeof sizeUnits])
+  .refine((size) => size >= 6 * sizeUnits.m, 'it must be at least "6m", Docker\'s minimum');
 
 /** A limit: a fixed one, or bounds in which the autoscaler chooses it. */
 const limit = (fixed: z.ZodType<number>, readAutomatic: (value: unknown) => Checked<AutoLimit> | undefined) =>

@@ -1,6 +1,7 @@
 /** The schema of `volumes` and `tmpfs` of a service, after Compose's. */
 import { isMapping } from "../../lib/values";
 import { good, isShown, unknownIn, wrong, type Checked } from "../../routing/scaling/checked";
+import { sizeUnits } from "../../routing/scaling/resources";
 
 export interface Volume {
   readonly type: "volume" | "bind" | "tmpfs";
@@ -122,7 +123,7 @@ function readDriverOptions(value: unknown): Checked<Readonly<Record<string, stri
   return good(value as Readonly<Record<string, string>>);
 }
 
-const units: Readonly<Record<string, number>> = { "": 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
+const units: Readonly<Record<string, number>> = { "": 1, ...sizeUnits };
 
 /** Reads an entry of `tmpfs`: `/run`, or with options `/run:size=64m,mode=1777`. */
 export function readTmpfs(value: unknown): Checked<Volume> {

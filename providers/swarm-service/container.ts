@@ -1,5 +1,5 @@
 /** What instances see of the world, and what they may do in it: mounts, files, user and rights. Pure. */
-import { isMapping } from "../../lib/values";
+import { given, isMapping } from "../../lib/values";
 
 export interface MountInputs {
   readonly type: "volume" | "bind" | "tmpfs";
@@ -120,11 +120,6 @@ export interface ContainerPart {
   readonly StopSignal?: string | undefined;
 }
 
-/** Leaves out what has no value, so that a service without these inputs is defined as it was before there were any. */
-function given<T extends object>(value: T): T {
-  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as T;
-}
-
 const isOn = (value: boolean | undefined): true | undefined => (value === true ? true : undefined);
 
 export function containerPart(inputs: ContainerInputs): ContainerPart {
@@ -190,7 +185,7 @@ export function containerInputsOf(part: ContainerPart): ContainerInputs {
       part.Ulimits &&
       Object.fromEntries(part.Ulimits.map(({ Name, Soft, Hard }) => [Name, { soft: Soft, hard: Hard }])),
     stopSignal: part.StopSignal,
-  }) as ContainerInputs;
+  });
 }
 
 function mountInputs({
@@ -210,7 +205,7 @@ function mountInputs({
     driverOptions: VolumeOptions?.DriverConfig?.Options,
     sizeBytes: TmpfsOptions?.SizeBytes,
     mode: TmpfsOptions?.Mode,
-  }) as MountInputs;
+  });
 }
 
 const fileInputs = (id: string, name: string, file: FileSpec["File"]): FileInputs => ({

@@ -1,6 +1,7 @@
 /** The only change that the narrow socket makes to a container: other limits, within the bounds of its own labels. Pure. */
 import { isMapping } from "../../../../lib/values";
 import type { ChosenLimits } from "../../../../routing/scaling/limits";
+import { margin } from "../vertical/recommend";
 import { mapping } from "./registration";
 import { problemOf } from "./relimit";
 import { labelled } from "./services";
@@ -16,9 +17,6 @@ interface Update {
 export type Updated =
   | { readonly ok: true; readonly update: Update | undefined }
   | { readonly ok: false; readonly status: 403 | 409; readonly why: string };
-
-/** A limit of memory stays so far above what is in use. */
-const margin = 1.15;
 
 /**
  * @param container as Docker answers `GET /containers/ID/json`

@@ -14,7 +14,8 @@ export interface Recommendation {
 }
 
 const percentiles = { target: 0.9, lower: 0.5, upper: 0.95 } as const;
-const margin = 1.15;
+/** A limit stays so far above what is in use. */
+export const margin = 1.15;
 const minutesPerDay = 24 * 60;
 const dayMs = minutesPerDay * 60_000;
 
