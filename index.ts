@@ -10,6 +10,7 @@ import { LoadBalancer } from "./components/load-balancer";
 import { adminNetworks, createNodes } from "./components/nodes";
 import { bridgeAddressOf, quorum, type DockerNode } from "./components/nodes/node";
 import { enforcePolicy } from "./components/policy";
+import { nodesWantedBy } from "./components/nodes-wanted";
 import { portKeys } from "./components/ports";
 import { RandomKey } from "./components/random-key";
 import { Registrator } from "./components/registrator";
@@ -133,9 +134,9 @@ if (config.autoscaler !== "off") {
 }
 const nodeVolumes = new Volumes(config.services, swarm);
 const files = new SwarmFiles({ ...config, swarm });
-for (const service of config.services) {
+const running = config.services.map((service) => {
   const { source } = service;
-  new Service(service.name, {
+  return new Service(service.name, {
     config: service,
     swarm,
     volumes: nodeVolumes,
@@ -143,7 +144,7 @@ for (const service of config.services) {
     image: "image" in source ? source.image : images.build(source.build),
     dns: bridgeAddressOf(dockerNodes),
   });
-}
+});
 
 const [{ loadBalancer }] = parts;
 export const urls = loadBalancer.urlsOf(routing);
@@ -157,6 +158,7 @@ export const statsUser = config.statsUser;
 export const statsPassword = config.statsPassword;
 export const consulPage = `http://localhost:${config.ports.consul}`;
 export const consulToken = access.operatorToken;
+export const nodesWanted = nodesWantedBy(swarm, running);
 export const nodes = parts.map(({ node, loadBalancer }) => ({
   name: node.name,
   address: node.address,

@@ -25,6 +25,9 @@ export interface ServiceArgs {
 
 /** A service: Swarm spreads its instances across the nodes, and Registrator registers them for the load balancers. */
 export class Service extends pulumi.ComponentResource {
+  /** Its ID in the Swarm, known once it is up to date. */
+  readonly serviceId: pulumi.Output<string>;
+
   constructor(name: string, args: ServiceArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:Service", name, {}, opts);
     const { config } = args;
@@ -34,7 +37,7 @@ export class Service extends pulumi.ComponentResource {
     const guarded = <T>(value: T) =>
       (config.hasSecrets === true ? pulumi.secret(value) : value) as pulumi.Input<T>;
 
-    new SwarmService(
+    ({ serviceId: this.serviceId } = new SwarmService(
       name,
       {
         host: args.swarm.manager,
@@ -61,7 +64,7 @@ export class Service extends pulumi.ComponentResource {
       },
       // Once every node has joined, so that the first instances spread across all of them.
       { parent: this, dependsOn: [args.swarm] },
-    );
+    ));
     this.registerOutputs();
   }
 }

@@ -2,20 +2,18 @@
  * `script/preview`: shows what would change in the infrastructure, according to the engine, and in the routes, according to
  * the load balancer's own code. Runs in the project's folder.
  */
-import { readFileSync } from "node:fs";
-
 import { describeRoutes, planRouting, planStack } from "../components/routing";
 import type { Config } from "../components/config/index";
-import { messageOf, reportOf, UserError } from "../lib/errors";
+import { messageOf, reportOf } from "../lib/errors";
 import { some } from "../lib/text";
-import { kv as kvKeys } from "../routing/grammar";
 import { emptyStack, type PlannedStack } from "../routing/planned";
 import { compareStacks, withCounts } from "../routing/stack-diff";
-import { decodeKv } from "../templates/haproxy/src/consul/decode";
 import { forecastStack } from "../templates/haproxy/src/reconcile/forecast";
 import { configure, readSources, readSourcesAt, withoutEngine } from "./configured";
+import { nothing, readConsul } from "./consul";
 import { readDeployed, type Deployed } from "./deployed";
 import { driftNotes, stillDeployed } from "./drift";
+import { limitNotes } from "./limits";
 import { previewInfrastructure } from "./infrastructure";
 import { parseOptions, usage, type Options } from "./options";
 import { toJsonReport, toMarkdownReport, toTextReport, type Report, type RoutesReport } from "./report";
@@ -43,7 +41,7 @@ async function main(): Promise<boolean> {
     : { kind: "unknown", why: "it was not read" };
 
   const before = await readBefore(options, deployed);
-  const kv = options.consul === undefined ? {} : await readKv(options.consul);
+  const { kv, status } = options.consul === undefined ? nothing : await readConsul(options.consul);
   const after = planStack(config.services, config.ports);
   const situation = { options, config, deployed, stackFile: sources.stack, env: process.env };
   const infrastructure = await previewInfrastructure(options, situation);
@@ -57,6 +55,7 @@ async function main(): Promise<boolean> {
     comparedWith: before.comparedWith,
     notes: [
       ...actual.notes,
+      ...limitNotes(status, config.services),
       ...(options.base === undefined ? driftNotes(actual.stack, after, updated) : []),
       ...(registration.length === 0
         ? []
@@ -115,39 +114,6 @@ async function readBase(stack: string, ref: string, comparedWith: string): Promi
     return { stack: emptyStack, comparedWith, notes: [note] };
   }
   return { stack: planStack(config.services, config.ports), comparedWith, notes: [] };
-}
-
-/** How long Consul may take to answer. */
-const consulTimeoutMs = 10_000;
-
-async function readKv(consul: string): Promise<Record<string, string>> {
-  try {
-    const { CONSUL_HTTP_TOKEN_FILE: file, CONSUL_HTTP_TOKEN: given } = process.env;
-    const token = file ? readFileSync(file, "utf8").trim() : given;
-    const ask = (path: string) =>
-      fetch(new URL(`/v1/kv/${path}`, consul), {
-        headers: token ? { "X-Consul-Token": token } : {},
-        signal: AbortSignal.timeout(consulTimeoutMs),
-      });
-    const response = await ask(`${kvKeys.prefix}?recurse`);
-    // Without the right to read keys, Consul says that there are none; only of a single one does it say what is wrong.
-    const { status } = response.status === 404 ? await ask(kvKeys.maxconn) : response;
-    if (status === 403) {
-      throw new UserError(
-        `--consul ${consul} does not let this token read the settings: put the operator's token, which ` +
-          `script/outputs --show-secrets prints, into CONSUL_HTTP_TOKEN, or a file with it into CONSUL_HTTP_TOKEN_FILE.`,
-      );
-    }
-    if (response.status === 404) return {};
-    if (!response.ok) throw new Error(`HTTP status ${response.status}`);
-    return decodeKv(await response.json());
-  } catch (error) {
-    if (error instanceof UserError) throw error;
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-    throw new UserError(
-      `--consul ${consul} cannot be read (${messageOf(cause)}): give the URL of its HTTP API, such as http://localhost:8500.`,
-    );
-  }
 }
 
 void main()

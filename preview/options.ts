@@ -21,7 +21,7 @@ export const usage = `Usage: script/preview [STACK] [--json | --markdown] [--bas
   --json         print JSON, for programs
   --markdown     print Markdown, for a comment on a pull request
   --base REF     compare the routes with the stack file at a git ref; default: with the deployed stack
-  --consul URL   read version pins and traffic splits from this Consul's KV store
+  --consul URL   read version pins, traffic splits and recommended limits from this Consul's KV store
   --routes-only  preview the routes only, which needs neither an engine nor credentials
   Other arguments are passed to the engine.`;
 

@@ -138,14 +138,14 @@ beforeAll(async () => {
   if (code === 0) afterwards(() => docker("swarm", "leave", "--force"));
   chmodSync(files.path, 0o755);
   afterwards(() => removeContainers(`${name}-docker`));
+  await measuredSocket(join(files.path, "measured.sock"));
   const guards = ["--network=none", "--user=0", "--read-only", "--cap-drop=ALL", "-v", `${files.path}:/run/narrow`]; // prettier-ignore
-  const socket = ["-v", "/var/run/docker.sock:/var/run/docker.sock"];
-  await docker("run", "-d", "--name", `${name}-docker`, ...guards, ...socket, image, "docker", "--listen=/run/narrow/docker.sock"); // prettier-ignore
+  const options = ["--listen=/run/narrow/docker.sock", "--engine=/run/narrow/measured.sock"];
+  await docker("run", "-d", "--name", `${name}-docker`, ...guards, image, "docker", ...options);
   const timer = setInterval(writeFigures, 500);
   afterwards(() => {
     clearInterval(timer);
   });
-  await measuredSocket(join(files.path, "measured.sock"));
   const { id, outs } = await serviceProvider.create(hungry);
   if (outs === undefined) throw new Error(`${id} has no state`);
   made = outs;

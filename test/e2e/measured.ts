@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage } from "node:http";
+import { text } from "node:stream/consumers";
 
 import { HttpClient } from "../../lib/http";
 import { run } from "./stack";
@@ -19,7 +20,7 @@ export function cgroup(id: string, controller: "memory" | "cpuacct", file: strin
  */
 export async function measuredSocket(path: string): Promise<void> {
   const server = createServer((request, response) => {
-    void answer(request.url ?? "").then((body) => response.end(body));
+    void answer(request).then(({ status, body }) => response.writeHead(status).end(body));
   });
   await new Promise<void>((resolve) => {
     server.listen({ path, readableAll: true, writableAll: true }, resolve);
@@ -30,8 +31,15 @@ export async function measuredSocket(path: string): Promise<void> {
   });
 }
 
-async function answer(url: string): Promise<string> {
-  const { body } = await engine.request("GET", url);
+async function answer(request: IncomingMessage): Promise<{ status: number; body: string }> {
+  const { method = "GET", url = "" } = request;
+  const sent = await text(request);
+  const response = await engine.request(method, url, sent === "" ? {} : { body: JSON.parse(sent) as object });
+  return method === "GET" ? { ...response, body: await measured(url, response.body) } : response;
+}
+
+/** The engine's answer, with what it cannot tell. */
+async function measured(url: string, body: string): Promise<string> {
   const ended = /^\/containers\/([0-9a-f]{64})\/json/.exec(url)?.[1];
   if (ended !== undefined) {
     const container = JSON.parse(body) as { State: { OOMKilled: boolean } };

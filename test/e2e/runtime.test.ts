@@ -550,6 +550,7 @@ function expectNotInState(secret: string): void {
 async function credentials(): Promise<{ user: string; password: string }> {
   const { output } = await stack.outputs("--json", "--show-secrets");
   const outputs = JSON.parse(output.slice(output.indexOf("{"))) as Record<string, string>;
+  expect(outputs["nodesWanted"]).toBe(0);
   return { user: outputs["statsUser"] ?? "", password: outputs["statsPassword"] ?? "" };
 }
 

@@ -9,7 +9,7 @@ const container = (memory: number, nanoCpus: number, own: object = labels) => ({
 });
 
 test("changes memory together with its swap space, and processors", () => {
-  expect(updateOf(container(0, 0), undefined, { memoryBytes: 128 * mebibyte, cores: 0.5 })).toEqual({
+  expect(updateOf(container(0, 0), 1, { memoryBytes: 128 * mebibyte, cores: 0.5 })).toEqual({
     ok: true,
     update: { Memory: 128 * mebibyte, MemorySwap: 256 * mebibyte, NanoCpus: 5e8 },
   });
@@ -27,6 +27,12 @@ test("less memory than 1.15 times what is in use is refused, except to raise a l
   expect(change(512, 100)).toMatchObject({ ok: true });
   for (const now of [0, 512]) expect(change(now, 101)).toMatchObject({ ok: false, status: 409 });
   expect(change(100, 101)).toMatchObject({ ok: true });
+});
+
+test("a lower limit is refused if Docker does not tell what is in use", () => {
+  const change = (now: number) => updateOf(container(now, 0), undefined, { memoryBytes: 128 * mebibyte });
+  for (const now of [0, 512]) expect(change(now)).toMatchObject({ ok: false, status: 409 });
+  expect(change(100)).toMatchObject({ ok: true });
 });
 
 test.each<[string, unknown, object]>([

@@ -31,8 +31,12 @@ export function updateOf(container: unknown, usedBytes: number | undefined, limi
   const { Memory, NanoCpus } = mapping(container["HostConfig"]);
   const memory = typeof Memory === "number" && Memory > 0 ? Memory : Infinity;
   const nanoCpus = cores === undefined ? undefined : Math.round(cores * 1e9);
-  if (memoryBytes !== undefined && memoryBytes < memory && memoryBytes < (usedBytes ?? 0) * margin)
-    return { ok: false, status: 409, why: `it uses ${usedBytes ?? 0} bytes: too many for that limit` };
+  if (memoryBytes !== undefined && memoryBytes < memory) {
+    if (usedBytes === undefined)
+      return { ok: false, status: 409, why: "Docker does not tell how much memory it uses" };
+    if (memoryBytes < usedBytes * margin)
+      return { ok: false, status: 409, why: `it uses ${usedBytes} bytes: too many for that limit` };
+  }
   const update = {
     // Twice as much with swap space is what Docker sets as well. Engines refuse one without the other.
     ...(memoryBytes !== undefined &&

@@ -2,19 +2,11 @@
 import { RefusedError, type HttpClient } from "../../../../lib/http";
 import { isMapping } from "../../../../lib/values";
 import type { ChosenLimits } from "../../../../routing/scaling/limits";
+import { nodesWanted, tasksIn, type Task } from "../../../../routing/scaling/room";
 import { workingSet } from "../usage/measure";
 import { updateOf } from "./container";
 import { relimit } from "./relimit";
-import {
-  hasAutomaticCpus,
-  leastCores,
-  nodesWanted,
-  needsTasks,
-  servicesIn,
-  tasksIn,
-  withTasks,
-  type Task,
-} from "./services";
+import { hasAutomaticCpus, leastCores, needsTasks, servicesIn, withTasks } from "./services";
 import { rescale, type Respecified } from "./rescale";
 import type { Relimit, Rescale, Swarm } from "./types";
 

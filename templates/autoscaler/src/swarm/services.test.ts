@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { needsTasks, nodesWanted, servicesIn, tasksIn, withTasks } from "./services";
+import { tasksIn } from "../../../../routing/scaling/room";
+import { needsTasks, servicesIn, withTasks } from "./services";
 import { dockerService, serviceId } from "./testing";
 
 test("only what scaling needs is told of a service", () => {
@@ -67,12 +68,11 @@ test("a service without ports registers nothing, and one of several ports may be
   });
 });
 
-const task = (id: string, status: object, reservations: object = {}) => ({
+const task = (id: string, status: object) => ({
   ID: id,
   ServiceID: serviceId,
   DesiredState: "running",
   Status: status,
-  Spec: { Resources: { Reservations: reservations } },
 });
 const noRoom = { State: "pending", Err: "no suitable node (insufficient resources on 2 nodes)" };
 
@@ -100,16 +100,4 @@ test("only services that lack tasks, or whose processor use decides, have their 
     dockerService({ labels: { "switchyard.owner": "me" }, ServiceStatus: { RunningTasks: 1 } }),
   ];
   expect(servicesIn(services).map(needsTasks)).toEqual([false, true, true, false]);
-});
-
-test.each<[string, object[], number]>([
-  ["nothing waits", [task("a", { State: "running" })], 0],
-  ["two of half a node", [task("a", noRoom, { NanoCPUs: 2e9 }), task("b", noRoom, { MemoryBytes: 4e9 })], 1],
-  ["three of half a node", ["a", "b", "c"].map((id) => task(id, noRoom, { NanoCPUs: 2e9 })), 2],
-  ["no reservation", ["a", "b"].map((id) => task(id, noRoom)), 2],
-  ["a label is missing", [task("a", { ...noRoom, Err: "no suitable node (scheduling constraints)" })], 0],
-])("nodes are wanted: %s", (_, tasks, nodes) => {
-  const small = { Description: { Resources: { NanoCPUs: 1e9, MemoryBytes: 1e9 } } };
-  const large = { Description: { Resources: { NanoCPUs: 4e9, MemoryBytes: 8e9 } } };
-  expect(nodesWanted(tasksIn(tasks), [small, large])).toBe(nodes);
 });

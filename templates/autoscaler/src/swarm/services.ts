@@ -2,8 +2,9 @@
 import { isMapping } from "../../../../lib/values";
 import { readLabels, type Labels } from "../../../../routing/scaling/labels";
 import { mostCores } from "../../../../routing/scaling/resources";
+import { roomsIn, type SwarmTask, type Task } from "../../../../routing/scaling/room";
 import { mapping, registrationOf } from "./registration";
-import type { SwarmService, SwarmTask } from "./types";
+import type { SwarmService } from "./types";
 
 const prefix = "switchyard.";
 
@@ -76,41 +77,6 @@ export function needsTasks({ labels, replicas, running }: SwarmService): boolean
   return range !== undefined && (running !== replicas || range.targets.processor !== undefined);
 }
 
-export interface Task extends SwarmTask {
-  readonly service: string;
-  /** What it reserves. */
-  readonly reserved: Room;
-}
-
-/** Processor and memory, as Docker counts them. */
-export interface Room {
-  readonly nanoCores: number;
-  readonly bytes: number;
-}
-
-/** The tasks that are to run. */
-export const tasksIn = (answer: unknown): Task[] =>
-  (Array.isArray(answer) ? answer : [])
-    .filter(isMapping)
-    .filter(({ DesiredState }) => DesiredState === "running")
-    .map((task) => {
-      const status = mapping(task["Status"]);
-      const [state, error] = [text(status["State"]), text(status["Err"])];
-      const reserved = mapping(mapping(mapping(task["Spec"])["Resources"])["Reservations"]);
-      return {
-        id: text(task["ID"]),
-        service: text(task["ServiceID"]),
-        state,
-        ...(state === "pending" && error.startsWith("no suitable node") && { noRoom: error }),
-        reserved: roomOf(reserved),
-      };
-    });
-
-const roomOf = (resources: Json): Room => ({
-  nanoCores: count(resources["NanoCPUs"]),
-  bytes: count(resources["MemoryBytes"]),
-});
-
 /** The services with their tasks. */
 export function withTasks(services: readonly SwarmService[], tasks: readonly Task[]): SwarmService[] {
   const byService = new Map<string, SwarmTask[]>();
@@ -122,11 +88,6 @@ export function withTasks(services: readonly SwarmService[], tasks: readonly Tas
   return services.map((service) => ({ ...service, tasks: byService.get(service.id) ?? [] }));
 }
 
-const roomsIn = (nodes: unknown): Room[] =>
-  (Array.isArray(nodes) ? nodes : [])
-    .filter(isMapping)
-    .map((node) => roomOf(mapping(mapping(node["Description"])["Resources"])));
-
 /** The cores of the smallest node in Docker's `GET /nodes`; as many as any may have if it tells of none. */
 export const leastCores = (nodes: unknown): number =>
   Math.min(
@@ -135,20 +96,3 @@ export const leastCores = (nodes: unknown): number =>
       .map(({ nanoCores }) => nanoCores / 1e9)
       .filter((cores) => cores > 0),
   );
-
-/** Reasons that another node would solve; a missing node label is not one of them. */
-const fits = /insufficient resources|host-mode port|max replicas per node/;
-
-/**
- * How many nodes more the waiting tasks need, each as large as the largest there is. Tasks that reserve nothing wait for a
- * port, or a place on a node: each of a service needs a node of its own.
- */
-export function nodesWanted(tasks: readonly Task[], nodes: unknown): number {
-  const rooms = roomsIn(nodes);
-  const most = (key: keyof Room): number => Math.max(1, ...rooms.map((room) => room[key]));
-  const waiting = tasks.filter(({ noRoom }) => noRoom !== undefined && fits.test(noRoom));
-  const share = ({ reserved }: Task): number =>
-    Math.max(reserved.nanoCores / most("nanoCores"), reserved.bytes / most("bytes"));
-  const needed = waiting.reduce((sum, task) => sum + (share(task) || 1), 0);
-  return Math.max(0, Math.ceil(needed - 1e-9));
-}

@@ -1,6 +1,7 @@
 /** What the narrow socket tells of a Swarm: services that ask to be scaled or are the stack's, and nothing else of Docker. */
 import type { Labels } from "../../../../routing/scaling/labels";
 import type { ChosenLimits } from "../../../../routing/scaling/limits";
+import type { SwarmTask } from "../../../../routing/scaling/room";
 
 export interface SwarmService {
   readonly id: string;
@@ -31,14 +32,6 @@ export interface Registration {
   readonly name: string;
   readonly tags: readonly string[];
   readonly meta: Readonly<Record<string, string>>;
-}
-
-export interface SwarmTask {
-  readonly id: string;
-  /** `running`, `starting`, `pending` and others of Docker's. */
-  readonly state: string;
-  /** Why no node has room for it, if none has. */
-  readonly noRoom?: string;
 }
 
 export interface Swarm {

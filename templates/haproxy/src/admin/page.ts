@@ -36,6 +36,7 @@ export function renderPage(status: Status, query = ""): string {
     routesSection(found, services, wanted),
     tcpSection(found, services),
     servicesSection(found),
+    workersSection(found),
     leavingSection(found),
     certificatesSection(found),
     changesSection(status),
@@ -87,6 +88,7 @@ function search(status: Status, wanted: string): Status {
     routes,
     tcp,
     services: status.services.filter(({ name }) => has(name) || routed.has(name)),
+    workers: status.workers.filter(({ name }) => has(name)),
     leaving: status.leaving.filter(({ backend, address }) => has(backend, address)),
     held: status.held.filter(({ service, address, why }) => has(service, address, why)),
     quarantined: status.quarantined.filter(({ subject, message }) => has(subject, message)),
@@ -296,6 +298,23 @@ function servicesSection({ services }: Status): Html {
     <h2>Services</h2>
     <div class="cards">${cards}</div>
     ${cut(services.length - cards.length)}
+  </section>`;
+}
+
+/** Services without a route; only the autoscaler knows them here. */
+function workersSection({ workers }: Status): Html {
+  if (workers.length === 0) return html``;
+  const cards = workers.slice(0, maxRows).map(
+    ({ name, limits }) =>
+      html`<article>
+        <h3>${name}</h3>
+        ${limitsPart(limits)}
+      </article>`,
+  );
+  return html`<section id="workers">
+    <h2>Workers</h2>
+    <div class="cards">${cards}</div>
+    ${cut(workers.length - cards.length)}
   </section>`;
 }
 

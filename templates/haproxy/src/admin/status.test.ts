@@ -74,6 +74,21 @@ describe("the autoscaler's decisions", () => {
   });
 });
 
+describe("a service without a route", () => {
+  const limits = { name: "mailer", swarmName: "mailer", memory: { target: 2 ** 27, lower: 1, upper: 2 ** 28, auto: false } }; // prettier-ignore
+  const status = buildStatus(statusInput(scaledCatalog, { scaling: { ...scaling, limits: [limits] } }));
+  test("is a worker, with the limits that the autoscaler recommends", () => {
+    expect(status.workers).toEqual([{ name: "mailer", limits }]);
+    expect(buildStatus(statusInput(scaledCatalog, { scaling })).workers).toEqual([]);
+  });
+  test("is on the page, and the search box finds it", () => {
+    const recommended = "memory without a limit, recommended 128 MiB";
+    expect(renderPage(status)).toMatch(new RegExp(`<h2>Workers<.*mailer.*${recommended}`, "s"));
+    expect(renderPage(status, "MAIL")).toContain("mailer");
+    expect(renderPage(status, "b")).not.toContain("Workers");
+  });
+});
+
 test("/routes keeps its fields, because programs read them", () => {
   const status = buildStatus(
     statusInput(
@@ -92,6 +107,7 @@ test("/routes keeps its fields, because programs read them", () => {
   expect(JSON.parse(JSON.stringify(status))).toEqual({
     version: expect.any(String) as string,
     certificates: [],
+    workers: [],
     ready: true,
     failure: "no",
     pending: ["global settings changed"],

@@ -120,6 +120,8 @@ export interface Status {
   }[];
   readonly warnings: readonly { readonly subject: string; readonly message: string }[];
   readonly changes: readonly Change[];
+  /** Services that the autoscaler recommends limits for, and that are not routed. */
+  readonly workers: readonly { readonly name: string; readonly limits: LimitsStatus }[];
   /** The autoscaler that decides; null without one. Its services have what it has decided. */
   readonly autoscaler: Omit<ScalingStatus, "services" | "limits"> | null;
 }
@@ -207,6 +209,9 @@ export function buildStatus(input: StatusInput): Status {
     warnings: problems("warning"),
     certificates: certificates(input.https?.served ?? new Map()),
     changes: input.changes,
+    workers: [...limits.values()]
+      .filter(({ name }) => !services.some((service) => service.name === name))
+      .map((each) => ({ name: each.name, limits: each })),
     autoscaler: autoscalerOf(input.scaling),
   };
 }
