@@ -149,3 +149,21 @@ test("how instances run reaches Docker in its terms, and what is not set stays D
     ["__provider", "args", "dns", "env", "healthCheck", "host", "hosts", "image", "labels", "name", "owner", "port", "replicas", "stopGracePeriodSeconds", "swarmId"], // prettier-ignore
   );
 });
+
+test("a job has its schedule as labels, and each run takes the place of the last one", async () => {
+  const job = { port: undefined, healthCheck: undefined, schedule: { cron: "0 3 * * *", deadline: "2h" } };
+  expect(await inputsOf(false, job)).toMatchObject({
+    serviceLabels: {
+      "switchyard.schedule": "0 3 * * *",
+      "switchyard.schedule.zone": "UTC",
+      "switchyard.schedule.deadline": "2h",
+    },
+    restartPolicy: { condition: "none" },
+    updateConfig: { order: "stop-first", failureAction: "continue" },
+    labels: { SERVICE_IGNORE: "true" },
+  });
+  const restart_policy = { condition: "on-failure", max_attempts: 3 };
+  expect(await inputsOf(false, { ...job, restart_policy })).toMatchObject({
+    restartPolicy: { condition: "on-failure", maxAttempts: 3 },
+  });
+});

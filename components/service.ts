@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { given } from "../lib/values";
+import { writeScheduleLabels } from "../routing/jobs/schedule";
 import { writeLabels, type Scaling } from "../routing/scaling/labels";
 import { loadBalancerHost } from "./load-balancer";
 import type { HealthCheckConfig, ServiceConfig } from "./config/services";
@@ -47,6 +48,7 @@ export class Service extends pulumi.ComponentResource {
         image: args.image,
         ...(config.entrypoint && { command: [...config.entrypoint] }),
         ...(command && { args: guarded([...command]) }),
+        ...(config.before && { before: guarded([...config.before]) }),
         ...scaling(config),
         ...(config.type !== "none" && { port: { target: config.port } }),
         env: guarded(config.env),
@@ -81,7 +83,9 @@ function run(config: ServiceConfig) {
   // With as many instances as there is room for, another one could not start before an old one has stopped.
   const stopsFirst = config.volumes.some(isWritten) || placement?.max_replicas_per_node !== undefined;
   const updateConfig = given({
-    order: stopsFirst ? ("stop-first" as const) : undefined,
+    // Each run of a job takes the place of the last one, however that one ended.
+    ...(config.schedule && { failureAction: "continue" as const, monitorSeconds: 0.001 }),
+    order: stopsFirst || config.schedule ? ("stop-first" as const) : undefined,
     ...given({
       parallelism: update?.parallelism,
       delaySeconds: update?.delay,
@@ -94,12 +98,12 @@ function run(config: ServiceConfig) {
     mounts: mounts.length > 0 ? mounts : undefined,
     updateConfig: Object.keys(updateConfig).length > 0 ? updateConfig : undefined,
     restartPolicy:
-      restart &&
+      (restart ?? config.schedule) &&
       given({
-        condition: restart.condition,
-        delaySeconds: restart.delay,
-        maxAttempts: restart.max_attempts,
-        windowSeconds: restart.window,
+        condition: restart?.condition ?? (config.schedule && ("none" as const)),
+        delaySeconds: restart?.delay,
+        maxAttempts: restart?.max_attempts,
+        windowSeconds: restart?.window,
       }),
     global: config.mode === "global" || undefined,
     spread: placement?.spread,
@@ -119,7 +123,10 @@ function run(config: ServiceConfig) {
 function scaling(config: ServiceConfig) {
   const { replicas } = config;
   const isRange = typeof replicas === "object";
-  const labels = writeLabels({ ...(isRange && { replicas }), ...automatic(config) });
+  const labels = {
+    ...writeLabels({ ...(isRange && { replicas }), ...automatic(config) }),
+    ...(config.schedule && writeScheduleLabels(config.schedule)),
+  };
   return {
     replicas: isRange ? { min: replicas.min, max: replicas.max } : replicas,
     ...(Object.keys(labels).length > 0 && { serviceLabels: { ...labels } }),

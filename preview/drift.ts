@@ -44,6 +44,10 @@ export interface Updated {
 const known: Readonly<Record<string, (service: StackService) => unknown>> = {
   replicas: ({ replicas, range }) => range ?? replicas,
   limits: ({ cpus, memory }) => [cpus, memory],
+  serviceLabels: ({ range, cpus, memory, settings }) => [
+    ...[range, cpus, memory],
+    ...[settings?.["schedule"], settings?.["deadline"]],
+  ],
   user: ({ settings }) => settings?.["user"],
   readOnly: ({ settings }) => settings?.["read_only"],
   init: ({ settings }) => settings?.["init"],

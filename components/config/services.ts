@@ -6,6 +6,8 @@ import { signalClash } from "../../routing/scaling/labels";
 import { readReplicas } from "../../routing/scaling/replicas";
 import { readAutoCpus, readAutoMemory, sizeUnits, type AutoLimit } from "../../routing/scaling/resources";
 import { optionKeys } from "../../routing/service-options";
+import { isMapping } from "../../lib/values";
+import { readSchedule } from "../../routing/jobs/schedule";
 import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, strings, text, undated, unknownKey, verbatimStrings, whole } from "../schema"; // prettier-ignore
 
 import { readReference } from "./files";
@@ -82,6 +84,16 @@ export const serviceKeys = {
   command: command
     .optional()
     .describe("command to run instead of the image's own: a list of the program and its arguments"),
+  before: command
+    .optional()
+    .describe(
+      "program, with arguments, that runs [once before](#before-a-rollout) the first start and each rollout, in the new image",
+    ),
+  schedule: readBy(readSchedule)
+    .optional()
+    .describe(
+      'makes the service a [job](#jobs), which runs at these times: `"0 3 * * *"`, or `cron`, `time_zone` (`UTC`) and `deadline` (`1h`)',
+    ),
   cpus: limit(positive(1024), readAutoCpus)
     .optional()
     .describe(
@@ -204,10 +216,53 @@ function mistakesOfWorker({
   ];
 }
 
+/** What a job cannot have: it runs at its times, and nothing else starts it. */
+function mistakesOfJob({ schedule, type, ...rest }: z.output<typeof keys>) {
+  if (schedule === undefined) return [];
+  const { replicas, healthCheck, mode, update, before, cpus, memory, restart_policy: restart } = rest;
+  const wrongs: readonly [boolean, string[], string, string?][] = [
+    [type !== "none", ["type"], `is ${type}, but nothing reaches a service with a schedule`],
+    [replicas !== 1, ["replicas"], "is set, but a service with a schedule runs once at each of its times"],
+    [healthCheck !== undefined, ["healthCheck"], "is set, but a job is judged by its exit code"],
+    [mode === "global", ["mode"], "is global, but a service with a schedule runs on one node"],
+    [update !== undefined, ["update"], "is set, but a service with a schedule has no rollout"],
+    [before !== undefined, ["before"], "is set, but a service with a schedule has no rollout"],
+    [typeof cpus === "object", ["cpus"], "is automatic, but a job has a fixed limit", "set a number"],
+    [typeof memory === "object", ["memory"], "is automatic, but a job has a fixed limit", "set a size"],
+    [
+      restart?.condition === "any",
+      ["restart_policy", "condition"],
+      "is any, but a job that has succeeded must not start again",
+      "set on-failure or none",
+    ],
+  ];
+  return wrongs.flatMap(([isWrong, path, problem, cure = "remove it, or the schedule"]) =>
+    isWrong ? [mistake(path, problem, cure)] : [],
+  );
+}
+
+/** The longest name of a Swarm service. */
+const longestName = 63;
+/** The name of the Swarm service that runs `before`. */
+const beforeOf = (swarmName: string): string => `${swarmName}-before`;
+const swarmNameOf = (name: string): string => name.replace(/[/.]/g, "-");
+
 const keys = mapping(serviceKeys);
-export const service = keys
+/** A job is of type none without saying so. */
+const asWorker = (value: unknown): unknown =>
+  isMapping(value) && value["schedule"] !== undefined && value["type"] === undefined
+    ? { ...value, type: "none" }
+    : value;
+
+export const service = z
+  .preprocess(asWorker, keys)
   .check(({ value, issues }) => {
-    const { name, image, build, port, type, replicas, meta, cpus } = value;
+    const { name, image, build, port, type, replicas, meta, cpus, before } = value;
+    issues.push(...mistakesOfJob(value));
+    if (before !== undefined && beforeOf(swarmNameOf(name)).length > longestName) {
+      const problem = "is too long for a service with before";
+      issues.push(mistake(["name"], problem, `use at most ${longestName - beforeOf("").length} characters`));
+    }
     if (type === "none") issues.push(...mistakesOfWorker(value));
     else if (port === undefined) {
       const problem = `is missing, so nothing could reach ${name}`;
@@ -242,7 +297,7 @@ export const service = keys
     name,
     port,
     /** The name of its Swarm service: `hello-v1` for `hello/v1`. */
-    swarmName: name.replace(/[/.]/g, "-"),
+    swarmName: swarmNameOf(name),
     source: image === undefined ? { build } : { image },
     limits:
       cpus === undefined && memory === undefined
@@ -275,6 +330,12 @@ export const services = list(service)
         issues.push(mistake([index, "name"], problem, "rename one of the two"));
       }
       byName.set(swarmName, name);
+    }
+    for (const { name, swarmName, before } of value) {
+      const index = value.findIndex((each) => each.swarmName === beforeOf(swarmName));
+      if (before === undefined || index < 0) continue;
+      const problem = `is ${value[index]?.name ?? ""}, which in Docker is the name of what ${name} runs before a rollout`;
+      issues.push(mistake([index, "name"], problem, "rename one of the two"));
     }
   })
   .readonly();

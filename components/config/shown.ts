@@ -1,5 +1,7 @@
 /** How a preview and the stack's outputs show settings of a service. */
 import { isMapping } from "../../lib/values";
+import { describeSchedule } from "../../routing/jobs/schedule";
+import { writeDuration } from "../../routing/grammar";
 import type { ServiceConfig } from "./services";
 import { writeReference } from "./files";
 import { runningKeys } from "./running";
@@ -21,6 +23,10 @@ export function settingsOf(service: ServiceConfig): Record<string, string> {
     read_only: service.read_only || "",
     init: service.init || "",
     entrypoint: service.entrypoint,
+    // Its arguments may be secret.
+    before: service.before?.[0],
+    schedule: service.schedule && describeSchedule(service.schedule),
+    deadline: service.schedule && writeDuration(service.schedule.deadlineMs),
   };
   const texts = Object.entries(settings).map(([key, value]) => [key, textOf(value)] as const);
   return Object.fromEntries(texts.filter(([, text]) => text !== ""));

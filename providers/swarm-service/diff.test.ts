@@ -338,3 +338,55 @@ describe("nextSpec", () => {
     expect(nextSpec(current, base, { mark: "2" }).Labels).toEqual({ theirs: "x", mark: "2" });
   });
 });
+
+describe("a job", () => {
+  const job: ServiceInputs = {
+    name: "backup",
+    image: "shop:1",
+    serviceLabels: { "switchyard.schedule": "0 3 * * *" },
+    restartPolicy: { condition: "none" },
+  };
+  /** After its fifth run. */
+  const ran: ServiceSpec = {
+    ...buildSpec(job, {}),
+    Labels: { "switchyard.schedule": "0 3 * * *", "switchyard.run": "2026-11-29T03:00:00.000Z" },
+    TaskTemplate: { ...buildSpec(job, {}).TaskTemplate, ForceUpdate: 5 },
+    Mode: { Replicated: { Replicas: 1 } },
+  };
+
+  it("does not run when it is created", () => {
+    expect(buildSpec(job, {}).Mode).toEqual({ Replicated: { Replicas: 0 } });
+  });
+
+  it("has not drifted since it ran, unless somebody scaled it", () => {
+    expect(driftedInputs(inputsOf(ran), job)).toEqual([]);
+    const scaled = { ...ran, Mode: { Replicated: { Replicas: 3 } } };
+    expect(driftedInputs(inputsOf(scaled), job)).toEqual(["replicas"]);
+    expect(nextSpec(scaled, job, {}).Mode).toEqual({ Replicated: { Replicas: 0 } });
+  });
+
+  it("does not run when it changes, and its runs are numbered on", () => {
+    const next = nextSpec(ran, { ...job, image: "shop:2" }, {});
+    expect(next.Mode).toEqual({ Replicated: { Replicas: 0 } });
+    expect(next.TaskTemplate).toMatchObject({ ForceUpdate: 5, ContainerSpec: { Image: "shop:2" } });
+    expect(next.Labels).toEqual(ran.Labels);
+  });
+
+  it("keeps running when only its schedule changes", () => {
+    const next = nextSpec(ran, { ...job, serviceLabels: { "switchyard.schedule": "0 4 * * *" } }, {});
+    expect(next.Mode).toEqual(ran.Mode);
+    expect(next.TaskTemplate).toBe(ran.TaskTemplate);
+    expect(next.Labels).toMatchObject({ "switchyard.schedule": "0 4 * * *" });
+  });
+
+  it("has a schedule again that somebody removed by hand", () => {
+    const without = { ...ran, Labels: {} };
+    expect(driftedInputs(inputsOf(without), job)).toEqual(["serviceLabels"]);
+    expect(nextSpec(without, job, {}).Labels).toMatchObject(job.serviceLabels ?? {});
+  });
+
+  it("may become a service, which runs", () => {
+    const service: ServiceInputs = { name: "backup", image: "shop:1", replicas: 2 };
+    expect(nextSpec(ran, service, {}).Mode).toEqual({ Replicated: { Replicas: 2 } });
+  });
+});

@@ -1,8 +1,8 @@
 /** Compares two definitions of a service, and computes the definition to send to the engine. Pure. */
 import { canonical, isMapping } from "../../lib/values";
 import { ordered } from "./container";
-import { INPUT_KEYS, isOwnLabel, LIMIT_LABELS, type InputKey, type ServiceInputs } from "./inputs";
-import { buildSpec, inputsOf, limitsFit, pairs, replicasNear, type ServiceSpec } from "./spec";
+import { INPUT_KEYS, isJob, isOwnLabel, LIMIT_LABELS, type InputKey, type ServiceInputs } from "./inputs";
+import { buildSpec, inputsOf, limitsFit, pairs, replicasNear, type ServiceSpec, type TaskSpec } from "./spec";
 
 /** A text that is equal for equivalent values: absent, empty, false and zero values are all the same. */
 export function meaningOf(value: unknown): string {
@@ -51,11 +51,16 @@ export function changedInputs(olds: Partial<ServiceInputs>, news: Partial<Servic
   return INPUT_KEYS.filter((key) => comparable(key, olds[key]) !== comparable(key, news[key]));
 }
 
-/** The same for a service that runs: any number of instances in the wanted range is right, and any limit within its bounds. */
+/**
+ * The same for a service that runs: any number of instances in the wanted range is right, and any limit within its bounds. A
+ * job has one instance since its last run, or none.
+ */
 export function driftedInputs(found: Partial<ServiceInputs>, wanted: ServiceInputs): InputKey[] {
   const { replicas, limits = {} } = found;
   const isRight: Partial<Record<InputKey, boolean>> = {
-    replicas: typeof replicas === "number" && replicasNear(replicas, wanted.replicas) === replicas,
+    replicas:
+      typeof replicas === "number" &&
+      (isJob(wanted) ? replicas <= 1 : replicasNear(replicas, wanted.replicas) === replicas),
     limits: limitsFit(limits, wanted.limits),
   };
   return changedInputs(found, wanted).filter((key) => isRight[key] !== true);
@@ -94,18 +99,31 @@ export function nextSpec(
   const isScaled = Object.keys(found.serviceLabels).some((label) => label.startsWith("switchyard.replicas."));
   const replicas = replicasNear(isScaled ? found.replicas : Math.max(1, found.replicas), inputs.replicas);
   const elsewhere: readonly InputKey[] = Object.values(PARTS).flat();
+  const rolls = !changed.every((key) => elsewhere.includes(key));
   const same = (part: keyof typeof PARTS) => !PARTS[part].some((key) => changed.includes(key));
   const { UpdateConfig, RollbackConfig } = same("UpdateConfig") ? current : wanted;
+  const modeOf = (): ServiceSpec["Mode"] => {
+    // An instance of what has changed would be a run.
+    if (isJob(inputs)) return rolls || changed.includes("replicas") ? wanted.Mode : current.Mode;
+    return replicas === found.replicas || found.global
+      ? current.Mode
+      : { Replicated: { Replicas: replicas } };
+  };
   return {
     ...current,
     Name: wanted.Name,
     ...(wanted.Labels === undefined ? {} : { Labels: wanted.Labels }),
-    TaskTemplate: changed.every((key) => elsewhere.includes(key))
-      ? current.TaskTemplate
-      : wanted.TaskTemplate,
-    Mode: replicas === found.replicas || found.global ? current.Mode : { Replicated: { Replicas: replicas } },
+    TaskTemplate: rolls ? numbered(wanted.TaskTemplate, current, inputs) : current.TaskTemplate,
+    Mode: modeOf(),
     EndpointSpec: (same("EndpointSpec") ? current : wanted).EndpointSpec ?? {},
     ...(UpdateConfig === undefined ? {} : { UpdateConfig }),
     ...(RollbackConfig === undefined ? {} : { RollbackConfig }),
   };
 }
+
+/** A job's runs are numbered on, so that none has the number of an earlier one. */
+const numbered = (
+  template: TaskSpec,
+  { TaskTemplate: { ForceUpdate } }: ServiceSpec,
+  inputs: ServiceInputs,
+): TaskSpec => (isJob(inputs) && ForceUpdate !== undefined ? { ...template, ForceUpdate } : template);

@@ -136,10 +136,24 @@ export const LIMIT_LABELS = {
   memoryBytes: `${LABEL_PREFIX}limits.memory`,
 } as const;
 
-const NOT_OWN: readonly string[] = [...MARKS, ...Object.values(LIMIT_LABELS)];
+/** The time for which the last run of a job was started. */
+export const RUN_LABEL = `${LABEL_PREFIX}run`;
+
+const NOT_OWN: readonly string[] = [...MARKS, ...Object.values(LIMIT_LABELS), RUN_LABEL];
+
+/** Whether a service is a job: it has a schedule, and something else, the autoscaler, starts its runs. */
+export const isJob = ({ serviceLabels }: Pick<ServiceInputs, "serviceLabels">): boolean =>
+  serviceLabels?.[`${LABEL_PREFIX}schedule`] !== undefined;
 
 /** Whether a service's label is one of `serviceLabels`. */
 export const isOwnLabel = (key: string): boolean => key.startsWith(LABEL_PREFIX) && !NOT_OWN.includes(key);
+
+/** How long a run of a job may take: an hour, unless its label says otherwise. */
+export function deadlineMsOf(labels: Readonly<Record<string, string>> = {}): number {
+  const [, count = "1", unit = "h"] =
+    /^([0-9]{1,9})([smh])$/.exec(labels[`${LABEL_PREFIX}schedule.deadline`] ?? "") ?? [];
+  return Number(count) * { s: 1_000, m: 60_000, h: 3_600_000 }[unit as "s" | "m" | "h"];
+}
 
 const NAME = /^[a-zA-Z0-9](?:[-_.]?[a-zA-Z0-9]+)*$/;
 

@@ -5,9 +5,11 @@ import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
 import { api, connect, sameSsh, unless, type DockerError } from "../client";
 import { OWNER_LABEL, ownerOf, stackOwner } from "../owner";
-import { changedInputs, driftedInputs, nextSpec } from "./diff";
+import { changedInputs, driftedInputs, meaningOf, nextSpec } from "./diff";
 import type { FileInputs, MountInputs, UlimitInputs } from "./container";
+import { endOfRun, removeBefore, runBefore } from "./job";
 import {
+  isJob,
   problemsIn,
   type HealthCheckInputs,
   type InputKey,
@@ -19,7 +21,7 @@ import {
   type ServiceInputs,
   type UpdateInputs,
 } from "./inputs";
-import { buildSpec, inputsOf } from "./spec";
+import { buildSpec, inputsOf, type TaskSpec } from "./spec";
 import { removeOrphans } from "../swarm-file";
 import { findService, settle, tasksOf, vanish, type ServiceDetails } from "./tasks";
 
@@ -40,6 +42,8 @@ export interface SwarmServiceArgs {
   readonly command?: pulumi.Input<pulumi.Input<string>[]> | undefined;
   /** Replaces the image's command. */
   readonly args?: pulumi.Input<pulumi.Input<string>[]> | undefined;
+  /** A program, with arguments, that runs once before the first start and each rollout, in the new image. */
+  readonly before?: pulumi.Input<pulumi.Input<string>[]> | undefined;
   readonly env?: pulumi.Input<Record<string, pulumi.Input<string>>> | undefined;
   /** Labels of the containers. */
   readonly labels?: pulumi.Input<Record<string, pulumi.Input<string>>> | undefined;
@@ -90,6 +94,7 @@ export interface SwarmServiceInputs extends ServiceInputs {
   readonly swarmId?: string;
   readonly owner?: string;
   readonly readyTimeoutSeconds?: number;
+  readonly before?: readonly string[];
 }
 
 export interface SwarmServiceState extends SwarmServiceInputs {
@@ -100,7 +105,7 @@ export interface SwarmServiceState extends SwarmServiceInputs {
 
 /** `changedKeys` is for our own previews; Pulumi ignores it. */
 export interface ServiceDiff extends pulumi.dynamic.DiffResult {
-  readonly changedKeys: readonly (InputKey | "host" | "swarmId" | "owner")[];
+  readonly changedKeys: readonly (InputKey | "host" | "swarmId" | "owner" | "before")[];
 }
 
 const CLAIM_LABEL = "switchyard.claim";
@@ -130,12 +135,25 @@ function marksOf(inputs: SwarmServiceInputs, claim: string): Record<string, stri
   return { [OWNER_LABEL]: ownerOf(inputs), [CLAIM_LABEL]: claim };
 }
 
+/** What the service wants to have run before instances of this definition start. */
+async function prepare(
+  docker: Docker,
+  inputs: SwarmServiceInputs,
+  claim: string,
+  template: TaskSpec,
+): Promise<void> {
+  const { before: command, name } = inputs;
+  if (command === undefined) return;
+  const { timeoutSeconds } = settlingOf(inputs);
+  await runBefore(docker, { name, command, template, marks: marksOf(inputs, claim), timeoutSeconds });
+}
+
 async function start(docker: Docker, inputs: SwarmServiceInputs, claim: string): Promise<string> {
   let id: string;
+  const body = buildSpec(inputs, marksOf(inputs, claim));
+  await prepare(docker, inputs, claim, body.TaskTemplate);
   try {
-    ({ ID: id } = await api<{ ID: string }>(docker, "POST", "/services/create", {
-      body: buildSpec(inputs, marksOf(inputs, claim)),
-    }));
+    ({ ID: id } = await api<{ ID: string }>(docker, "POST", "/services/create", { body }));
   } catch (error) {
     const cure =
       (error as DockerError).statusCode === 503
@@ -143,6 +161,7 @@ async function start(docker: Docker, inputs: SwarmServiceInputs, claim: string):
         : "";
     throw new Error(`Docker rejected service ${inputs.name}: ${messageOf(error)}.${cure}`, { cause: error });
   }
+  if (isJob(inputs)) return id;
   try {
     await settle(docker, id, { ...settlingOf(inputs), rolling: false, before: [] });
   } catch (error) {
@@ -158,8 +177,12 @@ async function change(
   inputs: SwarmServiceInputs,
   claim: string,
   current: ServiceDetails,
+  isPrepared = false,
 ): Promise<string> {
   const spec = nextSpec(current.Spec, inputs, marksOf(inputs, claim));
+  const rolling = spec.TaskTemplate !== current.Spec.TaskTemplate;
+  if (rolling && isJob(inputs)) await endOfRun(docker, current);
+  if (rolling && !isPrepared) await prepare(docker, inputs, claim, spec.TaskTemplate);
   const before = await tasksOf(docker, current.ID);
   try {
     await api(docker, "POST", `/services/${current.ID}/update`, {
@@ -175,11 +198,11 @@ async function change(
     // Swarm changed the service in the meantime, as it does at the end of a rolling update.
     const again = await findService(docker, current.ID);
     if (again === undefined) return start(docker, inputs, claim);
-    return change(docker, inputs, claim, again);
+    return change(docker, inputs, claim, again, rolling || isPrepared);
   }
-  const rolling = spec.TaskTemplate !== current.Spec.TaskTemplate;
   const graceSeconds = inputsOf(current.Spec).stopGracePeriodSeconds;
-  await settle(docker, current.ID, { ...settlingOf(inputs), graceSeconds, rolling, before });
+  if (!isJob(inputs))
+    await settle(docker, current.ID, { ...settlingOf(inputs), graceSeconds, rolling, before });
   const { Secrets = [], Configs = [] } = current.Spec.TaskTemplate.ContainerSpec;
   if (Secrets.length + Configs.length > 0) await removeOrphans(docker, ownerOf(inputs));
   return current.ID;
@@ -210,6 +233,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     const all: ServiceDiff["changedKeys"] = [
       ...(["host", "swarmId"] as const).filter(differ),
       ...(ownerOf(olds) === ownerOf(news) ? [] : (["owner"] as const)),
+      ...(meaningOf(olds.before) === meaningOf(news.before) ? [] : (["before"] as const)),
       ...keys,
     ];
     return Promise.resolve({
@@ -266,6 +290,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
       const sameOwner = owner === ownerOf(props) || owner?.endsWith(`/${ownerOf(props)}`);
       if (claim !== props.claim || !sameOwner) return;
     }
+    if (props.before !== undefined) await removeBefore(docker, props.name, marksOf(props, props.claim));
     await remove(docker, props.serviceId, props.stopGracePeriodSeconds);
     if ((props.secrets ?? props.configs) !== undefined) await removeOrphans(docker, ownerOf(props));
   },

@@ -1,6 +1,6 @@
 /** Converts between our inputs and Docker's definition of a Swarm service. Pure. */
 import { containerInputsOf, containerPart, type ContainerInputs, type ContainerPart } from "./container";
-import { isOwnLabel, LIMIT_LABELS, type HealthCheckInputs, type LimitInputs, type LimitRangeInputs, type LoggingInputs, type PortInputs, type ServiceInputs } from "./inputs"; // prettier-ignore
+import { isJob, isOwnLabel, LIMIT_LABELS, type HealthCheckInputs, type LimitInputs, type LimitRangeInputs, type LoggingInputs, type PortInputs, type ServiceInputs } from "./inputs"; // prettier-ignore
 
 export interface HealthConfig {
   readonly Test?: readonly string[];
@@ -37,6 +37,8 @@ export interface TaskSpec {
     readonly MaxReplicas?: number;
   };
   readonly LogDriver?: { readonly Name?: string; readonly Options?: Readonly<Record<string, string>> };
+  /** With each change of it, Swarm replaces the tasks: of a job, the number of its last run. */
+  readonly ForceUpdate?: number;
 }
 
 export interface UpdateSpec {
@@ -106,7 +108,7 @@ export function limitsFit(found: LimitInputs, wanted: LimitInputs = {}): boolean
 
 /**
  * Docker's definition of a new service. `marks` are labels of the service, not of its containers. Of a range, it has the fewest
- * instances, but not 0: nothing would wake a service that never ran.
+ * instances, but not 0: nothing would wake a service that never ran. A job has none until it is started.
  */
 export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, string>>): ServiceSpec {
   const { healthCheck, limits, port, updateConfig, restartPolicy, spread, maxReplicasPerNode, logging } =
@@ -158,7 +160,7 @@ export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, 
     Mode:
       inputs.global === true
         ? { Global: {} }
-        : { Replicated: { Replicas: replicasNear(1, inputs.replicas) } },
+        : { Replicated: { Replicas: isJob(inputs) ? 0 : replicasNear(1, inputs.replicas) } },
     UpdateConfig: { ...update, FailureAction: updateConfig?.failureAction ?? "rollback" },
     RollbackConfig: { ...update, FailureAction: "pause" },
     EndpointSpec: {

@@ -17,6 +17,7 @@ export interface Task {
   readonly ServiceID: string;
   readonly Slot?: number;
   readonly NodeID?: string;
+  readonly CreatedAt?: string;
   readonly DesiredState: string;
   readonly Spec: TaskSpec;
   readonly Status: {
@@ -29,7 +30,7 @@ export interface Task {
 const POLL_MS = 200;
 /** How long to wait for the log of a failed instance. */
 const LOG_TIMEOUT_MS = 5000;
-const ENDED = ["complete", "shutdown", "failed", "rejected", "orphaned", "remove"];
+export const ENDED = ["complete", "shutdown", "failed", "rejected", "orphaned", "remove"];
 const FAILED = ["failed", "rejected"];
 
 export function findService(docker: Docker, nameOrId: string): Promise<ServiceDetails | undefined> {
@@ -158,7 +159,7 @@ async function explainWaiting(docker: Docker, tasks: readonly Task[]): Promise<s
 }
 
 /** Docker's reason, the last output of the health check, and the last lines of the log. */
-async function explain(docker: Docker, task: Task): Promise<string> {
+export async function explain(docker: Docker, task: Task): Promise<string> {
   const reason = task.Status.Err ?? `it is still ${task.Status.State}`;
   const parts = [`Instance ${task.Slot ?? 0} (task ${task.ID}): ${reason}`];
   const container = task.Status.ContainerStatus?.ContainerID;
@@ -186,7 +187,7 @@ async function lastHealthOutput(docker: Docker, container: string): Promise<stri
   }
 }
 
-async function lastLines(docker: Docker, taskId: string): Promise<string> {
+export async function lastLines(docker: Docker, taskId: string): Promise<string> {
   try {
     const query = { stdout: true, stderr: true, tail: 10 };
     // A log that cannot be read (another log driver, a node that is down) must not hide the actual failure.

@@ -1,0 +1,136 @@
+/** Jobs: what runs once before a rollout, and the runs of a service with a schedule. */
+import type Docker from "dockerode";
+import { messageOf } from "../../lib/errors";
+import { api, sleep, unless } from "../client";
+import { OWNER_LABEL } from "../owner";
+import { deadlineMsOf } from "./inputs";
+import type { ServiceSpec, TaskSpec } from "./spec";
+import { ENDED, explain, findService, lastLines, tasksOf, vanish, type ServiceDetails, type Task } from "./tasks"; // prettier-ignore
+
+const POLL_MS = 200;
+
+export const beforeName = (name: string): string => `${name}-before`;
+
+interface Before {
+  /** The service's name. */
+  readonly name: string;
+  /** The program and its arguments. */
+  readonly command: readonly string[];
+  /** The instances that are to start afterwards. */
+  readonly template: TaskSpec;
+  readonly marks: Readonly<Record<string, string>>;
+  /** How long it may wait for a node, or for its image. It may run for as long as it likes. */
+  readonly timeoutSeconds: number;
+}
+
+/** The Swarm service that runs the command once, as an instance of the service would run. Pure. */
+export function beforeSpec({ name, command, template, marks }: Omit<Before, "timeoutSeconds">): ServiceSpec {
+  const [program = "", ...args] = command;
+  const { ContainerSpec: container, ...rest } = template;
+  return {
+    Name: beforeName(name),
+    Labels: marks,
+    TaskTemplate: {
+      ...rest,
+      ContainerSpec: {
+        ...container,
+        Command: [program],
+        Args: args,
+        Labels: { SERVICE_IGNORE: "true" },
+        Healthcheck: { Test: ["NONE"] },
+      },
+      RestartPolicy: { Condition: "none" },
+    },
+    // Swarm's mode for jobs leaves tasks and containers behind when their service is removed (Docker 20.10).
+    Mode: { Replicated: { Replicas: 1 } },
+  };
+}
+
+/** @throws Error with its exit code and the last lines of its log, if it fails */
+export async function runBefore(docker: Docker, before: Before): Promise<void> {
+  const { name, marks, timeoutSeconds } = before;
+  await removeBefore(docker, name, marks);
+  let id: string;
+  try {
+    const body = beforeSpec(before);
+    ({ ID: id } = await api<{ ID: string }>(docker, "POST", "/services/create", { body }));
+  } catch (error) {
+    throw new Error(`Docker rejected what is to run before service ${name}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+  try {
+    const task = await ended(docker, id, name, timeoutSeconds);
+    const log = await lastLines(docker, task.ID);
+    // Both engines show what a provider writes.
+    console.warn(`${name}: before has succeeded.${log === "" ? "" : ` Its last log lines:\n${log}`}`);
+  } finally {
+    await drop(docker, id);
+  }
+}
+
+/** Removes what a run of `up` that was killed has left. */
+export async function removeBefore(
+  docker: Docker,
+  name: string,
+  marks: Readonly<Record<string, string>>,
+): Promise<void> {
+  const left = await findService(docker, beforeName(name));
+  if (left === undefined) return;
+  const owner = left.Spec.Labels?.[OWNER_LABEL];
+  if (owner !== marks[OWNER_LABEL])
+    throw new Error(
+      `The Swarm already has a service ${left.Spec.Name} that belongs to ${owner ?? "no stack of Switchyard"}, ` +
+        `but what runs before ${name} needs that name. Remove it: docker service rm ${left.Spec.Name}`,
+    );
+  await drop(docker, left.ID);
+}
+
+async function drop(docker: Docker, id: string): Promise<void> {
+  await unless([404, 503], api(docker, "DELETE", `/services/${id}`));
+  await vanish(docker, id, 40);
+}
+
+async function ended(docker: Docker, id: string, name: string, timeoutSeconds: number): Promise<Task> {
+  let [stateBefore, sinceMs] = ["", Date.now()];
+  for (;;) {
+    const [task] = await tasksOf(docker, id);
+    const state = task?.Status.State ?? "new";
+    if (state !== stateBefore) [stateBefore, sinceMs] = [state, Date.now()];
+    if (task !== undefined && state === "complete") return task;
+    if (task !== undefined && ENDED.includes(state)) throw await failure(docker, task, name);
+    if (state !== "running" && Date.now() - sinceMs > timeoutSeconds * 1000) {
+      const why = task === undefined ? "Docker has not begun" : await explain(docker, task);
+      throw new Error(`before of service ${name} did not start within ${timeoutSeconds} s. ${why}`);
+    }
+    if (task === undefined && (await findService(docker, id)) === undefined)
+      throw new Error(`before of service ${name} was removed from outside`);
+    await sleep(POLL_MS);
+  }
+}
+
+async function failure(docker: Docker, task: Task, name: string): Promise<Error> {
+  const { ContainerStatus, State, Err } = task.Status;
+  const code = ContainerStatus?.ExitCode ?? 0;
+  const how = State === "failed" && code !== 0 ? `with exit code ${code}` : `(${Err ?? State})`;
+  const log = await lastLines(docker, task.ID);
+  return new Error(
+    `before of service ${name} failed ${how}, so nothing of the service has changed.` +
+      (log === "" ? " It wrote nothing to its log." : ` Its last log lines:\n${log}`),
+  );
+}
+
+/** Waits for the end of a job's run, so that a change does not break it off; at most until its deadline. */
+export async function endOfRun(docker: Docker, service: ServiceDetails): Promise<void> {
+  const deadlineMs = deadlineMsOf(service.Spec.Labels);
+  let isSaid = false;
+  for (;;) {
+    const tasks = await tasksOf(docker, service.ID);
+    const running = tasks.find(({ Status }) => !ENDED.includes(Status.State));
+    // Without the time of its start, not at all.
+    if (running === undefined || !(Date.now() < Date.parse(running.CreatedAt ?? "") + deadlineMs)) return;
+    if (!isSaid) console.warn(`${service.Spec.Name} is running: it is changed when it has ended.`);
+    isSaid = true;
+    await sleep(POLL_MS);
+  }
+}
