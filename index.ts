@@ -29,6 +29,7 @@ const images = new Images(dockerNodes, {
   base: config.baseImage,
   source: config.dockerHost,
   registry: config.registry,
+  secrets: config.secrets,
 });
 const gossipKey = new RandomKey("gossip", { bytes: 32 }).key;
 
@@ -141,7 +142,7 @@ const running = config.services.map((service) => {
     swarm,
     volumes: nodeVolumes,
     files,
-    image: "image" in source ? source.image : images.build(source.build),
+    image: "image" in source ? source.image : images.of(service.swarmName, source.build),
     dns: bridgeAddressOf(dockerNodes),
   });
 });

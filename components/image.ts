@@ -7,7 +7,10 @@ import * as pulumi from "@pulumi/pulumi";
 import * as esbuild from "esbuild";
 
 import { readBuildContext } from "../lib/build-context";
+import { canonical } from "../lib/values";
+import { ImageBuild } from "../providers/image-build/provider";
 import { ImageCopy } from "../providers/image-copy";
+import type { FolderBuild } from "./config/build";
 import { boundTo, placedOn, type DockerNode } from "./nodes/node";
 import { configError } from "./schema";
 
@@ -18,16 +21,20 @@ export interface ImagesArgs {
   readonly source: string;
   /** Where to push images, such as `ghcr.io/acme`. Default: nowhere. */
   readonly registry?: string | undefined;
+  /** The stack's secrets, which builds may name. */
+  readonly secrets?: Readonly<Record<string, string>> | undefined;
 }
 
 /**
- * The images in `templates/`, each built on first use. Without a registry every node builds it; with one, the first node
+ * The images in `templates/` and of services' own folders, each built on first use. Without a registry every node builds it; with one, the first node
  * builds and pushes it, and every node pulls it by digest. The tag is a hash of everything the build sees, so a preview
  * shows a change of content as a change of image.
  */
 export class Images {
   /** By template, then by base image: the image's name on each node, by the node's name. */
   private readonly built = new Map<string, Map<string, ReadonlyMap<string, pulumi.Output<string>>>>();
+  /** By what they are built from, the images of other folders. */
+  private readonly folders = new Map<string, pulumi.Output<string>>();
   private readonly copied = new Map<string, ImageCopy>();
 
   constructor(
@@ -63,6 +70,57 @@ export class Images {
     return name;
   }
 
+  /**
+   * The image of a service: a folder of `templates/`, or any other, which BuildKit builds. Services with equal builds share it.
+   *
+   * @throws UserError if the folder or its Dockerfile does not exist
+   */
+  of(service: string, build: string | FolderBuild): pulumi.Output<string> {
+    if (typeof build === "string") return this.build(build);
+    const key = canonical(build);
+    const image = this.folders.get(key) ?? this.buildFolder(service, build);
+    this.folders.set(key, image);
+    return image;
+  }
+
+  private buildFolder(service: string, build: FolderBuild): pulumi.Output<string> {
+    const { args, target, platform, secrets } = build;
+    const context = path.resolve(build.context);
+    const dockerfile = path.resolve(context, build.dockerfile ?? "Dockerfile");
+    if (!existsSync(dockerfile))
+      throw configError(
+        "services",
+        `: ${service} has build: ${build.context}`,
+        `add ${dockerfile}, which does not exist`,
+      );
+    const { registry, secrets: known = {} } = this.defaults;
+    const { digest, dockerfile: file } = readBuildContext(context, dockerfile);
+    const tag = hashOf(digest, canonical({ file, args, target, platform }));
+    const imageName = `${registry ?? "switchyard"}/${service}:${tag}`;
+    const make = (node: DockerNode) =>
+      new ImageBuild(
+        `${node.name}-build-${service}`,
+        {
+          host: node.host,
+          sshOpts: node.sshOpts,
+          imageName,
+          context,
+          dockerfile,
+          contextDigest: digest,
+          args,
+          target,
+          platform: platform ?? node.platform,
+          ...(secrets.length > 0 && {
+            secrets: pulumi.secret(Object.fromEntries(secrets.map((name) => [name, known[name] ?? ""]))),
+          }),
+          push: registry !== undefined,
+        },
+        boundTo(node),
+      ).reference;
+    const names = registry === undefined ? this.byNode(make) : this.fromRegistry(`build-${service}`, make);
+    return pulumi.all([...names.values()]).apply(([name = ""]) => name);
+  }
+
   private onEachNode(template: string, base: string): ReadonlyMap<string, pulumi.Output<string>> {
     const byBase = this.built.get(template) ?? new Map<string, ReadonlyMap<string, pulumi.Output<string>>>();
     this.built.set(template, byBase);
@@ -94,7 +152,7 @@ export class Images {
     const names =
       registry === undefined
         ? this.byNode((node) => make(node).imageName.apply(() => imageName))
-        : this.fromRegistry(suffix, make);
+        : this.fromRegistry(suffix, (node) => make(node).repoDigest);
     byBase.set(base, names);
     return names;
   }
@@ -103,16 +161,17 @@ export class Images {
     return new Map(this.nodes.map((node) => [node.name, nameOn(node)] as const));
   }
 
-  private fromRegistry(suffix: string, make: (node: DockerNode) => docker.Image) {
-    const [first] = this.nodes.slice(0, 1).map(make);
-    if (first === undefined) throw new Error("an image needs a node to be built on");
+  /** Builds on the first node, from which the registry has the image. */
+  private fromRegistry(suffix: string, build: (node: DockerNode) => pulumi.Output<string>) {
+    const [digest] = this.nodes.slice(0, 1).map(build);
+    if (digest === undefined) throw new Error("an image needs a node to be built on");
     return this.byNode((node) => {
       const pulled = new docker.RemoteImage(
         `${node.name}-${suffix}`,
-        { name: first.repoDigest, keepLocally: true },
+        { name: digest, keepLocally: true },
         placedOn(node),
       );
-      return pulumi.all([first.repoDigest, pulled.imageId]).apply(([digest]) => digest);
+      return pulumi.all([digest, pulled.imageId]).apply(([name]) => name);
     });
   }
 

@@ -4,6 +4,7 @@ import { routeUrl } from "../routing/build";
 import { describeRange, readReplicas, writeRange, type ReplicaRange } from "../routing/scaling/replicas";
 import type { AutoLimit } from "../routing/scaling/resources";
 import type { Routing } from "../routing/types";
+import { writeBuild } from "./config/build";
 import { settingsOf } from "./config/shown";
 import { serviceTypes, type ServiceConfig } from "./config/services";
 import { portKeys, type Ports } from "./ports";
@@ -50,7 +51,7 @@ function toStackService(service: ServiceConfig): StackService {
     type,
     ...counts(replicas),
     ...(Object.keys(meta).length === 0 ? {} : { meta }),
-    runs: "image" in source ? source.image : `build ${source.build}`,
+    runs: "image" in source ? source.image : writeBuild(source.build),
     ...(limits?.cpus === undefined ? {} : { cpus: shownCpus(limits.cpus) }),
     ...(limits?.memoryBytes === undefined ? {} : { memory: shownMemory(limits.memoryBytes) }),
     ...(Object.keys(settings).length === 0 ? {} : { settings }),

@@ -166,7 +166,8 @@ function formatKey(key: string, path: readonly PropertyKey[]): string {
   }, key);
 }
 
-const valueAt = (value: unknown, path: readonly PropertyKey[]): unknown =>
+/** What is at a path in a value; undefined if there is nothing. */
+export const valueAt = (value: unknown, path: readonly PropertyKey[]): unknown =>
   path.reduce<unknown>(
     (inner, part) => (typeof inner === "object" && inner !== null ? Reflect.get(inner, part) : undefined),
     value,

@@ -1,16 +1,27 @@
 /** A Docker build context: the files of a folder that `.dockerignore` lets through, in a fixed order, with a hash. */
-import { createHash } from "node:crypto";
-import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { createHash, type Hash } from "node:crypto";
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+} from "node:fs";
 import path from "node:path";
 import ignore from "@balena/dockerignore";
-import { UserError } from "./errors";
+import { messageOf, UserError } from "./errors";
 
-/** An entry of an archive. Without `content` and `link` it is a directory. */
+/** An entry of an archive. Without `content`, `file` and `link` it is a directory. */
 export interface Entry {
   /** With `/`, relative to the archive's root. */
   readonly path: string;
   readonly mode: number;
   readonly content?: Buffer;
+  /** A file that has the content, which may not fit into memory. */
+  readonly file?: { readonly path: string; readonly size: number };
   /** Target of a symbolic link. */
   readonly link?: string;
 }
@@ -24,12 +35,13 @@ export interface BuildContext {
 }
 
 const OUTSIDE = ".switchyard.Dockerfile";
+const CHUNK_BYTES = 1024 * 1024;
 
 /**
  * Reads a build context.
  *
  * @param dockerfile may be outside the context, and is then added to it. Default: `Dockerfile` in the context
- * @throws UserError if there is no Dockerfile
+ * @throws UserError if there is no Dockerfile, or a file cannot be read
  */
 export function readBuildContext(
   context: string,
@@ -40,15 +52,26 @@ export function readBuildContext(
       `There is no Dockerfile at ${dockerfile} (the path is relative to the project): correct it.`,
     );
   }
+  try {
+    return read(context, dockerfile);
+  } catch (error) {
+    throw new UserError(
+      `The build context ${context} cannot be read (${messageOf(error)}): correct it, or leave files out with a .dockerignore.`,
+    );
+  }
+}
+
+function read(context: string, dockerfile: string): BuildContext {
   // Like BuildKit, prefer the ignore file of this Dockerfile.
   const ignoreFiles = [`${dockerfile}.dockerignore`, path.join(context, ".dockerignore")];
   const ignoreFile = ignoreFiles.find((file) => existsSync(file));
-  const rules = ignore({ ignorecase: false }).add(
-    ignoreFile === undefined ? "" : readFileSync(ignoreFile, "utf8"),
-  );
+  const lines = ignoreFile === undefined ? "" : readFileSync(ignoreFile, "utf8");
+  const rules = ignore({ ignorecase: false }).add(lines);
   const inside = path.relative(context, dockerfile).split(path.sep).join("/");
   const outside = inside.startsWith("../");
   const always = [inside, ".dockerignore"];
+  // A later "!" rule may include something below an ignored directory.
+  const walksIgnored = /^\s*!/m.test(lines);
   const entries: Entry[] = [];
 
   const walk = (folder: string): void => {
@@ -60,21 +83,32 @@ export function readBuildContext(
       const ignored = rules.ignores(file) && !always.includes(file);
       if (stat.isDirectory()) {
         if (!ignored) entries.push({ path: file, mode });
-        // A later "!" rule may include something below an ignored directory.
-        walk(file);
+        if (!ignored || walksIgnored || always.some((each) => each.startsWith(`${file}/`))) walk(file);
       } else if (ignored) continue;
       else if (stat.isSymbolicLink()) entries.push({ path: file, mode, link: readlinkSync(full) });
-      else if (stat.isFile()) entries.push({ path: file, mode, content: readFileSync(full) });
+      else if (stat.isFile()) entries.push({ path: file, mode, file: { path: full, size: stat.size } });
     }
   };
   walk("");
   if (outside) entries.push({ path: OUTSIDE, mode: 0o644, content: readFileSync(dockerfile) });
 
   const hash = createHash("sha256");
-  for (const { path: file, mode, content, link } of entries) {
-    const executable = content !== undefined && (mode & 0o100) !== 0;
-    hash.update(JSON.stringify([file, executable, link ?? null, content?.length ?? null]));
+  for (const { path: name, mode, content, file, link } of entries) {
+    const size = content?.length ?? file?.size ?? null;
+    const executable = size !== null && (mode & 0o100) !== 0;
+    hash.update(JSON.stringify([name, executable, link ?? null, size]));
     if (content !== undefined) hash.update(content);
+    if (file !== undefined) addFile(hash, file.path);
   }
   return { entries, dockerfile: outside ? OUTSIDE : inside, digest: hash.digest("hex") };
+}
+
+function addFile(hash: Hash, file: string): void {
+  const descriptor = openSync(file, "r");
+  try {
+    const chunk = Buffer.alloc(CHUNK_BYTES);
+    for (let count; (count = readSync(descriptor, chunk)) > 0;) hash.update(chunk.subarray(0, count));
+  } finally {
+    closeSync(descriptor);
+  }
 }

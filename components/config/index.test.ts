@@ -239,7 +239,20 @@ describe("an error names the key and the cure", () => {
     [withService({ port: "8080" }), 'is "8080"'],
     [withService({ build: undefined }), "needs either image or build"],
     [withService({ image: "nginx" }), "needs either image or build"],
-    [withService({ build: "../../etc" }), "switchyard:services[0].build"],
+    [withService({ build: "My App" }), 'services[0].build is "My App": it must be the name of a folder of'],
+    [withService({ build: ["./web"] }), "services[0].build is"],
+    [
+      withService({ build: { context: "web" } }),
+      'services[0].build.context is "web": it must be a folder such',
+    ],
+    [withService({ build: { dockerfile: "x" } }), "services[0].build.context is missing"],
+    [withService({ build: { context: "./web", ars: {} } }), "services[0].build.ars is not known"],
+    [withService({ build: { context: "./web", args: { A: 1 } } }), "services[0].build.args.A is 1"],
+    [withService({ build: { context: "./web", platform: "arm" } }), "services[0].build.platform is"],
+    [
+      withService({ build: { context: "./web", secrets: ["token"] } }),
+      "services[0].build.secrets[0] is token, which the stack's secrets do not have",
+    ],
     [withService({ image: "$(reboot)", build: undefined }), "switchyard:services[0].image"],
     [withService({ replica: 3 }), "switchyard:services[0].replica is not known"],
     [

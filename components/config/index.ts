@@ -156,6 +156,10 @@ export const configKeys = {
 // The password stays inside an output.
 const { statsPassword: password, ...open } = configKeys;
 
+/** A service with another mistake has no source yet. */
+const secretsOfBuild = (source?: ServiceConfig["source"]): readonly string[] =>
+  source !== undefined && "build" in source && typeof source.build === "object" ? source.build.secrets : [];
+
 const settings = mapping(open, Object.keys(configKeys))
   .check(({ value, issues }) => {
     const owner = new Map<number, string>();
@@ -183,6 +187,13 @@ const settings = mapping(open, Object.keys(configKeys))
         const problem = `is ${name}, which the stack's ${kind} do not have`;
         issues.push(mistake(["services", index, kind, at], problem, cure));
       }
+    for (const [index, { source }] of value.services.entries()) {
+      const at = secretsOfBuild(source).findIndex((name) => !Object.hasOwn(value.secrets, name));
+      if (at < 0) continue;
+      const name = secretsOfBuild(source)[at] ?? "";
+      const problem = `is ${name}, which the stack's secrets do not have`;
+      issues.push(mistake(["services", index, "build", "secrets", at], problem, encryptWith(name)));
+    }
     const isHere = value.target === "local" && value.dockerHost.startsWith("unix://");
     for (const [index, { volumes: mounted }] of value.services.entries()) {
       const at = mounted.findIndex(({ type, source = "/" }) => type === "bind" && !source.startsWith("/"));

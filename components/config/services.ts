@@ -10,6 +10,7 @@ import { isMapping } from "../../lib/values";
 import { readSchedule } from "../../routing/jobs/schedule";
 import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, strings, text, undated, unknownKey, verbatimStrings, whole } from "../schema"; // prettier-ignore
 
+import { readBuild } from "./build";
 import { readReference } from "./files";
 import { runningKeys } from "./running";
 import { isOfNode, isWritten, readTmpfs, readVolume } from "./volumes";
@@ -61,9 +62,11 @@ export const serviceKeys = {
   image: text(imagePattern, 'an image reference such as "nginx:1.29"')
     .optional()
     .describe("image to run; the nodes must have it or be able to pull it; set either this or `build`"),
-  build: text(/^[a-z0-9]+(-[a-z0-9]+)*$/, 'the name of a folder of templates/, such as "hello"')
+  build: readBy(readBuild)
     .optional()
-    .describe("folder of `templates/` to build the image from"),
+    .describe(
+      "folder to [build](#builds) the image from, such as `./web`, or a mapping of `context`, `dockerfile`, `args`, `target`, `platform` and `secrets`; a mere name is a folder of `templates/`",
+    ),
   // Required. Its absence is reported by `service`, which can name the service.
   port: whole(1, 65535)
     .optional()

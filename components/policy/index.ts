@@ -24,7 +24,8 @@ export function enforcePolicy(): void {
   });
 
   pulumi.runtime.registerStackTransformation(({ type, name, props, opts }) => {
-    if (type === "docker:index/image:Image") noteHealthCheck(props, healthChecked);
+    if (type === "docker:index/image:Image") noteHealthCheck(props, props["build"], healthChecked);
+    if (type === "pulumi-nodejs:dynamic/switchyard:ImageBuild") noteHealthCheck(props, props, healthChecked);
     const parentType = (opts.parent as { __pulumiType?: string } | undefined)?.__pulumiType;
     const inputs: Record<string, unknown> = { ...props };
     for (const rule of rules.filter(({ types }) => types.includes(type))) {
@@ -70,7 +71,7 @@ function isPending(value: unknown): boolean {
 }
 
 /** Records that an image's Dockerfile has a health check. */
-function noteHealthCheck({ imageName, build }: pulumi.Inputs, healthChecked: Set<string>): void {
+function noteHealthCheck({ imageName }: pulumi.Inputs, build: unknown, healthChecked: Set<string>): void {
   const { context, dockerfile } = (build ?? {}) as { context?: unknown; dockerfile?: unknown };
   if (typeof imageName !== "string" || typeof context !== "string") return;
   const file = typeof dockerfile === "string" ? dockerfile : path.join(context, "Dockerfile");

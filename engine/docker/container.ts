@@ -4,7 +4,7 @@ import { messageOf, UserError } from "../../lib/errors";
 import { UNKNOWN, type WireMap } from "../wire";
 import { attachments, CONTAINER_INPUTS, createOptions, updatable, uploads } from "./container-options";
 import { type Context, type Handler, refuseForeign } from "./handler";
-import { archiveOf } from "./tar";
+import { archiveOf } from "../../lib/archive";
 import { flag, maps, number, orGone, statusOf, text, withName } from "./values";
 
 /** Like in the real provider, any other change replaces the container. */

@@ -5,9 +5,10 @@ import { messageOf, UserError } from "../../lib/errors";
 import { isMapping } from "../../lib/values";
 import { hasUnknown, type WireMap } from "../wire";
 import { readBuildContext } from "../../lib/build-context";
-import { credentialsFor, registryOf } from "./credentials";
+import { credentialsFor, registryOf } from "../../lib/credentials";
 import type { Context, Handler, Made } from "./handler";
-import { archiveOf } from "./tar";
+import { archiveOf } from "../../lib/archive";
+import { pushImage } from "../../lib/images";
 import { flag, given, orGone, record, text, texts } from "./values";
 
 const BUILD_INPUTS = [
@@ -81,7 +82,7 @@ async function build({ docker, say, host }: Context, news: WireMap): Promise<Mad
   } catch (error) {
     throw error instanceof UserError ? error : new Error(`Building ${name} on ${host}: ${messageOf(error)}`);
   }
-  if (flag(news.skipPush) !== true) await push(docker, name);
+  if (flag(news.skipPush) !== true) await pushImage(docker, name, await credentialsFor(registryOf(name)));
   const info = await docker.getImage(name).inspect();
   const repository = name.replace(/:[^:/]*$/, "");
   const digest = (info.RepoDigests as string[] | null)?.find((known) => known.startsWith(`${repository}@`));
@@ -97,27 +98,6 @@ async function build({ docker, say, host }: Context, news: WireMap): Promise<Mad
       repoDigest: digest ?? info.Id,
     },
   };
-}
-
-async function push(docker: Docker, name: string): Promise<void> {
-  const registry = registryOf(name);
-  const login = await credentialsFor(registry);
-  try {
-    const stream = await docker.getImage(name).push({ authconfig: login ?? {} });
-    await new Promise<void>((resolve, reject) => {
-      docker.modem.followProgress(stream, (error: Error | null, output: Progress[]) => {
-        const failed = error?.message ?? output.find((line) => line.error)?.error;
-        if (failed === undefined) resolve();
-        else reject(new Error(failed));
-      });
-    });
-  } catch (error) {
-    const cure =
-      login === undefined ? `log in with \`docker login ${registry}\`` : "check that your login may push it";
-    throw new UserError(
-      `The image ${name} cannot be pushed (${messageOf(error)}): ${cure}, or correct \`registry\`.`,
-    );
-  }
 }
 
 export const image: Handler = {

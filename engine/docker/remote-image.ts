@@ -1,6 +1,6 @@
 import { diffByRules } from "../diff";
 import { messageOf, UserError } from "../../lib/errors";
-import { credentialsFor, registryOf } from "./credentials";
+import { credentialsFor, registryOf } from "../../lib/credentials";
 import type { Handler } from "./handler";
 import { flag, given, orGone, statusOf, text } from "./values";
 

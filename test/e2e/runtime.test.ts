@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -21,6 +22,7 @@ import {
 } from "./docker";
 import { hostileInput } from "./hostile";
 import { get, startLoad, until } from "./http";
+import { scratch } from "./scratch";
 import { secondStack, stack, succeeded, type ServiceEntry, type TestStack } from "./stack";
 import { afterwards, tearDown } from "./tear-down";
 
@@ -143,11 +145,20 @@ describe("first up", () => {
 });
 
 describe("a worker", () => {
+  const { path: context } = scratch();
+  const dockerfile = `
+    ARG BASE
+    FROM $BASE
+    COPY . /app
+    RUN --mount=type=secret,id=pin sha256sum </run/secrets/pin >/digest`;
+  writeFileSync(join(context, "Dockerfile"), dockerfile);
+  writeFileSync(join(context, ".dockerignore"), "*.log");
+  for (const file of ["kept", "left-out.log"]) writeFileSync(join(context, file), "");
   const note = (content: string) => {
     const worker = {
       name: "ledger",
       type: "none",
-      image: baseImage,
+      build: { context, args: { BASE: baseImage }, secrets: ["pin"] },
       command: ["sh", "-c", "cat /run/secrets/pin /etc/note >>/data/log; exec sleep 3600"],
       volumes: ["ledger:/data"],
       secrets: ["pin"],
@@ -179,6 +190,20 @@ describe("a worker", () => {
           lines(await docker(kind, "ls", "-q", "--filter", `label=switchyard.owner=${stack.owner}`)),
         ).toHaveLength(1);
     }
+  });
+
+  test("runs the image of a folder anywhere, whose build has read a secret that is in no layer", async () => {
+    const [task = ""] = await tasks("ledger");
+    const digest = createHash("sha256").update("word-of-monday").digest("hex");
+    expect(await docker("exec", task, "cat", "/digest")).toContain(digest);
+    expect(lines(await docker("exec", task, "ls", "-A", "/app"))).toEqual([
+      ".dockerignore",
+      "Dockerfile",
+      "kept",
+    ]);
+    const inImage = ["-c", "cat /run/secrets/pin 2>/dev/null || true"];
+    expect(await docker("run", "--rm", "--entrypoint", "sh", await imageOf("ledger"), ...inImage)).toBe("");
+    expect(await docker("history", "--no-trunc", await imageOf("ledger"))).not.toContain("word-of-");
   });
 });
 

@@ -2,6 +2,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
 import { enforcePolicy } from "../../components/policy";
+import { ImageBuild } from "../../providers/image-build/provider";
 
 // Breaks the policy in the way given by the argument, against mocks, and prints the registered resources.
 
@@ -14,6 +15,18 @@ const broken: Readonly<Record<string, () => void>> = {
       labels: [{ label: "SERVICE_IGNORE", value: "true" }],
       volumes: [{ hostPath: pulumi.output("/run/docker.sock"), containerPath: "/socket" }],
     }),
+  "not even with a folder of its own": () => {
+    const dockerfile = "templates/hello/Dockerfile";
+    new ImageBuild("built", {
+      host: "",
+      imageName: "web:1",
+      context: "",
+      dockerfile,
+      contextDigest: "",
+      push: false,
+    });
+    return new docker.Container("it", { image: "web:1" });
+  },
   "not at all": () =>
     new docker.Container("it", {
       image: pulumi.secret("nginx:1.29"),

@@ -23,6 +23,11 @@ test.each([
   60_000,
 );
 
-test("a resource that complies is created", async () => {
-  expect(await program("not at all")).toMatchObject({ code: 0, stdout: expect.stringContaining("registered it") as string }); // prettier-ignore
-}, 60_000);
+test.each(["not at all", "not even with a folder of its own"])(
+  "a resource that breaks it %s is created",
+  async (how) => {
+    const stdout = expect.stringContaining("registered it") as string;
+    expect(await program(how)).toMatchObject({ code: 0, stdout });
+  },
+  60_000,
+);

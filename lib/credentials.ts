@@ -2,14 +2,22 @@
 import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import path from "node:path";
-import type Docker from "dockerode";
-import { messageOf, UserError } from "../../lib/errors";
-import { run } from "../../lib/run";
-import { isMapping } from "../../lib/values";
+import { messageOf, UserError } from "./errors";
+import { run } from "./run";
+import { isMapping } from "./values";
 
 /** The key of Docker Hub in Docker's configuration. */
 const DOCKER_HUB = "https://index.docker.io/v1/";
 const HELPER_TIMEOUT_MS = 30_000;
+
+/** As Docker's API takes it. */
+export interface Login {
+  readonly username: string;
+  readonly password: string;
+  readonly serveraddress: string;
+  /** Instead of a password. */
+  readonly identitytoken?: string;
+}
 
 interface DockerConfig {
   readonly auths?: Readonly<Record<string, { readonly auth?: string; readonly identitytoken?: string }>>;
@@ -30,7 +38,7 @@ export function registryOf(image: string): string {
  *
  * @throws UserError if the configuration or a credential helper is broken
  */
-export async function credentialsFor(registry: string): Promise<Docker.AuthConfig | undefined> {
+export async function credentialsFor(registry: string): Promise<Login | undefined> {
   const file = path.join(process.env.DOCKER_CONFIG ?? path.join(homedir(), ".docker"), "config.json");
   const { auths = {}, credsStore = "", credHelpers = {} } = readConfig(file);
   const helper = credHelpers[registry] ?? credsStore;
@@ -41,6 +49,19 @@ export async function credentialsFor(registry: string): Promise<Docker.AuthConfi
   const [username = "", ...password] = Buffer.from(auth, "base64").toString().replace(/\0+$/, "").split(":");
   if (identitytoken) return tokenLogin(username, identitytoken, registry);
   return auth === "" ? undefined : { username, password: password.join(":"), serveraddress: registry };
+}
+
+/** Logins by registry: `ghcr.io`, or `docker.io` for Docker Hub. */
+export type Logins = Readonly<Record<string, { readonly username: string; readonly password: string }>>;
+
+/**
+ * The login for a registry, as {@link registryOf} names it: one of these, or else the user's own.
+ *
+ * @throws UserError if Docker's configuration or a credential helper is broken
+ */
+export async function loginFor(registry: string, logins: Logins = {}): Promise<Login | undefined> {
+  const own = Object.entries(logins).find(([host]) => registryOf(`${host}/image`) === registry);
+  return own === undefined ? credentialsFor(registry) : { ...own[1], serveraddress: registry };
 }
 
 function readConfig(file: string): DockerConfig {
@@ -58,16 +79,12 @@ function readConfig(file: string): DockerConfig {
 const hostOf = (url: string): string => url.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
 
 /** With a token, Docker needs no password, but its types do. */
-function tokenLogin(username: string, token: string, registry: string): Docker.AuthConfig {
-  return { username, password: "", serveraddress: registry, ...{ identitytoken: token } };
+function tokenLogin(username: string, token: string, registry: string): Login {
+  return { username, password: "", serveraddress: registry, identitytoken: token };
 }
 
 /** The protocol of docker-credential-helpers: the registry on standard input, a JSON object on standard output. */
-async function askHelper(
-  helper: string,
-  registry: string,
-  file: string,
-): Promise<Docker.AuthConfig | undefined> {
+async function askHelper(helper: string, registry: string, file: string): Promise<Login | undefined> {
   const program = `docker-credential-${helper}`;
   const failure = (why: string) =>
     new UserError(

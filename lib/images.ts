@@ -1,0 +1,54 @@
+/** Images go to and come from registries. */
+import type Docker from "dockerode";
+import { registryOf, type Login } from "./credentials";
+import { messageOf, UserError } from "./errors";
+
+interface Progress {
+  readonly error?: string;
+}
+
+/** Waits for the end of what Docker reports. */
+function finished(docker: Docker, stream: NodeJS.ReadableStream): Promise<void> {
+  return new Promise((resolve, reject) => {
+    docker.modem.followProgress(stream, (error: Error | null, output: Progress[] | undefined) => {
+      const failed = error?.message ?? output?.find((line) => line.error)?.error;
+      if (failed === undefined) resolve();
+      else reject(new Error(failed));
+    });
+  });
+}
+
+const cureOf = (name: string, login: Login | undefined, right: string): string =>
+  login === undefined
+    ? `log in with \`docker login ${registryOf(name)}\`, or set registries`
+    : `check that user ${login.username} may ${right} it`;
+
+/** @throws UserError if the registry does not take it */
+export async function pushImage(docker: Docker, name: string, login: Login | undefined): Promise<void> {
+  try {
+    await finished(docker, await docker.getImage(name).push({ authconfig: login ?? {} }));
+  } catch (error) {
+    const cure = cureOf(name, login, "push");
+    throw new UserError(
+      `The image ${name} cannot be pushed (${messageOf(error)}): ${cure}, or correct \`registry\`.`,
+    );
+  }
+}
+
+/** @throws UserError if the registry does not give it */
+export async function pullImage(docker: Docker, name: string, login: Login | undefined): Promise<void> {
+  const tagged = /[:@][^/]*$/.test(name) ? name : `${name}:latest`;
+  try {
+    await finished(docker, await docker.pull(tagged, { authconfig: login }));
+  } catch (error) {
+    const cure = `check its name and the connection to its registry, and ${cureOf(name, login, "pull")}`;
+    throw new UserError(`The image ${name} cannot be pulled (${messageOf(error)}): ${cure}.`);
+  }
+}
+
+/** The image's digest in its own repository, once it has been pushed or pulled. */
+export async function digestOf(docker: Docker, name: string): Promise<string | undefined> {
+  const { RepoDigests } = await docker.getImage(name).inspect();
+  const repository = name.replace(/@.*$/, "").replace(/:[^:/]*$/, "");
+  return (RepoDigests as string[] | null)?.find((known) => known.startsWith(`${repository}@`));
+}
