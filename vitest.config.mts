@@ -22,7 +22,9 @@ export default defineConfig({
         test: {
           name: "unit",
           testTimeout: 30_000,
-          include: ["{routing,lib,components,providers,engine,preview,templates,test/unit}/**/*.test.ts"],
+          include: [
+            "{routing,lib,components,providers,engine,preview,backup,templates,test/unit}/**/*.test.ts",
+          ],
         },
       },
       {

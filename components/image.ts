@@ -127,19 +127,8 @@ export class Images {
     const before = byBase.get(base);
     if (before !== undefined) return before;
 
-    // docker.Image needs a path relative to the running program's folder.
-    const context = path.relative("", path.join(__dirname, "..", "templates", template));
-    if (!existsSync(path.join(context, "Dockerfile"))) {
-      throw configError(
-        "services",
-        `has build: ${template}`,
-        `add ${context}/Dockerfile, which does not exist`,
-      );
-    }
-    bundle(context);
-    const args = { BASE: base };
+    const { context, args, tag } = prepare(template, base);
     const { registry } = this.defaults;
-    const tag = hashOf(readBuildContext(context).digest, JSON.stringify(args));
     const imageName = `${registry ?? "switchyard"}/${template}:${tag}`;
     // The first base image gets the resource name without a hash.
     const suffix = byBase.size === 0 ? template : `${template}-${hashOf(base)}`;
@@ -186,6 +175,26 @@ export class Images {
     this.copied.set(name, copy);
     return [copy];
   }
+}
+
+/**
+ * Makes a folder of `templates/` ready to be built. The tag is a hash of all that the build sees.
+ *
+ * @throws UserError if the template does not exist
+ */
+export function prepare(template: string, base: string) {
+  // docker.Image needs a path relative to the running program's folder.
+  const context = path.relative("", path.join(__dirname, "..", "templates", template));
+  if (!existsSync(path.join(context, "Dockerfile"))) {
+    throw configError(
+      "services",
+      `has build: ${template}`,
+      `add ${context}/Dockerfile, which does not exist`,
+    );
+  }
+  bundle(context);
+  const args = { BASE: base };
+  return { context, args, tag: hashOf(readBuildContext(context).digest, JSON.stringify(args)) };
 }
 
 /**

@@ -13,13 +13,14 @@ import { configError } from "./schema";
 import type { SwarmCluster } from "./swarm-cluster";
 
 /** Docker's name of a volume: two stacks share none. One on a file server gets another name with other options. */
-function nameOf({ source = "", driverOptions }: Volume): string {
+export function nameOf({ source = "", driverOptions }: Volume, stack = pulumi.getStack()): string {
   const hash = createHash("sha256").update(JSON.stringify(driverOptions ?? {}));
   const suffix = driverOptions === undefined ? "" : `_${hash.digest("hex").slice(0, 8)}`;
-  return `${pulumi.getStack()}_${source}${suffix}`;
+  return `${stack}_${source}${suffix}`;
 }
 
-const namesIn = ({ volumes }: ServiceConfig): string[] => volumes.filter(isOfNode).map(nameOf);
+const namesIn = ({ volumes }: ServiceConfig): string[] =>
+  volumes.filter(isOfNode).map((volume) => nameOf(volume));
 
 /**
  * The mounts of a service.

@@ -127,6 +127,14 @@ after_volumes() {
   fi
 }
 
+# backups backup|restore [ARGUMENT…]: runs a command on the stack's backups. Secrets go to it on a pipe.
+backups() {
+  local secrets state
+  script/bootstrap packages
+  state=$(engine state) && secrets=$(engine config get secrets 2>/dev/null) || secrets=
+  STACK=$stack node -r ./lib/register.cjs backup/main.ts "$@" 3<<<"${state:-}" 4<<<"$secrets"
+}
+
 # Starts the stack's VirtualBox machines that are off.
 start_machines() {
   local state

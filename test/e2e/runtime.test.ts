@@ -23,7 +23,7 @@ import {
 import { hostileInput } from "./hostile";
 import { get, startLoad, until } from "./http";
 import { scratch } from "./scratch";
-import { secondStack, stack, succeeded, type ServiceEntry, type TestStack } from "./stack";
+import { secondStack, stack, succeeded, type Outcome, type ServiceEntry, type TestStack } from "./stack";
 import { afterwards, tearDown } from "./tear-down";
 
 // The life of one stack, in order: each part starts from the state that the previous one left.
@@ -144,6 +144,13 @@ describe("first up", () => {
   });
 });
 
+let backup: { readonly folder: string; readonly of: string; readonly made: Promise<Outcome> } | undefined;
+/** What the worker has written. */
+const ledger = async () => {
+  const [task = ""] = await tasks("ledger");
+  return docker("exec", task, "cat", "/data/log").catch(() => "");
+};
+
 describe("a worker", () => {
   const { path: context } = scratch();
   const dockerfile = `
@@ -166,10 +173,6 @@ describe("a worker", () => {
     };
     stack.configure([...initial, worker], { configs: { note: { content } } });
   };
-  const log = async () => {
-    const [task = ""] = await tasks("ledger");
-    return docker("exec", task, "cat", "/data/log").catch(() => "");
-  };
 
   test("keeps its data through a rollout, with the secret and the config of the day", async () => {
     let expected = "";
@@ -181,7 +184,7 @@ describe("a worker", () => {
       succeeded(await stack.setSecret("switchyard:secrets.pin", secret));
       const { output } = succeeded(await stack.up());
       expected += secret + content;
-      await expect.poll(log).toBe(expected.trim());
+      await expect.poll(ledger).toBe(expected.trim());
       expect(output).not.toContain(secret);
       expectNotInState(secret);
       expectNotInState(Buffer.from(secret).toString("base64"));
@@ -204,6 +207,13 @@ describe("a worker", () => {
     const inImage = ["-c", "cat /run/secrets/pin 2>/dev/null || true"];
     expect(await docker("run", "--rm", "--entrypoint", "sh", await imageOf("ledger"), ...inImage)).toBe("");
     expect(await docker("history", "--no-trunc", await imageOf("ledger"))).not.toContain("word-of-");
+  });
+
+  test("is backed up, while other tests go on", async () => {
+    await docker("volume", "create", "e2e-backups");
+    const folder = await docker("volume", "inspect", "-f", "{{.Mountpoint}}", "e2e-backups");
+    succeeded(await stack.setSecret("switchyard:secrets.backup_password", "a-password"));
+    backup = { folder, of: await ledger(), made: stack.backup("ledger", folder) };
   });
 });
 
@@ -293,6 +303,24 @@ describe("routing", () => {
       dns.lookup(host, (error, address) => console.log(error ? error.message : address));
     `);
     expect(outside).toMatch(/^[0-9a-f.:]+$/);
+  });
+});
+
+describe("a restore", () => {
+  test("gets back what the worker has lost", async () => {
+    try {
+      if (backup === undefined) throw new Error("there is no backup");
+      expect(succeeded(await backup.made).output).toMatch(/^snapshot [0-9a-f]{8} of ledger$/m);
+      const [task = ""] = await tasks("ledger");
+      await docker("exec", task, "sh", "-c", "rm /data/log; echo lost >/data/log");
+      succeeded(await stack.restore("ledger", backup.folder, "--yes"));
+      // The new instance adds a line of its own.
+      await expect.poll(ledger).toMatch(new RegExp(`^${backup.of}\n`));
+      const volumes = await docker("volume", "ls", "-q", "--filter", "name=e2e_ledger");
+      expect(lines(volumes)).toEqual(["e2e_ledger"]);
+    } finally {
+      await docker("volume", "rm", "e2e-backups");
+    }
   });
 });
 

@@ -55,6 +55,8 @@ export class TestStack {
   preview = (...args: string[]) => this.script("preview", ...args);
   down = (...args: string[]) => this.script("down", ...args);
   outputs = (...args: string[]) => this.script("outputs", ...args);
+  backup = (...args: string[]) => this.script("backup", ...args);
+  restore = (...args: string[]) => this.script("restore", ...args);
 
   /**
    * Starts a script and sends it a signal after a while, unless it has ended: to all its processes, as a terminal does, or to

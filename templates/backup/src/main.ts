@@ -1,0 +1,131 @@
+/** Makes backups with restic, and gets them back: see README.md. */
+import { renameSync } from "node:fs";
+import path from "node:path";
+import { UserError } from "../../../lib/errors";
+import { Engine } from "./exec";
+import { keeper, listen, requestDump } from "./keeper";
+import { parseCommand, type Command } from "./options";
+import { incomplete, Restic } from "./restic";
+
+const log = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+/** Files may change or vanish while they are copied. */
+const attempts = 3;
+const dockerSocket = "/var/run/docker.sock";
+
+type Of<Verb extends Command["verb"]> = Extract<Command, { verb: Verb }>;
+
+async function backup({ volumes, dumps, keep, ...place }: Of<"backup">): Promise<void> {
+  const restic = new Restic(place);
+  await restic.prepare();
+  for (const volume of volumes) await backUpFiles(restic, `/volumes/${volume}`);
+  for (const service of dumps) {
+    const file = `/dump/${service}`;
+    const dump = ["--stdin-from-command", "--", process.execPath, "/app/main.js", "dump", service];
+    const { code, errors } = await restic.start(
+      ["backup", "--host", place.host, "--stdin-filename", file, ...dump],
+      "inherit",
+    ).ended;
+    if (code !== 0) restic.check({ code: code === incomplete ? 1 : code, errors });
+    await report(restic, file);
+  }
+  const kept = Object.entries(keep).map(([every, number]) => `--keep-${every}=${number}`);
+  if (kept.length === 0) return;
+  // Removes locks of runs that were killed, once they are old.
+  await restic.run(["unlock", "--quiet"]);
+  for (const each of [...volumes.map((name) => `/volumes/${name}`), ...dumps.map((name) => `/dump/${name}`)])
+    await restic.run([
+      ...["forget", "--quiet", "--host", place.host, "--path", each],
+      ...["--group-by", "host,paths", "--prune", ...kept],
+    ]);
+}
+
+async function backUpFiles(restic: Restic, folder: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const { code, errors } = await restic.start(["backup", "--host", restic.place.host, folder], "inherit")
+      .ended;
+    if (code === 0) return report(restic, folder);
+    if (code !== incomplete) restic.check({ code, errors });
+    // It lacks files. Nothing may take it for a whole one.
+    const made = (await restic.snapshots(folder)).at(-1);
+    if (made !== undefined) await restic.run(["forget", "--quiet", made.id]);
+    if (attempt === attempts)
+      throw new UserError(
+        `Files changed while they were copied, or cannot be read, so there is no backup: ${errors}\nSet dump for data that may not be copied while the service runs`,
+      );
+  }
+}
+
+async function report(restic: Restic, of: string): Promise<void> {
+  const made = (await restic.snapshots(of)).at(-1);
+  log(`snapshot ${made?.id ?? ""} of ${path.basename(of)}`);
+}
+
+async function list(place: Of<"list">): Promise<void> {
+  for (const { id, time, paths } of await new Restic(place).snapshots())
+    log(
+      `${id}  ${time.slice(0, 19).replace("T", " ")}  ${paths.map((each) => path.basename(each)).join(", ")}`,
+    );
+}
+
+/** Restores a folder to `data` in `target`, and reads it again. */
+async function restore({ path: wanted, snapshot, target, ...place }: Of<"restore">): Promise<void> {
+  const restic = new Restic(place);
+  const found = await restic.find(snapshot, wanted);
+  await restic.run(["restore", found.id, "--quiet", "--verify", "--target", target, "--include", found.path]);
+  renameSync(path.join(target, found.path), path.join(target, "data"));
+  log(`snapshot ${found.id} of ${path.basename(found.path)} is restored`);
+}
+
+async function load({ path: wanted, snapshot, container, program, ...place }: Of<"load">): Promise<void> {
+  const restic = new Restic(place);
+  const found = await restic.find(snapshot, wanted);
+  const { child, ended } = restic.start(["dump", "--no-lock", found.id, found.path], "pipe");
+  const loading = new Engine(dockerSocket).exec(container, program, {
+    output: process.stdout,
+    input(stream) {
+      stream.on("error", () => undefined);
+      child.stdout?.pipe(stream, { end: false });
+      // Its end means: all of it. A dump that breaks off must not look complete.
+      void ended.then(({ code: ended }) => (ended === 0 ? stream.end() : stream.destroy()));
+    },
+  });
+  const { code, errors } = await loading.catch(async (error: unknown) => {
+    child.kill();
+    restic.check(await ended);
+    throw error;
+  });
+  if (code !== 0) {
+    child.kill();
+    throw new UserError(`${program[0] ?? ""}: exit code ${code}${errors && `: ${errors}`}`);
+  }
+  restic.check(await ended);
+  log(`snapshot ${found.id} of ${path.basename(found.path)} is loaded`);
+}
+
+async function main(): Promise<void> {
+  const command = parseCommand(process.argv.slice(2));
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => process.exit(143));
+  switch (command.verb) {
+    case "backup":
+      return backup(command);
+    case "list":
+      return list(command);
+    case "restore":
+      return restore(command);
+    case "load":
+      return load(command);
+    case "dump":
+      return requestDump(command.service, process.stdout);
+    case "docker":
+      return listen(keeper(new Engine(dockerSocket), command.programs, log), command.listen);
+  }
+}
+
+main().catch((error: unknown) => {
+  // Anything but a user's mistake is a bug, and needs its stack trace.
+  console.error(error instanceof UserError ? error.message : error);
+  process.exit(1);
+});
