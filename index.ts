@@ -117,7 +117,7 @@ access.enforceAfter(parts.flatMap(({ after }) => after));
 // Across all nodes: the Swarm and its services.
 const swarm = new SwarmCluster("swarm", { members: parts });
 
-if (config.autoscaler !== "off") {
+if (config.autoscaler !== "off" || config.hasJobs) {
   new Autoscaler(
     "autoscaler",
     {
@@ -126,6 +126,7 @@ if (config.autoscaler !== "off") {
       consul: firstAgent.consul.httpAddress,
       token: access.autoscalerToken,
       port: config.ports.autoscaler ?? 0,
+      jobsOnly: config.autoscaler === "off",
       dry: config.autoscaler === "dry",
       limits: config.choosesLimits,
     },

@@ -21,7 +21,9 @@ export interface AutoscalerArgs {
   readonly token: pulumi.Input<string>;
   /** Port of `/status`, `/metrics` and `/ready`, on each node itself only. */
   readonly port: number;
-  /** Whether it only logs and shows what it would do. */
+  /** Whether it only starts jobs: it scales, recommends and measures nothing, and only managers have it. */
+  readonly jobsOnly?: boolean;
+  /** Whether it only logs and shows what it would do, except that it starts jobs. */
   readonly dry: boolean;
   /** Whether it chooses limits of memory and processor, which every node changes for its own instances. */
   readonly limits: boolean;
@@ -33,7 +35,7 @@ const CONTAINER = "autoscaler";
 const USER = 65_534;
 
 /**
- * Chooses the number of instances of each service with a range, and automatic limits. Every node has a container, which measures what instances use
+ * Chooses the number of instances of each service with a range, and automatic limits, and starts the runs of jobs. Every node has a container, which measures what instances use
  * there; one of those on Swarm's managers decides, and another takes over when it is gone.
  */
 export class Autoscaler extends pulumi.ComponentResource {
@@ -50,6 +52,8 @@ export class Autoscaler extends pulumi.ComponentResource {
     for (const each of args.nodes) {
       const { node, socket } = each;
       const isManager = managers.includes(each);
+      if (args.jobsOnly === true && !isManager) continue;
+      const measures = args.jobsOnly !== true;
       const narrow =
         isManager || args.limits
           ? new AutoscalerSocket(
@@ -76,13 +80,17 @@ export class Autoscaler extends pulumi.ComponentResource {
           name: CONTAINER,
           image: args.image(node),
           user: `${USER}`,
-          envs: [`DOCKER_HOST=${socket.dockerHost}`, "CONSUL_HTTP_TOKEN_FILE=/secrets/token"],
+          envs: [
+            ...(measures ? [`DOCKER_HOST=${socket.dockerHost}`] : []),
+            "CONSUL_HTTP_TOKEN_FILE=/secrets/token",
+          ],
           command: [
             `--node=${node.name}`,
             pulumi.interpolate`--consul=${args.consul}`,
             ...(narrow ? [`--${isManager ? "swarm" : "limits"}=${narrow.path}`] : []),
             `--admin=127.0.0.1:${args.port}`,
             ...(args.dry ? ["--dry"] : []),
+            ...(measures ? [] : ["--jobs-only"]),
           ],
           networkMode: "host",
           ...confined,
@@ -90,7 +98,7 @@ export class Autoscaler extends pulumi.ComponentResource {
           capabilities: { drops: ["ALL"] },
           memory: 128,
           memorySwap: 128,
-          volumes: [socket.mount, ...(narrow ? [narrow.mount] : []), secrets.mount],
+          volumes: [...(measures ? [socket.mount] : []), ...(narrow ? [narrow.mount] : []), secrets.mount],
         },
         {
           parent: this,
@@ -114,7 +122,7 @@ interface AutoscalerSocketArgs {
 const SOCKET_CONTAINER = "autoscaler-docker";
 
 /**
- * A socket with which the autoscaler can list services and set their number of instances and automatic limits, and nothing else
+ * A socket with which the autoscaler can list services, set their number of instances and automatic limits, and start and end jobs, and nothing else
  * (`templates/autoscaler`). Whoever has the engine's own socket controls the node.
  */
 class AutoscalerSocket extends pulumi.ComponentResource {

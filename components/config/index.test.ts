@@ -106,6 +106,16 @@ describe("the configuration", () => {
       expect([true, "dry", false].map(chooses)).toEqual([true, false, false]);
     });
 
+    test("has its port if there is a job, even if it scales nothing", () => {
+      const job = { services: [{ name: "report", image: "a:1", schedule: "0 3 * * *" }] };
+      expect(of(job)).toEqual(["off", 8405, 1]);
+      expect(of({ ...job, autoscaler: false })).toEqual(["off", 8405, 1]);
+      expect([load(job).hasJobs, load({ services: [hello] }).hasJobs]).toEqual([true, false]);
+      expect(() => load({ ...job, adminPort: 8405 })).toThrow(
+        "autoscalerPort is 8405, the same as adminPort",
+      );
+    });
+
     test("lets no service sleep if it does not act", () => {
       expect(of({ ...scaled, autoscaler: "dry" })).toEqual(["dry", 8405, awake]);
       expect(of({ ...scaled, autoscaler: false })).toEqual(["off", undefined, awake]);

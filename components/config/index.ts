@@ -143,7 +143,7 @@ export const configKeys = {
     .enum(["", "true", "false", "dry"], { error: "it must be true, false or dry" })
     .default("")
     .describe(
-      "Whether the autoscaler runs: true, false, or dry to see only what it would do; default: true if a service has a range of replicas or an automatic limit",
+      "Whether the autoscaler runs: true, false, or dry to see only what it would do; default: true if a service has a range of replicas or an automatic limit. Jobs run in any case",
     ),
   autoscalerPort: port(8405).describe(
     "Port of the autoscaler's /status and /metrics, on the node itself only",
@@ -216,13 +216,15 @@ const settings = mapping(open, Object.keys(configKeys))
         admin: adminPort,
         consul: consulPort,
         dns: dnsPort,
-        ...(autoscaler !== "off" && { autoscaler: autoscalerPort }),
+        ...((autoscaler !== "off" || hasJobs(services)) && { autoscaler: autoscalerPort }),
         ...(certificates !== undefined && { https: httpsPort }),
       };
       return {
         ...others,
         services: autoscaler === "on" ? services : services.map(kept),
         autoscaler,
+        /** Whether there are jobs, which the autoscaler starts even if it scales nothing. */
+        hasJobs: hasJobs(services),
         /** Whether the autoscaler chooses limits. */
         choosesLimits: autoscaler === "on" && services.some(({ limits }) => hasAutomatic(limits)),
         ports,
@@ -246,6 +248,9 @@ function autoscalerOf({ autoscaler, services }: Scaled): "on" | "off" | "dry" {
   return (autoscaler || String(isNeeded)) === "true" ? "on" : "off";
 }
 
+const hasJobs = (services: Scaled["services"]): boolean =>
+  services.some(({ schedule }) => schedule !== undefined);
+
 /** A service of a stack in which nothing would wake it. */
 const kept = <T extends Pick<ServiceConfig, "replicas">>(service: T): T =>
   typeof service.replicas === "number" ? service : { ...service, replicas: withoutSleep(service.replicas) };
@@ -254,7 +259,7 @@ const kept = <T extends Pick<ServiceConfig, "replicas">>(service: T): T =>
 function portsIn(value: Scaled & Readonly<Record<string, unknown>>): [string, number][] {
   const keys = [
     ...["httpPort", "statsPort", "adminPort", "consulPort", "dnsPort"],
-    ...(autoscalerOf(value) === "off" ? [] : ["autoscalerPort"]),
+    ...(autoscalerOf(value) === "off" && !hasJobs(value.services) ? [] : ["autoscalerPort"]),
     ...(value["certificates"] === undefined ? [] : ["httpsPort"]),
   ];
   return keys.map((key) => [key, Number(value[key])]);

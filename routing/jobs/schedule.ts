@@ -23,6 +23,9 @@ export const scheduleLabels = {
   deadline: "switchyard.schedule.deadline",
 } as const;
 
+/** The label of a job's Swarm service with the time for which its last run was started. */
+export const runLabel = "switchyard.run";
+
 /** Reads `schedule`: a cron expression, or a mapping. */
 export function readSchedule(value: unknown): Checked<Schedule> {
   if (!isMapping(value)) return read(value, utc, "1h", []);

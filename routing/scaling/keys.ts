@@ -17,6 +17,8 @@ export const scalingKeys = {
   limits: "service/autoscaler/limits",
   /** By Swarm service: what its instances have used in the last days, for the leader that comes next. */
   history: "service/autoscaler/history/",
+  /** By Swarm service: the last runs of a job. */
+  jobs: "service/autoscaler/jobs/",
   /** What the autoscaler has decided, and why (`status.ts`). */
   status: "service/autoscaler/status",
 } as const;

@@ -31,6 +31,7 @@ const status: ScalingStatus = {
   at,
   services: [service],
   limits: [limits],
+  jobs: [{ name: "report", swarmName: "report", schedule: "0 3 * * *", runs: [] }],
   nodesWanted: 1,
 };
 
@@ -40,9 +41,12 @@ test("what is written is read again", () => {
   expect(parseStatus(encodeStatus(troubled))).toEqual({ ok: true, value: troubled });
 });
 
-test("limits may be left out", () => {
-  const without = { ...status, limits: undefined };
-  expect(parseStatus(JSON.stringify(without))).toEqual({ ok: true, value: { ...status, limits: [] } });
+test("limits and jobs may be left out", () => {
+  const without = { ...status, limits: undefined, jobs: undefined };
+  expect(parseStatus(JSON.stringify(without))).toEqual({
+    ok: true,
+    value: { ...status, limits: [], jobs: [] },
+  });
 });
 
 test("limits are described", () => {

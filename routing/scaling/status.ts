@@ -1,6 +1,7 @@
 /** What the autoscaler tells of its decisions: one value in Consul's KV, for the load balancers' page and `explain`. */
 import { isMapping, parseJson } from "../../lib/values";
 import { ok, parseServiceName, refuse, show, type Parsed } from "../grammar";
+import { readJobStatus, type JobStatus } from "../jobs/status";
 import { readLimitsStatus, type LimitsStatus } from "./limits-status";
 
 export interface ScalingStatus {
@@ -14,6 +15,8 @@ export interface ScalingStatus {
   readonly services: readonly ScaledServiceStatus[];
   /** Limits of memory and processor of services whose use is known, in order of their names. Default: none is known. */
   readonly limits?: readonly LimitsStatus[];
+  /** In order of their names. Default: there is none. */
+  readonly jobs?: readonly JobStatus[];
   /** How many nodes more, as large as those there are, the tasks that wait for room need; 0 if none waits. */
   readonly nodesWanted: number;
 }
@@ -67,7 +70,7 @@ export function parseStatus(value: string): Parsed<ScalingStatus> {
   const read = parseJson(value);
   if (read === undefined) return refuse("is not JSON");
   if (!isMapping(read)) return refuse("is not a mapping");
-  const { node, dry, at, services, limits = [], nodesWanted } = read;
+  const { node, dry, at, services, limits = [], jobs = [], nodesWanted } = read;
   if (!isText(node) || typeof dry !== "boolean" || !isTime(at) || !isCount(nodesWanted))
     return refuse("has no node, dry, at or nodesWanted of the right form");
   if (!Array.isArray(services) || services.length > mostServices)
@@ -83,7 +86,11 @@ export function parseStatus(value: string): Parsed<ScalingStatus> {
     return refuse(`has no list of limits of at most ${mostServices} services`);
   const foundLimits = (limits as unknown[]).flatMap((each) => readLimitsStatus(each) ?? []);
   if (foundLimits.length < limits.length) return refuse("has limits whose form is wrong");
-  return ok({ node, dry, at, services: found, limits: foundLimits, nodesWanted });
+  if (!Array.isArray(jobs) || jobs.length > mostServices)
+    return refuse(`has no list of at most ${mostServices} jobs`);
+  const foundJobs = (jobs as unknown[]).flatMap((each) => readJobStatus(each) ?? []);
+  if (foundJobs.length < jobs.length) return refuse("has jobs whose form is wrong");
+  return ok({ node, dry, at, services: found, limits: foundLimits, jobs: foundJobs, nodesWanted });
 }
 
 function serviceOf(value: Readonly<Record<string, unknown>>): ScaledServiceStatus | undefined {

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 
 import { serviceProvider, type SwarmServiceInputs, type SwarmServiceState } from "../../providers/swarm-service/provider"; // prettier-ignore
+import type { JobStatus } from "../../routing/jobs/status";
 import { encodeFigures } from "../../routing/scaling/figures";
 import { scalingKeys } from "../../routing/scaling/keys";
 import type { LimitsStatus } from "../../routing/scaling/limits-status";
@@ -72,6 +73,11 @@ async function status(title: string): Promise<ScaledServiceStatus | undefined> {
 async function limits(title: string): Promise<LimitsStatus | undefined> {
   const read = parseStatus((await kv(scalingKeys.status)) ?? "");
   return read.ok ? read.value.limits?.find((each) => each.name === title) : undefined;
+}
+
+async function jobStatus(title: string): Promise<JobStatus | undefined> {
+  const read = parseStatus((await kv(scalingKeys.status)) ?? "");
+  return read.ok ? read.value.jobs?.find((each) => each.name === title) : undefined;
 }
 
 async function startAutoscaler(node: string, adminPort: number): Promise<void> {
@@ -213,6 +219,46 @@ test(
   },
   longMs,
 );
+
+test("a job runs at its time, not when it is made or changed, and its end is told of", async () => {
+  const hourAgo = new Date(Date.now() - 3_600_000);
+  const cron = `${hourAgo.getUTCMinutes()} ${hourAgo.getUTCHours()} * * *`;
+  const job: SwarmServiceInputs = {
+    host: hungry.host,
+    name: "report",
+    owner: "test/e2e",
+    image: baseImage,
+    args: ["sh", "-c", "echo it is $A; exit 3"],
+    env: { A: "1" },
+    labels: { SERVICE_NAME: "shop/report", SERVICE_IGNORE: "true" },
+    serviceLabels: { "switchyard.schedule": cron, "switchyard.schedule.deadline": "2h" },
+    restartPolicy: { condition: "none" },
+    updateConfig: { order: "stop-first", failureAction: "continue", monitorSeconds: 0.001 },
+  };
+  const { id, outs } = await serviceProvider.create(job);
+  afterwards(() => run("docker", ["service", "rm", id]));
+  if (outs === undefined) throw new Error(`${id} has no state`);
+  await vi.waitFor(async () => {
+    expect(await jobStatus("shop/report")).toMatchObject({ schedule: cron, runs: [] });
+  }, longMs);
+  // What was due an hour ago was missed, and is made up.
+  const record = { schedule: `${cron} UTC`, handled: "2026-01-01T00:00:00.000Z", finished: 0, runs: [] };
+  await vi.waitFor(async () => {
+    const { runs = [] } = (await jobStatus("shop/report")) ?? {};
+    if (runs.length === 0) await consul.put(`kv/${scalingKeys.jobs}report`, JSON.stringify(record));
+    expect(runs).toMatchObject([{ result: "failed", exitCode: 3, due: expect.any(String) as string }]);
+  }, { timeout: longMs, interval: 500 });
+  const ran = (): Promise<string[]> =>
+    docker("service", "ps", "-q", "--no-trunc", "report").then((text) => text.split("\n"));
+  const runs = await ran();
+  expect(runs).toHaveLength(1);
+  expect(await docker("service", "logs", "--raw", "report")).toBe("it is 1");
+  const { props } = (await serviceProvider.read?.(id, outs)) ?? {};
+  expect(props).toEqual(outs);
+  await serviceProvider.update?.(id, outs, { ...job, env: { A: "2" } });
+  expect([await ran(), await replicas("report")]).toEqual([runs, 0]);
+  await docker("service", "rm", "report");
+}, longMs); // prettier-ignore
 
 test("the spec stays as it is, but for the number of replicas, which a range puts right at once", async () => {
   const spec = async (): Promise<Record<string, unknown>> =>

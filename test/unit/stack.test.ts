@@ -244,6 +244,32 @@ test("an automatic limit brings the narrow socket to every node, because each ch
   expect(options.sort()).toEqual([`--limits=${socket}`, ...[1, 2, 3].map(() => `--swarm=${socket}`)]);
 }, 60_000);
 
+test.each([
+  ["", ["--jobs-only"]],
+  ["dry", ["--dry"]],
+])(
+  "a job brings the autoscaler, also with autoscaler %j",
+  async (autoscaler, options) => {
+    const service = { name: "report", build: "hello", schedule: "0 3 * * *" };
+    const hosts = ["a", "b", "c", "d"].map((name, index) => ({
+      name,
+      address: `192.0.2.${index + 1}`,
+      docker: `ssh://root@192.0.2.${index + 1}`,
+    }));
+    recording = await record({ services: [service], hosts, ...(autoscaler !== "" && { autoscaler }) });
+    const scalers = containers().filter(({ inputs }) => inputs["name"] === "autoscaler");
+    const managers = scalers.filter(({ inputs }) => JSON.stringify(inputs["command"]).includes("--swarm="));
+    expect(managers).toHaveLength(3);
+    for (const { inputs } of managers) expect(inputs["command"]).toEqual(expect.arrayContaining(options));
+    // Elsewhere, it only measures.
+    expect(scalers).toHaveLength(autoscaler === "dry" ? 4 : 3);
+    const measures = (inputs: Readonly<Record<string, unknown>>) =>
+      JSON.stringify(inputs).includes("DOCKER_HOST");
+    expect(scalers.every(({ inputs }) => measures(inputs))).toBe(autoscaler === "dry");
+  },
+  60_000,
+);
+
 describe("with a registry", () => {
   test("the first node builds and pushes images, and all nodes pull them by digest", async () => {
     recording = await record({ registry: "registry.example.com/acme" });

@@ -16,13 +16,13 @@ const nowMs = (): number => performance.now();
 
 /** Runs until the signal, then hands the lock over. */
 export async function runAutoscaler(options: Options, log: Log, signal: AbortSignal): Promise<void> {
-  const { node, dry, admin, swarmSocket, limitsSocket, dockerSocket } = options;
+  const { node, dry, jobsOnly, admin, swarmSocket, limitsSocket, dockerSocket } = options;
   const consul = new Consul(new HttpClient(options.consul), options);
   const leadership = new Leadership(consul, node, log, nowMs);
   const isLeading = (): boolean => leadership.isLeading;
   const swarm = swarmSocket === undefined ? undefined : new SwarmClient(swarmSocket);
   const term =
-    swarm === undefined ? undefined : new Term({ node, dry, consul, swarm, isLeading, log, nowMs });
+    swarm === undefined ? undefined : new Term({ node, dry, jobsOnly, consul, swarm, isLeading, log, nowMs });
 
   const view = (): View => ({
     node,
@@ -36,7 +36,11 @@ export async function runAutoscaler(options: Options, log: Log, signal: AbortSig
     history: term?.leader?.history,
   });
   const server = await startAdmin(admin.host, admin.port, view);
-  log(term === undefined ? `measures on ${node}` : `runs on ${node}${dry ? ", and changes nothing" : ""}`);
+  log(
+    term === undefined
+      ? `measures on ${node}`
+      : `runs on ${node}${jobsOnly ? ", for jobs only" : dry ? ", and scales nothing" : ""}`,
+  );
 
   const work: Promise<void>[] = [];
   if (term !== undefined) work.push(leadership.run(signal), term.run(signal));

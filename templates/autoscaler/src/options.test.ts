@@ -6,6 +6,7 @@ test("have defaults, and take what Consul's and Docker's own tools take from the
     node: "n1",
     consul: { host: "127.0.0.1", port: 8500 },
     dry: false,
+    jobsOnly: false,
     admin: { host: "127.0.0.1", port: 8405 },
   });
   const env = {
@@ -20,6 +21,7 @@ test("have defaults, and take what Consul's and Docker's own tools take from the
     dockerSocket: "/run/filtered/docker.sock",
     swarmSocket: "/run/s.sock",
     dry: true,
+    jobsOnly: false,
     admin: { host: "127.0.0.1", port: 8405 },
   });
 });

@@ -17,6 +17,8 @@ export interface Options {
   readonly limitsSocket?: string;
   /** Whether only to say what would be done. */
   readonly dry: boolean;
+  /** Whether only to start jobs: nothing is measured, recommended or scaled. */
+  readonly jobsOnly: boolean;
   readonly admin: { readonly host: string; readonly port: number };
 }
 
@@ -27,11 +29,12 @@ export interface SocketOptions {
 }
 
 export const usage = `Usage: autoscaler --node=NAME [--consul=127.0.0.1:8500] [--swarm=PATH | --limits=PATH] [--dry]
-                  [--admin=127.0.0.1:8405]
+                  [--jobs-only] [--admin=127.0.0.1:8405]
        autoscaler docker --listen=PATH [--engine=/var/run/docker.sock]
 
   --swarm      socket of "autoscaler docker": set it on managers
   --limits     the same on other nodes, if limits of memory and processor are to be changed
+  --jobs-only  starts the runs of jobs, and scales nothing
   DOCKER_HOST  socket to read containers from, as in unix:///run/docker-socket-proxy/docker.sock
   CONSUL_HTTP_TOKEN_FILE, CONSUL_HTTP_TOKEN`;
 
@@ -48,6 +51,7 @@ export function parseOptions(args: readonly string[], env: Environment): Options
     swarm: text,
     limits: text,
     dry: { type: "boolean" },
+    "jobs-only": { type: "boolean" },
     admin: text,
   });
   const node = asText(given["node"]) ?? env["NODE_NAME"] ?? "";
@@ -69,6 +73,7 @@ export function parseOptions(args: readonly string[], env: Environment): Options
     ...(swarm !== undefined && { swarmSocket: path("--swarm", swarm) }),
     ...(limits !== undefined && { limitsSocket: path("--limits", limits) }),
     dry: given["dry"] === true,
+    jobsOnly: given["jobs-only"] === true,
     admin: address("--admin", asText(given["admin"]) ?? "127.0.0.1:8405"),
   };
 }

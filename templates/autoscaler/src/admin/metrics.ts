@@ -2,6 +2,7 @@
 import { metricText, type Metric } from "../../../../lib/prometheus";
 import type { LimitKind } from "../../../../routing/scaling/resources";
 import type { ScaledServiceStatus } from "../../../../routing/scaling/status";
+import type { JobStatus } from "../../../../routing/jobs/status";
 import type { View } from "./view";
 
 type Gauge = [name: string, help: string, value: (service: ScaledServiceStatus) => number];
@@ -49,6 +50,13 @@ export function metrics({ isLeading, dry, tickSeconds, failures, status, history
       limit === undefined ? [] : [{ labels: { service }, value: limit.target }],
     ),
   });
+  const jobs = isLeading ? (status?.jobs ?? []) : [];
+  const perJob = (name: string, help: string, value: (job: JobStatus) => number): Metric => ({
+    name: `switchyard_autoscaler_job_${name}`,
+    type: "gauge",
+    help,
+    samples: jobs.map((job) => ({ labels: { job: job.name }, value: value(job) })),
+  });
   const count = (kind: "up" | "down" | "turns") => (service: ScaledServiceStatus) =>
     history?.count(service.name)[kind] ?? 0;
   const all = [
@@ -67,6 +75,19 @@ export function metrics({ isLeading, dry, tickSeconds, failures, status, history
     perService("turns_total", "Times that the direction of changes changed.", count("turns"), "counter"),
     perLimit("memory_recommended_bytes", "Memory that an instance should have.", "memory"),
     perLimit("cpus_recommended", "Cores that an instance should have.", "cpus"),
+    perJob("running", "Whether the job is running.", ({ running }) => Number(running !== undefined)),
+    perJob("last_success_timestamp_seconds", "When the last run that succeeded ended; 0 for none.", (job) =>
+      secondsOf(job.lastSuccess),
+    ),
+    perJob("last_exit_code", "Exit code of the last run; -1 if it was ended, or never began.", (job) =>
+      exitCodeOf(job),
+    ),
+    perJob(
+      "problem",
+      "Whether the last run did not succeed, or nothing starts the job; /status says why.",
+      ({ runs, problem }) =>
+        Number(problem !== undefined || (runs.at(-1)?.result ?? "succeeded") !== "succeeded"),
+    ),
     {
       name: "process_resident_memory_bytes",
       type: "gauge",
@@ -76,3 +97,10 @@ export function metrics({ isLeading, dry, tickSeconds, failures, status, history
   ];
   return all.map(metricText).join("");
 }
+
+const secondsOf = (time: string | undefined): number => (time === undefined ? 0 : Date.parse(time) / 1_000);
+
+const exitCodeOf = ({ runs }: JobStatus): number => {
+  const last = runs.findLast(({ start }) => start !== undefined);
+  return last === undefined ? 0 : (last.exitCode ?? -1);
+};

@@ -80,6 +80,31 @@ test("/metrics tells of each service, and of turns", () => {
   expect(reply("GET", "/metrics", view({ isLeading: false })).body).not.toContain("hello/v1");
 });
 
+test("/metrics tells of each job", () => {
+  const ended = "2026-11-29T03:00:08.000Z";
+  const run = { start: ended, end: ended };
+  const job = (name: string, more: object) => ({
+    name,
+    swarmName: name,
+    schedule: "0 3 * * *",
+    runs: [],
+    ...more,
+  });
+  const jobs = [
+    job("new", {}),
+    job("good", { lastSuccess: ended, runs: [{ ...run, result: "succeeded", exitCode: 0 }] }),
+    job("bad", { lastSuccess: ended, running: ended, runs: [{ ...run, result: "failed", exitCode: 3 }] }),
+    job("late", { runs: [{ ...run, result: "ended" }] }),
+  ] as const;
+  const { body } = reply("GET", "/metrics", view({ status: { ...status, jobs } }));
+  const values = (name: string) =>
+    [...body.matchAll(new RegExp(`switchyard_autoscaler_job_${name}{job="\\w+"} (\\S+)`, "g"))].map(([, value]) => Number(value)); // prettier-ignore
+  expect(values("running")).toEqual([0, 0, 1, 0]);
+  expect(values("last_success_timestamp_seconds")).toEqual([0, 1_795_921_208, 1_795_921_208, 0]);
+  expect(values("last_exit_code")).toEqual([0, 0, 3, -1]);
+  expect(values("problem")).toEqual([0, 0, 1, 1]);
+});
+
 test("nothing else is answered", () => {
   expect(reply("POST", "/status", view()).status).toBe(405);
   expect(reply("GET", "/status/", view()).status).toBe(404);

@@ -5,9 +5,10 @@ import { scalingKeys } from "../../../../routing/scaling/keys";
 import { parseLimits, writeChosen } from "../../../../routing/scaling/limits";
 import { encodeUsage } from "../../../../routing/scaling/usage";
 import type { Consul } from "../consul/client";
+import { jobsIn } from "../swarm/jobs";
 import { servicesIn } from "../swarm/services";
 import { dockerService, serviceId } from "../swarm/testing";
-import type { Relimit, Rescale, Swarm } from "../swarm/types";
+import type { Relimit, Rescale, StartRun, Swarm } from "../swarm/types";
 import { addUse, newUsage, readUsage, storeUsage } from "../vertical/usage";
 import { Leader } from "./leader";
 
@@ -35,6 +36,7 @@ class FakeWorld {
       const { labels, replicas, more } = this;
       return Promise.resolve({
         services: servicesIn([dockerService({ labels, replicas, ...more })]),
+        jobs: jobsIn([dockerService({ labels, replicas, ...more })]),
         nodesWanted: 0,
         cores: this.cores,
       });
@@ -46,6 +48,14 @@ class FakeWorld {
       this.changes.push(replicas);
       return Promise.resolve();
     },
+    startRun: (_: string, { version, due }: StartRun): Promise<void> => {
+      if (this.refusal !== undefined) return Promise.reject(new Error(this.refusal));
+      expect(version).toBe(12);
+      this.started.push(due);
+      this.labels = { ...this.labels, "switchyard.run": due };
+      return Promise.resolve();
+    },
+    endRun: (): Promise<void> => Promise.resolve(),
     relimit: (_: string, change: Relimit): Promise<void> => {
       if (this.refusal !== undefined) return Promise.reject(new Error(this.refusal));
       this.limited.push(change);
@@ -54,6 +64,8 @@ class FakeWorld {
     },
   };
 
+  /** The times for which a job was started. */
+  readonly started: string[] = [];
   /** The labels of the service that were written. */
   readonly limited: Relimit[] = [];
 
@@ -73,10 +85,12 @@ class FakeWorld {
     },
   };
 
-  leader(dry = false): Leader {
+  leader(dry = false, jobsOnly = false): Leader {
     return new Leader({
       node: "n1",
       dry,
+      jobsOnly,
+      wallMs: () => Date.parse("2026-11-29T02:59:58Z") + this.nowMs,
       consul: this.consul as unknown as Consul,
       swarm: this.swarm,
       isLeading: () => this.isLeading,
@@ -408,5 +422,72 @@ describe("a service that may sleep", () => {
     world.put(`${scalingKeys.wanted}gone`, "n1");
     await world.run(leader);
     expect([...world.keys.keys()].filter((key) => key.endsWith("gone"))).toEqual([]);
+  });
+});
+
+describe("a job", () => {
+  const jobStatus = () => {
+    const read = parseStatus(world.keys.get(scalingKeys.status)?.value ?? "");
+    return read.ok ? read.value.jobs : undefined;
+  };
+  const at = "2026-11-29T03:00:00.000Z";
+  beforeEach(() => {
+    world.labels = { "switchyard.schedule": "0 3 * * *" };
+    world.replicas = 0;
+    world.more = { CreatedAt: "2026-11-29T02:00:00Z" };
+  });
+
+  test.each([
+    ["dry", true, false],
+    ["for jobs only", false, true],
+    ["as always", false, false],
+  ])("is started when its time has come, %s", async (_, dry, jobsOnly) => {
+    const one = world.leader(dry, jobsOnly);
+    await world.run(one, 2);
+    expect(world.started).toEqual([]);
+    expect(jobStatus()).toMatchObject([{ swarmName: "hello-v1", schedule: "0 3 * * *", next: at, runs: [] }]);
+    await world.run(one, 60);
+    expect(world.started).toEqual([at]);
+    expect(world.lines).toContain(`job hello/v1 starts for ${at}`);
+    expect(world.changes).toEqual([]);
+  });
+
+  test("is started once, whoever leads and whatever Consul has lost", async () => {
+    await world.run(leader, 4);
+    world.keys.clear();
+    await world.run(world.leader(), 4);
+    expect(world.started).toEqual([at]);
+  });
+
+  test("is not started by one that does not lead", async () => {
+    world.isLeading = false;
+    await world.run(world.leader(false, true), 60);
+    expect(world.started).toEqual([]);
+  });
+
+  test("that Docker refuses to start is told of, logged once, and started afterwards", async () => {
+    world.refusal = "the service has changed meanwhile";
+    await world.run(leader, 8);
+    expect(jobStatus()).toMatchObject([{ problem: "cannot be started: the service has changed meanwhile" }]);
+    expect(world.lines.filter((line) => line.includes("cannot be started"))).toHaveLength(1);
+    world.refusal = undefined;
+    await world.run(leader, 2);
+    expect(world.started).toEqual([at]);
+    expect(jobStatus()?.[0]).not.toHaveProperty("problem");
+  });
+
+  test("whose schedule is wrong is told of", async () => {
+    world.labels = { "switchyard.schedule": "tonight" };
+    await world.run(leader, 60);
+    expect(jobStatus()).toMatchObject([{ problem: expect.stringContaining("five fields") as string }]);
+    expect(world.started).toEqual([]);
+  });
+
+  test("that is gone is forgotten", async () => {
+    await world.run(leader, 4);
+    expect([...world.keys.keys()]).toContain(`${scalingKeys.jobs}hello-v1`);
+    world.labels = { "switchyard.owner": "a/b" };
+    await world.run(leader, 2);
+    expect([...world.keys.keys()]).not.toContain(`${scalingKeys.jobs}hello-v1`);
   });
 });

@@ -6,6 +6,7 @@ import { entriesOf } from "../consul/decode";
 import { updateBoard, type Board } from "../figures/board";
 import { lowestIndex, nobody, updateMembers, type Members } from "../figures/members";
 import { tick, type States } from "../tick";
+import { Jobs } from "../jobs/jobs";
 import { updateSeen, updateUsage, type Seen, type UsageBoard } from "../usage/board";
 import { History } from "./history";
 import { Limits } from "./limits";
@@ -14,7 +15,7 @@ import { observe } from "./observe";
 import { execute } from "./execute";
 import type { LeaderOptions } from "./options";
 import { statusOf } from "./status";
-import { readWorld, type World } from "./world";
+import { readKeys, readWorld, type World } from "./world";
 
 /** How often a status is written that has not changed. */
 const statusMs = 10_000;
@@ -36,15 +37,18 @@ export class Leader {
 
   private readonly refused: Refused;
   private readonly limits: Limits;
+  private readonly jobs: Jobs;
 
   constructor(private readonly options: LeaderOptions) {
     this.refused = new Refused(options.log);
     this.limits = new Limits(options);
+    this.jobs = new Jobs(options, options.wallMs);
   }
 
   /** @throws Error if Docker or Consul does not answer */
   async tick(): Promise<void> {
     const { consul, swarm, nowMs, isLeading } = this.options;
+    if (this.options.jobsOnly === true) return this.tickJobs();
     if (!this.isResumed) await this.resume();
     const world = await readWorld(swarm, consul);
     const now = nowMs();
@@ -52,6 +56,8 @@ export class Leader {
     const observations = observe(world, this.usage, this.seen, now);
     const { states, decisions } = tick(this.states, observations.scaled, this.board, now);
     if (!isLeading()) return;
+    // First, because their time has come.
+    const jobs = await this.jobs.tick(world.swarm.jobs, world.jobs);
     this.states = states;
     const changed = await execute(
       { ...this.options, world, observations, decisions, inForce: this.inForce },
@@ -64,11 +70,20 @@ export class Leader {
     const { node, dry } = this.options;
     const { nodesWanted } = world.swarm;
     this.status = statusOf(
-      { node, dry, at: new Date(), observations, decisions, changed, limits, nodesWanted },
+      { node, dry, at: new Date(), observations, decisions, changed, limits, jobs, nodesWanted },
       this.history,
     );
     await this.writeMeasured(world);
     await this.writeStatus(this.status, now);
+  }
+
+  private async tickJobs(): Promise<void> {
+    const { node, dry, consul, swarm, isLeading, nowMs } = this.options;
+    const [found, records] = await Promise.all([swarm.swarm(), readKeys(consul, scalingKeys.jobs)]);
+    if (!isLeading()) return;
+    const jobs = await this.jobs.tick(found.jobs, records);
+    this.status = { node, dry, at: new Date().toISOString(), services: [], jobs, nodesWanted: 0 };
+    await this.writeStatus(this.status, nowMs());
   }
 
   private async resume(): Promise<void> {

@@ -1,6 +1,7 @@
 /** The status that the leader writes. Pure. */
 import { compare } from "../../../../lib/text";
 import { parseServiceName } from "../../../../routing/grammar";
+import type { JobStatus } from "../../../../routing/jobs/status";
 import type { LimitsStatus } from "../../../../routing/scaling/limits-status";
 import type { ScaledServiceStatus, ScalingStatus } from "../../../../routing/scaling/status";
 import { reasonSentence } from "../horizontal/reasons";
@@ -17,11 +18,12 @@ export interface Told {
   /** The services whose number of replicas this tick has changed. */
   readonly changed: ReadonlySet<string>;
   readonly limits: readonly LimitsStatus[];
+  readonly jobs: readonly JobStatus[];
   readonly nodesWanted: number;
 }
 
 export function statusOf(told: Told, history: History): ScalingStatus {
-  const { observations, decisions, changed, limits, node, dry, at, nodesWanted } = told;
+  const { observations, decisions, changed, limits, jobs, node, dry, at, nodesWanted } = told;
   const scaled = observations.scaled.flatMap(({ name, range, swarm, ...now }): ScaledServiceStatus[] => {
     const decision = decisions.get(name);
     if (decision === undefined) return [];
@@ -58,6 +60,7 @@ export function statusOf(told: Told, history: History): ScalingStatus {
     at: at.toISOString(),
     services: [...scaled, ...unscaled].sort((a, b) => compare(a.name, b.name)),
     limits,
+    jobs,
     nodesWanted,
   };
 }

@@ -18,12 +18,14 @@ export interface World {
   readonly wanted: ReadonlyMap<string, Entry>;
   readonly measured: Entry | undefined;
   readonly limits: Entry | undefined;
+  /** By job, in Docker's name. */
+  readonly jobs: ReadonlyMap<string, Entry>;
 }
 
 /** @throws Error if Docker or Consul does not answer: then nothing is decided */
 export async function readWorld(swarm: { swarm(): Promise<Swarm> }, consul: Consul): Promise<World> {
-  const keys = async (prefix: string) => entriesOf((await consul.get(`kv/${prefix}?recurse`)).body, prefix);
-  const [docker, services, figures, usage, sleeping, wanted, measured, limits] = await Promise.all([
+  const keys = (prefix: string) => readKeys(consul, prefix);
+  const [docker, services, figures, usage, sleeping, wanted, measured, limits, jobs] = await Promise.all([
     swarm.swarm(),
     readServices(consul),
     keys(scalingKeys.figures),
@@ -32,6 +34,7 @@ export async function readWorld(swarm: { swarm(): Promise<Swarm> }, consul: Cons
     keys(scalingKeys.wanted),
     keys(scalingKeys.measure),
     keys(scalingKeys.limits),
+    keys(scalingKeys.jobs),
   ]);
   return {
     swarm: docker,
@@ -44,8 +47,12 @@ export async function readWorld(swarm: { swarm(): Promise<Swarm> }, consul: Cons
     wanted,
     measured: measured.get(""),
     limits: limits.get(""),
+    jobs,
   };
 }
+
+export const readKeys = async (consul: Consul, prefix: string): Promise<ReadonlyMap<string, Entry>> =>
+  entriesOf((await consul.get(`kv/${prefix}?recurse`)).body, prefix);
 
 async function readServices(consul: Consul): Promise<Services> {
   const body = async (path: string) => (await consul.get(path)).body;

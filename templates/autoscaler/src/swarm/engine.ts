@@ -5,10 +5,11 @@ import type { ChosenLimits } from "../../../../routing/scaling/limits";
 import { nodesWanted, tasksIn, type Task } from "../../../../routing/scaling/room";
 import { workingSet } from "../usage/measure";
 import { updateOf } from "./container";
+import { endRun, jobsIn, startRun, withAttempts } from "./jobs";
 import { relimit } from "./relimit";
 import { hasAutomaticCpus, leastCores, needsTasks, servicesIn, withTasks } from "./services";
 import { rescale, type Respecified } from "./rescale";
-import type { Relimit, Rescale, Swarm } from "./types";
+import type { EndRun, Relimit, Rescale, StartRun, Swarm, SwarmJob } from "./types";
 
 /** With more services than this, the question for their tasks would be longer than a URL may be. */
 const mostAsked = 100;
@@ -46,13 +47,15 @@ export class Engine {
   constructor(private readonly http: HttpClient) {}
 
   async swarm(): Promise<Swarm> {
-    const services = servicesIn(await this.get("/services?status=true"));
+    const answer = await this.get("/services?status=true");
+    const services = servicesIn(answer);
     const asked = services.filter(needsTasks).map(({ id }) => id);
     const tasks = asked.length === 0 ? [] : await this.tasks(asked);
     const isFull = tasks.every(({ noRoom }) => noRoom === undefined);
     const nodes = isFull && !services.some(hasAutomaticCpus) ? [] : await this.get("/nodes");
     return {
       services: withTasks(services, tasks),
+      jobs: await this.withAttempts(jobsIn(answer)),
       nodesWanted: nodesWanted(tasks, nodes),
       cores: leastCores(nodes),
     };
@@ -66,6 +69,26 @@ export class Engine {
     const query = encodeURIComponent(JSON.stringify(filters));
     const known = new Set(services);
     return tasksIn(await this.get(`/tasks?filters=${query}`)).filter(({ service }) => known.has(service));
+  }
+
+  private async withAttempts(jobs: readonly SwarmJob[]): Promise<SwarmJob[]> {
+    const started = jobs.filter((job) => job.started).map(({ id }) => id);
+    if (started.length === 0) return [...jobs];
+    const filters = started.length <= mostAsked ? { service: started } : {};
+    return withAttempts(
+      jobs,
+      await this.get(`/tasks?filters=${encodeURIComponent(JSON.stringify(filters))}`),
+    );
+  }
+
+  /** Starts a run of a job: its next task. */
+  startRun(id: string, change: StartRun): Promise<Reply> {
+    return this.update(id, change.version, (service) => startRun(service, change));
+  }
+
+  /** Ends the run of a job that is going on. */
+  endRun(id: string, change: EndRun): Promise<Reply> {
+    return this.update(id, change.version, (service) => endRun(service, change));
   }
 
   /** Sets the number of replicas, and leaves everything else of the service as Docker has it. */

@@ -3,6 +3,7 @@
  * demand its rollout with a limit of memory. Pure.
  */
 import { isMapping, parseJson } from "../../../../lib/values";
+import { isJob } from "../../../../routing/jobs/schedule";
 import { readLabels } from "../../../../routing/scaling/labels";
 import { writeChosen, type ChosenLimits } from "../../../../routing/scaling/limits";
 import type { AutoLimit } from "../../../../routing/scaling/resources";
@@ -36,7 +37,9 @@ export function readRelimit(body: string): Relimit | undefined {
 export function relimit(service: unknown, { version, rollout, ...limits }: Relimit): Respecified {
   const found = unchanged(service, version);
   if (!found.ok) return found;
-  const problem = problemOf(limits, labelsOf({ Spec: found.spec }));
+  const own = labelsOf({ Spec: found.spec });
+  if (rollout === true && isJob(own)) return refuse(403, "the service is a job, which a rollout would start");
+  const problem = problemOf(limits, own);
   if (problem !== undefined) return refuse(403, problem);
   const labels = isMapping(found.spec["Labels"]) ? found.spec["Labels"] : {};
   const spec = { ...found.spec, Labels: { ...labels, ...writeChosen(limits) } };

@@ -1,5 +1,6 @@
 /** A change that the narrow socket makes to a service: another number of replicas within its own range. Pure. */
 import { isMapping, parseJson } from "../../../../lib/values";
+import { isJob } from "../../../../routing/jobs/schedule";
 import { readLabels } from "../../../../routing/scaling/labels";
 import { labelsOf } from "./services";
 import type { Rescale } from "./types";
@@ -27,6 +28,7 @@ export function rescale(service: unknown, { version, replicas }: Rescale): Respe
   const found = unchanged(service, version);
   if (!found.ok) return found;
   const { spec } = found;
+  if (isJob(labelsOf({ Spec: spec }))) return refuse(403, "the service is a job");
   const scaling = readLabels(labelsOf({ Spec: spec }));
   const range = scaling.ok ? scaling.value.replicas : undefined;
   if (range === undefined) return refuse(403, "the service's labels do not ask for it to be scaled");

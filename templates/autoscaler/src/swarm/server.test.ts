@@ -12,13 +12,21 @@ const socketPath = join(folder, "docker.sock");
 const changes: unknown[] = [];
 const lines: string[] = [];
 const engine: Answering = {
-  swarm: () => Promise.resolve({ services: [], nodesWanted: 0, cores: 4 }),
+  swarm: () => Promise.resolve({ services: [], jobs: [], nodesWanted: 0, cores: 4 }),
   rescale: (id, change) => {
     changes.push([id, change]);
     return Promise.resolve({ status: 200, body: {} });
   },
   relimit: (id, change) => {
     changes.push(["service", id, change]);
+    return Promise.resolve({ status: 200, body: {} });
+  },
+  startRun: (id, change) => {
+    changes.push(["run", id, change]);
+    return Promise.resolve({ status: 200, body: {} });
+  },
+  endRun: (id, change) => {
+    changes.push(["end", id, change]);
     return Promise.resolve({ status: 200, body: {} });
   },
   limitTask: (task, limits) => {
@@ -44,14 +52,21 @@ test("anybody who sees the socket may use it", () => {
   expect(existsSync(socketPath) && statSync(socketPath).mode & 0o777).toBe(0o666);
 });
 
-test("tells of services, and changes the replicas and limits of one, and the limits of a task", async () => {
-  expect((await http.ok("GET", "/services")).body).toBe('{"services":[],"nodesWanted":0,"cores":4}');
+test("tells of services, changes the replicas and limits of one, starts and ends a job, and changes limits of a task", async () => {
+  expect((await http.ok("GET", "/services")).body).toBe(
+    '{"services":[],"jobs":[],"nodesWanted":0,"cores":4}',
+  );
   await http.ok("POST", `/services/${serviceId}/replicas`, { body: { version: 1, replicas: 2 } });
   await http.ok("POST", `/services/${serviceId}/limits`, { body: { version: 1, memoryBytes: 2 } });
+  const due = "2026-11-29T03:00:00.000Z";
+  await http.ok("POST", `/services/${serviceId}/run`, { body: { version: 1, due } });
+  await http.ok("POST", `/services/${serviceId}/end`, { body: { version: 2 } });
   await http.ok("POST", `/tasks/${serviceId}/limits`, { body: { memoryBytes: 2, cores: 0.5 } });
   expect(changes).toEqual([
     [serviceId, { version: 1, replicas: 2 }],
     ["service", serviceId, { version: 1, memoryBytes: 2 }],
+    ["run", serviceId, { version: 1, due }],
+    ["end", serviceId, { version: 2 }],
     ["task", serviceId, { memoryBytes: 2, cores: 0.5 }],
   ]);
 });
@@ -65,7 +80,9 @@ const calls = `
   GET /services/ID/limits /tasks/ID/limits /containers/ID/json /containers/ID/stats
   POST /tasks/ID/replicas /tasks/ID/limits?x /tasks/ID/limits/ /tasks/x/limits /tasks/ID /containers/ID/update /containers/ID/limits
   POST /v1.41/tasks/ID/limits /nodes/ID/limits /tasks/../containers/ID/limits
-  PUT /tasks/ID/limits /services/ID/limits
+  PUT /tasks/ID/limits /services/ID/limits /services/ID/run
+  GET /services/ID/run /services/ID/end
+  POST /tasks/ID/run /tasks/ID/end /services/x/run /services/ID/run/ /services/ID/end?force=1 /v1.41/services/ID/run
   POST /services/../swarm/leave/replicas /services/x/replicas /v1.41/services/ID/replicas /containers/create /swarm/leave
   PUT /services/ID/replicas /services
   PATCH /services/ID/replicas
@@ -86,14 +103,20 @@ test(`${calls.length} other calls are refused`, async () => {
   }
   expect(changes).toHaveLength(before);
   expect(lines.at(-1)).toBe(
-    'OPTIONS "/services": 403 {"error":"only GET /services and POST /services/ID/replicas, /services/ID/limits and /tasks/ID/limits are allowed here"}',
+    'OPTIONS "/services": 403 {"error":"only GET /services and POST /services/ID/replicas, /services/ID/limits, /services/ID/run, /services/ID/end and /tasks/ID/limits are allowed here"}',
   );
 });
 
 test.each(["", "{}", `{"version":1,"replicas":2,"x":"${"y".repeat(5_000)}"}`])(
   "a body of %.20j is refused",
   async (text) => {
-    for (const path of ["services/ID/replicas", "services/ID/limits", "tasks/ID/limits"]) {
+    for (const path of [
+      "services/ID/replicas",
+      "services/ID/limits",
+      "services/ID/run",
+      "services/ID/end",
+      "tasks/ID/limits",
+    ]) {
       const { status } = await http.request("POST", `/${path.replace("ID", serviceId)}`, { text });
       expect(status).toBe(400);
     }

@@ -1,4 +1,4 @@
-/** The narrow socket: a list, three changes, and nothing else. */
+/** The narrow socket: a list, five changes, and nothing else. */
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { messageOf } from "../../../../lib/errors";
@@ -6,19 +6,22 @@ import { parseJson } from "../../../../lib/values";
 import { escapeInvisible, show } from "../../../../routing/grammar";
 import type { ChosenLimits } from "../../../../routing/scaling/limits";
 import type { Reply } from "./engine";
+import { readEnd, readStart } from "./jobs";
 import { readLimits, readRelimit } from "./relimit";
 import { readRescale } from "./rescale";
-import type { Relimit, Rescale, Swarm } from "./types";
+import type { EndRun, Relimit, Rescale, StartRun, Swarm } from "./types";
 
 export interface Answering {
   swarm(): Promise<Swarm>;
   rescale(id: string, change: Rescale): Promise<Reply>;
   relimit(id: string, change: Relimit): Promise<Reply>;
+  startRun(id: string, change: StartRun): Promise<Reply>;
+  endRun(id: string, change: EndRun): Promise<Reply>;
   limitTask(task: string, limits: ChosenLimits): Promise<Reply>;
 }
 
 const longestBody = 1_000;
-const change = /^\/(services|tasks)\/([a-z0-9]{25})\/(replicas|limits)$/;
+const change = /^\/(services|tasks)\/([a-z0-9]{25})\/(replicas|limits|run|end)$/;
 
 /** Listens at a path on which an earlier run may have left its socket. Whoever can reach the folder may use the socket. */
 export function listen(path: string, engine: Answering, log: (line: string) => void): Promise<Server> {
@@ -59,7 +62,7 @@ const forbidden: Reply = {
   status: 403,
   body: {
     error:
-      "only GET /services and POST /services/ID/replicas, /services/ID/limits and /tasks/ID/limits are allowed here",
+      "only GET /services and POST /services/ID/replicas, /services/ID/limits, /services/ID/run, /services/ID/end and /tasks/ID/limits are allowed here",
   },
 };
 
@@ -77,6 +80,12 @@ async function answer(request: IncomingMessage, engine: Answering): Promise<Repl
       return read(await bodyOf(request), readRelimit, `"version":NUMBER,${limitsForm}`, (asked) =>
         engine.relimit(id, asked),
       );
+    case "services run":
+      return read(await bodyOf(request), readStart, '"version":NUMBER,"due":TIME', (asked) =>
+        engine.startRun(id, asked),
+      );
+    case "services end":
+      return read(await bodyOf(request), readEnd, '"version":NUMBER', (asked) => engine.endRun(id, asked));
     case "tasks limits":
       return read(
         await bodyOf(request),

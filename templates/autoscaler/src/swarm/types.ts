@@ -34,8 +34,40 @@ export interface Registration {
   readonly meta: Readonly<Record<string, string>>;
 }
 
+/** A service with a schedule. */
+export interface SwarmJob {
+  readonly id: string;
+  readonly version: number;
+  readonly swarmName: string;
+  /** The name in the stack file, if its containers have it as a label. */
+  readonly name: string;
+  /** The service's own labels that begin with `switchyard.`. */
+  readonly labels: Labels;
+  /** As in `2026-11-29T03:00:00.000Z`. */
+  readonly createdAt: string;
+  /** The number of the last run. */
+  readonly run: number;
+  /** Whether that run has been started since the service changed. */
+  readonly started: boolean;
+  /** Whether Docker tries a failed run again. */
+  readonly retries: boolean;
+  /** The tasks of the last run. */
+  readonly attempts: readonly SwarmRun[];
+}
+
+export interface SwarmRun {
+  readonly state: string;
+  readonly createdAt: string;
+  /** When it got into this state. */
+  readonly changedAt: string;
+  readonly exitCode?: number;
+  /** Docker's words. */
+  readonly error?: string;
+}
+
 export interface Swarm {
   readonly services: readonly SwarmService[];
+  readonly jobs: readonly SwarmJob[];
   /** How many nodes more the tasks that wait for room need. */
   readonly nodesWanted: number;
   /** Those of the smallest node, where they matter: Docker refuses a limit of more. */
@@ -53,4 +85,16 @@ export interface Relimit extends ChosenLimits {
   readonly version: number;
   /** Whether the specification of instances gets the limits as well, which replaces all of them. */
   readonly rollout?: true;
+}
+
+/** The body of the start of a job's run. */
+export interface StartRun {
+  readonly version: number;
+  /** The time of the schedule. */
+  readonly due: string;
+}
+
+/** The body of the end of a job's run. */
+export interface EndRun {
+  readonly version: number;
 }
