@@ -23,7 +23,8 @@ const reservedNames: ReadonlyMap<string, string> = new Map([
  *   or an invalid option
  */
 export function planRouting(services: readonly ServiceConfig[], ports: Ports): Routing {
-  for (const [index, { name }] of services.entries()) {
+  for (const [index, { name: service, ports: further }] of services.entries()) {
+    const name = [service, ...further.map((port) => port.name)].find((each) => reservedNames.has(each)) ?? "";
     const owner = reservedNames.get(name);
     if (owner === undefined) continue;
     const cure = `rename it; to keep the path /${name}, set meta.path`;
@@ -32,7 +33,9 @@ export function planRouting(services: readonly ServiceConfig[], ports: Ports): R
   const routing = plannedRouting(planStack(services, ports));
   for (const { level, subject, message } of routing.problems) {
     if (level !== "quarantined") continue;
-    const index = services.findIndex(({ name }) => name === subject);
+    const index = services.findIndex(
+      ({ name, ports: further }) => name === subject || further.some((each) => each.name === subject),
+    );
     throw configError(`services[${index}]`, "cannot be routed", message);
   }
   return routing;
@@ -40,7 +43,21 @@ export function planRouting(services: readonly ServiceConfig[], ports: Ports): R
 
 /** The part of the configuration that determines routing, which a preview compares with the deployed stack. */
 export function planStack(services: readonly ServiceConfig[], ports: Ports): PlannedStack {
-  return { services: services.map(toStackService), ports: portKeys(ports) };
+  return { services: services.flatMap(toStackServices), ports: portKeys(ports) };
+}
+
+/** A service, and after it each of its further ports. */
+function toStackServices(service: ServiceConfig): StackService[] {
+  const main = toStackService(service);
+  const { replicas } = main;
+  const further = service.ports.map(({ port, name, type, meta }): StackService => ({
+    name,
+    type,
+    replicas,
+    ...(Object.keys(meta).length === 0 ? {} : { meta }),
+    runs: `port ${port} of ${service.name}`,
+  }));
+  return [main, ...further];
 }
 
 function toStackService(service: ServiceConfig): StackService {
@@ -102,8 +119,7 @@ export function describeRoutes(
 /** The services by name, as a stack output. The next preview compares with it (see `readOutputs`). */
 export function describeServices(services: readonly ServiceConfig[]): Record<string, object> {
   return Object.fromEntries(
-    services.map((service) => {
-      const { name, range, ...rest } = toStackService(service);
+    services.flatMap(toStackServices).map(({ name, range, ...rest }) => {
       return [name, range === undefined ? rest : { ...rest, replicas: writeRange(range) }];
     }),
   );

@@ -86,8 +86,27 @@ test("automatic limits are labels of the Swarm service and of its containers", a
 
 test("a worker has no port, and Registrator ignores it", async () => {
   const inputs = await inputsOf(false, { type: "none", port: undefined, healthCheck: undefined });
-  expect(inputs).not.toHaveProperty("port");
+  expect(inputs).not.toHaveProperty("ports");
   expect(inputs["labels"]).toEqual({ SERVICE_NAME: "web", SERVICE_IGNORE: "true" });
+});
+
+test("each of several ports is published and registered with a name, a type and options of its own", async () => {
+  const ports = [
+    { port: 22, type: "tcp", meta: { tcp_port: "2222" } },
+    { port: 9090, name: "stats" },
+  ];
+  const inputs = await inputsOf(false, { meta: { sticky: true }, ports });
+  expect(inputs["ports"]).toEqual([{ target: 8080 }, { target: 22 }, { target: 9090 }]);
+  expect(inputs["labels"]).toEqual({
+    SERVICE_8080_NAME: "web",
+    SERVICE_8080_TAGS: "rest",
+    SERVICE_8080_STICKY: "true",
+    SERVICE_22_NAME: "web-22",
+    SERVICE_22_TAGS: "tcp",
+    SERVICE_22_TCP_PORT: "2222",
+    SERVICE_9090_NAME: "stats",
+    SERVICE_9090_TAGS: "rest",
+  });
 });
 
 test("an instance stops before the next starts only if both would write to one node's files", async () => {
@@ -146,7 +165,7 @@ test("how instances run reaches Docker in its terms, and what is not set stays D
     command: ["sh"],
   });
   expect(Object.keys(await inputsOf(false)).sort()).toEqual(
-    ["__provider", "args", "dns", "env", "healthCheck", "host", "hosts", "image", "labels", "name", "owner", "port", "replicas", "stopGracePeriodSeconds", "swarmId"], // prettier-ignore
+    ["__provider", "args", "dns", "env", "healthCheck", "host", "hosts", "image", "labels", "name", "owner", "ports", "replicas", "stopGracePeriodSeconds", "swarmId"], // prettier-ignore
   );
 });
 

@@ -50,7 +50,7 @@ export class Service extends pulumi.ComponentResource {
         ...(command && { args: guarded([...command]) }),
         ...(config.before && { before: guarded([...config.before]) }),
         ...scaling(config),
-        ...(config.type !== "none" && { port: { target: config.port } }),
+        ...(config.type !== "none" && { ports: portsOf(config).map(({ port: target }) => ({ target })) }),
         env: guarded(config.env),
         // A node that is no manager only sees those of the containers.
         labels: { ...registration(config), ...writeLabels(automatic(config)) },
@@ -141,16 +141,22 @@ function automatic({ limits: { memoryBytes, cpus } = {} }: ServiceConfig): Scali
   };
 }
 
+/** Everything that a service listens on. */
+const portsOf = ({ port, name, type, meta, ports }: ServiceConfig) => [{ port, name, type, meta }, ...ports];
+
 /** The labels from which Registrator registers the instances. */
-export function registration({ name, type, meta, healthCheck }: ServiceConfig): Record<string, string> {
+export function registration(config: ServiceConfig): Record<string, string> {
+  const { name, type, ports, healthCheck } = config;
   if (type === "none") return { SERVICE_NAME: name, SERVICE_IGNORE: "true" };
-  const options = Object.entries(meta).map(
-    ([key, value]) => [`SERVICE_${key.toUpperCase()}`, value] as const,
-  );
+  const labels = portsOf(config).flatMap(({ port, name: NAME, type: TAGS, meta }) => {
+    // Without a number, they would apply to all ports.
+    const prefix = ports.length === 0 ? "SERVICE_" : `SERVICE_${port}_`;
+    return Object.entries({ ...meta, NAME, TAGS }).map(
+      ([key, value]) => [`${prefix}${key.toUpperCase()}`, value] as const,
+    );
+  });
   return {
-    ...Object.fromEntries(options),
-    SERVICE_NAME: name,
-    SERVICE_TAGS: type,
+    ...Object.fromEntries(labels),
     // For the policy, which cannot inspect the image.
     ...(healthCheck === "image" && { "switchyard.healthcheck": "image" }),
   };

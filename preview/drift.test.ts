@@ -97,6 +97,7 @@ test("routes of services that are gone are compared as new", () => {
   const stack = {
     services: [
       { name: "time", type: "rest" as const, replicas: 1, runs: "build hello" },
+      { name: "time-22", type: "tcp" as const, replicas: 1, runs: "port 22 of time" },
       { name: "hello/v1", type: "rest" as const, replicas: 1, runs: "build hello" },
     ],
     ports: { httpPort: 80 },

@@ -76,6 +76,10 @@ export function driftNotes(
   });
 }
 
+/** Whether it is one of these services, or a further port of one. */
+const isOf = (names: readonly string[], { name, runs }: StackService): boolean =>
+  names.includes(name) || names.some((each) => /^port [0-9]+ of (.*)$/.exec(runs)?.[1] === each);
+
 /** The deployed stack without the services that are gone, and what that means for its routes, one sentence each. */
 export function stillDeployed(
   stack: PlannedStack,
@@ -87,7 +91,7 @@ export function stillDeployed(
   const balancers = containers.filter((name) => name.startsWith("rest-"));
   const registration = containers.filter((name) => /^(consul|registrator)-/.test(name));
   return {
-    stack: { ...stack, services: stack.services.filter(({ name }) => !services.includes(name)) },
+    stack: { ...stack, services: stack.services.filter((service) => !isOf(services, service)) },
     notes: [
       ...(services.length > 0
         ? [`Something else removed ${some(services)}, so the comparison is without what answered there.`]

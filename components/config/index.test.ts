@@ -57,6 +57,7 @@ describe("the configuration", () => {
         name: "hello/v1",
         source: { build: "hello" },
         port: 8080,
+        ports: [],
         swarmName: "hello-v1",
         type: "rest",
         replicas: 1,
@@ -316,6 +317,24 @@ describe("an error names the key and the cure", () => {
       "services[0].replicas is a range, but a service of type none has no requests: set a number",
     ],
     [withService({ type: "tcp" }), "switchyard:services[0].meta.tcp_port is missing"],
+    [
+      withService({ ports: [{ port: 22, type: "tcp" }] }),
+      "services[0].ports[0].meta.tcp_port is missing, so the load balancer has no port for hello/v1-22: set",
+    ],
+    [withService({ ports: [{ port: 22, meta: { stick: true } }] }), "services[0].ports[0].meta.stick is not"],
+    [withService({ ports: [{ port: 8080 }] }), "services[0].ports[0].port is 8080, which is listed twice"],
+    [
+      withService({ ports: [{ port: 22, name: "hello/v1" }] }),
+      "services[0].ports[0].name is hello/v1, a name that another service or port already has: rename",
+    ],
+    [
+      withService({ ports: [{ port: 22 }], replicas: { max: 3, target: 5 } }),
+      "services[0].replicas is a range, but the autoscaler knows the requests of one port only: set a number",
+    ],
+    [
+      withService({ type: "none", port: undefined, ports: [{ port: 22 }] }),
+      "services[0].ports is set, but nothing reaches a service of type none: remove it",
+    ],
     [
       withService({ volumes: ["data:/data"], replicas: 2 }),
       "services[0].replicas is more than 1, but volume data is on one node, and two instances must not write to it: set",

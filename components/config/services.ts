@@ -5,13 +5,13 @@ import { good, isShown, wrong, type Checked } from "../../routing/scaling/checke
 import { signalClash } from "../../routing/scaling/labels";
 import { readReplicas } from "../../routing/scaling/replicas";
 import { readAutoCpus, readAutoMemory, sizeUnits, type AutoLimit } from "../../routing/scaling/resources";
-import { optionKeys } from "../../routing/service-options";
 import { isMapping } from "../../lib/values";
 import { readSchedule } from "../../routing/jobs/schedule";
-import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, strings, text, undated, unknownKey, verbatimStrings, whole } from "../schema"; // prettier-ignore
+import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, text, undated, verbatimStrings, whole } from "../schema"; // prettier-ignore
 
 import { readBuild } from "./build";
 import { readReference } from "./files";
+import { furtherPort, meta, mistakesOfMeta, mistakesOfPorts, nameOfPort, portNumber, serviceName, type FurtherPort } from "./ports"; // prettier-ignore
 import { runningKeys } from "./running";
 import { isOfNode, isWritten, readTmpfs, readVolume } from "./volumes";
 
@@ -51,14 +51,9 @@ const limit = (fixed: z.ZodType<number>, readAutomatic: (value: unknown) => Chec
     return read.success ? good(read.data) : wrong([], isShown(value), `${issue?.message ?? ""}, or auto`);
   });
 
-/** Swarm takes names of up to 63 characters. */
-const nameForm = "lower-case words joined by /, such as hello/v1, with at most 63 characters";
-
 /** The keys of a service, as they are written in the stack file. */
 export const serviceKeys = {
-  name: text(/^(?=.{1,63}$)[a-z0-9]+([._/-][a-z0-9]+)*$/, nameForm).describe(
-    "name in Consul, and the path: `hello/v1` answers at `/hello/v1`",
-  ),
+  name: serviceName().describe("name in Consul, and the path: `hello/v1` answers at `/hello/v1`"),
   image: text(imagePattern, 'an image reference such as "nginx:1.29"')
     .optional()
     .describe("image to run; the nodes must have it or be able to pull it; set either this or `build`"),
@@ -68,13 +63,18 @@ export const serviceKeys = {
       "folder to [build](#builds) the image from, such as `./web`, or a mapping of `context`, `dockerfile`, `args`, `target`, `platform` and `secrets`; a mere name is a folder of `templates/`",
     ),
   // Required. Its absence is reported by `service`, which can name the service.
-  port: whole(1, 65535)
+  port: portNumber()
     .optional()
     .describe("port that the program in the container listens on; a worker has none"),
   type: oneOf(serviceTypes)
     .default("rest")
     .describe(
       "`rest` or `http`: routed by path; `tcp`: gets its own port on the load balancer (`tcp_port`); `none`: a [worker](#workers)",
+    ),
+  ports: list(furtherPort)
+    .default([])
+    .describe(
+      "[further ports](#several-ports), each with `port`, `name` (`NAME-PORT`), `type` (`rest`) and `meta`",
     ),
   replicas: readBy(readReplicas)
     .prefault(1)
@@ -112,9 +112,7 @@ export const serviceKeys = {
     .describe(
       "environment variables; put numbers, dates, `true` and `false` in quotes, so that they arrive as written",
     ),
-  meta: strings(/^[a-z][a-z0-9_]{0,63}$/, "lower-case letters, digits and underscores")
-    .default({})
-    .describe("[routing options](routing.md), and Registrator's `check_…` options"),
+  meta: meta().describe("[routing options](routing.md), and Registrator's `check_…` options"),
   healthCheck: z
     .union([z.literal("image"), healthCheck])
     .optional()
@@ -260,7 +258,7 @@ const asWorker = (value: unknown): unknown =>
 export const service = z
   .preprocess(asWorker, keys)
   .check(({ value, issues }) => {
-    const { name, image, build, port, type, replicas, meta, cpus, before } = value;
+    const { name, image, build, port, type, replicas, cpus, before } = value;
     issues.push(...mistakesOfJob(value));
     if (before !== undefined && beforeOf(swarmNameOf(name)).length > longestName) {
       const problem = "is too long for a service with before";
@@ -283,22 +281,14 @@ export const service = z
       ...(typeof cpus === "object" && { cpus }),
     });
     if (clash !== undefined) issues.push(mistake(["cpus"], clash.problem, clash.cure));
-    // Registrator reads `check_…`, for Consul's checks.
-    const unknown = Object.keys(meta).find((key) => !key.startsWith("check_") && !optionKeys.includes(key));
-    if (unknown !== undefined)
-      issues.push(mistake(["meta", unknown], "is not known", unknownKey(optionKeys)));
-    if (type === "tcp" && meta["tcp_port"] === undefined) {
-      const problem = `is missing, so the load balancer has no port for ${name}`;
-      issues.push(
-        mistake(["meta", "tcp_port"], problem, "set the port that the load balancer listens on for it"),
-      );
-    }
+    issues.push(...mistakesOfMeta(value), ...mistakesOfPorts(value));
   })
   // The default of `build` only satisfies the compiler: the check above has rejected a service without it. Port 0 is a worker's.
-  .transform(({ image, build = "", port = 0, cpus, memory, name, ...rest }) => ({
+  .transform(({ image, build = "", port = 0, ports, cpus, memory, name, ...rest }) => ({
     ...rest,
     name,
     port,
+    ports: ports.map((each): FurtherPort => ({ ...each, name: nameOfPort(name, each) })),
     /** The name of its Swarm service: `hello-v1` for `hello/v1`. */
     swarmName: swarmNameOf(name),
     source: image === undefined ? { build } : { image },
@@ -333,6 +323,15 @@ export const services = list(service)
         issues.push(mistake([index, "name"], problem, "rename one of the two"));
       }
       byName.set(swarmName, name);
+    }
+    const registered = value.flatMap(({ name, ports }, index) => [
+      { name, path: [index, "name"] },
+      ...ports.map((port, at) => ({ name: port.name, path: [index, "ports", at, "name"] })),
+    ]);
+    for (const { name, path } of registered.filter(({ path: { length } }) => length > 2)) {
+      if (registered.filter((each) => each.name === name).length < 2) continue;
+      const problem = `is ${name}, a name that another service or port already has`;
+      issues.push(mistake(path, problem, "rename one of the two"));
     }
     for (const { name, swarmName, before } of value) {
       const index = value.findIndex((each) => each.swarmName === beforeOf(swarmName));

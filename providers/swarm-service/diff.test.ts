@@ -51,9 +51,12 @@ const service: fc.Arbitrary<ServiceInputs> = fc.record(
     labels: fc.dictionary(key, fc.string(), { maxKeys: 6 }),
     serviceLabels: fc.dictionary(fc.constantFrom("switchyard.a", "switchyard.b"), fc.string()),
     replicas: fc.integer({ min: 0, max: 100 }),
-    port: fc.record(
-      { target: fc.integer({ min: 1, max: 65535 }), protocol: fc.constantFrom("tcp", "udp") },
-      { requiredKeys: ["target"] },
+    ports: fc.uniqueArray(
+      fc.record(
+        { target: fc.integer({ min: 1, max: 65535 }), protocol: fc.constantFrom("tcp", "udp") },
+        { requiredKeys: ["target"] },
+      ),
+      { maxLength: 3, selector: ({ target }) => target },
     ),
     healthCheck: fc.record(
       {
@@ -98,7 +101,7 @@ const base: ServiceInputs = {
   env: { A: "1", B: "2" },
   labels: { SERVICE_NAME: "hello/v1" },
   replicas: 3,
-  port: { target: 8080 },
+  ports: [{ target: 8080 }],
 };
 
 /** What Swarm returns: the definition it was given, with its own additions. */
@@ -141,13 +144,17 @@ describe("changedInputs", () => {
   });
 
   const cases: [InputKey[], Partial<ServiceInputs>][] = [
-    [[], { replicas: 3, stopGracePeriodSeconds: 10, port: { target: 8080, protocol: "tcp", published: 0 } }],
+    [
+      [],
+      { replicas: 3, stopGracePeriodSeconds: 10, ports: [{ target: 8080, protocol: "tcp", published: 0 }] },
+    ],
     [[], { updateConfig: { order: "start-first", monitorSeconds: 5 }, restartPolicy: { condition: "any" } }],
     [["replicas"], { replicas: 0 }],
     [["env"], { env: { A: "1", B: "2", C: "" } }],
     [["labels"], { labels: {} }],
     [["args"], { args: ["--x"] }],
-    [["port"], { port: { target: 8081 } }],
+    [["ports"], { ports: [{ target: 8081 }] }],
+    [["ports"], { ports: [{ target: 8080 }, { target: 22 }] }],
     [["limits"], { limits: { cpus: 0.5 } }],
     [["global"], { global: true }],
     [[], { global: false, mounts: [], secrets: [], readOnly: false }],
@@ -167,11 +174,11 @@ describe("changedInputs", () => {
       ...base,
       image: unknown,
       env: unknown,
-      port: unknown,
+      ports: unknown,
       dns: unknown,
       updateConfig: unknown,
     };
-    expect(changedInputs(base, news)).toEqual(["image", "env", "port", "dns", "updateConfig"]);
+    expect(changedInputs(base, news)).toEqual(["image", "env", "ports", "dns", "updateConfig"]);
   });
 });
 

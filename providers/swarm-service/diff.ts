@@ -2,7 +2,16 @@
 import { canonical, isMapping } from "../../lib/values";
 import { ordered } from "./container";
 import { INPUT_KEYS, isJob, isOwnLabel, LIMIT_LABELS, type InputKey, type ServiceInputs } from "./inputs";
-import { buildSpec, inputsOf, limitsFit, pairs, replicasNear, type ServiceSpec, type TaskSpec } from "./spec";
+import {
+  buildSpec,
+  inputsOf,
+  inPortOrder,
+  limitsFit,
+  pairs,
+  replicasNear,
+  type ServiceSpec,
+  type TaskSpec,
+} from "./spec";
 
 /** A text that is equal for equivalent values: absent, empty, false and zero values are all the same. */
 export function meaningOf(value: unknown): string {
@@ -31,8 +40,10 @@ function comparable(key: InputKey, value: unknown): string {
   if (key === "stopGracePeriodSeconds") return meaningOf(value ?? 10);
   if (typeof value === "string") return meaningOf(value);
   const given: object = value ?? {};
-  if (key === "port")
-    return meaningOf(value === undefined || value === null ? {} : { protocol: "tcp", ...given });
+  if (key === "ports")
+    return meaningOf(
+      inPortOrder(value as ServiceInputs["ports"]).map((port) => ({ protocol: "tcp", ...port })),
+    );
   if (key === "restartPolicy") return meaningOf({ condition: "any", delaySeconds: 1, ...given });
   if (key === "updateConfig") {
     const defaults = { order: "start-first", parallelism: 1, failureAction: "rollback", monitorSeconds: 5 };
@@ -76,7 +87,7 @@ const isOutdated = (label: string, { limits }: ServiceInputs): boolean =>
 const PARTS = {
   Labels: ["serviceLabels"],
   Mode: ["replicas", "global"],
-  EndpointSpec: ["port"],
+  EndpointSpec: ["ports"],
   UpdateConfig: ["updateConfig"],
 } as const satisfies Partial<Record<keyof ServiceSpec, readonly InputKey[]>>;
 

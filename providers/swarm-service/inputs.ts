@@ -78,7 +78,7 @@ export interface ServiceInputs extends ContainerInputs {
   /** Labels of the service itself. Their names start with `switchyard.`, and all others belong to somebody else. */
   readonly serviceLabels?: Readonly<Record<string, string>>;
   readonly replicas?: number | ReplicaRangeInputs;
-  readonly port?: PortInputs;
+  readonly ports?: readonly PortInputs[];
   readonly healthCheck?: HealthCheckInputs;
   readonly limits?: LimitInputs;
   readonly dns?: readonly string[];
@@ -108,7 +108,7 @@ export const INPUT_KEYS = [
   "labels",
   "serviceLabels",
   "replicas",
-  "port",
+  "ports",
   "healthCheck",
   "limits",
   "dns",
@@ -161,7 +161,7 @@ const NAME = /^[a-zA-Z0-9](?:[-_.]?[a-zA-Z0-9]+)*$/;
 export function problemsIn(inputs: Partial<ServiceInputs>): { property: string; reason: string }[] {
   const found: { property: string; reason: string }[] = [];
   const report = (property: string, reason: string) => void found.push({ property, reason });
-  const { name, image, replicas, port, env, labels, serviceLabels, limits } = inputs;
+  const { name, image, replicas, ports, env, labels, serviceLabels, limits } = inputs;
   if (typeof name !== "string" || name.length > 63 || !NAME.test(name)) {
     report(
       "name",
@@ -180,12 +180,13 @@ export function problemsIn(inputs: Partial<ServiceInputs>): { property: string; 
   }
   for (const key of typeof serviceLabels === "object" ? Object.keys(serviceLabels) : [])
     if (!isOwnLabel(key)) report("serviceLabels", `"${key}" is not ours: start it with ${LABEL_PREFIX}`);
-  const ports = typeof port === "object" ? [port.target, port.published ?? 0] : [];
-  if (
-    ports.some((number) => typeof number === "number" && !(number >= 0 && number < 65536)) ||
-    ports[0] === 0
-  ) {
-    report("port", `${ports.join(", ")} is not valid: use a port from 1 to 65535`);
+  for (const port of Array.isArray(ports) ? ports : []) {
+    const { target, published = 0 } = port as PortInputs;
+    const isWrong = [target, published].some(
+      (number) => typeof number === "number" && !(number >= 0 && number < 65536),
+    );
+    if (isWrong || target === 0)
+      report("ports", `${target}, ${published} is not valid: use a port from 1 to 65535`);
   }
   for (const [property, entries] of Object.entries({ env, labels })) {
     for (const key of typeof entries === "object" ? Object.keys(entries) : []) {

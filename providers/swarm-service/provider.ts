@@ -51,8 +51,8 @@ export interface SwarmServiceArgs {
   readonly serviceLabels?: pulumi.Input<Record<string, pulumi.Input<string>>> | undefined;
   /** A number, or a range in which something else chooses it: it starts with `min`, but not 0. Default: 1. */
   readonly replicas?: pulumi.Input<number | ReplicaRangeInputs> | undefined;
-  /** The port to publish on the node of each instance. Default: none. */
-  readonly port?: pulumi.Input<PortInputs> | undefined;
+  /** The ports to publish on the node of each instance. Default: none. */
+  readonly ports?: pulumi.Input<readonly PortInputs[]> | undefined;
   /** Default: the image's own. */
   readonly healthCheck?: pulumi.Input<HealthCheckInputs> | undefined;
   /** Default: none. */

@@ -111,8 +111,7 @@ export function limitsFit(found: LimitInputs, wanted: LimitInputs = {}): boolean
  * instances, but not 0: nothing would wake a service that never ran. A job has none until it is started.
  */
 export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, string>>): ServiceSpec {
-  const { healthCheck, limits, port, updateConfig, restartPolicy, spread, maxReplicasPerNode, logging } =
-    inputs;
+  const { healthCheck, limits, updateConfig, restartPolicy, spread, maxReplicasPerNode, logging } = inputs;
   const update: UpdateSpec = {
     Parallelism: updateConfig?.parallelism ?? 1,
     Delay: nanoseconds(updateConfig?.delaySeconds ?? 0),
@@ -164,20 +163,19 @@ export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, 
     UpdateConfig: { ...update, FailureAction: updateConfig?.failureAction ?? "rollback" },
     RollbackConfig: { ...update, FailureAction: "pause" },
     EndpointSpec: {
-      Ports:
-        port === undefined
-          ? []
-          : [
-              {
-                Protocol: port.protocol ?? "tcp",
-                TargetPort: port.target,
-                PublishedPort: port.published ?? 0,
-                PublishMode: "host",
-              },
-            ],
+      Ports: inPortOrder(inputs.ports).map(({ target, protocol = "tcp", published = 0 }) => ({
+        Protocol: protocol,
+        TargetPort: target,
+        PublishedPort: published,
+        PublishMode: "host",
+      })),
     },
   };
 }
+
+/** By number: Docker does not keep their order. */
+export const inPortOrder = (ports: readonly PortInputs[] = []): readonly PortInputs[] =>
+  [...ports].sort((a, b) => a.target - b.target || (a.protocol ?? "tcp").localeCompare(b.protocol ?? "tcp"));
 
 function healthConfig(check: HealthCheckInputs): HealthConfig {
   return {
@@ -195,15 +193,13 @@ function healthConfig(check: HealthCheckInputs): HealthConfig {
 /** The inverse of {@link buildSpec}: the inputs that would produce this service. */
 export function inputsOf(spec: ServiceSpec): Omit<
   Required<Omit<ServiceInputs, keyof ContainerInputs>>,
-  "port" | "replicas" | "logging"
+  "replicas" | "logging"
 > &
   ContainerInputs & {
-    readonly port?: Required<PortInputs>;
     readonly replicas: number;
     readonly logging?: LoggingInputs;
   } {
   const { ContainerSpec: container, Resources, RestartPolicy, Placement, LogDriver } = spec.TaskTemplate;
-  const port = spec.EndpointSpec?.Ports?.[0];
   const health = container.Healthcheck;
   return {
     name: spec.Name,
@@ -214,15 +210,11 @@ export function inputsOf(spec: ServiceSpec): Omit<
     labels: container.Labels ?? {},
     serviceLabels: Object.fromEntries(Object.entries(spec.Labels ?? {}).filter(([key]) => isOwnLabel(key))),
     replicas: spec.Mode.Global === undefined ? (spec.Mode.Replicated?.Replicas ?? 0) : 1,
-    ...(port === undefined
-      ? {}
-      : {
-          port: {
-            target: port.TargetPort ?? 0,
-            protocol: port.Protocol ?? "tcp",
-            published: port.PublishedPort ?? 0,
-          },
-        }),
+    ports: (spec.EndpointSpec?.Ports ?? []).map(({ TargetPort, Protocol, PublishedPort }) => ({
+      target: TargetPort ?? 0,
+      protocol: Protocol ?? "tcp",
+      published: PublishedPort ?? 0,
+    })),
     healthCheck: {
       test: health?.Test ?? [],
       intervalSeconds: seconds(health?.Interval),
