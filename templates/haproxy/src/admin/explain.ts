@@ -1,7 +1,17 @@
 /** Explains what happens to a request and why. Pure; explain-text.ts formats it for a terminal. */
+import { describeRun, type JobStatus } from "../../../../routing/jobs/status";
 import { noticeProblem, readNotices } from "../../../../routing/notices";
 import { parseOptions, routingTags } from "../../../../routing/service-options";
-import { kv, ok, parseVersion, readyPath, refuse, show, type Parsed } from "../../../../routing/grammar";
+import {
+  escapeInvisible,
+  kv,
+  ok,
+  parseVersion,
+  readyPath,
+  refuse,
+  show,
+  type Parsed,
+} from "../../../../routing/grammar";
 import { buildRouting, routeKey, routeUrl } from "../../../../routing/build";
 import { byHost, hostsOf, isForHost } from "../../../../routing/hosts";
 import type { Catalog, Instance, Route, Routing } from "../../../../routing/types";
@@ -20,6 +30,8 @@ export interface Checks {
   /** Where the results come from, or why there are none. */
   readonly source: string;
   readonly instances?: InstanceStatuses;
+  /** Jobs, which have no route. */
+  readonly jobs?: readonly JobStatus[];
   /** By service, what the autoscaler has decided. */
   readonly scaling?: ReadonlyMap<string, ServiceStatus["scaling"]>;
   readonly limits?: ReadonlyMap<string, ServiceStatus["limits"]>;
@@ -109,7 +121,7 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks
       why: `no route${asked.host === undefined ? "" : ` for host ${asked.host}`} matches ${asked.path}`,
       targets: [],
       checks: checks.source,
-      related: related(asked, catalog, routing),
+      related: related(asked, catalog, routing, checks.jobs),
     };
   const versions = versionsOf(route, routing);
   const inPath = versionInPath(asked, route);
@@ -146,7 +158,7 @@ export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks
       route: explained,
       targets: [],
       checks: checks.source,
-      related: related(asked, catalog, routing),
+      related: related(asked, catalog, routing, checks.jobs),
     };
   const targets = chosen.targets.map((target) => explainTarget(target, catalog, routing, checks));
   const serving = (target: TargetExplained) => target.instances.filter(({ but }) => but === undefined).length;
@@ -294,6 +306,7 @@ function related(
   { host, path }: Asked,
   catalog: Catalog,
   routing: Routing,
+  jobs: readonly JobStatus[] = [],
 ): { subject: string; why: string }[] {
   const under = (prefix: string) => `${withoutParameters(path)}/`.startsWith(`${prefix}/`);
   const routed = new Set(routing.backends.map(({ service }) => service));
@@ -309,8 +322,20 @@ function related(
   const seen = readNotices(catalog.instances)
     .filter(({ service }) => under(`/${service}`))
     .map((notice) => ({ subject: notice.service, why: `unrouted: ${noticeProblem(notice).message}` }));
+  const scheduled = jobs
+    .filter(({ name }) => under(`/${name}`))
+    .map((job) => ({ subject: job.name, why: whatOf(job) }));
   const unique = new Map(
-    [...unrouted, ...seen, ...elsewhere].map((each) => [`${each.subject}\n${each.why}`, each]),
+    [...scheduled, ...unrouted, ...seen, ...elsewhere].map((each) => [`${each.subject}\n${each.why}`, each]),
   );
   return [...unique.values()].slice(0, maxRelated);
+}
+
+/** A job in one line. */
+function whatOf({ schedule, running, next, runs, problem }: JobStatus): string {
+  const last = runs.at(-1);
+  const now =
+    problem ?? (running === undefined ? `next at ${next ?? "no time"}` : `running since ${running}`);
+  const before = last === undefined ? "no run yet" : `last run ${describeRun(last)}`;
+  return escapeInvisible(`a job, ${schedule}: ${now}; ${before}`);
 }

@@ -1,6 +1,7 @@
 /** The page at `/` of the admin port: the status as HTML, without resources from elsewhere. Pure. */
 import { plural, some } from "../../../../lib/text";
 import { show } from "../../../../routing/grammar";
+import { describeRun, type JobRun } from "../../../../routing/jobs/status";
 import { describeLimits } from "../../../../routing/scaling/limits-status";
 import { writeOptions } from "../../../../routing/service-options";
 import { html, type Html } from "./html";
@@ -37,6 +38,7 @@ export function renderPage(status: Status, query = ""): string {
     tcpSection(found, services),
     servicesSection(found),
     workersSection(found),
+    jobsSection(found),
     leavingSection(found),
     certificatesSection(found),
     changesSection(status),
@@ -89,6 +91,7 @@ function search(status: Status, wanted: string): Status {
     tcp,
     services: status.services.filter(({ name }) => has(name) || routed.has(name)),
     workers: status.workers.filter(({ name }) => has(name)),
+    jobs: status.jobs.filter(({ name }) => has(name)),
     leaving: status.leaving.filter(({ backend, address }) => has(backend, address)),
     held: status.held.filter(({ service, address, why }) => has(service, address, why)),
     quarantined: status.quarantined.filter(({ subject, message }) => has(subject, message)),
@@ -316,6 +319,37 @@ function workersSection({ workers }: Status): Html {
     <div class="cards">${cards}</div>
     ${cut(workers.length - cards.length)}
   </section>`;
+}
+
+/** Services with a schedule; only the autoscaler knows them here. */
+function jobsSection({ jobs }: Status): Html {
+  if (jobs.length === 0) return html``;
+  const rows = jobs.slice(0, maxRows).map(
+    ({ name, schedule, next, running, runs, problem }) =>
+      html`<tr>
+        <td data-label="job">${plain(name)}</td>
+        <td data-label="schedule"><code>${plain(schedule)}</code></td>
+        <td data-label="next">
+          ${running === undefined ? undefined : html`${badge("starting", "running")} since ${time(running)}<br />`}
+          ${problem === undefined ? undefined : html`${badge("down", "not started")} ${plain(problem)}<br />`}
+          ${next === undefined ? "never" : time(next)}
+        </td>
+        <td data-label="last runs">
+          <ul class="instances">
+            ${[...runs].reverse().map(jobRun)}
+          </ul>
+        </td>
+      </tr>`,
+  );
+  return html`<section id="jobs">
+    <h2>Jobs</h2>
+    ${table(["job", "schedule", "next", "last runs"].map(th), rows)} ${cut(jobs.length - rows.length)}
+  </section>`;
+}
+
+function jobRun(run: JobRun): Html {
+  const state = run.result === "succeeded" ? "up" : run.result === "skipped" ? "starting" : "down";
+  return html`<li class="${state}">${plain(describeRun(run))}</li>`;
 }
 
 function instance(service: string, { ids, address, weight, state, check, held }: InstanceStatus): Html {

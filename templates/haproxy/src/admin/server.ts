@@ -150,6 +150,7 @@ async function explained(options: AdminOptions, parameters: URLSearchParams): Pr
     instances: instanceStatuses(status),
     scaling: new Map(status.services.map(({ name, scaling }) => [name, scaling])),
     limits: new Map(status.services.map(({ name, limits }) => [name, limits])),
+    jobs: status.jobs,
   };
   const explanation = explain(request, catalog, routing, checks);
   return parameters.has("json")

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { buildRouting } from "../../../../routing/build";
 import { Metrics } from "../metrics";
 import { instance } from "../testing";
+import { explain } from "./explain";
 import { renderPage } from "./page";
 import { buildStatus, type InstanceState, type StatusInput } from "./status";
 import { scaledCatalog, scaling, serverState, statusInput } from "./testing";
@@ -74,6 +75,50 @@ describe("the autoscaler's decisions", () => {
   });
 });
 
+describe("a job", () => {
+  const time = "2026-11-29T03:00:08.000Z";
+  const job = {
+    name: "shop/report",
+    swarmName: "shop-report",
+    schedule: "0 3 * * *",
+    next: "2026-11-30T03:00:00.000Z",
+    runs: [
+      { result: "succeeded", due: time, start: time, end: time, exitCode: 0 },
+      { result: "failed", due: time, start: time, end: time, reason: "<b>\u202e" },
+    ],
+  } as const;
+  const status = buildStatus(statusInput(scaledCatalog, { scaling: { ...scaling, jobs: [job] } }));
+
+  test("is in the status, and on the page with its last runs, the last one first", () => {
+    expect(status.jobs).toEqual([job]);
+    const page = renderPage(status).replace(/\s+/g, " ");
+    expect(page).toContain("<h2>Jobs</h2>");
+    const [last = 0, first = 0] = ["failed at 2026-11-29 03:00:08", "succeeded at 2026-11-29 03:00:08"].map((text) => page.indexOf(text)); // prettier-ignore
+    expect(last).toBeGreaterThan(0);
+    expect(first).toBeGreaterThan(last);
+    expect(page).toContain("&lt;b&gt;\\u202e");
+    expect(page).not.toContain("<b>");
+    expect(renderPage(status, "SHOP")).toContain("<h2>Jobs</h2>");
+    expect(renderPage(status, "other")).not.toContain("<h2>Jobs</h2>");
+  });
+
+  test("explains a URL that has its name, which leads nowhere", () => {
+    const { catalog, routing } = { catalog: scaledCatalog, routing: buildRouting(scaledCatalog) };
+    const checks = { source: "", instances: new Map(), jobs: status.jobs };
+    const { answer, related } = explain({ path: "/shop/report" }, catalog, routing, checks);
+    expect([answer, related]).toEqual([
+      404,
+      [
+        {
+          subject: "shop/report",
+          why: "a job, 0 3 * * *: next at 2026-11-30T03:00:00.000Z; last run failed at 2026-11-29 03:00:08, after 0 s: <b>\\u202e",
+        },
+      ],
+    ]);
+    expect(explain({ path: "/other" }, catalog, routing, checks).related).toEqual([]);
+  });
+});
+
 describe("a service without a route", () => {
   const limits = { name: "mailer", swarmName: "mailer", memory: { target: 2 ** 27, lower: 1, upper: 2 ** 28, auto: false } }; // prettier-ignore
   const status = buildStatus(statusInput(scaledCatalog, { scaling: { ...scaling, limits: [limits] } }));
@@ -108,6 +153,7 @@ test("/routes keeps its fields, because programs read them", () => {
     version: expect.any(String) as string,
     certificates: [],
     workers: [],
+    jobs: [],
     ready: true,
     failure: "no",
     pending: ["global settings changed"],

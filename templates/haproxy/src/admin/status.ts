@@ -5,6 +5,7 @@
 import { routeKey, routeUrl } from "../../../../routing/build";
 import type { Backend, Problem, Routing } from "../../../../routing/types";
 import type { ServiceOptions } from "../../../../routing/types";
+import type { JobStatus } from "../../../../routing/jobs/status";
 import type { LimitsStatus } from "../../../../routing/scaling/limits-status";
 import type { ScaledServiceStatus, ScalingStatus } from "../../../../routing/scaling/status";
 import { version } from "../../../../routing/version";
@@ -122,8 +123,10 @@ export interface Status {
   readonly changes: readonly Change[];
   /** Services that the autoscaler recommends limits for, and that are not routed. */
   readonly workers: readonly { readonly name: string; readonly limits: LimitsStatus }[];
+  /** Services with a schedule, with their last runs. */
+  readonly jobs: readonly JobStatus[];
   /** The autoscaler that decides; null without one. Its services have what it has decided. */
-  readonly autoscaler: Omit<ScalingStatus, "services" | "limits"> | null;
+  readonly autoscaler: Omit<ScalingStatus, "services" | "limits" | "jobs"> | null;
 }
 
 /** The instances by `service address:port`. */
@@ -212,6 +215,7 @@ export function buildStatus(input: StatusInput): Status {
     workers: [...limits.values()]
       .filter(({ name }) => !services.some((service) => service.name === name))
       .map((each) => ({ name: each.name, limits: each })),
+    jobs: input.scaling?.jobs ?? [],
     autoscaler: autoscalerOf(input.scaling),
   };
 }

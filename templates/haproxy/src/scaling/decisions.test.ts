@@ -8,6 +8,7 @@ const status: ScalingStatus = {
   at: "2026-11-29T09:00:00.000Z",
   services: [],
   limits: [],
+  jobs: [],
   nodesWanted: 0,
 };
 
