@@ -30,6 +30,7 @@ const images = new Images(dockerNodes, {
   source: config.dockerHost,
   registry: config.registry,
   secrets: config.secrets,
+  logins: config.registries,
 });
 const gossipKey = new RandomKey("gossip", { bytes: 32 }).key;
 
@@ -143,6 +144,7 @@ const running = config.services.map((service) => {
     swarm,
     volumes: nodeVolumes,
     files,
+    logins: config.registries,
     image: "image" in source ? source.image : images.of(service.swarmName, source.build),
     dns: bridgeAddressOf(dockerNodes),
   });

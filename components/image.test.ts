@@ -117,7 +117,7 @@ describe("a folder that is not in templates/", () => {
     const image = imagesOn(["one", "two"], { registry: "ghcr.io/acme" }).of("web", of());
     expect(await valueOf(image)).toMatch(/^ghcr\.io\/acme\/web:[0-9a-f]{12}@sha256:1$/);
     expect(ofType("ImageBuild")).toMatchObject([{ inputs: { push: true } }]);
-    expect(ofType("RemoteImage").map(({ name }) => name)).toEqual(["one-build-web", "two-build-web"]);
+    expect(ofType("ImagePull").map(({ name }) => name)).toEqual(["one-build-web", "two-build-web"]);
   });
 
   it("must have a Dockerfile", () => {

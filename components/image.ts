@@ -7,9 +7,11 @@ import * as pulumi from "@pulumi/pulumi";
 import * as esbuild from "esbuild";
 
 import { readBuildContext } from "../lib/build-context";
+import { loginsFor, registryOf, type Logins } from "../lib/credentials";
 import { canonical } from "../lib/values";
 import { ImageBuild } from "../providers/image-build/provider";
 import { ImageCopy } from "../providers/image-copy";
+import { ImagePull } from "../providers/image-pull";
 import type { FolderBuild } from "./config/build";
 import { boundTo, placedOn, type DockerNode } from "./nodes/node";
 import { configError } from "./schema";
@@ -23,6 +25,8 @@ export interface ImagesArgs {
   readonly registry?: string | undefined;
   /** The stack's secrets, which builds may name. */
   readonly secrets?: Readonly<Record<string, string>> | undefined;
+  /** Logins for registries, by host. Default: those of `docker login`. */
+  readonly logins?: Logins | undefined;
 }
 
 /**
@@ -113,6 +117,7 @@ export class Images {
           ...(secrets.length > 0 && {
             secrets: pulumi.secret(Object.fromEntries(secrets.map((name) => [name, known[name] ?? ""]))),
           }),
+          ...this.logins,
           push: registry !== undefined,
         },
         boundTo(node),
@@ -135,7 +140,12 @@ export class Images {
     const make = (node: DockerNode) =>
       new docker.Image(
         `${node.name}-${suffix}`,
-        { imageName, build: { context, args, platform: node.platform }, skipPush: registry === undefined },
+        {
+          imageName,
+          build: { context, args, platform: node.platform },
+          skipPush: registry === undefined,
+          ...this.pushLogin(imageName),
+        },
         { ...placedOn(node), dependsOn: this.copyBase(base, node) },
       );
     const names =
@@ -150,17 +160,28 @@ export class Images {
     return new Map(this.nodes.map((node) => [node.name, nameOn(node)] as const));
   }
 
+  private get logins(): { readonly logins?: pulumi.Output<Logins> } {
+    const { logins = {} } = this.defaults;
+    return Object.keys(logins).length === 0 ? {} : { logins: pulumi.secret(logins) };
+  }
+
+  /** The login to push an image with; none for that of `docker login`. */
+  private pushLogin(imageName: string) {
+    const server = registryOf(imageName);
+    const [login] = Object.values(loginsFor(server, this.defaults.logins ?? {}));
+    return (
+      login && { registry: { server, username: login.username, password: pulumi.secret(login.password) } }
+    );
+  }
+
   /** Builds on the first node, from which the registry has the image. */
   private fromRegistry(suffix: string, build: (node: DockerNode) => pulumi.Output<string>) {
     const [digest] = this.nodes.slice(0, 1).map(build);
     if (digest === undefined) throw new Error("an image needs a node to be built on");
     return this.byNode((node) => {
-      const pulled = new docker.RemoteImage(
-        `${node.name}-${suffix}`,
-        { name: digest, keepLocally: true },
-        placedOn(node),
-      );
-      return pulumi.all([digest, pulled.imageId]).apply(([name]) => name);
+      const { host, sshOpts } = node;
+      const args = { image: digest, host, sshOpts, ...this.logins };
+      return new ImagePull(`${node.name}-${suffix}`, args, boundTo(node)).image;
     });
   }
 

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { loginsFor, registryOf, type Logins } from "../lib/credentials";
 import { given } from "../lib/values";
 import { writeScheduleLabels } from "../routing/jobs/schedule";
 import { writeLabels, type Scaling } from "../routing/scaling/labels";
@@ -18,6 +19,8 @@ export interface ServiceArgs {
   readonly volumes?: Volumes | undefined;
   /** The secrets and configs of all services. */
   readonly files?: SwarmFiles | undefined;
+  /** Logins for registries, by host. */
+  readonly logins?: Logins | undefined;
   /** The image, on every node that may run the service. */
   readonly image: pulumi.Input<string>;
   /** DNS server of the instances: Consul, at the Docker bridge address that is the same on every node. */
@@ -46,6 +49,11 @@ export class Service extends pulumi.ComponentResource {
         swarmId: args.swarm.swarmId,
         name: config.swarmName,
         image: args.image,
+        ...(Object.keys(args.logins ?? {}).length > 0 && {
+          logins: pulumi.secret(
+            pulumi.output(args.image).apply((image) => loginsFor(registryOf(image), args.logins ?? {})),
+          ),
+        }),
         ...(config.entrypoint && { command: [...config.entrypoint] }),
         ...(command && { args: guarded([...command]) }),
         ...(config.before && { before: guarded([...config.before]) }),

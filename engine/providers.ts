@@ -6,7 +6,6 @@ import { container } from "./docker/container";
 import { STACK_LABEL, URN_LABEL } from "./docker/handler";
 import { image } from "./docker/image";
 import { network } from "./docker/network";
-import { remoteImage } from "./docker/remote-image";
 import { volume } from "./docker/volume";
 import type { DynamicProviders } from "./dynamic";
 import { UserError } from "../lib/errors";
@@ -19,7 +18,6 @@ const HANDLERS: Record<string, Handler> = {
   "docker:index/network:Network": network,
   "docker:index/volume:Volume": volume,
   "docker:index/image:Image": image,
-  "docker:index/remoteImage:RemoteImage": remoteImage,
 };
 export const DOCKER_PROVIDER = "pulumi:providers:docker";
 const DYNAMIC = /^pulumi-nodejs:dynamic(\/[^:]+)?:/;

@@ -166,7 +166,7 @@ export class Run {
       const inputs = stored(goal, news);
       if (this.settings.dryRun) {
         // Docker's types keep their outputs on update; those of dynamic providers are unknown until it is done.
-        const foreseen = /:(container|network|volume|remoteImage)[/:]/i.test(goal.type) ? old.outputs : {};
+        const foreseen = /:(container|network|volume)[/:]/i.test(goal.type) ? old.outputs : {};
         return { id, outputs: { ...foreseen, ...inputs } };
       }
       return this.made(goal, inputs, old, async () => ({

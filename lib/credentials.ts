@@ -60,9 +60,13 @@ export type Logins = Readonly<Record<string, { readonly username: string; readon
  * @throws UserError if Docker's configuration or a credential helper is broken
  */
 export async function loginFor(registry: string, logins: Logins = {}): Promise<Login | undefined> {
-  const own = Object.entries(logins).find(([host]) => registryOf(`${host}/image`) === registry);
-  return own === undefined ? credentialsFor(registry) : { ...own[1], serveraddress: registry };
+  const [own] = Object.values(loginsFor(registry, logins));
+  return own === undefined ? credentialsFor(registry) : { ...own, serveraddress: registry };
 }
+
+/** Those of the logins that are for a registry, as {@link registryOf} names it: one, or none. */
+export const loginsFor = (registry: string, logins: Logins): Logins =>
+  Object.fromEntries(Object.entries(logins).filter(([host]) => registryOf(`${host}/image`) === registry));
 
 function readConfig(file: string): DockerConfig {
   if (!existsSync(file)) return {};

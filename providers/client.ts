@@ -6,6 +6,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { Duplex } from "node:stream";
 import Docker from "dockerode";
+import type { Login } from "../lib/credentials";
 import { messageOf } from "../lib/errors";
 import { outputOf } from "../lib/run";
 
@@ -20,6 +21,7 @@ interface Modem {
       path: string;
       method: Method;
       options: { _query: object; _body: object };
+      authconfig?: Login;
       statusCodes: Record<number, true>;
     },
     done: (error: unknown, data: unknown) => void,
@@ -185,6 +187,8 @@ interface Payload {
   /** Values other than strings are sent as JSON, as the API's `filters` require. */
   readonly query?: Readonly<Record<string, unknown>>;
   readonly body?: object;
+  /** The login for the registry of an image, which is in a header. */
+  readonly login?: Login | undefined;
 }
 
 /**
@@ -214,6 +218,7 @@ function call<T>(docker: Docker, method: Method, path: string, send: Payload): P
         path: send.query === undefined ? path : `${path}?`,
         method,
         options: { _query: send.query ?? {}, _body: send.body ?? {} },
+        ...(send.login && { authconfig: send.login }),
         statusCodes: { 200: true, 201: true, 204: true },
       },
       (error, data) => {

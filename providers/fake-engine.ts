@@ -8,6 +8,8 @@ export interface Call {
   readonly what: string;
   readonly query: Readonly<Record<string, string>>;
   readonly body: unknown;
+  /** The login for a registry. */
+  readonly login?: unknown;
 }
 
 /** For tests: a Docker Engine on a Unix socket. It returns prepared answers, and 404 for everything else. */
@@ -22,6 +24,11 @@ export interface FakeEngine {
   close(): void;
 }
 
+const loginOf = (header: unknown): Pick<Call, "login"> =>
+  typeof header === "string"
+    ? { login: JSON.parse(Buffer.from(header, "base64url").toString()) as unknown }
+    : {};
+
 export async function fakeEngine(): Promise<FakeEngine> {
   const folder = mkdtempSync(join(tmpdir(), "engine-"));
   const socket = join(folder, "docker.sock");
@@ -35,6 +42,7 @@ export async function fakeEngine(): Promise<FakeEngine> {
       const call = {
         what: `${request.method ?? ""} ${path}`,
         query: Object.fromEntries(searchParams),
+        ...loginOf(request.headers["x-registry-auth"]),
         body: text === "" ? undefined : (JSON.parse(text) as unknown),
       };
       calls.push(call);

@@ -250,6 +250,8 @@ describe("an error names the key and the cure", () => {
     [withService({ port: "8080" }), 'is "8080"'],
     [withService({ build: undefined }), "needs either image or build"],
     [withService({ image: "nginx" }), "needs either image or build"],
+    [{ registries: { "https://ghcr.io": {} } }, "switchyard:registries.https://ghcr.io is"],
+    [{ registries: { "ghcr.io": { username: "acme" } } }, "switchyard:registries.ghcr.io.password is"],
     [withService({ build: "My App" }), 'services[0].build is "My App": it must be the name of a folder of'],
     [withService({ build: ["./web"] }), "services[0].build is"],
     [

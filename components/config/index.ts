@@ -21,6 +21,7 @@ import {
 } from "../schema";
 import { withoutSleep } from "../../routing/scaling/replicas";
 import { stackConfigs, stackSecrets } from "./files";
+import { registryLogins } from "./registries";
 import { encryptWith, refuseShownSecrets, requireEncrypted } from "./secrets";
 import { hasAutomatic, services, type ServiceConfig } from "./services";
 
@@ -85,6 +86,11 @@ export const configKeys = {
     .default({})
     .describe(
       "Files by name, each with file (a path) or content, which services mount; see docs/services.md",
+    ),
+  registries: registryLogins
+    .default({})
+    .describe(
+      "Logins for private images by registry, each with username and an encrypted password; default: those of docker login",
     ),
   statsUser: text(/^[A-Za-z0-9._-]{1,64}$/, "1 to 64 letters, digits, dots, dashes or underscores")
     .default("admin")
@@ -287,7 +293,8 @@ export function loadConfig(): Config {
     .map((key) => key.slice(prefix.length))
     .filter((key) => key !== "statsPassword");
   const values = Object.fromEntries(keys.map((key) => [key, read(config, key)]));
-  const isSecret = (key: string): boolean => key === "secrets" || runtime.isConfigSecret(prefix + key);
+  const isSecret = (key: string): boolean =>
+    ["secrets", "registries"].includes(key) || runtime.isConfigSecret(prefix + key);
   const statsPassword = config.getSecret("statsPassword")?.apply(checkPassword);
   const { services, statsUser, ...rest } = parse(settings, values, "", isSecret);
   if (statsPassword === undefined) {

@@ -45,6 +45,22 @@ test("values that are not in the stack file are not checked below the top level"
   }).toThrow("registry is secret");
 });
 
+test("the password of a registry must be encrypted in the stack file", () => {
+  const file = join(mkdtempSync(join(tmpdir(), "secrets-")), "Pulumi.dev.yaml");
+  const check = (password: unknown) => {
+    const registries = { "ghcr.io": { username: "acme", password } };
+    writeFileSync(file, stringify({ config: { "switchyard:registries": registries } }));
+    requireEncrypted("switchyard", file);
+    refuseShownSecrets(["registries"], "switchyard", file);
+  };
+  expect(() => {
+    check(secure);
+  }).not.toThrow();
+  expect(() => {
+    check("plain");
+  }).toThrow(/registries\.ghcr\.io\.password is in plain text in .*: pulumi config set --secret --path/);
+});
+
 test("a secret of the stack must be encrypted in its file", () => {
   const file = join(mkdtempSync(join(tmpdir(), "secrets-")), "Pulumi.dev.yaml");
   const check = (secrets: unknown) => {

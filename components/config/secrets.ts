@@ -8,7 +8,7 @@ import { configError } from "../schema";
 
 /** The values that stay secret in resources, outputs and previews. Services' routes, labels and images are public. */
 const hidden =
-  /^(?:secrets(?:\.|$)|statsUser$|statsPassword$|services\[\d+\]\.(?:env\.|command\b|healthCheck\.))/;
+  /^(?:(?:secrets|registries)(?:\.|$)|statsUser$|statsPassword$|services\[\d+\]\.(?:env\.|command\b|healthCheck\.))/;
 
 /**
  * Rejects secrets whose values would be shown.
@@ -24,7 +24,7 @@ export function refuseShownSecrets(keys: readonly string[], project: string, sta
     const shown = encrypted.find((path) => !hidden.test(path));
     if (shown === undefined) continue;
     const cure =
-      "set it without --secret; only statsUser, statsPassword, secrets, and env, command and healthCheck of a service can be secret";
+      "set it without --secret; only statsUser, statsPassword, secrets, registries, and env, command and healthCheck of a service can be secret";
     throw configError(shown, "is secret, but previews, outputs and routes show it", cure);
   }
 }
@@ -48,8 +48,14 @@ export function requireEncrypted(project: string, stackFile: string): void {
   const plain = Object.entries(isMapping(secrets) ? secrets : {}).find(
     ([name, value]) => typeof value === "string" && name !== "secure",
   );
-  if (plain === undefined) return;
-  throw configError(`secrets.${plain[0]}`, `is in plain text in ${stackFile}`, encryptWith(plain[0]));
+  if (plain !== undefined)
+    throw configError(`secrets.${plain[0]}`, `is in plain text in ${stackFile}`, encryptWith(plain[0]));
+  const registries = valueIn(stackFile, project, "registries");
+  for (const [host, login] of Object.entries(isMapping(registries) ? registries : {})) {
+    if (!isMapping(login) || typeof login["password"] !== "string") continue;
+    const cure = `pulumi config set --secret --path 'switchyard:registries["${host}"].password' (docs/services.md says how without the CLI)`;
+    throw configError(`registries.${host}.password`, `is in plain text in ${stackFile}`, cure);
+  }
 }
 
 /** The keys of the encrypted values in a value of a stack file: `services[1].env.TOKEN`. */

@@ -63,14 +63,14 @@ describe("only 80 and 443 are open to the world", () => {
 });
 
 describe("no image is :latest", () => {
-  const remote = "docker:index/remoteImage:RemoteImage";
+  const pull = "pulumi-nodejs:dynamic/switchyard:ImagePull";
   const build = (base: string) => ({ build: { args: { BASE: base } } });
 
   test.each<[string, string, Record<string, unknown>]>([
     ["by name", container, { image: "nginx:latest" }],
     ["in a rolling container", rollingContainer, { image: "nginx:latest" }],
     ["without a tag", swarmService, { image: "registry:5000/team/nginx" }],
-    ["pulled", remote, { name: "redis" }],
+    ["pulled", pull, { image: "redis" }],
     ["as a base image", "docker:index/image:Image", build("debian")],
   ])("an image %s is rejected", (_, type, inputs) => {
     expect(refusal(type, inputs)).toMatch(

@@ -15,7 +15,7 @@ import {
 } from "./types";
 
 const image = "docker:index/image:Image";
-const remoteImage = "docker:index/remoteImage:RemoteImage";
+const imagePull = "pulumi-nodejs:dynamic/switchyard:ImagePull";
 /** The filters in front of the Docker socket: Registrator's and the autoscaler's. */
 const socketFilters: readonly (string | undefined)[] = [
   "switchyard:index:DockerSocketProxy",
@@ -26,10 +26,10 @@ export const rules: readonly Rule[] = [
   ...openings,
   {
     name: "no :latest",
-    types: [container, rollingContainer, swarmService, remoteImage, image],
-    inputs: ["image", "name", "build"],
+    types: [container, rollingContainer, swarmService, imagePull, image],
+    inputs: ["image", "build"],
     check: ({ type, inputs }) => {
-      const used = type === image ? baseOf(inputs["build"]) : inputs[type === remoteImage ? "name" : "image"];
+      const used = type === image ? baseOf(inputs["build"]) : inputs["image"];
       if (typeof used !== "string" || !isLatest(used)) return undefined;
       return `uses the image ${used}, which can change at any time: use a version or a digest, such as ${parseImage(used).repository}:1.2.3`;
     },

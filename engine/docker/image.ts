@@ -5,7 +5,7 @@ import { messageOf, UserError } from "../../lib/errors";
 import { isMapping } from "../../lib/values";
 import { hasUnknown, type WireMap } from "../wire";
 import { readBuildContext } from "../../lib/build-context";
-import { credentialsFor, registryOf } from "../../lib/credentials";
+import { credentialsFor, registryOf, type Login } from "../../lib/credentials";
 import type { Context, Handler, Made } from "./handler";
 import { archiveOf } from "../../lib/archive";
 import { pushImage } from "../../lib/images";
@@ -82,7 +82,7 @@ async function build({ docker, say, host }: Context, news: WireMap): Promise<Mad
   } catch (error) {
     throw error instanceof UserError ? error : new Error(`Building ${name} on ${host}: ${messageOf(error)}`);
   }
-  if (flag(news.skipPush) !== true) await pushImage(docker, name, await credentialsFor(registryOf(name)));
+  if (flag(news.skipPush) !== true) await pushImage(docker, name, await loginOf(name, news));
   const info = await docker.getImage(name).inspect();
   const repository = name.replace(/:[^:/]*$/, "");
   const digest = (info.RepoDigests as string[] | null)?.find((known) => known.startsWith(`${repository}@`));
@@ -98,6 +98,13 @@ async function build({ docker, say, host }: Context, news: WireMap): Promise<Mad
       repoDigest: digest ?? info.Id,
     },
   };
+}
+
+/** The login to push with: the resource's own, or else that of `docker login`. */
+async function loginOf(name: string, { registry: own }: WireMap): Promise<Login | undefined> {
+  const { username, password } = record(own);
+  if (username === undefined || password === undefined) return credentialsFor(registryOf(name));
+  return { username, password, serveraddress: registryOf(name) };
 }
 
 export const image: Handler = {

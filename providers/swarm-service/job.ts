@@ -1,5 +1,6 @@
 /** Jobs: what runs once before a rollout, and the runs of a service with a schedule. */
 import type Docker from "dockerode";
+import type { Login } from "../../lib/credentials";
 import { messageOf } from "../../lib/errors";
 import { api, sleep, unless } from "../client";
 import { OWNER_LABEL } from "../owner";
@@ -19,12 +20,18 @@ interface Before {
   /** The instances that are to start afterwards. */
   readonly template: TaskSpec;
   readonly marks: Readonly<Record<string, string>>;
+  readonly login?: Login | undefined;
   /** How long it may wait for a node, or for its image. It may run for as long as it likes. */
   readonly timeoutSeconds: number;
 }
 
 /** The Swarm service that runs the command once, as an instance of the service would run. Pure. */
-export function beforeSpec({ name, command, template, marks }: Omit<Before, "timeoutSeconds">): ServiceSpec {
+export function beforeSpec({
+  name,
+  command,
+  template,
+  marks,
+}: Omit<Before, "timeoutSeconds" | "login">): ServiceSpec {
   const [program = "", ...args] = command;
   const { ContainerSpec: container, ...rest } = template;
   return {
@@ -53,7 +60,10 @@ export async function runBefore(docker: Docker, before: Before): Promise<void> {
   let id: string;
   try {
     const body = beforeSpec(before);
-    ({ ID: id } = await api<{ ID: string }>(docker, "POST", "/services/create", { body }));
+    ({ ID: id } = await api<{ ID: string }>(docker, "POST", "/services/create", {
+      body,
+      login: before.login,
+    }));
   } catch (error) {
     throw new Error(`Docker rejected what is to run before service ${name}: ${messageOf(error)}`, {
       cause: error,

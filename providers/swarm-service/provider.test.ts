@@ -73,6 +73,32 @@ describe("SwarmService", () => {
     expect(outs).toMatchObject({ serviceId: "id1", image: "hello:1" });
   });
 
+  it("sends the login for its image when instances are replaced or the login is another, and not otherwise", async () => {
+    const image = "ghcr.io/acme/web:1";
+    const logins = { "ghcr.io": { username: "acme", password: "one" } };
+    const login = { username: "acme", password: "one", serveraddress: "ghcr.io" };
+    const running = (body: ServiceSpec) => {
+      serve(body, [task("t1", body, "running")], { State: "completed" });
+      return { ID: "id1" };
+    };
+    const sent = () => engine.calls.filter(({ what }) => what.startsWith("POST")).at(-1)?.login;
+    engine.answers["POST /services/create"] = ({ body }: { body: ServiceSpec }) => running(body);
+    engine.answers["POST /services/id1/update"] = ({ body }: { body: ServiceSpec }) => running(body);
+    const { outs } = await serviceProvider.create(inputs({ image, logins }));
+    expect(sent()).toEqual(login);
+
+    const labels = { ...MARKS, "switchyard.owner": "switchyard", "switchyard.claim": outs?.claim ?? "" };
+    serve(buildSpec(inputs({ image }), labels), [], { State: "completed" });
+    const change = (news: Partial<SwarmServiceInputs>) =>
+      serviceProvider.update?.("hello-v1", outs as never, inputs({ image, logins, ...news }));
+    await change({ serviceLabels: { "switchyard.a": "b" } });
+    expect(sent()).toBeUndefined();
+    await change({ env: { A: "b" } });
+    expect(sent()).toEqual(login);
+    await change({ env: { A: "b" }, logins: { "ghcr.io": { username: "acme", password: "two" } } });
+    expect(sent()).toEqual({ ...login, password: "two" });
+  });
+
   it("removes a service that does not start, with Docker's reason", async () => {
     engine.answers["POST /services/create"] = ({ body }: { body: ServiceSpec }) => {
       serve(body, [task("t1", body, "rejected", { Err: "No such image: hello:1" })]);

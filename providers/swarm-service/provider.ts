@@ -2,7 +2,9 @@ import { randomBytes } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "../dynamic-resource";
 import type Docker from "dockerode";
+import type { Logins } from "../../lib/credentials";
 import { messageOf } from "../../lib/errors";
+import { canonical } from "../../lib/values";
 import { api, connect, sameSsh, unless, type DockerError } from "../client";
 import { OWNER_LABEL, ownerOf, stackOwner } from "../owner";
 import { changedInputs, driftedInputs, meaningOf, nextSpec } from "./diff";
@@ -21,6 +23,7 @@ import {
   type ServiceInputs,
   type UpdateInputs,
 } from "./inputs";
+import { pullLogin } from "./login";
 import { buildSpec, inputsOf, type TaskSpec } from "./spec";
 import { removeOrphans } from "../swarm-file";
 import { findService, settle, tasksOf, vanish, type ServiceDetails } from "./tasks";
@@ -84,6 +87,8 @@ export interface SwarmServiceArgs {
   readonly stopSignal?: pulumi.Input<string> | undefined;
   readonly updateConfig?: pulumi.Input<UpdateInputs> | undefined;
   readonly restartPolicy?: pulumi.Input<RestartInputs> | undefined;
+  /** The login for the image's registry, in place of that of `docker login`. Changing it replaces the instances. */
+  readonly logins?: pulumi.Input<Logins> | undefined;
   /** How long a start or update may make no progress before it fails. Default: 120. */
   readonly readyTimeoutSeconds?: pulumi.Input<number> | undefined;
 }
@@ -93,6 +98,7 @@ export interface SwarmServiceInputs extends ServiceInputs {
   readonly sshOpts?: readonly string[];
   readonly swarmId?: string;
   readonly owner?: string;
+  readonly logins?: Logins;
   readonly readyTimeoutSeconds?: number;
   readonly before?: readonly string[];
 }
@@ -131,6 +137,9 @@ const settlingOf = ({ readyTimeoutSeconds, replicas }: SwarmServiceInputs) => ({
   least: typeof replicas === "object" ? Math.max(1, replicas.min) : undefined,
 });
 
+const sameLogins = (one: SwarmServiceInputs, other: SwarmServiceInputs): boolean =>
+  canonical(one.logins) === canonical(other.logins);
+
 function marksOf(inputs: SwarmServiceInputs, claim: string): Record<string, string> {
   return { [OWNER_LABEL]: ownerOf(inputs), [CLAIM_LABEL]: claim };
 }
@@ -145,7 +154,8 @@ async function prepare(
   const { before: command, name } = inputs;
   if (command === undefined) return;
   const { timeoutSeconds } = settlingOf(inputs);
-  await runBefore(docker, { name, command, template, marks: marksOf(inputs, claim), timeoutSeconds });
+  const login = await pullLogin(inputs.image, inputs.logins);
+  await runBefore(docker, { name, command, template, marks: marksOf(inputs, claim), login, timeoutSeconds });
 }
 
 async function start(docker: Docker, inputs: SwarmServiceInputs, claim: string): Promise<string> {
@@ -153,7 +163,8 @@ async function start(docker: Docker, inputs: SwarmServiceInputs, claim: string):
   const body = buildSpec(inputs, marksOf(inputs, claim));
   await prepare(docker, inputs, claim, body.TaskTemplate);
   try {
-    ({ ID: id } = await api<{ ID: string }>(docker, "POST", "/services/create", { body }));
+    const login = await pullLogin(inputs.image, inputs.logins);
+    ({ ID: id } = await api<{ ID: string }>(docker, "POST", "/services/create", { body, login }));
   } catch (error) {
     const cure =
       (error as DockerError).statusCode === 503
@@ -177,17 +188,20 @@ async function change(
   inputs: SwarmServiceInputs,
   claim: string,
   current: ServiceDetails,
-  isPrepared = false,
+  { isPrepared = false, newLogin = false } = {},
 ): Promise<string> {
   const spec = nextSpec(current.Spec, inputs, marksOf(inputs, claim));
   const rolling = spec.TaskTemplate !== current.Spec.TaskTemplate;
   if (rolling && isJob(inputs)) await endOfRun(docker, current);
   if (rolling && !isPrepared) await prepare(docker, inputs, claim, spec.TaskTemplate);
   const before = await tasksOf(docker, current.ID);
+  // A login that is another one replaces the instances, and those of some helpers always are.
+  const replaces = rolling || newLogin;
   try {
     await api(docker, "POST", `/services/${current.ID}/update`, {
       query: { version: current.Version.Index },
       body: spec,
+      ...(replaces && { login: await pullLogin(inputs.image, inputs.logins) }),
     });
   } catch (error) {
     if (!/out of sequence/.test(messageOf(error))) {
@@ -198,11 +212,11 @@ async function change(
     // Swarm changed the service in the meantime, as it does at the end of a rolling update.
     const again = await findService(docker, current.ID);
     if (again === undefined) return start(docker, inputs, claim);
-    return change(docker, inputs, claim, again, rolling || isPrepared);
+    return change(docker, inputs, claim, again, { isPrepared: rolling || isPrepared, newLogin });
   }
   const graceSeconds = inputsOf(current.Spec).stopGracePeriodSeconds;
   if (!isJob(inputs))
-    await settle(docker, current.ID, { ...settlingOf(inputs), graceSeconds, rolling, before });
+    await settle(docker, current.ID, { ...settlingOf(inputs), graceSeconds, rolling: replaces, before });
   const { Secrets = [], Configs = [] } = current.Spec.TaskTemplate.ContainerSpec;
   if (Secrets.length + Configs.length > 0) await removeOrphans(docker, ownerOf(inputs));
   return current.ID;
@@ -237,7 +251,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
       ...keys,
     ];
     return Promise.resolve({
-      changes: all.length > 0 || !sameSsh(olds, news),
+      changes: all.length > 0 || !sameSsh(olds, news) || !sameLogins(olds, news),
       replaces: [...replaces, ...(["name", "global"] as const).filter((key) => keys.includes(key))],
       // Docker does not change the mode of a service, and two cannot have the same name.
       ...(keys.includes("global") && !keys.includes("name") && { deleteBeforeReplace: true }),
@@ -278,7 +292,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     const serviceId =
       current === undefined
         ? await start(docker, news, olds.claim)
-        : await change(docker, news, olds.claim, current);
+        : await change(docker, news, olds.claim, current, { newLogin: !sameLogins(olds, news) });
     return { outs: { ...news, serviceId, claim: olds.claim } };
   },
   async delete(_id, props) {

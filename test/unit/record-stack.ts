@@ -42,7 +42,7 @@ export const privateKey = "private-key-of-the-test";
 const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "pulumi:providers:docker": {},
   "docker:index/image:Image": {},
-  "docker:index/remoteImage:RemoteImage": { imageId: "sha256:0" },
+  "pulumi-nodejs:dynamic/switchyard:ImagePull": {},
   "docker:index/volume:Volume": {},
   "docker:index/container:Container": {},
   "pulumi-nodejs:dynamic/switchyard:DockerEngine": { bridgeAddress: "172.17.0.1" },

@@ -279,10 +279,10 @@ describe("with a registry", () => {
       expect(inputs).toMatchObject({ skipPush: false });
       expect(inputs["imageName"]).toMatch(/^registry\.example\.com\/acme\/[a-z]+:[0-9a-f]{12}$/);
     }
-    const pulled = ofType("docker:index/remoteImage:RemoteImage");
+    const pulled = ofType("pulumi-nodejs:dynamic/switchyard:ImagePull");
     expect(pulled).toHaveLength(built.length * 3);
     const used = [
-      ...pulled.map(({ inputs }) => inputs["name"]),
+      ...pulled.map(({ inputs }) => inputs["image"]),
       ...containers().map(({ inputs }) => inputs["image"]),
     ];
     for (const image of used) {
