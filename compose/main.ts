@@ -1,0 +1,78 @@
+/** `script/import`: the services of a compose file become services of a stack file. */
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { parseArgs } from "node:util";
+
+import { parseDocument, stringify, YAMLSeq } from "yaml";
+
+import { parseService } from "../components/config/services";
+import { messageOf, UserError } from "../lib/errors";
+import { isMapping } from "../lib/values";
+import { convert, readCompose } from "./convert";
+
+/** The variables of `.env` beside the compose file, and those of this process. */
+function variables(folder: string): Record<string, string | undefined> {
+  const file = path.join(folder, ".env");
+  const lines = existsSync(file) ? readFileSync(file, "utf8").split(/\r?\n/) : [];
+  const own = lines.flatMap((line) => {
+    const [, key, value = ""] = /^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$/.exec(line) ?? [];
+    return key === undefined ? [] : [[key, value.replace(/^(["'])(.*)\1$/, "$2")] as const];
+  });
+  return { ...Object.fromEntries(own), ...process.env };
+}
+
+/** The ports that the Dockerfile of a build exposes. */
+function exposed(build: Readonly<Record<string, unknown>>): number[] {
+  const { context, dockerfile } = build;
+  if (typeof context !== "string") return [];
+  const file = path.resolve(context, typeof dockerfile === "string" ? dockerfile : "Dockerfile");
+  const text = existsSync(file) ? readFileSync(file, "utf8") : "";
+  return [...text.matchAll(/^\s*EXPOSE\s+(\d+)/gim)].map(([, port]) => Number(port));
+}
+
+function main(): void {
+  const { values, positionals } = parseArgs({
+    options: { stack: { type: "string", default: process.env["STACK"] ?? "dev" } },
+    allowPositionals: true,
+  });
+  const [file] = positionals;
+  if (file === undefined || !existsSync(file))
+    throw new UserError("Name the compose file: script/import compose.yml [--stack dev]");
+  if (!/^[\w.-]+$/.test(values.stack)) throw new UserError(`${values.stack} is not the name of a stack.`);
+  const folder = path.dirname(path.resolve(file));
+  const env = variables(folder);
+  const { services, configs, fates } = convert(readCompose(readFileSync(file, "utf8"), env), { folder, env, exposed }); // prettier-ignore
+
+  const stackFile = `Pulumi.${values.stack}.yaml`;
+  const document = parseDocument(existsSync(stackFile) ? readFileSync(stackFile, "utf8") : "");
+  if (!document.has("config")) document.set("config", document.createNode({}));
+  const present: unknown = document.getIn(["config", "switchyard:services"]);
+  const list = present instanceof YAMLSeq ? present : new YAMLSeq();
+  const names = list.toJSON().map((each) => (isMapping(each) ? each["name"] : undefined));
+  const twice = services.find(({ name }) => names.includes(name));
+  if (twice !== undefined)
+    throw new UserError(`${stackFile} already has a service ${String(twice["name"])}: rename or remove it.`);
+  for (const service of services) list.add(document.createNode(service));
+  document.setIn(["config", "switchyard:services"], list);
+  for (const [name, config] of Object.entries(configs))
+    document.setIn(["config", "switchyard:configs", name], document.createNode(config));
+  writeFileSync(`${stackFile}.new`, stringify(document, { lineWidth: 0 }));
+  renameSync(`${stackFile}.new`, stackFile);
+
+  const width = Math.max(...fates.map(({ key }) => key.length));
+  for (const { key, fate, text } of fates) console.log(`${key.padEnd(width)}  ${fate.padEnd(8)}  ${text}`);
+  console.log(`\n${services.length} services are in ${stackFile}. Read it before script/preview.`);
+  for (const [index, service] of services.entries())
+    try {
+      parseService(service, `services[${names.length + index}]`);
+    } catch (error) {
+      console.log(`To correct first: ${messageOf(error)}`);
+    }
+}
+
+try {
+  main();
+} catch (error) {
+  console.error(`error: ${error instanceof UserError ? error.message : messageOf(error)}`);
+  process.exit(1);
+}
