@@ -23,7 +23,7 @@ export default defineConfig({
           name: "unit",
           testTimeout: 30_000,
           include: [
-            "{routing,lib,compose,components,providers,engine,preview,backup,templates,test/unit}/**/*.test.ts",
+            "{routing,lib,compose,components,providers,engine,preview,backup,jobs,templates,test/unit}/**/*.test.ts",
           ],
         },
       },

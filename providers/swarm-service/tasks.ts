@@ -22,6 +22,8 @@ export interface Task {
   readonly Spec: TaskSpec;
   readonly Status: {
     readonly State: string;
+    /** When it got into this state. */
+    readonly Timestamp?: string;
     readonly Err?: string;
     readonly ContainerStatus?: { readonly ContainerID?: string; readonly ExitCode?: number };
   };

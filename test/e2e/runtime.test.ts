@@ -161,17 +161,28 @@ describe("a worker", () => {
   writeFileSync(join(context, "Dockerfile"), dockerfile);
   writeFileSync(join(context, ".dockerignore"), "*.log");
   for (const file of ["kept", "left-out.log"]) writeFileSync(join(context, file), "");
-  const note = (content: string) => {
+  const report = {
+    name: "shop/report",
+    image: baseImage,
+    command: ["sh", "-c", "echo in the log; exit 3"],
+    schedule: "0 0 1 1 *",
+  };
+  const note = (content: string, migrate = "echo migrated; touch /data/migrated") => {
     const worker = {
       name: "ledger",
       type: "none",
       build: { context, args: { BASE: baseImage }, secrets: ["pin"] },
-      command: ["sh", "-c", "cat /run/secrets/pin /etc/note >>/data/log; exec sleep 3600"],
+      command: [
+        "sh",
+        "-c",
+        "test -e /data/migrated && cat /run/secrets/pin /etc/note >>/data/log; exec sleep 3600",
+      ],
       volumes: ["ledger:/data"],
       secrets: ["pin"],
       configs: [{ source: "note", target: "/etc/note" }],
+      before: ["sh", "-c", migrate],
     };
-    stack.configure([...initial, worker], { configs: { note: { content } } });
+    stack.configure([...initial, worker, report], { configs: { note: { content } } });
   };
 
   test("keeps its data through a rollout, with the secret and the config of the day", async () => {
@@ -185,6 +196,7 @@ describe("a worker", () => {
       const { output } = succeeded(await stack.up());
       expected += secret + content;
       await expect.poll(ledger).toBe(expected.trim());
+      expect(output).toMatch(/ledger: before has succeeded\. Its last log lines:\s+migrated/);
       expect(output).not.toContain(secret);
       expectNotInState(secret);
       expectNotInState(Buffer.from(secret).toString("base64"));
@@ -193,6 +205,40 @@ describe("a worker", () => {
           lines(await docker(kind, "ls", "-q", "--filter", `label=switchyard.owner=${stack.owner}`)),
         ).toHaveLength(1);
     }
+  });
+
+  test("stays as it is if what runs before a rollout fails", async () => {
+    const [unchanged, written] = [await tasks("ledger"), await ledger()];
+    note(" three\n", "echo no such table >&2; exit 7");
+    succeeded(await stack.setSecret("switchyard:secrets.pin", "word-of-tuesday"));
+    const { code, output } = await stack.up();
+    expect(code).not.toBe(0);
+    expect(output).toContain(
+      "before of service ledger failed with exit code 7, so nothing of the service has changed",
+    );
+    expect(output).toContain("no such table");
+    expect([await tasks("ledger"), await ledger()]).toEqual([unchanged, written]);
+    expect(await docker("ps", "-aq", "--filter", "name=ledger-before")).toBe("");
+  });
+});
+
+describe("a job", () => {
+  test("runs by hand, with its log and its exit code", async () => {
+    const result = await stack.run("shop/report");
+    expect(result).toMatchObject({ code: 3, output: expect.stringContaining("in the log") as string });
+    expect(await stack.run("time")).toMatchObject({
+      code: 1,
+      output: expect.stringContaining(
+        "time has no schedule in the deployed stack: name one of shop/report",
+      ) as string,
+    });
+  });
+
+  test("is told of with its last run", async () => {
+    const told = async () => (await get("http://localhost:8404/explain?url=/shop/report")).body;
+    await expect
+      .poll(told, { timeout: 60_000 })
+      .toMatch(/shop\/report: a job, 0 0 1 1 \*.*failed with exit code 3.*by hand/);
   });
 
   test("runs the image of a folder anywhere, whose build has read a secret that is in no layer", async () => {

@@ -55,6 +55,7 @@ export class TestStack {
   preview = (...args: string[]) => this.script("preview", ...args);
   down = (...args: string[]) => this.script("down", ...args);
   outputs = (...args: string[]) => this.script("outputs", ...args);
+  run = (...args: string[]) => this.script("run", ...args);
   backup = (...args: string[]) => this.script("backup", ...args);
   restore = (...args: string[]) => this.script("restore", ...args);
 
