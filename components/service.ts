@@ -70,6 +70,10 @@ export class Service extends pulumi.ComponentResource {
         ...run(config),
         ...args.files?.of(config),
         ...(constraints.length > 0 && { constraints }),
+        // A preview knows the IDs of the nodes that are there.
+        ...(config.rebalance && {
+          spreadOver: pulumi.all(args.swarm.nodes.map(({ id }) => id)).apply((ids) => [...ids].sort()),
+        }),
         stopGracePeriodSeconds: config.stopGracePeriodSeconds,
       },
       // Once every node has joined, so that the first instances spread across all of them.

@@ -65,6 +65,7 @@ describe("the configuration", () => {
         meta: {},
         mode: "replicated",
         read_only: false,
+        rebalance: false,
         init: false,
         cap_add: [],
         cap_drop: [],
@@ -332,6 +333,14 @@ describe("an error names the key and the cure", () => {
     [
       withService({ ports: [{ port: 22 }], replicas: { max: 3, target: 5 } }),
       "services[0].replicas is a range, but the autoscaler knows the requests of one port only: set a number",
+    ],
+    [
+      withService({ rebalance: true, volumes: ["data:/data"] }),
+      "services[0].rebalance is true, but volume data is on one node: remove it",
+    ],
+    [
+      withService({ rebalance: true, mode: "global" }),
+      "services[0].rebalance is true, but every node has an instance: remove it",
     ],
     [
       withService({ type: "none", port: undefined, ports: [{ port: 22 }] }),

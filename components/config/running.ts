@@ -87,6 +87,11 @@ export const runningKeys = {
     .describe(
       "how a change rolls: `parallelism` (1), `delay` (`0s`), `monitor` (`5s`), `order` (`start-first`, or `stop-first` with a [volume](#volumes) that is written to, or `max_replicas_per_node`), `failure_action` (`rollback`)",
     ),
+  rebalance: flag()
+    .default(false)
+    .describe(
+      "whether a rolling update spreads the instances again when a node joins; by default only instances that start later use it",
+    ),
   restart_policy: restartPolicy
     .optional()
     .describe(

@@ -153,10 +153,19 @@ function mistakesOfMounts({
   replicas,
   mode,
   update,
+  rebalance,
   stopGracePeriodSeconds,
 }: Pick<
   z.output<typeof keys>,
-  "volumes" | "tmpfs" | "secrets" | "configs" | "replicas" | "mode" | "update" | "stopGracePeriodSeconds"
+  | "volumes"
+  | "tmpfs"
+  | "secrets"
+  | "configs"
+  | "replicas"
+  | "mode"
+  | "update"
+  | "rebalance"
+  | "stopGracePeriodSeconds"
 >) {
   const shared = volumes.find(isWritten);
   const written = volumes.find((volume) => isOfNode(volume) && !volume.readOnly);
@@ -170,6 +179,15 @@ function mistakesOfMounts({
       : []),
     ...(mode === "global" && written !== undefined
       ? [mistake(["mode"], `is global, but volume ${written.source ?? ""} is on one node`, "remove it")]
+      : []),
+    ...(rebalance && (written !== undefined || mode === "global")
+      ? [
+          mistake(
+            ["rebalance"],
+            `is true, but ${mode === "global" ? "every node has an instance" : `volume ${written?.source ?? ""} is on one node`}`,
+            "remove it",
+          ),
+        ]
       : []),
     ...(update?.order === "start-first" && shared !== undefined
       ? [
@@ -220,7 +238,8 @@ function mistakesOfWorker({
 /** What a job cannot have: it runs at its times, and nothing else starts it. */
 function mistakesOfJob({ schedule, type, ...rest }: z.output<typeof keys>) {
   if (schedule === undefined) return [];
-  const { replicas, healthCheck, mode, update, before, cpus, memory, restart_policy: restart } = rest;
+  const { replicas, healthCheck, mode, update, rebalance, before, cpus, memory } = rest;
+  const { restart_policy: restart } = rest;
   const wrongs: readonly [boolean, string[], string, string?][] = [
     [type !== "none", ["type"], `is ${type}, but nothing reaches a service with a schedule`],
     [replicas !== 1, ["replicas"], "is set, but a service with a schedule runs once at each of its times"],
@@ -228,6 +247,7 @@ function mistakesOfJob({ schedule, type, ...rest }: z.output<typeof keys>) {
     [mode === "global", ["mode"], "is global, but a service with a schedule runs on one node"],
     [update !== undefined, ["update"], "is set, but a service with a schedule has no rollout"],
     [before !== undefined, ["before"], "is set, but a service with a schedule has no rollout"],
+    [rebalance, ["rebalance"], "is true, but a service with a schedule has no rollout"],
     [typeof cpus === "object", ["cpus"], "is automatic, but a job has a fixed limit", "set a number"],
     [typeof memory === "object", ["memory"], "is automatic, but a job has a fixed limit", "set a size"],
     [

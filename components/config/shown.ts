@@ -22,6 +22,7 @@ export function settingsOf(service: ServiceConfig): Record<string, string> {
     mode: service.mode === "replicated" ? "" : service.mode,
     read_only: service.read_only || "",
     init: service.init || "",
+    rebalance: service.rebalance || "",
     entrypoint: service.entrypoint,
     // Its arguments may be secret.
     before: service.before?.[0],

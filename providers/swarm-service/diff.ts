@@ -91,6 +91,12 @@ const PARTS = {
   UpdateConfig: ["updateConfig"],
 } as const satisfies Partial<Record<keyof ServiceSpec, readonly InputKey[]>>;
 
+/** The same definition for new instances of it. */
+export const replaced = (spec: ServiceSpec): ServiceSpec => ({
+  ...spec,
+  TaskTemplate: { ...spec.TaskTemplate, ForceUpdate: (spec.TaskTemplate.ForceUpdate ?? 0) + 1 },
+});
+
 /**
  * The definition that turns the current service into the wanted one. Parts that are equivalent stay exactly as the engine
  * has them, so that Swarm sees no difference: if only their number changes, instances keep running.

@@ -206,6 +206,28 @@ describe("SwarmService", () => {
     expect(whats()).not.toContain("POST /services/create");
   });
 
+  it("replaces the instances for a new node to spread over, and runs nothing before", async () => {
+    const spec = buildSpec(inputs(), MARKS);
+    const sent = async (olds: string[] | undefined, news: string[]) => {
+      engine.calls.length = 0;
+      serve(spec, [task("t1", spec, "running")]);
+      engine.answers["POST /services/id1/update"] = () => {
+        serve(spec, [task("t2", spec, "running")], { State: "completed" });
+        return {};
+      };
+      const wanted = inputs({ spreadOver: news, before: ["migrate"] });
+      const given = state({ before: ["migrate"], ...(olds && { spreadOver: olds }) });
+      expect(await serviceProvider.diff?.("", given, wanted)).toMatchObject({ changedKeys: ["spreadOver"] });
+      await serviceProvider.update?.("hello-v1", given, wanted);
+      return engine.calls.find(({ what }) => what === "POST /services/id1/update")?.body as ServiceSpec;
+    };
+    expect((await sent(["a"], ["a", "b"])).TaskTemplate.ForceUpdate).toBe(1);
+    expect(whats()).not.toContain("POST /services/create");
+    // One that left, or the first time: Swarm has moved the instances, or nothing has changed.
+    expect((await sent(["a", "b"], ["a"])).TaskTemplate).toEqual(spec.TaskTemplate);
+    expect((await sent(undefined, ["a", "b"])).TaskTemplate).toEqual(spec.TaskTemplate);
+  });
+
   it("lets an instance that was told to stop finish its requests for as long as it may", async () => {
     const old = buildSpec(inputs({ stopGracePeriodSeconds: 5 }), MARKS);
     const spec = buildSpec(inputs({ image: "hello:2" }), MARKS);

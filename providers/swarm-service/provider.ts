@@ -7,7 +7,7 @@ import { messageOf } from "../../lib/errors";
 import { canonical } from "../../lib/values";
 import { api, connect, sameSsh, unless, type DockerError } from "../client";
 import { OWNER_LABEL, ownerOf, stackOwner } from "../owner";
-import { changedInputs, driftedInputs, meaningOf, nextSpec } from "./diff";
+import { changedInputs, driftedInputs, meaningOf, nextSpec, replaced } from "./diff";
 import type { FileInputs, MountInputs, UlimitInputs } from "./container";
 import { endOfRun, removeBefore, runBefore } from "./job";
 import {
@@ -47,6 +47,8 @@ export interface SwarmServiceArgs {
   readonly args?: pulumi.Input<pulumi.Input<string>[]> | undefined;
   /** A program, with arguments, that runs once before the first start and each rollout, in the new image. */
   readonly before?: pulumi.Input<pulumi.Input<string>[]> | undefined;
+  /** IDs of the nodes to spread over: a new one replaces the instances, as a rolling update does. Default: only what changes starts elsewhere. */
+  readonly spreadOver?: pulumi.Input<readonly pulumi.Input<string>[]> | undefined;
   readonly env?: pulumi.Input<Record<string, pulumi.Input<string>>> | undefined;
   /** Labels of the containers. */
   readonly labels?: pulumi.Input<Record<string, pulumi.Input<string>>> | undefined;
@@ -101,6 +103,7 @@ export interface SwarmServiceInputs extends ServiceInputs {
   readonly logins?: Logins;
   readonly readyTimeoutSeconds?: number;
   readonly before?: readonly string[];
+  readonly spreadOver?: readonly string[];
 }
 
 export interface SwarmServiceState extends SwarmServiceInputs {
@@ -111,7 +114,7 @@ export interface SwarmServiceState extends SwarmServiceInputs {
 
 /** `changedKeys` is for our own previews; Pulumi ignores it. */
 export interface ServiceDiff extends pulumi.dynamic.DiffResult {
-  readonly changedKeys: readonly (InputKey | "host" | "swarmId" | "owner" | "before")[];
+  readonly changedKeys: readonly (InputKey | "host" | "swarmId" | "owner" | "before" | "spreadOver")[];
 }
 
 const CLAIM_LABEL = "switchyard.claim";
@@ -183,17 +186,23 @@ async function start(docker: Docker, inputs: SwarmServiceInputs, claim: string):
   return id;
 }
 
+/** Whether there is a node that was not there when the instances were last spread. */
+const hasNewNode = (olds: SwarmServiceInputs, { spreadOver = [] }: SwarmServiceInputs): boolean =>
+  olds.spreadOver !== undefined && spreadOver.some((node) => olds.spreadOver?.includes(node) === false);
+
 async function change(
   docker: Docker,
   inputs: SwarmServiceInputs,
   claim: string,
   current: ServiceDetails,
-  { isPrepared = false, newLogin = false } = {},
+  { isPrepared = false, newLogin = false, respreads = false } = {},
 ): Promise<string> {
-  const spec = nextSpec(current.Spec, inputs, marksOf(inputs, claim));
+  const next = nextSpec(current.Spec, inputs, marksOf(inputs, claim));
+  const isNew = next.TaskTemplate !== current.Spec.TaskTemplate;
+  const spec = respreads && !isNew ? replaced(next) : next;
   const rolling = spec.TaskTemplate !== current.Spec.TaskTemplate;
   if (rolling && isJob(inputs)) await endOfRun(docker, current);
-  if (rolling && !isPrepared) await prepare(docker, inputs, claim, spec.TaskTemplate);
+  if (isNew && !isPrepared) await prepare(docker, inputs, claim, spec.TaskTemplate);
   const before = await tasksOf(docker, current.ID);
   // A login that is another one replaces the instances, and those of some helpers always are.
   const replaces = rolling || newLogin;
@@ -212,7 +221,7 @@ async function change(
     // Swarm changed the service in the meantime, as it does at the end of a rolling update.
     const again = await findService(docker, current.ID);
     if (again === undefined) return start(docker, inputs, claim);
-    return change(docker, inputs, claim, again, { isPrepared: rolling || isPrepared, newLogin });
+    return change(docker, inputs, claim, again, { isPrepared: isNew || isPrepared, newLogin, respreads });
   }
   const graceSeconds = inputsOf(current.Spec).stopGracePeriodSeconds;
   if (!isJob(inputs))
@@ -247,7 +256,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     const all: ServiceDiff["changedKeys"] = [
       ...(["host", "swarmId"] as const).filter(differ),
       ...(ownerOf(olds) === ownerOf(news) ? [] : (["owner"] as const)),
-      ...(meaningOf(olds.before) === meaningOf(news.before) ? [] : (["before"] as const)),
+      ...(["before", "spreadOver"] as const).filter((key) => meaningOf(olds[key]) !== meaningOf(news[key])),
       ...keys,
     ];
     return Promise.resolve({
@@ -292,7 +301,10 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     const serviceId =
       current === undefined
         ? await start(docker, news, olds.claim)
-        : await change(docker, news, olds.claim, current, { newLogin: !sameLogins(olds, news) });
+        : await change(docker, news, olds.claim, current, {
+            newLogin: !sameLogins(olds, news),
+            respreads: hasNewNode(olds, news),
+          });
     return { outs: { ...news, serviceId, claim: olds.claim } };
   },
   async delete(_id, props) {
