@@ -1,5 +1,6 @@
 import { Autoscaler } from "./components/autoscaler";
 import { loadConfig } from "./components/config";
+import { hasInternalPort } from "./components/config/ports";
 import { Consul } from "./components/consul";
 import { ConsulAccess } from "./components/consul-access";
 import { ConsulCertificates } from "./components/consul-certificates";
@@ -91,6 +92,8 @@ function partsOf({ node, consul }: Agent) {
       authorities: config.certificateAuthorities,
       trustedProxies: config.trustedProxies,
       proxyProtocol: config.proxyProtocol,
+      // A node that joins replaces the load balancers then.
+      nodes: config.services.some(hasInternalPort) ? dockerNodes : [],
       statsUser: config.statsUser,
       statsPassword: config.statsPassword,
     },

@@ -29,6 +29,8 @@ export interface LoadBalancerArgs {
   readonly trustedProxies?: readonly string[] | undefined;
   /** Whether these proxies speak the PROXY protocol. */
   readonly proxyProtocol?: boolean | undefined;
+  /** The nodes that reach internal services, beside this one. Default: none. */
+  readonly nodes?: readonly DockerNode[] | undefined;
   readonly statsUser: pulumi.Input<string>;
   readonly statsPassword: pulumi.Input<string>;
 }
@@ -62,7 +64,8 @@ export class LoadBalancer extends pulumi.ComponentResource {
 
   constructor(name: string, args: LoadBalancerArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:LoadBalancer", name, {}, opts);
-    const { node, ports, https, authorities, trustedProxies = [], proxyProtocol } = args;
+    const { node, ports, https, authorities, trustedProxies = [], proxyProtocol, nodes = [] } = args;
+    const others = nodes.filter((each) => each !== node).map(({ address }) => address);
 
     const state = new docker.Volume(
       name,
@@ -101,6 +104,9 @@ export class LoadBalancer extends pulumi.ComponentResource {
           ...(authorities ? ["--authorities=/authorities"] : []),
           ...(trustedProxies.length > 0 ? [`--trust-forwarded=${trustedProxies.join(",")}`] : []),
           ...(proxyProtocol ? ["--proxy-protocol"] : []),
+          ...(others.length > 0
+            ? [pulumi.all(others).apply((addresses) => `--internal-from=${[...addresses].sort().join(",")}`)]
+            : []),
         ],
         env: {
           STATS_USER: args.statsUser,

@@ -26,6 +26,8 @@ export interface ServerContext {
 export interface ProfileContext {
   /** The expression for this backend's entry in a map; `otherwise` is the result when there is no entry. */
   readonly lookUp: (map: string, method: "map_str" | "map_str_int", otherwise?: string) => string;
+  /** The condition that the client is neither a node of the stack nor a container on one. */
+  readonly outside: string;
   /** The expression for the prefix that was stripped from the request's path. */
   readonly prefix: string;
 }

@@ -43,6 +43,12 @@ export function mistakesOfMeta(
 export const nameOfPort = (service: string, { port, name }: z.output<typeof furtherPort>): string =>
   name ?? `${service}-${port}`;
 
+/** Whether a service has a port that only the nodes and their containers reach. */
+export const hasInternalPort = (service: {
+  meta: Readonly<Record<string, string>>;
+  ports: readonly FurtherPort[];
+}): boolean => [service, ...service.ports].some(({ meta: options }) => options["internal"] !== undefined);
+
 /** What further ports a service cannot have. */
 export function mistakesOfPorts({
   name,

@@ -2,6 +2,7 @@
 import { balance } from "./balance";
 import { healthPath } from "./health-path";
 import { host } from "./host";
+import { internal } from "./internal";
 import { maxconn } from "./maxconn";
 import { path } from "./path";
 import { proto } from "./proto";
@@ -21,6 +22,7 @@ export const options = [
   balance,
   healthPath,
   host,
+  internal,
   maxconn,
   path,
   proto,

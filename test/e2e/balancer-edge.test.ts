@@ -9,11 +9,13 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { readyPath } from "../../routing/grammar";
 import { Balancer, ConsulAlone, Instance } from "./balancer";
+import { baseImage } from "./bases";
 import { makeCertificate } from "./certificates";
 import { docker } from "./docker";
 import { get, until } from "./http";
 import { crashRenderer, rendererFaults } from "./renderer-faults";
 import { scratch } from "./scratch";
+import { run } from "./stack";
 
 // The load balancer as the outside sees it: behind another balancer, by its hosts and paths.
 
@@ -123,6 +125,44 @@ describe("behind a balancer that passes on connections", () => {
     );
     expect(answer).toContain('"x-forwarded-for":"203.0.113.9"');
     expect(answer).toContain('"x-forwarded-proto":"https"');
+  });
+
+  test("an internal service is not there for clients outside, and does not wake for them", async () => {
+    const instance = keep(await echo("inner"));
+    await consul.register("inner", instance.port, { Meta: { internal: "true" } });
+    await until(`${balancer.url}/inner`, ({ status }) => status === 200);
+    const outside = await exchange(from("127.0.0.2"), proxyHeader + request("/inner"));
+    const nothing = await exchange(from("127.0.0.2"), proxyHeader + request("/nothing"));
+    expect(outside).toMatch(/^HTTP\/1\.1 404 /);
+    expect(outside).toBe(nothing);
+    expect(await exchange(from("127.0.0.2"), proxyHeader + request("/echo"))).toContain("203.0.113.9");
+  });
+
+  test("an internal TCP port takes no connection from outside", async () => {
+    const instance = keep(await echo("inner-tcp"));
+    const Meta = { internal: "true", tcp_port: `${port + 4}` };
+    await consul.register("inner-tcp", instance.port, { Tags: ["tcp"], Meta });
+    const { body } = await until(`http://127.0.0.1:${port + 4}/`, ({ status }) => status === 200);
+    expect(body).toContain("inner-tcp");
+    // Made after the load balancer has started, its network is not known to be inside.
+    await docker("network", "create", "--subnet", "10.66.66.0/24", "edge-t");
+    keep({ stop: () => docker("network", "rm", "edge-t") });
+    const ask = async (to: number) => {
+      const code = `exec 3<>/dev/tcp/10.66.66.1/${to} && printf 'GET /echo HTTP/1.0\\r\\n\\r\\n' >&3 && head -1 <&3`;
+      const { output } = await run("docker", [
+        "run",
+        "--rm",
+        "--network",
+        "edge-t",
+        baseImage,
+        "bash",
+        "-c",
+        code,
+      ]);
+      return output;
+    };
+    expect(await ask(port)).toContain(" 200 ");
+    expect(await ask(port + 4)).not.toContain(" 200 ");
   });
 
   test("nobody else can pretend to be another client", async () => {

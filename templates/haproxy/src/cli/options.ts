@@ -27,6 +27,8 @@ export interface Options {
   readonly authorities?: string;
   /** Whether HTTP redirects to HTTPS. */
   readonly redirectHttps: boolean;
+  /** The other nodes of the stack, which reach internal services, as this machine and its containers do. */
+  readonly nodes: readonly string[];
   /** Peers whose X-Forwarded-* and X-Request-ID headers are kept. */
   readonly trusted: readonly string[];
   /** Whether these peers speak the PROXY protocol. */
@@ -53,7 +55,7 @@ export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-por
   [--admin=ADDRESS:PORT] [--state-dir=DIR] [--threads=N] [--hold=60s] [--hold-share=50]
   [--stop-grace=8s] [--node=NAME] [--dry [--once]]
   [--certs=DIR [--https-port=443] [--redirect-https]] [--trust-forwarded=NETWORK,... [--proxy-protocol]]
-  [--authorities=DIR] [--dns=ADDRESS:PORT,...]
+  [--authorities=DIR] [--dns=ADDRESS:PORT,...] [--internal-from=NETWORK,...]
        switchyard-haproxy explain URL [--version=vN] [--admin=ADDRESS:PORT | --consul=HOST:PORT | --snapshot=FILE] [--json]
        switchyard-haproxy snapshot [--consul=HOST:PORT]
        switchyard-haproxy diff FILE FILE [--json]
@@ -76,6 +78,7 @@ export const usage = `Usage: switchyard-haproxy [--consul=HOST:PORT] [--http-por
   --redirect-https    redirects HTTP to HTTPS (308).
   --authorities       a folder of NAME.pem files with the certificates of authorities, for the option tls_ca of services.
   --dns               DNS servers to ask before the machine's own for services with a name as address, such as Consul's.
+  --internal-from     who reaches internal services, beside this machine and its containers, such as 10.0.0.5,10.0.0.6.
   --trust-forwarded   peers whose X-Forwarded-* and X-Request-ID headers are kept, such as 10.0.0.0/8,192.0.2.7.
   --proxy-protocol    these peers begin each HTTP and HTTPS connection with the PROXY protocol, version 1 or 2.
   STATS_USER and STATS_PASSWORD, or STATS_PASSWORD_FILE, protect the statistics page; without both there is no page.`;
@@ -98,6 +101,7 @@ const known = [
   "authorities",
   "dns",
   "redirect-https",
+  "internal-from",
   "trust-forwarded",
   "proxy-protocol",
 ];
@@ -157,6 +161,7 @@ export function parseArguments(
     ...(given.has("authorities") ? { authorities: take("authorities", "", parseDirectory) } : {}),
     dns: given.has("dns") ? take("dns", "", parseDnsServers) : [],
     redirectHttps,
+    nodes: given.has("internal-from") ? take("internal-from", "", parseNetworks) : [],
     trusted: given.has("trust-forwarded") ? take("trust-forwarded", "", parseNetworks) : [],
     proxyProtocol,
     statsPort,

@@ -1,5 +1,7 @@
 /** What the options mean for the configuration of HAProxy. */
 import { existsSync, readFileSync } from "node:fs";
+import { networkInterfaces } from "node:os";
+import { networksHere } from "../config/inside";
 import type { RenderOptions } from "../config/types";
 import type { Options } from "./options";
 
@@ -11,6 +13,7 @@ export function renderOptions(options: Options): RenderOptions {
     dir: options.stateDir,
     runDir: options.runDir,
     ipv6: hasIpv6(),
+    inside: [...networksHere(networkInterfaces()), ...options.nodes],
     ...(options.trusted.length === 0 ? {} : { trusted: options.trusted }),
     ...(options.proxyProtocol ? { proxyProtocol: true } : {}),
     ...(options.node === undefined ? {} : { holding: true }),

@@ -8,6 +8,7 @@ import { options } from "../../../../routing/options/index";
 import { given, parseOptions, valueOf } from "../../../../routing/service-options";
 import type { ServiceOptions } from "../../../../routing/types";
 import { holdLines } from "./hold";
+import { outside } from "./inside";
 import { lines } from "./syntax";
 import type { RenderOptions } from "./types";
 
@@ -32,10 +33,15 @@ const profiles = dimensions.reduce<readonly Profile[]>(
   [[]],
 );
 
+/** The `defaults` section of internal TCP services. */
+export const internalTcp = "tcp:internal";
+
 /** The name of the `defaults` section that the backend of a service starts from. */
 export const defaultsOf = (service: ServiceOptions): string =>
   service.kind === "tcp"
-    ? "tcp"
+    ? service.internal === true
+      ? internalTcp
+      : "tcp"
     : nameOf(dimensions.map((option) => option.profile.variantOf?.(valueOf(service, option)) ?? ""));
 
 /** The lines that the backend of a service has besides. */
@@ -50,13 +56,15 @@ export const profileOf = (service: ServiceOptions): string | undefined =>
 export function profileSections({
   dir,
   trusted = [],
+  proxyProtocol = false,
   holding = false,
-}: Pick<RenderOptions, "dir" | "trusted" | "holding">): string {
+}: Pick<RenderOptions, "dir" | "trusted" | "proxyProtocol" | "holding">): string {
   // A trusted peer may have stripped a prefix as well.
   const outer = trusted.length === 0 ? "" : "%[var(txn.outer)]";
   const prefix = `${outer}%[var(txn.route),field(3,|)]`;
   const context: ProfileContext = {
     prefix,
+    outside: outside({ dir, trusted, proxyProtocol }),
     lookUp: (map, method, otherwise) =>
       `be_name,${method}(${dir}/${map}${otherwise === undefined ? "" : `,${otherwise}`})`,
   };

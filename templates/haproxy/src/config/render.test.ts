@@ -106,7 +106,7 @@ test("a request waits after everything that redirects or refuses it, in each pro
   const { parts } = render(buildRouting({ instances: [], kv: {} }), { ...renderOptions, holding: true });
   const text = parts.map((part) => part.text).join("\n");
   const profiles = text.split(/^defaults (?=http:(?!common))/m).slice(1);
-  expect(profiles).toHaveLength(20);
+  expect(profiles).toHaveLength(40);
   for (const profile of profiles) {
     const [lines = ""] = profile.split("\n\n");
     expect(lines).toMatch(/lua\.hold if .*\n.* nbsrv gt 0 }\n?$/);
@@ -182,7 +182,7 @@ const serviceLine = new RegExp(
     "^ {2}log global$",
     "^ {2}bind :\\d+$",
     "^ {2}default_backend svc:[A-Za-z0-9_.:-]+$",
-    "^backend (svc:[A-Za-z0-9_.:-]+|spare:(health:)?\\d+) from (tcp|http:(roundrobin|leastconn|random|source|uri)(:health)?(:sticky)?)$",
+    "^backend (svc:[A-Za-z0-9_.:-]+|spare:(health:)?\\d+) from (tcp(:internal)?|http:(roundrobin|leastconn|random|source|uri)(:health)?(:internal)?(:sticky)?)$",
     ...lines.map((line) => `^ {2}${line}$`),
     `^ {2}server [A-Za-z0-9_.:-]+ [0-9a-f.:[\\]]+ check rise 1 fall 3 observe layer4 error-limit 3 on-error mark-down${[...words.filter((each) => !each.startsWith("ssl ")), tlsWords].map((each) => `( ${each})?`).join("")} guid (srv:[A-Za-z0-9_.:-]+|long:[0-9a-f]{64}) inter \\d+ms fastinter 500ms downinter \\d+ms weight \\d+$`,
   ].join("|"),

@@ -4,7 +4,8 @@ import type { Settings } from "../../../../routing/settings";
 import { authorityFolder } from "./authorities";
 import { countersFile } from "./counters";
 import { holdScript } from "./hold";
-import { profileSections } from "./backend-profiles";
+import { internalTcp, profileSections } from "./backend-profiles";
+import { outside } from "./inside";
 import { binds, lines } from "./syntax";
 import type { RenderOptions } from "./types";
 
@@ -115,6 +116,11 @@ export function defaultsSections(settings: Settings, options: RenderOptions): st
     profileSections(options) +
     "\n" +
     lines("defaults tcp", ["mode tcp", ...common, "option tcplog"]) +
+    "\n" +
+    // TCP ports speak no PROXY protocol: who connects is the client.
+    lines(`defaults ${internalTcp} from tcp`, [
+      `tcp-request content reject if ${outside({ dir: options.dir })}`,
+    ]) +
     "\n" +
     // HAProxy's own metrics, which the admin port passes on.
     lines("frontend metrics from http:common", [

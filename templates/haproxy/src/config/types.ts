@@ -22,6 +22,8 @@ export interface RenderOptions {
   readonly trusted?: readonly string[];
   /** Whether these peers begin each connection with the PROXY protocol. */
   readonly proxyProtocol?: boolean;
+  /** The nodes and their containers, as addresses or networks, which alone reach internal services. Default: nobody. */
+  readonly inside?: readonly string[];
   /** The authorities that HAProxy can use. */
   readonly authorities?: Authorities;
   /** Whether requests wait for services that sleep. */

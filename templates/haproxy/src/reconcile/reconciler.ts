@@ -76,9 +76,9 @@ export class Reconciler {
   private ready = false;
 
   constructor(private readonly options: ReconcilerOptions) {
-    const { dir, runDir, holding = false } = options.render;
+    const { dir, runDir, holding = false, inside } = options.render;
     this.haproxy = options.haproxy;
-    this.files = new StateFiles(dir, runDir, holding);
+    this.files = new StateFiles(dir, runDir, holding, inside);
     this.limiter = new ReloadLimiter(options.onReloadable);
     const { master, worker } = haproxyPaths(dir, runDir);
     this.runtime = new Runtime(worker, dir);

@@ -5,6 +5,7 @@ import { Mutex } from "../../../../lib/mutex";
 import type { Routing } from "../../../../routing/types";
 import { countersFile } from "../config/counters";
 import { holdLua, holdScript, wantedFolder } from "../config/hold";
+import { insideFile } from "../config/inside";
 import { toConfig, toMapFile } from "../config/render";
 import { errorPage, errorPageName, errorPages } from "../config/sections";
 import { mapNames, type Rendered } from "../config/types";
@@ -21,6 +22,7 @@ export class StateFiles {
     private readonly dir: string,
     private readonly runDir: string,
     private readonly holding = false,
+    private readonly inside: readonly string[] = [],
   ) {
     this.config = haproxyPaths(dir, runDir).config;
   }
@@ -35,6 +37,7 @@ export class StateFiles {
     for (const dir of [this.dir, this.runDir]) await mkdir(dir, { recursive: true, mode: 0o700 });
     for (const [status, message] of Object.entries(errorPages))
       await writeWhole(this.path(errorPageName(status)), errorPage(Number(status), message));
+    await writeWhole(insideFile(this.dir), this.inside.map((network) => `${network}\n`).join(""));
     if (!this.holding) return;
     await mkdir(wantedFolder(this.runDir), { recursive: true, mode: 0o700 });
     await writeWhole(holdScript(this.dir), holdLua(this.runDir));
