@@ -109,7 +109,8 @@ describe("an import", () => {
         port: 3306,
         env: { MYSQL_ROOT_PASSWORD: "somewordpress", MYSQL_DATABASE: "blog" },
         volumes: ["db_data:/var/lib/mysql"],
-        meta: { tcp_port: "3306", check_tcp: "true" },
+        // Compose does not publish it.
+        meta: { tcp_port: "3306", check_tcp: "true", internal: "true" },
       },
       { name: "wordpress", port: 80, env: { WORDPRESS_DB_HOST: "db", WORDPRESS_DEBUG: "012" } },
     ]);
@@ -128,6 +129,30 @@ describe("an import", () => {
         memory: "64m",
       },
     ]); // prettier-ignore
+  });
+
+  it("keeps further ports, and says what is lost inside of a key that is kept", () => {
+    const ports = `services: { a: { image: "a:1", ports: ["8080:80", "2222:22", "9000-9001:9000-9001", "6379:6379"] } }`;
+    expect(imported(ports).services).toMatchObject([
+      { port: 80, ports: [{ port: 22 }, { port: 6379, type: "tcp", meta: { tcp_port: "6379" } }] },
+    ]);
+    const text = `
+services:
+  a:
+    image: a:1
+    healthcheck: { test: [CMD, a], start_interval: 1s, x-a: b }
+    deploy: { resources: { limits: { cpus: '1', pids: 5 }, devices: [] } }
+    volumes: [{ type: volume, source: d, target: /d, consistency: cached }]
+volumes: { d: { external: true } }`;
+    const said = imported(text).fates.filter(({ fate }) => fate === "left out");
+    expect(said.map(({ key }) => key)).toEqual([
+      "services.a.healthcheck.start_interval",
+      "services.a.healthcheck.x-a",
+      "services.a.deploy.resources.devices",
+      "services.a.deploy.resources.limits.pids",
+      "services.a.volumes",
+      "volumes.d.external",
+    ]);
   });
 
   it.each(["services: { a: { extends: b } }", "include: [x]\nservices: {}", "a: 1", "services: ["])(

@@ -171,12 +171,18 @@ export function convert(compose: Mapping, source: Source): Imported {
         fates.push({ key: `configs.${name}`, fate: isKept ? "kept" : "left out", text: isKept ? `configs.${name}` : "has neither file nor content: write it into a file" }); // prettier-ignore
       }
     } else if (key === "volumes" && isMapping(value)) {
-      for (const name of Object.keys(value))
-        fates.push({
-          key: `volumes.${name}`,
-          fate: "changed",
-          text: "is made where a service mounts it; it starts empty",
-        });
+      for (const [name, volume] of Object.entries(value)) {
+        const at = `volumes.${name}`;
+        fates.push({ key: at, fate: "changed", text: "is made where a service mounts it; it starts empty" });
+        for (const each of Object.keys(isMapping(volume) ? volume : {}).filter(
+          (one) => one !== "driver_opts",
+        ))
+          fates.push({
+            key: `${at}.${each}`,
+            fate: "left out",
+            text: "volumes are made by the stack, with names of its own",
+          });
+      }
     } else {
       const text = { version: "Compose itself ignores it", name: "the stack has the name of its file", networks: leftOut["networks"] ?? "" }[key]; // prettier-ignore
       fates.push({ key, fate: "left out", text: text ?? "is not known here" });
@@ -272,8 +278,10 @@ function convertService(
           ...Object.fromEntries(set.map(([each, to]) => [to, seconds(String(value[each]))])),
           ...(typeof value["retries"] === "string" && { retries: Number(value["retries"]) }),
         });
-        if (value["start_interval"] !== undefined)
-          drop("healthcheck.start_interval", "checks begin at the interval");
+        for (const each of Object.keys(value).filter(
+          (one) => !(one in times) && one !== "test" && one !== "retries",
+        ))
+          drop(`healthcheck.${each}`, each === "start_interval" ? "checks begin at the interval" : own);
       }
     } else if (key === "deploy" && isMapping(value)) {
       for (const [part, inner] of Object.entries(value)) {
@@ -289,8 +297,15 @@ function convertService(
               "memory",
               `${size[1] ?? ""}${size[2] ?? ""}`.toLowerCase(),
             );
-          if ((inner as Mapping)["reservations"] !== undefined)
-            drop("deploy.resources.reservations", "limits are what counts here");
+          const others = (of: string, known: readonly string[], found: Mapping) => {
+            for (const each of Object.keys(found).filter((one) => !known.includes(one)))
+              drop(
+                `deploy.resources.${of}${each}`,
+                each === "reservations" ? "limits are what counts here" : own,
+              );
+          };
+          others("", ["limits"], inner as Mapping);
+          others("limits.", ["cpus", ...(size === null ? [] : ["memory"])], limits);
         } else drop(`deploy.${part}`, own);
       }
     } else if (key !== "ports" && key !== "expose")
@@ -321,6 +336,10 @@ function volumeOf(
     drop(`${JSON.stringify(each)} has no counterpart; ${own}`);
     return [];
   }
+  for (const other of Object.keys(long).filter(
+    (key) => !["type", "source", "target", "read_only"].includes(key),
+  ))
+    drop(`${other} of ${target} has no counterpart; ${own}`);
   if (typeof source === "string" && source.endsWith("docker.sock")) {
     drop("no service gets Docker's socket, which controls the node");
     return [];
@@ -392,11 +411,23 @@ function addPort(
     : `http://rest.service.consul/${name}`;
   const called = `other services reach it at ${address}, not at ${name}:${port}: change what names it`;
   // Compose publishes only `ports`.
-  const open = first === undefined ? "; clients of the load balancer reach it, too" : "";
-  const text = `port: ${port}${isTcp ? ", type: tcp" : ""}; ${called}${open}`;
+  const inner = first === undefined ? ", meta.internal: true" : "";
+  if (first === undefined) meta["internal"] = "true";
+  const text = `port: ${port}${isTcp ? ", type: tcp" : ""}${inner}; ${called}`;
   say(key === "" ? "port" : key, "changed", text);
   if (given["ports"] !== undefined && given["expose"] !== undefined)
     say("expose", "changed", "is part of port");
-  if (more.length > 0) say("ports", "left out", `ports ${more.map(({ target }) => target).join(", ")}: list them in ports, see docs/services.md`); // prettier-ignore
+  const further = more.filter(({ target }) => Number.isInteger(target) && target !== port);
+  if (further.length > 0) {
+    service["ports"] = further.map(({ target, published: at }) =>
+      Object.values(databases).includes(target)
+        ? { port: target, type: "tcp", meta: { tcp_port: String(Number.isInteger(at) ? at : target) } }
+        : { port: target },
+    );
+    const names = further.map(({ target }) => `${name}-${target}`).join(", ");
+    say("ports", "changed", `ports: ${names}; give those that speak no HTTP type: tcp and a meta.tcp_port`);
+  }
+  for (const each of more.filter((one) => !further.includes(one)))
+    say("ports", "left out", `${each.target} has no single port: list each in ports`);
   if (Object.keys(meta).length > 0) service["meta"] = meta;
 }

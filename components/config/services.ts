@@ -107,7 +107,7 @@ export const serviceKeys = {
     .describe(
       "memory limit per instance, such as `64m`; or `auto` or bounds such as `{ min: 64m, max: 1g }`; default: none",
     ),
-  env: verbatimStrings(/^[A-Za-z_][A-Za-z0-9_]{0,254}$/, "letters, digits and underscores")
+  env: verbatimStrings(/^[A-Za-z_][A-Za-z0-9_.-]{0,254}$/, "letters, digits, dots, dashes and underscores")
     .default({})
     .describe(
       "environment variables; put numbers, dates, `true` and `false` in quotes, so that they arrive as written",
