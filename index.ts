@@ -5,6 +5,7 @@ import { Consul } from "./components/consul";
 import { ConsulAccess } from "./components/consul-access";
 import { ConsulCertificates } from "./components/consul-certificates";
 import { ConsulTokens } from "./components/consul-tokens";
+import { Dumps } from "./components/dumps";
 import { Firewall } from "./components/firewall";
 import { Images } from "./components/image";
 import { LoadBalancer } from "./components/load-balancer";
@@ -140,17 +141,24 @@ if (config.autoscaler !== "off" || config.hasJobs) {
 }
 const nodeVolumes = new Volumes(config.services, swarm);
 const files = new SwarmFiles({ ...config, swarm });
+const dumps = config.services.some(({ backup }) => backup?.dump !== undefined)
+  ? [new Dumps("dumps", { ...config, nodes: dockerNodes, image: (node) => images.buildOn(node, "backup") })]
+  : [];
 const running = config.services.map((service) => {
   const { source } = service;
-  return new Service(service.name, {
-    config: service,
-    swarm,
-    volumes: nodeVolumes,
-    files,
-    logins: config.registries,
-    image: "image" in source ? source.image : images.of(service.swarmName, source.build),
-    dns: bridgeAddressOf(dockerNodes),
-  });
+  return new Service(
+    service.name,
+    {
+      config: service,
+      swarm,
+      volumes: nodeVolumes,
+      files,
+      logins: config.registries,
+      image: "image" in source ? source.image : images.of(service.swarmName, source.build),
+      dns: bridgeAddressOf(dockerNodes),
+    },
+    { dependsOn: service.socket === undefined ? [] : dumps },
+  );
 });
 
 const [{ loadBalancer }] = parts;

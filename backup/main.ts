@@ -2,6 +2,8 @@
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline/promises";
 
+import { dumpSocket, passwordSecret } from "../components/config/backups";
+import { socketFolder } from "../components/filtered-socket";
 import { encryptWith } from "../components/config/secrets";
 import { messageOf, reportOf, UserError } from "../lib/errors";
 import { some } from "../lib/text";
@@ -9,7 +11,7 @@ import { configure, readSources, withoutEngine } from "../preview/configured";
 import { BackupNode, type Toolbox } from "./node";
 import { parseOptions, usage, type Options } from "./options";
 import { Services, type User } from "./services";
-import { passwordSecret, readDeployed, repositoryOf, secretVariables, subjectOf, type Deployed, type Subject } from "./stack"; // prettier-ignore
+import { readDeployed, repositoryOf, secretVariables, subjectOf, type Deployed, type Subject } from "./stack"; // prettier-ignore
 
 const say = (line: string): void => {
   console.error(`\x1b[1m==>\x1b[0m ${line}`);
@@ -104,7 +106,15 @@ async function open(
 }
 
 async function backup(work: Work): Promise<void> {
-  const { subject, place } = work;
+  const { subject, place, node } = work;
+  if (subject.dump !== undefined) {
+    if (!(await node.runs(dumpSocket)))
+      throw new UserError(`Container ${dumpSocket} does not run on node ${subject.node.name}: run script/up`);
+    const socket = { ...mountOf(dumpSocket, socketFolder(dumpSocket)), ReadOnly: true };
+    const toolbox = await open(work, { mounts: [socket], binds: [] });
+    console.log(await toolbox.run("backup", ...place, `--dump=${subject.dump.swarmName}`));
+    return;
+  }
   const mounts = subject.volumes.map(({ name, dockerName }) => ({
     ...mountOf(dockerName, `/volumes/${name}`),
     ReadOnly: true,
@@ -177,7 +187,7 @@ async function fill(work: Work, services: Services): Promise<(readonly [string, 
   );
   const program = `--program=${JSON.stringify(load)}`;
   console.log(
-    await toolbox.run("load", ...at, `--path=/dump/${swarmName}`, `--container=${container}`, program),
+    await toolbox.run("load", ...at, `--path=/${swarmName}.dump`, `--container=${container}`, program),
   );
   // It stops as on any other day, and with that its files are whole.
   await cleanUpLast();

@@ -60,6 +60,19 @@ describe("what to back up", () => {
     expect(() => subjectOf(name, services, "dev", deployed)).toThrow(message);
   });
 
+  test("a database's dump, and not the files of its volume", () => {
+    const backup = { schedule: "0 3 * * *", to: "/srv/b", dump: ["pg_dump"], load: ["psql"] };
+    const own = { name: "db/v1", image: "db", type: "none", healthCheck: "image", volumes: ["data:/data"] };
+    const dumped = [parseService({ ...own, backup }, "")];
+    expect(subjectOf("db/v1", dumped, "dev", deployed)).toEqual({
+      volumes: [data],
+      node: other,
+      to: "/srv/b",
+      dump: { swarmName: "db-v1", load: ["psql"] },
+    });
+    expect(() => subjectOf("data", dumped, "dev", deployed)).toThrow("name db/v1 instead");
+  });
+
   test("a volume that is not deployed is refused", () => {
     expect(() => subjectOf("data", services, "dev", { ...deployed, placed: {} })).toThrow("is not deployed");
   });

@@ -1,5 +1,6 @@
 /** What a backup is of, and where: from the configuration and the engine's state. Pure. */
 import type { Config } from "../components/config";
+import { ownVolumes, passwordSecret, secretNames } from "../components/config/backups";
 import { isOfNode } from "../components/config/volumes";
 import { nameOf } from "../components/volumes";
 import { UserError } from "../lib/errors";
@@ -82,28 +83,30 @@ export function subjectOf(
     name: source,
     dockerName: nameOf({ type: "volume", source, target: "/", readOnly: false }, stack),
   });
-  const sourcesOf = ({ volumes }: Config["services"][number], isWanted = isOfNode) => [
-    ...new Set(volumes.filter(isWanted).map(({ source = "" }) => source)),
-  ];
+  const ofNode = services.flatMap(({ volumes }) => volumes.filter(isOfNode).map(({ source = "" }) => source));
   const service = services.find((each) => each.name === name || each.swarmName === name);
-  const sources =
-    service === undefined
-      ? services
-          .flatMap((each) => sourcesOf(each))
-          .filter((source) => source === name)
-          .slice(0, 1)
-      : sourcesOf(service, (each) => isOfNode(each) && !each.readOnly);
-  const all = [...new Set(services.flatMap((each) => sourcesOf(each)))];
+  const dumped = services.find(({ backup, volumes }) => backup?.dump && ownVolumes(volumes).includes(name));
+  if (service === undefined && dumped !== undefined)
+    throw new UserError(
+      `Volume ${name} is backed up by the dump of ${dumped.name}, because its files may not be copied while it runs: name ${dumped.name} instead`,
+    );
+  const sources = service === undefined ? ofNode.filter((each) => each === name).slice(0, 1) : ownVolumes(service.volumes); // prettier-ignore
   if (sources.length === 0) {
     const problem = service === undefined ? `There is no service or volume ${name}` : `${name} writes to no volume of a node`; // prettier-ignore
-    throw new UserError(`${problem}: the stack's volumes are ${all.join(", ") || "none"}`);
+    throw new UserError(`${problem}: the stack's volumes are ${[...new Set(ofNode)].join(", ") || "none"}`);
   }
   const volumes = sources.map(volume);
   const at = volumes.map(({ dockerName }) => placed[dockerName])[0];
   const node = nodes.find((each) => each.name === at);
   if (node === undefined)
     throw new UserError(`Volume ${sources[0] ?? ""} is not deployed: deploy the stack first, with script/up`);
-  return { volumes, node };
+  const { to, dump, load } = service?.backup ?? {};
+  return {
+    volumes,
+    node,
+    ...(to !== undefined && { to }),
+    ...(service && dump && { dump: { swarmName: service.swarmName, load } }),
+  };
 }
 
 /**
@@ -133,16 +136,6 @@ export function repositoryOf(
     throw new UserError(`${given} has a colon, which Docker does not take in a folder`);
   return { repository: "/repository", folder: given.startsWith("/") ? given : `${process.cwd()}/${given}` };
 }
-
-export const passwordSecret = "backup_password";
-/** The secrets of the stack that restic may need. */
-export const secretNames = [
-  passwordSecret,
-  "backup_s3_access_key",
-  "backup_s3_secret_key",
-  "backup_ssh_key",
-  "backup_ssh_known_hosts",
-] as const;
 
 /**
  * The variables with the secrets of the stack for the program in the image.

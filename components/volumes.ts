@@ -9,6 +9,7 @@ import { OWNER_LABEL, stackOwner } from "../providers/owner";
 import type { MountInputs } from "../providers/swarm-service/container";
 import type { ServiceConfig } from "./config/services";
 import { isOfNode, type Volume } from "./config/volumes";
+import { socketFolder } from "./filtered-socket";
 import { configError } from "./schema";
 import type { SwarmCluster } from "./swarm-cluster";
 
@@ -27,14 +28,16 @@ const namesIn = ({ volumes }: ServiceConfig): string[] =>
  *
  * @throws UserError if a path relative to the stack file does not exist
  */
-export function mountsOf({ name, volumes, tmpfs }: ServiceConfig): MountInputs[] {
+export function mountsOf({ name, volumes, tmpfs, socket }: ServiceConfig): MountInputs[] {
   const labels = { [OWNER_LABEL]: stackOwner() };
-  return [...volumes, ...tmpfs].map(({ readOnly, ...volume }) => ({
+  const own = [...volumes, ...tmpfs].map(({ readOnly, ...volume }) => ({
     ...volume,
     ...(readOnly && { readOnly }),
     ...(volume.type === "volume" && { source: nameOf({ readOnly, ...volume }), labels }),
     ...(volume.type === "bind" && { source: pathOf(name, volume.source ?? "") }),
   }));
+  if (socket === undefined) return own;
+  return [...own, { type: "volume", source: socket, target: socketFolder(socket), readOnly: true }];
 }
 
 function pathOf(service: string, source: string): string {

@@ -19,11 +19,13 @@ import {
   text,
   whole,
 } from "../schema";
+import { stackOwner } from "../../providers/owner";
 import { withoutSleep } from "../../routing/scaling/replicas";
+import { dumpSocket, jobOf, passwordSecret } from "./backups";
 import { stackConfigs, stackSecrets } from "./files";
 import { registryLogins } from "./registries";
 import { encryptWith, refuseShownSecrets, requireEncrypted } from "./secrets";
-import { hasAutomatic, services, type ServiceConfig } from "./services";
+import { hasAutomatic, parseService, services, type ServiceConfig } from "./services";
 
 /** A host in a form that Docker recognises as one, then an optional path. */
 const registryPattern =
@@ -200,6 +202,11 @@ const settings = mapping(open, Object.keys(configKeys))
       const problem = `is ${name}, which the stack's secrets do not have`;
       issues.push(mistake(["services", index, "build", "secrets", at], problem, encryptWith(name)));
     }
+    for (const [index, { backup }] of value.services.entries()) {
+      if (backup === undefined || Object.hasOwn(value.secrets, passwordSecret)) continue;
+      const problem = `needs the secret ${passwordSecret}, with which backups are encrypted`;
+      issues.push(mistake(["services", index, "backup"], problem, encryptWith(passwordSecret)));
+    }
     const isHere = value.target === "local" && value.dockerHost.startsWith("unix://");
     for (const [index, { volumes: mounted }] of value.services.entries()) {
       const at = mounted.findIndex(({ type, source = "/" }) => type === "bind" && !source.startsWith("/"));
@@ -214,8 +221,9 @@ const settings = mapping(open, Object.keys(configKeys))
   })
   .transform(
     ({ httpPort, httpsPort, statsPort, adminPort, consulPort, dnsPort, autoscalerPort, ...rest }) => {
-      const { certificates, redirectHttps, services, ...others } = rest;
-      const autoscaler = autoscalerOf(rest);
+      const { certificates, redirectHttps, ...others } = rest;
+      const services = withBackups(rest);
+      const autoscaler = autoscalerOf({ ...rest, services });
       const ports: Ports = {
         http: httpPort,
         stats: statsPort,
@@ -241,6 +249,16 @@ const settings = mapping(open, Object.keys(configKeys))
   )
   .readonly();
 
+/** The services, and the jobs that make their backups. */
+function withBackups({ services, secrets }: Pick<Config, "services" | "secrets">): ServiceConfig[] {
+  const jobs = services.flatMap((each): ServiceConfig[] => {
+    const job = jobOf(each, Object.keys(secrets), stackOwner());
+    const socket = each.backup?.dump && { socket: dumpSocket };
+    return job === undefined ? [] : [{ ...parseService(job, `backup of ${each.name}`), ...socket }];
+  });
+  return [...services, ...jobs];
+}
+
 interface Scaled {
   readonly autoscaler: "" | "true" | "false" | "dry";
   readonly services: readonly ServiceConfig[];
@@ -255,7 +273,7 @@ function autoscalerOf({ autoscaler, services }: Scaled): "on" | "off" | "dry" {
 }
 
 const hasJobs = (services: Scaled["services"]): boolean =>
-  services.some(({ schedule }) => schedule !== undefined);
+  services.some(({ schedule, backup }) => schedule !== undefined || backup !== undefined);
 
 /** A service of a stack in which nothing would wake it. */
 const kept = <T extends Pick<ServiceConfig, "replicas">>(service: T): T =>

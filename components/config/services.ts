@@ -10,6 +10,7 @@ import { readSchedule } from "../../routing/jobs/schedule";
 import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, text, undated, verbatimStrings, whole } from "../schema"; // prettier-ignore
 
 import { readBuild } from "./build";
+import { backupOf, jobName, lacking } from "./backups";
 import { readReference } from "./files";
 import { furtherPort, meta, mistakesOfMeta, mistakesOfPorts, nameOfPort, portNumber, serviceName, type FurtherPort } from "./ports"; // prettier-ignore
 import { runningKeys } from "./running";
@@ -135,6 +136,11 @@ export const serviceKeys = {
   configs: list(readBy(readReference("config")))
     .default([])
     .describe("the same for the stack's [configs](#secrets-and-configs), with an absolute path as `target`"),
+  backup: backupOf(command)
+    .optional()
+    .describe(
+      "[backups](backups.md#at-their-times) of its volumes: `schedule` (as of a job), `to` (a folder, `s3:…`, `sftp:…`), `keep` (such as `{ daily: 7 }`), and for a database `dump` and `load`",
+    ),
   ...runningKeys,
   stopGracePeriodSeconds: whole(1, 3600)
     .default(10)
@@ -248,6 +254,7 @@ function mistakesOfJob({ schedule, type, ...rest }: z.output<typeof keys>) {
     [update !== undefined, ["update"], "is set, but a service with a schedule has no rollout"],
     [before !== undefined, ["before"], "is set, but a service with a schedule has no rollout"],
     [rebalance, ["rebalance"], "is true, but a service with a schedule has no rollout"],
+    [rest.backup !== undefined, ["backup"], "is set, but a job has no data of its own"],
     [typeof cpus === "object", ["cpus"], "is automatic, but a job has a fixed limit", "set a number"],
     [typeof memory === "object", ["memory"], "is automatic, but a job has a fixed limit", "set a size"],
     [
@@ -283,6 +290,12 @@ export const service = z
     if (before !== undefined && beforeOf(swarmNameOf(name)).length > longestName) {
       const problem = "is too long for a service with before";
       issues.push(mistake(["name"], problem, `use at most ${longestName - beforeOf("").length} characters`));
+    }
+    for (const [path, problem, cure] of lacking(value))
+      issues.push(mistake(["backup", ...path], problem, cure));
+    if (value.backup !== undefined && jobName(swarmNameOf(name)).length > longestName) {
+      const problem = "is too long for a service with backup";
+      issues.push(mistake(["name"], problem, `use at most ${longestName - jobName("").length} characters`));
     }
     if (type === "none") issues.push(...mistakesOfWorker(value));
     else if (port === undefined) {
@@ -323,6 +336,8 @@ export const service = z
 export type ServiceConfig = z.output<typeof service> & {
   /** Whether values of `env`, `command` and `healthCheck` may be secret. Default: false. */
   readonly hasSecrets?: boolean;
+  /** The name of a volume of the node with a filtered socket. Default: none. */
+  readonly socket?: string;
 };
 
 /** Whether the autoscaler is to choose a limit. */
@@ -357,6 +372,12 @@ export const services = list(service)
       const index = value.findIndex((each) => each.swarmName === beforeOf(swarmName));
       if (before === undefined || index < 0) continue;
       const problem = `is ${value[index]?.name ?? ""}, which in Docker is the name of what ${name} runs before a rollout`;
+      issues.push(mistake([index, "name"], problem, "rename one of the two"));
+    }
+    for (const { name, swarmName, backup } of value) {
+      const index = value.findIndex((each) => each.swarmName === jobName(swarmName));
+      if (backup === undefined || index < 0) continue;
+      const problem = `is ${value[index]?.name ?? ""}, which in Docker is the name of the job that backs up ${name}`;
       issues.push(mistake([index, "name"], problem, "rename one of the two"));
     }
   })

@@ -3,6 +3,7 @@ import { isMapping } from "../../lib/values";
 import { describeSchedule } from "../../routing/jobs/schedule";
 import { writeDuration } from "../../routing/grammar";
 import type { ServiceConfig } from "./services";
+import { describeBackup } from "./backups";
 import { writeReference } from "./files";
 import { runningKeys } from "./running";
 import { writeVolume } from "./volumes";
@@ -27,6 +28,7 @@ export function settingsOf(service: ServiceConfig): Record<string, string> {
     // Its arguments may be secret.
     before: service.before?.[0],
     schedule: service.schedule && describeSchedule(service.schedule),
+    backup: service.backup && describeBackup(service.backup),
     deadline: service.schedule && writeDuration(service.schedule.deadlineMs),
   };
   const texts = Object.entries(settings).map(([key, value]) => [key, textOf(value)] as const);

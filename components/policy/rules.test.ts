@@ -125,7 +125,7 @@ describe("only filters mount the Docker socket", () => {
     ["as a mount", { ...healthy, mounts: [{ type: "bind", source: "/var/run/docker.sock" }] }, undefined],
   ])("mounting it %s is rejected", (_, inputs, parentType) => {
     expect(refusal(container, inputs, parentType)).toMatch(
-      /"it" mounts the Docker socket.* remove the mount, which only the filters in front of Registrator and the autoscaler may have/,
+      /"it" mounts the Docker socket.* remove the mount, which only the filters in front of Registrator, the autoscaler and backups may have/,
     );
   });
 

@@ -16,10 +16,11 @@ import {
 
 const image = "docker:index/image:Image";
 const imagePull = "pulumi-nodejs:dynamic/switchyard:ImagePull";
-/** The filters in front of the Docker socket: Registrator's and the autoscaler's. */
+/** The filters in front of the Docker socket: Registrator's, the autoscaler's, and that of the jobs that make backups. */
 const socketFilters: readonly (string | undefined)[] = [
   "switchyard:index:DockerSocketProxy",
   "switchyard:index:AutoscalerSocket",
+  "switchyard:index:Dumps",
 ];
 
 export const rules: readonly Rule[] = [
@@ -57,7 +58,7 @@ export const rules: readonly Rule[] = [
   noSocketIn("mounts", "source"),
 ];
 
-/** Only the filters in front of Registrator and the autoscaler may mount the Docker socket. `key` is the field with the path on the node. */
+/** Only the filters in front of Registrator, the autoscaler and backups may mount the Docker socket. `key` is the field with the path on the node. */
 function noSocketIn(input: "volumes" | "mounts", key: string): Rule {
   return {
     name: "the Docker socket only in filters",
@@ -65,7 +66,7 @@ function noSocketIn(input: "volumes" | "mounts", key: string): Rule {
     inputs: [input],
     check: ({ parentType, inputs }) =>
       !socketFilters.includes(parentType) && pathsIn(inputs[input], key).some(holdsSocket)
-        ? "mounts the Docker socket, which gives full control of the node: remove the mount, which only the filters in front of Registrator and the autoscaler may have"
+        ? "mounts the Docker socket, which gives full control of the node: remove the mount, which only the filters in front of Registrator, the autoscaler and backups may have"
         : undefined,
   };
 }

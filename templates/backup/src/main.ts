@@ -15,6 +15,9 @@ const log = (line: string): void => {
 const attempts = 3;
 const dockerSocket = "/var/run/docker.sock";
 
+/** Its path in a snapshot. restic 0.18 takes none in a folder. */
+const dumpFile = (service: string): string => `/${service}.dump`;
+
 type Of<Verb extends Command["verb"]> = Extract<Command, { verb: Verb }>;
 
 async function backup({ volumes, dumps, keep, ...place }: Of<"backup">): Promise<void> {
@@ -22,7 +25,7 @@ async function backup({ volumes, dumps, keep, ...place }: Of<"backup">): Promise
   await restic.prepare();
   for (const volume of volumes) await backUpFiles(restic, `/volumes/${volume}`);
   for (const service of dumps) {
-    const file = `/dump/${service}`;
+    const file = dumpFile(service);
     const dump = ["--stdin-from-command", "--", process.execPath, "/app/main.js", "dump", service];
     const { code, errors } = await restic.start(
       ["backup", "--host", place.host, "--stdin-filename", file, ...dump],
@@ -35,7 +38,7 @@ async function backup({ volumes, dumps, keep, ...place }: Of<"backup">): Promise
   if (kept.length === 0) return;
   // Removes locks of runs that were killed, once they are old.
   await restic.run(["unlock", "--quiet"]);
-  for (const each of [...volumes.map((name) => `/volumes/${name}`), ...dumps.map((name) => `/dump/${name}`)])
+  for (const each of [...volumes.map((name) => `/volumes/${name}`), ...dumps.map(dumpFile)])
     await restic.run([
       ...["forget", "--quiet", "--host", place.host, "--path", each],
       ...["--group-by", "host,paths", "--prune", ...kept],

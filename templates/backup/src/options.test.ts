@@ -15,8 +15,8 @@ test.each([
     { verb: "restore", ...placed, path: "/volumes/data", snapshot: "latest", target: "/restored" },
   ],
   [
-    ["load", ...place, "--path=/dump/db", "--snapshot=1a", "--container=c", '--program=["psql","-q"]'],
-    { verb: "load", ...placed, path: "/dump/db", snapshot: "1a", container: "c", program: ["psql", "-q"] },
+    ["load", ...place, "--path=/db.dump", "--snapshot=1a", "--container=c", '--program=["psql","-q"]'],
+    { verb: "load", ...placed, path: "/db.dump", snapshot: "1a", container: "c", program: ["psql", "-q"] },
   ],
   [
     ["docker", "--listen=/run/s", '--program=db=["pg_dump","a=b"]'],

@@ -63,7 +63,7 @@ test("the latest one, or one by its ID, even of a volume with another name", asy
 
 test.each([
   ["latest", [], "/repository has no backup of /volumes/data of stack shop/dev"],
-  ["c0ffee", [snapshot("c", 1, "/dump/db")], "Snapshot c0ffee is of /dump/db, and not like /volumes/data"],
+  ["c0ffee", [snapshot("c", 1, "/db.dump")], "Snapshot c0ffee is of /db.dump, and not like /volumes/data"],
   ["c0ffee", [snapshot("c", 1, "/volumes/../etc")], "and not like /volumes/data"],
 ])("%s of %j is refused", async (id, snapshots, message) => {
   await expect(fake(answer(...snapshots)).find(id, "/volumes/data")).rejects.toThrow(message);

@@ -137,7 +137,8 @@ export class Restic {
     if (snapshot !== "latest") {
       const [found] = snapshotsIn(await this.run(["snapshots", "--json", "--no-lock", snapshot]));
       const [only = "", ...others] = found?.paths ?? [];
-      const isAlike = /^\/\w+\/[A-Za-z0-9._-]+$/.test(only) && path.dirname(only) === path.dirname(wanted);
+      const isAlike =
+        /^(\/volumes)?\/[A-Za-z0-9._-]+$/.test(only) && path.dirname(only) === path.dirname(wanted);
       if (found !== undefined && isAlike && others.length === 0) return { id: found.id, path: only };
       const what = found?.paths.join(", ") ?? "nothing";
       throw new UserError(`Snapshot ${snapshot} is of ${what}, and not like ${wanted}: choose another one`);
