@@ -8,7 +8,7 @@ import { encryptWith } from "../components/config/secrets";
 import { messageOf, reportOf, UserError } from "../lib/errors";
 import { some } from "../lib/text";
 import { configure, readSources, withoutEngine } from "../preview/configured";
-import { BackupNode, type Toolbox } from "./node";
+import { BackupNode, UnclearExchange, type Toolbox } from "./node";
 import { parseOptions, usage, type Options } from "./options";
 import { Services, type User } from "./services";
 import { readDeployed, repositoryOf, secretVariables, subjectOf, type Deployed, type Subject } from "./stack"; // prettier-ignore
@@ -82,6 +82,8 @@ async function main(): Promise<void> {
 const nameOf = ({ options }: Work): string =>
   `switchyard-${options.verb}-${options.name.replace(/\W/g, "-")}`;
 const beside = (dockerName: string): string => `${dockerName}.restore`;
+/** A volume that exists while it is not certain which of two volumes has the old data. */
+const exchangeMark = (dockerName: string): string => `${dockerName}.exchanging`;
 const mountOf = (Source: string, Target: string) => ({ Type: "volume" as const, Source, Target });
 
 async function open(
@@ -140,21 +142,28 @@ async function restore(work: Work): Promise<void> {
   const names = volumes.map(({ dockerName }) => dockerName);
   const spare = names.map(beside);
   if (dump !== undefined) await services.removeBeside(dump.swarmName, spare);
-  const users = await services.usersOf(names, replicas);
-  await confirm(work, users);
+  for (const name of names)
+    if (await node.hasVolume(exchangeMark(name)))
+      throw new UserError(
+        `An earlier restore was interrupted while it exchanged the data of volume ${name}: volume ${beside(name)} on node ${subject.node.name} may be all that is left of the old data. ` +
+          `Look at both, then remove what is not needed: docker volume rm ${exchangeMark(name)} ${beside(name)}`,
+      );
+  await confirm(work, await services.usersOf(names, replicas));
   for (const { dockerName } of volumes) {
     await node.volume(dockerName);
     await node.freshVolume(beside(dockerName));
     cleanups.push(() => node.removeVolume(beside(dockerName)));
   }
   const folders = await fill(work, services);
+  // Another one may have been deployed meanwhile.
+  const present = await services.usersOf(names, replicas);
   say(
-    users.length === 0
+    present.length === 0
       ? "exchanging the data"
-      : `stopping ${some(users.map(({ name }) => name))} to exchange the data`,
+      : `stopping ${some(present.map(({ name }) => name))} to exchange the data`,
   );
   exchanging = true;
-  await exchange(work, services, users, folders);
+  await exchange(work, services, present, folders);
   say(`restored ${options.name}`);
 }
 
@@ -213,7 +222,9 @@ async function exchange(
   });
   await services.stop(users, names);
   const undo: (() => Promise<void>)[] = [];
+  const besides = some(folders.map(([volume]) => `volume ${volume}`));
   try {
+    for (const name of names) await node.volume(exchangeMark(name));
     for (const [index, folder] of folders.entries()) {
       const here = [names[index] ?? "", ""] as const;
       await node.exchange(here, folder);
@@ -221,18 +232,30 @@ async function exchange(
     }
     await services.start(users);
     stopped = false;
+    await unmark();
   } catch (error) {
+    if (!stopped) throw error;
+    if (error instanceof UnclearExchange) {
+      // Neither volume may be removed.
+      cleanups.splice(0, cleanups.length, () => services.start(users));
+      say(`it is not known whether the data has been exchanged: the old data is in place, or in ${besides}`);
+      throw error;
+    }
     say("putting the old data back");
     try {
       await services.stop(users, names);
       for (const each of undo) await each();
+      await unmark();
     } catch (worse) {
       // The volume beside may have the only old data.
       cleanups.length = 0;
-      say(`the old data cannot be put back: it is in ${some(folders.map(([volume]) => `volume ${volume}`))}`);
+      say(`the old data cannot be put back: it is in ${besides}`);
       throw worse;
     }
     throw error;
+  }
+  async function unmark(): Promise<void> {
+    for (const name of names) await node.removeVolume(exchangeMark(name));
   }
 }
 

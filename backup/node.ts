@@ -5,7 +5,7 @@ import type Docker from "dockerode";
 
 import { prepare } from "../components/image";
 import { image } from "../engine/docker/image";
-import { UserError } from "../lib/errors";
+import { messageOf, UserError } from "../lib/errors";
 import { api, connect, sleep, textOf, unless } from "../providers/client";
 import { find, remove, type Listed } from "../providers/containers";
 import { execIn, ExecError } from "../providers/exec";
@@ -25,6 +25,9 @@ export interface Toolbox {
   run(...args: string[]): Promise<string>;
   close(): Promise<void>;
 }
+
+/** Docker has not said how an exchange ended. */
+export class UnclearExchange extends Error {}
 
 const labelOf = (owner: string) => ({ [OWNER_LABEL]: owner, SERVICE_IGNORE: "true" });
 
@@ -132,6 +135,10 @@ export class BackupNode {
     await unless([404], api(this.docker, "DELETE", `/volumes/${name}`));
   }
 
+  async hasVolume(name: string): Promise<boolean> {
+    return (await unless([404], api(this.docker, "GET", `/volumes/${name}`))) !== undefined;
+  }
+
   /** The containers that run with a volume. */
   running(volume: string): Promise<Listed[]> {
     const query = { filters: { volume: [volume] } };
@@ -148,6 +155,7 @@ export class BackupNode {
    * other. No container may be using them.
    *
    * @param folders each in a volume: `["dev_data", ""]`
+   * @throws UnclearExchange if it may have happened
    */
   async exchange(one: readonly [string, string], other: readonly [string, string]): Promise<void> {
     const at = async ([volume, folder]: readonly [string, string]): Promise<string> => {
@@ -162,8 +170,13 @@ export class BackupNode {
       HostConfig: { NetworkMode: "none", Binds: [`${root}:${root}`] },
     });
     try {
-      await api(this.docker, "POST", `/containers/${id}/start`);
-      const { StatusCode } = await api<{ StatusCode: number }>(this.docker, "POST", `/containers/${id}/wait`);
+      let StatusCode: number;
+      try {
+        await api(this.docker, "POST", `/containers/${id}/start`);
+        ({ StatusCode } = await api<{ StatusCode: number }>(this.docker, "POST", `/containers/${id}/wait`));
+      } catch (error) {
+        throw new UnclearExchange(messageOf(error), { cause: error });
+      }
       if (StatusCode === 0) return;
       const query = { stdout: true, stderr: true };
       const log = await api<unknown>(this.docker, "GET", `/containers/${id}/logs`, { query });

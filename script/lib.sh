@@ -132,7 +132,7 @@ backups() {
   local secrets state
   script/bootstrap packages
   state=$(engine state) && secrets=$(engine config get secrets 2>/dev/null) || secrets=
-  STACK=$stack node -r ./lib/register.cjs backup/main.ts "$@" 3<<<"${state:-}" 4<<<"$secrets"
+  STACK=$stack node -r ./lib/register.cjs backup/main.ts "$@" 3<<<"${state:-}" 4< <(printf %s "$secrets")
 }
 
 # Starts the stack's VirtualBox machines that are off.
@@ -151,10 +151,13 @@ make_passphrase() {
   mv "$PULUMI_CONFIG_PASSPHRASE_FILE.new" "$PULUMI_CONFIG_PASSPHRASE_FILE"
 }
 
-# Prepares the machine and the stack for an engine: passphrase, password of the statistics page, base images.
-prepare() {
+require_stack_file() {
   [ -f "$stack_file" ] || fail "There is no $stack_file." "Copy Pulumi.dev.yaml to it and edit it, or set STACK to another stack."
-  script/bootstrap
+}
+
+# Makes what the engine needs to read and write the stack's secrets.
+open_stack() {
+  require_stack_file
   make_passphrase ||
     fail "$stack_file contains secrets, but their passphrase is missing." \
       "Put it into $passphrase_file, or set PULUMI_CONFIG_PASSPHRASE."
@@ -164,6 +167,15 @@ prepare() {
       pulumi stack select --create "$stack" >/dev/null
       created=true
     }
+  fi
+}
+
+# Prepares the machine and the stack for an engine: passphrase, password of the statistics page, base images.
+prepare() {
+  require_stack_file
+  script/bootstrap
+  open_stack
+  if [ "$ENGINE" = pulumi ]; then
     unlock
     forget_pending
   fi

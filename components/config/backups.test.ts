@@ -61,7 +61,7 @@ describe("the backup of a service", () => {
       ];
     expect(shown({})).toBe("0 3 * * * to /srv/backups");
     expect(shown({ keep: { daily: 7, weekly: 4 }, ...dump })).toBe(
-      "0 3 * * * to /srv/backups, keep daily=7 weekly=4, dump pg_dump shop",
+      "0 3 * * * to /srv/backups, keep daily=7 weekly=4, dump pg_dump",
     );
   });
 
@@ -75,6 +75,10 @@ describe("the backup of a service", () => {
     [{ backup: { ...backup, keep: { often: 1 } } }, "db.backup.keep.often"],
     [{ volumes: ["files:/files:ro"] }, "db.backup is set, but the service writes to no volume of a node"],
     [{ backup: { ...backup, dump: dump.dump } }, "db.backup.dump is set, but nothing gets it back"],
+    [
+      { healthCheck: "image", volumes: ["data:/data", "more:/more"], backup: { ...backup, ...dump } },
+      "db.backup.dump is set, but nothing would back up volume more: a restore exchanges all volumes",
+    ],
     [{ backup: { ...backup, load: dump.load } }, "db.backup.load is set, but there is no dump"],
     [
       { backup: { ...backup, ...dump } },

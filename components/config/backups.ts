@@ -74,6 +74,13 @@ export function lacking({ volumes, healthCheck, backup }: Omit<BackedUp, "name" 
       "is set, but the service writes to no volume of a node",
       "remove it, or give it a named volume",
     ]);
+  const [, second] = ownVolumes(volumes);
+  if (dump !== undefined && second !== undefined)
+    found.push([
+      ["dump"],
+      `is set, but nothing would back up volume ${second}: a restore exchanges all volumes`,
+      "leave the service one volume that it writes to, and give the other to another service",
+    ]);
   if (dump !== undefined && load === undefined)
     found.push([["dump"], "is set, but nothing gets it back", "set load to a command that reads it"]);
   if (load !== undefined && dump === undefined)
@@ -143,6 +150,6 @@ export function describeBackup({ schedule, to, keep, dump }: Backup): string {
   return [
     `${describeSchedule(schedule)} to ${to}`,
     ...(kept.length === 0 ? [] : [`keep ${kept.join(" ")}`]),
-    ...(dump === undefined ? [] : [`dump ${dump.join(" ")}`]),
+    ...(dump === undefined ? [] : [`dump ${dump[0] ?? ""}`]),
   ].join(", ");
 }
