@@ -5,7 +5,13 @@ import { isMapping } from "../lib/values";
 import { convert, interpolate, readCompose, words } from "./convert";
 
 const imported = (text: string, env: Record<string, string> = {}) =>
-  convert(readCompose(text, env), { folder: "..", env, exposed: () => [] });
+  convert(readCompose(text, env), {
+    folder: "..",
+    env,
+    exposed: () => [],
+    present: 2,
+    secretCommand: (key) => `script/secret ${key}`,
+  });
 
 /** After docker/awesome-compose (CC0): prometheus-grafana, wordpress-mysql, nginx-flask-mysql and gitea-postgres. */
 const kinds = {
@@ -107,7 +113,7 @@ describe("an import", () => {
         name: "db",
         type: "tcp",
         port: 3306,
-        env: { MYSQL_ROOT_PASSWORD: "somewordpress", MYSQL_DATABASE: "blog" },
+        env: { MYSQL_DATABASE: "blog" },
         volumes: ["db_data:/var/lib/mysql"],
         // Compose does not publish it.
         meta: { tcp_port: "3306", check_tcp: "true", internal: "true" },
@@ -129,6 +135,30 @@ describe("an import", () => {
         memory: "64m",
       },
     ]); // prettier-ignore
+  });
+
+  it("copies no password, and opens no port that only the machine itself has", () => {
+    const text = `
+services:
+  a: { image: "a:1", ports: ["127.0.0.1:8080:80", "[::1]:9001:9001", "10.0.0.5:9002:9002"], environment: { DB_PASSWORD: "$PW", TOKEN_FILE: /x, K: v } }
+  b: { image: "b:1", expose: [80], environment: [API_KEY=1] }
+secrets: { "x'; reboot; '": { file: ./f }, ok: { file: "./a b; c" } }`;
+    const { services, fates } = imported(text, { PW: "hush" });
+    expect(services).toMatchObject([
+      {
+        env: { TOKEN_FILE: "/x", K: "v" },
+        meta: { internal: "true" },
+        ports: [{ port: 9001, meta: { internal: "true" } }, { port: 9002 }],
+      },
+      { env: {} },
+    ]);
+    const said = fates.map((fate) => `${fate.key}: ${fate.text}`).join("\n");
+    expect(said).not.toContain("hush");
+    expect(said).toContain("script/secret services[2].env.DB_PASSWORD <FILE");
+    expect(said).toContain("script/secret services[3].env.API_KEY <FILE");
+    expect(said).toContain("the address 10.0.0.5 of port 9002");
+    expect(said).toContain("script/secret secrets.ok <'../a b; c'");
+    expect(said).toContain("has a name that no secret can have");
   });
 
   it("keeps further ports, and says what is lost inside of a key that is kept", () => {

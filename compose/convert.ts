@@ -140,7 +140,19 @@ const seconds = (text: string): number =>
   Math.max(1, Math.round([...text.matchAll(/([\d.]+)(ms|h|m|s)/g)].reduce(
     (sum, [, count, unit]) => sum + Number(count) * ({ h: 3600, m: 60, s: 1, ms: 0.001 }[unit ?? "s"] ?? 0), 0))); // prettier-ignore
 
+/** A name that the schema takes for a secret, and a shell as it is. */
+const isName = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/;
+/** A word of a shell. */
+const quoted = (word: string): string =>
+  /^[\w./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+/** Variables whose values are for nobody to read. */
+const isSecret = /PASS(WORD|WD|PHRASE)?(_|$)|SECRET|TOKEN|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY/i;
+
 export interface Source {
+  /** The command that encrypts a value from standard input. */
+  readonly secretCommand: (key: string) => string;
+  /** How many services the stack file has already. */
+  readonly present: number;
   /** The folder of the compose file. */
   readonly folder: string;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -150,8 +162,14 @@ export interface Source {
 
 export function convert(compose: Mapping, source: Source): Imported {
   const fates: Fate[] = [];
-  const services = Object.entries(compose["services"] as Mapping).map(([name, value]) =>
-    convertService(name, isMapping(value) ? value : {}, compose, source, fates),
+  const services = Object.entries(compose["services"] as Mapping).map(([name, value], index) =>
+    convertService(
+      name,
+      isMapping(value) ? value : {},
+      compose,
+      { ...source, present: source.present + index },
+      fates,
+    ),
   );
   const configs: Record<string, Mapping> = {};
   for (const [key, value] of Object.entries(compose)) {
@@ -159,7 +177,9 @@ export function convert(compose: Mapping, source: Source): Imported {
     if (key === "secrets" && isMapping(value)) {
       for (const [name, secret] of Object.entries(value)) {
         const file = isMapping(secret) && typeof secret["file"] === "string" ? moved(secret["file"], source.folder) : "FILE"; // prettier-ignore
-        const text = `is not copied; encrypt it: pulumi config set --secret --path 'switchyard:secrets.${name}' <${file}`;
+        const text = isName.test(name)
+          ? `is not copied; encrypt it: ${source.secretCommand(`secrets.${name}`)} <${quoted(file)}`
+          : "has a name that no secret can have: use letters, digits, dots, dashes and underscores";
         fates.push({ key: `secrets.${name}`, fate: "left out", text });
       }
     } else if (key === "configs" && isMapping(value)) {
@@ -243,8 +263,18 @@ function convertService(
             "needs a version: one without, or latest, is rejected, since it can change at any time",
           );
       }
-    } else if (key === "environment") keep(key, "env", pairs(value, source.env));
-    else if (key === "command" || key === "entrypoint") keep(key, key, argv(value));
+    } else if (key === "environment") {
+      const all = Object.entries(pairs(value, source.env));
+      // A name with _FILE is where a secret is.
+      const isHidden = ([variable, content]: [string, string]) =>
+        isSecret.test(variable) && !/_FILE$/i.test(variable) && content !== "" && isName.test(variable);
+      keep(key, "env", Object.fromEntries(all.filter((each) => !isHidden(each))));
+      for (const [variable] of all.filter(isHidden))
+        drop(
+          `environment.${variable}`,
+          `its value is not copied; encrypt it: ${source.secretCommand(`services[${source.present}].env.${variable}`)} <FILE`,
+        );
+    } else if (key === "command" || key === "entrypoint") keep(key, key, argv(value));
     else if (key === "tmpfs" || key === "cap_add" || key === "cap_drop") keep(key, key, list(value));
     else if (key === "user" || key === "stop_signal") keep(key, key, text);
     else if (key === "init" || key === "read_only") keep(key, key, text === "true");
@@ -355,6 +385,8 @@ function volumeOf(
   return [`${from}:${target}${readOnly === "true" ? ":ro" : ""}`];
 }
 
+const isLoopback = (host: string): boolean => /^(127\.|localhost$|\[?::1\]?$)/.test(host);
+
 /** The port, the type and the route: published ones as Compose publishes them, others for the containers of the stack only. */
 function addPort(
   service: Record<string, unknown>,
@@ -370,11 +402,15 @@ function addPort(
     .filter((each) => !isUdp(each))
     .map((each) => {
       if (isMapping(each))
-        return { target: Number(each["target"]), published: Number(each["published"] ?? NaN) };
-      const parts = String(each)
-        .replace(/\/tcp$/, "")
-        .split(":");
-      return { target: Number(parts.at(-1)), published: Number(parts.at(-2) ?? NaN) };
+        return {
+          target: Number(each["target"]),
+          published: Number(each["published"] ?? NaN),
+          host: textOf(each["host_ip"]),
+        };
+      const [, host = "", published, target = ""] =
+        /^(?:(\[[^\]]*\]|[^:]*):(?=[^:]*:))?(?:([^:]*):)?([^:]*)$/.exec(String(each).replace(/\/tcp$/, "")) ??
+        [];
+      return { target: Number(target), published: Number(published ?? NaN), host };
     });
   const image =
     textOf(given["image"])
@@ -411,19 +447,33 @@ function addPort(
     : `http://rest.service.consul/${name}`;
   const called = `other services reach it at ${address}, not at ${name}:${port}: change what names it`;
   // Compose publishes only `ports`.
-  const inner = first === undefined ? ", meta.internal: true" : "";
-  if (first === undefined) meta["internal"] = "true";
+  const isInner = first === undefined || isLoopback(first.host);
+  const inner = isInner ? ", meta.internal: true" : "";
+  if (isInner) meta["internal"] = "true";
+  for (const { host, target } of ports.filter((each) => each.host !== "" && !isLoopback(each.host)))
+    say(
+      "ports",
+      "left out",
+      `the address ${host} of port ${target}: it is reached through the load balancers, at every address`,
+    );
   const text = `port: ${port}${isTcp ? ", type: tcp" : ""}${inner}; ${called}`;
   say(key === "" ? "port" : key, "changed", text);
   if (given["ports"] !== undefined && given["expose"] !== undefined)
     say("expose", "changed", "is part of port");
   const further = more.filter(({ target }) => Number.isInteger(target) && target !== port);
   if (further.length > 0) {
-    service["ports"] = further.map(({ target, published: at }) =>
-      Object.values(databases).includes(target)
-        ? { port: target, type: "tcp", meta: { tcp_port: String(Number.isInteger(at) ? at : target) } }
-        : { port: target },
-    );
+    service["ports"] = further.map(({ target, published: at, host }) => {
+      const isTcpToo = Object.values(databases).includes(target);
+      const options = {
+        ...(isTcpToo && { tcp_port: String(Number.isInteger(at) ? at : target) }),
+        ...(isLoopback(host) && { internal: "true" }),
+      };
+      return {
+        port: target,
+        ...(isTcpToo && { type: "tcp" }),
+        ...(Object.keys(options).length > 0 && { meta: options }),
+      };
+    });
     const names = further.map(({ target }) => `${name}-${target}`).join(", ");
     say("ports", "changed", `ports: ${names}; give those that speak no HTTP type: tcp and a meta.tcp_port`);
   }

@@ -8,6 +8,7 @@ import { parseDocument, stringify, YAMLSeq } from "yaml";
 import { parseService } from "../components/config/services";
 import { messageOf, UserError } from "../lib/errors";
 import { isMapping } from "../lib/values";
+import { escapeInvisible } from "../routing/grammar";
 import { convert, readCompose } from "./convert";
 
 /** The variables of `.env` beside the compose file, and those of this process. */
@@ -41,26 +42,42 @@ function main(): void {
   if (!/^[\w.-]+$/.test(values.stack)) throw new UserError(`${values.stack} is not the name of a stack.`);
   const folder = path.dirname(path.resolve(file));
   const env = variables(folder);
-  const { services, configs, fates } = convert(readCompose(readFileSync(file, "utf8"), env), { folder, env, exposed }); // prettier-ignore
+  const compose = readCompose(readFileSync(file, "utf8"), env);
 
   const stackFile = `Pulumi.${values.stack}.yaml`;
   const document = parseDocument(existsSync(stackFile) ? readFileSync(stackFile, "utf8") : "");
   if (!document.has("config")) document.set("config", document.createNode({}));
   const present: unknown = document.getIn(["config", "switchyard:services"]);
-  const list = present instanceof YAMLSeq ? present : new YAMLSeq();
+  if (present !== undefined && !(present instanceof YAMLSeq))
+    throw new UserError(`switchyard:services in ${stackFile} is no list of YAML: write it as one.`);
+  const list = present ?? new YAMLSeq();
+  const secretCommand = (key: string) =>
+    `${values.stack === "dev" ? "" : `STACK=${values.stack} `}script/secret ${key.includes("[") ? `'${key}'` : key}`;
+  const source = { folder, env, exposed, secretCommand, present: list.items.length };
+  const { services, configs, fates } = convert(compose, source);
   const names = list.toJSON().map((each) => (isMapping(each) ? each["name"] : undefined));
   const twice = services.find(({ name }) => names.includes(name));
   if (twice !== undefined)
     throw new UserError(`${stackFile} already has a service ${String(twice["name"])}: rename or remove it.`);
   for (const service of services) list.add(document.createNode(service));
   document.setIn(["config", "switchyard:services"], list);
-  for (const [name, config] of Object.entries(configs))
+  for (const [name, config] of Object.entries(configs)) {
+    if (document.hasIn(["config", "switchyard:configs", name]))
+      throw new UserError(`${stackFile} already has a config ${name}: rename or remove it.`);
     document.setIn(["config", "switchyard:configs", name], document.createNode(config));
-  writeFileSync(`${stackFile}.new`, stringify(document, { lineWidth: 0 }));
+  }
+  // Plain, texts such as yes, 012 or 12:30:45 would be something else for other readers of YAML.
+  const text = stringify(document, {
+    lineWidth: 0,
+    defaultStringType: "QUOTE_DOUBLE",
+    defaultKeyType: "PLAIN",
+  });
+  writeFileSync(`${stackFile}.new`, text);
   renameSync(`${stackFile}.new`, stackFile);
 
   const width = Math.max(...fates.map(({ key }) => key.length));
-  for (const { key, fate, text } of fates) console.log(`${key.padEnd(width)}  ${fate.padEnd(8)}  ${text}`);
+  for (const { key, fate, text: told } of fates)
+    console.log(escapeInvisible(`${key.padEnd(width)}  ${fate.padEnd(8)}  ${told}`));
   console.log(`\n${services.length} services are in ${stackFile}. Read it before script/preview.`);
   for (const [index, service] of services.entries())
     try {
