@@ -164,7 +164,7 @@ describe("before", () => {
     const left = (owner: string) => ({
       ID: "before1",
       Version: { Index: 1 },
-      Spec: { ...beforeSpec({ name: "shop", command: ["a"], template: buildSpec(inputs(), {}).TaskTemplate, marks }), Labels: { "switchyard.owner": owner } },
+      Spec: { ...beforeSpec({ name: "shop", command: ["a"], template: buildSpec(inputs(), {}).TaskTemplate, marks }), Labels: { "switchyard.owner": owner, "switchyard.claim": "c1" } },
     }); // prettier-ignore
     engine.answers["GET /services/shop-before"] = left("somebody/else");
     await expect(serviceProvider.update?.("shop", state(), inputs())).rejects.toThrow(
@@ -176,6 +176,27 @@ describe("before", () => {
     expect(whats().slice(0, 2)).toEqual(["DELETE /services/before1", "POST /services/create"]);
     await serviceProvider.delete?.("shop", state());
     expect(whats().filter((what) => what === "DELETE /services/before1")).toHaveLength(3);
+  });
+
+  it("is forgotten with the key, but no service of the stack that has its name", async () => {
+    serve({ State: "complete" });
+    const Spec = buildSpec(inputs({ name: "shop-before" }), marks);
+    const present = (claim: string) => {
+      const Labels = { ...marks, "switchyard.claim": claim };
+      engine.answers["GET /services/shop-before"] = {
+        ID: "before1",
+        Version: { Index: 1 },
+        Spec: { ...Spec, Labels },
+      };
+    };
+    const none = { before: undefined } as unknown as Partial<SwarmServiceInputs>;
+    const update = () => serviceProvider.update?.("shop", state(none), inputs(none));
+    present("its own");
+    await update();
+    expect(whats()).not.toContain("DELETE /services/before1");
+    present("c1");
+    await update();
+    expect(whats()).toContain("DELETE /services/before1");
   });
 
   it("is a change of its own for a preview", async () => {
@@ -192,6 +213,14 @@ describe("a job", () => {
     engine.answers["POST /services/create"] = { ID: "job1" };
     await serviceProvider.create(job());
     expect(created().Mode).toEqual({ Replicated: { Replicas: 0 } });
+  });
+
+  it("is made of a worker at once, whose instance never ends", async () => {
+    const said = vi.spyOn(console, "warn").mockReturnValue();
+    serve({ State: "complete" });
+    await serviceProvider.update?.("shop", state(), job());
+    expect(said).not.toHaveBeenCalled();
+    expect(whats()).toContain("POST /services/shop1/update");
   });
 
   it("is changed once its run has ended", async () => {

@@ -96,6 +96,18 @@ export async function removeBefore(
   await drop(docker, left.ID);
 }
 
+/** Removes what a run of `up` that was killed has left for a service that has nothing to run before any more. */
+export async function forgetBefore(
+  docker: Docker,
+  name: string,
+  marks: Readonly<Record<string, string>>,
+): Promise<void> {
+  const left = await findService(docker, beforeName(name));
+  // A service of the stack itself may have the name: its marks are others.
+  const isOurs = Object.entries(marks).every(([label, value]) => left?.Spec.Labels?.[label] === value);
+  if (left !== undefined && isOurs) await drop(docker, left.ID);
+}
+
 async function drop(docker: Docker, id: string): Promise<void> {
   await unless([404, 503], api(docker, "DELETE", `/services/${id}`));
   await vanish(docker, id, 40);

@@ -75,6 +75,9 @@ describe("SwarmService", () => {
 
   it("sends the login for its image when instances are replaced or the login is another, and not otherwise", async () => {
     const image = "ghcr.io/acme/web:1";
+    expect(await serviceProvider.diff?.("", state(), inputs({ logins: {} }))).toMatchObject({
+      changes: false,
+    });
     const logins = { "ghcr.io": { username: "acme", password: "one" } };
     const login = { username: "acme", password: "one", serveraddress: "ghcr.io" };
     const running = (body: ServiceSpec) => {

@@ -9,7 +9,7 @@ import { api, connect, sameSsh, unless, type DockerError } from "../client";
 import { OWNER_LABEL, ownerOf, stackOwner } from "../owner";
 import { changedInputs, driftedInputs, meaningOf, nextSpec, replaced } from "./diff";
 import type { FileInputs, MountInputs, UlimitInputs } from "./container";
-import { endOfRun, removeBefore, runBefore } from "./job";
+import { endOfRun, forgetBefore, runBefore } from "./job";
 import {
   isJob,
   problemsIn,
@@ -141,7 +141,7 @@ const settlingOf = ({ readyTimeoutSeconds, replicas }: SwarmServiceInputs) => ({
 });
 
 const sameLogins = (one: SwarmServiceInputs, other: SwarmServiceInputs): boolean =>
-  canonical(one.logins) === canonical(other.logins);
+  canonical(one.logins ?? {}) === canonical(other.logins ?? {});
 
 function marksOf(inputs: SwarmServiceInputs, claim: string): Record<string, string> {
   return { [OWNER_LABEL]: ownerOf(inputs), [CLAIM_LABEL]: claim };
@@ -201,7 +201,7 @@ async function change(
   const isNew = next.TaskTemplate !== current.Spec.TaskTemplate;
   const spec = respreads && !isNew ? replaced(next) : next;
   const rolling = spec.TaskTemplate !== current.Spec.TaskTemplate;
-  if (rolling && isJob(inputs)) await endOfRun(docker, current);
+  if (rolling && isJob(inputsOf(current.Spec))) await endOfRun(docker, current);
   if (isNew && !isPrepared) await prepare(docker, inputs, claim, spec.TaskTemplate);
   const before = await tasksOf(docker, current.ID);
   // A login that is another one replaces the instances, and those of some helpers always are.
@@ -298,6 +298,9 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     const docker = connect(news.host, news);
     const current = await findService(docker, news.name);
     if (current !== undefined) refuseForeign(news, current, olds);
+    // What a run that was killed has left, although the key is gone again.
+    if (current !== undefined && news.before === undefined)
+      await forgetBefore(docker, news.name, marksOf(news, olds.claim));
     const serviceId =
       current === undefined
         ? await start(docker, news, olds.claim)
@@ -316,7 +319,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
       const sameOwner = owner === ownerOf(props) || owner?.endsWith(`/${ownerOf(props)}`);
       if (claim !== props.claim || !sameOwner) return;
     }
-    if (props.before !== undefined) await removeBefore(docker, props.name, marksOf(props, props.claim));
+    await forgetBefore(docker, props.name, marksOf(props, props.claim));
     await remove(docker, props.serviceId, props.stopGracePeriodSeconds);
     if ((props.secrets ?? props.configs) !== undefined) await removeOrphans(docker, ownerOf(props));
   },
