@@ -13,7 +13,7 @@ export function renderOptions(options: Options): RenderOptions {
     dir: options.stateDir,
     runDir: options.runDir,
     ipv6: hasIpv6(),
-    inside: [...networksHere(networkInterfaces()), ...options.nodes],
+    inside: [...networksHere(networkInterfaces(), readFileSync("/proc/net/route", "utf8")), ...options.nodes],
     ...(options.trusted.length === 0 ? {} : { trusted: options.trusted }),
     ...(options.proxyProtocol ? { proxyProtocol: true } : {}),
     ...(options.node === undefined ? {} : { holding: true }),

@@ -10,7 +10,14 @@ test("the machine's own addresses are inside, and the networks of its containers
     docker0: [info("172.17.0.1", 16)],
     "br-3fa1": [info("172.18.0.1", 16)],
   };
-  expect(networksHere(interfaces)).toEqual([
+  // Without a container, Docker's bridge has no carrier, and is not among the interfaces.
+  const routes = [
+    "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT",
+    "eth0\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0",
+    "docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0",
+    "br-4bc2\t000013AC\t00000000\t0001\t0\t0\t0\t00F0FFFF\t0\t0\t0",
+  ].join("\n");
+  expect(networksHere(interfaces, routes)).toEqual([
     "127.0.0.0/8",
     "::1",
     "127.0.0.1",
@@ -18,6 +25,8 @@ test("the machine's own addresses are inside, and the networks of its containers
     "fe80::1",
     "172.17.0.1/16",
     "172.18.0.1/16",
+    "172.17.0.0/16",
+    "172.19.0.0/20",
   ]);
 });
 
