@@ -13,7 +13,17 @@ import type { Goal } from "./goal";
 import { nameOf, type ResourceState } from "./state";
 import { keepSecret, plainMap, type WireMap } from "./wire";
 
+/** Stacks of earlier versions have some. Their images stay, as they asked. */
+const formerImage: Handler = {
+  inputs: [],
+  diff: () => NO_DIFF,
+  create: () => Promise.reject(new Error("is no longer created")),
+  delete: () => Promise.resolve(),
+  refresh: () => Promise.resolve([]),
+};
+
 const HANDLERS: Record<string, Handler> = {
+  "docker:index/remoteImage:RemoteImage": formerImage,
   "docker:index/container:Container": container,
   "docker:index/network:Network": network,
   "docker:index/volume:Volume": volume,

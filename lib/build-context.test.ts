@@ -30,6 +30,19 @@ describe(".dockerignore", () => {
   });
 });
 
+it("leaves out the project's own state, and no other folder of that name", () => {
+  const dir = folder({ Dockerfile: "FROM x", ".switchyard/passphrase": "", "deep/.switchyard/x": "" });
+  const before = process.cwd();
+  try {
+    process.chdir(path.join(dir));
+    const names = readBuildContext(dir).entries.map((entry) => entry.path);
+    expect(names).not.toContain(".switchyard/passphrase");
+    expect(names).toContain("deep/.switchyard/x");
+  } finally {
+    process.chdir(before);
+  }
+});
+
 function folder(files: Record<string, string>): string {
   const dir = mkdtempSync(path.join(tmpdir(), "context-"));
   for (const [file, content] of Object.entries(files)) {

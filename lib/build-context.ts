@@ -73,11 +73,14 @@ function read(context: string, dockerfile: string): BuildContext {
   // A later "!" rule may include something below an ignored directory.
   const walksIgnored = /^\s*!/m.test(lines);
   const entries: Entry[] = [];
+  // The project's own state and passphrase are for no image, and change while `up` runs.
+  const ownState = path.resolve(".switchyard");
 
   const walk = (folder: string): void => {
     for (const name of readdirSync(path.join(context, folder)).sort()) {
       const file = folder === "" ? name : `${folder}/${name}`;
       const full = path.join(context, file);
+      if (path.resolve(full) === ownState) continue;
       const stat = lstatSync(full);
       const mode = stat.mode & 0o777;
       const ignored = rules.ignores(file) && !always.includes(file);
