@@ -364,7 +364,7 @@ describe("an error names the key and the cure", () => {
     [withService({ placement: { constraints: ["disk==ssd"] } }), "services[0].placement.constraints[0]"],
     [
       withService({ secrets: ["db"] }),
-      "services[0].secrets[0] is db, which the stack's secrets do not have: pulumi config set --secret --path 'switchyard:secrets.db'",
+      "services[0].secrets[0] is db, which the stack's secrets do not have: script/secret secrets.db",
     ],
     [withService({ configs: [{ source: "x" }] }), "services[0].configs[0] is x, which the stack's configs do not have: set configs.x.file"], // prettier-ignore
     [{ secrets: { "a b": "x" } }, "secrets.a b"],

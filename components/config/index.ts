@@ -316,7 +316,7 @@ export function loadConfig(): Config {
   const statsPassword = config.getSecret("statsPassword")?.apply(checkPassword);
   const { services, statsUser, ...rest } = parse(settings, values, "", isSecret);
   if (statsPassword === undefined) {
-    const cure = "script/up generates one, or: pulumi config set --secret statsPassword …";
+    const cure = "script/up generates one, or: script/secret statsPassword";
     throw configError("statsPassword", "is not set", cure);
   }
   const stackFile = `Pulumi.${pulumi.getStack()}.yaml`;

@@ -58,7 +58,7 @@ test("the password of a registry must be encrypted in the stack file", () => {
   }).not.toThrow();
   expect(() => {
     check("plain");
-  }).toThrow(/registries\.ghcr\.io\.password is in plain text in .*: pulumi config set --secret --path/);
+  }).toThrow(/registries\.ghcr\.io\.password is in plain text in .*: script\/secret 'registries\["ghcr\.io"\]\.password'/);
 });
 
 test("a secret of the stack must be encrypted in its file", () => {
@@ -72,6 +72,6 @@ test("a secret of the stack must be encrypted in its file", () => {
   expect(() => {
     check({ a: secure, db: "plain" });
   }).toThrow(
-    /secrets\.db is in plain text in .*: pulumi config set --secret --path 'switchyard:secrets\.db'/,
+    /secrets\.db is in plain text in .*: script\/secret secrets\.db$/,
   );
 });

@@ -39,8 +39,7 @@ function valueIn(stackFile: string, project: string, key: string): unknown {
 }
 
 /** The cure for a secret of the stack that is missing or in plain text. */
-export const encryptWith = (name: string): string =>
-  `pulumi config set --secret --path 'switchyard:secrets.${name}' (docs/services.md says how without the CLI)`;
+export const encryptWith = (name: string): string => `script/secret secrets.${name}`;
 
 /** Rejects secrets of the stack that its file has in plain text. Values from elsewhere are not checked. */
 export function requireEncrypted(project: string, stackFile: string): void {
@@ -53,7 +52,7 @@ export function requireEncrypted(project: string, stackFile: string): void {
   const registries = valueIn(stackFile, project, "registries");
   for (const [host, login] of Object.entries(isMapping(registries) ? registries : {})) {
     if (!isMapping(login) || typeof login["password"] !== "string") continue;
-    const cure = `pulumi config set --secret --path 'switchyard:registries["${host}"].password' (docs/services.md says how without the CLI)`;
+    const cure = `script/secret 'registries["${host}"].password'`;
     throw configError(`registries.${host}.password`, `is in plain text in ${stackFile}`, cure);
   }
 }
