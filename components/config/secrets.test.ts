@@ -58,7 +58,9 @@ test("the password of a registry must be encrypted in the stack file", () => {
   }).not.toThrow();
   expect(() => {
     check("plain");
-  }).toThrow(/registries\.ghcr\.io\.password is in plain text in .*: script\/secret 'registries\["ghcr\.io"\]\.password'/);
+  }).toThrow(
+    /registries\.ghcr\.io\.password is in plain text in .*: script\/secret 'registries\["ghcr\.io"\]\.password'/,
+  );
 });
 
 test("a secret of the stack must be encrypted in its file", () => {
@@ -71,7 +73,5 @@ test("a secret of the stack must be encrypted in its file", () => {
   for (const good of [undefined, secure, { db: secure }]) expect(() => { check(good); }).not.toThrow(); // prettier-ignore
   expect(() => {
     check({ a: secure, db: "plain" });
-  }).toThrow(
-    /secrets\.db is in plain text in .*: script\/secret secrets\.db$/,
-  );
+  }).toThrow(/secrets\.db is in plain text in .*: script\/secret secrets\.db$/);
 });
