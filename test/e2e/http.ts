@@ -70,7 +70,7 @@ export interface LoadResult {
 /** Sends `perSecond` requests over kept-alive connections until `stop`, which returns the result. */
 export function startLoad(
   url: string,
-  { perSecond = 600, connections = 16 } = {},
+  { perSecond = 600, connections = 16, timeoutMs = 10_000 } = {},
 ): { stop(): Promise<LoadResult> } {
   const agent = new http.Agent({ keepAlive: true, maxSockets: connections });
   const failures: Record<string, number> = {};
@@ -85,7 +85,7 @@ export function startLoad(
       const waitMs = due - Date.now();
       if (waitMs > 0) await sleep(waitMs);
       due += intervalMs;
-      const { status, body } = await get(url, { agent });
+      const { status, body } = await get(url, { agent, timeout: timeoutMs });
       requests++;
       if (status !== 200) {
         const what = `${status} ${body.slice(0, 80)}`;

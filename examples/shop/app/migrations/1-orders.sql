@@ -1,0 +1,1 @@
+create table orders (key text primary key, item text not null, packed timestamptz);
