@@ -80,7 +80,7 @@ beforeAll(async () => {
   afterwards(() => stack.down("--volumes"));
   stack.configure(await services());
   for (const name of ["db_password", "backup_password"])
-    succeeded(await stack.setSecret(`switchyard:secrets.${name}`, `${name} it's`));
+    succeeded(await stack.setSecret(`secrets.${name}`, `${name} it's`));
   succeeded(await stack.up());
   for (let count = 0; count < 20; count++) await order();
   loads = [shop, api].map((url) => startLoad(url, patience));

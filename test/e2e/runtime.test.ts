@@ -129,14 +129,14 @@ describe("first up", () => {
   });
 
   test("a secret variable reaches its service, but no output and no state", async () => {
-    succeeded(await stack.setSecret("switchyard:services[2].env.TOKEN", "a-well-kept-word"));
+    succeeded(await stack.setSecret("services[2].env.TOKEN", "a-well-kept-word"));
     const { code, output } = await stack.up();
     expect({ code, output }).toMatchObject({ code: 0 });
     expect(await docker("service", "inspect", "time")).toContain("TOKEN=a-well-kept-word");
 
     expect(output).not.toContain("a-well-kept-word");
     expectNotInState("a-well-kept-word");
-    succeeded(await stack.setSecret("switchyard:services[2].meta.path", "/hush"));
+    succeeded(await stack.setSecret("services[2].meta.path", "/hush"));
     expect(await stack.up()).toMatchObject({
       code: 1,
       output: expect.stringContaining("services[2].meta.path is secret, but") as string,
@@ -192,7 +192,7 @@ describe("a worker", () => {
       ["word-of-tuesday", " two\n"],
     ] as const) {
       note(content);
-      succeeded(await stack.setSecret("switchyard:secrets.pin", secret));
+      succeeded(await stack.setSecret("secrets.pin", secret));
       const { output } = succeeded(await stack.up());
       expected += secret + content;
       await expect.poll(ledger).toBe(expected.trim());
@@ -210,7 +210,7 @@ describe("a worker", () => {
   test("stays as it is if what runs before a rollout fails", async () => {
     const [unchanged, written] = [await tasks("ledger"), await ledger()];
     note(" three\n", "echo no such table >&2; exit 7");
-    succeeded(await stack.setSecret("switchyard:secrets.pin", "word-of-tuesday"));
+    succeeded(await stack.setSecret("secrets.pin", "word-of-tuesday"));
     const { code, output } = await stack.up();
     expect(code).not.toBe(0);
     expect(output).toContain(
@@ -258,7 +258,7 @@ describe("a job", () => {
   test("is backed up, while other tests go on", async () => {
     await docker("volume", "create", "e2e-backups");
     const folder = await docker("volume", "inspect", "-f", "{{.Mountpoint}}", "e2e-backups");
-    succeeded(await stack.setSecret("switchyard:secrets.backup_password", "a-password"));
+    succeeded(await stack.setSecret("secrets.backup_password", "a-password"));
     backup = { folder, of: await ledger(), made: stack.backup("ledger", folder) };
   });
 });

@@ -93,10 +93,10 @@ export class TestStack {
     return output;
   }
 
-  /** Sets a secret at a path in the configuration, with the engine's own command. */
+  /** Sets a secret at a path in the configuration: `secrets.db_password`. */
   setSecret(path: string, value: string): Promise<Outcome> {
-    const command = `. script/lib.sh; printf %s "$2" | engine config set --secret --path "$1"`;
-    return run("bash", ["-c", command, "script/config", path, value], { STACK: this.name });
+    const command = `printf %s "$2" | script/secret "$1"`;
+    return run("bash", ["-c", command, "script/secret", path, value], { STACK: this.name });
   }
 
   /** Removes all that the stack made, if it made anything, and forgets it. */

@@ -113,7 +113,7 @@ beforeAll(async () => {
   afterwards(() => docker("volume", "rm", folder));
   path = await docker("volume", "inspect", "-f", "{{.Mountpoint}}", folder);
   stack.configure([{ ...db, backup: backup() }], { baseImage, consulImage });
-  succeeded(await stack.setSecret("switchyard:secrets.backup_password", "a-password"));
+  succeeded(await stack.setSecret("secrets.backup_password", "a-password"));
   succeeded(await stack.up());
   await sql("create table t (id serial primary key, word text); insert into t (word) values ('first')");
 }, 900_000);
