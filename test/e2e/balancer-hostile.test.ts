@@ -55,6 +55,7 @@ test(`HAProxy accepts the configuration rendered from ${count} random catalogs, 
       const shared = / \/c\/\d+\/(\d+\.http|authorities)$/gm;
       write("haproxy.cfg", toConfig(rendered).replaceAll(shared, " /c/$1"));
       for (const [name, map] of Object.entries(rendered.maps)) write(name, toMapFile(map));
+      write("inside.list", "10.0.0.5\n172.17.0.0/16\n");
     });
     const check =
       "cd /c && for d in [0-9]*/; do haproxy -c -q -f $d/haproxy.cfg >/tmp/out 2>&1 || { echo $d; cat /tmp/out; }; done; echo checked $(ls -d [0-9]*/ | wc -l)";

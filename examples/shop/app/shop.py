@@ -28,13 +28,16 @@ def queue():
     return redis.Redis(host=HERE, socket_connect_timeout=3, socket_timeout=30)
 
 
-def patiently(work, seconds=60):
-    """For as long as the database or the queue is away: it starts, moves to another node, or is restored."""
+# The database or the queue is away: it starts, moves to another node, or is restored.
+AWAY = (psycopg2.OperationalError, redis.RedisError)
+
+
+def patiently(work, seconds=100, away=(*AWAY, psycopg2.errors.UndefinedTable)):
     end = time.monotonic() + seconds
     while True:
         try:
             return work()
-        except (psycopg2.OperationalError, psycopg2.errors.UndefinedTable, redis.RedisError) as error:
+        except away as error:
             if time.monotonic() > end:
                 raise
             print(f"waits: {str(error).splitlines()[0]}")
@@ -57,15 +60,15 @@ def orders(handler):
         length = int(handler.headers.get("Content-Length", 0))
         order = json.loads(handler.rfile.read(length))
         key, item = str(order["key"]), str(order["item"])
-        patiently(lambda: run("insert into orders (key, item) values (%s, %s) on conflict do nothing", (key, item)), 40)
-        patiently(lambda: queue().lpush(QUEUE, key), 40)
+        patiently(lambda: run("insert into orders (key, item) values (%s, %s) on conflict do nothing", (key, item)))
+        patiently(lambda: queue().lpush(QUEUE, key))
         return {"key": key}
-    [(total, packed)] = patiently(lambda: run("select count(*), count(packed) from orders"), 40)
+    [(total, packed)] = patiently(lambda: run("select count(*), count(packed) from orders"))
     return {"orders": total, "packed": packed}
 
 
 def front(handler):
-    with urllib.request.urlopen(f"http://{HERE}/shop/api", timeout=45) as answer:
+    with urllib.request.urlopen(f"http://{HERE}/shop/api", timeout=110) as answer:
         counts = json.load(answer)
     return f"<!doctype html><title>Shop</title><h1>{counts['orders']} orders, {counts['packed']} packed</h1>\n"
 
@@ -135,7 +138,7 @@ def migrate():
                     cursor.execute("insert into migrations values (%s)", (file.name,))
         connection.close()
 
-    patiently(apply, 100)
+    patiently(apply, away=AWAY)
 
 
 def report():
