@@ -141,6 +141,7 @@ async function restore(work: Work): Promise<void> {
   const services = new Services(deployed, deployed.owner, node);
   const names = volumes.map(({ dockerName }) => dockerName);
   const spare = names.map(beside);
+  await node.removeLeft(nameOf(work));
   if (dump !== undefined) await services.removeBeside(dump.swarmName, spare);
   for (const name of names)
     if (await node.hasVolume(exchangeMark(name)))

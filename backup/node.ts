@@ -6,7 +6,7 @@ import type Docker from "dockerode";
 import { prepare } from "../components/image";
 import { image } from "../engine/docker/image";
 import { messageOf, UserError } from "../lib/errors";
-import { api, connect, sleep, textOf, unless } from "../providers/client";
+import { api, connect, sleep, textOf, unless, type DockerError } from "../providers/client";
 import { find, remove, type Listed } from "../providers/containers";
 import { execIn, ExecError } from "../providers/exec";
 import { OWNER_LABEL } from "../providers/owner";
@@ -28,6 +28,9 @@ export interface Toolbox {
 
 /** Docker has not said how an exchange ended. */
 export class UnclearExchange extends Error {}
+
+/** Docker needs a while to remove the containers of a service that is gone. */
+const releaseMs = 60_000;
 
 const labelOf = (owner: string) => ({ [OWNER_LABEL]: owner, SERVICE_IGNORE: "true" });
 
@@ -95,15 +98,7 @@ export class BackupNode {
   }
 
   private async create(name: string, body: object): Promise<string> {
-    const left = await find(this.docker, name);
-    if (left !== undefined) {
-      if (left.Config.Labels?.[OWNER_LABEL] !== this.owner)
-        throw new UserError(
-          `Container ${name} on node ${this.node.name} belongs to somebody else: rename it`,
-        );
-      this.say("removing what an interrupted run left");
-      await this.remove(left.Id);
-    }
+    await this.removeLeft(name);
     try {
       const { Id } = await api<{ Id: string }>(this.docker, "POST", "/containers/create", {
         query: { name },
@@ -115,6 +110,16 @@ export class BackupNode {
       if (folder === undefined) throw error;
       throw new UserError(`There is no folder ${folder} on node ${this.node.name}: correct it`);
     }
+  }
+
+  /** Removes a container that an interrupted run left, and ends what it still does. */
+  async removeLeft(name: string): Promise<void> {
+    const left = await find(this.docker, name);
+    if (left === undefined) return;
+    if (left.Config.Labels?.[OWNER_LABEL] !== this.owner)
+      throw new UserError(`Container ${name} on node ${this.node.name} belongs to somebody else: rename it`);
+    this.say("removing what an interrupted run left");
+    await this.remove(left.Id);
   }
 
   /** Creates a volume, empty: one that an interrupted run left is removed first. */
@@ -132,7 +137,15 @@ export class BackupNode {
   }
 
   async removeVolume(name: string): Promise<void> {
-    await unless([404], api(this.docker, "DELETE", `/volumes/${name}`));
+    for (const deadlineMs = Date.now() + releaseMs; ;) {
+      try {
+        await unless([404], api(this.docker, "DELETE", `/volumes/${name}`));
+        return;
+      } catch (error) {
+        if ((error as DockerError).statusCode !== 409 || Date.now() > deadlineMs) throw error;
+        await sleep(500);
+      }
+    }
   }
 
   async hasVolume(name: string): Promise<boolean> {

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { beforeEach, expect, test, vi } from "vitest";
@@ -8,11 +8,11 @@ const place = { repository: "/repository", host: "shop/dev" };
 let folder: string;
 
 /** A restic that runs a piece of a shell script. */
-function fake(script: string): Restic {
+function fake(script: string, repository = place.repository): Restic {
   const file = path.join(folder, "restic");
   writeFileSync(file, `#!/bin/sh\n${script}\n`);
   chmodSync(file, 0o755);
-  return new Restic(place);
+  return new Restic({ ...place, repository });
 }
 
 beforeEach(() => {
@@ -67,4 +67,25 @@ test.each([
   ["c0ffee", [snapshot("c", 1, "/volumes/../etc")], "and not like /volumes/data"],
 ])("%s of %j is refused", async (id, snapshots, message) => {
   await expect(fake(answer(...snapshots)).find(id, "/volumes/data")).rejects.toThrow(message);
+});
+
+test.each([
+  ["/repository", "cat=10", "cat init"],
+  ["/repository", "cat=0", "cat"],
+  ["s3:there/new", "init=0", "init"],
+  ["s3:there/old", "init=1 cat=0; already='config file already exists'", "init cat"],
+  ["s3:there/old", "init=1 cat=0; already='master key and config already initialized'", "init cat"],
+])("%s with %s is prepared with %s", async (repository, codes, asked) => {
+  const steps = `for word; do case $word in cat | init) break ;; esac; done; echo $word >>${folder}/asked`;
+  await fake(`${codes}; ${steps}; echo $already >&2; eval exit \\$$word`, repository).prepare();
+  expect(readFileSync(path.join(folder, "asked"), "utf8").trim().split("\n").join(" ")).toBe(asked);
+});
+
+test.each([
+  ["init=1; said='Access Denied'", "Access Denied"],
+  ["init=1 cat=12; said='config file already exists'", "The password does not fit"],
+])("a bucket with %s is refused", async (codes, message) => {
+  const steps = `for word; do case $word in cat | init) break ;; esac; done`;
+  const restic = fake(`${codes}; ${steps}; echo $said >&2; eval exit \\$$word`, "s3:there/old");
+  await expect(restic.prepare()).rejects.toThrow(message);
 });

@@ -113,6 +113,14 @@ export class Restic {
 
   /** Makes the repository unless there is one. */
   async prepare(): Promise<void> {
+    if (this.place.repository.startsWith("s3:")) {
+      // `cat` would wait for minutes for a bucket that does not exist; `init` makes it.
+      const made = await this.start(["init", "--quiet"], "pipe").ended;
+      if (!/config (file )?already (exists|initialized)/.test(made.errors)) {
+        this.check(made);
+        return;
+      }
+    }
     const { ended } = this.start(["cat", "config", "--quiet"], "pipe");
     const found = await ended;
     if (found.code === noRepository) await this.run(["init", "--quiet"]);
