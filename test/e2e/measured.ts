@@ -35,7 +35,9 @@ async function answer(request: IncomingMessage): Promise<{ status: number; body:
   const { method = "GET", url = "" } = request;
   const sent = await text(request);
   const response = await engine.request(method, url, sent === "" ? {} : { body: JSON.parse(sent) as object });
-  return method === "GET" ? { ...response, body: await measured(url, response.body) } : response;
+  // Of a container that has just gone, there is nothing to tell.
+  if (method !== "GET" || response.status !== 200) return response;
+  return { ...response, body: await measured(url, response.body) };
 }
 
 /** The engine's answer, with what it cannot tell. */
