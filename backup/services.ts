@@ -4,7 +4,7 @@ import type Docker from "dockerode";
 import { UserError } from "../lib/errors";
 import { api, connect, sleep, unless } from "../providers/client";
 import { OWNER_LABEL } from "../providers/owner";
-import { isJob } from "../routing/jobs/schedule";
+import { isJob } from "../routing/jobs/docker";
 import type { BackupNode } from "./node";
 import type { Deployed } from "./stack";
 
@@ -118,6 +118,7 @@ export class Services {
       if (container === undefined) return;
       if (Date.now() > deadlineMs)
         throw new UserError(`${container.Names.join(", ").slice(1)} does not stop: stop it and try again`);
+      await sleep(pollMs);
     }
   }
 

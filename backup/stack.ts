@@ -3,6 +3,7 @@ import type { Config } from "../components/config";
 import { ownVolumes, passwordSecret, secretNames } from "../components/config/backups";
 import { isOfNode } from "../components/config/volumes";
 import { nameOf } from "../components/volumes";
+import { resourcesIn } from "../lib/engine-state";
 import { UserError } from "../lib/errors";
 import { isMapping, parseJson } from "../lib/values";
 
@@ -31,11 +32,7 @@ export interface Deployed {
  * @throws UserError if the stack has no volumes there
  */
 export function readDeployed(state: string): Deployed {
-  const parsed = parseJson(state);
-  const { resources } = (isMapping(parsed) ? (parsed["deployment"] ?? parsed) : {}) as {
-    resources?: unknown;
-  };
-  const all = (Array.isArray(resources) ? resources : []).filter(isMapping);
+  const all = resourcesIn(state);
   const propertiesOf = (type: RegExp) =>
     all
       .filter((each) => type.test(String(each["type"])))

@@ -2,10 +2,12 @@
 import type { Readable, Writable } from "node:stream";
 import type Docker from "dockerode";
 import { messageOf, UserError } from "../lib/errors";
-import { isMapping, parseJson } from "../lib/values";
+import { resourcesIn } from "../lib/engine-state";
+import { isMapping } from "../lib/values";
 import { api, connect, sleep } from "../providers/client";
-import { ENDED, findService, tasksOf, type Task } from "../providers/swarm-service/tasks";
-import { isJob } from "../routing/jobs/schedule";
+import { findService, tasksOf, type Task } from "../providers/swarm-service/tasks";
+import { replaced } from "../providers/swarm-service/diff";
+import { endedStates, isJob, settledMs } from "../routing/jobs/docker";
 
 /** A service of the stack, as it is deployed. */
 export interface Deployed {
@@ -23,12 +25,7 @@ export interface Deployed {
  * @throws UserError if there is none of that name
  */
 export function findJob(state: string, name: string): Deployed {
-  const parsed = parseJson(state);
-  const { resources } = (isMapping(parsed) ? (parsed["deployment"] ?? parsed) : {}) as {
-    resources?: unknown;
-  };
-  const services = (Array.isArray(resources) ? resources : [])
-    .filter(isMapping)
+  const services = resourcesIn(state)
     .filter(({ type }) => /:SwarmService$/.test(String(type)))
     .map(({ urn, inputs }) => ({
       ...(inputs as { name: string; host: string; sshOpts?: readonly string[] }),
@@ -50,8 +47,6 @@ export function findJob(state: string, name: string): Deployed {
 }
 
 const pollMs = 300;
-/** Docker needs a moment to make the next attempt of a run that has failed. */
-const settledMs = 5_000;
 /** The last lines may come after the end of the run. */
 const quietMs = 1_000;
 
@@ -71,25 +66,21 @@ export async function runJob(
   if (service === undefined || !isJob(service.Spec.Labels ?? {}))
     throw new UserError(`${name} is not deployed as a job any more: run script/up`);
   const before = await tasksOf(docker, service.ID);
-  if (before.some(({ Status }) => !ENDED.includes(Status.State)))
+  if (before.some(({ Status }) => !endedStates.includes(Status.State)))
     throw new UserError(`${name} is running already; docker service logs -f ${swarmName} shows its log`);
-  const { Spec } = service;
-  const number = (Spec.TaskTemplate.ForceUpdate ?? 0) + 1;
+  const body = { ...replaced(service.Spec), Mode: { Replicated: { Replicas: 1 } } };
+  const { ForceUpdate: number = 0, RestartPolicy } = body.TaskTemplate;
   try {
     await api(docker, "POST", `/services/${service.ID}/update`, {
       query: { version: service.Version.Index },
-      body: {
-        ...Spec,
-        Mode: { Replicated: { Replicas: 1 } },
-        TaskTemplate: { ...Spec.TaskTemplate, ForceUpdate: number },
-      },
+      body,
     });
   } catch (error) {
     if (!/out of sequence/.test(messageOf(error))) throw error;
     throw new UserError(`${name} has just been started or changed by somebody else: try again`);
   }
   const log = await follow(docker, service.ID, before, output, errors);
-  const last = await ended(docker, service.ID, number, Spec.TaskTemplate.RestartPolicy?.Condition !== "none");
+  const last = await ended(docker, service.ID, number, RestartPolicy?.Condition !== "none");
   await log.finish();
   const { State, Err, ContainerStatus } = last?.Status ?? { State: "removed" };
   const exitCode = State === "complete" ? 0 : (ContainerStatus?.ExitCode ?? 0);
@@ -111,7 +102,7 @@ async function ended(
     const [last] = tasks.sort((a, b) => ((a.CreatedAt ?? "") > (b.CreatedAt ?? "") ? -1 : 1));
     if (last === undefined && isSeen) return undefined;
     isSeen ||= last !== undefined;
-    const isOver = last !== undefined && tasks.every(({ Status }) => ENDED.includes(Status.State));
+    const isOver = last !== undefined && tasks.every(({ Status }) => endedStates.includes(Status.State));
     const isSettled = last?.Status.State === "complete" || !retries || sinceMs(last) > settledMs;
     if (isOver && isSettled) return last;
     await sleep(pollMs);

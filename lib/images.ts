@@ -3,18 +3,32 @@ import type Docker from "dockerode";
 import { registryOf, type Login } from "./credentials";
 import { messageOf, UserError } from "./errors";
 
-interface Progress {
+/** A line of what Docker reports while it builds, pushes or pulls. */
+export interface Progress {
   readonly error?: string;
+  readonly id?: string;
+  /** Text of a build without BuildKit. */
+  readonly stream?: string;
+  readonly aux?: unknown;
 }
 
-/** Waits for the end of what Docker reports. */
-function finished(docker: Docker, stream: NodeJS.ReadableStream): Promise<void> {
+/**
+ * Waits for the end of what Docker reports.
+ *
+ * @throws Error with what it reports as an error
+ */
+export function finished(
+  docker: Docker,
+  stream: NodeJS.ReadableStream,
+  onProgress?: (line: Progress) => void,
+): Promise<void> {
   return new Promise((resolve, reject) => {
-    docker.modem.followProgress(stream, (error: Error | null, output: Progress[] | undefined) => {
+    const onEnd = (error: Error | null, output: Progress[] | undefined) => {
       const failed = error?.message ?? output?.find((line) => line.error)?.error;
       if (failed === undefined) resolve();
       else reject(new Error(failed));
-    });
+    };
+    docker.modem.followProgress(stream, onEnd, onProgress);
   });
 }
 

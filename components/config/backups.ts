@@ -4,7 +4,7 @@ import { z } from "zod";
 import { describeSchedule, readSchedule, type Schedule } from "../../routing/jobs/schedule";
 import { writeDuration } from "../../routing/grammar";
 import { mapping, readBy, text, whole } from "../schema";
-import { isOfNode, type Volume } from "./volumes";
+import { isOwn, type Volume } from "./volumes";
 
 const placeForm = 'a folder such as "/srv/backups", or "s3:…" or "sftp:…" without a password';
 const most = whole(1, 10_000).optional();
@@ -48,7 +48,7 @@ export interface Backup {
 
 /** The volumes whose data is the service's own. */
 export const ownVolumes = (volumes: readonly Volume[]): string[] => [
-  ...new Set(volumes.filter((each) => isOfNode(each) && !each.readOnly).map(({ source = "" }) => source)),
+  ...new Set(volumes.filter(isOwn).map(({ source = "" }) => source)),
 ];
 
 interface BackedUp {
@@ -94,6 +94,10 @@ export function lacking({ volumes, healthCheck, backup }: Omit<BackedUp, "name" 
   return found;
 }
 
+/** `daily=7`, `weekly=4`. */
+const keptBy = (keep: Backup["keep"]): string[] =>
+  Object.entries(keep).flatMap(([key, number]) => (number === undefined ? [] : [`${key}=${number}`]));
+
 /**
  * The job that makes the backups, as it would be written in the stack file.
  *
@@ -113,9 +117,6 @@ export function jobOf(
     passwordSecret,
     ...(kind === "s3" ? placeSecrets.s3 : kind === "sftp" ? placeSecrets.sftp : []),
   ];
-  const kept = Object.entries(keep).flatMap(([key, number]) =>
-    number === undefined ? [] : [`--keep=${key}=${number}`],
-  );
   return {
     name: jobName(name),
     build: "backup",
@@ -125,7 +126,7 @@ export function jobOf(
       `--repository=${kind === undefined ? "/repository" : to}`,
       `--host=${host}`,
       ...(dump === undefined ? own.map((source) => `--volume=${source}`) : [`--dump=${swarmName}`]),
-      ...kept,
+      ...keptBy(keep).map((each) => `--keep=${each}`),
     ],
     // With a dump, they only say on which node it runs.
     volumes: [
@@ -144,9 +145,7 @@ export function jobOf(
 
 /** `0 3 * * * to /srv/backups, keep daily=7`. */
 export function describeBackup({ schedule, to, keep, dump }: Backup): string {
-  const kept = Object.entries(keep).flatMap(([key, number]) =>
-    number === undefined ? [] : [`${key}=${number}`],
-  );
+  const kept = keptBy(keep);
   return [
     `${describeSchedule(schedule)} to ${to}`,
     ...(kept.length === 0 ? [] : [`keep ${kept.join(" ")}`]),

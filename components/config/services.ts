@@ -7,6 +7,7 @@ import { readReplicas } from "../../routing/scaling/replicas";
 import { readAutoCpus, readAutoMemory, sizeUnits, type AutoLimit } from "../../routing/scaling/resources";
 import { isMapping } from "../../lib/values";
 import { readSchedule } from "../../routing/jobs/schedule";
+import { beforeName } from "../../providers/swarm-service/inputs";
 import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, text, undated, verbatimStrings, whole } from "../schema"; // prettier-ignore
 
 import { readBuild } from "./build";
@@ -14,7 +15,7 @@ import { backupOf, jobName, lacking } from "./backups";
 import { readReference } from "./files";
 import { furtherPort, meta, mistakesOfMeta, mistakesOfPorts, nameOfPort, portNumber, serviceName, type FurtherPort } from "./ports"; // prettier-ignore
 import { runningKeys } from "./running";
-import { isOfNode, isWritten, readTmpfs, readVolume } from "./volumes";
+import { isOwn, isWritten, readTmpfs, readVolume } from "./volumes";
 
 /** The types of service: how the load balancer balances them; `none` is a worker, which it does not know. */
 export const serviceTypes = ["rest", "http", "tcp", "none"] as const;
@@ -174,7 +175,7 @@ function mistakesOfMounts({
   | "stopGracePeriodSeconds"
 >) {
   const shared = volumes.find(isWritten);
-  const written = volumes.find((volume) => isOfNode(volume) && !volume.readOnly);
+  const written = volumes.find(isOwn);
   const isOne = typeof replicas === "number" && replicas <= 1;
   const problem = `is more than 1, but volume ${written?.source ?? ""} is on one node, and two instances must not write to it`;
   const cure = "set replicas: 1, or make the volume read-only or one on a file server (driver_opts)";
@@ -271,8 +272,15 @@ function mistakesOfJob({ schedule, type, ...rest }: z.output<typeof keys>) {
 
 /** The longest name of a Swarm service. */
 const longestName = 63;
-/** The name of the Swarm service that runs `before`. */
-const beforeOf = (swarmName: string): string => `${swarmName}-before`;
+/** The Swarm services that a service brings with it: why, their names, and what they are to a reader. */
+const companions = [
+  {
+    key: "before",
+    nameOf: beforeName,
+    is: (name: string) => `the name of what ${name} runs before a rollout`,
+  },
+  { key: "backup", nameOf: jobName, is: (name: string) => `the name of the job that backs up ${name}` },
+] as const;
 const swarmNameOf = (name: string): string => name.replace(/[/.]/g, "-");
 
 const keys = mapping(serviceKeys);
@@ -285,18 +293,15 @@ const asWorker = (value: unknown): unknown =>
 export const service = z
   .preprocess(asWorker, keys)
   .check(({ value, issues }) => {
-    const { name, image, build, port, type, replicas, cpus, before } = value;
+    const { name, image, build, port, type, replicas, cpus } = value;
     issues.push(...mistakesOfJob(value));
-    if (before !== undefined && beforeOf(swarmNameOf(name)).length > longestName) {
-      const problem = "is too long for a service with before";
-      issues.push(mistake(["name"], problem, `use at most ${longestName - beforeOf("").length} characters`));
+    for (const { key, nameOf } of companions) {
+      if (value[key] === undefined || nameOf(swarmNameOf(name)).length <= longestName) continue;
+      const cure = `use at most ${longestName - nameOf("").length} characters`;
+      issues.push(mistake(["name"], `is too long for a service with ${key}`, cure));
     }
     for (const [path, problem, cure] of lacking(value))
       issues.push(mistake(["backup", ...path], problem, cure));
-    if (value.backup !== undefined && jobName(swarmNameOf(name)).length > longestName) {
-      const problem = "is too long for a service with backup";
-      issues.push(mistake(["name"], problem, `use at most ${longestName - jobName("").length} characters`));
-    }
     if (type === "none") issues.push(...mistakesOfWorker(value));
     else if (port === undefined) {
       const problem = `is missing, so nothing could reach ${name}`;
@@ -368,18 +373,13 @@ export const services = list(service)
       const problem = `is ${name}, a name that another service or port already has`;
       issues.push(mistake(path, problem, "rename one of the two"));
     }
-    for (const { name, swarmName, before } of value) {
-      const index = value.findIndex((each) => each.swarmName === beforeOf(swarmName));
-      if (before === undefined || index < 0) continue;
-      const problem = `is ${value[index]?.name ?? ""}, which in Docker is the name of what ${name} runs before a rollout`;
-      issues.push(mistake([index, "name"], problem, "rename one of the two"));
-    }
-    for (const { name, swarmName, backup } of value) {
-      const index = value.findIndex((each) => each.swarmName === jobName(swarmName));
-      if (backup === undefined || index < 0) continue;
-      const problem = `is ${value[index]?.name ?? ""}, which in Docker is the name of the job that backs up ${name}`;
-      issues.push(mistake([index, "name"], problem, "rename one of the two"));
-    }
+    for (const service of value)
+      for (const { key, nameOf, is } of companions) {
+        const index = value.findIndex(({ swarmName }) => swarmName === nameOf(service.swarmName));
+        if (service[key] === undefined || index < 0) continue;
+        const problem = `is ${value[index]?.name ?? ""}, which in Docker is ${is(service.name)}`;
+        issues.push(mistake([index, "name"], problem, "rename one of the two"));
+      }
   })
   .readonly();
 

@@ -25,6 +25,9 @@ const example = '"data:/var/lib/app"';
 export const isOfNode = ({ type, driverOptions }: Volume): boolean =>
   type === "volume" && driverOptions === undefined;
 
+/** Whether its data is the service's own: the service writes to it, and it is on one node. */
+export const isOwn = (volume: Volume): boolean => isOfNode(volume) && !volume.readOnly;
+
 /** Whether two instances that write to it would do so to the same files of a node. */
 export const isWritten = ({ type, readOnly, driverOptions }: Volume): boolean =>
   type !== "tmpfs" && !readOnly && driverOptions === undefined;

@@ -8,7 +8,7 @@ import { readBuildContext } from "../../lib/build-context";
 import { credentialsFor, registryOf, type Login } from "../../lib/credentials";
 import type { Context, Handler, Made } from "./handler";
 import { archiveOf } from "../../lib/archive";
-import { pushImage } from "../../lib/images";
+import { finished, pushImage } from "../../lib/images";
 import { flag, given, orGone, record, text, texts } from "./values";
 
 const BUILD_INPUTS = [
@@ -24,28 +24,21 @@ function buildOf(news: WireMap): WireMap {
   return { ...build, context, dockerfile: text(build.dockerfile) ?? path.join(context, "Dockerfile") };
 }
 
-interface Progress {
-  stream?: string;
-  error?: string;
-}
-
-function finished(docker: Docker, stream: NodeJS.ReadableStream, say: (line: string) => void): Promise<void> {
+async function built(
+  docker: Docker,
+  stream: NodeJS.ReadableStream,
+  say: (line: string) => void,
+): Promise<void> {
   const tail: string[] = [];
-  return new Promise((resolve, reject) => {
-    docker.modem.followProgress(
-      stream,
-      (error: Error | null, output: Progress[]) => {
-        const failed = error?.message ?? output.find((line) => line.error)?.error;
-        if (failed === undefined) resolve();
-        else reject(new UserError(`The build failed: ${failed}\n${tail.slice(-20).join("").trimEnd()}`));
-      },
-      ({ stream: line }: Progress) => {
-        if (line === undefined) return;
-        tail.push(line);
-        if (line.startsWith("Step ")) say(line.trim());
-      },
-    );
-  });
+  try {
+    await finished(docker, stream, ({ stream: line }) => {
+      if (line === undefined) return;
+      tail.push(line);
+      if (line.startsWith("Step ")) say(line.trim());
+    });
+  } catch (error) {
+    throw new UserError(`The build failed: ${messageOf(error)}\n${tail.slice(-20).join("").trimEnd()}`);
+  }
 }
 
 async function build({ docker, say, host }: Context, news: WireMap): Promise<Made> {
@@ -73,7 +66,7 @@ async function build({ docker, say, host }: Context, news: WireMap): Promise<Mad
         forcerm: true,
       }) as Docker.ImageBuildOptions,
     );
-    await finished(docker, stream, say);
+    await built(docker, stream, say);
   };
   const mine = lastBuild.then(run, run);
   lastBuild = mine;

@@ -4,12 +4,12 @@ import { archiveOf } from "../../lib/archive";
 import { readBuildContext } from "../../lib/build-context";
 import { loginFor, registryOf, type Logins } from "../../lib/credentials";
 import { messageOf, UserError } from "../../lib/errors";
-import { digestOf, pushImage } from "../../lib/images";
+import { digestOf, finished, pushImage } from "../../lib/images";
 import { given } from "../../lib/values";
 import { api, connect, sameSsh, unless } from "../client";
 import { DynamicResource } from "../dynamic-resource";
 import { openSession } from "./session";
-import { textOf, type Progress } from "./trace";
+import { textOf } from "./trace";
 
 export interface ImageBuildArgs {
   /** The Docker URL of the engine that builds it, with options of `ssh`. */
@@ -98,18 +98,8 @@ async function send(docker: Docker, inputs: BuildInputs): Promise<void> {
         else reject(error instanceof Error ? error : new Error(messageOf(error)));
       });
     });
-    await new Promise<void>((resolve, reject) => {
-      docker.modem.followProgress(
-        stream,
-        (error: Error | null, output: Progress[] | undefined) => {
-          const failed = error?.message ?? output?.find((line) => line.error)?.error;
-          if (failed === undefined) resolve();
-          else reject(new Error(failed));
-        },
-        (progress: Progress) => {
-          log = (log + textOf(progress)).slice(-KEPT_CHARACTERS);
-        },
-      );
+    await finished(docker, stream, (progress) => {
+      log = (log + textOf(progress)).slice(-KEPT_CHARACTERS);
     });
   } catch (error) {
     const shown = withoutSecrets(`${messageOf(error)}\n${log.trimEnd()}`, secrets).split("\n");

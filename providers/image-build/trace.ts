@@ -1,13 +1,7 @@
 /** What BuildKit reports while it builds: from moby/buildkit, api/services/control. */
 import { fromJSON, type ServiceDefinition } from "@grpc/proto-loader";
+import type { Progress } from "../../lib/images";
 import { isMapping } from "../../lib/values";
-
-/** A line of the engine's answer to a build. */
-export interface Progress {
-  readonly id?: string;
-  readonly aux?: unknown;
-  readonly error?: string;
-}
 
 interface Status {
   readonly vertexes?: readonly {

@@ -92,7 +92,9 @@ const PARTS = {
 } as const satisfies Partial<Record<keyof ServiceSpec, readonly InputKey[]>>;
 
 /** The same definition for new instances of it. */
-export const replaced = (spec: ServiceSpec): ServiceSpec => ({
+export const replaced = <T extends { readonly TaskTemplate: { readonly ForceUpdate?: number } }>(
+  spec: T,
+): T => ({
   ...spec,
   TaskTemplate: { ...spec.TaskTemplate, ForceUpdate: (spec.TaskTemplate.ForceUpdate ?? 0) + 1 },
 });

@@ -1,4 +1,5 @@
 /** The inputs of a Swarm service, and their validation. Pure. */
+import { isJob as hasSchedule, runLabel, scheduleLabels } from "../../routing/jobs/docker";
 import { CONTAINER_KEYS, type ContainerInputs } from "./container";
 
 export interface PortInputs {
@@ -136,14 +137,14 @@ export const LIMIT_LABELS = {
   memoryBytes: `${LABEL_PREFIX}limits.memory`,
 } as const;
 
-/** The time for which the last run of a job was started. */
-export const RUN_LABEL = `${LABEL_PREFIX}run`;
-
-const NOT_OWN: readonly string[] = [...MARKS, ...Object.values(LIMIT_LABELS), RUN_LABEL];
+const NOT_OWN: readonly string[] = [...MARKS, ...Object.values(LIMIT_LABELS), runLabel];
 
 /** Whether a service is a job: it has a schedule, and something else, the autoscaler, starts its runs. */
-export const isJob = ({ serviceLabels }: Pick<ServiceInputs, "serviceLabels">): boolean =>
-  serviceLabels?.[`${LABEL_PREFIX}schedule`] !== undefined;
+export const isJob = ({ serviceLabels = {} }: Pick<ServiceInputs, "serviceLabels">): boolean =>
+  hasSchedule(serviceLabels);
+
+/** The name of the Swarm service that runs `before`. */
+export const beforeName = (name: string): string => `${name}-before`;
 
 /** Whether a service's label is one of `serviceLabels`. */
 export const isOwnLabel = (key: string): boolean => key.startsWith(LABEL_PREFIX) && !NOT_OWN.includes(key);
@@ -151,7 +152,7 @@ export const isOwnLabel = (key: string): boolean => key.startsWith(LABEL_PREFIX)
 /** How long a run of a job may take: an hour, unless its label says otherwise. */
 export function deadlineMsOf(labels: Readonly<Record<string, string>> = {}): number {
   const [, count = "1", unit = "h"] =
-    /^([0-9]{1,9})([smh])$/.exec(labels[`${LABEL_PREFIX}schedule.deadline`] ?? "") ?? [];
+    /^([0-9]{1,9})([smh])$/.exec(labels[scheduleLabels.deadline] ?? "") ?? [];
   return Number(count) * { s: 1_000, m: 60_000, h: 3_600_000 }[unit as "s" | "m" | "h"];
 }
 

@@ -2,15 +2,14 @@
 import type Docker from "dockerode";
 import type { Login } from "../../lib/credentials";
 import { messageOf } from "../../lib/errors";
+import { endedStates } from "../../routing/jobs/docker";
 import { api, sleep, unless } from "../client";
 import { OWNER_LABEL } from "../owner";
-import { deadlineMsOf } from "./inputs";
+import { beforeName, deadlineMsOf } from "./inputs";
 import type { ServiceSpec, TaskSpec } from "./spec";
-import { ENDED, explain, findService, lastLines, tasksOf, vanish, type ServiceDetails, type Task } from "./tasks"; // prettier-ignore
+import { explain, findService, lastLines, tasksOf, vanish, type ServiceDetails, type Task } from "./tasks"; // prettier-ignore
 
 const POLL_MS = 200;
-
-export const beforeName = (name: string): string => `${name}-before`;
 
 interface Before {
   /** The service's name. */
@@ -120,7 +119,7 @@ async function ended(docker: Docker, id: string, name: string, timeoutSeconds: n
     const state = task?.Status.State ?? "new";
     if (state !== stateBefore) [stateBefore, sinceMs] = [state, Date.now()];
     if (task !== undefined && state === "complete") return task;
-    if (task !== undefined && ENDED.includes(state)) throw await failure(docker, task, name);
+    if (task !== undefined && endedStates.includes(state)) throw await failure(docker, task, name);
     if (state !== "running" && Date.now() - sinceMs > timeoutSeconds * 1000) {
       const why = task === undefined ? "Docker has not begun" : await explain(docker, task);
       throw new Error(`before of service ${name} did not start within ${timeoutSeconds} s. ${why}`);
@@ -148,7 +147,7 @@ export async function endOfRun(docker: Docker, service: ServiceDetails): Promise
   let isSaid = false;
   for (;;) {
     const tasks = await tasksOf(docker, service.ID);
-    const running = tasks.find(({ Status }) => !ENDED.includes(Status.State));
+    const running = tasks.find(({ Status }) => !endedStates.includes(Status.State));
     // Without the time of its start, not at all.
     if (running === undefined || !(Date.now() < Date.parse(running.CreatedAt ?? "") + deadlineMs)) return;
     if (!isSaid) console.warn(`${service.Spec.Name} is running: it is changed when it has ended.`);

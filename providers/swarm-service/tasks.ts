@@ -1,5 +1,6 @@
 /** Waits for Swarm's background work, and explains failures with Docker's own messages. */
 import type Docker from "dockerode";
+import { endedStates } from "../../routing/jobs/docker";
 import { api, sleep, textOf, unless } from "../client";
 import { meaningOf } from "./diff";
 import type { ServiceSpec, TaskSpec } from "./spec";
@@ -32,7 +33,6 @@ export interface Task {
 const POLL_MS = 200;
 /** How long to wait for the log of a failed instance. */
 const LOG_TIMEOUT_MS = 5000;
-export const ENDED = ["complete", "shutdown", "failed", "rejected", "orphaned", "remove"];
 const FAILED = ["failed", "rejected"];
 
 export function findService(docker: Docker, nameOrId: string): Promise<ServiceDetails | undefined> {
@@ -95,7 +95,7 @@ export async function settle(
     );
     const fresh = running.filter((task) => isOf(task, now.Spec));
     const leaving = tasks.filter(
-      (task) => !["running", "ready"].includes(task.DesiredState) && !ENDED.includes(task.Status.State),
+      (task) => !["running", "ready"].includes(task.DesiredState) && !endedStates.includes(task.Status.State),
     );
     const status = now.UpdateStatus?.State ?? "completed";
     const announced = now.UpdateStatus?.State !== undefined || Date.now() > announcedByMs;

@@ -3,6 +3,7 @@ import { DynamicResource } from "../dynamic-resource";
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
 import { api, connect, sameSsh, sleep, unless } from "../client";
+import { replaced } from "../swarm-service/diff";
 import {
   GATEWAY_LABEL,
   hasGatewayNetwork,
@@ -192,10 +193,9 @@ async function drain(manager: Docker, nodeId: string): Promise<void> {
 /** Replaces a service's instances, as an update of the service would. */
 async function roll(manager: Docker, serviceId: string): Promise<void> {
   const { Spec, Version } = await api<ServiceDetails>(manager, "GET", `/services/${serviceId}`);
-  const TaskTemplate = { ...Spec.TaskTemplate, ForceUpdate: (Spec.TaskTemplate.ForceUpdate ?? 0) + 1 };
   await api(manager, "POST", `/services/${serviceId}/update`, {
     query: { version: Version.Index },
-    body: { ...Spec, TaskTemplate },
+    body: replaced(Spec),
   });
 }
 

@@ -4,6 +4,7 @@ import { messageOf } from "../../lib/errors";
 import { isMapping } from "../../lib/values";
 import { parseDuration, writeDuration } from "../grammar";
 import { good, isShown, unknownIn, wrong, type Checked } from "../scaling/checked";
+import { scheduleLabels } from "./docker";
 
 export interface Schedule {
   /** Minute, hour, day, month and weekday: `0 3 * * *`. */
@@ -15,16 +16,6 @@ export interface Schedule {
 }
 
 const utc = "UTC";
-
-/** The first says that a Swarm service is a job. */
-export const scheduleLabels = {
-  cron: "switchyard.schedule",
-  zone: "switchyard.schedule.zone",
-  deadline: "switchyard.schedule.deadline",
-} as const;
-
-/** The label of a job's Swarm service with the time for which its last run was started. */
-export const runLabel = "switchyard.run";
 
 /** Reads `schedule`: a cron expression, or a mapping. */
 export function readSchedule(value: unknown): Checked<Schedule> {
@@ -82,9 +73,6 @@ export function writeScheduleLabels({ cron, zone, deadlineMs }: Schedule): Recor
     [scheduleLabels.deadline]: writeDuration(deadlineMs),
   };
 }
-
-export const isJob = (labels: Readonly<Record<string, string>>): boolean =>
-  labels[scheduleLabels.cron] !== undefined;
 
 /** The schedule of a Swarm service; undefined if it is no job. */
 export function readScheduleLabels(labels: Readonly<Record<string, string>>): Checked<Schedule> | undefined {

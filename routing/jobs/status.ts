@@ -1,5 +1,5 @@
 /** What the autoscaler tells of jobs: the last runs of each, and the next one. Values in Consul's KV, which anybody may have written. */
-import { isMapping } from "../../lib/values";
+import { given, isMapping } from "../../lib/values";
 
 /** `ended`: by its deadline, or by somebody; `skipped`: the one before was still going on; `missed`: nothing could start it in time. */
 export const runResults = ["succeeded", "failed", "ended", "skipped", "missed"] as const;
@@ -51,7 +51,7 @@ export function readRun(value: unknown): JobRun | undefined {
   const { result, due, start, end, exitCode, reason } = value;
   if (!runResults.some((each) => each === result) || !isMissingOr(isTime, due, start, end)) return undefined;
   if (!isMissingOr(isText, reason) || !isMissingOr(Number.isSafeInteger, exitCode)) return undefined;
-  return withoutGaps({ result, due, start, end, exitCode, reason }) as unknown as JobRun;
+  return given({ result, due, start, end, exitCode, reason }) as unknown as JobRun;
 }
 
 /** Undefined if one of them is. */
@@ -67,11 +67,8 @@ export function readJobStatus(value: unknown): JobStatus | undefined {
   const runs = readRuns(value["runs"]);
   if (runs === undefined || ![name, swarmName, schedule].every(isText)) return undefined;
   if (!isMissingOr(isTime, next, running, lastSuccess) || !isMissingOr(isText, problem)) return undefined;
-  return withoutGaps({ name, swarmName, schedule, next, running, lastSuccess, runs, problem }) as unknown as JobStatus; // prettier-ignore
+  return given({ name, swarmName, schedule, next, running, lastSuccess, runs, problem }) as unknown as JobStatus; // prettier-ignore
 }
-
-const withoutGaps = (value: object): object =>
-  Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined));
 
 /** One line: `failed with exit code 3 at 2026-11-29 03:00:07, after 7 s`. */
 export function describeRun({ result, due, start, end, exitCode, reason }: JobRun): string {

@@ -1,19 +1,17 @@
 /** The autoscaler, or the keeper of its narrow socket: see README.md. */
 import { UserError } from "../../../lib/errors";
+import { listenAt } from "../../../lib/listen";
 import { HttpClient } from "../../../lib/http";
 import { runAutoscaler } from "./autoscaler";
 import { log } from "./log";
 import { parseOptions, parseSocketOptions } from "./options";
 import { Engine } from "./swarm/engine";
-import { listen } from "./swarm/server";
+import { narrowServer } from "./swarm/server";
 
 async function keepSocket(args: readonly string[]): Promise<void> {
   const { listen: path, engine } = parseSocketOptions(args);
-  const server = await listen(
-    path,
-    new Engine(new HttpClient({ socketPath: engine }, { maxSockets: 8 })),
-    log,
-  );
+  const docker = new Engine(new HttpClient({ socketPath: engine }, { maxSockets: 8 }));
+  const server = await listenAt(narrowServer(docker, log), path);
   log(`answers at ${path}`);
   for (const signal of ["SIGTERM", "SIGINT"] as const)
     process.once(signal, () => {

@@ -1,11 +1,20 @@
 /** Runs programs in containers over the Docker Engine's socket, with their input and output as streams. */
 import * as http from "node:http";
-import type { Duplex, Readable, Writable } from "node:stream";
+import type { Duplex, Writable } from "node:stream";
+import { HttpClient } from "../../../lib/http";
 import { isMapping, parseJson } from "../../../lib/values";
+
+/** A busy engine may take its time. */
+const answerMs = 120_000;
 
 /** The piece of Docker's API that this program uses. */
 export class Engine {
-  constructor(private readonly socketPath: string) {}
+  private readonly http: HttpClient;
+
+  constructor(private readonly socketPath: string) {
+    // What is sent again only makes a program ready once more; it starts elsewhere.
+    this.http = new HttpClient({ socketPath });
+  }
 
   /** The ID of the running instance of a Swarm service; undefined unless there is exactly one on this node. */
   async instanceOf(service: string): Promise<string | undefined> {
@@ -70,31 +79,15 @@ export class Engine {
     });
   }
 
-  private json(method: string, path: string, body?: object): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      const request = http.request({
-        socketPath: this.socketPath,
-        method,
-        path,
-        headers: { "Content-Type": "application/json" },
-      });
-      request.on("error", reject);
-      request.on("response", (response) => {
-        void textOf(response).then((text) => {
-          const parsed = parseJson(text);
-          if ((response.statusCode ?? 500) < 300) resolve(parsed);
-          else reject(new Error(isMapping(parsed) ? String(parsed["message"]) : text));
-        }, reject);
-      });
-      request.end(body === undefined ? undefined : JSON.stringify(body));
+  private async json(method: string, path: string, sent?: object): Promise<unknown> {
+    const { status, body } = await this.http.request(method, path, {
+      ...(sent !== undefined && { body: sent }),
+      timeoutMs: answerMs,
     });
+    const parsed = parseJson(body);
+    if (status < 300) return parsed;
+    throw new Error(isMapping(parsed) ? String(parsed["message"]) : body);
   }
-}
-
-export async function textOf(stream: Readable): Promise<string> {
-  let text = "";
-  for await (const chunk of stream as AsyncIterable<Buffer>) text += chunk.toString();
-  return text;
 }
 
 /** Splits Docker's stream of framed pieces: 1 is standard output, 2 standard error. */

@@ -5,7 +5,8 @@ import path from "node:path";
 import { Readable, Writable } from "node:stream";
 import { expect, onTestFinished, test } from "vitest";
 import { demultiplex, type Engine } from "./exec";
-import { keeper, listen, requestDump } from "./keeper";
+import { keeper, requestDump } from "./keeper";
+import { listenAt } from "../../../lib/listen";
 
 const programs = { db: ["pg_dump", "shop"] };
 
@@ -25,7 +26,7 @@ async function listening(on: Pick<Engine, "instanceOf" | "exec">): Promise<strin
   const socket = path.join(mkdtempSync(path.join(tmpdir(), "switchyard-keeper-")), "docker.sock");
   const server = keeper(on, { ...programs, gone: ["true"] }, () => undefined);
   onTestFinished(() => void server.close());
-  await listen(server, socket);
+  await listenAt(server, socket);
   return socket;
 }
 

@@ -1,5 +1,4 @@
 /** The narrow socket: it runs the programs that it was started with, each in its own service, and nothing else. */
-import { chmodSync, rmSync } from "node:fs";
 import * as http from "node:http";
 import { messageOf, UserError } from "../../../lib/errors";
 import type { Engine } from "./exec";
@@ -47,17 +46,6 @@ async function dump(
   if (container === undefined) return `${service} does not run on this node, or more than once`;
   const { code, errors } = await engine.exec(container, program, { output });
   return code === 0 ? undefined : `${program[0] ?? ""}: exit code ${code}${errors && `: ${errors}`}`;
-}
-
-/** Listens at a path on which an earlier run may have left its socket. Whoever can reach the folder may use the socket. */
-export function listen(server: http.Server, path: string): Promise<void> {
-  rmSync(path, { force: true });
-  return new Promise((resolve, reject) => {
-    server.on("error", reject).listen(path, () => {
-      chmodSync(path, 0o666);
-      resolve();
-    });
-  });
 }
 
 /**

@@ -2,8 +2,9 @@
 import { renameSync } from "node:fs";
 import path from "node:path";
 import { UserError } from "../../../lib/errors";
+import { listenAt } from "../../../lib/listen";
 import { Engine } from "./exec";
-import { keeper, listen, requestDump } from "./keeper";
+import { keeper, requestDump } from "./keeper";
 import { parseCommand, type Command } from "./options";
 import { incomplete, Restic } from "./restic";
 
@@ -123,7 +124,7 @@ async function main(): Promise<void> {
     case "dump":
       return requestDump(command.service, process.stdout);
     case "docker":
-      return listen(keeper(new Engine(dockerSocket), command.programs, log), command.listen);
+      await listenAt(keeper(new Engine(dockerSocket), command.programs, log), command.listen);
   }
 }
 

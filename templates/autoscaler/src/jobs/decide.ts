@@ -1,5 +1,6 @@
 /** Decides about one job: whether a run has ended, has to be ended, or is to start. Pure. */
-import { lastTime, nextTime, runLabel, type Schedule } from "../../../../routing/jobs/schedule";
+import { endedStates, runLabel, settledMs } from "../../../../routing/jobs/docker";
+import { lastTime, nextTime, type Schedule } from "../../../../routing/jobs/schedule";
 import type { JobRun } from "../../../../routing/jobs/status";
 import type { SwarmJob, SwarmRun } from "../swarm/types";
 import { withRun, type CurrentRun, type JobRecord } from "./record";
@@ -16,8 +17,6 @@ export interface JobDecision {
   readonly notes: readonly string[];
 }
 
-/** Docker needs a moment to make the next attempt of a run that has failed. */
-const settledMs = 5_000;
 /** A run that starts later than this is told of as made up. */
 const promptMs = 60_000;
 
@@ -106,8 +105,7 @@ function runOf({ attempts, retries }: SwarmJob, nowMs: number): Ongoing {
   };
 }
 
-const over = ["complete", "shutdown", "failed", "rejected", "orphaned", "remove"];
-const isLive = ({ state }: SwarmRun): boolean => !over.includes(state);
+const isLive = ({ state }: SwarmRun): boolean => !endedStates.includes(state);
 
 function finished(record: JobRecord, { number, start, due }: CurrentRun, ending: Omit<JobRun, "due" | "start">): JobRecord {
   return withRun({ ...record, current: undefined, finished: number }, { ...ending, start, ...(due !== undefined && { due }) });

@@ -1,7 +1,7 @@
 /** Jobs on the narrow socket: what it tells of them, and the changes that start and end a run. Pure. */
 import { isMapping, parseJson } from "../../../../lib/values";
 import { parseServiceName } from "../../../../routing/grammar";
-import { isJob, runLabel } from "../../../../routing/jobs/schedule";
+import { isJob, runLabel } from "../../../../routing/jobs/docker";
 import { isTime } from "../../../../routing/jobs/status";
 import { mapping } from "./registration";
 import { isCount, refuse, unchanged, type Respecified } from "./rescale";

@@ -3,7 +3,7 @@
  * demand its rollout with a limit of memory. Pure.
  */
 import { isMapping, parseJson } from "../../../../lib/values";
-import { isJob } from "../../../../routing/jobs/schedule";
+import { isJob } from "../../../../routing/jobs/docker";
 import { readLabels } from "../../../../routing/scaling/labels";
 import { writeChosen, type ChosenLimits } from "../../../../routing/scaling/limits";
 import type { AutoLimit } from "../../../../routing/scaling/resources";

@@ -1,6 +1,6 @@
 /** A change that the narrow socket makes to a service: another number of replicas within its own range. Pure. */
 import { isMapping, parseJson } from "../../../../lib/values";
-import { isJob } from "../../../../routing/jobs/schedule";
+import { isJob } from "../../../../routing/jobs/docker";
 import { readLabels } from "../../../../routing/scaling/labels";
 import { labelsOf } from "./services";
 import type { Rescale } from "./types";

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { HttpClient } from "../../../../lib/http";
-import { listen, type Answering } from "./server";
+import { listenAt } from "../../../../lib/listen";
+import { narrowServer, type Answering } from "./server";
 import { serviceId } from "./testing";
 
 const folder = mkdtempSync(join(tmpdir(), "narrow-"));
@@ -35,11 +36,14 @@ const engine: Answering = {
   },
 };
 const http = new HttpClient({ socketPath });
-let server: Awaited<ReturnType<typeof listen>>;
+let server: Awaited<ReturnType<typeof listenAt>>;
 
 beforeAll(async () => {
   writeFileSync(socketPath, "left by an earlier run");
-  server = await listen(socketPath, engine, (line) => lines.push(line));
+  server = await listenAt(
+    narrowServer(engine, (line) => lines.push(line)),
+    socketPath,
+  );
 });
 afterAll(() => {
   server.closeAllConnections();

@@ -1,5 +1,4 @@
 /** The narrow socket: a list, five changes, and nothing else. */
-import { chmodSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { messageOf } from "../../../../lib/errors";
 import { parseJson } from "../../../../lib/values";
@@ -23,19 +22,7 @@ export interface Answering {
 const longestBody = 1_000;
 const change = /^\/(services|tasks)\/([a-z0-9]{25})\/(replicas|limits|run|end)$/;
 
-/** Listens at a path on which an earlier run may have left its socket. Whoever can reach the folder may use the socket. */
-export function listen(path: string, engine: Answering, log: (line: string) => void): Promise<Server> {
-  rmSync(path, { force: true });
-  const server = narrowServer(engine, log);
-  return new Promise((resolve, reject) => {
-    server.on("error", reject).listen(path, () => {
-      chmodSync(path, 0o666);
-      resolve(server);
-    });
-  });
-}
-
-/** The same without a place to listen at. */
+/** Without a place to listen at. */
 export function narrowServer(engine: Answering, log: (line: string) => void): Server {
   const server = createServer(
     { maxHeaderSize: 4_096, headersTimeout: 5_000, requestTimeout: 10_000 },
