@@ -23,7 +23,7 @@ import {
 import { hostileInput } from "./hostile";
 import { get, startLoad, until } from "./http";
 import { scratch } from "./scratch";
-import { secondStack, stack, succeeded, type Outcome, type ServiceEntry, type TestStack } from "./stack";
+import { secondStack, stack, succeeded, type ServiceEntry, type TestStack } from "./stack";
 import { afterwards, tearDown } from "./tear-down";
 
 // The life of one stack, in order: each part starts from the state that the previous one left.
@@ -144,7 +144,6 @@ describe("first up", () => {
   });
 });
 
-let backup: { readonly folder: string; readonly of: string; readonly made: Promise<Outcome> } | undefined;
 /** What the worker has written. */
 const ledger = async () => {
   const [task = ""] = await tasks("ledger");
@@ -254,13 +253,6 @@ describe("a job", () => {
     expect(await docker("run", "--rm", "--entrypoint", "sh", await imageOf("ledger"), ...inImage)).toBe("");
     expect(await docker("history", "--no-trunc", await imageOf("ledger"))).not.toContain("word-of-");
   });
-
-  test("is backed up, while other tests go on", async () => {
-    await docker("volume", "create", "e2e-backups");
-    const folder = await docker("volume", "inspect", "-f", "{{.Mountpoint}}", "e2e-backups");
-    succeeded(await stack.setSecret("secrets.backup_password", "a-password"));
-    backup = { folder, of: await ledger(), made: stack.backup("ledger", folder) };
-  });
 });
 
 describe("routing", () => {
@@ -349,24 +341,6 @@ describe("routing", () => {
       dns.lookup(host, (error, address) => console.log(error ? error.message : address));
     `);
     expect(outside).toMatch(/^[0-9a-f.:]+$/);
-  });
-});
-
-describe("a restore", () => {
-  test("gets back what the worker has lost", async () => {
-    try {
-      if (backup === undefined) throw new Error("there is no backup");
-      expect(succeeded(await backup.made).output).toMatch(/^snapshot [0-9a-f]{8} of ledger$/m);
-      const [task = ""] = await tasks("ledger");
-      await docker("exec", task, "sh", "-c", "rm /data/log; echo lost >/data/log");
-      succeeded(await stack.restore("ledger", backup.folder, "--yes"));
-      // The new instance adds a line of its own.
-      await expect.poll(ledger).toMatch(new RegExp(`^${backup.of}\n`));
-      const volumes = await docker("volume", "ls", "-q", "--filter", "name=e2e_ledger");
-      expect(lines(volumes)).toEqual(["e2e_ledger"]);
-    } finally {
-      await docker("volume", "rm", "e2e-backups");
-    }
   });
 });
 

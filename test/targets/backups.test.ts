@@ -11,7 +11,7 @@ import { scratch } from "../e2e/scratch";
 import { run, stack, succeeded } from "../e2e/stack";
 import { afterwards, tearDown } from "../e2e/tear-down";
 
-// A PostgreSQL under writes, and backups of it.
+// Backups of a PostgreSQL under writes, and of files.
 
 const postgres = `
   RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql
@@ -29,6 +29,14 @@ const db = {
   image: "e2e/postgres:17",
   volumes: ["data:/data"],
   healthCheck: { command: ["pg_isready", "-h", "/tmp"], intervalSeconds: 1 },
+};
+/** It is backed up by hand only. */
+const notes = {
+  name: "notes",
+  type: "none",
+  image: baseImage,
+  command: ["sh", "-c", "echo started >>/data/log; exec sleep infinity"],
+  volumes: ["notes:/data"],
 };
 const backup = () => ({
   schedule: "0 3 * * *",
@@ -95,7 +103,11 @@ async function expectRestored({ id, rows }: { id: number; rows: string }, ...pla
   succeeded(await stack.restore("db", ...place, "--yes"));
   expect(await rowsUpTo(id)).toBe(rows);
   expect(lines(await docker("volume", "ls", "-q", "--filter", "name=e2e_data"))).toEqual(["e2e_data"]);
-  expect(lines(await docker("service", "ls", "--format", "{{.Name}}")).sort()).toEqual(["db", "db-backup"]);
+  expect(lines(await docker("service", "ls", "--format", "{{.Name}}")).sort()).toEqual([
+    "db",
+    "db-backup",
+    "notes",
+  ]);
 }
 
 async function image(tag: string, steps: string): Promise<void> {
@@ -112,7 +124,7 @@ beforeAll(async () => {
   await docker("volume", "create", folder);
   afterwards(() => docker("volume", "rm", folder));
   path = await docker("volume", "inspect", "-f", "{{.Mountpoint}}", folder);
-  stack.configure([{ ...db, backup: backup() }], { baseImage, consulImage });
+  stack.configure([{ ...db, backup: backup() }, notes], { baseImage, consulImage });
   succeeded(await stack.setSecret("secrets.backup_password", "a-password"));
   succeeded(await stack.up());
   await sql("create table t (id serial primary key, word text); insert into t (word) values ('first')");
@@ -124,4 +136,17 @@ test("a volume that is lost comes back row for row", async () => {
   const made = await backUp();
   await lose();
   await expectRestored(made);
+});
+
+test("files that are lost come back", async () => {
+  const inNotes = async (script: string) =>
+    docker("exec", (await tasks("notes"))[0] ?? "", "sh", "-c", script);
+  await inNotes("echo kept >>/data/log");
+  const { output } = succeeded(await stack.backup("notes", path));
+  expect(output).toMatch(/^snapshot [0-9a-f]{8} of notes$/m);
+  await inNotes("rm /data/log; echo lost >/data/log");
+  succeeded(await stack.restore("notes", path, "--yes"));
+  // The new instance adds a line of its own.
+  await expect.poll(() => inNotes("cat /data/log")).toBe("started\nkept\nstarted");
+  expect(lines(await docker("volume", "ls", "-q", "--filter", "name=e2e_notes"))).toEqual(["e2e_notes"]);
 });
