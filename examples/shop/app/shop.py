@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,8 +27,9 @@ def queue():
     return redis.Redis(host=HERE, socket_connect_timeout=3, socket_timeout=30)
 
 
-# The database or the queue is away: it starts, moves to another node, or is restored.
-AWAY = (psycopg2.OperationalError, redis.RedisError)
+# The database or the queue is away: it starts, moves to another node, or is restored. A transaction whose connection is lost
+# ends with an InterfaceError.
+AWAY = (psycopg2.OperationalError, psycopg2.InterfaceError, redis.RedisError)
 
 
 def patiently(work, seconds=100, away=(*AWAY, psycopg2.errors.UndefinedTable)):
@@ -82,7 +82,7 @@ def serve(answer):
                 status, content = (200, "ok") if self.path == "/health" else (200, answer(self))
             except (KeyError, ValueError) as error:
                 status, content = 400, {"error": str(error)}
-            except (psycopg2.Error, redis.RedisError, urllib.error.URLError) as error:
+            except (psycopg2.Error, redis.RedisError, OSError) as error:
                 print(f"failed: {error}")
                 status, content = 503, {"error": "try again later"}
             body = (content if isinstance(content, str) else json.dumps(content)).encode()
