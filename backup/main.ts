@@ -7,10 +7,12 @@ import { socketFolder } from "../components/filtered-socket";
 import { encryptWith } from "../components/config/secrets";
 import { messageOf, reportOf, UserError } from "../lib/errors";
 import { some } from "../lib/text";
+import { ExecError } from "../providers/exec";
 import { configure, readSources, withoutEngine } from "../preview/configured";
-import { BackupNode, UnclearExchange, type Toolbox } from "./node";
+import { beside, exchange, finishEarlier, OldDataBeside, type Exchange } from "./exchange";
+import { BackupNode, Exchanger, type Mount } from "./node";
 import { parseOptions, usage, type Options } from "./options";
-import { Services, type User } from "./services";
+import { Services, stoppedOf, type User } from "./services";
 import { readDeployed, repositoryOf, secretVariables, subjectOf, type Deployed, type Subject } from "./stack"; // prettier-ignore
 
 const say = (line: string): void => {
@@ -21,8 +23,10 @@ const say = (line: string): void => {
 const cleanups: (() => Promise<void>)[] = [];
 
 let interrupted = false;
-/** From when on an interruption has to wait. */
+/** Whether an interruption has to wait. */
 let exchanging = false;
+/** Whether an interruption ends this run. */
+let leaving = false;
 
 async function cleanUp(): Promise<void> {
   for (let undo = cleanups.pop(); undo !== undefined; undo = cleanups.pop())
@@ -79,32 +83,39 @@ async function main(): Promise<void> {
   else await restore(work);
 }
 
-const nameOf = ({ options }: Work): string =>
-  `switchyard-${options.verb}-${options.name.replace(/\W/g, "-")}`;
-const beside = (dockerName: string): string => `${dockerName}.restore`;
-/** A volume that exists while it is not certain which of two volumes has the old data. */
-const exchangeMark = (dockerName: string): string => `${dockerName}.exchanging`;
 const mountOf = (Source: string, Target: string) => ({ Type: "volume" as const, Source, Target });
+
+/** Runs commands of the image with restic. */
+type Run = (...args: string[]) => Promise<string>;
 
 async function open(
   work: Work,
-  more: Pick<Parameters<BackupNode["toolbox"]>[1], "mounts" | "binds">,
-): Promise<Toolbox> {
+  more: { mounts?: readonly Mount[]; binds?: readonly string[] } = {},
+): Promise<Run> {
   const { node, folder, env, options } = work;
+  const { mounts = [], binds = [] } = more;
   // Docker creates the folder of a bind, and refuses a mount without one.
   const isBackup = options.verb === "backup";
-  const toolbox = await node.toolbox(nameOf(work), {
+  const toolbox = await node.toolbox({
     mounts: [
-      ...more.mounts,
+      ...mounts,
       ...(folder === undefined || isBackup
         ? []
         : [{ Type: "bind" as const, Source: folder, Target: "/repository" }]),
     ],
-    binds: [...more.binds, ...(folder !== undefined && isBackup ? [`${folder}:/repository`] : [])],
-    env,
+    binds: [...binds, ...(folder !== undefined && isBackup ? [`${folder}:/repository`] : [])],
   });
   cleanups.push(() => toolbox.close());
-  return toolbox;
+  return async (...args) => {
+    try {
+      return await toolbox.run(["node", "/app/main.js", ...args], env);
+    } catch (error) {
+      if (!(error instanceof ExecError)) throw error;
+      const said = error.message.slice(error.message.indexOf(": ") + 2);
+      const shown = folder === undefined ? said : said.replace(/(?<![\w/])\/repository\b/g, folder);
+      throw new UserError(error.exitCode === 137 ? `The program was killed: ${shown}` : shown);
+    }
+  };
 }
 
 async function backup(work: Work): Promise<void> {
@@ -113,22 +124,22 @@ async function backup(work: Work): Promise<void> {
     if (!(await node.runs(dumpSocket)))
       throw new UserError(`Container ${dumpSocket} does not run on node ${subject.node.name}: run script/up`);
     const socket = { ...mountOf(dumpSocket, socketFolder(dumpSocket)), ReadOnly: true };
-    const toolbox = await open(work, { mounts: [socket], binds: [] });
-    console.log(await toolbox.run("backup", ...place, `--dump=${subject.dump.swarmName}`));
+    const run = await open(work, { mounts: [socket] });
+    console.log(await run("backup", ...place, `--dump=${subject.dump.swarmName}`));
     return;
   }
   const mounts = subject.volumes.map(({ name, dockerName }) => ({
     ...mountOf(dockerName, `/volumes/${name}`),
     ReadOnly: true,
   }));
-  const toolbox = await open(work, { mounts, binds: [] });
+  const run = await open(work, { mounts });
   const of = subject.volumes.map(({ name }) => `--volume=${name}`);
-  console.log(await toolbox.run("backup", ...place, ...of));
+  console.log(await run("backup", ...place, ...of));
 }
 
 async function list(work: Work): Promise<void> {
-  const toolbox = await open(work, { mounts: [], binds: [] });
-  console.log((await toolbox.run("list", ...work.place)) || "There are no backups of this stack.");
+  const run = await open(work);
+  console.log((await run("list", ...work.place)) || "There are no backups of this stack.");
 }
 
 async function restore(work: Work): Promise<void> {
@@ -140,54 +151,62 @@ async function restore(work: Work): Promise<void> {
     );
   const services = new Services(deployed, deployed.owner, node);
   const names = volumes.map(({ dockerName }) => dockerName);
+  for (const name of names) await node.volume(name);
+  const exchanger = await Exchanger.open(node, names[0] ?? "");
+  cleanups.push(() => exchanger.close());
+  const at: Exchange = { node, exchanger, services, volumes: names, say };
+  const users = await services.usersOf(names, replicas);
+  await uninterrupted(() => finishEarlier(at, users));
+  if (interrupted)
+    throw new UserError("Interrupted: the earlier restore is finished, and nothing else was changed");
   const spare = names.map(beside);
-  await node.removeLeft(nameOf(work));
   if (dump !== undefined) await services.removeBeside(dump.swarmName, spare);
-  for (const name of names)
-    if (await node.hasVolume(exchangeMark(name)))
-      throw new UserError(
-        `An earlier restore was interrupted while it exchanged the data of volume ${name}: volume ${beside(name)} on node ${subject.node.name} may be all that is left of the old data. ` +
-          `Look at both, then remove what is not needed: docker volume rm ${exchangeMark(name)} ${beside(name)}`,
-      );
-  await confirm(work, await services.usersOf(names, replicas));
-  for (const { dockerName } of volumes) {
-    await node.volume(dockerName);
-    await node.freshVolume(beside(dockerName));
-    cleanups.push(() => node.removeVolume(beside(dockerName)));
+  await confirm(work, users);
+  for (const each of spare) {
+    await node.freshVolume(each);
+    cleanups.push(() => node.removeVolume(each));
   }
   const folders = await fill(work, services);
   // Another one may have been deployed meanwhile.
   const present = await services.usersOf(names, replicas);
-  say(
-    present.length === 0
-      ? "exchanging the data"
-      : `stopping ${some(present.map(({ name }) => name))} to exchange the data`,
-  );
-  exchanging = true;
-  await exchange(work, services, present, folders);
+  const stops = some(stoppedOf(present));
+  say(stops === "" ? "exchanging the data" : `stopping ${stops} to exchange the data`);
+  await uninterrupted(() => exchange(at, present, new Map(names.map((name) => [name, folders]))));
   say(`restored ${options.name}`);
 }
 
-/** Restores beside the volumes, while they are in use. Returns the new folder of each. */
-async function fill(work: Work, services: Services): Promise<(readonly [string, string])[]> {
+/** Does something that an interruption has to wait for. */
+async function uninterrupted(work: () => Promise<void>): Promise<void> {
+  exchanging = true;
+  try {
+    await work();
+  } catch (error) {
+    // No volume may be removed.
+    if (error instanceof OldDataBeside) cleanups.length = 0;
+    throw error;
+  } finally {
+    exchanging = false;
+  }
+}
+
+/** Restores beside the volumes, while they are in use. Returns the folder with the new data in each. */
+async function fill(work: Work, services: Services): Promise<string> {
   const { subject, place, options } = work;
   const at = [...place, `--snapshot=${options.snapshot}`];
   const { dump, volumes } = subject;
   if (dump === undefined) {
     const mounts = volumes.map(({ name, dockerName }) => mountOf(beside(dockerName), `/restored/${name}`));
-    const toolbox = await open(work, { mounts, binds: [] });
+    const run = await open(work, { mounts });
     say("restoring beside the present data, which stays in use meanwhile");
     for (const { name } of volumes)
-      console.log(
-        await toolbox.run("restore", ...at, `--path=/volumes/${name}`, `--target=/restored/${name}`),
-      );
+      console.log(await run("restore", ...at, `--path=/volumes/${name}`, `--target=/restored/${name}`));
     await cleanUpLast();
-    return volumes.map(({ dockerName }) => [beside(dockerName), "data"] as const);
+    return "data";
   }
   const { swarmName, load } = dump;
   if (load === undefined)
     throw new UserError(`${options.name} has no backup.load: set it to a command that reads the dump`);
-  const toolbox = await open(work, { mounts: [], binds: ["/var/run/docker.sock:/var/run/docker.sock"] });
+  const run = await open(work, { binds: ["/var/run/docker.sock:/var/run/docker.sock"] });
   const spare = volumes.map(({ dockerName }) => beside(dockerName));
   cleanups.push(() => services.removeBeside(swarmName, spare));
   say(`starting a ${swarmName} with empty volumes beside the present one, which stays in use meanwhile`);
@@ -196,74 +215,20 @@ async function fill(work: Work, services: Services): Promise<(readonly [string, 
     Object.fromEntries(volumes.map(({ dockerName }) => [dockerName, beside(dockerName)])),
   );
   const program = `--program=${JSON.stringify(load)}`;
-  console.log(
-    await toolbox.run("load", ...at, `--path=/${swarmName}.dump`, `--container=${container}`, program),
-  );
+  console.log(await run("load", ...at, `--path=/${swarmName}.dump`, `--container=${container}`, program));
   // It stops as on any other day, and with that its files are whole.
   await cleanUpLast();
   await cleanUpLast();
-  return spare.map((volume) => [volume, ""] as const);
+  return "";
 }
 
 async function cleanUpLast(): Promise<void> {
   await cleanups.pop()?.();
 }
 
-/** Exchanges the data while the services are stopped. If they do not start with the new data, they get the old back. */
-async function exchange(
-  { subject, node }: Work,
-  services: Services,
-  users: readonly User[],
-  folders: readonly (readonly [string, string])[],
-): Promise<void> {
-  const names = subject.volumes.map(({ dockerName }) => dockerName);
-  let stopped = true;
-  cleanups.push(async () => {
-    if (stopped) await services.start(users);
-  });
-  await services.stop(users, names);
-  const undo: (() => Promise<void>)[] = [];
-  const besides = some(folders.map(([volume]) => `volume ${volume}`));
-  try {
-    for (const name of names) await node.volume(exchangeMark(name));
-    for (const [index, folder] of folders.entries()) {
-      const here = [names[index] ?? "", ""] as const;
-      await node.exchange(here, folder);
-      undo.unshift(() => node.exchange(here, folder));
-    }
-    await services.start(users);
-    stopped = false;
-    await unmark();
-  } catch (error) {
-    if (!stopped) throw error;
-    if (error instanceof UnclearExchange) {
-      // Neither volume may be removed.
-      cleanups.splice(0, cleanups.length, () => services.start(users));
-      say(`it is not known whether the data has been exchanged: the old data is in place, or in ${besides}`);
-      throw error;
-    }
-    say("putting the old data back");
-    try {
-      await services.stop(users, names);
-      for (const each of undo) await each();
-      await unmark();
-    } catch (worse) {
-      // The volume beside may have the only old data.
-      cleanups.length = 0;
-      say(`the old data cannot be put back: it is in ${besides}`);
-      throw worse;
-    }
-    throw error;
-  }
-  async function unmark(): Promise<void> {
-    for (const name of names) await node.removeVolume(exchangeMark(name));
-  }
-}
-
 async function confirm({ subject, options }: Work, users: readonly User[]): Promise<void> {
   const volumes = some(subject.volumes.map(({ name }) => name));
-  const stops =
-    users.length === 0 ? "" : ` It stops ${some(users.map(({ name }) => name))} for some seconds.`;
+  const stops = stoppedOf(users).length === 0 ? "" : ` It stops ${some(stoppedOf(users))} for some seconds.`;
   const warning = `This replaces the data in ${volumes} on node ${subject.node.name}: what was written after the backup is lost.${stops}`;
   if (options.yes) {
     say(warning);
@@ -276,14 +241,19 @@ async function confirm({ subject, options }: Work, users: readonly User[]): Prom
   if (!/^y(es)?$/i.test(answer.trim())) throw new UserError("Nothing was changed");
 }
 
-for (const signal of ["SIGINT", "SIGTERM"] as const)
+// A terminal that has been closed takes no output any more.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
   process.on(signal, () => {
-    if (interrupted) process.exit(1);
+    // A terminal that is closed may say so twice.
+    if (interrupted && signal !== "SIGHUP") process.exit(1);
+    if (interrupted) return;
     interrupted = true;
     if (exchanging) {
       say("finishing first: the data is being exchanged. Interrupt again to stop immediately");
       return;
     }
+    leaving = true;
     say("interrupted: cleaning up. Interrupt again to stop immediately");
     void cleanUp().then(() => process.exit(130));
   });
@@ -297,7 +267,7 @@ void main()
     },
   )
   .then(async (code) => {
-    if (interrupted && !exchanging) return;
+    if (leaving) return;
     await cleanUp();
     process.exit(code);
   });

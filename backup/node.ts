@@ -6,33 +6,53 @@ import type Docker from "dockerode";
 import { prepare } from "../components/image";
 import { image } from "../engine/docker/image";
 import { messageOf, UserError } from "../lib/errors";
-import { api, connect, sleep, textOf, unless, type DockerError } from "../providers/client";
-import { find, remove, type Listed } from "../providers/containers";
+import { api, connect, sleep, unless, type DockerError } from "../providers/client";
+import { find, type Listed } from "../providers/containers";
 import { execIn, ExecError } from "../providers/exec";
 import { OWNER_LABEL } from "../providers/owner";
 import type { Node } from "./stack";
 
-interface Mount {
+export interface Mount {
   readonly Type: "volume" | "bind";
   readonly Source: string;
   readonly Target: string;
   readonly ReadOnly?: boolean;
 }
 
-/** A container in which programs of the image run, one after the other. */
+/** A container in which programs run, one after the other. It ends with this process, however that ends. */
 export interface Toolbox {
-  /** Runs a command of the image, with secrets in its environment, which no `docker inspect` shows. */
-  run(...args: string[]): Promise<string>;
+  /**
+   * @param env variables with secrets, which no `docker inspect` shows
+   * @throws ExecError if the program fails
+   */
+  run(command: readonly string[], env?: readonly string[]): Promise<string>;
   close(): Promise<void>;
 }
+
+interface ToolboxOptions {
+  /** Only one container has it at a time. Default: any. */
+  readonly name?: string;
+  readonly mounts?: readonly Mount[];
+  readonly binds?: readonly string[];
+  readonly offline?: boolean;
+}
+
+/** A volume, and a path in it: `["dev_data", ""]`. */
+export type Folder = readonly [volume: string, path: string];
 
 /** Docker has not said how an exchange ended. */
 export class UnclearExchange extends Error {}
 
+interface VolumeDetails {
+  readonly Mountpoint: string;
+  readonly Labels: Readonly<Record<string, string>> | null;
+}
+
 /** Docker needs a while to remove the containers of a service that is gone. */
 const releaseMs = 60_000;
-
-const labelOf = (owner: string) => ({ [OWNER_LABEL]: owner, SERVICE_IGNORE: "true" });
+/** How long a container may outlive the process that it was for. */
+const endMs = 20_000;
+const pollMs = 300;
 
 export class BackupNode {
   private readonly docker: Docker;
@@ -59,67 +79,55 @@ export class BackupNode {
     return imageName;
   }
 
-  /**
-   * @param name what it works on. A container that an earlier run left is removed first
-   * @param env variables with secrets
-   * @throws UserError if a folder that it mounts does not exist
-   */
-  async toolbox(
-    name: string,
-    { mounts, binds, env }: { mounts: readonly Mount[]; binds: readonly string[]; env: readonly string[] },
-  ): Promise<Toolbox> {
+  /** @throws UserError if a folder that it mounts does not exist, or another run has a container of the name */
+  async toolbox({ name, mounts = [], binds = [], offline = false }: ToolboxOptions): Promise<Toolbox> {
     const id = await this.create(name, {
-      Entrypoint: ["sleep"],
-      Cmd: ["30d"],
-      HostConfig: { Init: true, AutoRemove: true, Mounts: mounts, Binds: binds },
+      Image: await this.image(),
+      Labels: { [OWNER_LABEL]: this.owner, SERVICE_IGNORE: "true" },
+      // It ends with its input, and that with the connection.
+      Entrypoint: ["cat"],
+      OpenStdin: true,
+      StdinOnce: true,
+      HostConfig: {
+        Init: true,
+        AutoRemove: true,
+        Mounts: mounts,
+        Binds: binds,
+        ...(offline && { NetworkMode: "none" }),
+      },
     });
+    const input = await this.docker.getContainer(id).attach({ stream: true, stdin: true, hijack: true });
+    // Whatever is wrong with the connection, the next command says so.
+    input.on("error", () => undefined);
     await api(this.docker, "POST", `/containers/${id}/start`);
     return {
-      run: async (...args) => {
-        try {
-          return await execIn(this.docker, id, ["node", "/app/main.js", ...args], env);
-        } catch (error) {
-          if (!(error instanceof ExecError)) throw error;
-          const said = error.message.slice(error.message.indexOf(": ") + 2);
-          throw new UserError(error.exitCode === 137 ? `The program was killed: ${said}` : said);
-        }
+      run: (command, env) => execIn(this.docker, id, command, env),
+      close: async () => {
+        input.end();
+        await unless([404, 409], api(this.docker, "DELETE", `/containers/${id}`, { query: { force: true } }));
+        while ((await find(this.docker, id)) !== undefined) await sleep(pollMs);
       },
-      close: () => this.remove(id),
     };
   }
 
-  /** Removes a container that removes itself, too. */
-  private async remove(id: string): Promise<void> {
-    await unless(
-      [404, 409],
-      api(this.docker, "DELETE", `/containers/${id}`, { query: { force: true, v: true } }),
-    );
-    while ((await find(this.docker, id)) !== undefined) await sleep(100);
-  }
-
-  private async create(name: string, body: object): Promise<string> {
-    await this.removeLeft(name);
-    try {
-      const { Id } = await api<{ Id: string }>(this.docker, "POST", "/containers/create", {
-        query: { name },
-        body: { Image: await this.image(), Labels: labelOf(this.owner), ...body },
-      });
-      return Id;
-    } catch (error) {
-      const [, folder] = /bind source path does not exist: (\S+)/.exec(String(error)) ?? [];
-      if (folder === undefined) throw error;
-      throw new UserError(`There is no folder ${folder} on node ${this.node.name}: correct it`);
-    }
-  }
-
-  /** Removes a container that an interrupted run left, and ends what it still does. */
-  async removeLeft(name: string): Promise<void> {
-    const left = await find(this.docker, name);
-    if (left === undefined) return;
-    if (left.Config.Labels?.[OWNER_LABEL] !== this.owner)
-      throw new UserError(`Container ${name} on node ${this.node.name} belongs to somebody else: rename it`);
-    this.say("removing what an interrupted run left");
-    await this.remove(left.Id);
+  private async create(name: string | undefined, body: object): Promise<string> {
+    const query = name === undefined ? {} : { name };
+    for (const deadlineMs = Date.now() + endMs; ;)
+      try {
+        const { Id } = await api<{ Id: string }>(this.docker, "POST", "/containers/create", { query, body });
+        return Id;
+      } catch (error) {
+        const [, folder] = /bind source path does not exist: (\S+)/.exec(String(error)) ?? [];
+        if (folder !== undefined)
+          throw new UserError(`There is no folder ${folder} on node ${this.node.name}: correct it`);
+        if ((error as DockerError).statusCode !== 409 || name === undefined) throw error;
+        // That of a process that was killed is about to go.
+        if (Date.now() > deadlineMs)
+          throw new UserError(
+            `Another restore is under way on node ${this.node.name}: wait until it ends. If there is none, remove container ${name} there`,
+          );
+        await sleep(pollMs);
+      }
   }
 
   /** Creates a volume, empty: one that an interrupted run left is removed first. */
@@ -128,10 +136,14 @@ export class BackupNode {
     await this.volume(name);
   }
 
-  /** Creates a volume if there is none. */
-  async volume(name: string): Promise<void> {
-    const body = { Name: name, Labels: { [OWNER_LABEL]: this.owner } };
-    const { Labels } = await api<{ Labels: Readonly<Record<string, string>> | null }>(this.docker, "POST", "/volumes/create", { body }); // prettier-ignore
+  /**
+   * Creates a volume if there is none.
+   *
+   * @param labels what a new one is labelled with
+   */
+  async volume(name: string, labels: Readonly<Record<string, string>> = {}): Promise<void> {
+    const body = { Name: name, Labels: { ...labels, [OWNER_LABEL]: this.owner } };
+    const { Labels } = await api<VolumeDetails>(this.docker, "POST", "/volumes/create", { body });
     if (Labels?.[OWNER_LABEL] !== this.owner)
       throw new UserError(`Volume ${name} on node ${this.node.name} belongs to somebody else`);
   }
@@ -148,8 +160,10 @@ export class BackupNode {
     }
   }
 
-  async hasVolume(name: string): Promise<boolean> {
-    return (await unless([404], api(this.docker, "GET", `/volumes/${name}`))) !== undefined;
+  /** The labels of a volume; undefined if there is no such volume. */
+  async labelsOf(volume: string): Promise<Readonly<Record<string, string>> | undefined> {
+    const found = await unless([404], api<VolumeDetails>(this.docker, "GET", `/volumes/${volume}`));
+    return found && (found.Labels ?? {});
   }
 
   /** The containers that run with a volume. */
@@ -163,39 +177,52 @@ export class BackupNode {
     return (await find(this.docker, name))?.State.Running === true;
   }
 
+  async pathOf([volume, folder]: Folder): Promise<string> {
+    const { Mountpoint } = await api<VolumeDetails>(this.docker, "GET", `/volumes/${volume}`);
+    return path.posix.join(Mountpoint, folder);
+  }
+}
+
+/** Exchanges folders of volumes. There is one on a node at a time, so that two restores do not meet. */
+export class Exchanger {
+  private constructor(
+    private readonly node: BackupNode,
+    private readonly toolbox: Toolbox,
+  ) {}
+
   /**
-   * Exchanges the contents of two folders of volumes, in one step: whenever it is interrupted, each is whole, in one place or the
-   * other. No container may be using them.
+   * @param volume one that exists
+   * @throws UserError if another restore is under way
+   */
+  static async open(node: BackupNode, volume: string): Promise<Exchanger> {
+    const root = path.posix.dirname(path.posix.dirname(await node.pathOf([volume, ""])));
+    const binds = [`${root}:${root}`];
+    return new Exchanger(node, await node.toolbox({ name: "switchyard-restore", binds, offline: true }));
+  }
+
+  /**
+   * Exchanges the contents of two folders, in one step: whenever it is interrupted, each is whole, in one place or the other. No
+   * container may be using them.
    *
-   * @param folders each in a volume: `["dev_data", ""]`
    * @throws UnclearExchange if it may have happened
    */
-  async exchange(one: readonly [string, string], other: readonly [string, string]): Promise<void> {
-    const at = async ([volume, folder]: readonly [string, string]): Promise<string> => {
-      const { Mountpoint } = await api<{ Mountpoint: string }>(this.docker, "GET", `/volumes/${volume}`);
-      return path.posix.join(Mountpoint, folder);
-    };
-    const paths = [await at(one), await at(other)];
-    const root = path.posix.dirname(path.posix.dirname(await at([one[0], ""])));
-    const id = await this.create("switchyard-exchange", {
-      Entrypoint: ["mv"],
-      Cmd: ["--exchange", "--no-target-directory", ...paths],
-      HostConfig: { NetworkMode: "none", Binds: [`${root}:${root}`] },
-    });
+  async exchange(one: Folder, other: Folder): Promise<void> {
+    const paths = [await this.node.pathOf(one), await this.node.pathOf(other)];
     try {
-      let StatusCode: number;
-      try {
-        await api(this.docker, "POST", `/containers/${id}/start`);
-        ({ StatusCode } = await api<{ StatusCode: number }>(this.docker, "POST", `/containers/${id}/wait`));
-      } catch (error) {
-        throw new UnclearExchange(messageOf(error), { cause: error });
-      }
-      if (StatusCode === 0) return;
-      const query = { stdout: true, stderr: true };
-      const log = await api<unknown>(this.docker, "GET", `/containers/${id}/logs`, { query });
-      throw new Error(`the data cannot be exchanged: ${Buffer.isBuffer(log) ? textOf(log).trim() : ""}`);
-    } finally {
-      await remove(this.docker, id);
+      await this.toolbox.run(["mv", "--exchange", "--no-target-directory", ...paths]);
+    } catch (error) {
+      if (error instanceof ExecError)
+        throw new Error(`the data cannot be exchanged: ${error.message}`, { cause: error });
+      throw new UnclearExchange(messageOf(error), { cause: error });
     }
+  }
+
+  /** What the file system calls a folder, wherever it is moved. */
+  async identityOf(folder: Folder): Promise<string> {
+    return this.toolbox.run(["stat", "--format=%d:%i:%W", await this.node.pathOf(folder)]);
+  }
+
+  close(): Promise<void> {
+    return this.toolbox.close();
   }
 }

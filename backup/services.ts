@@ -1,10 +1,10 @@
 /** The Swarm services that use volumes: stopped while data is exchanged, and started again. */
 import type Docker from "dockerode";
 
-import { UserError } from "../lib/errors";
+import { messageOf, UserError } from "../lib/errors";
 import { api, connect, sleep, unless } from "../providers/client";
 import { OWNER_LABEL } from "../providers/owner";
-import { isJob } from "../routing/jobs/docker";
+import { endedStates, holdLabel, isJob } from "../routing/jobs/docker";
 import type { BackupNode } from "./node";
 import type { Deployed } from "./stack";
 
@@ -41,12 +41,19 @@ interface Task {
   };
 }
 
-/** A service that is to be stopped and started, and with how many instances. */
+/** A service that uses the volumes. */
 export interface User {
   readonly id: string;
   readonly name: string;
-  readonly replicas: number;
+  /** With how many instances it is to start again; undefined for a job, which is only kept from starting. */
+  readonly replicas: number | undefined;
+  /** Whether a restore, perhaps an earlier one, keeps it from starting. */
+  readonly held: boolean;
 }
+
+/** Those of them that a restore stops. */
+export const stoppedOf = (users: readonly User[]): string[] =>
+  users.filter(({ replicas }) => replicas !== undefined).map(({ name }) => name);
 
 const pollMs = 300;
 const startMs = 180_000;
@@ -54,6 +61,10 @@ const startMs = 180_000;
 const stopMs = 120_000;
 /** A new instance must run for so long, or it may only be about to fail. */
 const provenMs = 3_000;
+/** For so long, jobs may go on before the services are stopped. */
+const jobMs = 300_000;
+/** The longest that it may take until they start again. */
+const holdMs = stopMs + 60_000;
 
 export class Services {
   private readonly docker: Docker;
@@ -84,9 +95,12 @@ export class Services {
     const services = (await this.list()).filter(uses);
     const users: User[] = [];
     for (const { ID, Spec } of services) {
-      const replicas = Spec.Mode.Replicated?.Replicas;
-      if (replicas === undefined || isJob(Spec.Labels ?? {})) continue;
-      users.push({ id: ID, name: Spec.Name, replicas: replicas > 0 ? replicas : (declared[Spec.Name] ?? 0) });
+      const { Name: name, Labels } = Spec;
+      const found = Spec.Mode.Replicated?.Replicas;
+      const held = Labels?.[holdLabel] !== undefined;
+      if (isJob(Labels ?? {})) users.push({ id: ID, name, replicas: undefined, held });
+      else if (found !== undefined)
+        users.push({ id: ID, name, replicas: found > 0 ? found : (declared[name] ?? 0), held });
     }
     for (const volume of volumes)
       for (const { Names, Labels } of await this.node.running(volume))
@@ -97,18 +111,58 @@ export class Services {
     return users;
   }
 
-  private async scale(id: string, replicas: number): Promise<void> {
-    const { Version, Spec } = await api<Stored>(this.docker, "GET", `/services/${id}`);
-    await api(this.docker, "POST", `/services/${id}/update`, {
-      query: { version: Version.Index },
-      body: { ...Spec, Mode: { Replicated: { Replicas: replicas } } },
-    });
+  /** @param hold undefined: nothing keeps it from starting any more */
+  private async change(
+    { id, name }: User,
+    replicas: number | undefined,
+    hold: string | undefined,
+  ): Promise<void> {
+    for (let attemptsLeft = 20; ; attemptsLeft--) {
+      const { Version, Spec } = await api<Stored>(this.docker, "GET", `/services/${id}`);
+      const others = Object.entries(Spec.Labels ?? {}).filter(([label]) => label !== holdLabel);
+      const body = {
+        ...Spec,
+        Labels: { ...Object.fromEntries(others), ...(hold !== undefined && { [holdLabel]: hold }) },
+        ...(replicas !== undefined && { Mode: { Replicated: { Replicas: replicas } } }),
+      };
+      try {
+        await api(this.docker, "POST", `/services/${id}/update`, { query: { version: Version.Index }, body });
+        return;
+      } catch (error) {
+        // Somebody else has changed it meanwhile.
+        if (!/out of sequence/.test(messageOf(error)) || attemptsLeft === 0)
+          throw new UserError(`${name} cannot be stopped or started: ${messageOf(error)}`);
+        await sleep(pollMs);
+      }
+    }
   }
 
-  /** @throws UserError if containers still use the volumes in the end */
+  /**
+   * Stops the services, once jobs that are running have ended, and keeps all from starting.
+   *
+   * @throws UserError if containers still use the volumes in the end
+   */
   async stop(users: readonly User[], volumes: readonly string[]): Promise<void> {
-    for (const { id } of users) await this.scale(id, 0);
+    const jobs = users.filter(({ replicas }) => replicas === undefined);
+    const until = (ms: number): string => new Date(Date.now() + ms).toISOString();
+    for (const job of jobs) await this.change(job, undefined, until(jobMs + holdMs));
+    for (const job of jobs) await this.runEnded(job);
+    const hold = until(holdMs);
+    for (const user of users) await this.change(user, user.replicas === undefined ? undefined : 0, hold);
     await this.unused(volumes);
+  }
+
+  private async runEnded({ id, name }: User): Promise<void> {
+    for (const deadlineMs = Date.now() + jobMs; ;) {
+      const query = { filters: { service: [id] } };
+      const tasks = await api<Task[]>(this.docker, "GET", "/tasks", { query });
+      if (tasks.every(({ Status }) => endedStates.includes(Status.State))) return;
+      if (Date.now() > deadlineMs)
+        throw new UserError(
+          `Job ${name} uses the data and does not end: wait until it has ended, and try again`,
+        );
+      await sleep(pollMs);
+    }
   }
 
   private async unused(volumes: readonly string[]): Promise<void> {
@@ -122,10 +176,16 @@ export class Services {
     }
   }
 
+  /** Lets them start again. */
+  async release(users: readonly User[]): Promise<void> {
+    for (const user of users) await this.change(user, user.replicas, undefined);
+  }
+
   /** @throws UserError if they do not run in the end */
   async start(users: readonly User[]): Promise<void> {
-    for (const { id, replicas } of users) await this.scale(id, replicas);
-    for (const { id, name, replicas } of users) await this.settled(id, name, replicas);
+    await this.release(users);
+    for (const { id, name, replicas } of users)
+      if (replicas !== undefined) await this.settled(id, name, replicas);
   }
 
   private async settled(id: string, name: string, replicas: number): Promise<Task[]> {
@@ -171,7 +231,8 @@ export class Services {
         Mode: { Replicated: { Replicas: 1 } },
         TaskTemplate: {
           ...TaskTemplate,
-          RestartPolicy: { Condition: "none" },
+          // Docker may fail to start a container when it is busy.
+          RestartPolicy: { Condition: "on-failure", Delay: 1_000_000_000, MaxAttempts: 2 },
           ContainerSpec: {
             ...ContainerSpec,
             Labels: { ...ContainerSpec.Labels, SERVICE_IGNORE: "true" },

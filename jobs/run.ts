@@ -7,7 +7,7 @@ import { isMapping } from "../lib/values";
 import { api, connect, sleep } from "../providers/client";
 import { findService, tasksOf, type Task } from "../providers/swarm-service/tasks";
 import { replaced } from "../providers/swarm-service/diff";
-import { endedStates, isJob, settledMs } from "../routing/jobs/docker";
+import { endedStates, isHeld, isJob, settledMs } from "../routing/jobs/docker";
 
 /** A service of the stack, as it is deployed. */
 export interface Deployed {
@@ -68,6 +68,10 @@ export async function runJob(
   const before = await tasksOf(docker, service.ID);
   if (before.some(({ Status }) => !endedStates.includes(Status.State)))
     throw new UserError(`${name} is running already; docker service logs -f ${swarmName} shows its log`);
+  if (isHeld(service.Spec.Labels ?? {}, Date.now()))
+    throw new UserError(
+      `script/restore is exchanging the data that ${name} uses: try again when it has ended`,
+    );
   const body = { ...replaced(service.Spec), Mode: { Replicated: { Replicas: 1 } } };
   const { ForceUpdate: number = 0, RestartPolicy } = body.TaskTemplate;
   try {

@@ -132,7 +132,8 @@ export function runBySsh(
 
 /** A connection to the Docker Engine behind ssh; it fails if no answer begins within `answerTimeoutMs`, unless that is 0. */
 function dialSsh(target: readonly string[], answerTimeoutMs: number): Duplex {
-  const child = spawn("ssh", [...target, "docker", "system", "dial-stdio"]);
+  // In a group of its own: Ctrl-C is for this process, which may have to finish something first.
+  const child = spawn("ssh", [...target, "docker", "system", "dial-stdio"], { detached: true });
   let errors = "";
   child.stderr.on("data", (chunk: Buffer) => {
     errors = (errors + chunk.toString()).slice(-500);

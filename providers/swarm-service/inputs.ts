@@ -1,5 +1,5 @@
 /** The inputs of a Swarm service, and their validation. Pure. */
-import { isJob as hasSchedule, runLabel, scheduleLabels } from "../../routing/jobs/docker";
+import { holdLabel, isJob as hasSchedule, runLabel, scheduleLabels } from "../../routing/jobs/docker";
 import { CONTAINER_KEYS, type ContainerInputs } from "./container";
 
 export interface PortInputs {
@@ -137,7 +137,7 @@ export const LIMIT_LABELS = {
   memoryBytes: `${LABEL_PREFIX}limits.memory`,
 } as const;
 
-const NOT_OWN: readonly string[] = [...MARKS, ...Object.values(LIMIT_LABELS), runLabel];
+const NOT_OWN: readonly string[] = [...MARKS, ...Object.values(LIMIT_LABELS), runLabel, holdLabel];
 
 /** Whether a service is a job: it has a schedule, and something else, the autoscaler, starts its runs. */
 export const isJob = ({ serviceLabels = {} }: Pick<ServiceInputs, "serviceLabels">): boolean =>

@@ -2,7 +2,7 @@
 import type Docker from "dockerode";
 import type { Login } from "../../lib/credentials";
 import { messageOf } from "../../lib/errors";
-import { endedStates } from "../../routing/jobs/docker";
+import { endedStates, holdLabel, isHeld } from "../../routing/jobs/docker";
 import { api, sleep, unless } from "../client";
 import { OWNER_LABEL } from "../owner";
 import { beforeName, deadlineMsOf } from "./inputs";
@@ -151,6 +151,25 @@ export async function endOfRun(docker: Docker, service: ServiceDetails): Promise
     // Without the time of its start, not at all.
     if (running === undefined || !(Date.now() < Date.parse(running.CreatedAt ?? "") + deadlineMs)) return;
     if (!isSaid) console.warn(`${service.Spec.Name} is running: it is changed when it has ended.`);
+    isSaid = true;
+    await sleep(POLL_MS);
+  }
+}
+
+/**
+ * Waits until no restore holds the service, which would exchange the data under its instances.
+ *
+ * @returns the service as it is then; undefined if it is gone
+ */
+export async function unheld(docker: Docker, service: ServiceDetails): Promise<ServiceDetails | undefined> {
+  let isSaid = false;
+  for (let found: ServiceDetails | undefined = service; ; found = await findService(docker, service.ID)) {
+    const labels = found?.Spec.Labels ?? {};
+    if (!isHeld(labels, Date.now())) return found;
+    if (!isSaid)
+      console.warn(
+        `script/restore is exchanging the data of ${service.Spec.Name}: it is changed afterwards, or, if the restore was killed, at ${labels[holdLabel] ?? ""}.`,
+      );
     isSaid = true;
     await sleep(POLL_MS);
   }

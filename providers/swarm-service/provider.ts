@@ -9,7 +9,7 @@ import { api, connect, sameSsh, unless, type DockerError } from "../client";
 import { OWNER_LABEL, ownerOf, stackOwner } from "../owner";
 import { changedInputs, driftedInputs, meaningOf, nextSpec, replaced } from "./diff";
 import type { FileInputs, MountInputs, UlimitInputs } from "./container";
-import { endOfRun, forgetBefore, runBefore } from "./job";
+import { endOfRun, forgetBefore, runBefore, unheld } from "./job";
 import {
   isJob,
   problemsIn,
@@ -194,16 +194,18 @@ async function change(
   docker: Docker,
   inputs: SwarmServiceInputs,
   claim: string,
-  current: ServiceDetails,
+  before: ServiceDetails,
   { isPrepared = false, newLogin = false, respreads = false } = {},
 ): Promise<string> {
+  const current = await unheld(docker, before);
+  if (current === undefined) return start(docker, inputs, claim);
   const next = nextSpec(current.Spec, inputs, marksOf(inputs, claim));
   const isNew = next.TaskTemplate !== current.Spec.TaskTemplate;
   const spec = respreads && !isNew ? replaced(next) : next;
   const rolling = spec.TaskTemplate !== current.Spec.TaskTemplate;
   if (rolling && isJob(inputsOf(current.Spec))) await endOfRun(docker, current);
   if (isNew && !isPrepared) await prepare(docker, inputs, claim, spec.TaskTemplate);
-  const before = await tasksOf(docker, current.ID);
+  const older = await tasksOf(docker, current.ID);
   // A login that is another one replaces the instances, and those of some helpers always are.
   const replaces = rolling || newLogin;
   try {
@@ -225,7 +227,12 @@ async function change(
   }
   const graceSeconds = inputsOf(current.Spec).stopGracePeriodSeconds;
   if (!isJob(inputs))
-    await settle(docker, current.ID, { ...settlingOf(inputs), graceSeconds, rolling: replaces, before });
+    await settle(docker, current.ID, {
+      ...settlingOf(inputs),
+      graceSeconds,
+      rolling: replaces,
+      before: older,
+    });
   const { Secrets = [], Configs = [] } = current.Spec.TaskTemplate.ContainerSpec;
   if (Secrets.length + Configs.length > 0) await removeOrphans(docker, ownerOf(inputs));
   return current.ID;

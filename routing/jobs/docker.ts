@@ -13,6 +13,15 @@ export const runLabel = "switchyard.run";
 export const isJob = (labels: Readonly<Record<string, string>>): boolean =>
   labels[scheduleLabels.cron] !== undefined;
 
+/**
+ * The label of a Swarm service that nothing but a restore may start, because the data that it uses is being exchanged. Its value is the
+ * time until which that may last: a restore that was killed does not remove it.
+ */
+export const holdLabel = "switchyard.hold";
+
+export const isHeld = (labels: Readonly<Record<string, string>>, nowMs: number): boolean =>
+  Date.parse(labels[holdLabel] ?? "") > nowMs;
+
 /** The states of a task that is over. */
 export const endedStates: readonly string[] = [
   "complete",

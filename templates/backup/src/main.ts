@@ -6,7 +6,7 @@ import { listenAt } from "../../../lib/listen";
 import { Engine } from "./exec";
 import { keeper, requestDump } from "./keeper";
 import { parseCommand, type Command } from "./options";
-import { incomplete, Restic } from "./restic";
+import { incomplete, isFull, Restic } from "./restic";
 
 const log = (line: string): void => {
   process.stdout.write(`${line}\n`);
@@ -24,6 +24,8 @@ type Of<Verb extends Command["verb"]> = Extract<Command, { verb: Verb }>;
 async function backup({ volumes, dumps, keep, ...place }: Of<"backup">): Promise<void> {
   const restic = new Restic(place);
   await restic.prepare();
+  // Removes locks of runs that were killed, once they are old.
+  await restic.run(["unlock", "--quiet"]);
   for (const volume of volumes) await backUpFiles(restic, `/volumes/${volume}`);
   for (const service of dumps) {
     const file = dumpFile(service);
@@ -32,29 +34,35 @@ async function backup({ volumes, dumps, keep, ...place }: Of<"backup">): Promise
       ["backup", "--host", place.host, "--stdin-filename", file, ...dump],
       "inherit",
     ).ended;
+    // restic stores nothing of a command that fails.
     if (code !== 0) restic.check({ code: code === incomplete ? 1 : code, errors });
     await report(restic, file);
   }
   const kept = Object.entries(keep).map(([every, number]) => `--keep-${every}=${number}`);
   if (kept.length === 0) return;
-  // Removes locks of runs that were killed, once they are old.
-  await restic.run(["unlock", "--quiet"]);
-  for (const each of [...volumes.map((name) => `/volumes/${name}`), ...dumps.map(dumpFile)])
-    await restic.run([
-      ...["forget", "--quiet", "--host", place.host, "--path", each],
-      ...["--group-by", "host,paths", "--prune", ...kept],
+  const forget = (host: string, of: string, ...rules: string[]): Promise<string> =>
+    restic.run([
+      ...["forget", "--quiet", "--host", host, "--path", of],
+      ...["--group-by", "host,paths", "--prune", ...rules],
     ]);
+  // The last one makes the next backup fast.
+  for (const volume of volumes) await forget(draftOf(place.host), `/volumes/${volume}`, "--keep-last=1");
+  for (const each of [...volumes.map((name) => `/volumes/${name}`), ...dumps.map(dumpFile)])
+    await forget(place.host, each, ...kept);
 }
 
+/** Whose a snapshot is until it is known to be whole: restic also stores one that lacks files. */
+const draftOf = (host: string): string => `${host}:draft`;
+
 async function backUpFiles(restic: Restic, folder: string): Promise<void> {
+  const { host } = restic.place;
   for (let attempt = 1; ; attempt++) {
-    const { code, errors } = await restic.start(["backup", "--host", restic.place.host, folder], "inherit")
-      .ended;
-    if (code === 0) return report(restic, folder);
+    const { code, errors, id } = await restic.backUp(["--host", draftOf(host), folder]);
+    if (code === 0 && id !== undefined) {
+      await restic.run(["rewrite", "--quiet", "--new-host", host, id]);
+      return report(restic, folder);
+    }
     if (code !== incomplete) restic.check({ code, errors });
-    // It lacks files. Nothing may take it for a whole one.
-    const made = (await restic.snapshots(folder)).at(-1);
-    if (made !== undefined) await restic.run(["forget", "--quiet", made.id]);
     if (attempt === attempts)
       throw new UserError(
         `Files changed while they were copied, or cannot be read, so there is no backup: ${errors}\nSet dump for data that may not be copied while the service runs`,
@@ -78,7 +86,15 @@ async function list(place: Of<"list">): Promise<void> {
 async function restore({ path: wanted, snapshot, target, ...place }: Of<"restore">): Promise<void> {
   const restic = new Restic(place);
   const found = await restic.find(snapshot, wanted);
-  await restic.run(["restore", found.id, "--quiet", "--verify", "--target", target, "--include", found.path]);
+  const { code, errors } = await restic.start(
+    ["restore", "--no-lock", found.id, "--quiet", "--verify", "--target", target, "--include", found.path],
+    "pipe",
+  ).ended;
+  if (isFull(errors))
+    throw new UserError(
+      `The disk with Docker's volumes has no room for the data beside the present: make room on it, and try again`,
+    );
+  restic.check({ code, errors });
   renameSync(path.join(target, found.path), path.join(target, "data"));
   log(`snapshot ${found.id} of ${path.basename(found.path)} is restored`);
 }

@@ -29,15 +29,30 @@ test("the secrets are in restic's environment, and not on its command line", asy
   const seen = await fake('echo "$*"; echo "$RESTIC_PASSWORD $RESTIC_REPOSITORY $DOCKER_HOST"').run([
     "snapshots",
   ]);
-  expect(seen).toBe("--no-cache --retry-lock=5m snapshots\na-well-kept-word /repository \n");
+  expect(seen).toBe("--no-cache --retry-lock=30m snapshots\na-well-kept-word /repository \n");
 });
 
 test.each([
   [10, "There are no backups at /repository"],
   [12, "The password does not fit the backups at /repository: set backup_password"],
-  [1, "restic failed (exit code 1): no space left"],
+  [11, "Something else works on the backups at /repository"],
+  [1, "restic failed (exit code 1): no such thing"],
 ])("exit code %i is explained", async (code, message) => {
-  await expect(fake(`echo no space left >&2; exit ${code}`).run(["snapshots"])).rejects.toThrow(message);
+  await expect(fake(`echo no such thing >&2; exit ${code}`).run(["snapshots"])).rejects.toThrow(message);
+});
+
+test("a full disk is told of", async () => {
+  const full = "echo 'Fatal: write /repository/data/ad: no space left on device' >&2; exit 1";
+  await expect(fake(full).run(["backup"])).rejects.toThrow("There is no room left at /repository: make room");
+});
+
+test.each([
+  [0, "c0ffee00"],
+  [3, "c0ffee00"],
+  [1, undefined],
+])("a backup with exit code %i tells its snapshot", async (code, id) => {
+  const said = id === undefined ? "" : `echo processed 2 files; echo snapshot ${id} saved;`;
+  expect((await fake(`${said} exit ${code}`).backUp(["/volumes/data"])).id).toBe(id);
 });
 
 const snapshot = (id: string, day: number, ...paths: string[]) => ({

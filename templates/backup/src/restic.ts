@@ -15,8 +15,12 @@ export interface Snapshot {
 
 /** restic's exit codes. */
 const noRepository = 10;
+const locked = 11;
 const wrongPassword = 12;
 export const incomplete = 3;
+
+/** Whether a disk was full, as restic says it of every file. */
+export const isFull = (errors: string): boolean => /no space left on device|quota exceeded/i.test(errors);
 
 /** A secret of the stack: a file, as Swarm mounts it, or else a variable. */
 export function secretOf(name: string): string | undefined {
@@ -66,7 +70,7 @@ export class Restic {
   constructor(readonly place: Place) {
     this.env = environment(place.repository);
     // The cache would be gone with the container.
-    this.options = ["--no-cache", "--retry-lock=5m", ...sshOptions(place.repository)];
+    this.options = ["--no-cache", "--retry-lock=30m", ...sshOptions(place.repository)];
   }
 
   /** Starts restic. Its standard error goes to this program's, its output to `stdout`. */
@@ -86,6 +90,19 @@ export class Restic {
       });
     });
     return { child, ended };
+  }
+
+  /** Runs `restic backup`, whose output everybody sees. `id` is that of the snapshot, which is not whole with exit code 3. */
+  async backUp(args: readonly string[]): Promise<Ended & { readonly id?: string }> {
+    const { child, ended } = this.start(["backup", ...args], "pipe");
+    let output = "";
+    child.stdout?.on("data", (chunk: Buffer) => {
+      process.stdout.write(chunk);
+      output = (output + chunk.toString()).slice(-2_000);
+    });
+    const { code, errors } = await ended;
+    const [, id] = /^snapshot ([0-9a-f]{8,64}) saved$/m.exec(output) ?? [];
+    return { code, errors, ...(id !== undefined && { id }) };
   }
 
   /** @throws UserError unless it succeeds */
@@ -108,6 +125,14 @@ export class Restic {
       throw new UserError(
         `The password does not fit the backups at ${repository}: set backup_password to the one that they were made with`,
       );
+    if (code === locked)
+      throw new UserError(
+        `Something else works on the backups at ${repository}, or was killed less than half an hour ago: try again later`,
+      );
+    if (isFull(errors))
+      throw new UserError(
+        `There is no room left at ${repository}: make room there, and set keep to keep fewer backups`,
+      );
     throw new UserError(`restic failed (exit code ${code}): ${errors || "it gave no reason"}`);
   }
 
@@ -121,7 +146,7 @@ export class Restic {
         return;
       }
     }
-    const { ended } = this.start(["cat", "config", "--quiet"], "pipe");
+    const { ended } = this.start(["cat", "config", "--quiet", "--no-lock"], "pipe");
     const found = await ended;
     if (found.code === noRepository) await this.run(["init", "--quiet"]);
     else this.check(found);

@@ -75,6 +75,12 @@ describe("a start", () => {
   test.each<[string, unknown, number, string]>([
     ["no job", dockerService(), 403, "no schedule"],
     ["a service that has changed", report({}), 409, "changed meanwhile"],
+    [
+      "a job that a restore holds",
+      report({ Labels: { ...labels, "switchyard.hold": "2100-01-01T00:00:00.000Z" } }),
+      409,
+      "script/restore is exchanging",
+    ],
     ["a global service", report({ Mode: { Global: {} } }), 403, "not replicated"],
     ["nothing", null, 409, "does not tell"],
   ])("of %s is refused", (title, service, status, why) => {

@@ -1,6 +1,6 @@
-/** A change that the narrow socket makes to a service: another number of replicas within its own range. Pure. */
+/** A change that the narrow socket makes to a service: another number of replicas within its own range. Pure, but for the time. */
 import { isMapping, parseJson } from "../../../../lib/values";
-import { isJob } from "../../../../routing/jobs/docker";
+import { isHeld, isJob } from "../../../../routing/jobs/docker";
 import { readLabels } from "../../../../routing/scaling/labels";
 import { labelsOf } from "./services";
 import type { Rescale } from "./types";
@@ -42,12 +42,14 @@ export function rescale(service: unknown, { version, replicas }: Rescale): Respe
   };
 }
 
-/** The specification of a service, if it is still that of the version, and can be sent back as it is. */
+/** The specification of a service, if it is still that of the version, no restore holds it, and it can be sent back as it is. */
 export function unchanged(service: unknown, version: number): Respecified {
   if (!isMapping(service) || !isMapping(service["Spec"]) || !isMapping(service["Version"]))
     return refuse(409, "Docker does not tell what the service is");
   if (service["Version"]["Index"] !== version) return refuse(409, "the service has changed meanwhile");
   const spec = service["Spec"];
+  if (isHeld(labelsOf({ Spec: spec }), Date.now()))
+    return refuse(409, "script/restore is exchanging the data that the service uses");
   return isExact(spec)
     ? { ok: true, spec }
     : refuse(403, "the service has a number that is too large to be passed on");
