@@ -93,6 +93,17 @@ describe("the lifecycle of a stack", { timeout: 120_000 }, () => {
     expect(existsSync(state())).toBe(false);
   });
 
+  it("replaces what it is told to, although it has not changed", () => {
+    expect(engine("up").code).toBe(0);
+    expect(engine("up", "--replace", "**::first").out).toContain("+- 1 replaced, 2 unchanged");
+    expect(log().slice(2)).toEqual(["create 1", "delete thing-1"]);
+    const none = engine("up", "--replace", "*::first");
+    expect(none).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("--replace *::first matches no") as string,
+    });
+  });
+
   it("keeps the children of a component whose type was renamed", () => {
     configure({ size: 5, mode: "old-name" });
     expect(engine("up").code).toBe(0);

@@ -26,7 +26,8 @@ import { Session } from "./session";
 import { loadState, stateFile } from "./state";
 
 const USAGE = `Usage: engine/main.ts COMMAND [--stack NAME] [--config-file FILE] [--cwd DIR]
-  up       [--expect-no-changes]            create or update the stack
+  up       [--expect-no-changes]            create or update the stack; --replace URN: also replace a resource that has not
+                                            changed. The URN may have wildcards: '**SshKey::node-2-host'
   preview  [--expect-no-changes]            show what \`up\` would do; --event-log FILE: also for programs
   down                                      delete everything in the stack
   outputs  [--json] [--show-secrets]        show the outputs of the last \`up\`
@@ -47,6 +48,7 @@ const { values: flags, positionals } = (() => {
         path: { type: "boolean", default: false },
         "show-secrets": { type: "boolean", default: false },
         "expect-no-changes": { type: "boolean", default: false },
+        replace: { type: "string", multiple: true, default: [] },
         yes: { type: "boolean", short: "y", default: false },
         help: { type: "boolean", short: "h", default: false },
       },
@@ -107,7 +109,8 @@ async function open(command: string): Promise<Session> {
   note(
     `The embedded engine is in use instead of the Pulumi CLI: stack ${flags.stack}, state in ${path.relative("", stateFile(project.dir, flags.stack))}`,
   );
-  const session = new Session({ project, stack: flags.stack, config, crypter, say }, command === "preview");
+  const { stack, replace } = flags;
+  const session = new Session({ project, stack, config, crypter, replace, say }, command === "preview");
   let interrupted = false;
   const interrupt = (): void => {
     if (interrupted) process.exit(1);

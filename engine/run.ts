@@ -15,6 +15,8 @@ import { keepSecret, plainMap, UNKNOWN, type WireMap } from "./wire";
 export interface Settings {
   readonly dryRun: boolean;
   readonly state: StackState;
+  /** Resources to replace although they have not changed. */
+  readonly replace: ReadonlySet<string>;
   readonly providers: Providers;
   readonly save: () => void;
   /** Called when an operation starts. The returned function is called when it has succeeded. */
@@ -115,7 +117,9 @@ export class Run {
     }
 
     const own = await this.settings.providers.diff(old, news, autoNamed);
-    const diff = widened(own, goal, old, this.replaced, this.mustReplace);
+    const asked = this.settings.replace.has(goal.urn) ? ["(--replace)"] : [];
+    const wanted = { ...own, replaces: [...own.replaces, ...asked] };
+    const diff = widened(wanted, goal, old, this.replaced, this.mustReplace);
     const happening = (operation: Operation): Change =>
       change(operation, goal, diff.changed, old.inputs, stored(goal, news));
     if (diff.replaces.length > 0) {

@@ -26,6 +26,8 @@ export interface Options {
   readonly stack: string;
   readonly config: Config;
   readonly crypter: Crypter | undefined;
+  /** URNs of resources to replace although they have not changed, perhaps with wildcards. */
+  readonly replace: readonly string[];
   readonly say: (line: string) => void;
 }
 
@@ -112,10 +114,11 @@ export class Session {
   }
 
   private async pass(dryRun: boolean, state: StackState, work: (run: Run) => Promise<void>): Promise<Run> {
-    const { say } = this.options;
+    const { say, replace } = this.options;
     this.current = state;
     const run = new Run({
       dryRun,
+      replace: matching(replace, state.resources),
       state,
       providers: this.providers,
       save: () => {
@@ -172,4 +175,24 @@ export class Session {
     if (this.current.resources.length === 0) rmSync(this.file, { force: true });
     return run;
   }
+}
+
+/**
+ * The URNs that match a pattern. As the Pulumi CLI has it, `**` stands for anything and `*` for anything within a part of a URN.
+ *
+ * @throws UserError if a pattern matches none
+ */
+export function matching(
+  patterns: readonly string[],
+  resources: readonly Pick<ResourceState, "urn">[],
+): ReadonlySet<string> {
+  const found = patterns.flatMap((pattern) => {
+    const parts = pattern
+      .split(/(\*\*?)/)
+      .map((part) => (part === "**" ? ".*" : part === "*" ? "[^:]*" : part.replace(/[^\w:]/g, "\\$&")));
+    const urns = resources.filter(({ urn }) => new RegExp(`^${parts.join("")}$`).test(urn));
+    if (urns.length === 0) throw new UserError(`--replace ${pattern} matches no resource of the stack.`);
+    return urns.map(({ urn }) => urn);
+  });
+  return new Set(found);
 }
