@@ -1,9 +1,14 @@
+import { createHash } from "node:crypto";
+
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
+import { canonical } from "../../lib/values";
 import { DockerEngine } from "../../providers/engine";
+import { NodeDrain, NodeReturn } from "../../providers/swarm/node-turn";
 import { readyFile, user, userData } from "./cloud-init";
 import type { AptSettings } from "./apt-settings";
+import { CreationSettings, type Settings } from "./creation-settings";
 import { boundTo, type DockerNode } from "./node";
 import { failureNote, publicKeyOf, sshFolder, sshOptions, writeKey, writeKnownHost } from "./ssh-files";
 import { SshKey } from "./ssh-key";
@@ -21,26 +26,43 @@ export interface SshAccess {
 /** A machine that becomes a node. */
 export interface Machine {
   /** The machine. The node's resources are deleted and replaced with it. */
-  readonly resource: pulumi.Resource;
+  readonly resource: pulumi.CustomResource;
   /** The address at which other nodes reach it. */
   readonly address: pulumi.Input<string>;
-  /** The address at which it is reached from here. Known once the machine exists. */
+}
+
+/** Where a machine is reached, and how to create it. */
+export interface Place {
+  /** The address at which the machine is reached from here, known before the machine exists. */
   readonly publicAddress: pulumi.Input<string>;
+  readonly makeMachine: (parts: MachineParts) => Machine;
 }
 
 /** What `makeMachine` needs to create a machine. */
 export interface MachineParts {
-  readonly name: string;
-  /** User data for the first boot. Secret, because it contains the host key. */
-  readonly userData: pulumi.Output<string>;
-  readonly parent: pulumi.Resource;
+  /** The user data for the first boot, and the target's {@link MachinesArgs.created}. */
+  readonly created: CreationSettings;
+  readonly options: pulumi.CustomResourceOptions;
 }
 
-export interface ProvisionedNodeArgs {
-  readonly access: SshAccess;
+/** What a target says about its machines. */
+export interface MachinesArgs {
   readonly platform: string;
   readonly apt: AptSettings;
-  readonly makeMachine: (parts: MachineParts) => Machine;
+  /** What only a new machine can have, such as its image. */
+  readonly created: pulumi.Input<Settings>;
+  /** What restarts a machine when it changes, such as its type. */
+  readonly restarting: Readonly<Record<string, unknown>>;
+  /** Makes the place for the machine of this node. */
+  readonly makePlace: (name: string, parent: pulumi.Resource) => Place;
+}
+
+interface ProvisionedNodeArgs extends MachinesArgs {
+  readonly access: SshAccess;
+  /** The {@link ProvisionedNode.url}s of all nodes. */
+  readonly nodes: pulumi.Output<string[]>;
+  /** The node changes after this. */
+  readonly after: pulumi.Resource | undefined;
 }
 
 /** The user's key, or a key generated for the stack. */
@@ -65,12 +87,22 @@ export function nodeNames(count: number): [string, ...string[]] {
 export const numberOf = (name: string): number => Number(/\d+$/.exec(name)?.[0] ?? 0);
 
 /** Creates as many nodes as the configuration asks for. */
-export function provisionNodes(config: NodesConfig, args: Omit<ProvisionedNodeArgs, "access">): Nodes {
+export function provisionNodes(config: NodesConfig, args: MachinesArgs): Nodes {
   const access = sshAccess(config);
+  const made: ProvisionedNode[] = [];
+  const urls = pulumi.output(Promise.resolve().then(() => pulumi.all(made.map(({ url }) => url))));
+  const make = (name: string): ProvisionedNode => {
+    const node = new ProvisionedNode(name, { ...args, access, nodes: urls, after: made.at(-1)?.returned });
+    made.push(node);
+    return node;
+  };
   const [first, ...others] = nodeNames(config.nodes);
-  const make = (name: string): ProvisionedNode => new ProvisionedNode(name, { ...args, access });
   return [make(first), ...others.map(make)];
 }
+
+/** Says which change it was without saying what: among it are secrets. */
+const fingerprintOf = (change: unknown): string =>
+  createHash("sha256").update(canonical(change)).digest("hex").slice(0, 12);
 
 /** A machine that the program creates, with Docker from Debian. It is reached over SSH as the user `switchyard`. */
 export class ProvisionedNode extends pulumi.ComponentResource implements DockerNode {
@@ -83,6 +115,10 @@ export class ProvisionedNode extends pulumi.ComponentResource implements DockerN
   readonly bridgeAddress: pulumi.Output<string>;
   readonly platform: string;
   readonly provider: docker.Provider;
+  /** The URL of its engine, known before its machine exists. */
+  readonly url: pulumi.Output<string>;
+  /** Created or updated once it serves after a change of its machine. */
+  readonly returned: pulumi.Resource;
 
   constructor(name: string, args: ProvisionedNodeArgs, opts?: pulumi.ComponentResourceOptions) {
     // Stacks deployed before the type was renamed keep their machines.
@@ -90,33 +126,47 @@ export class ProvisionedNode extends pulumi.ComponentResource implements DockerN
     super("switchyard:index:ProvisionedNode", name, {}, pulumi.mergeOptions(opts, { aliases }));
     const { folder, authorizedKey, keyFile } = args.access;
     const hostKey = new SshKey(`${name}-host`, { parent: this });
-    const machine = args.makeMachine({
-      name,
-      parent: this,
-      userData: pulumi.secret(
-        pulumi
-          .all([authorizedKey, hostKey.privateKey, hostKey.publicKey])
-          .apply(([key, privateKey, publicKey]) =>
-            userData({
-              name,
-              authorizedKey: key,
-              hostKey: { privateKey, publicKey },
-              apt: args.apt,
-            }),
-          ),
-      ),
-    });
-    this.machine = machine.resource;
+    const place = args.makePlace(name, this);
+    this.url = pulumi.interpolate`ssh://${user}@${place.publicAddress}`;
     this.sshOpts = pulumi
-      .all([keyFile, machine.publicAddress, hostKey.publicKey])
+      .all([keyFile, place.publicAddress, hostKey.publicKey])
       .apply(([key, address, publicKey]) => {
         writeKnownHost(folder, address, publicKey);
         return sshOptions({ folder, key });
       });
+    const created = new CreationSettings(
+      name,
+      {
+        settings: pulumi.output(args.created).apply((created) => ({ ...created, platform: args.platform })),
+        userData: pulumi.secret(
+          pulumi
+            .all([authorizedKey, hostKey.privateKey, hostKey.publicKey])
+            .apply(([key, privateKey, publicKey]) =>
+              userData({ name, authorizedKey: key, hostKey: { privateKey, publicKey }, apt: args.apt }),
+            ),
+        ),
+        hostKey: hostKey.publicKey,
+      },
+      { parent: this },
+    );
+
+    // One machine changes after the other: it waits for its turn, and the next one for its return.
+    const turn = {
+      name,
+      host: this.url,
+      nodes: args.nodes,
+      sshOpts: this.sshOpts,
+      change: hostKey.publicKey.apply((publicKey) => fingerprintOf([publicKey, args.restarting])),
+    };
+    const drain = new NodeDrain(name, turn, { parent: this, dependsOn: args.after ?? [] });
+    const machine = place.makeMachine({ created, options: { parent: this, dependsOn: drain } });
+    this.returned = new NodeReturn(name, turn, { parent: this, dependsOn: machine.resource });
+    this.machine = machine.resource;
+    this.publicAddress = pulumi.all([place.publicAddress, machine.resource.id]).apply(([address]) => address);
     const engine = new DockerEngine(
       name,
       {
-        host: pulumi.interpolate`ssh://${user}@${machine.publicAddress}`,
+        host: pulumi.interpolate`ssh://${user}@${this.publicAddress}`,
         sshOpts: this.sshOpts,
         readyFile,
         failureNote: hostKey.publicKey.apply((publicKey) => failureNote(folder, name, publicKey)),
@@ -128,7 +178,6 @@ export class ProvisionedNode extends pulumi.ComponentResource implements DockerN
     this.host = engine.host;
     this.bridgeAddress = engine.bridgeAddress;
     this.address = pulumi.output(machine.address);
-    this.publicAddress = pulumi.output(machine.publicAddress);
     this.platform = args.platform;
     this.provider = new docker.Provider(
       name,

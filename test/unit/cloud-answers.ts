@@ -27,6 +27,9 @@ const answers: Readonly<Record<string, (node: number) => Answer>> = {
   }),
   "pulumi-nodejs:dynamic/switchyard:VirtualBoxImage": () => ({ disk: ".switchyard/images/debian.vdi" }),
   "pulumi-nodejs:dynamic/switchyard:VirtualBoxVm": () => ({}),
+  "pulumi-nodejs:dynamic/switchyard:CreationSettings": () => ({}),
+  "pulumi-nodejs:dynamic/switchyard:NodeDrain": () => ({}),
+  "pulumi-nodejs:dynamic/switchyard:NodeReturn": () => ({}),
   "pulumi-nodejs:dynamic/switchyard:SshKey": () => ({
     privateKey:
       "-----BEGIN OPENSSH PRIVATE KEY-----\nprivate-key-of-the-test\n-----END OPENSSH PRIVATE KEY-----\n",

@@ -135,6 +135,21 @@ test.each(made)("nodes of stack %s keep their machines after the component type 
   );
 });
 
+test.each(made)("machines of stack %s change one after the other", (stack) => {
+  const [machine] = ofType(stack, "DockerEngine").map(({ options }) => options.deletedWith?.split(" ")[0]);
+  const turns = recording(stack).resources.filter(
+    ({ type }) => type === machine || /:Node(?:Drain|Return)$/.test(type),
+  );
+  // In the order in which they are registered, each waits for the one before.
+  expect(turns.map(({ type, name }) => `${type.split(":").at(-1) ?? ""} ${name}`)).toEqual(
+    ["node-1", "node-2", "node-3"].flatMap((name) => [
+      `NodeDrain ${name}`,
+      `${machine?.split(":").at(-1) ?? ""} ${name}`,
+      `NodeReturn ${name}`,
+    ]),
+  );
+});
+
 test.each(made)(
   "adding a node to stack %s changes none of the others",
   async (stack) => {

@@ -2,7 +2,7 @@ import * as ec2 from "@pulumi/aws/ec2";
 import * as pulumi from "@pulumi/pulumi";
 
 import { openPorts, type OpenPorts } from "../open-ports";
-import { numberOf, provisionNodes, type Machine, type MachineParts } from "../provisioned";
+import { numberOf, provisionNodes, type Place } from "../provisioned";
 import type { Nodes, NodesConfig } from "../target";
 import { parseSettings, type Settings } from "./settings";
 import { zonesOffering } from "./zones";
@@ -39,7 +39,9 @@ export function createNodes(config: NodesConfig): Nodes {
   return provisionNodes(config, {
     platform: `linux/${settings.arch}`,
     apt: settings.apt,
-    makeMachine: (parts) => makeInstance(parts, { settings, network, group, image: image.id, tags }),
+    created: image.id.apply((ami) => ({ image: ami, spot: String(settings.spot) })),
+    restarting: { type: settings.type },
+    makePlace: (name, parent) => makePlace(name, parent, { settings, network, group, tags }),
   });
 }
 
@@ -105,14 +107,13 @@ interface InstanceArgs {
   readonly settings: Settings;
   readonly network: Network;
   readonly group: ec2.SecurityGroup;
-  readonly image: pulumi.Output<string>;
   readonly tags: Tags;
 }
 
 /** An instance with a separate network interface, so that its addresses survive its replacement. */
-function makeInstance({ name, parent, userData }: MachineParts, args: InstanceArgs): Machine {
-  const { settings, network, group, image } = args;
-  const { spot, protect } = settings;
+function makePlace(name: string, parent: pulumi.Resource, args: InstanceArgs): Place {
+  const { settings, network, group } = args;
+  const { protect } = settings;
   const tags = { ...args.tags, Name: `${pulumi.getStack()}-${name}` };
   const { subnetIds } = network;
   const subnetId = subnetIds[(numberOf(name) - 1) % subnetIds.length];
@@ -124,42 +125,42 @@ function makeInstance({ name, parent, userData }: MachineParts, args: InstanceAr
     { parent, ...(settings.network === undefined && { ignoreChanges: ["subnetId"] }) },
   );
   const address = new ec2.Eip(name, { domain: "vpc", networkInterface: face.id, tags }, { parent });
-  const resource = new ec2.Instance(
-    name,
-    {
-      ami: image,
-      instanceType: settings.type,
-      // Wait for the public address: the first boot needs internet access.
-      primaryNetworkInterface: {
-        networkInterfaceId: pulumi.all([face.id, address.id]).apply(([id]) => id),
-      },
-      userData,
-      userDataReplaceOnChange: true,
-      metadataOptions: { httpEndpoint: "enabled", httpTokens: "required", httpPutResponseHopLimit: 1 },
-      rootBlockDevice: {
-        encrypted: true,
-        volumeType: "gp3",
-        volumeSize: settings.diskGb,
-        deleteOnTermination: true,
+  const makeMachine: Place["makeMachine"] = ({ created, options }) => {
+    const resource = new ec2.Instance(
+      name,
+      {
+        ami: created.setting("image"),
+        instanceType: settings.type,
+        // Wait for the public address: the first boot needs internet access.
+        primaryNetworkInterface: {
+          networkInterfaceId: pulumi.all([face.id, address.id]).apply(([id]) => id),
+        },
+        userData: created.userData,
+        userDataReplaceOnChange: true,
+        metadataOptions: { httpEndpoint: "enabled", httpTokens: "required", httpPutResponseHopLimit: 1 },
+        rootBlockDevice: {
+          encrypted: true,
+          volumeType: "gp3",
+          volumeSize: settings.diskGb,
+          deleteOnTermination: true,
+          tags,
+        },
+        disableApiTermination: protect,
+        instanceMarketOptions: created.when("spot", marketOptions),
         tags,
       },
-      disableApiTermination: protect,
-      ...(spot && {
-        instanceMarketOptions: {
-          marketType: "spot",
-          // The provider does not reliably cancel a persistent request, which then starts another instance after the stack is
-          // deleted (hashicorp/terraform-provider-aws#38142). One-time requests cannot stop instances, only terminate them.
-          spotOptions: { spotInstanceType: "one-time", instanceInterruptionBehavior: "terminate" },
-        },
-      }),
-      tags,
-    },
-    { parent, protect, deleteBeforeReplace: true },
-  );
-  return {
-    resource,
-    address: face.privateIp,
-    // Known once the machine exists.
-    publicAddress: pulumi.all([address.publicIp, resource.id]).apply(([ip]) => ip),
+      { ...options, protect, deleteBeforeReplace: true },
+    );
+    return { resource, address: face.privateIp };
   };
+  return { publicAddress: address.publicIp, makeMachine };
 }
+
+/**
+ * The provider does not reliably cancel a persistent request, which then starts another instance after the stack is deleted
+ * (hashicorp/terraform-provider-aws#38142). One-time requests cannot stop instances, only terminate them.
+ */
+const marketOptions = {
+  marketType: "spot",
+  spotOptions: { spotInstanceType: "one-time", instanceInterruptionBehavior: "terminate" },
+};

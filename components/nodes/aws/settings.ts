@@ -3,7 +3,7 @@ import type { z } from "zod";
 import { flag, mapping, mistake, parse, text, whole } from "../../schema";
 import { aptSettings } from "../apt-settings";
 
-/** The Debian release of the machines. Changing it replaces them. */
+/** The Debian release of new machines. */
 const debianBuild = "20260712-2537";
 
 const id = (prefix: string) => text(new RegExp(`^${prefix}-[0-9a-f]+$`), `an ID of the form ${prefix}-…`);

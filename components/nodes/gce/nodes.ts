@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { installCloudInit } from "../cloud-init";
 import { openPorts, type OpenPorts } from "../open-ports";
-import { provisionNodes, type Machine, type MachineParts } from "../provisioned";
+import { provisionNodes, type Place } from "../provisioned";
 import type { Nodes, NodesConfig } from "../target";
 import { parseSettings, type Settings } from "./settings";
 
@@ -25,7 +25,15 @@ export function createNodes(config: NodesConfig): Nodes {
   return provisionNodes(config, {
     platform: `linux/${settings.arch}`,
     apt: settings.apt,
-    makeMachine: (parts) => makeInstance(parts, { settings, network, tag }),
+    created: {
+      image: settings.image,
+      diskGb: String(settings.diskGb),
+      diskType: settings.diskType,
+      spot: String(settings.spot),
+      "start script": installCloudInit(settings.apt),
+    },
+    restarting: { type: settings.type },
+    makePlace: (name, parent) => makePlace(name, parent, { settings, network, tag }),
   });
 }
 
@@ -69,56 +77,59 @@ interface InstanceArgs {
   readonly tag: string;
 }
 
-function makeInstance({ name, parent, userData }: MachineParts, args: InstanceArgs): Machine {
+function makePlace(name: string, parent: pulumi.Resource, args: InstanceArgs): Place {
   const { settings, network, tag } = args;
-  const { spot, protect } = settings;
+  const { protect } = settings;
   const outside = new compute.Address(name, {}, { parent });
-  const resource = new compute.Instance(
-    name,
-    {
-      machineType: settings.type,
-      tags: [tag],
-      labels: { "switchyard-stack": tag.replace("switchyard-", "") },
-      bootDisk: {
-        initializeParams: { image: settings.image, size: settings.diskGb, type: settings.diskType },
-      },
-      networkInterfaces: [
-        {
-          network: network.network,
-          subnetwork: network.subnetwork,
-          accessConfigs: [{ natIp: outside.address }],
+  const makeMachine: Place["makeMachine"] = ({ created, options }) => {
+    const resource = new compute.Instance(
+      name,
+      {
+        machineType: settings.type,
+        tags: [tag],
+        labels: { "switchyard-stack": tag.replace("switchyard-", "") },
+        bootDisk: {
+          initializeParams: {
+            image: created.setting("image"),
+            size: created.setting("diskGb").apply(Number),
+            type: created.setting("diskType"),
+          },
         },
-      ],
-      metadata: {
-        "user-data": userData,
-        "enable-oslogin": settings.osLogin ? "TRUE" : "FALSE",
-        "block-project-ssh-keys": "TRUE",
-        "serial-port-enable": "FALSE",
-      },
-      metadataStartupScript: installCloudInit(settings.apt),
-      shieldedInstanceConfig: {
-        enableSecureBoot: true,
-        enableVtpm: true,
-        enableIntegrityMonitoring: true,
-      },
-      // No serviceAccount: the machine has no rights in the project.
-      ...(spot && {
-        scheduling: {
-          provisioningModel: "SPOT",
-          preemptible: true,
-          automaticRestart: false,
-          instanceTerminationAction: "STOP",
+        networkInterfaces: [
+          {
+            network: network.network,
+            subnetwork: network.subnetwork,
+            accessConfigs: [{ natIp: outside.address }],
+          },
+        ],
+        metadata: {
+          "user-data": created.userData,
+          "enable-oslogin": settings.osLogin ? "TRUE" : "FALSE",
+          "block-project-ssh-keys": "TRUE",
+          "serial-port-enable": "FALSE",
         },
-      }),
-      deletionProtection: protect,
-      allowStoppingForUpdate: true,
-    },
-    // Only one machine at a time can have the public address. cloud-init reads metadata only at the first boot.
-    { parent, protect, deleteBeforeReplace: true, replaceOnChanges: ['metadata["user-data"]'] },
-  );
-  return {
-    resource,
-    address: resource.networkInterfaces.apply(([face]) => face?.networkIp ?? ""),
-    publicAddress: pulumi.all([outside.address, resource.id]).apply(([ip]) => ip),
+        metadataStartupScript: created.setting("start script"),
+        shieldedInstanceConfig: {
+          enableSecureBoot: true,
+          enableVtpm: true,
+          enableIntegrityMonitoring: true,
+        },
+        // No serviceAccount: the machine has no rights in the project.
+        scheduling: created.when("spot", spotScheduling),
+        deletionProtection: protect,
+        allowStoppingForUpdate: true,
+      },
+      // Only one machine at a time can have the public address. cloud-init reads metadata only at the first boot.
+      { ...options, protect, deleteBeforeReplace: true, replaceOnChanges: ['metadata["user-data"]'] },
+    );
+    return { resource, address: resource.networkInterfaces.apply(([face]) => face?.networkIp ?? "") };
   };
+  return { publicAddress: outside.address, makeMachine };
 }
+
+const spotScheduling = {
+  provisioningModel: "SPOT",
+  preemptible: true,
+  automaticRestart: false,
+  instanceTerminationAction: "STOP",
+};

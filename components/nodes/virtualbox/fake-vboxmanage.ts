@@ -24,10 +24,10 @@ const warning = `WARNING: The character device /dev/vboxdrv does not exist.
 \t You will not be able to start VMs until this problem is fixed.
 `;
 const progress = "0%...10%...20%...30%...40%...50%...60%...70%...80%...90%...100%\n";
-const adapters = `Name:            vboxnet0
+const adapters = (address: string): string => `Name:            vboxnet0
 GUID:            786f6276-656e-4074-8000-0a0027000000
 DHCP:            Disabled
-IPAddress:       192.168.56.1
+IPAddress:       ${address}
 NetworkMask:     255.255.255.0
 VBoxNetworkName: HostInterfaceNetworking-vboxnet0
 `;
@@ -70,6 +70,8 @@ export class FakeVBoxManage {
   installed = true;
   /** Whether the path to the autostart database is set. */
   autostart = false;
+  /** The host-only adapter's own. */
+  adapterAddress = "192.168.56.1";
 
   private isBusy = false;
   private readonly states = new Map<string, string>();
@@ -152,7 +154,7 @@ export class FakeVBoxManage {
       case "--version":
         return { stdout: `${this.version}\n` };
       case "list":
-        return name === "hostonlyifs" ? { stdout: adapters } : this.registry(args);
+        return name === "hostonlyifs" ? { stdout: adapters(this.adapterAddress) } : this.registry(args);
       default:
         return this.registry(args);
     }

@@ -286,13 +286,26 @@ describe("a VirtualBox machine", () => {
 
   test("is replaced for changes that cannot be made in place", async () => {
     const one = inputs();
-    for (const change of [{ diskGb: 10 }, { seed: {} }, { baseDisk: "x" }, { macs: [] }]) {
+    for (const change of [{ seed: {} }, { macs: [] }]) {
       await expect(vmProvider.diff?.("x", one, { ...one, ...change })).resolves.toMatchObject({
         replaces: [Object.keys(change)[0]],
         deleteBeforeReplace: true,
       });
     }
-    await expect(vmProvider.diff?.("x", one, { ...one })).resolves.toMatchObject({ changes: false });
+    for (const change of [{}, { baseDisk: "of a later release" }])
+      await expect(vmProvider.diff?.("x", one, { ...one, ...change })).resolves.toMatchObject({
+        changes: false,
+      });
+  });
+
+  test("is not replaced for a smaller disk, unless it is replaced anyway", async () => {
+    const one = inputs();
+    const check = async (change: object) => (await vmProvider.check?.(one, { ...one, ...change }))?.failures;
+    expect(await check({ diskGb: 10 })).toMatchObject([
+      { reason: expect.stringMatching(/^machine\.diskGb is 10, but .* set it to 20 or more$/) as string },
+    ]);
+    expect(await check({ diskGb: 10, seed: {} })).toEqual([]);
+    expect(await check({ diskGb: 30 })).toEqual([]);
   });
 
   test.each(["createvm", "--nic2", "modifymedium", "--port 0", "--port 1", "startvm"])(

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 
 import { metaData, networkConfig } from "../cloud-init";
-import { numberOf, provisionNodes, type Machine, type MachineParts } from "../provisioned";
+import { numberOf, provisionNodes, type Place } from "../provisioned";
 import type { Nodes, NodesConfig } from "../target";
 import { VirtualBoxImage } from "./image";
 import { parseSettings, type Settings } from "./settings";
@@ -18,11 +18,14 @@ const image = {
 
 export function createNodes(config: NodesConfig): Nodes {
   const settings = parseSettings(config.machine);
+  const { cpus, memoryMb, diskGb, autostart } = settings;
   const { disk } = new VirtualBoxImage("debian", image);
   return provisionNodes(config, {
     platform: "linux/amd64",
     apt: settings.apt,
-    makeMachine: (parts) => makeVm(parts, settings, disk),
+    created: {},
+    restarting: { cpus, memoryMb, diskGb, autostart },
+    makePlace: (name) => placeOf(name, settings, disk),
   });
 }
 
@@ -31,41 +34,39 @@ function mac(of: string): string {
   return `080027${createHash("sha256").update(of).digest("hex").slice(0, 6)}`;
 }
 
-function makeVm(
-  { name, parent, userData }: MachineParts,
-  settings: Settings,
-  baseDisk: pulumi.Output<string>,
-): Machine {
+function placeOf(name: string, settings: Settings, baseDisk: pulumi.Output<string>): Place {
   const { network, cpus, memoryMb, diskGb, autostart, hostOnlyAdapter } = settings;
   const machine = `switchyard-${pulumi.getStack()}-${name}`;
   // Above the addresses that VirtualBox's DHCP server on that network assigns first.
   const address = `${network}.${10 + numberOf(name)}`;
   const macs = [mac(`${machine} outside`), mac(`${machine} inside`)] as const;
   const colons = (digits: string): string => digits.match(/../g)?.join(":") ?? "";
-  const resource = new VirtualBoxVm(
-    name,
-    {
-      name: machine,
-      cpus,
-      memoryMb,
-      diskGb,
-      autostart,
-      hostOnlyAdapter,
-      address,
-      baseDisk,
-      macs: [...macs],
-      seed: {
-        "user-data": userData,
-        "meta-data": metaData(name),
-        "network-config": networkConfig({
-          outside: colons(macs[0]),
-          inside: { mac: colons(macs[1]), address: `${address}/24` },
-        }),
+  const makeMachine: Place["makeMachine"] = ({ created, options }) => {
+    const resource = new VirtualBoxVm(
+      name,
+      {
+        name: machine,
+        cpus,
+        memoryMb,
+        diskGb,
+        autostart,
+        hostOnlyAdapter,
+        address,
+        baseDisk,
+        macs: [...macs],
+        seed: {
+          "user-data": created.userData,
+          "meta-data": metaData(name),
+          "network-config": networkConfig({
+            outside: colons(macs[0]),
+            inside: { mac: colons(macs[1]), address: `${address}/24` },
+          }),
+        },
       },
-    },
-    { parent },
-  );
-  // Known once the machine exists.
-  const known = resource.id.apply(() => address);
-  return { resource, address: known, publicAddress: known };
+      options,
+    );
+    // Known once the machine exists.
+    return { resource, address: resource.id.apply(() => address) };
+  };
+  return { publicAddress: address, makeMachine };
 }

@@ -7,9 +7,7 @@ import { aptSettings } from "../apt-settings";
 export const settings = {
   cpus: whole(1, 64).default(2).describe("number of CPUs; changes in place"),
   memoryMb: whole(1024, 1_048_576).default(2048).describe("memory in MB; changes in place"),
-  diskGb: whole(4, 2048)
-    .default(20)
-    .describe("disk size in GB; grows in place; a smaller size replaces the machine"),
+  diskGb: whole(4, 2048).default(20).describe("disk size in GB; grows in place"),
   autostart: flag()
     .default(false)
     .describe("whether VirtualBox's autostart service starts the nodes with this computer; changes in place"),

@@ -15,7 +15,7 @@ export interface VirtualBoxVmArgs {
   readonly name: pulumi.Input<string>;
   readonly cpus: pulumi.Input<number>;
   readonly memoryMb: pulumi.Input<number>;
-  /** A larger disk grows in place; a smaller one replaces the machine. */
+  /** A larger disk grows in place; a smaller one is rejected. */
   readonly diskGb: pulumi.Input<number>;
   /** Disk image to copy the machine's disk from. */
   readonly baseDisk: pulumi.Input<string>;
@@ -137,17 +137,25 @@ const adjustable = ({ cpus, memoryMb, autostart = false }: VmInputs): string[] =
 
 /** Properties that change in place, while the machine is briefly off. */
 const IN_PLACE = ["cpus", "memoryMb", "diskGb", "autostart"];
-const KEYS = ["name", "baseDisk", "hostOnlyAdapter", "macs", "seed", ...IN_PLACE];
+/** Another base disk is only for machines that are created later. */
+const KEYS = ["name", "hostOnlyAdapter", "macs", "seed", ...IN_PLACE];
 
 function changedKeys(olds: VmInputs, news: VmInputs): string[] {
   const value = (inputs: VmInputs, key: string) => JSON.stringify(inputs[key as keyof VmInputs] ?? false);
   return KEYS.filter((key) => value(olds, key) !== value(news, key));
 }
 
+/** Why the disk cannot have its size. A machine that is replaced anyway, with another seed, may get a smaller one. */
+function shrinks(olds: Partial<VmInputs>, news: VmInputs): string | undefined {
+  const { diskGb = 0, seed } = olds;
+  if (news.diskGb >= diskGb || JSON.stringify(seed) !== JSON.stringify(news.seed)) return undefined;
+  return `machine.diskGb is ${news.diskGb}, but the disk of ${news.name} has ${diskGb} GB, and a disk cannot shrink: set it to ${diskGb} or more`;
+}
+
 export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmState> = {
   /** Previews call this too, perhaps where there is no VirtualBox: creating a machine then says so. */
-  async check(_olds, news) {
-    const reason = await adapterProblem(news).catch(() => undefined);
+  async check(olds, news) {
+    const reason = shrinks(olds, news) ?? (await adapterProblem(news).catch(() => undefined));
     return { inputs: news, failures: reason === undefined ? [] : [{ property: "", reason }] };
   },
   async create(inputs) {
@@ -179,7 +187,6 @@ export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmState> = {
   diff(_id, olds, news) {
     const changed = changedKeys(olds, news);
     const replaces = changed.filter((key) => !IN_PLACE.includes(key));
-    if (news.diskGb < olds.diskGb) replaces.push("diskGb");
     const changes = changed.length > 0 || olds.running === false;
     return Promise.resolve({ changes, replaces, deleteBeforeReplace: true });
   },

@@ -1,0 +1,89 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import { DynamicResource } from "../../providers/dynamic-resource";
+import { configError } from "../schema";
+
+/** By name. */
+export type Settings = Readonly<Record<string, string>>;
+
+interface Creation {
+  readonly settings: Settings;
+  readonly userData: string;
+  readonly hostKey: string;
+}
+
+export const creationSettingsProvider: pulumi.dynamic.ResourceProvider<Creation, Creation> = {
+  create: (inputs) => Promise.resolve({ id: "settings", outs: inputs }),
+  diff: (_id, olds, news) => Promise.resolve({ changes: olds.hostKey !== news.hostKey }),
+  update: (_id, _olds, news) => Promise.resolve({ outs: news }),
+};
+
+type Kept = Pick<Creation, "settings" | "userData">;
+
+/** What has changed since the machine was created. */
+export const outdated = (kept: Kept, wanted: Kept): string[] => [
+  ...Object.keys(wanted.settings).filter((name) => kept.settings[name] !== wanted.settings[name]),
+  ...(kept.userData === wanted.userData ? [] : ["user data"]),
+];
+
+/** @throws UserError if the machine would get a type for another platform */
+export function requirePlatform(name: string, kept: Settings, wanted: Settings): void {
+  if (kept["platform"] === wanted["platform"]) return;
+  throw configError(
+    "machine.type",
+    `is a type for ${wanted["platform"] ?? ""}, but the machine of ${name} was created for ${kept["platform"] ?? ""}`,
+    "choose a type for that platform, or run script/down first",
+  );
+}
+
+export interface CreationSettingsArgs {
+  /** Such as its image, and its platform. */
+  readonly settings: pulumi.Input<Settings>;
+  /** A secret. */
+  readonly userData: pulumi.Output<string>;
+  /** The machine's public SSH key. */
+  readonly hostKey: pulumi.Output<string>;
+}
+
+/**
+ * What only a new machine can have. A machine keeps what it was created with: otherwise a new release of Switchyard or another
+ * image would replace all machines at once, with all that is on their disks. A new host key renews it, and replaces the machine.
+ */
+export class CreationSettings extends DynamicResource {
+  declare readonly settings: pulumi.Output<Settings>;
+  declare readonly userData: pulumi.Output<string>;
+
+  /** @param name the node's name */
+  constructor(name: string, args: CreationSettingsArgs, opts?: pulumi.CustomResourceOptions) {
+    super(
+      { file: __filename, provider: "creationSettingsProvider" },
+      name,
+      { ...args },
+      pulumi.mergeOptions(opts, { additionalSecretOutputs: ["userData"] }),
+      "CreationSettings",
+    );
+    const { settings, userData } = args;
+    const kept = { settings: this.settings, userData: this.userData };
+    pulumi.all([kept, { settings, userData }]).apply(([kept, wanted]) => {
+      requirePlatform(name, kept.settings, wanted.settings);
+      const names = outdated(kept, wanted);
+      if (names.length === 0) return;
+      void pulumi.log.info(
+        `${name} keeps the ${names.join(", ")} that its machine was created with. To replace the machine, and lose what is on ` +
+          `its disk: script/up --replace '**SshKey::${name}-host'`,
+      );
+    });
+  }
+
+  /** One of the settings. */
+  setting(name: string): pulumi.Output<string> {
+    return this.settings.apply((settings) => settings[name] ?? "");
+  }
+
+  /** A value for machines with a setting that is "true", and nothing for others. */
+  when<T>(name: string, value: T): pulumi.Output<T> {
+    return this.setting(name).apply((setting) =>
+      setting === "true" ? value : undefined,
+    ) as pulumi.Output<T>;
+  }
+}

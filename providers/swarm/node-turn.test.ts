@@ -1,0 +1,105 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { fakeEngine, type FakeEngine } from "../fake-engine";
+import { nodeDrainProvider, nodeReturnProvider } from "./node-turn";
+
+let own: FakeEngine;
+let other: FakeEngine;
+let warnings: string[];
+beforeEach(async () => {
+  [own, other] = await Promise.all([fakeEngine(), fakeEngine()]);
+  own.answers["GET /nodes"] = 503;
+  own.answers["GET /info"] = { Swarm: { LocalNodeState: "active" } };
+  other.answers["GET /tasks"] = [];
+  warnings = [];
+  vi.spyOn(console, "warn").mockImplementation((line: string) => void warnings.push(line));
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  own.close();
+  other.close();
+});
+
+const inputs = (change = "a") => ({ name: "two", host: own.host, nodes: [own.host, other.host], change });
+const node = (ID: string, Hostname: string, State = "ready", Availability = "active") => ({
+  ID,
+  Version: { Index: 7 },
+  Spec: { Role: "worker", Availability },
+  Description: { Hostname },
+  Status: { State },
+});
+/** What the manager knows. A change of a node's availability is at once so. */
+function swarm(...nodes: ReturnType<typeof node>[]): string[] {
+  const changes: string[] = [];
+  other.answers["GET /nodes"] = nodes;
+  for (const each of nodes) {
+    other.answers[`GET /nodes/${each.ID}`] = each;
+    other.answers[`POST /nodes/${each.ID}/update`] = ({ body }: { body: { Availability: string } }) => {
+      each.Spec.Availability = body.Availability;
+      changes.push(`${each.ID} ${body.Availability}`);
+      return {};
+    };
+  }
+  return changes;
+}
+const container = (Status: string) => ({ State: { Running: true, Health: { Status } } });
+
+describe("before a machine changes", () => {
+  it("is created without asking anybody, and takes part only in changes of its machine", async () => {
+    await nodeDrainProvider.create(inputs());
+    await nodeReturnProvider.create(inputs());
+    expect([...own.calls, ...other.calls]).toEqual([]);
+    const more = { ...inputs(), nodes: [own.host, other.host, "ssh://three"] };
+    expect(await nodeDrainProvider.diff?.("", inputs(), more)).toEqual({ changes: false });
+    expect(await nodeDrainProvider.diff?.("", inputs(), inputs("b"))).toEqual({ changes: true });
+  });
+
+  it("its node is drained through another one", async () => {
+    const changes = swarm(node("n1", "one"), node("n2", "two"));
+    await nodeDrainProvider.update?.("", inputs(), inputs("b"));
+    expect(changes).toEqual(["n2 pause", "n2 drain"]);
+    expect(warnings).toEqual([]);
+  });
+
+  it("a node whose instances could go nowhere is not drained", async () => {
+    const changes = swarm(
+      node("n1", "one", "ready", "drain"),
+      node("n2", "two"),
+      node("n3", "three", "down"),
+    );
+    await nodeDrainProvider.update?.("", inputs(), inputs("b"));
+    expect(changes).toEqual([]);
+  });
+
+  it("says that it did not drain a node that no manager knows", async () => {
+    swarm(node("n1", "one"));
+    await nodeDrainProvider.update?.("", inputs(), inputs("b"));
+    expect(warnings).toEqual([expect.stringContaining("two is not drained before its machine changes")]);
+  });
+});
+
+describe("after a machine has changed", () => {
+  it("waits until its containers are healthy, and gives it instances again", async () => {
+    const changes = swarm(node("n1", "one"), node("n2", "two", "ready", "drain"));
+    own.answers["GET /containers/consul/json"] = container("healthy");
+    const rest = vi.fn(() => container(rest.mock.calls.length > 1 ? "healthy" : "starting"));
+    own.answers["GET /containers/rest/json"] = rest;
+    await nodeReturnProvider.update?.("", inputs(), inputs("b"));
+    expect(rest).toHaveBeenCalledTimes(2);
+    expect(changes).toEqual(["n2 active"]);
+  });
+
+  it("does not wait for a new machine, which is in no Swarm yet", async () => {
+    own.answers["GET /info"] = { Swarm: { LocalNodeState: "inactive" } };
+    await nodeReturnProvider.update?.("", inputs(), inputs("b"));
+    expect(other.calls).toEqual([]);
+  });
+
+  it("gives up after a while, and says why", async () => {
+    swarm(node("n1", "one"), node("n2", "two", "down"));
+    const now = vi.spyOn(Date, "now").mockReturnValueOnce(0);
+    now.mockReturnValue(901_000);
+    await expect(nodeReturnProvider.update?.("", inputs(), inputs("b"))).rejects.toThrow(
+      /^two does not serve 900 s after its machine was changed: it is not ready in the Swarm yet\./,
+    );
+  });
+});

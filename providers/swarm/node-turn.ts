@@ -1,0 +1,136 @@
+import * as pulumi from "@pulumi/pulumi";
+import type Docker from "dockerode";
+import { messageOf } from "../../lib/errors";
+import { api, connect, sleep } from "../client";
+import { find, type Details } from "../containers";
+import { DynamicResource } from "../dynamic-resource";
+import { localSwarm } from "./engine";
+import { changeNode, drain, type NodeDetails } from "./nodes";
+
+export interface NodeTurnArgs {
+  /** The node's host name. */
+  readonly name: pulumi.Input<string>;
+  /** The Docker URL of the node's engine, known before its machine exists. */
+  readonly host: pulumi.Input<string>;
+  /** The Docker URLs of all nodes, likewise. */
+  readonly nodes: pulumi.Input<pulumi.Input<string>[]>;
+  /** Options of `ssh` for all of them. */
+  readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
+  /** What restarts or replaces the machine when it changes. */
+  readonly change: pulumi.Input<string>;
+}
+
+interface TurnInputs {
+  readonly name: string;
+  readonly host: string;
+  readonly nodes: readonly string[];
+  readonly sshOpts?: readonly string[];
+  readonly change: string;
+}
+
+/** Containers that must run again, and be healthy, before the next node may change. */
+const SERVING = ["consul", "registrator", "rest"];
+/** How long a machine may take until it serves again. */
+const RETURN_TIMEOUT_MS = 900_000;
+const POLL_MS = 1000;
+/** A node that is off does not answer. */
+const ANSWER_TIMEOUT_MS = 5000;
+
+interface Membership {
+  readonly manager: Docker;
+  readonly node: NodeDetails;
+  /** Whether no other node could run its instances. */
+  readonly isAlone: boolean;
+}
+
+/**
+ * The node as a manager of its Swarm sees it: another node if possible, because this one restarts.
+ *
+ * @throws Error if no manager answers that knows it
+ */
+async function membership({ name, host, nodes, sshOpts }: TurnInputs): Promise<Membership> {
+  const reasons: string[] = [];
+  for (const url of [...nodes.filter((each) => each !== host), host]) {
+    const manager = connect(url, { sshOpts, answerTimeoutMs: ANSWER_TIMEOUT_MS });
+    try {
+      const all = await api<NodeDetails[]>(manager, "GET", "/nodes");
+      const node = all.find(({ Description }) => Description.Hostname === name);
+      if (node === undefined) continue;
+      const isAlone = !all.some(
+        (each) => each !== node && each.Spec.Availability === "active" && each.Status.State === "ready",
+      );
+      return { manager, node, isAlone };
+    } catch (error) {
+      // A worker refuses.
+      reasons.push(`${url}: ${messageOf(error)}`);
+    }
+  }
+  throw new Error(`no manager of a Swarm knows ${name} (${reasons.join("; ")})`);
+}
+
+export const nodeDrainProvider: pulumi.dynamic.ResourceProvider<TurnInputs, TurnInputs> = {
+  create: (inputs) => Promise.resolve({ id: inputs.host, outs: inputs }),
+  diff: (_id, olds, news) => Promise.resolve({ changes: olds.change !== news.change }),
+  async update(_id, _olds, news) {
+    try {
+      const { manager, node, isAlone } = await membership(news);
+      if (!isAlone) await drain(manager, node.ID);
+    } catch (error) {
+      // It may be about to be replaced because it never became a node.
+      console.warn(`${news.name} is not drained before its machine changes: ${messageOf(error)}`);
+    }
+    return { outs: news };
+  },
+};
+
+/** Why the node does not serve yet; undefined if it does. A new machine, which has nothing of the stack yet, need not serve. */
+async function missing(inputs: TurnInputs): Promise<string | undefined> {
+  const docker = connect(inputs.host, { sshOpts: inputs.sshOpts, answerTimeoutMs: ANSWER_TIMEOUT_MS });
+  for (const name of SERVING) {
+    const container = await find(docker, name);
+    if (container !== undefined && !isHealthy(container)) return `${name} is not healthy yet`;
+  }
+  if ((await localSwarm(docker)).LocalNodeState === "inactive") return undefined;
+  const { manager, node } = await membership(inputs);
+  await changeNode(manager, node.ID, { Availability: "active" });
+  return node.Status.State === "ready" ? undefined : "it is not ready in the Swarm yet";
+}
+
+const isHealthy = ({ State }: Details): boolean =>
+  State.Running && (State.Health === undefined || State.Health.Status === "healthy");
+
+export const nodeReturnProvider: pulumi.dynamic.ResourceProvider<TurnInputs, TurnInputs> = {
+  create: (inputs) => Promise.resolve({ id: inputs.host, outs: inputs }),
+  diff: (_id, olds, news) => Promise.resolve({ changes: olds.change !== news.change }),
+  async update(_id, _olds, news) {
+    const deadlineMs = Date.now() + RETURN_TIMEOUT_MS;
+    for (;;) {
+      const reason = await missing(news).catch(messageOf);
+      if (reason === undefined) return { outs: news };
+      if (Date.now() > deadlineMs) {
+        throw new Error(
+          `${news.name} does not serve ${RETURN_TIMEOUT_MS / 1000} s after its machine was changed: ${reason}. ` +
+            `The nodes after it were left as they are. Repair it, and run the update again`,
+        );
+      }
+      await sleep(POLL_MS);
+    }
+  },
+};
+
+/**
+ * Moves a node's instances to other nodes before its machine is changed: let the machine depend on it. Creating it does
+ * nothing, because the machine does not exist yet.
+ */
+export class NodeDrain extends DynamicResource {
+  constructor(name: string, args: NodeTurnArgs, opts?: pulumi.CustomResourceOptions) {
+    super({ file: __filename, provider: "nodeDrainProvider" }, name, { ...args }, opts, "NodeDrain");
+  }
+}
+
+/** Waits until a node serves again after its machine was changed, and lets it have instances. */
+export class NodeReturn extends DynamicResource {
+  constructor(name: string, args: NodeTurnArgs, opts?: pulumi.CustomResourceOptions) {
+    super({ file: __filename, provider: "nodeReturnProvider" }, name, { ...args }, opts, "NodeReturn");
+  }
+}

@@ -1,0 +1,201 @@
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { text } from "node:stream/consumers";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+
+import { readyFile } from "../../components/nodes/cloud-init";
+import { fakeConvert, FakeVBoxManage } from "../../components/nodes/virtualbox/fake-vboxmanage";
+import { get, startLoad, until, type LoadResult } from "../e2e/http";
+import { bootMachines, Machine, removeMachines } from "../e2e/machines";
+import { scratch } from "../e2e/scratch";
+import { clusterStack as stack, succeeded } from "../e2e/stack";
+import { afterwards, tearDown } from "../e2e/tear-down";
+
+// A stack of three VirtualBox machines. VBoxManage is the fake of the unit tests; when it starts or stops a machine, one with an
+// engine of its own boots or shuts down. `ssh` reaches that engine directly.
+
+const names = ["node-1", "node-2", "node-3"];
+const machines = names.map((name, index) => new Machine(name, index + 1));
+const vboxManage = new FakeVBoxManage();
+vboxManage.adapterAddress = "10.97.0.1";
+const urlOf = ({ address }: Machine): string => `http://${address}`;
+
+/** What happened to the machines, in order. */
+const events: string[] = [];
+/** The load on each machine while it is on: none of its requests may fail. */
+const loads = new Map<Machine, ReturnType<typeof startLoad>[]>();
+const results: LoadResult[] = [];
+
+const ask = (machine: Machine): void => {
+  const paths = ["/hello/v1", "/alone/v1"].map((path) => urlOf(machine) + path);
+  loads.set(
+    machine,
+    paths.map((url) => startLoad(url, { perSecond: 30, connections: 8 })),
+  );
+};
+async function stopAsking(machine: Machine): Promise<void> {
+  for (const load of loads.get(machine) ?? []) results.push(await load.stop());
+  loads.delete(machine);
+}
+
+/** What the command does to the machine itself. */
+async function power(verb: string, name: string): Promise<void> {
+  const machine = machines.find((each) => name.endsWith(each.name));
+  if (machine === undefined) return;
+  if (verb === "controlvm") {
+    await stopAsking(machine);
+    const serving = await Promise.all(
+      machines.filter((each) => each !== machine).map((each) => get(`${urlOf(each)}/alone/v1`)),
+    );
+    events.push(
+      `${machine.name} stops while ${serving.map(({ status }) => status).join(" and ")} from the others`,
+    );
+    await machine.shutDown();
+  } else if (isBooted) {
+    events.push(`${machine.name} starts`);
+    await machine.start();
+  }
+}
+let isBooted = false;
+
+const executable = (folder: string, name: string, ...lines: string[]): void => {
+  writeFileSync(join(folder, name), `${lines.join("\n")}\n`);
+  chmodSync(join(folder, name), 0o755);
+};
+
+/** Puts the programs that `script/up` runs for VirtualBox first in PATH. */
+function installPrograms(): void {
+  const { path: bin } = scratch();
+  const socket = join(bin, "socket");
+  const server = createServer((request, response) => {
+    void (async () => {
+      const [program = "", ...args] = JSON.parse(await text(request)) as string[];
+      const result = program === "qemu-img" ? fakeConvert(args) : await vboxManage.run(args);
+      const [verb = "", name = ""] = args;
+      if (result.code === 0 && ["startvm", "controlvm"].includes(verb)) await power(verb, name);
+      response.end(JSON.stringify(result));
+    })();
+  }).listen(socket);
+  afterwards(() => void server.close());
+  for (const program of ["VBoxManage", "qemu-img"]) {
+    executable(
+      bin,
+      program,
+      "#!/usr/bin/env node",
+      `const request = require("node:http").request({ socketPath: ${JSON.stringify(socket)}, method: "POST" }, (response) => {`,
+      `  let body = "";`,
+      `  response.on("data", (chunk) => (body += chunk)).on("end", () => {`,
+      `    const { code, stdout, stderr } = JSON.parse(body);`,
+      `    process.stdout.write(stdout);`,
+      `    process.stderr.write(stderr);`,
+      `    process.exitCode = code;`,
+      `  });`,
+      `});`,
+      `request.end(JSON.stringify([${JSON.stringify(program)}, ...process.argv.slice(2)]));`,
+    );
+  }
+  executable(
+    bin,
+    "ssh",
+    "#!/bin/sh",
+    `while [ "$1" != -- ]; do shift; done`,
+    `case "$2" in`,
+    ...machines.map(({ address, dockerHost }) => `  *@${address}) engine=${dockerHost} ;;`),
+    "esac",
+    "shift 2",
+    `if [ "$*" = "docker system dial-stdio" ]; then exec docker -H "$engine" system dial-stdio; fi`,
+    // The first boot is over.
+    `docker -H "$engine" info >/dev/null && echo ${readyFile}`,
+  );
+  vi.stubEnv("PATH", `${bin}:${process.env["PATH"] ?? ""}`);
+}
+
+const image = ".switchyard/images/78f658893d7aecb5.vdi";
+const configure = (machine: object): void => {
+  const service = (name: string, replicas: number) => ({ name, build: "hello", port: 8080, replicas });
+  stack.configure([service("hello/v1", 3), service("alone/v1", 1)], {
+    target: "virtualbox",
+    nodes: 3,
+    machine: { network: "10.97.0.0/24", ...machine },
+  });
+};
+
+beforeAll(async () => {
+  installPrograms();
+  afterwards(removeMachines);
+  await bootMachines(machines);
+  // The download of Debian's image.
+  mkdirSync(".switchyard/images", { recursive: true });
+  fakeConvert([image]);
+  afterwards(() => {
+    rmSync(image, { force: true });
+  });
+  afterwards(() => stack.remove());
+  configure({});
+  succeeded(await stack.up());
+  isBooted = true;
+}, 1_200_000);
+afterAll(tearDown);
+
+test("a second up changes nothing", async () => {
+  succeeded(await stack.up("--expect-no-changes"));
+});
+
+test("another memory restarts one machine after the other, and no request to those that are on fails", async () => {
+  for (const machine of machines) ask(machine);
+  configure({ memoryMb: 4096 });
+  const endWatching = watchReturns();
+  const outcome = await stack.up();
+  await endWatching();
+  for (const machine of machines) await stopAsking(machine);
+  succeeded(outcome);
+  const story = names.flatMap((name) => [
+    `${name} stops while 200 and 200 from the others`,
+    `${name} starts`,
+  ]);
+  expect(events).toEqual(story);
+  console.log("requests during the change:", JSON.stringify(results));
+  for (const { failures } of results) expect(failures).toEqual({});
+  // Instances may run on all of them again.
+  const availability = await machines[0]?.docker("node", "ls", "--format", "{{.Availability}} {{.Status}}");
+  expect(availability?.split("\n")).toEqual(names.map(() => "Active Ready"));
+  succeeded(await stack.up("--expect-no-changes"));
+});
+
+/** Asks each machine again as soon as it serves after its restart. Returns what ends it. */
+function watchReturns(): () => Promise<void> {
+  const end = new AbortController();
+  const watching = (async () => {
+    while (!end.signal.aborted) {
+      for (const machine of machines) {
+        if (loads.has(machine) || !events.includes(`${machine.name} starts`)) continue;
+        const { status } = await until(`${urlOf(machine)}/alone/v1`, ({ status }) => status === 200, {
+          seconds: 1,
+        });
+        if (status === 200) ask(machine);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  })();
+  return async () => {
+    end.abort();
+    await watching;
+  };
+}
+
+test("machines keep the user data that they were created with", async () => {
+  configure({ memoryMb: 4096, aptMirror: "http://mirror.example.com/debian" });
+  const { code, output } = await stack.up("--expect-no-changes");
+  expect({ code, output }).toMatchObject({ code: 0 });
+  expect(output).toContain("node-2 keeps the user data that its machine was created with");
+});
+
+test("down leaves no machine, no medium, no key", async () => {
+  succeeded(await stack.down());
+  const left = ["virtualbox", "images", "ssh"].map((folder) => join(".switchyard", folder));
+  for (const folder of left.filter(existsSync)) expect(readdirSync(folder), folder).toEqual([]);
+  for (const list of ["hdds", "dvds"])
+    expect((await vboxManage.run(["list", list])).stdout).not.toContain("Location");
+});
