@@ -1,3 +1,5 @@
+import type { Resource } from "@pulumi/pulumi";
+
 import { Autoscaler } from "./components/autoscaler";
 import { loadConfig } from "./components/config";
 import { hasInternalPort } from "./components/config/ports";
@@ -66,8 +68,9 @@ for (const node of others) agents.push(agentOn(node, agents.at(-1)?.consul));
 const access = new ConsulAccess("consul", { agents, tokens, certificates });
 
 // Beside it: Registrator, which registers the node's containers, the load balancer, which routes to them, and a firewall, which
-// keeps everything else from the world.
-function partsOf({ node, consul }: Agent) {
+// keeps everything else from the world. An update replaces those of one node at a time too, and ends at the first that fails.
+type Parts = ReturnType<typeof partsOf>;
+function partsOf({ node, consul }: Agent, before: Resource[] = []) {
   const registrator = new Registrator(
     `registrator-${node.name}`,
     {
@@ -78,7 +81,7 @@ function partsOf({ node, consul }: Agent) {
       token: access.registratorToken,
       original: config.registratorImage === undefined ? undefined : { tokenVersion: access.version },
     },
-    { dependsOn: consul },
+    { dependsOn: [consul, ...before] },
   );
   const loadBalancer = new LoadBalancer(
     `rest-${node.name}`,
@@ -98,7 +101,7 @@ function partsOf({ node, consul }: Agent) {
       statsUser: config.statsUser,
       statsPassword: config.statsPassword,
     },
-    { dependsOn: consul },
+    { dependsOn: [consul, ...before] },
   );
   const firewalls = config.firewall
     ? [
@@ -116,7 +119,8 @@ function partsOf({ node, consul }: Agent) {
   return { node, loadBalancer, socket: registrator.socket, after: [registrator, loadBalancer, ...firewalls] };
 }
 const [firstAgent, ...otherAgents] = agents;
-const parts = [partsOf(firstAgent), ...otherAgents.map(partsOf)] as const;
+const parts: [Parts, ...Parts[]] = [partsOf(firstAgent)];
+for (const agent of otherAgents) parts.push(partsOf(agent, parts.at(-1)?.after));
 access.enforceAfter(parts.flatMap(({ after }) => after));
 
 // Across all nodes: the Swarm and its services.
