@@ -62,6 +62,14 @@ describe("api", () => {
     expect(await api(connect("ssh://me@node1:2222"), "GET", "/info")).toEqual({ Name: "far" });
   });
 
+  it("keeps Ctrl-C from ssh, whose connections this process may still need", async () => {
+    fakeSsh(`
+      const [, , group] = require("fs").readFileSync("/proc/self/stat", "utf8").split(") ")[1].split(" ");
+      console.error(Number(group) === process.pid ? "a group of its own" : "the group of its parent");
+      process.exit(255);`);
+    await expect(api(connect("ssh://node1"), "GET", "/info")).rejects.toThrow("ssh: a group of its own");
+  });
+
   it("reports the error output of ssh", async () => {
     fakeSsh(`console.error("Host key verification failed."); process.exit(255);`);
     await expect(api(connect("ssh://node1"), "GET", "/info")).rejects.toThrow(

@@ -248,4 +248,28 @@ describe("a job", () => {
     expect(said).toHaveBeenCalledOnce();
     expect(whats()).toEqual(["POST /services/shop1/update"]);
   });
+
+  it("that a restore holds is changed afterwards", async () => {
+    const said = vi.spyOn(console, "warn").mockReturnValue();
+    const spec = buildSpec(job({ image: "shop:1" }), marks);
+    const labelled = (more: object) => ({
+      ID: "shop1",
+      Version: { Index: 7 },
+      Spec: { ...spec, Labels: { ...spec.Labels, ...more } },
+    });
+    const held = labelled({ "switchyard.hold": "2100-01-01T00:00:00.000Z" });
+    const answers = [held, held, held];
+    const next = () => answers.shift() ?? labelled({});
+    engine.answers["GET /services/shop"] = engine.answers["GET /services/shop1"] = next;
+    engine.answers["GET /tasks"] = [];
+    engine.answers["POST /services/shop1/update"] = () => {
+      expect(answers).toEqual([]);
+      return {};
+    };
+    await serviceProvider.update?.("shop", { ...job({ image: "shop:1" }), serviceId: "shop1", claim: "c1" }, job()); // prettier-ignore
+    expect(said).toHaveBeenCalledExactlyOnceWith(
+      expect.stringContaining("script/restore is exchanging the data of shop: it is changed afterwards"),
+    );
+    expect(whats()).toEqual(["POST /services/shop1/update"]);
+  });
 });
