@@ -17,7 +17,7 @@ function backUp(code: number, ...args: string[]) {
     esac`;
   writeFileSync(file, restic);
   chmodSync(file, 0o755);
-  const program = ["-r", "./lib/register.cjs", path.join(import.meta.dirname, "main.ts")];
+  const program = ["-r", "./lib/register.cjs", "templates/backup/src/main.ts"];
   const place = ["--repository=/repository", "--host=shop/dev"];
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
