@@ -2,6 +2,7 @@ import type { Resource } from "@pulumi/pulumi";
 
 import { Autoscaler } from "./components/autoscaler";
 import { loadConfig } from "./components/config";
+import { inOrder } from "./components/config/dependencies";
 import { hasInternalPort } from "./components/config/ports";
 import { Consul } from "./components/consul";
 import { ConsulAccess } from "./components/consul-access";
@@ -14,6 +15,7 @@ import { LoadBalancer } from "./components/load-balancer";
 import { adminNetworks, createNodes } from "./components/nodes";
 import { bridgeAddressOf, quorum, type DockerNode } from "./components/nodes/node";
 import { enforcePolicy } from "./components/policy";
+import { Networks } from "./components/networks";
 import { nodesWantedBy } from "./components/nodes-wanted";
 import { portKeys } from "./components/ports";
 import { RandomKey } from "./components/random-key";
@@ -144,26 +146,28 @@ if (config.autoscaler !== "off" || config.hasJobs) {
   );
 }
 const nodeVolumes = new Volumes(config.services, swarm);
+const networks = new Networks(config.services, swarm);
 const files = new SwarmFiles({ ...config, swarm });
 const dumps = config.services.some(({ backup }) => backup?.dump !== undefined)
   ? [new Dumps("dumps", { ...config, nodes: dockerNodes, image: (node) => images.buildOn(node, "backup") })]
   : [];
-const running = config.services.map((service) => {
-  const { source } = service;
-  return new Service(
-    service.name,
-    {
-      config: service,
-      swarm,
-      volumes: nodeVolumes,
-      files,
-      logins: config.registries,
-      image: "image" in source ? source.image : images.of(service.swarmName, source.build),
-      dns: bridgeAddressOf(dockerNodes),
-    },
-    { dependsOn: service.socket === undefined ? [] : dumps },
-  );
-});
+const running = new Map<string, Service>();
+for (const service of inOrder(config.services)) {
+  const { name, source } = service;
+  const needed = service.depends_on.flatMap((other) => running.get(other) ?? []);
+  const args = {
+    config: service,
+    swarm,
+    volumes: nodeVolumes,
+    networks,
+    files,
+    logins: config.registries,
+    image: "image" in source ? source.image : images.of(service.swarmName, source.build),
+    dns: bridgeAddressOf(dockerNodes),
+  };
+  const dependsOn = [...needed, ...(service.socket === undefined ? [] : dumps)];
+  running.set(name, new Service(name, args, { dependsOn }));
+}
 
 const [{ loadBalancer }] = parts;
 export const urls = loadBalancer.urlsOf(routing);
@@ -177,7 +181,7 @@ export const statsUser = config.statsUser;
 export const statsPassword = config.statsPassword;
 export const consulPage = `http://localhost:${config.ports.consul}`;
 export const consulToken = access.operatorToken;
-export const nodesWanted = nodesWantedBy(swarm, running);
+export const nodesWanted = nodesWantedBy(swarm, [...running.values()]);
 export const nodes = parts.map(({ node, loadBalancer }) => ({
   name: node.name,
   address: node.address,

@@ -27,6 +27,7 @@ export { Images } from "./image";
 export { SwarmCluster, type SwarmClusterArgs } from "./swarm-cluster";
 export { Service, type ServiceArgs } from "./service";
 export { SwarmFiles, type SwarmFilesArgs } from "./swarm-files";
+export { Networks } from "./networks";
 export { Volumes } from "./volumes";
 export { parseService, type HealthCheckConfig, type ServiceConfig } from "./config/services";
 export { SwarmService, type SwarmServiceArgs } from "../providers/swarm-service/provider";

@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { expect, test } from "vitest";
 
 import { parseService } from "./config/services";
+import { Networks } from "./networks";
 import { Service } from "./service";
 import { SwarmFiles } from "./swarm-files";
 import type { SwarmCluster } from "./swarm-cluster";
@@ -44,6 +45,7 @@ async function inputsOf(
     const given = { services: [config], secrets: { db: "hush" }, configs: { motd: { content: "hi" } } };
     new Service("web", {
       config,
+      networks: new Networks([config], swarm as unknown as SwarmCluster),
       files: new SwarmFiles({ ...given, swarm: swarm as unknown as SwarmCluster }),
       swarm: swarm as unknown as SwarmCluster,
       image: "hello:1",
@@ -128,6 +130,14 @@ test("a service mounts secrets and configs, whose contents are secret", async ()
   });
   expect(files).toHaveLength(2);
   for (const { content } of files) expect(JSON.stringify(content)).toContain(secretMark);
+});
+
+test("a service is on the networks of the stack, under its own name and others", async () => {
+  const inputs = await inputsOf(false, { networks: { shop: { aliases: ["www"] }, back: null } });
+  expect(inputs["networks"]).toEqual([
+    { id: "network-shop", aliases: ["www"] },
+    { id: "network-back", aliases: [] },
+  ]);
 });
 
 test("how instances run reaches Docker in its terms, and what is not set stays Docker's", async () => {

@@ -8,6 +8,7 @@ import { loadBalancerHost } from "./load-balancer";
 import type { HealthCheckConfig, ServiceConfig } from "./config/services";
 import { isWritten } from "./config/volumes";
 import { SwarmService } from "../providers/swarm-service/provider";
+import type { Networks } from "./networks";
 import type { SwarmFiles } from "./swarm-files";
 import { mountsOf, type Volumes } from "./volumes";
 import type { SwarmCluster } from "./swarm-cluster";
@@ -19,6 +20,8 @@ export interface ServiceArgs {
   readonly volumes?: Volumes | undefined;
   /** The secrets and configs of all services. */
   readonly files?: SwarmFiles | undefined;
+  /** The networks of all services. */
+  readonly networks?: Networks | undefined;
   /** Logins for registries, by host. */
   readonly logins?: Logins | undefined;
   /** The image, on every node that may run the service. */
@@ -36,6 +39,7 @@ export class Service extends pulumi.ComponentResource {
     super("switchyard:index:Service", name, {}, opts);
     const { config } = args;
     const { command, limits, healthCheck, placement } = config;
+    const networks = args.networks?.of(config);
     const constraints = [...(placement?.constraints ?? []), ...(args.volumes?.constraintsOf(config) ?? [])];
     // Pulumi only says that `services` contains secrets, not which values they are.
     const guarded = <T>(value: T) =>
@@ -65,6 +69,7 @@ export class Service extends pulumi.ComponentResource {
         dns: [args.dns],
         // DNS would return the load balancer of any node; this entry points to the local one.
         hosts: { ...config.extra_hosts, [loadBalancerHost]: args.dns },
+        ...(networks && { networks }),
         ...(limits && { limits }),
         ...(typeof healthCheck === "object" && { healthCheck: guarded(inDockersTerms(healthCheck)) }),
         ...run(config),

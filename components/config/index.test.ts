@@ -73,6 +73,8 @@ describe("the configuration", () => {
         volumes: [],
         secrets: [],
         configs: [],
+        networks: [],
+        depends_on: [],
         tmpfs: [],
         stopGracePeriodSeconds: 10,
       },

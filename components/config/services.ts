@@ -11,8 +11,10 @@ import { beforeName } from "../../providers/swarm-service/inputs";
 import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, text, undated, verbatimStrings, whole } from "../schema"; // prettier-ignore
 
 import { readBuild } from "./build";
+import { mistakesOfDependencies } from "./dependencies";
 import { backupOf, jobName, lacking } from "./backups";
 import { readReference } from "./files";
+import { readNetworks } from "./networks";
 import { furtherPort, meta, mistakesOfMeta, mistakesOfPorts, nameOfPort, portNumber, serviceName, type FurtherPort } from "./ports"; // prettier-ignore
 import { runningKeys } from "./running";
 import { isOwn, isWritten, readTmpfs, readVolume } from "./volumes";
@@ -137,6 +139,16 @@ export const serviceKeys = {
   configs: list(readBy(readReference("config")))
     .default([])
     .describe("the same for the stack's [configs](#secrets-and-configs), with an absolute path as `target`"),
+  networks: readBy(readNetworks)
+    .prefault([])
+    .describe(
+      "[networks](#networks) on which services reach each other by name and port: a list of names, or a mapping such as `{ shop: { aliases: [database] } }`",
+    ),
+  depends_on: list(text(/^[^\p{Cc}]{1,255}$/u, "the name of a service"))
+    .default([])
+    .describe(
+      "names of services of the stack that `up` starts, and waits for, [before this one](#start-order)",
+    ),
   backup: backupOf(command)
     .optional()
     .describe(
@@ -380,6 +392,7 @@ export const services = list(service)
         const problem = `is ${value[index]?.name ?? ""}, which in Docker is ${is(service.name)}`;
         issues.push(mistake([index, "name"], problem, "rename one of the two"));
       }
+    issues.push(...mistakesOfDependencies(value));
   })
   .readonly();
 

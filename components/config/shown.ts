@@ -5,6 +5,7 @@ import { writeDuration } from "../../routing/grammar";
 import type { ServiceConfig } from "./services";
 import { describeBackup } from "./backups";
 import { writeReference } from "./files";
+import { writeNetwork } from "./networks";
 import { runningKeys } from "./running";
 import { writeVolume } from "./volumes";
 
@@ -17,6 +18,7 @@ export function settingsOf(service: ServiceConfig): Record<string, string> {
     tmpfs: tmpfs.map(writeVolume),
     secrets: secrets.map(writeReference),
     configs: configs.map(writeReference),
+    networks: service.networks.map(writeNetwork),
     ...Object.fromEntries(keys.map((key) => [key, service[key]])),
     // Its options may hold a token.
     logging: service.logging?.driver,

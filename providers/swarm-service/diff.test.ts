@@ -67,6 +67,10 @@ const service: fc.Arbitrary<ServiceInputs> = fc.record(
       { requiredKeys: [] },
     ),
     limits: fc.record({ cpus: fc.constantFrom(0.25, 1, 2.5), memoryBytes: fc.nat() }, { requiredKeys: [] }),
+    networks: fc.uniqueArray(
+      fc.record({ id: text, aliases: fc.uniqueArray(text, { maxLength: 2 }) }, { requiredKeys: ["id"] }),
+      { maxLength: 2, selector: ({ id }) => id },
+    ),
     dns: fc.array(fc.ipV4(), { maxLength: 2 }),
     stopGracePeriodSeconds: seconds,
     constraints: fc.array(text, { maxLength: 3 }),
@@ -155,6 +159,7 @@ describe("changedInputs", () => {
     [["args"], { args: ["--x"] }],
     [["ports"], { ports: [{ target: 8081 }] }],
     [["ports"], { ports: [{ target: 8080 }, { target: 22 }] }],
+    [["networks"], { networks: [{ id: "n1" }] }],
     [["limits"], { limits: { cpus: 0.5 } }],
     [["global"], { global: true }],
     [[], { global: false, mounts: [], secrets: [], readOnly: false }],
@@ -193,6 +198,27 @@ const running = (inputs: ServiceInputs, count: number): ServiceSpec => ({
 });
 const countOf = (spec: ServiceSpec): number => spec.Mode.Replicated?.Replicas ?? -1;
 const scaled: ServiceInputs = { ...base, serviceLabels: { "switchyard.replicas.max": "5" } };
+
+describe("networks", () => {
+  const networks = [{ id: "n2", aliases: ["b", "a"] }, { id: "n1" }];
+
+  it("replace the instances, which find each other's addresses in DNS", () => {
+    const next = nextSpec(asStored(base), { ...base, networks }, {});
+    expect(next.TaskTemplate).toMatchObject({
+      Networks: [{ Target: "n1" }, { Target: "n2", Aliases: ["a", "b"] }],
+    });
+    expect(next.EndpointSpec).toMatchObject({ Mode: "dnsrr", Ports: [{ TargetPort: 8080 }] });
+    expect(nextSpec(next, base, {}).EndpointSpec).not.toHaveProperty("Mode");
+    expect(nextSpec(next, base, {}).TaskTemplate).not.toHaveProperty("Networks");
+  });
+
+  it("are the same in another order", () => {
+    const other = [{ id: "n1", aliases: [] }, { id: "n2", aliases: ["a", "b"] }]; // prettier-ignore
+    expect(changedInputs({ ...base, networks }, { ...base, networks: other })).toEqual([]);
+    const current = asStored({ ...base, networks });
+    expect(nextSpec(current, { ...base, networks: other }, { mark: "1" })).toEqual(current);
+  });
+});
 
 describe("a range of instances", () => {
   it("is the same range, and not any other or a number in it", () => {

@@ -5,6 +5,7 @@ import { INPUT_KEYS, isJob, isOwnLabel, LIMIT_LABELS, type InputKey, type Servic
 import {
   buildSpec,
   inputsOf,
+  inNameOrder,
   inPortOrder,
   limitsFit,
   pairs,
@@ -44,6 +45,7 @@ function comparable(key: InputKey, value: unknown): string {
     return meaningOf(
       inPortOrder(value as ServiceInputs["ports"]).map((port) => ({ protocol: "tcp", ...port })),
     );
+  if (key === "networks") return meaningOf(inNameOrder(value as ServiceInputs["networks"]));
   if (key === "restartPolicy") return meaningOf({ condition: "any", delaySeconds: 1, ...given });
   if (key === "updateConfig") {
     const defaults = { order: "start-first", parallelism: 1, failureAction: "rollback", monitorSeconds: 5 };
@@ -87,9 +89,12 @@ const isOutdated = (label: string, { limits }: ServiceInputs): boolean =>
 const PARTS = {
   Labels: ["serviceLabels"],
   Mode: ["replicas", "global"],
-  EndpointSpec: ["ports"],
+  EndpointSpec: ["ports", "networks"],
   UpdateConfig: ["updateConfig"],
 } as const satisfies Partial<Record<keyof ServiceSpec, readonly InputKey[]>>;
+
+/** Those that go to the task template, too. */
+const alsoInTemplate: readonly InputKey[] = ["networks"];
 
 /** The same definition for new instances of it. */
 export const replaced = <T extends { readonly TaskTemplate: { readonly ForceUpdate?: number } }>(
@@ -117,7 +122,9 @@ export function nextSpec(
   // With 0 instances, only a service that is scaled is asleep.
   const isScaled = Object.keys(found.serviceLabels).some((label) => label.startsWith("switchyard.replicas."));
   const replicas = replicasNear(isScaled ? found.replicas : Math.max(1, found.replicas), inputs.replicas);
-  const elsewhere: readonly InputKey[] = Object.values(PARTS).flat();
+  const elsewhere: readonly InputKey[] = Object.values(PARTS)
+    .flat()
+    .filter((key) => !alsoInTemplate.includes(key));
   const rolls = !changed.every((key) => elsewhere.includes(key));
   const same = (part: keyof typeof PARTS) => !PARTS[part].some((key) => changed.includes(key));
   const { UpdateConfig, RollbackConfig } = same("UpdateConfig") ? current : wanted;

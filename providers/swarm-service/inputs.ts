@@ -61,6 +61,13 @@ export interface LoggingInputs {
   readonly options?: Readonly<Record<string, string>>;
 }
 
+/** A network across the nodes, on which the instances are known by the service's name. */
+export interface NetworkInputs {
+  readonly id: string;
+  /** Further names. Default: none. */
+  readonly aliases?: readonly string[];
+}
+
 /** A range in which something else, the autoscaler, chooses the number of instances. */
 export interface ReplicaRangeInputs {
   /** From 0, with which a service may be asleep. */
@@ -80,6 +87,8 @@ export interface ServiceInputs extends ContainerInputs {
   readonly serviceLabels?: Readonly<Record<string, string>>;
   readonly replicas?: number | ReplicaRangeInputs;
   readonly ports?: readonly PortInputs[];
+  /** Default: only Docker's default bridge. */
+  readonly networks?: readonly NetworkInputs[];
   readonly healthCheck?: HealthCheckInputs;
   readonly limits?: LimitInputs;
   readonly dns?: readonly string[];
@@ -110,6 +119,7 @@ export const INPUT_KEYS = [
   "serviceLabels",
   "replicas",
   "ports",
+  "networks",
   "healthCheck",
   "limits",
   "dns",

@@ -17,6 +17,7 @@ import {
   type InputKey,
   type LimitInputs,
   type LoggingInputs,
+  type NetworkInputs,
   type PortInputs,
   type ReplicaRangeInputs,
   type RestartInputs,
@@ -58,6 +59,8 @@ export interface SwarmServiceArgs {
   readonly replicas?: pulumi.Input<number | ReplicaRangeInputs> | undefined;
   /** The ports to publish on the node of each instance. Default: none. */
   readonly ports?: pulumi.Input<readonly PortInputs[]> | undefined;
+  /** The networks on which services reach each other by name. Default: none. */
+  readonly networks?: pulumi.Input<readonly pulumi.Input<NetworkInputs>[]> | undefined;
   /** Default: the image's own. */
   readonly healthCheck?: pulumi.Input<HealthCheckInputs> | undefined;
   /** Default: none. */

@@ -1,6 +1,6 @@
 /** Converts between our inputs and Docker's definition of a Swarm service. Pure. */
 import { containerInputsOf, containerPart, type ContainerInputs, type ContainerPart } from "./container";
-import { isJob, isOwnLabel, LIMIT_LABELS, type HealthCheckInputs, type LimitInputs, type LimitRangeInputs, type LoggingInputs, type PortInputs, type ServiceInputs } from "./inputs"; // prettier-ignore
+import { isJob, isOwnLabel, LIMIT_LABELS, type HealthCheckInputs, type LimitInputs, type LimitRangeInputs, type LoggingInputs, type NetworkInputs, type PortInputs, type ServiceInputs } from "./inputs"; // prettier-ignore
 
 export interface HealthConfig {
   readonly Test?: readonly string[];
@@ -36,6 +36,7 @@ export interface TaskSpec {
     readonly Preferences?: readonly { readonly Spread?: { readonly SpreadDescriptor: string } }[];
     readonly MaxReplicas?: number;
   };
+  readonly Networks?: readonly { readonly Target: string; readonly Aliases?: readonly string[] }[];
   readonly LogDriver?: { readonly Name?: string; readonly Options?: Readonly<Record<string, string>> };
   /** With each change of it, Swarm replaces the tasks: of a job, the number of its last run. */
   readonly ForceUpdate?: number;
@@ -64,7 +65,7 @@ export interface ServiceSpec {
   readonly Mode: { readonly Replicated?: { readonly Replicas?: number }; readonly Global?: object };
   readonly UpdateConfig?: UpdateSpec;
   readonly RollbackConfig?: UpdateSpec;
-  readonly EndpointSpec?: { readonly Ports?: readonly PortSpec[] };
+  readonly EndpointSpec?: { readonly Mode?: "vip" | "dnsrr"; readonly Ports?: readonly PortSpec[] };
 }
 
 const nanoseconds = (seconds: number): number => Math.round(seconds * 1000) * 1_000_000;
@@ -112,6 +113,7 @@ export function limitsFit(found: LimitInputs, wanted: LimitInputs = {}): boolean
  */
 export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, string>>): ServiceSpec {
   const { healthCheck, limits, updateConfig, restartPolicy, spread, maxReplicasPerNode, logging } = inputs;
+  const networks = inNameOrder(inputs.networks);
   const update: UpdateSpec = {
     Parallelism: updateConfig?.parallelism ?? 1,
     Delay: nanoseconds(updateConfig?.delaySeconds ?? 0),
@@ -154,6 +156,12 @@ export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, 
         ...(spread && { Preferences: spread.map((label) => ({ Spread: { SpreadDescriptor: label } })) }),
         ...(maxReplicasPerNode !== undefined && { MaxReplicas: maxReplicasPerNode }),
       },
+      ...(networks.length > 0 && {
+        Networks: networks.map(({ id, aliases = [] }) => ({
+          Target: id,
+          ...(aliases.length > 0 && { Aliases: aliases }),
+        })),
+      }),
       ...(logging && { LogDriver: { Name: logging.driver, Options: logging.options ?? {} } }),
     },
     Mode:
@@ -163,6 +171,8 @@ export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, 
     UpdateConfig: { ...update, FailureAction: updateConfig?.failureAction ?? "rollback" },
     RollbackConfig: { ...update, FailureAction: "pause" },
     EndpointSpec: {
+      // A virtual address would need IPVS in the kernel, and keep connections from moving to new instances.
+      ...(networks.length > 0 && { Mode: "dnsrr" as const }),
       Ports: inPortOrder(inputs.ports).map(({ target, protocol = "tcp", published = 0 }) => ({
         Protocol: protocol,
         TargetPort: target,
@@ -176,6 +186,12 @@ export function buildSpec(inputs: ServiceInputs, marks: Readonly<Record<string, 
 /** By number: Docker does not keep their order. */
 export const inPortOrder = (ports: readonly PortInputs[] = []): readonly PortInputs[] =>
   [...ports].sort((a, b) => a.target - b.target || (a.protocol ?? "tcp").localeCompare(b.protocol ?? "tcp"));
+
+/** Docker does not keep their order, and that of names means nothing. */
+export const inNameOrder = (networks: readonly NetworkInputs[] = []): NetworkInputs[] =>
+  networks
+    .map(({ id, aliases = [] }) => ({ id, aliases: [...aliases].sort() }))
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
 
 function healthConfig(check: HealthCheckInputs): HealthConfig {
   return {
@@ -214,6 +230,10 @@ export function inputsOf(spec: ServiceSpec): Omit<
       target: TargetPort ?? 0,
       protocol: Protocol ?? "tcp",
       published: PublishedPort ?? 0,
+    })),
+    networks: (spec.TaskTemplate.Networks ?? []).map(({ Target, Aliases = [] }) => ({
+      id: Target,
+      aliases: Aliases,
     })),
     healthCheck: {
       test: health?.Test ?? [],

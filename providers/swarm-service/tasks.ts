@@ -46,8 +46,8 @@ export function tasksOf(docker: Docker, serviceId: string): Promise<Task[]> {
 
 /** Whether a task has the service's definition. The API reports neither its restart policy nor all of its placement. */
 function isOf(task: Task, spec: ServiceSpec): boolean {
-  const { ContainerSpec, Resources } = spec.TaskTemplate;
-  return meaningOf([task.Spec.ContainerSpec, task.Spec.Resources]) === meaningOf([ContainerSpec, Resources]);
+  const partsOf = ({ ContainerSpec, Resources, Networks }: TaskSpec) => [ContainerSpec, Resources, Networks];
+  return meaningOf(partsOf(task.Spec)) === meaningOf(partsOf(spec.TaskTemplate));
 }
 
 export interface Settling {

@@ -31,6 +31,7 @@ const services: ServiceEntry[] = ["shop/v1", "shop/v2", "time"].map((name) => ({
   env: { NAME: name },
   // Patient, so that a busy machine does not make Swarm replace an instance.
   healthCheck: { command: ["bash", "/app/healthcheck.sh"], intervalSeconds: 2, timeoutSeconds: 60 },
+  ...(name === "shop/v2" && { networks: ["back"] }),
 }));
 const url = "http://localhost/shop/v1";
 const configure = (generation: number): void => {
@@ -134,6 +135,11 @@ describe.skipIf(process.getuid?.() !== 0)("the world", () => {
     expect(await openAt(bridgeAddress)).toEqual([byHand[0]]);
     const address = await docker("inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", instance);
     expect(await openPorts(address, [8080, 8080])).toEqual([]);
+    const format = "{{range .Containers}}{{println .IPv4Address}}{{end}}";
+    const inNetworks = lines(await docker("network", "inspect", "-f", format, "docker_gwbridge"));
+    expect(inNetworks).not.toEqual([]);
+    for (const each of inNetworks)
+      expect(await openPorts(each.replace(/\/.*/, ""), [8080, 8080]), each).toEqual([]);
   });
 
   test("reaches the statistics page from an administrator's network", async () => {

@@ -20,6 +20,7 @@ const hello = (replicas: number): ServiceEntry => ({
   // A range, so that every machine has an autoscaler.
   replicas: { min: replicas, max: replicas, target: 1000 },
   env: { NAME: "hello/v1" },
+  networks: { back: { aliases: ["greeter"] } },
 });
 
 let machines: Machine[];
@@ -119,6 +120,16 @@ describe("a stack of two machines", () => {
       expect(log.includes(`/hello/v1/asked-by-${name}`), name).toBe(true);
     }
   });
+});
+
+test("instances in a network reach each other by name, on all machines, at their own port", async () => {
+  const [instance = ""] = await instancesOn(machine("one"));
+  const code = `
+    const ask = async (address) => (await (await fetch("http://" + address + ":8080/")).json()).hostname;
+    require("dns").promises.resolve4("hello-v1").then((all) => Promise.all([...all, "greeter"].map(ask)))
+      .then((names) => console.log(JSON.stringify([...new Set(names)].sort())))`;
+  const answered = JSON.parse(await machine("one").docker("exec", instance, "node", "-e", code)) as unknown;
+  expect(answered).toEqual([...(await answering(machine("one")))].sort());
 });
 
 describe("the firewall", () => {

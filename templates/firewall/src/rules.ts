@@ -54,6 +54,8 @@ ${set("instance_addresses", "ip daddr", instances.addresses)}
   chain forward {
     type filter hook forward priority filter - 10; policy accept;
     ip daddr @instance_addresses ct direction original goto only_nodes
+    # An instance in a network has an address on this bridge as well. Docker translates whatever was published.
+    oifname "docker_gwbridge" ct direction original ct status & dnat != dnat goto rejected
     ct state established,related accept
     # To other nodes, which would take a container for its node.
     ip daddr @nodes_ipv4 ${others} goto rejected
