@@ -2,14 +2,17 @@ import { describe, expect, it } from "vitest";
 
 import { parseService } from "../components/config/services";
 import { isMapping } from "../lib/values";
-import { convert, interpolate, readCompose, words } from "./convert";
+import { convert } from "./convert";
+import { interpolate, readCompose, readVariables, words } from "./read";
 
-const imported = (text: string, env: Record<string, string> = {}) =>
+const imported = (text: string, env: Record<string, string> = {}, files: Record<string, string> = {}) =>
   convert(readCompose(text, env), {
     folder: "..",
     env,
-    exposed: () => [],
+    read: (file) => files[file],
     present: 2,
+    hasRoot: false,
+    project: "app",
     secretCommand: (key) => `script/secret ${key}`,
   });
 
@@ -111,14 +114,19 @@ describe("an import", () => {
     expect(services).toMatchObject([
       {
         name: "db",
-        type: "tcp",
-        port: 3306,
+        // Compose does not publish it.
+        type: "none",
         env: { MYSQL_DATABASE: "blog" },
         volumes: ["db_data:/var/lib/mysql"],
-        // Compose does not publish it.
-        meta: { tcp_port: "3306", check_tcp: "true", internal: "true" },
+        networks: ["app"],
       },
-      { name: "wordpress", port: 80, env: { WORDPRESS_DB_HOST: "db", WORDPRESS_DEBUG: "012" } },
+      {
+        name: "wordpress",
+        port: 80,
+        meta: { path: "/", check_tcp: "true" },
+        env: { WORDPRESS_DB_HOST: "db", WORDPRESS_DEBUG: "012" },
+        networks: ["app"],
+      },
     ]);
   });
 
@@ -133,29 +141,81 @@ describe("an import", () => {
         replicas: 2,
         cpus: 0.5,
         memory: "64m",
+        networks: ["backnet"],
+        depends_on: ["prometheus"],
       },
     ]); // prettier-ignore
   });
 
-  it("copies no password, and opens no port that only the machine itself has", () => {
+  it("lets services call each other by every name that Compose gives them", () => {
+    const text = `
+name: My App
+services:
+  web_1: { image: "a:1", links: ["db:database"], networks: { default: { aliases: [www] }, back: null } }
+  db: { image: "b:1", container_name: pg, networks: [back] }
+  agent: { image: "c:1", network_mode: host }`;
+    const { services } = imported(text);
+    expect(services.map(({ name, networks }) => [name, networks])).toEqual([
+      ["web-1", { "My-App": { aliases: ["web_1", "www"] }, back: { aliases: ["web_1"] } }],
+      ["db", { back: { aliases: ["pg", "database"] } }],
+      ["agent", undefined],
+    ]);
+    for (const service of services) expect(() => parseService(service, "it")).not.toThrow();
+    expect(imported(`services: { a: { image: "a:1" } }`).services[0]).not.toHaveProperty("networks");
+  });
+
+  it("starts services in their order, and says of those that end what to do", () => {
     const text = `
 services:
-  a: { image: "a:1", ports: ["127.0.0.1:8080:80", "[::1]:9001:9001", "10.0.0.5:9002:9002"], environment: { DB_PASSWORD: "$PW", TOKEN_FILE: /x, K: v } }
-  b: { image: "b:1", expose: [80], environment: [API_KEY=1] }
-secrets: { "x'; reboot; '": { file: ./f }, ok: { file: "./a b; c" } }`;
-    const { services, fates } = imported(text, { PW: "hush" });
+  web: { image: "a:1", depends_on: { my_db: { condition: service_healthy }, migrate: { condition: service_completed_successfully } } }
+  my_db: { image: "b:1" }
+  migrate: { image: "a:1" }`;
+    const { services, fates } = imported(text);
+    expect(services[0]).toMatchObject({ depends_on: ["my-db"] });
+    expect(fates.find(({ key }) => key === "services.web.depends_on.migrate")).toMatchObject({
+      fate: "left out",
+      text: expect.stringContaining("as before of web") as unknown,
+    });
+  });
+
+  it("gives the path / to the one application, and keeps the ports of several", () => {
+    const metas = (...ports: string[]) =>
+      imported(JSON.stringify({ services: Object.fromEntries(ports.map((port, index) => [`s${index}`, { image: "a:1", ports: [port] }])) })) // prettier-ignore
+        .services.map(({ type, meta }) => [type, (meta as Record<string, string>)["path"] ?? (meta as Record<string, string>)["tcp_port"]]); // prettier-ignore
+    expect(metas("8080:80")).toEqual([[undefined, "/"]]);
+    expect(metas("8080:80", "5432:5432")).toEqual([[undefined, "/"], ["tcp", "5432"]]); // prettier-ignore
+    expect(metas("9090:9090", "3000:3000")).toEqual([["tcp", "9090"], ["tcp", "3000"]]); // prettier-ignore
+    expect(metas("9090:9090", "80:3000")).toEqual([["tcp", "9090"], [undefined, "/"]]); // prettier-ignore
+    expect(metas("9090", "3000")).toEqual([[undefined, undefined], [undefined, undefined]]); // prettier-ignore
+  });
+
+  it("has every password encrypted, and opens no port that only the machine itself has", () => {
+    const text = `
+services:
+  a: { image: "a:1", ports: ["127.0.0.1:8080:80", "[::1]:9001:9001", "10.0.0.5:9002:9002"], env_file: [a.env, { path: gone.env }], environment: { DB_PASSWORD: "$PW", TOKEN_FILE: /x, K: v } }
+  b: { image: "b:1", expose: [80], environment: [API_KEY=1, "DB=postgres://me:hush@db/x", "URL=http://b:80/x"] }
+secrets: { "x'; reboot; '": { file: ./f }, ok: { file: "./a b; c" }, file: { file: ./f }, "a.b": { file: ./f } }`;
+    const files = { "a.env": "K=old\nSMTP_PASSWORD=hush # mine\nL='x # y'", "./f": "hush\n" };
+    const { services, secrets, fates } = imported(text, { PW: "hush" }, files);
     expect(services).toMatchObject([
       {
-        env: { TOKEN_FILE: "/x", K: "v" },
+        env: { TOKEN_FILE: "/x", K: "v", L: "x # y" },
         meta: { internal: "true" },
         ports: [{ port: 9001, meta: { internal: "true" } }, { port: 9002 }],
       },
-      { env: {} },
+      { env: { URL: "http://b:80/x" } },
     ]);
+    expect(Object.fromEntries(secrets)).toEqual({
+      "services[2].env.SMTP_PASSWORD": "hush",
+      "services[2].env.DB_PASSWORD": "hush",
+      "services[3].env.API_KEY": "1",
+      "services[3].env.DB": "postgres://me:hush@db/x",
+      "secrets.file": "hush\n",
+      'secrets["a.b"]': "hush\n",
+    });
+    expect(JSON.stringify([services, fates])).not.toContain("hush");
     const said = fates.map((fate) => `${fate.key}: ${fate.text}`).join("\n");
-    expect(said).not.toContain("hush");
-    expect(said).toContain("script/secret services[2].env.DB_PASSWORD <FILE");
-    expect(said).toContain("script/secret services[3].env.API_KEY <FILE");
+    expect(said).toContain("gone.env does not exist");
     expect(said).toContain("the address 10.0.0.5 of port 9002");
     expect(said).toContain("script/secret secrets.ok <'../a b; c'");
     expect(said).toContain("has a name that no secret can have");
@@ -164,7 +224,13 @@ secrets: { "x'; reboot; '": { file: ./f }, ok: { file: "./a b; c" } }`;
   it("keeps further ports, and says what is lost inside of a key that is kept", () => {
     const ports = `services: { a: { image: "a:1", ports: ["8080:80", "2222:22", "9000-9001:9000-9001", "6379:6379"] } }`;
     expect(imported(ports).services).toMatchObject([
-      { port: 80, ports: [{ port: 22 }, { port: 6379, type: "tcp", meta: { tcp_port: "6379" } }] },
+      {
+        port: 80,
+        ports: [
+          { port: 22, type: "tcp", meta: { tcp_port: "2222" } },
+          { port: 6379, type: "tcp", meta: { tcp_port: "6379" } },
+        ],
+      },
     ]);
     const text = `
 services:
@@ -198,6 +264,11 @@ it.each([
   ["${B:-${A}}", "1"],
 ])("fills in %s", (text, filled) => {
   expect(interpolate(text, { A: "1", C: "" })).toBe(filled);
+});
+
+it("reads a file of variables", () => {
+  const text = `# a comment\nexport A=1\r\nB="x y"\n C = '# z' \nD=a#b # c\nnothing`;
+  expect(readVariables(text)).toEqual({ A: "1", B: "x y", C: "# z", D: "a#b" });
 });
 
 it("needs a variable that must be set", () => {

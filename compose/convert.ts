@@ -1,12 +1,9 @@
 /** Turns a compose file into services of a stack, and says of every key what became of it. Pure but for the paths that it makes relative. */
-import path from "node:path";
-
-import { isDocument, isScalar, parseDocument, visit } from "yaml";
-
-import { UserError } from "../lib/errors";
 import { isMapping } from "../lib/values";
-
-type Mapping = Readonly<Record<string, unknown>>;
+import { cleaned, networksOf } from "./networks";
+import { addPorts, rootOf, type Port } from "./ports";
+import { list, pairs, readVariables, seconds, textOf, words, type Mapping, type Variables } from "./read";
+import { moved, volumeOf } from "./volumes";
 
 /** What became of a key. */
 export interface Fate {
@@ -20,74 +17,14 @@ export interface Fate {
 export interface Imported {
   readonly services: readonly Mapping[];
   readonly configs: Readonly<Record<string, Mapping>>;
+  /** Values to encrypt, by key in the stack file: `secrets.db`, `services[2].env.DB_PASSWORD`. */
+  readonly secrets: ReadonlyMap<string, string>;
   readonly fates: readonly Fate[];
-}
-
-/** Reads a compose file, with anchors and variables. All values are texts, as written. */
-export function readCompose(text: string, env: Readonly<Record<string, string | undefined>>): Mapping {
-  const document = parseDocument(text, { schema: "failsafe", merge: true });
-  const [error] = document.errors;
-  if (error !== undefined || !isDocument(document))
-    throw new UserError(`The compose file is not valid YAML (${error?.message ?? ""}): correct it.`);
-  visit(document, {
-    Scalar(key, node) {
-      if (key === "key" || !isScalar(node) || typeof node.value !== "string") return;
-      if (node.type === "PLAIN" && ["", "~", "null"].includes(node.value)) node.value = null;
-      else node.value = interpolate(node.value, env);
-    },
-  });
-  const value: unknown = document.toJS({ maxAliasCount: 1000 });
-  if (!isMapping(value) || !isMapping(value["services"]))
-    throw new UserError("The compose file has no services: name one that has.");
-  if (value["include"] !== undefined)
-    throw new UserError("The compose file has include: write it into one file with `docker compose config`.");
-  for (const [name, service] of Object.entries(value["services"]))
-    if (isMapping(service) && service["extends"] !== undefined)
-      throw new UserError(
-        `services.${name} has extends: write it into one file with \`docker compose config\`.`,
-      );
-  return value;
-}
-
-/** `$VAR`, `${VAR}`, and `:-`, `-`, `:?`, `?`, `:+`, `+` with what follows them; `$$` is a dollar. */
-export function interpolate(text: string, env: Readonly<Record<string, string | undefined>>): string {
-  const variable = /\$(?:(\$)|(\w+)|\{(\w+)(?:(:?[-?+])((?:[^{}]|\{[^{}]*\})*))?\})/g;
-  return text.replace(variable, (...match: (string | undefined)[]) => {
-    const [, dollar, plain, braced = "", operator = "", other = ""] = match;
-    if (dollar !== undefined) return "$";
-    const name = plain ?? braced;
-    const value = env[name];
-    const isGiven = value !== undefined && !(operator.startsWith(":") && value === "");
-    if (operator.endsWith("+")) return isGiven ? interpolate(other, env) : "";
-    if (isGiven) return value;
-    if (operator.endsWith("-")) return interpolate(other, env);
-    if (operator.endsWith("?"))
-      throw new UserError(
-        `The variable ${name} is not set (${other}): set it in .env, or before the command.`,
-      );
-    return "";
-  });
-}
-
-/** The words of a command line, without a shell. */
-export function words(line: string): string[] {
-  const found = line.matchAll(/(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+/gs);
-  return [...found].map(([word]) =>
-    word.replace(
-      /\\(.)|"((?:[^"\\]|\\.)*)"|'([^']*)'/gs,
-      (_, escaped?: string, double?: string, single?: string) =>
-        escaped ?? double?.replace(/\\(["\\$`])/g, "$1") ?? single ?? "",
-    ),
-  );
 }
 
 const own = "use its own key here, see docs/services.md";
 /** Why keys of a service have no counterpart. */
 const leftOut: Readonly<Record<string, string>> = {
-  container_name: "instances have names of their own",
-  depends_on: "services start in any order, and Docker starts those again that end; let programs try again",
-  networks: "all services reach each other through the load balancer, at rest.service.consul",
-  links: "all services reach each other through the load balancer, at rest.service.consul",
   network_mode: "services have Docker's bridge network; for the host's, start a container yourself",
   hostname: "instances have names of their own",
   labels: "routing options are keys of meta here, see docs/routing.md",
@@ -100,53 +37,22 @@ const leftOut: Readonly<Record<string, string>> = {
   profiles: "a stack file is a profile; move the service to another one if this should not run it",
   pull_policy: "nodes pull images that they do not have",
   platform: "nodes run images of their own platform; with build, set build.platform",
-  env_file: "its variables are for you to move: write them into env, passwords into secrets",
   shm_size: "mount a tmpfs at /dev/shm",
   sysctls: "set them on the nodes",
   dns: "instances use Consul's DNS, which asks the node's own for other names",
 };
 
-/** Ports of programs that speak no HTTP. */
-const databases: Readonly<Record<string, number>> = {
-  postgres: 5432, mysql: 3306, mariadb: 3306, redis: 6379, mongo: 27017, rabbitmq: 5672, memcached: 11211, nats: 4222,
-}; // prettier-ignore
-
-const list = (value: unknown): readonly unknown[] =>
-  Array.isArray(value) ? value : value === undefined || value === null ? [] : [value];
-
-/** `KEY: value` or `KEY=value`, as a mapping; without a value it comes from the environment. */
-function pairs(value: unknown, env: Readonly<Record<string, string | undefined>>): Record<string, string> {
-  const entries: (readonly [string, unknown])[] = isMapping(value)
-    ? Object.entries(value)
-    : list(value).map((each) => {
-        const [, key = "", , text] = /^([^=]*)(=(.*))?$/s.exec(String(each)) ?? [];
-        return [key, text ?? null] as const;
-      });
-  return Object.fromEntries(
-    entries.map(([key, text]) => [key, text === null ? (env[key] ?? "") : textOf(text)]),
-  );
-}
-
-const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
-
-/** A path of the compose file's folder, relative to the stack file. */
-function moved(file: string, folder: string): string {
-  if (path.isAbsolute(file)) return file;
-  const relative = path.relative("", path.resolve(folder, file));
-  return relative === "" ? "." : relative.startsWith("..") ? relative : `./${relative}`;
-}
-
-const seconds = (text: string): number =>
-  Math.max(1, Math.round([...text.matchAll(/([\d.]+)(ms|h|m|s)/g)].reduce(
-    (sum, [, count, unit]) => sum + Number(count) * ({ h: 3600, m: 60, s: 1, ms: 0.001 }[unit ?? "s"] ?? 0), 0))); // prettier-ignore
-
 /** A name that the schema takes for a secret, and a shell as it is. */
 const isName = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/;
+/** A name as a step of the path of a key. */
+const step = (name: string): string => (name.includes(".") ? `["${name}"]` : `.${name}`);
 /** A word of a shell. */
 const quoted = (word: string): string =>
   /^[\w./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
-/** Variables whose values are for nobody to read. */
-const isSecret = /PASS(WORD|WD|PHRASE)?(_|$)|SECRET|TOKEN|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY/i;
+/** Variables whose values are for nobody to read: by name, unless it is where a secret is, or as an URL with a password. */
+const isSecret = ([name, value]: readonly [string, string]): boolean =>
+  value !== "" && isName.test(name) && ((secretName.test(name) && !/_FILE$/i.test(name)) || /:\/\/[^\s/@:]*:[^\s@]+@/.test(value)); // prettier-ignore
+const secretName = /PASS(WORD|WD|PHRASE)?(_|$)|SECRET|TOKEN|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY/i;
 
 export interface Source {
   /** The command that encrypts a value from standard input. */
@@ -155,32 +61,54 @@ export interface Source {
   readonly present: number;
   /** The folder of the compose file. */
   readonly folder: string;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** Ports that the Dockerfile of a build exposes. */
-  readonly exposed: (build: Mapping) => readonly number[];
+  readonly env: Variables;
+  /** The text of a file in the folder of the compose file; undefined if there is none. */
+  readonly read: (file: string) => string | undefined;
+  /** Whether a service of the stack file has the path `/` already. */
+  readonly hasRoot: boolean;
+  /** What Compose calls the file unless it has a `name`: the folder. */
+  readonly project: string;
+}
+
+/** What all services of a file share. */
+interface Job extends Source {
+  readonly compose: Mapping;
+  readonly services: Mapping;
+  /** The port that gets the path `/`. */
+  readonly root: Port | undefined;
+  readonly secrets: Map<string, string>;
+  readonly fates: Fate[];
 }
 
 export function convert(compose: Mapping, source: Source): Imported {
   const fates: Fate[] = [];
-  const services = Object.entries(compose["services"] as Mapping).map(([name, value], index) =>
-    convertService(
-      name,
-      isMapping(value) ? value : {},
-      compose,
-      { ...source, present: source.present + index },
-      fates,
-    ),
+  const secrets = new Map<string, string>();
+  const given = compose["services"] as Mapping;
+  const root = source.hasRoot ? undefined : rootOf(Object.values(given).filter(isMapping));
+  const project = textOf(compose["name"]) || source.project;
+  const job = { ...source, project, compose, services: given, root, secrets, fates };
+  const services = Object.entries(given).map(([name, value], index) =>
+    convertService(name, isMapping(value) ? value : {}, source.present + index, job),
   );
   const configs: Record<string, Mapping> = {};
   for (const [key, value] of Object.entries(compose)) {
     if (key === "services") continue;
     if (key === "secrets" && isMapping(value)) {
       for (const [name, secret] of Object.entries(value)) {
-        const file = isMapping(secret) && typeof secret["file"] === "string" ? moved(secret["file"], source.folder) : "FILE"; // prettier-ignore
-        const text = isName.test(name)
-          ? `is not copied; encrypt it: ${source.secretCommand(`secrets.${name}`)} <${quoted(file)}`
-          : "has a name that no secret can have: use letters, digits, dots, dashes and underscores";
-        fates.push({ key: `secrets.${name}`, fate: "left out", text });
+        const file = isMapping(secret) ? textOf(secret["file"]) : "";
+        const content = file === "" ? undefined : source.read(file);
+        if (!isName.test(name)) {
+          const text =
+            "has a name that no secret can have: use letters, digits, dots, dashes and underscores";
+          fates.push({ key: `secrets.${name}`, fate: "left out", text });
+        } else if (content === undefined || content === "") {
+          const from = file === "" ? "FILE" : quoted(moved(file, source.folder));
+          const text = `has no file to read it from; encrypt it: ${source.secretCommand(`secrets${step(name)}`)} <${from}`;
+          fates.push({ key: `secrets.${name}`, fate: "left out", text });
+        } else {
+          secrets.set(`secrets${step(name)}`, content);
+          fates.push({ key: `secrets.${name}`, fate: "kept", text: `secrets.${name}, encrypted` });
+        }
       }
     } else if (key === "configs" && isMapping(value)) {
       for (const [name, config] of Object.entries(value)) {
@@ -204,24 +132,20 @@ export function convert(compose: Mapping, source: Source): Imported {
           });
       }
     } else {
-      const text = { version: "Compose itself ignores it", name: "the stack has the name of its file", networks: leftOut["networks"] ?? "" }[key]; // prettier-ignore
-      fates.push({ key, fate: "left out", text: text ?? "is not known here" });
+      const text = { version: "Compose itself ignores it", networks: "are made where a service is on them", name: "is what the network of its services is called" }[key]; // prettier-ignore
+      fates.push({
+        key,
+        fate: text === undefined ? "left out" : "changed",
+        text: text ?? "is not known here",
+      });
     }
   }
-  return { services, configs, fates };
+  return { services, configs, secrets, fates };
 }
 
-function convertService(
-  original: string,
-  given: Mapping,
-  compose: Mapping,
-  source: Source,
-  fates: Fate[],
-): Mapping {
-  const name = original
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, "-")
-    .replace(/^-|-$/g, "");
+function convertService(original: string, given: Mapping, index: number, job: Job): Mapping {
+  const { compose, fates, folder, env } = job;
+  const name = cleaned(original);
   const at = `services.${original}`;
   const say = (key: string, fate: Fate["fate"], text: string) =>
     fates.push({ key: `${at}.${key}`, fate, text });
@@ -240,11 +164,11 @@ function convertService(
       const build: Mapping = typeof value === "string" ? { context: value } : (value as Mapping);
       const known = ["context", "dockerfile", "args", "target"];
       const kept = Object.fromEntries(known.filter((each) => build[each] !== undefined).map((each) => [each, build[each]])); // prettier-ignore
-      const context = moved(textOf(build["context"]) || ".", source.folder);
+      const context = moved(textOf(build["context"]) || ".", folder);
       service["build"] = {
         ...kept,
         context,
-        ...(build["args"] !== undefined && { args: pairs(build["args"], source.env) }),
+        ...(build["args"] !== undefined && { args: pairs(build["args"], env) }),
       };
       say(key, "kept", "build");
       for (const other of Object.keys(build).filter((each) => !known.includes(each)))
@@ -263,18 +187,16 @@ function convertService(
             "needs a version: one without, or latest, is rejected, since it can change at any time",
           );
       }
-    } else if (key === "environment") {
-      const all = Object.entries(pairs(value, source.env));
-      // A name with _FILE is where a secret is.
-      const isHidden = ([variable, content]: [string, string]) =>
-        isSecret.test(variable) && !/_FILE$/i.test(variable) && content !== "" && isName.test(variable);
-      keep(key, "env", Object.fromEntries(all.filter((each) => !isHidden(each))));
-      for (const [variable] of all.filter(isHidden))
-        drop(
-          `environment.${variable}`,
-          `its value is not copied; encrypt it: ${source.secretCommand(`services[${source.present}].env.${variable}`)} <FILE`,
-        );
     } else if (key === "command" || key === "entrypoint") keep(key, key, argv(value));
+    else if (
+      key === "environment" ||
+      key === "env_file" ||
+      key === "networks" ||
+      key === "container_name" ||
+      key === "links"
+    )
+      continue; // prettier-ignore
+    else if (key === "depends_on") addDependencies(service, value, job, say);
     else if (key === "tmpfs" || key === "cap_add" || key === "cap_drop") keep(key, key, list(value));
     else if (key === "user" || key === "stop_signal") keep(key, key, text);
     else if (key === "init" || key === "read_only") keep(key, key, text === "true");
@@ -289,7 +211,7 @@ function convertService(
     } else if (key === "secrets" || key === "configs") keep(key, key, list(value));
     else if (key === "volumes") {
       const kept = list(value).flatMap((each) =>
-        volumeOf(each, name, compose, source, (why) => drop(key, why)),
+        volumeOf(each, name, compose, folder, own, (why) => drop(key, why)),
       );
       if (kept.length > 0) keep(key, key, kept);
     } else if (key === "healthcheck" && isMapping(value)) {
@@ -341,143 +263,82 @@ function convertService(
     } else if (key !== "ports" && key !== "expose")
       drop(key, leftOut[key] ?? `has no counterpart that this import knows; ${own}`);
   }
-  addPort(service, given, source, say);
+  addVariables(service, given, index, job, say);
+  addPorts(service, given, job.root, say);
+  addNetworks(service, original, given, job, say);
   return service;
 }
 
-/** Compose's short or long form, or nothing if it has no counterpart. */
-function volumeOf(
-  each: unknown,
-  service: string,
-  compose: Mapping,
-  { folder }: Source,
-  drop: (why: string) => void,
-): unknown[] {
-  const [first = "", second, mode] = typeof each === "string" ? each.split(":") : [];
-  const long: Mapping = isMapping(each)
-    ? each
-    : {
-        source: second === undefined ? undefined : first,
-        target: second ?? first,
-        read_only: /\bro\b/.test(mode ?? "") ? "true" : undefined,
-      };
-  const { type, source, target, read_only: readOnly } = long;
-  if (typeof target !== "string" || (type !== undefined && type !== "volume" && type !== "bind")) {
-    drop(`${JSON.stringify(each)} has no counterpart; ${own}`);
-    return [];
-  }
-  for (const other of Object.keys(long).filter(
-    (key) => !["type", "source", "target", "read_only"].includes(key),
-  ))
-    drop(`${other} of ${target} has no counterpart; ${own}`);
-  if (typeof source === "string" && source.endsWith("docker.sock")) {
-    drop("no service gets Docker's socket, which controls the node");
-    return [];
-  }
-  const isPath = typeof source === "string" && /^[./~]/.test(source);
-  const from = isPath ? moved(source, folder) : typeof source === "string" ? source : `${service}${target.replace(/[^a-zA-Z0-9]+/g, "-")}`; // prettier-ignore
-  const volumes = isMapping(compose["volumes"]) ? compose["volumes"] : {};
-  const declared = isPath ? undefined : volumes[from];
-  const options =
-    isMapping(declared) && isMapping(declared["driver_opts"]) ? declared["driver_opts"] : undefined;
-  if (options !== undefined)
-    return [{ type: "volume", source: from, target, driver_opts: options, ...(readOnly === "true" && { read_only: true }) }]; // prettier-ignore
-  return [`${from}:${target}${readOnly === "true" ? ":ro" : ""}`];
-}
+type Say = (key: string, fate: Fate["fate"], text: string) => unknown;
 
-const isLoopback = (host: string): boolean => /^(127\.|localhost$|\[?::1\]?$)/.test(host);
-
-/** The port, the type and the route: published ones as Compose publishes them, others for the containers of the stack only. */
-function addPort(
+/** `environment`, over the variables of `env_file`. */
+function addVariables(
   service: Record<string, unknown>,
   given: Mapping,
-  source: Source,
-  say: (key: string, fate: Fate["fate"], text: string) => unknown,
+  index: number,
+  job: Job,
+  say: Say,
 ): void {
-  const isUdp = (each: unknown) =>
-    isMapping(each) ? each["protocol"] === "udp" : /\/udp$/.test(textOf(each));
-  const published = list(given["ports"]);
-  if (published.some(isUdp)) say("ports", "left out", "UDP is not balanced: start a container yourself");
-  const ports = published
-    .filter((each) => !isUdp(each))
-    .map((each) => {
-      if (isMapping(each))
-        return {
-          target: Number(each["target"]),
-          published: Number(each["published"] ?? NaN),
-          host: textOf(each["host_ip"]),
-        };
-      const [, host = "", published, target = ""] =
-        /^(?:(\[[^\]]*\]|[^:]*):(?=[^:]*:))?(?:([^:]*):)?([^:]*)$/.exec(String(each).replace(/\/tcp$/, "")) ??
-        [];
-      return { target: Number(target), published: Number(published ?? NaN), host };
-    });
-  const image =
-    textOf(given["image"])
-      .replace(/[:@].*$/, "")
-      .split("/")
-      .at(-1) ?? "";
-  const database = databases[image];
-  const build = service["build"];
-  const internal = [...list(given["expose"]).map(Number), ...(isMapping(build) ? source.exposed(build) : []), ...(database === undefined ? [] : [database])]; // prettier-ignore
-  const name = textOf(service["name"]);
-  const [first, ...more] = ports;
-  const port = first?.target ?? internal[0];
-  const key = given["ports"] !== undefined ? "ports" : given["expose"] !== undefined ? "expose" : "";
-  if (port === undefined || !Number.isInteger(port)) {
-    service["type"] = "none";
-    if (key !== "") say(key, "left out", "has no single TCP port: write port, type and meta yourself");
-    else
-      say(
-        "type",
-        "changed",
-        "none: no port is published, exposed or known. If others call it, set port and type",
-      );
-    return;
+  const variables: Record<string, string> = {};
+  for (const each of list(given["env_file"])) {
+    const file = typeof each === "string" ? each : textOf((each as Mapping)["path"]);
+    const text = job.read(file);
+    if (text === undefined)
+      say("env_file", "left out", `${file} does not exist: write its variables into env`);
+    else {
+      Object.assign(variables, readVariables(text));
+      say("env_file", "changed", `env: the variables of ${file} as they are now`);
+    }
   }
-  const isTcp = Object.values(databases).includes(port);
-  const meta: Record<string, string> = { ...(service["healthCheck"] === undefined && { check_tcp: "true" }) };
-  service["port"] = port;
-  if (isTcp) {
-    service["type"] = "tcp";
-    meta["tcp_port"] = String(Number.isInteger(first?.published) ? first?.published : port);
+  Object.assign(variables, pairs(given["environment"], job.env));
+  const entries = Object.entries(variables);
+  if (entries.length === 0) return;
+  service["env"] = Object.fromEntries(entries.filter((each) => !isSecret(each)));
+  if (given["environment"] !== undefined) say("environment", "changed", "env");
+  for (const [variable, value] of entries.filter(isSecret)) {
+    job.secrets.set(`services[${index}].env${step(variable)}`, value);
+    say(`environment.${variable}`, "kept", "env, encrypted");
   }
-  const address = isTcp
-    ? `rest.service.consul:${meta["tcp_port"] ?? ""}`
-    : `http://rest.service.consul/${name}`;
-  const called = `other services reach it at ${address}, not at ${name}:${port}: change what names it`;
-  // Compose publishes only `ports`.
-  const isInner = first === undefined || isLoopback(first.host);
-  const inner = isInner ? ", meta.internal: true" : "";
-  if (isInner) meta["internal"] = "true";
-  for (const { host, target } of ports.filter((each) => each.host !== "" && !isLoopback(each.host)))
-    say(
-      "ports",
-      "left out",
-      `the address ${host} of port ${target}: it is reached through the load balancers, at every address`,
-    );
-  const text = `port: ${port}${isTcp ? ", type: tcp" : ""}${inner}; ${called}`;
-  say(key === "" ? "port" : key, "changed", text);
-  if (given["ports"] !== undefined && given["expose"] !== undefined)
-    say("expose", "changed", "is part of port");
-  const further = more.filter(({ target }) => Number.isInteger(target) && target !== port);
-  if (further.length > 0) {
-    service["ports"] = further.map(({ target, published: at, host }) => {
-      const isTcpToo = Object.values(databases).includes(target);
-      const options = {
-        ...(isTcpToo && { tcp_port: String(Number.isInteger(at) ? at : target) }),
-        ...(isLoopback(host) && { internal: "true" }),
-      };
-      return {
-        port: target,
-        ...(isTcpToo && { type: "tcp" }),
-        ...(Object.keys(options).length > 0 && { meta: options }),
-      };
-    });
-    const names = further.map(({ target }) => `${name}-${target}`).join(", ");
-    say("ports", "changed", `ports: ${names}; give those that speak no HTTP type: tcp and a meta.tcp_port`);
-  }
-  for (const each of more.filter((one) => !further.includes(one)))
-    say("ports", "left out", `${each.target} has no single port: list each in ports`);
-  if (Object.keys(meta).length > 0) service["meta"] = meta;
+}
+
+function addDependencies(service: Record<string, unknown>, value: unknown, job: Job, say: Say): void {
+  const conditions: Mapping = isMapping(value)
+    ? value
+    : Object.fromEntries(list(value).map((each) => [textOf(each), {}]));
+  const runsToItsEnd = (options: unknown) => isMapping(options) && options["condition"] === "service_completed_successfully"; // prettier-ignore
+  const needed = Object.entries(conditions).filter(([other, options]) => {
+    if (!Object.hasOwn(job.services, other)) {
+      say(`depends_on.${other}`, "left out", "is no service of the file");
+      return false;
+    }
+    if (runsToItsEnd(options)) {
+      const text = `here, every service keeps running: write the command of ${other} as before of ${textOf(service["name"])}, and remove ${other}`;
+      say(`depends_on.${other}`, "left out", text);
+      return false;
+    }
+    return true;
+  });
+  if (needed.length === 0) return;
+  service["depends_on"] = needed.map(([other]) => cleaned(other));
+  say("depends_on", "kept", "depends_on; up waits until they are healthy");
+}
+
+function addNetworks(
+  service: Record<string, unknown>,
+  original: string,
+  given: Mapping,
+  job: Job,
+  say: Say,
+): void {
+  const networks = networksOf(original, job.services, job.project);
+  if (networks !== undefined) service["networks"] = networks;
+  const names = [...new Set([original, ...list(given["container_name"]).map(textOf)])].join(" or ");
+  const on = (isMapping(networks) ? Object.keys(networks) : list(networks)).join(", ");
+  const text =
+    networks === undefined
+      ? "no other service reaches it by name"
+      : `networks: services on ${on} reach it as ${names}, at its program's own ports`;
+  say("networks", given["networks"] === undefined ? "changed" : "kept", text);
+  for (const key of ["container_name", "links"].filter((each) => given[each] !== undefined))
+    say(key, "changed", "aliases in networks");
 }

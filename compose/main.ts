@@ -1,5 +1,5 @@
 /** `script/import`: the services of a compose file become services of a stack file. */
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, statSync, writeFileSync, writeSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 
@@ -9,27 +9,32 @@ import { parseService } from "../components/config/services";
 import { messageOf, UserError } from "../lib/errors";
 import { isMapping } from "../lib/values";
 import { escapeInvisible } from "../routing/grammar";
-import { convert, readCompose } from "./convert";
+import { convert } from "./convert";
+import { readCompose, readVariables } from "./read";
+
+/** Where `script/import` takes the values to encrypt from: a key and the value in base64, a line each. */
+const secretsPipe = 3;
 
 /** The variables of `.env` beside the compose file, and those of this process. */
 function variables(folder: string): Record<string, string | undefined> {
-  const file = path.join(folder, ".env");
-  const lines = existsSync(file) ? readFileSync(file, "utf8").split(/\r?\n/) : [];
-  const own = lines.flatMap((line) => {
-    const [, key, value = ""] = /^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$/.exec(line) ?? [];
-    return key === undefined ? [] : [[key, value.replace(/^(["'])(.*)\1$/, "$2")] as const];
-  });
-  return { ...Object.fromEntries(own), ...process.env };
+  const text = textIn(folder)(".env");
+  return { ...(text !== undefined && readVariables(text)), ...process.env };
 }
 
-/** The ports that the Dockerfile of a build exposes. */
-function exposed(build: Readonly<Record<string, unknown>>): number[] {
-  const { context, dockerfile } = build;
-  if (typeof context !== "string") return [];
-  const file = path.resolve(context, typeof dockerfile === "string" ? dockerfile : "Dockerfile");
-  const text = existsSync(file) ? readFileSync(file, "utf8") : "";
-  return [...text.matchAll(/^\s*EXPOSE\s+(\d+)/gim)].map(([, port]) => Number(port));
-}
+/** Reads files that the compose file names. */
+const textIn =
+  (folder: string) =>
+  (file: string): string | undefined => {
+    const full = path.resolve(folder, file);
+    return existsSync(full) && statSync(full).isFile() ? readFileSync(full, "utf8") : undefined;
+  };
+
+/** Whether a service of the stack file has the path `/`. */
+const hasRoot = (services: readonly unknown[]): boolean =>
+  services.some((each) => {
+    const meta = isMapping(each) ? each["meta"] : undefined;
+    return isMapping(meta) && String(meta["path"]).split(",").includes("/") && meta["host"] === undefined;
+  });
 
 function main(): void {
   const { values, positionals } = parseArgs({
@@ -53,9 +58,17 @@ function main(): void {
   const list = present ?? new YAMLSeq();
   const secretCommand = (key: string) =>
     `${values.stack === "dev" ? "" : `STACK=${values.stack} `}script/secret ${key.includes("[") ? `'${key}'` : key}`;
-  const source = { folder, env, exposed, secretCommand, present: list.items.length };
-  const { services, configs, fates } = convert(compose, source);
-  const names = list.toJSON().map((each) => (isMapping(each) ? each["name"] : undefined));
+  const there = list.toJSON();
+  const { services, configs, secrets, fates } = convert(compose, {
+    folder,
+    env,
+    secretCommand,
+    read: textIn(folder),
+    present: there.length,
+    hasRoot: hasRoot(there),
+    project: path.basename(folder),
+  });
+  const names = there.map((each) => (isMapping(each) ? each["name"] : undefined));
   const twice = services.find(({ name }) => names.includes(name));
   if (twice !== undefined)
     throw new UserError(`${stackFile} already has a service ${String(twice["name"])}: rename or remove it.`);
@@ -75,6 +88,8 @@ function main(): void {
   writeFileSync(`${stackFile}.new`, text);
   renameSync(`${stackFile}.new`, stackFile);
 
+  for (const [key, value] of secrets)
+    writeSync(secretsPipe, `${key} ${Buffer.from(value).toString("base64")}\n`);
   const width = Math.max(...fates.map(({ key }) => key.length));
   for (const { key, fate, text: told } of fates)
     console.log(escapeInvisible(`${key.padEnd(width)}  ${fate.padEnd(8)}  ${told}`));

@@ -151,6 +151,11 @@ make_passphrase() {
   mv "$PULUMI_CONFIG_PASSPHRASE_FILE.new" "$PULUMI_CONFIG_PASSPHRASE_FILE"
 }
 
+missing_passphrase() {
+  fail "$stack_file contains secrets, but their passphrase is missing." \
+    "Put it into $passphrase_file, or set PULUMI_CONFIG_PASSPHRASE."
+}
+
 require_stack_file() {
   [ -f "$stack_file" ] || fail "There is no $stack_file." "Copy Pulumi.dev.yaml to it and edit it, or set STACK to another stack."
 }
@@ -158,9 +163,7 @@ require_stack_file() {
 # Makes what the engine needs to read and write the stack's secrets.
 open_stack() {
   require_stack_file
-  make_passphrase ||
-    fail "$stack_file contains secrets, but their passphrase is missing." \
-      "Put it into $passphrase_file, or set PULUMI_CONFIG_PASSPHRASE."
+  make_passphrase || missing_passphrase
   if [ "$ENGINE" = pulumi ]; then
     mkdir -p .switchyard/pulumi
     pulumi stack select "$stack" >/dev/null 2>&1 || {

@@ -1,0 +1,53 @@
+/** Volumes of a compose file, and paths in it. */
+import path from "node:path";
+
+import { isMapping } from "../lib/values";
+import type { Mapping } from "./read";
+
+/** A path of the compose file's folder, relative to the stack file. */
+export function moved(file: string, folder: string): string {
+  if (path.isAbsolute(file)) return file;
+  const relative = path.relative("", path.resolve(folder, file));
+  return relative === "" ? "." : relative.startsWith("..") ? relative : `./${relative}`;
+}
+
+/** Compose's short or long form, or nothing if it has no counterpart. */
+export function volumeOf(
+  each: unknown,
+  service: string,
+  compose: Mapping,
+  folder: string,
+  own: string,
+  drop: (why: string) => void,
+): unknown[] {
+  const [first = "", second, mode] = typeof each === "string" ? each.split(":") : [];
+  const long: Mapping = isMapping(each)
+    ? each
+    : {
+        source: second === undefined ? undefined : first,
+        target: second ?? first,
+        read_only: /\bro\b/.test(mode ?? "") ? "true" : undefined,
+      };
+  const { type, source, target, read_only: readOnly } = long;
+  if (typeof target !== "string" || (type !== undefined && type !== "volume" && type !== "bind")) {
+    drop(`${JSON.stringify(each)} has no counterpart; ${own}`);
+    return [];
+  }
+  for (const other of Object.keys(long).filter(
+    (key) => !["type", "source", "target", "read_only"].includes(key),
+  ))
+    drop(`${other} of ${target} has no counterpart; ${own}`);
+  if (typeof source === "string" && source.endsWith("docker.sock")) {
+    drop("no service gets Docker's socket, which controls the node");
+    return [];
+  }
+  const isPath = typeof source === "string" && /^[./~]/.test(source);
+  const from = isPath ? moved(source, folder) : typeof source === "string" ? source : `${service}${target.replace(/[^a-zA-Z0-9]+/g, "-")}`; // prettier-ignore
+  const volumes = isMapping(compose["volumes"]) ? compose["volumes"] : {};
+  const declared = isPath ? undefined : volumes[from];
+  const options =
+    isMapping(declared) && isMapping(declared["driver_opts"]) ? declared["driver_opts"] : undefined;
+  if (options !== undefined)
+    return [{ type: "volume", source: from, target, driver_opts: options, ...(readOnly === "true" && { read_only: true }) }]; // prettier-ignore
+  return [`${from}:${target}${readOnly === "true" ? ":ro" : ""}`];
+}
