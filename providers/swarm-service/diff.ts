@@ -89,12 +89,12 @@ const isOutdated = (label: string, { limits }: ServiceInputs): boolean =>
 const PARTS = {
   Labels: ["serviceLabels"],
   Mode: ["replicas", "global"],
-  EndpointSpec: ["ports", "networks"],
-  UpdateConfig: ["updateConfig"],
+  EndpointSpec: ["ports", "networks", "byHand"],
+  UpdateConfig: ["updateConfig", "byHand"],
 } as const satisfies Partial<Record<keyof ServiceSpec, readonly InputKey[]>>;
 
 /** Those that go to the task template, too. */
-const alsoInTemplate: readonly InputKey[] = ["networks"];
+const alsoInTemplate: readonly InputKey[] = ["networks", "byHand"];
 
 /** The same definition for new instances of it. */
 export const replaced = <T extends { readonly TaskTemplate: { readonly ForceUpdate?: number } }>(

@@ -295,9 +295,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
     const found: Record<string, unknown> = { ...inputsOf(service.Spec) };
     const inputs = inputsFrom(props);
     // Keep the user's form of equivalent values, so that a refresh does not report changes that are none.
-    const drifted = driftedInputs(inputsOf(service.Spec), inputs).filter(
-      (key) => key !== "healthCheck" || props.healthCheck !== undefined,
-    );
+    const drifted = driftedInputs(inputsOf(service.Spec), inputs);
     const fresh: SwarmServiceInputs = {
       ...inputs,
       ...Object.fromEntries(drifted.map((key) => [key, found[key]])),

@@ -1,4 +1,5 @@
 /** Converts between our inputs and Docker's definition of a Swarm service. Pure. */
+import { canonical, given } from "../../lib/values";
 import { containerInputsOf, containerPart, type ContainerInputs, type ContainerPart } from "./container";
 import { isJob, isOwnLabel, LIMIT_LABELS, type HealthCheckInputs, type LimitInputs, type LimitRangeInputs, type LoggingInputs, type NetworkInputs, type PortInputs, type ServiceInputs } from "./inputs"; // prettier-ignore
 
@@ -20,11 +21,24 @@ export interface TaskSpec {
     readonly Labels?: Readonly<Record<string, string>>;
     readonly StopGracePeriod?: number;
     readonly Healthcheck?: HealthConfig;
-    readonly DNSConfig?: { readonly Nameservers?: readonly string[] };
+    readonly DNSConfig?: {
+      readonly Nameservers?: readonly string[];
+      readonly Search?: unknown;
+      readonly Options?: unknown;
+    };
+    readonly Dir?: unknown;
+    readonly Hostname?: unknown;
+    readonly Groups?: unknown;
+    readonly TTY?: unknown;
+    readonly OpenStdin?: unknown;
+    readonly Sysctls?: unknown;
     /** Entries of the form `address name`. */
     readonly Hosts?: readonly string[];
   };
-  readonly Resources?: { readonly Limits?: { readonly NanoCPUs?: number; readonly MemoryBytes?: number } };
+  readonly Resources?: {
+    readonly Limits?: { readonly NanoCPUs?: number; readonly MemoryBytes?: number; readonly Pids?: unknown };
+    readonly Reservations?: unknown;
+  };
   readonly RestartPolicy?: {
     readonly Condition?: "any" | "on-failure" | "none";
     readonly Delay?: number;
@@ -44,6 +58,7 @@ export interface TaskSpec {
 
 export interface UpdateSpec {
   readonly Parallelism: number;
+  readonly MaxFailureRatio?: number;
   readonly Delay?: number;
   readonly FailureAction?: "rollback" | "pause" | "continue";
   readonly Monitor?: number;
@@ -275,5 +290,33 @@ export function inputsOf(spec: ServiceSpec): Omit<
       maxAttempts: RestartPolicy?.MaxAttempts ?? 0,
       windowSeconds: seconds(RestartPolicy?.Window),
     },
+    byHand: byHand(spec),
   };
+}
+
+/** What {@link buildSpec} never makes. Another definition takes it back. */
+function byHand({
+  TaskTemplate,
+  EndpointSpec,
+  UpdateConfig,
+  RollbackConfig,
+}: ServiceSpec): Record<string, unknown> {
+  const { ContainerSpec: container, Resources, Networks = [] } = TaskTemplate;
+  const { Dir, Hostname, Groups, TTY, OpenStdin, Sysctls, DNSConfig } = container;
+  const mode = EndpointSpec?.Mode ?? "vip";
+  const rollback = { ...UpdateConfig, FailureAction: "pause" };
+  return given({
+    ...{ Dir, Hostname, Groups, TTY, OpenStdin, Sysctls },
+    Search: DNSConfig?.Search,
+    Options: DNSConfig?.Options,
+    Reservations: Resources?.Reservations,
+    Pids: Resources?.Limits?.Pids,
+    PublishMode: EndpointSpec?.Ports?.find(({ PublishMode = "host" }) => PublishMode !== "host")?.PublishMode,
+    EndpointMode: mode === (Networks.length > 0 ? "dnsrr" : "vip") ? undefined : mode,
+    MaxFailureRatio: UpdateConfig?.MaxFailureRatio,
+    RollbackConfig:
+      RollbackConfig === undefined || canonical(RollbackConfig) === canonical(rollback)
+        ? undefined
+        : RollbackConfig,
+  });
 }
