@@ -7,7 +7,7 @@ import { run } from "./run";
 import { isMapping } from "./values";
 
 /** The key of Docker Hub in Docker's configuration. */
-const DOCKER_HUB = "https://index.docker.io/v1/";
+export const DOCKER_HUB = "https://index.docker.io/v1/";
 const HELPER_TIMEOUT_MS = 30_000;
 
 /** As Docker's API takes it. */

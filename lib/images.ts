@@ -1,6 +1,6 @@
 /** Images go to and come from registries. */
 import type Docker from "dockerode";
-import { registryOf, type Login } from "./credentials";
+import { DOCKER_HUB, registryOf, type Login } from "./credentials";
 import { messageOf, UserError } from "./errors";
 
 /** A line of what Docker reports while it builds, pushes or pulls. */
@@ -32,10 +32,17 @@ export function finished(
   });
 }
 
+/** Where the login for an image is. */
+export function loginPlaces(image: string): string {
+  const registry = registryOf(image);
+  const host = registry === DOCKER_HUB ? "docker.io" : registry;
+  return `registries["${host}"] or \`docker login ${host}\``;
+}
+
 const cureOf = (name: string, login: Login | undefined, right: string): string =>
   login === undefined
-    ? `log in with \`docker login ${registryOf(name)}\`, or set registries`
-    : `check that user ${login.username} may ${right} it`;
+    ? `log in with ${loginPlaces(name)}`
+    : `check the password in ${loginPlaces(name)}, and that user ${login.username} may ${right} it`;
 
 /** @throws UserError if the registry does not take it */
 export async function pushImage(docker: Docker, name: string, login: Login | undefined): Promise<void> {

@@ -1,5 +1,6 @@
 /** Waits for Swarm's background work, and explains failures with Docker's own messages. */
 import type Docker from "dockerode";
+import { loginPlaces } from "../../lib/images";
 import { endedStates } from "../../routing/jobs/docker";
 import { api, sleep, textOf, unless } from "../client";
 import { meaningOf } from "./diff";
@@ -145,13 +146,15 @@ export async function settle(
 function isHopeless(failures: ReadonlyMap<string, Task>): boolean {
   const perSlot = new Map<number, number>();
   for (const { Slot, Status } of failures.values()) {
-    if (/no such image/i.test(Status.Err ?? "")) return true;
+    if (isMissingImage(Status.Err)) return true;
     const count = (perSlot.get(Slot ?? 0) ?? 0) + 1;
     perSlot.set(Slot ?? 0, count);
     if (count >= 3) return true;
   }
   return false;
 }
+
+const isMissingImage = (error = ""): boolean => /no such image/i.test(error);
 
 async function explainWaiting(docker: Docker, tasks: readonly Task[]): Promise<string> {
   const task = tasks.find(
@@ -162,7 +165,12 @@ async function explainWaiting(docker: Docker, tasks: readonly Task[]): Promise<s
 
 /** Docker's reason, the last output of the health check, and the last lines of the log. */
 export async function explain(docker: Docker, task: Task): Promise<string> {
-  const reason = task.Status.Err ?? `it is still ${task.Status.State}`;
+  const { Err } = task.Status;
+  // Swarm does not tell a wrong login from a wrong name.
+  const cure = isMissingImage(Err)
+    ? ` (check its name and, if it is private, ${loginPlaces(task.Spec.ContainerSpec.Image)})`
+    : "";
+  const reason = Err === undefined ? `it is still ${task.Status.State}` : `${Err}${cure}`;
   const parts = [`Instance ${task.Slot ?? 0} (task ${task.ID}): ${reason}`];
   const container = task.Status.ContainerStatus?.ContainerID;
   if (container !== undefined && container !== "") {

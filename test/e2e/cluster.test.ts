@@ -70,7 +70,7 @@ describe("a stack of two machines", () => {
   test("answers on both machines from instances on both", async () => {
     configure(4, "one", "two");
     succeeded(await stack.up());
-    for (const name of ["one", "two"]) expect((await answering(machine(name))).size, name).toBe(4);
+    for (const name of ["one", "two"]) expect((await answering(machine(name), 4)).size, name).toBe(4);
     expect(await instancesOn(machine("one"))).not.toHaveLength(0);
     expect(await instancesOn(machine("two"))).not.toHaveLength(0);
   });
@@ -86,7 +86,8 @@ describe("a stack of two machines", () => {
     succeeded(await stack.up());
     expect(await instancesOn(machine("three"))).not.toHaveLength(0);
     expect(await instancesOn(machine("one"))).toEqual(expect.arrayContaining(running));
-    for (const name of ["one", "two", "three"]) expect((await answering(machine(name))).size, name).toBe(6);
+    for (const name of ["one", "two", "three"])
+      expect((await answering(machine(name), 6)).size, name).toBe(6);
     for (const load of loads) expect((await load.stop()).failures).toEqual({});
     await expect.poll(() => servers(), { timeout: 30_000 }).toEqual(["one", "three", "two"]);
   });
@@ -174,7 +175,7 @@ describe("an update of Consul", () => {
     life.end();
     for (const load of loads) expect((await load.stop()).failures).toEqual({});
     expect(await servers()).toEqual(["one", "three", "two"]);
-    for (const name of names) expect((await answering(machine(name))).size, name).toBe(6);
+    for (const name of names) expect((await answering(machine(name), 6)).size, name).toBe(6);
   });
 });
 
