@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { messageOf } from "../../lib/errors";
 import type { ScalingStatus } from "../../routing/scaling/status";
-import { get, startLoad, until, type Answer, type LoadResult } from "./http";
+import { get, startLoad, until, type Answer } from "./http";
 import { bootMachines, Machine, removeMachines } from "./machines";
 import { clusterStack as stack, outputOf, succeeded, type ServiceEntry } from "./stack";
 import { afterwards, tearDown } from "./tear-down";
@@ -180,8 +180,10 @@ describe("an update of Consul", () => {
 });
 
 describe("a machine failure", () => {
-  test("costs only the requests in flight on that machine, and its instances restart elsewhere", async () => {
-    const loads = ["one", "two"].map((name) => startLoad(urlOf(machine(name)), { perSecond: 100 }));
+  test("costs no request, and its instances restart elsewhere", async () => {
+    const loads = ["one", "two"].map((name) =>
+      startLoad(urlOf(machine(name)), { perSecond: 100, timeoutMs: 60_000 }),
+    );
     await sleep(1000);
     const started = Date.now();
     await machine("three").kill();
@@ -195,7 +197,7 @@ describe("a machine failure", () => {
     for (const name of ["one", "two"]) await answering(machine(name), 6);
     const results = await Promise.all(loads.map((load) => load.stop()));
     console.log("requests while it died:", JSON.stringify(results));
-    for (const result of results) expect(failuresOf(result)).toBe(0);
+    for (const { failures } of results) expect(failures).toEqual({});
   });
 
   test("the machine rejoins when it comes back", async () => {
@@ -237,9 +239,8 @@ describe("an engine that restarts", () => {
 });
 
 describe("a cut link", () => {
-  test("costs only the requests in flight over it, and none when it is restored", async () => {
-    const connections = 8;
-    const load = startLoad(urlOf(machine("one")), { perSecond: 100, connections });
+  test("costs no request, nor does its return", async () => {
+    const load = startLoad(urlOf(machine("one")), { perSecond: 100, timeoutMs: 60_000 });
     const started = Date.now();
     await machine("two").connected(false);
     await withoutInstancesOf(machine("one"), machine("two"));
@@ -253,9 +254,7 @@ describe("a cut link", () => {
     await expect.poll(() => readyNodes(), { timeout: 60_000 }).toBe(3);
     const result = await load.stop();
     console.log("requests while a link was cut:", JSON.stringify(result));
-    // Only requests that were already waiting for an answer may fail: at most one per connection.
-    expect(Object.keys(result.failures).filter((failure) => !failure.includes("no answer"))).toEqual([]);
-    expect(failuresOf(result)).toBeLessThanOrEqual(connections);
+    expect(result.failures).toEqual({});
   });
 });
 
@@ -291,8 +290,6 @@ describe("down", () => {
 });
 
 const is200 = ({ status }: Answer): boolean => status === 200;
-const failuresOf = ({ failures }: LoadResult): number =>
-  Object.values(failures).reduce((sum, count) => sum + count, 0);
 
 /** The instances that answer through a machine's load balancer. Waits until there are at least `wished`. */
 async function answering(at: Machine, wished = 0): Promise<Set<string>> {

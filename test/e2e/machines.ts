@@ -65,6 +65,7 @@ export class Machine {
 
   /** Boots the machine with the current content of its disk. */
   async start(): Promise<void> {
+    await this.connected(true);
     mkdirSync(join(this.folder, "data"), { recursive: true });
     // Like systemd, starts an engine that has ended again.
     const boot = `
@@ -122,6 +123,8 @@ export class Machine {
 
   /** Cuts the power. */
   async kill(): Promise<void> {
+    // Or else its kernel, which goes on, would close its connections.
+    await this.connected(false);
     process.kill(this.pid, "SIGKILL");
     while (existsSync(`/proc/${this.pid}`)) await sleep(20);
   }

@@ -4,6 +4,7 @@ import { Complaint } from "../../../lib/complaint";
 import { messageOf, UserError } from "../../../lib/errors";
 import { Engine } from "./engine";
 import { none, type Instances } from "./instances";
+import { LostNodes } from "./lost-nodes";
 import { apply, clear, isInForce } from "./nft";
 import { parseOptions, type Options } from "./options";
 import { bridgedRules, routedRules } from "./rules";
@@ -25,14 +26,20 @@ class Firewall {
   private isBusy = false;
   private isDue = false;
   private readonly complaint = new Complaint(log);
+  private readonly lost: LostNodes;
 
   constructor(private readonly options: Options) {
     this.engine = new Engine(options.socketPath);
+    this.lost = new LostNodes(options.nodes, (node, isLost) => {
+      log(isLost ? `${node} is lost; connections to it are reset` : `${node} answers again`);
+      this.update();
+    });
   }
 
   async run(): Promise<never> {
     // Those of an earlier run stay until the engine has answered.
     if (!(await isInForce())) await this.enforce(none);
+    this.lost.follow();
     setInterval(() => {
       void isInForce().then((yes) => {
         if (yes) return;
@@ -83,7 +90,7 @@ class Firewall {
   }
 
   private async enforce(instances: Instances): Promise<void> {
-    const rules = routedRules(this.options, instances);
+    const rules = routedRules(this.options, instances, this.lost.addresses);
     if (rules !== this.inForce) {
       await apply(rules);
       await apply(bridgedRules(instances)).catch((error: unknown) => {

@@ -15,6 +15,8 @@ it("sorts addresses by family, and leaves an empty set without elements, which n
     "set admins_ipv4 {",
     "elements = { 203.0.113.0/24 }",
     "set admins_ipv6 {",
+    "set lost_ipv4 {",
+    "set lost_ipv6 {",
     "set instance_ports_ipv4 {",
     "elements = { 32768, 32770 }",
     "set instance_ports_ipv6 {",
@@ -22,6 +24,13 @@ it("sorts addresses by family, and leaves an empty set without elements, which n
     "set instance_addresses {",
     "elements = { 172.17.0.4 }",
   ]);
+});
+
+it("resets connections to lost nodes only", () => {
+  const lost = (nodes: readonly string[]) =>
+    /set lost_ipv4 \{[^}]*\}/.exec(routedRules(options, instances, nodes))?.[0];
+  expect(lost([])).not.toContain("elements");
+  expect(lost(["10.0.0.11"])).toContain("elements = { 10.0.0.11 }");
 });
 
 it("replaces its own tables only, each in one step", () => {

@@ -19,12 +19,17 @@ const replacing = (table: string, content: string): string =>
  * Connections count by their first packet's direction and not by their state, so that one that was faster than a new
  * instance's rules ends with its next packet.
  */
-export function routedRules({ nodes, admins, bridge, statsPort }: Options, instances: Instances): string {
+export function routedRules(
+  { nodes, admins, bridge, statsPort }: Options,
+  instances: Instances,
+  lost: readonly string[] = [],
+): string {
   const others = `meta l4proto { tcp, udp } th dport { ${betweenNodes}, ${statsPort}, ${FIRST_CHOSEN_PORT}-65535 }`;
   return replacing(
     "inet switchyard",
     `${addressSets("nodes", nodes)}
 ${addressSets("admins", admins)}
+${addressSets("lost", lost)}
 ${set("instance_ports_ipv4", "tcp dport", instances.ports.ipv4)}
 ${set("instance_ports_ipv6", "tcp dport", instances.ports.ipv6)}
 ${set("instance_addresses", "ip daddr", instances.addresses)}
@@ -62,6 +67,13 @@ ${set("instance_addresses", "ip daddr", instances.addresses)}
     ip6 daddr @nodes_ipv6 ${others} goto rejected
     ip daddr ${metadata.ipv4} th dport != 53 goto rejected
     ip6 daddr ${metadata.ipv6} th dport != 53 goto rejected
+  }
+
+  # Over connections that a node has left open when it was lost. It may answer new ones.
+  chain output {
+    type filter hook output priority filter - 10; policy accept;
+    ip daddr @lost_ipv4 tcp flags & (syn | rst) == 0 reject with tcp reset
+    ip6 daddr @lost_ipv6 tcp flags & (syn | rst) == 0 reject with tcp reset
   }
 
   chain only_nodes {

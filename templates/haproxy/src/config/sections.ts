@@ -93,6 +93,11 @@ export function defaultsSections(settings: Settings, options: RenderOptions): st
     // Websockets and other long-lived connections.
     "timeout tunnel 1h",
     "timeout client-fin 30s",
+    // A machine that loses its power ends no connection. Without these, nobody notices where an answer is waited for.
+    "option srvtcpka",
+    "srvtcpka-idle 10s",
+    "srvtcpka-intvl 5s",
+    "srvtcpka-cnt 4",
     "balance roundrobin",
     "retries 3",
     // Each retry goes to another instance, so an instance that has just gone costs no request.
