@@ -1,5 +1,6 @@
 """A small shop: `web`, `api`, `worker`, `migrate` and `report`, by the first argument."""
 
+import contextlib
 import json
 import os
 import signal
@@ -41,17 +42,17 @@ def patiently(work, seconds=100, away=(*AWAY, psycopg2.errors.UndefinedTable)):
             if time.monotonic() > end:
                 raise
             print(f"waits: {str(error).splitlines()[0]}")
-            time.sleep(0.2)
+            time.sleep(1)
+
+
+# However many requests wait: a database that has just come back must not be overrun.
+TURN = threading.Semaphore(10)
 
 
 def run(statement, values=()):
-    connection = database()
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(statement, values)
-            return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
+    with TURN, contextlib.closing(database()) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
 
 
 def orders(handler):
