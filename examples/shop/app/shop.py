@@ -77,6 +77,8 @@ def front(handler):
 def serve(answer):
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Sends an answer whole: as long as none has begun, the load balancer may ask another instance.
+        wbufsize = -1
 
         def do_GET(self):
             try:
