@@ -4,6 +4,7 @@ import type Docker from "dockerode";
 import { messageOf, UserError } from "../lib/errors";
 import { api, connect, sleep, unless } from "../providers/client";
 import { OWNER_LABEL } from "../providers/owner";
+import { withoutAliases, type TaskSpec } from "../providers/swarm-service/spec";
 import { endedStates, holdLabel, isJob } from "../routing/jobs/docker";
 import type { BackupNode } from "./node";
 import type { Deployed } from "./stack";
@@ -22,6 +23,7 @@ interface Spec {
       readonly Labels?: Readonly<Record<string, string>> | null;
       readonly Mounts?: readonly Mounted[] | null;
     };
+    readonly Networks?: TaskSpec["Networks"] | null;
   };
 }
 
@@ -213,7 +215,7 @@ export class Services {
   }
 
   /**
-   * Starts an instance of a service beside it, on other volumes and unknown to Consul.
+   * Starts an instance of a service beside it, on other volumes, unknown to Consul and without the service's names in networks.
    *
    * @param volumes the names of those to use instead
    * @returns the ID of its container
@@ -221,8 +223,7 @@ export class Services {
   async startBeside(name: string, volumes: Readonly<Record<string, string>>): Promise<string> {
     const found = (await this.list()).find(({ Spec }) => Spec.Name === name);
     if (found === undefined) throw new UserError(`${name} is not deployed: deploy it first, with script/up`);
-    const { TaskTemplate } = found.Spec;
-    const { ContainerSpec } = TaskTemplate;
+    const { ContainerSpec, Networks, ...template } = found.Spec.TaskTemplate;
     const beside = besideOf(name);
     const { ID } = await api<{ ID: string }>(this.docker, "POST", "/services/create", {
       body: {
@@ -230,7 +231,8 @@ export class Services {
         Labels: { [OWNER_LABEL]: this.owner },
         Mode: { Replicated: { Replicas: 1 } },
         TaskTemplate: {
-          ...TaskTemplate,
+          ...template,
+          ...withoutAliases(Networks),
           // Docker may fail to start a container when it is busy.
           RestartPolicy: { Condition: "on-failure", Delay: 1_000_000_000, MaxAttempts: 2 },
           ContainerSpec: {

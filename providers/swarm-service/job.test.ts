@@ -117,6 +117,14 @@ describe("before", () => {
     expect(said).toHaveBeenCalledWith("shop: before has succeeded. Its last log lines:\n  table made");
   });
 
+  it("does not answer to the names of the service in networks", async () => {
+    vi.spyOn(console, "warn").mockReturnValue();
+    serve({ State: "complete" });
+    const networks = [{ id: "n1", aliases: ["shop"] }];
+    await serviceProvider.update?.("shop", state({ image: "shop:1" }), inputs({ networks }));
+    expect(created().TaskTemplate.Networks).toEqual([{ Target: "n1" }]);
+  });
+
   it("that fails changes nothing, and says why", async () => {
     serve({ State: "failed", Err: "task: non-zero exit (3)", ExitCode: 3 });
     await expect(serviceProvider.update?.("shop", state({ image: "shop:1" }), inputs())).rejects.toThrow(

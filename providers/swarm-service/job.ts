@@ -6,7 +6,7 @@ import { endedStates, holdLabel, isHeld } from "../../routing/jobs/docker";
 import { api, sleep, unless } from "../client";
 import { OWNER_LABEL } from "../owner";
 import { beforeName, deadlineMsOf } from "./inputs";
-import type { ServiceSpec, TaskSpec } from "./spec";
+import { withoutAliases, type ServiceSpec, type TaskSpec } from "./spec";
 import { explain, findService, lastLines, tasksOf, vanish, type ServiceDetails, type Task } from "./tasks"; // prettier-ignore
 
 const POLL_MS = 200;
@@ -24,7 +24,7 @@ interface Before {
   readonly timeoutSeconds: number;
 }
 
-/** The Swarm service that runs the command once, as an instance of the service would run. Pure. */
+/** The Swarm service that runs the command once, as an instance of the service would run, but without its names in networks. Pure. */
 export function beforeSpec({
   name,
   command,
@@ -32,12 +32,13 @@ export function beforeSpec({
   marks,
 }: Omit<Before, "timeoutSeconds" | "login">): ServiceSpec {
   const [program = "", ...args] = command;
-  const { ContainerSpec: container, ...rest } = template;
+  const { ContainerSpec: container, Networks, ...rest } = template;
   return {
     Name: beforeName(name),
     Labels: marks,
     TaskTemplate: {
       ...rest,
+      ...withoutAliases(Networks),
       ContainerSpec: {
         ...container,
         Command: [program],

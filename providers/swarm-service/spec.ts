@@ -56,6 +56,10 @@ export interface TaskSpec {
   readonly ForceUpdate?: number;
 }
 
+/** Networks for an instance that is not to answer to the service's names in them. */
+export const withoutAliases = (networks: TaskSpec["Networks"] | null): Pick<TaskSpec, "Networks"> =>
+  networks ? { Networks: networks.map(({ Target }) => ({ Target })) } : {};
+
 export interface UpdateSpec {
   readonly Parallelism: number;
   readonly MaxFailureRatio?: number;
