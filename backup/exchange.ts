@@ -97,10 +97,12 @@ async function takeBack(
     } catch (error) {
       worse = error;
     }
-  if (worse === undefined) await unmark(at);
-  await services.start(users).catch((error: unknown) => {
+  const tell = (error: unknown) => {
     say(messageOf(error));
-  });
+  };
+  await services.start(users).catch(tell);
+  // A mark that stays only makes the next run look: the old data is in place.
+  if (worse === undefined) await unmark(at).catch(tell);
   if (worse !== undefined)
     throw new OldDataBeside(
       `${messageOf(worse)}: the old data is in place, or in ${place}. Run script/restore again, which finds out and goes on`,
@@ -154,9 +156,9 @@ export async function finishEarlier(at: Exchange, users: readonly User[]): Promi
     await services.stop(users, volumes);
     for (const each of undo) await each();
   }
-  await unmark(at);
   // Data with which they do not run may be why it is to be replaced.
   await services.release(users);
+  await unmark(at);
 }
 
 function readMark(text = ""): Mark | undefined {
