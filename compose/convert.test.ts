@@ -3,18 +3,29 @@ import { describe, expect, it } from "vitest";
 import { parseService } from "../components/config/services";
 import { isMapping } from "../lib/values";
 import { convert } from "./convert";
+import { Hidden } from "./hidden";
 import { interpolate, readCompose, readVariables, words } from "./read";
 
-const imported = (text: string, env: Record<string, string> = {}, files: Record<string, string> = {}) =>
-  convert(readCompose(text, env), {
+function imported(
+  text: string,
+  env: Record<string, string> = {},
+  files: Record<string, string | Uint8Array> = {},
+) {
+  const hidden = new Hidden();
+  return convert(readCompose(text, env, hidden), {
     folder: "..",
     env,
-    read: (file) => files[file],
+    hidden,
+    read: (file) => {
+      const content = files[file];
+      return content === undefined ? undefined : Buffer.from(content);
+    },
     present: 2,
     hasRoot: false,
     project: "app",
     secretCommand: (key) => `script/secret ${key}`,
   });
+}
 
 /** After docker/awesome-compose (CC0): prometheus-grafana, wordpress-mysql, nginx-flask-mysql and gitea-postgres. */
 const kinds = {
@@ -88,7 +99,7 @@ x-else: {}
 
 /** All keys of the services and of the file, down to those that a fate names. */
 function missing(text: string): string[] {
-  const compose = readCompose(text, {});
+  const compose = readCompose(text, {}, new Hidden());
   const said = imported(text).fates.map(({ key }) => key);
   const isSaid = (key: string) => said.some((each) => each === key || each.startsWith(`${key}.`) || key.startsWith(`${each}.`)); // prettier-ignore
   const keysOf = (value: unknown, at: string): string[] =>
@@ -221,6 +232,101 @@ secrets: { "x'; reboot; '": { file: ./f }, ok: { file: "./a b; c" }, file: { fil
     expect(said).toContain("has a name that no secret can have");
   });
 
+  it("writes no secret in plain, whatever the key", () => {
+    const text = `
+name: app-\${DB_TOKEN}
+services:
+  a:
+    image: r/\${DB_TOKEN}:1
+    build: { dockerfile: D, args: { NPM_TOKEN: , V: "\${DB_TOKEN}", K: v } }
+    command: redis-server --requirepass \${REDIS_PASSWORD} --port 1
+    entrypoint: [run, "\${DB_TOKEN}"]
+    environment: { FOO: "x\${DB_TOKEN}", BAR: y, "B:PASSWORD": "hush" }
+    labels: ["a=\${DB_TOKEN}"]
+    healthcheck: { test: [CMD, redis-cli, -a, "\${REDIS_PASSWORD:-hush}", ping], interval: 5s }
+    extra_hosts: { h: "\${DB_TOKEN}" }
+    tmpfs: [/a, "/\${DB_TOKEN}"]
+    volumes: [nas:/data]
+    user: \${DB_TOKEN}
+    x-own: \${DB_TOKEN}
+  b:
+    image: b:1
+    build: { context: "https://me:hush@git/x", dockerfile: D }
+    command: [serve, --api-token, hush, --password=hush, --password-file=/x, "--db=postgres://me:\${PW}@db"]
+    healthcheck: { test: "curl http://me:\${PW}@localhost && x --pass $$PASS" }
+    environment: ["\${LINE_SECRET}", FROM_ENV]
+  c: { image: "c:1", command: "run \${SECRET_ARGS}", entrypoint: [run, --password, hush], healthcheck: { test: "mysql --password=hush" } }
+configs:
+  plain: { content: text }
+  conf: { content: "requirepass \${REDIS_PASSWORD}" }
+volumes: { nas: { driver_opts: { type: cifs, o: "password=\${DB_TOKEN}" } } }
+secrets: { f: { file: "./\${DB_TOKEN}" } }
+x-top: \${DB_TOKEN}`;
+    const env = { REDIS_PASSWORD: "hush", DB_TOKEN: "hush", NPM_TOKEN: "hush", PW: "hush", LINE_SECRET: "A=hush", FROM_ENV: "x://a:hush@b", SECRET_ARGS: "--a hush" }; // prettier-ignore
+    const { services, configs, secrets, fates } = imported(text, env);
+    expect(JSON.stringify([services, configs, fates])).not.toMatch(/hush|[\uE000\uE001]/);
+    expect(Object.fromEntries(secrets)).toEqual({
+      "services[2].command[2]": "hush",
+      "services[2].env.FOO": "xhush",
+      "services[2].healthCheck.command[2]": "hush",
+      "services[3].command[2]": "hush",
+      "services[3].command[3]": "--password=hush",
+      "services[3].command[5]": "--db=postgres://me:hush@db",
+      "services[3].healthCheck.command[2]": "curl http://me:hush@localhost && x --pass $PASS",
+      "services[3].env.FROM_ENV": "x://a:hush@b",
+      "services[4].command[0]": "run",
+      "services[4].command[1]": "--a",
+      "services[4].command[2]": "hush",
+      "services[4].healthCheck.command[2]": "mysql --password=hush",
+    });
+    expect(services[0]).toMatchObject({
+      build: { dockerfile: "D", args: { K: "v" } },
+      command: ["redis-server", "--requirepass", "to be encrypted", "--port", "1"],
+      env: { BAR: "y" },
+      healthCheck: { command: ["redis-cli", "-a", "to be encrypted", "ping"] },
+      tmpfs: ["/a"],
+    });
+    expect(services[1]).toMatchObject({ image: "b:1" });
+    expect(services[1]).not.toHaveProperty("build");
+    expect(configs).toEqual({ plain: { content: "text" } });
+    const said = fates.filter(({ text: told }) => told.startsWith("holds a secret")).map(({ key }) => key);
+    expect(said.sort()).toEqual([
+      "configs.conf.content",
+      "name",
+      "services.a.build.args.NPM_TOKEN",
+      "services.a.build.args.V",
+      "services.a.entrypoint",
+      "services.a.environment.B:PASSWORD",
+      "services.a.extra_hosts.h",
+      "services.a.image",
+      "services.a.tmpfs[1]",
+      "services.a.user",
+      "services.a.x-own",
+      "services.b.build.context",
+      "services.b.environment.${LINE_SECRET}",
+      "services.c.entrypoint",
+      "volumes.nas.driver_opts.o",
+    ]);
+  });
+
+  it("keeps a file of a secret only if it is text, byte for byte", () => {
+    const text = `
+services: { a: { image: "a:1", env_file: bin } }
+secrets: { key: { file: bin }, bom: { file: "\${SECRETS_DIR}/bom" } }`;
+    const files = { bin: Uint8Array.of(0x30, 0x82, 0xff), "s/bom": "\uFEFFx\n" };
+    const { secrets, fates } = imported(text, { SECRETS_DIR: "s" }, files);
+    expect(Object.fromEntries(secrets)).toEqual({ "secrets.bom": "\uFEFFx\n" });
+    const said = fates
+      .filter(({ fate }) => fate === "left out")
+      .map(({ key, text: told }) => `${key} ${told}`);
+    expect(said).toEqual([
+      "services.a.env_file bin is not text in UTF-8: write its variables into env",
+      expect.stringMatching(
+        /^secrets\.key is not text in UTF-8.* base64 \.\.\/bin \| script\/secret secrets\.key$/,
+      ),
+    ]);
+  });
+
   it("keeps further ports, and says what is lost inside of a key that is kept", () => {
     const ports = `services: { a: { image: "a:1", ports: ["8080:80", "2222:22", "9000-9001:9000-9001", "6379:6379"] } }`;
     expect(imported(ports).services).toMatchObject([
@@ -263,7 +369,7 @@ it.each([
   ["$A ${A} ${A:-x} ${B:-x} ${B-x} ${C-x} ${C:-x} ${A:+y} ${C:+y} $$A", "1 1 1 x x  x y  $A"],
   ["${B:-${A}}", "1"],
 ])("fills in %s", (text, filled) => {
-  expect(interpolate(text, { A: "1", C: "" })).toBe(filled);
+  expect(interpolate(text, { A: "1", C: "" }, new Hidden())).toBe(filled);
 });
 
 it("reads a file of variables", () => {
@@ -272,7 +378,9 @@ it("reads a file of variables", () => {
 });
 
 it("needs a variable that must be set", () => {
-  expect(() => interpolate("${B:?no password}", {})).toThrow("The variable B is not set (no password)");
+  expect(() => interpolate("${B:?no password}", {}, new Hidden())).toThrow(
+    "The variable B is not set (no password)",
+  );
 });
 
 it("splits a command line as a shell does", () => {

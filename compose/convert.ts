@@ -2,7 +2,21 @@
 import { isMapping } from "../lib/values";
 import { cleaned, networksOf } from "./networks";
 import { addPorts, rootOf, type Port } from "./ports";
-import { list, pairs, readVariables, seconds, textOf, words, type Mapping, type Variables } from "./read";
+import {
+  list,
+  notText,
+  pairs,
+  readVariables,
+  seconds,
+  secretWords,
+  textIn,
+  textOf,
+  words,
+  type Files,
+  type Mapping,
+  type Variables,
+} from "./read";
+import { inEnv, shown, step, withoutSecrets } from "./shown";
 import { moved, volumeOf } from "./volumes";
 
 /** What became of a key. */
@@ -42,19 +56,18 @@ const leftOut: Readonly<Record<string, string>> = {
   dns: "instances use Consul's DNS, which asks the node's own for other names",
 };
 
+/** Keys whose secrets are encrypted or left out where they are converted, and those that are left out anyway. */
+const handled = ["command", "entrypoint", "environment", "env_file", ...Object.keys(leftOut)];
+
 /** A name that the schema takes for a secret, and a shell as it is. */
 const isName = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/;
-/** A name as a step of the path of a key. */
-const step = (name: string): string => (name.includes(".") ? `["${name}"]` : `.${name}`);
 /** A word of a shell. */
 const quoted = (word: string): string =>
   /^[\w./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
-/** Variables whose values are for nobody to read: by name, unless it is where a secret is, or as an URL with a password. */
-const isSecret = ([name, value]: readonly [string, string]): boolean =>
-  value !== "" && isName.test(name) && ((secretName.test(name) && !/_FILE$/i.test(name)) || /:\/\/[^\s/@:]*:[^\s@]+@/.test(value)); // prettier-ignore
-const secretName = /PASS(WORD|WD|PHRASE)?(_|$)|SECRET|TOKEN|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY/i;
+/** Stands in a command where an encrypted value takes its place. */
+const placeholder = "to be encrypted";
 
-export interface Source {
+export interface Source extends Files {
   /** The command that encrypts a value from standard input. */
   readonly secretCommand: (key: string) => string;
   /** How many services the stack file has already. */
@@ -62,8 +75,6 @@ export interface Source {
   /** The folder of the compose file. */
   readonly folder: string;
   readonly env: Variables;
-  /** The text of a file in the folder of the compose file; undefined if there is none. */
-  readonly read: (file: string) => string | undefined;
   /** Whether a service of the stack file has the path `/` already. */
   readonly hasRoot: boolean;
   /** What Compose calls the file unless it has a `name`: the folder. */
@@ -80,8 +91,11 @@ interface Job extends Source {
   readonly fates: Fate[];
 }
 
-export function convert(compose: Mapping, source: Source): Imported {
+export function convert(whole: Mapping, source: Source): Imported {
   const fates: Fate[] = [];
+  const compose = withoutSecrets(whole, source, handled, (key, text) =>
+    fates.push({ key, fate: "left out", text }),
+  );
   const secrets = new Map<string, string>();
   const given = compose["services"] as Mapping;
   const root = source.hasRoot ? undefined : rootOf(Object.values(given).filter(isMapping));
@@ -96,10 +110,13 @@ export function convert(compose: Mapping, source: Source): Imported {
     if (key === "secrets" && isMapping(value)) {
       for (const [name, secret] of Object.entries(value)) {
         const file = isMapping(secret) ? textOf(secret["file"]) : "";
-        const content = file === "" ? undefined : source.read(file);
+        const content = file === "" ? undefined : textIn(file, source);
         if (!isName.test(name)) {
           const text =
             "has a name that no secret can have: use letters, digits, dots, dashes and underscores";
+          fates.push({ key: `secrets.${name}`, fate: "left out", text });
+        } else if (content === notText) {
+          const text = `is not text in UTF-8, as secrets are: encrypt it in base64, which the program decodes: base64 ${quoted(moved(file, source.folder))} | ${source.secretCommand(`secrets${step(name)}`)}`;
           fates.push({ key: `secrets.${name}`, fate: "left out", text });
         } else if (content === undefined || content === "") {
           const from = file === "" ? "FILE" : quoted(moved(file, source.folder));
@@ -140,11 +157,17 @@ export function convert(compose: Mapping, source: Source): Imported {
       });
     }
   }
-  return { services, configs, secrets, fates };
+  const { hidden } = source;
+  const told = fates.map(({ key, fate, text }) => ({
+    key: hidden.named(key),
+    fate,
+    text: hidden.named(text),
+  }));
+  return { services, configs, secrets, fates: told };
 }
 
 function convertService(original: string, given: Mapping, index: number, job: Job): Mapping {
-  const { compose, fates, folder, env } = job;
+  const { compose, fates, folder, env, hidden } = job;
   const name = cleaned(original);
   const at = `services.${original}`;
   const say = (key: string, fate: Fate["fate"], text: string) =>
@@ -156,7 +179,25 @@ function convertService(original: string, given: Mapping, index: number, job: Jo
     service[to] = value;
     say(key, key === to ? "kept" : "changed", to);
   };
-  const argv = (value: unknown) => (typeof value === "string" ? words(value) : list(value).map(String));
+  const argv = (value: unknown): string[] => {
+    if (typeof value !== "string") return list(value).map(String);
+    const whole = words(hidden.reveal(value));
+    const marked = words(value);
+    // Compose splits what a variable holds as well. Which of these words hold its secret is then unknown.
+    return marked.map((word) => hidden.reveal(word)).join("\0") === whole.join("\0")
+      ? marked
+      : whole.map((word) => hidden.of("SECRET", word));
+  };
+  /** The words of a command, with those that hold a secret encrypted. */
+  const encrypted = (key: string, to: string, found: readonly string[]) => {
+    const isHidden = secretWords(found, hidden);
+    return found.map((word, at) => {
+      if (isHidden[at] !== true) return word;
+      job.secrets.set(`services[${index}].${to}[${at}]`, hidden.reveal(word));
+      say(key, "kept", `${to}[${at}], encrypted`);
+      return placeholder;
+    });
+  };
   for (const [key, value] of Object.entries(given)) {
     const text = typeof value === "string" ? value : "";
     if (value === null) drop(key, "has no value");
@@ -165,11 +206,16 @@ function convertService(original: string, given: Mapping, index: number, job: Jo
       const known = ["context", "dockerfile", "args", "target"];
       const kept = Object.fromEntries(known.filter((each) => build[each] !== undefined).map((each) => [each, build[each]])); // prettier-ignore
       const context = moved(textOf(build["context"]) || ".", folder);
+      const args = Object.entries(pairs(build["args"], env));
       service["build"] = {
         ...kept,
         context,
-        ...(build["args"] !== undefined && { args: pairs(build["args"], env) }),
+        ...(build["args"] !== undefined && {
+          args: Object.fromEntries(args.filter((each) => !hidden.isVariable(each))),
+        }),
       };
+      for (const [variable] of args.filter((each) => hidden.isVariable(each)))
+        drop(`build.args.${variable}`, `${shown}, as the image does: name a secret in build.secrets; ${own}`);
       say(key, "kept", "build");
       for (const other of Object.keys(build).filter((each) => !known.includes(each)))
         drop(
@@ -187,8 +233,11 @@ function convertService(original: string, given: Mapping, index: number, job: Jo
             "needs a version: one without, or latest, is rejected, since it can change at any time",
           );
       }
-    } else if (key === "command" || key === "entrypoint") keep(key, key, argv(value));
-    else if (
+    } else if (key === "command") keep(key, key, encrypted(key, key, argv(value)));
+    else if (key === "entrypoint") {
+      if (secretWords(argv(value), hidden).includes(true)) drop(key, `${shown}: ${inEnv}`);
+      else keep(key, key, argv(value));
+    } else if (
       key === "environment" ||
       key === "env_file" ||
       key === "networks" ||
@@ -226,7 +275,7 @@ function convertService(original: string, given: Mapping, index: number, job: Jo
         };
         const set = Object.entries(times).filter(([each]) => typeof value[each] === "string");
         keep(key, "healthCheck", {
-          command: kind === "CMD" ? rest : ["sh", "-c", rest.join(" ")],
+          command: encrypted("healthcheck.test", "healthCheck.command", kind === "CMD" ? rest : ["sh", "-c", rest.join(" ")]), // prettier-ignore
           ...Object.fromEntries(set.map(([each, to]) => [to, seconds(String(value[each]))])),
           ...(typeof value["retries"] === "string" && { retries: Number(value["retries"]) }),
         });
@@ -282,22 +331,28 @@ function addVariables(
   const variables: Record<string, string> = {};
   for (const each of list(given["env_file"])) {
     const file = typeof each === "string" ? each : textOf((each as Mapping)["path"]);
-    const text = job.read(file);
+    const text = textIn(file, job);
     if (text === undefined)
       say("env_file", "left out", `${file} does not exist: write its variables into env`);
+    else if (text === notText)
+      say("env_file", "left out", `${file} is not text in UTF-8: write its variables into env`);
     else {
       Object.assign(variables, readVariables(text));
       say("env_file", "changed", `env: the variables of ${file} as they are now`);
     }
   }
   Object.assign(variables, pairs(given["environment"], job.env));
+  const { hidden } = job;
   const entries = Object.entries(variables);
   if (entries.length === 0) return;
-  service["env"] = Object.fromEntries(entries.filter((each) => !isSecret(each)));
+  service["env"] = Object.fromEntries(entries.filter((each) => !hidden.isVariable(each)));
   if (given["environment"] !== undefined) say("environment", "changed", "env");
-  for (const [variable, value] of entries.filter(isSecret)) {
-    job.secrets.set(`services[${index}].env${step(variable)}`, value);
-    say(`environment.${variable}`, "kept", "env, encrypted");
+  for (const [variable, value] of entries.filter((each) => hidden.isVariable(each))) {
+    if (isName.test(variable)) {
+      job.secrets.set(`services[${index}].env${step(variable)}`, hidden.reveal(value));
+      say(`environment.${variable}`, "kept", "env, encrypted");
+    } else
+      say(`environment.${variable}`, "left out", "holds a secret under a name that no variable can have: rename it"); // prettier-ignore
   }
 }
 

@@ -10,6 +10,7 @@ import { messageOf, UserError } from "../lib/errors";
 import { isMapping } from "../lib/values";
 import { escapeInvisible } from "../routing/grammar";
 import { convert } from "./convert";
+import { Hidden } from "./hidden";
 import { readCompose, readVariables } from "./read";
 
 /** Where `script/import` takes the values to encrypt from: a key and the value in base64, a line each. */
@@ -17,16 +18,16 @@ const secretsPipe = 3;
 
 /** The variables of `.env` beside the compose file, and those of this process. */
 function variables(folder: string): Record<string, string | undefined> {
-  const text = textIn(folder)(".env");
-  return { ...(text !== undefined && readVariables(text)), ...process.env };
+  const bytes = bytesIn(folder)(".env");
+  return { ...(bytes !== undefined && readVariables(bytes.toString())), ...process.env };
 }
 
 /** Reads files that the compose file names. */
-const textIn =
+const bytesIn =
   (folder: string) =>
-  (file: string): string | undefined => {
+  (file: string): Buffer | undefined => {
     const full = path.resolve(folder, file);
-    return existsSync(full) && statSync(full).isFile() ? readFileSync(full, "utf8") : undefined;
+    return existsSync(full) && statSync(full).isFile() ? readFileSync(full) : undefined;
   };
 
 /** Whether a service of the stack file has the path `/`. */
@@ -47,7 +48,8 @@ function main(): void {
   if (!/^[\w.-]+$/.test(values.stack)) throw new UserError(`${values.stack} is not the name of a stack.`);
   const folder = path.dirname(path.resolve(file));
   const env = variables(folder);
-  const compose = readCompose(readFileSync(file, "utf8"), env);
+  const hidden = new Hidden();
+  const compose = readCompose(readFileSync(file, "utf8"), env, hidden);
 
   const stackFile = `Pulumi.${values.stack}.yaml`;
   const document = parseDocument(existsSync(stackFile) ? readFileSync(stackFile, "utf8") : "");
@@ -63,7 +65,8 @@ function main(): void {
     folder,
     env,
     secretCommand,
-    read: textIn(folder),
+    read: bytesIn(folder),
+    hidden,
     present: there.length,
     hasRoot: hasRoot(there),
     project: path.basename(folder),
