@@ -40,6 +40,11 @@ it("does not take a node for lost that has never answered", async () => {
   expect(await told(Array.from({ length: 20 }, () => false))).toEqual([]);
 });
 
+it.each([7946, 8301])("takes an answer at port %i alone for a sign of life", async (open) => {
+  expect(await answers("192.0.2.1", (_, port) => Promise.resolve(port === open))).toBe(true);
+  expect(await answers("192.0.2.1", () => Promise.resolve(false))).toBe(false);
+});
+
 it("takes a refusal for an answer", async () => {
   expect(await answers("127.0.0.1")).toBe(true);
 });

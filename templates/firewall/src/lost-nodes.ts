@@ -6,11 +6,11 @@ import { createConnection, isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Swarm's gossip. A node that refuses the connection is there as well. */
-const port = 7946;
+/** Swarm's gossip and Consul's: somebody may close one of them. A node that refuses the connection is there as well. */
+const ports = [7946, 8301];
 const periodMs = 2_000;
 /** How many questions in a row a lost node has left unanswered. */
-const mostUnanswered = 5;
+const maxUnanswered = 5;
 
 export class LostNodes {
   private readonly lost = new Set<string>();
@@ -19,7 +19,7 @@ export class LostNodes {
   constructor(
     private readonly nodes: readonly string[],
     private readonly changed: (node: string, isLost: boolean) => void,
-    private readonly ask = answers,
+    private readonly ask = (node: string) => answers(node),
     private readonly pause = () => sleep(periodMs),
   ) {}
 
@@ -36,13 +36,13 @@ export class LostNodes {
   }
 
   private async followNode(node: string): Promise<never> {
-    // A node that has never answered may be behind a firewall that drops this port.
+    // A node that has never answered may be behind a firewall that drops these ports.
     let hasAnswered = false;
     for (let unanswered = 0; ;) {
       const [isThere] = await Promise.all([this.ask(node), this.pause()]);
       hasAnswered ||= isThere;
       unanswered = isThere ? 0 : unanswered + 1;
-      const isLost = hasAnswered && unanswered >= mostUnanswered;
+      const isLost = hasAnswered && unanswered >= maxUnanswered;
       if (isLost === this.lost.has(node)) continue;
       if (isLost) this.lost.add(node);
       else this.lost.delete(node);
@@ -51,10 +51,15 @@ export class LostNodes {
   }
 }
 
-/** Whether a node accepts or refuses a connection. A firewall that drops packets is no sign of life. */
-export function answers(node: string): Promise<boolean> {
+/** Whether a node accepts or refuses a connection at one of the ports. `ask` is for tests. */
+export async function answers(node: string, ask = answersAt): Promise<boolean> {
+  return (await Promise.all(ports.map((port) => ask(node, port)))).includes(true);
+}
+
+/** A firewall that drops packets is no sign of life. */
+function answersAt(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = createConnection({ host: node, port, timeout: periodMs });
+    const socket = createConnection({ host, port, timeout: periodMs });
     const end = (isThere: boolean) => {
       socket.destroy();
       resolve(isThere);

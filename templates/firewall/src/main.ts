@@ -7,7 +7,7 @@ import { none, type Instances } from "./instances";
 import { LostNodes } from "./lost-nodes";
 import { apply, clear, isInForce } from "./nft";
 import { parseOptions, type Options } from "./options";
-import { bridgedRules, routedRules } from "./rules";
+import { bridgedRules, lostRules, routedRules } from "./rules";
 
 /** How often to see whether somebody has flushed the rules. */
 const checkMs = 5_000;
@@ -37,12 +37,16 @@ class Firewall {
   }
 
   async run(): Promise<never> {
-    // Those of an earlier run stay until the engine has answered.
+    // Those of an earlier run stay until the engine has answered, but nodes may be back that it had lost.
     if (!(await isInForce())) await this.enforce(none);
+    else await this.forgetLost();
     this.lost.follow();
     setInterval(() => {
       void isInForce().then((yes) => {
-        if (yes) return;
+        if (yes) {
+          if (this.lost.addresses.length > 0) this.update();
+          return;
+        }
         log("the rules were removed; putting them back");
         this.inForce = "";
         this.update();
@@ -58,6 +62,14 @@ class Firewall {
         });
       await sleep(retryMs);
     }
+  }
+
+  /** What else is in force stays. */
+  async forgetLost(): Promise<void> {
+    // The rules of an earlier version may know no lost nodes.
+    await apply(lostRules([])).catch((error: unknown) => {
+      log(`lost nodes were not removed from the rules: ${messageOf(error)}`);
+    });
   }
 
   /** Asks the engine and changes the rules, once for all changes that happen meanwhile. */
@@ -90,7 +102,8 @@ class Firewall {
   }
 
   private async enforce(instances: Instances): Promise<void> {
-    const rules = routedRules(this.options, instances, this.lost.addresses);
+    const lost = this.lost.addresses;
+    const rules = routedRules(this.options, instances, lost);
     if (rules !== this.inForce) {
       await apply(rules);
       await apply(bridgedRules(instances)).catch((error: unknown) => {
@@ -98,7 +111,7 @@ class Firewall {
       });
       const { ports, addresses } = instances;
       log(`in force for ${addresses.length} instances at ${ports.ipv4.length} ports`);
-    }
+    } else if (lost.length > 0) await apply(lostRules(lost));
     this.inForce = rules;
     this.known = instances;
   }
@@ -107,12 +120,13 @@ class Firewall {
 async function main(): Promise<void> {
   const args = process.argv.slice(2);
   if (args[0] === "clear") return clear();
+  const firewall = new Firewall(parseOptions(args, process.env));
   for (const signal of ["SIGTERM", "SIGINT"] as const)
     process.once(signal, () => {
-      log(`${signal}: exiting; the rules stay`);
-      process.exit(0);
+      log(`${signal}: exiting; the rules stay, except those for lost nodes`);
+      void firewall.forgetLost().then(() => process.exit(0));
     });
-  await new Firewall(parseOptions(args, process.env)).run();
+  await firewall.run();
 }
 
 main().catch((error: unknown) => {

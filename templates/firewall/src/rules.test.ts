@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { parseOptions } from "./options";
-import { bridgedRules, routedRules } from "./rules";
+import { bridgedRules, lostRules, routedRules } from "./rules";
 
 const options = parseOptions(["--nodes=10.0.0.11,fd00::11,10.0.0.11", "--admins=203.0.113.0/24"], {});
 const instances = { ports: { ipv4: [32768, 32770], ipv6: [32769] }, addresses: ["172.17.0.4"] };
@@ -26,11 +26,28 @@ it("sorts addresses by family, and leaves an empty set without elements, which n
   ]);
 });
 
-it("resets connections to lost nodes only", () => {
-  const lost = (nodes: readonly string[]) =>
-    /set lost_ipv4 \{[^}]*\}/.exec(routedRules(options, instances, nodes))?.[0];
-  expect(lost([])).not.toContain("elements");
-  expect(lost(["10.0.0.11"])).toContain("elements = { 10.0.0.11 }");
+it("resets connections to lost nodes, until nobody says any more that they are lost", () => {
+  const rules = routedRules(options, instances, ["10.0.0.11", "fd00::11"]);
+  const part = (start: string) => rules.slice(rules.indexOf(start)).split("  }\n")[0];
+  expect(part("chain output")).toBe(`chain output {
+    type filter hook output priority filter - 10; policy accept;
+    ip daddr @lost_ipv4 tcp flags & (syn | rst) == 0 reject with tcp reset
+    ip6 daddr @lost_ipv6 tcp flags & (syn | rst) == 0 reject with tcp reset
+`);
+  expect(part("set lost_ipv4")).toBe(`set lost_ipv4 {
+    typeof ip saddr
+    timeout 30s
+    elements = { 10.0.0.11 }
+`);
+  expect(part("set lost_ipv6")).toContain("elements = { fd00::11 }");
+});
+
+it("replaces the lost nodes alone", () => {
+  const none = "flush set inet switchyard lost_ipv4\nflush set inet switchyard lost_ipv6\n";
+  expect(lostRules([])).toBe(none);
+  expect(lostRules(["fd00::11", "10.0.0.11", "10.0.0.12"])).toBe(
+    `${none}add element inet switchyard lost_ipv4 { 10.0.0.11, 10.0.0.12 }\nadd element inet switchyard lost_ipv6 { fd00::11 }\n`,
+  );
 });
 
 it("replaces its own tables only, each in one step", () => {

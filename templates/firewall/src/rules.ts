@@ -10,6 +10,9 @@ const betweenNodes = "2377, 4789, 7946, 8300-8302";
 /** Where clouds tell a machine its secrets. Port 53 is a resolver. */
 const metadata = { ipv4: "169.254.169.254", ipv6: "fd00:ec2::254" };
 
+/** For so long nodes count as lost unless it is said again, so that it ends even if this program is killed. */
+const lostSeconds = 30;
+
 /** Replaces a table in one step, so that no packet meets half of its rules. */
 const replacing = (table: string, content: string): string =>
   `table ${table}\ndelete table ${table}\ntable ${table} {\n${content}}\n`;
@@ -29,7 +32,7 @@ export function routedRules(
     "inet switchyard",
     `${addressSets("nodes", nodes)}
 ${addressSets("admins", admins)}
-${addressSets("lost", lost)}
+${addressSets("lost", lost, `timeout ${lostSeconds}s`)}
 ${set("instance_ports_ipv4", "tcp dport", instances.ports.ipv4)}
 ${set("instance_ports_ipv6", "tcp dport", instances.ports.ipv6)}
 ${set("instance_addresses", "ip daddr", instances.addresses)}
@@ -69,7 +72,8 @@ ${set("instance_addresses", "ip daddr", instances.addresses)}
     ip6 daddr ${metadata.ipv6} th dport != 53 goto rejected
   }
 
-  # Over connections that a node has left open when it was lost. It may answer new ones.
+  # Over connections that a node has left open when it was lost. By its answer to a new one, which gets no further, it is
+  # known to be back.
   chain output {
     type filter hook output priority filter - 10; policy accept;
     ip daddr @lost_ipv4 tcp flags & (syn | rst) == 0 reject with tcp reset
@@ -109,22 +113,36 @@ export function bridgedRules({ addresses }: Instances): string {
   );
 }
 
-const addressSets = (name: string, networks: readonly string[]): string =>
-  `${set(
-    `${name}_ipv4`,
-    "ip saddr",
-    networks.filter((each) => !each.includes(":")),
-  )}
-${set(
-  `${name}_ipv6`,
-  "ip6 saddr",
-  networks.filter((each) => each.includes(":")),
-)}`;
+/** Replaces the lost nodes in {@link routedRules} that are in force, and starts their time anew. */
+export function lostRules(lost: readonly string[]): string {
+  const sets = Object.entries(byFamily(lost)).map(
+    ([family, addresses]) => [`inet switchyard lost_${family}`, addresses] as const,
+  );
+  const flushed = sets.map(([name]) => `flush set ${name}\n`);
+  const added = sets
+    .filter(([, addresses]) => addresses.length > 0)
+    .map(([name, addresses]) => `add element ${name} { ${addresses.join(", ")} }\n`);
+  return [...flushed, ...added].join("");
+}
+
+const byFamily = (networks: readonly string[]) => ({
+  ipv4: networks.filter((each) => !each.includes(":")),
+  ipv6: networks.filter((each) => each.includes(":")),
+});
+
+function addressSets(name: string, networks: readonly string[], kind?: string): string {
+  const { ipv4, ipv6 } = byFamily(networks);
+  return `${set(`${name}_ipv4`, "ip saddr", ipv4, kind)}\n${set(`${name}_ipv6`, "ip6 saddr", ipv6, kind)}`;
+}
 
 // With `type ipv4_addr`, a set from nftables 1.1 makes `nft list` of 1.0.6 (Debian 12) crash.
-const set = (name: string, type: string, elements: readonly (string | number)[]): string =>
+const set = (
+  name: string,
+  type: string,
+  elements: readonly (string | number)[],
+  kind = "flags interval\n    auto-merge",
+): string =>
   `  set ${name} {
     typeof ${type}
-    flags interval
-    auto-merge${elements.length === 0 ? "" : `\n    elements = { ${[...new Set(elements)].join(", ")} }`}
+    ${kind}${elements.length === 0 ? "" : `\n    elements = { ${[...new Set(elements)].join(", ")} }`}
   }`;
