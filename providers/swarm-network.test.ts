@@ -46,6 +46,7 @@ it("is gone if the Swarm does not know it, and new in another Swarm", async () =
   expect(await diff({})).toEqual({ changes: false, replaces: [] });
   expect(await diff({ swarmId: "s2" })).toEqual({ changes: true, replaces: ["swarmId"] });
   expect(await diff({ host: "ssh://other" })).toEqual({ changes: true, replaces: [] });
+  expect(await diff({ sshOpts: ["-p", "2222"] })).toEqual({ changes: true, replaces: [] });
 });
 
 it("is removed once the last container of a service that is gone has left it", async () => {

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { messageOf } from "../lib/errors";
-import { api, connect, sleep, unless } from "./client";
+import { api, connect, sameSsh, sleep, unless } from "./client";
 import { DynamicResource } from "./dynamic-resource";
 import { OWNER_LABEL, ownerOf, stackOwner } from "./owner";
 
@@ -65,7 +65,10 @@ export const swarmNetworkProvider: pulumi.dynamic.ResourceProvider<NetworkInputs
   },
   diff(_id, olds, news) {
     const replaces = (["name", "swarmId"] as const).filter((key) => olds[key] !== news[key]);
-    return Promise.resolve({ changes: replaces.length > 0 || olds.host !== news.host, replaces });
+    return Promise.resolve({
+      changes: replaces.length > 0 || olds.host !== news.host || !sameSsh(olds, news),
+      replaces,
+    });
   },
   update(_id, _olds, news) {
     return Promise.resolve({ outs: news });
