@@ -15,7 +15,7 @@ describe("depends_on", () => {
     [[service("web", "web")], "services[0].depends_on[0] is web, the service itself: remove it"],
     [
       [service("web"), service("a", "web", "c"), service("b", "a"), service("c", "b")],
-      "services[1].depends_on is a circle: a → c → b → a: remove one of them",
+      "services[1].depends_on is a cycle: a → c → b → a: remove one of them",
     ],
     [
       [service("web", "job"), { ...service("job"), port: undefined, schedule: "@daily" }],
@@ -30,7 +30,7 @@ describe("depends_on", () => {
     expect(inOrder(given).map(({ name }) => name)).toEqual(["db", "cache", "api", "web", "x"]);
   }); // prettier-ignore
 
-  it("orders any services without a circle, in time that grows with their number", () => {
+  it("orders any services without a cycle, in time that grows with their number", () => {
     const graph = fc.array(fc.array(fc.nat(199), { maxLength: 8 }), { maxLength: 200 }).map(
       (needs) =>
       needs.map((others, index) => service(`s${index}`, ...new Set(others.filter((other) => other < index).map((other) => `s${other}`)))), // prettier-ignore

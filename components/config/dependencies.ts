@@ -27,10 +27,10 @@ export function mistakesOfDependencies(services: readonly Dependent[]): z.core.$
     }),
   );
   if (wrongs.length > 0) return wrongs;
-  const circle = circleIn(services);
-  const index = services.findIndex(({ name }) => name === circle?.[0]);
-  if (circle === undefined) return [];
-  return [mistake([index, "depends_on"], `is a circle: ${circle.join(" → ")}`, "remove one of them")];
+  const cycle = cycleIn(services);
+  const index = services.findIndex(({ name }) => name === cycle?.[0]);
+  if (cycle === undefined) return [];
+  return [mistake([index, "depends_on"], `is a cycle: ${cycle.join(" → ")}`, "remove one of them")];
 }
 
 /** The services as they are given, but each after those that it depends on. */
@@ -45,8 +45,8 @@ export function inOrder<T extends Dependent>(services: readonly T[]): T[] {
   return [...ordered];
 }
 
-/** The names along a circle, with the first one at its end again. */
-function circleIn(services: readonly Dependent[]): string[] | undefined {
+/** The names along a cycle, with the first one at its end again. */
+function cycleIn(services: readonly Dependent[]): string[] | undefined {
   const byName = new Map(services.map((service) => [service.name, service]));
   const done = new Set<string>();
   const follow = (name: string, path: readonly string[]): string[] | undefined => {

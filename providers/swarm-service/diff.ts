@@ -89,12 +89,12 @@ const isOutdated = (label: string, { limits }: ServiceInputs): boolean =>
 const PARTS = {
   Labels: ["serviceLabels"],
   Mode: ["replicas", "global"],
-  EndpointSpec: ["ports", "networks", "byHand"],
-  UpdateConfig: ["updateConfig", "byHand"],
+  EndpointSpec: ["ports", "networks", "unmanaged"],
+  UpdateConfig: ["updateConfig", "unmanaged"],
 } as const satisfies Partial<Record<keyof ServiceSpec, readonly InputKey[]>>;
 
 /** Those that go to the task template, too. */
-const alsoInTemplate: readonly InputKey[] = ["networks", "byHand"];
+const alsoInTemplate: readonly InputKey[] = ["networks", "unmanaged"];
 
 /** The same definition for new instances of it. */
 export const replaced = <T extends { readonly TaskTemplate: { readonly ForceUpdate?: number } }>(

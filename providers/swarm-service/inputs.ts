@@ -107,7 +107,7 @@ export interface ServiceInputs extends ContainerInputs {
   readonly updateConfig?: UpdateInputs;
   readonly restartPolicy?: RestartInputs;
   /** Of a service that was found: settings that no input makes, so that somebody has made them by hand. */
-  readonly byHand?: Readonly<Record<string, unknown>>;
+  readonly unmanaged?: Readonly<Record<string, unknown>>;
 }
 
 /** The inputs, in the order in which changes are reported. */
@@ -135,7 +135,7 @@ export const INPUT_KEYS = [
   ...CONTAINER_KEYS,
   "updateConfig",
   "restartPolicy",
-  "byHand",
+  "unmanaged",
 ] as const satisfies readonly (keyof ServiceInputs)[];
 
 export type InputKey = (typeof INPUT_KEYS)[number];

@@ -162,7 +162,10 @@ export async function endOfRun(docker: Docker, service: ServiceDetails): Promise
  *
  * @returns the service as it is then; undefined if it is gone
  */
-export async function unheld(docker: Docker, service: ServiceDetails): Promise<ServiceDetails | undefined> {
+export async function waitUntilReleased(
+  docker: Docker,
+  service: ServiceDetails,
+): Promise<ServiceDetails | undefined> {
   let isSaid = false;
   for (let found: ServiceDetails | undefined = service; ; found = await findService(docker, service.ID)) {
     const labels = found?.Spec.Labels ?? {};

@@ -9,7 +9,7 @@ import { api, connect, sameSsh, unless, type DockerError } from "../client";
 import { OWNER_LABEL, ownerOf, stackOwner } from "../owner";
 import { changedInputs, driftedInputs, meaningOf, nextSpec, replaced } from "./diff";
 import type { FileInputs, MountInputs, UlimitInputs } from "./container";
-import { endOfRun, forgetBefore, runBefore, unheld } from "./job";
+import { endOfRun, forgetBefore, runBefore, waitUntilReleased } from "./job";
 import {
   isJob,
   problemsIn,
@@ -200,7 +200,7 @@ async function change(
   before: ServiceDetails,
   { isPrepared = false, newLogin = false, respreads = false } = {},
 ): Promise<string> {
-  const current = await unheld(docker, before);
+  const current = await waitUntilReleased(docker, before);
   if (current === undefined) return start(docker, inputs, claim);
   const next = nextSpec(current.Spec, inputs, marksOf(inputs, claim));
   const isNew = next.TaskTemplate !== current.Spec.TaskTemplate;

@@ -294,12 +294,12 @@ export function inputsOf(spec: ServiceSpec): Omit<
       maxAttempts: RestartPolicy?.MaxAttempts ?? 0,
       windowSeconds: seconds(RestartPolicy?.Window),
     },
-    byHand: byHand(spec),
+    unmanaged: unmanaged(spec),
   };
 }
 
 /** What {@link buildSpec} never makes. Another definition takes it back. */
-function byHand({
+function unmanaged({
   TaskTemplate,
   EndpointSpec,
   UpdateConfig,

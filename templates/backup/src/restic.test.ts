@@ -41,7 +41,7 @@ test.each([
   await expect(fake(`echo no such thing >&2; exit ${code}`).run(["snapshots"])).rejects.toThrow(message);
 });
 
-test("a full disk is told of", async () => {
+test("reports a full disk", async () => {
   const full = "echo 'Fatal: write /repository/data/ad: no space left on device' >&2; exit 1";
   await expect(fake(full).run(["backup"])).rejects.toThrow("There is no room left at /repository: make room");
 });
