@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 
-import { exchange, finishEarlier, type Exchange } from "./exchange";
+import { exchange, findEarlier, finishEarlier, type Exchange } from "./exchange";
 import type { User } from "./services";
 
 interface World {
@@ -84,6 +84,31 @@ it("lets the services of an interrupted restore start, even if a mark cannot be 
     marks: new Map([marksOf("v", { folder: "data", old: "old", new: "new" })]),
     failures: { "remove v.exchanging": "busy" },
   });
-  await expect(finishEarlier(at, users)).rejects.toThrow("busy");
+  await expect(finishEarlier(at, users, { exchanged: [] })).rejects.toThrow("busy");
   expect(did).toContain("release");
+});
+
+const released = users.map((user) => ({ ...user, held: false }));
+
+it.each([
+  ["old", "does not run"],
+  ["new", undefined],
+])(
+  "changes nothing until an interrupted restore is finished, which leaves the %s data",
+  async (left, failure) => {
+    const { at, did, data } = world({
+      data: { v: "new", "v.restore": "old" },
+      marks: new Map([marksOf("v", { folder: "data", old: "old", new: "new" })]),
+      failures: failure === undefined ? {} : { start: failure },
+    });
+    const earlier = await findEarlier(at, released);
+    expect(earlier?.exchanged).toHaveLength(1);
+    expect(did).toEqual([]);
+    if (earlier !== undefined) await finishEarlier(at, released, earlier);
+    expect(data["v"]).toBe(left);
+  },
+);
+
+it("finds nothing to finish without marks and held services", async () => {
+  expect(await findEarlier(world({}).at, released)).toBeUndefined();
 });

@@ -113,14 +113,19 @@ async function unmark({ node, volumes }: Exchange): Promise<void> {
   for (const volume of volumes) await node.removeVolume(markOf(volume));
 }
 
+/** What a run has left that was killed while it exchanged data. */
+export interface Earlier {
+  /** The folders that it has exchanged. If there are any, finishing it may put the old data back. */
+  readonly exchanged: readonly { readonly here: Folder; readonly there: Folder }[];
+}
+
 /**
- * Finishes what a run did that was killed while it exchanged data: either all volumes have the new data and the services run with
- * it, or all have the old.
+ * What an earlier run has left to finish; undefined: nothing. Changes nothing.
  *
  * @throws UserError if it cannot be known what has been exchanged
  */
-export async function finishEarlier(at: Exchange, users: readonly User[]): Promise<void> {
-  const { node, exchanger, services, volumes, say } = at;
+export async function findEarlier(at: Exchange, users: readonly User[]): Promise<Earlier | undefined> {
+  const { node, exchanger, volumes } = at;
   const exchanged: { readonly here: Folder; readonly there: Folder }[] = [];
   let isMarked = false;
   for (const volume of volumes) {
@@ -138,7 +143,19 @@ export async function finishEarlier(at: Exchange, users: readonly User[]): Promi
           `Look at both, then remove what is not needed: docker volume rm ${markOf(volume)} ${beside(volume)}`,
       );
   }
-  if (!isMarked && !users.some(({ held }) => held)) return;
+  return isMarked || users.some(({ held }) => held) ? { exchanged } : undefined;
+}
+
+/**
+ * Finishes what a run did that was killed while it exchanged data: either all volumes have the new data and the services run with
+ * it, or all have the old.
+ */
+export async function finishEarlier(
+  at: Exchange,
+  users: readonly User[],
+  { exchanged }: Earlier,
+): Promise<void> {
+  const { exchanger, services, volumes, say } = at;
   say("finishing an earlier restore, which was interrupted");
   const undo = exchanged.map(
     ({ here, there }) =>

@@ -9,7 +9,7 @@ import { messageOf, reportOf, UserError } from "../lib/errors";
 import { some } from "../lib/text";
 import { ExecError } from "../providers/exec";
 import { configure, readSources, withoutEngine } from "../preview/configured";
-import { beside, exchange, finishEarlier, OldDataBeside, type Exchange } from "./exchange";
+import { beside, exchange, findEarlier, finishEarlier, OldDataBeside, type Exchange } from "./exchange";
 import { BackupNode, Exchanger, type Mount } from "./node";
 import { parseOptions, usage, type Options } from "./options";
 import { Services, stoppedOf, type User } from "./services";
@@ -156,12 +156,18 @@ async function restore(work: Work): Promise<void> {
   cleanups.push(() => exchanger.close());
   const at: Exchange = { node, exchanger, services, volumes: names, say };
   const users = await services.usersOf(names, replicas);
-  await uninterrupted(() => finishEarlier(at, users));
+  const earlier = await findEarlier(at, users);
+  if (earlier !== undefined && earlier.exchanged.length > 0)
+    await confirm(
+      options,
+      `An earlier restore of ${options.name} was interrupted. Finishing it puts the data from before it back, unless the services run with the new: what was written since is then lost.`,
+    );
+  if (earlier !== undefined) await uninterrupted(() => finishEarlier(at, users, earlier));
   if (interrupted)
     throw new UserError("Interrupted: the earlier restore is finished, and nothing else was changed");
   const spare = names.map(beside);
   if (dump !== undefined) await services.removeBeside(dump.swarmName, spare);
-  await confirm(work, users);
+  await confirm(options, warningOf(subject, users));
   for (const each of spare) {
     await node.freshVolume(each);
     cleanups.push(() => node.removeVolume(each));
@@ -226,10 +232,13 @@ async function cleanUpLast(): Promise<void> {
   await cleanups.pop()?.();
 }
 
-async function confirm({ subject, options }: Work, users: readonly User[]): Promise<void> {
+function warningOf(subject: Subject, users: readonly User[]): string {
   const volumes = some(subject.volumes.map(({ name }) => name));
   const stops = stoppedOf(users).length === 0 ? "" : ` It stops ${some(stoppedOf(users))} for some seconds.`;
-  const warning = `This replaces the data in ${volumes} on node ${subject.node.name}: what was written after the backup is lost.${stops}`;
+  return `This replaces the data in ${volumes} on node ${subject.node.name}: what was written after the backup is lost.${stops}`;
+}
+
+async function confirm(options: Options, warning: string): Promise<void> {
   if (options.yes) {
     say(warning);
     return;
