@@ -24,6 +24,7 @@ export class ConsulAccess extends pulumi.ComponentResource {
   readonly version: pulumi.Output<string>;
 
   private readonly inputs;
+  private readonly containers;
 
   constructor(
     private readonly name: string,
@@ -38,6 +39,7 @@ export class ConsulAccess extends pulumi.ComponentResource {
       version: tokens.version,
       certificates: certificates.version,
     };
+    this.containers = agents.map(({ consul }) => consul.containerId);
     const acl = new ConsulAcl(name, this.inputs, { parent: this });
     const known = (role: "registrator" | "loadBalancer" | "autoscaler" | "operator") =>
       pulumi.all([tokens.secrets, acl.id]).apply(([secrets]) => secrets[role]);
@@ -51,6 +53,10 @@ export class ConsulAccess extends pulumi.ComponentResource {
 
   /** Rejects whatever has no token, once these resources have theirs. */
   enforceAfter(resources: readonly pulumi.Resource[]): void {
-    new ConsulGuard(this.name, this.inputs, { parent: this, dependsOn: [...resources] });
+    new ConsulGuard(
+      this.name,
+      { ...this.inputs, containers: this.containers },
+      { parent: this, dependsOn: [...resources] },
+    );
   }
 }

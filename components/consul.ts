@@ -45,6 +45,9 @@ export class Consul extends pulumi.ComponentResource {
   /** The Docker URL of the node, known once the agent runs. */
   readonly host: pulumi.Output<string>;
 
+  /** The container's ID. */
+  readonly containerId: pulumi.Output<string>;
+
   constructor(name: string, args: ConsulArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:Consul", name, {}, opts);
     const { node, servers } = args;
@@ -118,6 +121,7 @@ export class Consul extends pulumi.ComponentResource {
       },
       { parent: this },
     );
+    this.containerId = container.id;
     this.host = pulumi.all([node.host, container.id]).apply(([host]) => host);
     this.httpAddress = `127.0.0.1:${args.httpPort}`;
     this.dnsAddress = pulumi.interpolate`${node.bridgeAddress}:${args.dnsPort}`;

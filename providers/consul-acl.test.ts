@@ -113,6 +113,18 @@ test("an agent that takes plain connections again, or allows everything, is foun
   }
 });
 
+test("an agent in another container, perhaps with empty data, is looked at again", async () => {
+  const diff = (before: string[] | undefined, now: string[]) =>
+    consulGuardProvider.diff?.(
+      "guard",
+      { ...inputs(), ...(before && { containers: before }) },
+      { ...inputs(), containers: now },
+    );
+  expect(await diff(["a", "b"], ["a", "b"])).toEqual({ changes: false });
+  expect(await diff(["a", "b"], ["a", "c"])).toEqual({ changes: true });
+  expect(await diff(undefined, ["a", "b"])).toEqual({ changes: true });
+});
+
 test("other certificates are reread before Consul is asked for anything", async () => {
   await consulAclProvider.update?.("acl", inputs(), { ...inputs(), version: "2" });
   expect(ran).toEqual(["apply", "agent", "check"]);

@@ -25,6 +25,11 @@ export interface ConsulAclArgs {
   readonly timeoutSeconds?: pulumi.Input<number> | undefined;
 }
 
+export interface ConsulGuardArgs extends ConsulAclArgs {
+  /** The IDs of Consul's containers: an agent that starts with empty data, as on a new machine, rejects nothing yet. */
+  readonly containers: pulumi.Input<pulumi.Input<string>[]>;
+}
+
 interface AclInputs {
   readonly hosts: readonly string[];
   readonly sshOpts?: readonly string[];
@@ -32,6 +37,8 @@ interface AclInputs {
   readonly version: string;
   /** Missing in states of earlier versions. */
   readonly certificates?: string;
+  /** Only of a {@link ConsulGuard}, and missing in states of earlier versions. */
+  readonly containers?: readonly string[];
   readonly timeoutSeconds?: number;
 }
 
@@ -89,8 +96,8 @@ async function isWrong(inputs: AclInputs): Promise<boolean> {
 }
 
 function diff(olds: AclInputs, news: AclInputs): Promise<pulumi.dynamic.DiffResult> {
-  const about = ({ hosts, container, version, certificates }: AclInputs) =>
-    JSON.stringify([hosts, container, version, certificates]);
+  const about = ({ hosts, container, version, certificates, containers }: AclInputs) =>
+    JSON.stringify([hosts, container, version, certificates, containers]);
   return Promise.resolve({ changes: about(olds) !== about(news) || !sameSsh(olds, news) });
 }
 
@@ -194,7 +201,7 @@ export const consulGuardProvider: pulumi.dynamic.ResourceProvider<AclInputs, Acl
  * after another.
  */
 export class ConsulGuard extends DynamicResource {
-  constructor(name: string, args: ConsulAclArgs, opts?: pulumi.CustomResourceOptions) {
+  constructor(name: string, args: ConsulGuardArgs, opts?: pulumi.CustomResourceOptions) {
     super({ file: __filename, provider: "consulGuardProvider" }, name, { ...args }, opts, "ConsulGuard");
   }
 }

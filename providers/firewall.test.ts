@@ -55,12 +55,19 @@ describe("FirewallInForce", () => {
     engine.answers["POST /containers/c2/wait"] = { StatusCode: 0 };
     engine.answers["DELETE /containers/c2"] = {};
     await firewallProvider.delete?.("firewall", inputs());
-    expect(whats().slice(0, 4)).toEqual([
+    expect(whats().slice(0, 5)).toEqual([
+      "GET /containers/firewall/json",
       "POST /containers/firewall/stop",
       "POST /containers/create",
       "POST /containers/c2/start",
       "POST /containers/c2/wait",
     ]);
     expect(whats()).toContain("DELETE /containers/c2");
+  });
+
+  it("leaves alone that of a new machine at the same address", async () => {
+    engine.answers["GET /containers/firewall/json"] = { Id: "of the new machine" };
+    await firewallProvider.delete?.("firewall", inputs());
+    expect(whats()).toEqual(["GET /containers/firewall/json"]);
   });
 });

@@ -99,6 +99,9 @@ export const firewallProvider: pulumi.dynamic.ResourceProvider<FirewallInputs, F
     return { outs: news };
   },
   async delete(_id, props) {
+    const found = await find(connect(props.host, props), props.container).catch(() => undefined);
+    // That of a new machine at the same address.
+    if (found !== undefined && found.Id !== props.containerId) return;
     await clear(props).catch((error: unknown) => {
       console.warn(
         `The firewall of ${props.host} is still in force: ${messageOf(error)}. Remove it there with: nft delete table inet switchyard`,
