@@ -59,8 +59,8 @@ function agentOn(node: DockerNode, before?: Consul) {
       httpPort: config.ports.consul,
       dnsPort: config.ports.dns,
     },
-    // An update takes one away at a time.
-    { dependsOn: before ?? [] },
+    // An update takes one away at a time, and none while a machine changes.
+    { dependsOn: before ?? dockerNodes.flatMap(({ returned }) => returned ?? []) },
   );
   return { node, consul };
 }

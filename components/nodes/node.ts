@@ -17,6 +17,8 @@ export interface DockerNode {
   readonly sshOpts?: pulumi.Output<readonly string[]>;
   /** The virtual machine, if the program created it. The node's resources are deleted and replaced with it. */
   readonly machine?: pulumi.Resource;
+  /** Created or updated once the node serves after a change of its machine. */
+  readonly returned?: pulumi.Resource;
   /** Its address on Docker's default bridge, at which its containers reach the node's own services. */
   readonly bridgeAddress: pulumi.Output<string>;
   /** Platform of its containers, for example `linux/amd64`. */

@@ -175,7 +175,11 @@ describe("an SSH key", () => {
       writeKnownHost(two, "192.0.2.7", other.publicKey);
       await sshKeyProvider.delete?.("", { comment: "ssh", ...key });
       expect(readdirSync(one)).toEqual(["known_hosts.192.0.2.7"]);
+      writeKnownHost(one, "192.0.2.8", host.publicKey);
+      writeKnownHost(one, "192.0.2.8", other.publicKey);
       await sshKeyProvider.delete?.("", { comment: "node-1-host", ...host });
+      expect(readFileSync(join(one, "known_hosts.192.0.2.8"), "utf8")).toBe(`192.0.2.8 ${other.publicKey}\n`);
+      rmSync(one, { recursive: true });
       expect(readdirSync(".switchyard/ssh", { recursive: true })).toEqual([
         "two",
         "two/known_hosts.192.0.2.7",
@@ -191,6 +195,11 @@ describe("an SSH key", () => {
     writeKnownHost(folder, "192.0.2.7", "ssh-ed25519 AAAA x");
     expect(readFileSync(join(folder, "known_hosts.192.0.2.7"), "utf8")).toBe(
       "192.0.2.7 ssh-ed25519 AAAA x\n",
+    );
+    // While the machine is replaced, the old one is asked too.
+    for (const key of ["B", "B", "C"]) writeKnownHost(folder, "192.0.2.7", `ssh-ed25519 ${key} x`);
+    expect(readFileSync(join(folder, "known_hosts.192.0.2.7"), "utf8")).toBe(
+      "192.0.2.7 ssh-ed25519 B x\n192.0.2.7 ssh-ed25519 C x\n",
     );
     const options = sshOptions({ folder, key: "id" });
     expect(options).toContain(`UserKnownHostsFile=${folder}/known_hosts.%h`);

@@ -100,7 +100,7 @@ export function provisionNodes(config: NodesConfig, args: MachinesArgs): Nodes {
   return [make(first), ...others.map(make)];
 }
 
-/** Says which change it was without saying what: among it are secrets. */
+/** Tells changes apart without showing them. */
 const fingerprintOf = (change: unknown): string =>
   createHash("sha256").update(canonical(change)).digest("hex").slice(0, 12);
 
@@ -151,16 +151,15 @@ export class ProvisionedNode extends pulumi.ComponentResource implements DockerN
     );
 
     // One machine changes after the other: it waits for its turn, and the next one for its return.
-    const turn = {
-      name,
-      host: this.url,
-      nodes: args.nodes,
-      sshOpts: this.sshOpts,
-      change: hostKey.publicKey.apply((publicKey) => fingerprintOf([publicKey, args.restarting])),
-    };
-    const drain = new NodeDrain(name, turn, { parent: this, dependsOn: args.after ?? [] });
+    const turn = { name, host: this.url, nodes: args.nodes, sshOpts: this.sshOpts };
+    const change = hostKey.publicKey.apply((publicKey) => fingerprintOf([publicKey, args.restarting]));
+    const drain = new NodeDrain(name, { ...turn, change }, { parent: this, dependsOn: args.after ?? [] });
     const machine = place.makeMachine({ created, options: { parent: this, dependsOn: drain } });
-    this.returned = new NodeReturn(name, turn, { parent: this, dependsOn: machine.resource });
+    this.returned = new NodeReturn(
+      name,
+      { ...turn, turn: drain.turn, readyFile },
+      { parent: this, dependsOn: machine.resource },
+    );
     this.machine = machine.resource;
     this.publicAddress = pulumi.all([place.publicAddress, machine.resource.id]).apply(([address]) => address);
     const engine = new DockerEngine(

@@ -54,9 +54,15 @@ export function writeKey(folder: string, privateKey: string): string {
   return file;
 }
 
-/** Writes the host key that the machine at the address must present. */
+/**
+ * Writes the host key that the machine at the address must present. The key before it is valid too: while a machine is replaced,
+ * the old one is still asked. It goes with {@link removeKey}.
+ */
 export function writeKnownHost(folder: string, address: string, publicKey: string): void {
-  writePrivate(join(folder, `known_hosts.${address}`), `${address} ${publicKey}\n`);
+  const file = join(folder, `known_hosts.${address}`);
+  const line = `${address} ${publicKey}`;
+  const lines = existsSync(file) ? readFileSync(file, "utf8").trim().split("\n") : [];
+  if (!lines.includes(line)) writePrivate(file, `${[...lines.slice(-1), line].join("\n")}\n`);
 }
 
 /** The note that the machine with this host key could not set itself up. It goes with the key. */
@@ -71,11 +77,13 @@ export function hasFailed(publicKey: string): boolean {
   );
 }
 
-/** Removes the files with this private key, or with this public key as a host key, and the folders that are then empty. */
+/** Removes the files with this private key, the lines with this public key, and the files and folders that are then empty. */
 export function removeKey({ privateKey, publicKey }: KeyPair): void {
   for (const file of filesWithKeys()) {
     const content = readFileSync(file, "utf8");
-    if (content === privateKey || content.endsWith(` ${publicKey}\n`)) rmSync(file);
+    const others = content.split("\n").filter((line) => line !== "" && !line.endsWith(` ${publicKey}`));
+    if (content === privateKey || others.length === 0) rmSync(file);
+    else if (content.includes(` ${publicKey}\n`)) writePrivate(file, `${others.join("\n")}\n`);
     if (readdirSync(dirname(file)).length === 0) rmdirSync(dirname(file));
   }
 }

@@ -109,7 +109,11 @@ describe("SwarmMember", () => {
     own.answers["DELETE /networks/docker_gwbridge"] = {};
     manager.answers["GET /nodes/n2"] = node();
     manager.answers["POST /nodes/n2/update"] = {};
-    const task = (ServiceID: string, NodeID: string) => ({ ServiceID, NodeID, Status: { State: "running" } });
+    const task = (ServiceID: string, NodeID: string) => ({
+      ...{ ServiceID, NodeID, DesiredState: "running" },
+      Status: { State: "running" },
+    });
+    manager.answers["GET /services"] = [];
     manager.answers["GET /tasks"] = () => {
       const here = left-- > 0 ? [task("alone", "n2"), task("both", "n2")] : [];
       return [...here, task("both", "n1")];
@@ -134,6 +138,17 @@ describe("SwarmMember", () => {
     );
     expect(whats(manager)).toContain("DELETE /nodes/n2");
   });
+
+  it.each(["update out of sequence", "raft: failed to process the request: node lost leader status"])(
+    "changes a node again after: %s",
+    async (reason) => {
+      const answers = [new Error(reason), {}];
+      manager.answers["GET /nodes/n2"] = () => node(answers.length === 0 ? "manager" : "worker");
+      manager.answers["POST /nodes/n2/update"] = () => answers.shift();
+      await memberProvider.update?.("n2", state(), inputs("manager"));
+      expect(answers).toEqual([]);
+    },
+  );
 
   it("is removed by a manager if its engine is down", async () => {
     manager.answers["GET /nodes/n2"] = node("worker", "down");

@@ -1,6 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { fakeEngine, type FakeEngine } from "../fake-engine";
+import { requireFirstBoot } from "../first-boot";
+import { FinalError } from "../../lib/errors";
 import { nodeDrainProvider, nodeReturnProvider } from "./node-turn";
+
+// It asks by ssh.
+vi.mock("../first-boot", () => ({ requireFirstBoot: vi.fn(() => Promise.resolve()) }));
 
 let own: FakeEngine;
 let other: FakeEngine;
@@ -10,6 +15,7 @@ beforeEach(async () => {
   own.answers["GET /nodes"] = 503;
   own.answers["GET /info"] = { Swarm: { LocalNodeState: "active" } };
   other.answers["GET /tasks"] = [];
+  other.answers["GET /services"] = [];
   warnings = [];
   vi.spyOn(console, "warn").mockImplementation((line: string) => void warnings.push(line));
 });
@@ -19,7 +25,11 @@ afterEach(() => {
   other.close();
 });
 
-const inputs = (change = "a") => ({ name: "two", host: own.host, nodes: [own.host, other.host], change });
+const both = () => ({ name: "two", host: own.host, nodes: [own.host, other.host] });
+const inputs = (change = "a") => ({ ...both(), change });
+const drain = () => nodeDrainProvider.update?.("", { ...inputs(), turn: 3 }, inputs("b"));
+const back = (turn = 4) => ({ ...both(), turn, readyFile: "/ready" });
+const comeBack = () => nodeReturnProvider.update?.("", back(3), back());
 const node = (ID: string, Hostname: string, State = "ready", Availability = "active") => ({
   ID,
   Version: { Index: 7 },
@@ -46,18 +56,40 @@ const container = (Status: string) => ({ State: { Running: true, Health: { Statu
 describe("before a machine changes", () => {
   it("is created without asking anybody, and takes part only in changes of its machine", async () => {
     await nodeDrainProvider.create(inputs());
-    await nodeReturnProvider.create(inputs());
+    await nodeReturnProvider.create(back(0));
     expect([...own.calls, ...other.calls]).toEqual([]);
+    const state = { ...inputs(), turn: 0 };
     const more = { ...inputs(), nodes: [own.host, other.host, "ssh://three"] };
-    expect(await nodeDrainProvider.diff?.("", inputs(), more)).toEqual({ changes: false });
-    expect(await nodeDrainProvider.diff?.("", inputs(), inputs("b"))).toEqual({ changes: true });
+    expect(await nodeDrainProvider.diff?.("", state, more)).toEqual({ changes: false });
+    expect(await nodeDrainProvider.diff?.("", state, inputs("b"))).toEqual({ changes: true });
   });
 
   it("its node is drained through another one", async () => {
     const changes = swarm(node("n1", "one"), node("n2", "two"));
-    await nodeDrainProvider.update?.("", inputs(), inputs("b"));
+    await drain();
     expect(changes).toEqual(["n2 pause", "n2 drain"]);
     expect(warnings).toEqual([]);
+  });
+
+  it("waits for instances that finish their last requests", async () => {
+    swarm(node("n1", "one"), node("n2", "two"));
+    const task = (State: string) => ({
+      ServiceID: "s",
+      NodeID: "n2",
+      DesiredState: "shutdown",
+      Status: { State },
+    });
+    const tasks = vi.fn(() => [task(tasks.mock.calls.length < 4 ? "running" : "shutdown")]);
+    other.answers["GET /tasks"] = tasks;
+    await drain();
+    expect(tasks.mock.calls.length).toBeGreaterThanOrEqual(4);
+  });
+
+  it("each turn has its return, also that of a change that is taken back", async () => {
+    swarm(node("n1", "one"), node("n2", "two"));
+    expect(await drain()).toMatchObject({ outs: { turn: 4 } });
+    expect(await nodeReturnProvider.diff?.("", back(3), back(4))).toEqual({ changes: true });
+    expect(await nodeReturnProvider.diff?.("", back(4), back(4))).toEqual({ changes: false });
   });
 
   it("a node whose instances could go nowhere is not drained", async () => {
@@ -66,13 +98,13 @@ describe("before a machine changes", () => {
       node("n2", "two"),
       node("n3", "three", "down"),
     );
-    await nodeDrainProvider.update?.("", inputs(), inputs("b"));
+    await drain();
     expect(changes).toEqual([]);
   });
 
   it("says that it did not drain a node that no manager knows", async () => {
     swarm(node("n1", "one"));
-    await nodeDrainProvider.update?.("", inputs(), inputs("b"));
+    await drain();
     expect(warnings).toEqual([expect.stringContaining("two is not drained before its machine changes")]);
   });
 });
@@ -83,22 +115,27 @@ describe("after a machine has changed", () => {
     own.answers["GET /containers/consul/json"] = container("healthy");
     const rest = vi.fn(() => container(rest.mock.calls.length > 1 ? "healthy" : "starting"));
     own.answers["GET /containers/rest/json"] = rest;
-    await nodeReturnProvider.update?.("", inputs(), inputs("b"));
+    await comeBack();
     expect(rest).toHaveBeenCalledTimes(2);
     expect(changes).toEqual(["n2 active"]);
   });
 
   it("does not wait for a new machine, which is in no Swarm yet", async () => {
     own.answers["GET /info"] = { Swarm: { LocalNodeState: "inactive" } };
-    await nodeReturnProvider.update?.("", inputs(), inputs("b"));
+    await comeBack();
     expect(other.calls).toEqual([]);
+  });
+
+  it("does not wait for one that could not set itself up", async () => {
+    vi.mocked(requireFirstBoot).mockRejectedValueOnce(new FinalError("no package archive"));
+    await expect(comeBack()).rejects.toThrow("no package archive");
   });
 
   it("gives up after a while, and says why", async () => {
     swarm(node("n1", "one"), node("n2", "two", "down"));
     const now = vi.spyOn(Date, "now").mockReturnValueOnce(0);
     now.mockReturnValue(901_000);
-    await expect(nodeReturnProvider.update?.("", inputs(), inputs("b"))).rejects.toThrow(
+    await expect(comeBack()).rejects.toThrow(
       /^two does not serve 900 s after its machine was changed: it is not ready in the Swarm yet\./,
     );
   });

@@ -1,13 +1,14 @@
 import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
-import { messageOf } from "../../lib/errors";
+import { FinalError, messageOf } from "../../lib/errors";
 import { api, connect, sleep } from "../client";
 import { find, type Details } from "../containers";
 import { DynamicResource } from "../dynamic-resource";
+import { requireFirstBoot } from "../first-boot";
 import { localSwarm } from "./engine";
 import { changeNode, drain, type NodeDetails } from "./nodes";
 
-export interface NodeTurnArgs {
+interface NodeTurnArgs {
   /** The node's host name. */
   readonly name: pulumi.Input<string>;
   /** The Docker URL of the node's engine, known before its machine exists. */
@@ -16,8 +17,18 @@ export interface NodeTurnArgs {
   readonly nodes: pulumi.Input<pulumi.Input<string>[]>;
   /** Options of `ssh` for all of them. */
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
+}
+
+export interface NodeDrainArgs extends NodeTurnArgs {
   /** What restarts or replaces the machine when it changes. */
   readonly change: pulumi.Input<string>;
+}
+
+export interface NodeReturnArgs extends NodeTurnArgs {
+  /** Of its {@link NodeDrain}: each has its return, even if the change that it was for has failed and is taken back. */
+  readonly turn: pulumi.Input<number>;
+  /** A file that exists on the machine once it is set up. */
+  readonly readyFile: pulumi.Input<string>;
 }
 
 interface TurnInputs {
@@ -25,7 +36,19 @@ interface TurnInputs {
   readonly host: string;
   readonly nodes: readonly string[];
   readonly sshOpts?: readonly string[];
+}
+
+interface DrainInputs extends TurnInputs {
   readonly change: string;
+}
+
+interface DrainState extends DrainInputs {
+  readonly turn: number;
+}
+
+interface ReturnInputs extends TurnInputs {
+  readonly turn: number;
+  readonly readyFile: string;
 }
 
 /** Containers that must run again, and be healthy, before the next node may change. */
@@ -68,10 +91,10 @@ async function membership({ name, host, nodes, sshOpts }: TurnInputs): Promise<M
   throw new Error(`no manager of a Swarm knows ${name} (${reasons.join("; ")})`);
 }
 
-export const nodeDrainProvider: pulumi.dynamic.ResourceProvider<TurnInputs, TurnInputs> = {
-  create: (inputs) => Promise.resolve({ id: inputs.host, outs: inputs }),
+export const nodeDrainProvider: pulumi.dynamic.ResourceProvider<DrainInputs, DrainState> = {
+  create: (inputs) => Promise.resolve({ id: inputs.host, outs: { ...inputs, turn: 0 } }),
   diff: (_id, olds, news) => Promise.resolve({ changes: olds.change !== news.change }),
-  async update(_id, _olds, news) {
+  async update(_id, { turn }, news) {
     try {
       const { manager, node, isAlone } = await membership(news);
       if (!isAlone) await drain(manager, node.ID);
@@ -79,12 +102,13 @@ export const nodeDrainProvider: pulumi.dynamic.ResourceProvider<TurnInputs, Turn
       // It may be about to be replaced because it never became a node.
       console.warn(`${news.name} is not drained before its machine changes: ${messageOf(error)}`);
     }
-    return { outs: news };
+    return { outs: { ...news, turn: turn + 1 } };
   },
 };
 
 /** Why the node does not serve yet; undefined if it does. A new machine, which has nothing of the stack yet, need not serve. */
-async function missing(inputs: TurnInputs): Promise<string | undefined> {
+async function missing(inputs: ReturnInputs): Promise<string | undefined> {
+  await requireFirstBoot(inputs, ANSWER_TIMEOUT_MS);
   const docker = connect(inputs.host, { sshOpts: inputs.sshOpts, answerTimeoutMs: ANSWER_TIMEOUT_MS });
   for (const name of SERVING) {
     const container = await find(docker, name);
@@ -99,13 +123,16 @@ async function missing(inputs: TurnInputs): Promise<string | undefined> {
 const isHealthy = ({ State }: Details): boolean =>
   State.Running && (State.Health === undefined || State.Health.Status === "healthy");
 
-export const nodeReturnProvider: pulumi.dynamic.ResourceProvider<TurnInputs, TurnInputs> = {
+export const nodeReturnProvider: pulumi.dynamic.ResourceProvider<ReturnInputs, ReturnInputs> = {
   create: (inputs) => Promise.resolve({ id: inputs.host, outs: inputs }),
-  diff: (_id, olds, news) => Promise.resolve({ changes: olds.change !== news.change }),
+  diff: (_id, olds, news) => Promise.resolve({ changes: olds.turn !== news.turn }),
   async update(_id, _olds, news) {
     const deadlineMs = Date.now() + RETURN_TIMEOUT_MS;
     for (;;) {
-      const reason = await missing(news).catch(messageOf);
+      const reason = await missing(news).catch((error: unknown) => {
+        if (error instanceof FinalError) throw error;
+        return messageOf(error);
+      });
       if (reason === undefined) return { outs: news };
       if (Date.now() > deadlineMs) {
         throw new Error(
@@ -123,14 +150,18 @@ export const nodeReturnProvider: pulumi.dynamic.ResourceProvider<TurnInputs, Tur
  * nothing, because the machine does not exist yet.
  */
 export class NodeDrain extends DynamicResource {
-  constructor(name: string, args: NodeTurnArgs, opts?: pulumi.CustomResourceOptions) {
-    super({ file: __filename, provider: "nodeDrainProvider" }, name, { ...args }, opts, "NodeDrain");
+  /** How often it has drained the node. */
+  declare readonly turn: pulumi.Output<number>;
+
+  constructor(name: string, args: NodeDrainArgs, opts?: pulumi.CustomResourceOptions) {
+    const props = { ...args, turn: undefined };
+    super({ file: __filename, provider: "nodeDrainProvider" }, name, props, opts, "NodeDrain");
   }
 }
 
 /** Waits until a node serves again after its machine was changed, and lets it have instances. */
 export class NodeReturn extends DynamicResource {
-  constructor(name: string, args: NodeTurnArgs, opts?: pulumi.CustomResourceOptions) {
+  constructor(name: string, args: NodeReturnArgs, opts?: pulumi.CustomResourceOptions) {
     super({ file: __filename, provider: "nodeReturnProvider" }, name, { ...args }, opts, "NodeReturn");
   }
 }

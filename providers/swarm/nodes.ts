@@ -22,12 +22,16 @@ const STEP_TIMEOUT_MS = 60_000;
 /**
  * Waits for a step of joining or leaving.
  *
- * @throws Error if it takes longer than a minute
+ * @throws Error if it takes longer than a minute, or `timeoutMs`
  */
-export async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-  const deadlineMs = Date.now() + STEP_TIMEOUT_MS;
+export async function until(
+  what: string,
+  condition: () => Promise<boolean>,
+  timeoutMs = STEP_TIMEOUT_MS,
+): Promise<void> {
+  const deadlineMs = Date.now() + timeoutMs;
   while (!(await condition())) {
-    if (Date.now() > deadlineMs) throw new Error(`${what} did not happen within ${STEP_TIMEOUT_MS / 1000} s`);
+    if (Date.now() > deadlineMs) throw new Error(`${what} did not happen within ${timeoutMs / 1000} s`);
     await sleep(POLL_MS);
   }
 }
@@ -43,67 +47,95 @@ export async function changeNode(
   nodeId: string,
   change: { Role?: SwarmRole; Availability?: "active" | "pause" | "drain" },
 ): Promise<void> {
-  for (;;) {
+  await inSequence(async () => {
     const node = await nodeOf(manager, nodeId);
     if (node === undefined) return;
     if (Object.entries(change).every(([key, value]) => node.Spec[key as keyof typeof node.Spec] === value))
       return;
-    try {
-      await api(manager, "POST", `/nodes/${nodeId}/update`, {
-        query: { version: node.Version.Index },
-        body: { ...node.Spec, ...change },
-      });
-      return;
-    } catch (error) {
-      // The Swarm changed the node in the meantime.
-      if (!/out of sequence/.test(messageOf(error))) throw error;
-    }
-  }
+    await api(manager, "POST", `/nodes/${nodeId}/update`, {
+      query: { version: node.Version.Index },
+      body: { ...node.Spec, ...change },
+    });
+  });
 }
 
 interface TaskDetails {
   readonly ServiceID: string;
   readonly NodeID?: string;
+  readonly DesiredState: string;
   readonly Status: { readonly State: string };
 }
 
 interface ServiceDetails {
   readonly Version: { readonly Index: number };
-  readonly Spec: { readonly TaskTemplate: { readonly ForceUpdate?: number } };
+  readonly Spec: {
+    readonly TaskTemplate: {
+      readonly ForceUpdate?: number;
+      readonly ContainerSpec?: { readonly StopGracePeriod?: number };
+    };
+  };
 }
 
+/** Tasks whose containers run, also those that finish their last requests. */
 async function running(manager: Docker): Promise<TaskDetails[]> {
-  const query = { filters: { "desired-state": ["running"] } };
-  const tasks = await api<TaskDetails[]>(manager, "GET", "/tasks", { query });
+  const tasks = await api<TaskDetails[]>(manager, "GET", "/tasks");
   return tasks.filter(({ Status }) => Status.State === "running");
 }
 
-/** Moves the node's instances to other nodes, if there are any. */
+/** How long Docker lets instances finish: 10 s by default. */
+async function graceMs(manager: Docker): Promise<number> {
+  const services = await api<ServiceDetails[]>(manager, "GET", "/services");
+  const graces = services.map(({ Spec }) => (Spec.TaskTemplate.ContainerSpec?.StopGracePeriod ?? 0) / 1e6);
+  return Math.max(10_000, ...graces);
+}
+
+/** Moves the node's instances to other nodes, if there are any, and waits until those here have ended. */
 export async function drain(manager: Docker, nodeId: string): Promise<void> {
-  if ((await nodeOf(manager, nodeId))?.Status.State === "ready") {
-    // Draining stops instances while it starts others. So first replace, start-first, those of services that run only here.
-    await changeNode(manager, nodeId, { Availability: "pause" });
-    const tasks = await running(manager);
-    const elsewhere = new Set(tasks.filter((task) => task.NodeID !== nodeId).map((task) => task.ServiceID));
-    const alone = new Set(tasks.map(({ ServiceID }) => ServiceID).filter((id) => !elsewhere.has(id)));
-    for (const id of alone) await roll(manager, id);
-    await until(
-      "moving",
-      async () =>
-        !(await running(manager)).some((task) => alone.has(task.ServiceID) && task.NodeID === nodeId),
-    ).catch(() => undefined);
+  if ((await nodeOf(manager, nodeId))?.Status.State !== "ready") {
+    await changeNode(manager, nodeId, { Availability: "drain" });
+    return;
   }
+  const timeoutMs = STEP_TIMEOUT_MS + (await graceMs(manager));
+  const ended = (isMeant: (task: TaskDetails) => boolean) =>
+    until(
+      "draining",
+      async () => !(await running(manager)).some((task) => task.NodeID === nodeId && isMeant(task)),
+      timeoutMs,
+    ).catch(() => undefined);
+  // Draining stops instances while it starts others. So first replace, start-first, those of services that run only here.
+  await changeNode(manager, nodeId, { Availability: "pause" });
+  const tasks = (await running(manager)).filter(({ DesiredState }) => DesiredState === "running");
+  const elsewhere = new Set(tasks.filter((task) => task.NodeID !== nodeId).map((task) => task.ServiceID));
+  const alone = new Set(tasks.map(({ ServiceID }) => ServiceID).filter((id) => !elsewhere.has(id)));
+  for (const id of alone) await roll(manager, id);
+  await ended((task) => alone.has(task.ServiceID));
   await changeNode(manager, nodeId, { Availability: "drain" });
-  await until("draining", async () => !(await running(manager)).some((task) => task.NodeID === nodeId)).catch(
-    () => undefined,
-  );
+  await ended(() => true);
 }
 
 /** Replaces a service's instances, as an update of the service would. */
 async function roll(manager: Docker, serviceId: string): Promise<void> {
-  const { Spec, Version } = await api<ServiceDetails>(manager, "GET", `/services/${serviceId}`);
-  await api(manager, "POST", `/services/${serviceId}/update`, {
-    query: { version: Version.Index },
-    body: replaced(Spec),
+  await inSequence(async () => {
+    const { Spec, Version } = await api<ServiceDetails>(manager, "GET", `/services/${serviceId}`);
+    await api(manager, "POST", `/services/${serviceId}/update`, {
+      query: { version: Version.Index },
+      body: replaced(Spec),
+    });
   });
+}
+
+/** The Swarm has changed the same thing in the meantime, or its managers elect a leader, as when one is demoted. */
+const PASSING = /out of sequence|lost leader status|does not have a leader/;
+
+/** Repeats a change that fails for a passing reason. */
+async function inSequence(change: () => Promise<void>): Promise<void> {
+  for (const deadlineMs = Date.now() + STEP_TIMEOUT_MS; ;) {
+    try {
+      await change();
+      return;
+    } catch (error) {
+      if (!PASSING.test(messageOf(error)) || Date.now() > deadlineMs) throw error;
+      await sleep(POLL_MS);
+    }
+  }
 }

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -119,6 +119,11 @@ export class Machine {
   async shutDown(): Promise<void> {
     await this.signalEngine("TERM", "while kill -0 $engine 2>/dev/null; do sleep 0.05; done");
     await this.kill();
+  }
+
+  /** Puts an empty disk into the machine, which is off. */
+  wipe(): void {
+    rmSync(join(this.folder, "data"), { recursive: true });
   }
 
   /** Cuts the power. */

@@ -44,7 +44,8 @@ async function stopAsking(machine: Machine): Promise<void> {
 async function power(verb: string, name: string): Promise<void> {
   const machine = machines.find((each) => name.endsWith(each.name));
   if (machine === undefined) return;
-  if (verb === "controlvm") {
+  if (verb === "unregistervm") machine.wipe();
+  else if (verb === "controlvm") {
     await stopAsking(machine);
     const serving = await Promise.all(
       machines.filter((each) => each !== machine).map((each) => get(`${urlOf(each)}/alone/v1`)),
@@ -74,7 +75,8 @@ function installPrograms(): void {
       const [program = "", ...args] = JSON.parse(await text(request)) as string[];
       const result = program === "qemu-img" ? fakeConvert(args) : await vboxManage.run(args);
       const [verb = "", name = ""] = args;
-      if (result.code === 0 && ["startvm", "controlvm"].includes(verb)) await power(verb, name);
+      if (result.code === 0 && ["startvm", "controlvm", "unregistervm"].includes(verb))
+        await power(verb, name);
       response.end(JSON.stringify(result));
     })();
   }).listen(socket);
@@ -122,6 +124,12 @@ const configure = (machine: object): void => {
   });
 };
 
+/** The Swarm's nodes as the first machine sees them. */
+async function nodes(): Promise<string[] | undefined> {
+  const list = await machines[0]?.docker("node", "ls", "--format", "{{.Availability}} {{.Status}}");
+  return list?.split("\n");
+}
+
 beforeAll(async () => {
   installPrograms();
   afterwards(removeMachines);
@@ -159,8 +167,7 @@ test("another memory restarts one machine after the other, and no request to tho
   console.log("requests during the change:", JSON.stringify(results));
   for (const { failures } of results) expect(failures).toEqual({});
   // Instances may run on all of them again.
-  const availability = await machines[0]?.docker("node", "ls", "--format", "{{.Availability}} {{.Status}}");
-  expect(availability?.split("\n")).toEqual(names.map(() => "Active Ready"));
+  expect(await nodes()).toEqual(names.map(() => "Active Ready"));
   succeeded(await stack.up("--expect-no-changes"));
 });
 
@@ -190,6 +197,20 @@ test("machines keep the user data that they were created with", async () => {
   const { code, output } = await stack.up("--expect-no-changes");
   expect({ code, output }).toMatchObject({ code: 0 });
   expect(output).toContain("node-2 keeps the user data that its machine was created with");
+});
+
+test("a machine that is told to be replaced starts anew, and joins again", async () => {
+  const others = machines.filter(({ name }) => name !== "node-2");
+  for (const machine of others) ask(machine);
+  events.length = results.length = 0;
+  succeeded(await stack.up("--replace", "**SshKey::node-2-host"));
+  for (const machine of others) await stopAsking(machine);
+  expect(events).toEqual(["node-2 stops while 200 and 200 from the others", "node-2 starts"]);
+  console.log("requests during the replacement:", JSON.stringify(results));
+  for (const { failures } of results) expect(failures).toEqual({});
+  expect(await nodes()).toEqual(names.map(() => "Active Ready"));
+  for (const machine of machines) expect((await get(`${urlOf(machine)}/alone/v1`)).status).toBe(200);
+  succeeded(await stack.up("--expect-no-changes"));
 });
 
 test("down leaves no machine, no medium, no key", async () => {

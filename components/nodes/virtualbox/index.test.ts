@@ -286,25 +286,32 @@ describe("a VirtualBox machine", () => {
 
   test("is replaced for changes that cannot be made in place", async () => {
     const one = inputs();
-    for (const change of [{ seed: {} }, { macs: [] }]) {
+    for (const change of [{ seed: { "user-data": "renewed" } }, { macs: [] }]) {
       await expect(vmProvider.diff?.("x", one, { ...one, ...change })).resolves.toMatchObject({
         replaces: [Object.keys(change)[0]],
         deleteBeforeReplace: true,
       });
     }
-    for (const change of [{}, { baseDisk: "of a later release" }])
+    for (const change of [
+      {},
+      { baseDisk: "of a later release" },
+      { seed: { ...one.seed, "network-config": "of a later release" } },
+    ])
       await expect(vmProvider.diff?.("x", one, { ...one, ...change })).resolves.toMatchObject({
         changes: false,
       });
   });
 
-  test("is not replaced for a smaller disk, unless it is replaced anyway", async () => {
+  test("keeps its address, and its disk unless it is replaced anyway", async () => {
     const one = inputs();
     const check = async (change: object) => (await vmProvider.check?.(one, { ...one, ...change }))?.failures;
     expect(await check({ diskGb: 10 })).toMatchObject([
       { reason: expect.stringMatching(/^machine\.diskGb is 10, but .* set it to 20 or more$/) as string },
     ]);
-    expect(await check({ diskGb: 10, seed: {} })).toEqual([]);
+    expect(await check({ diskGb: 10, seed: { "user-data": "renewed" } })).toEqual([]);
+    expect(await check({ address: "10.0.0.11" })).toMatchObject([
+      { reason: expect.stringMatching(/^machine\.network would move .* run script\/down first$/) as string },
+    ]);
     expect(await check({ diskGb: 30 })).toEqual([]);
   });
 
@@ -399,7 +406,8 @@ describe("VBoxManage", () => {
 
 describe("the host-only adapter", () => {
   const check = async (change: object) => {
-    const { failures = [] } = (await vmProvider.check?.(inputs(), { ...inputs(), ...change })) ?? {};
+    const none = {} as ReturnType<typeof inputs>;
+    const { failures = [] } = (await vmProvider.check?.(none, { ...inputs(), ...change })) ?? {};
     return failures.map(({ reason }) => reason);
   };
 

@@ -18,13 +18,13 @@ const image = {
 
 export function createNodes(config: NodesConfig): Nodes {
   const settings = parseSettings(config.machine);
-  const { cpus, memoryMb, diskGb, autostart } = settings;
+  const { cpus, memoryMb, diskGb, autostart, hostOnlyAdapter } = settings;
   const { disk } = new VirtualBoxImage("debian", image);
   return provisionNodes(config, {
     platform: "linux/amd64",
     apt: settings.apt,
     created: {},
-    restarting: { cpus, memoryMb, diskGb, autostart },
+    restarting: { cpus, memoryMb, diskGb, autostart, hostOnlyAdapter },
     makePlace: (name) => placeOf(name, settings, disk),
   });
 }
@@ -65,8 +65,7 @@ function placeOf(name: string, settings: Settings, baseDisk: pulumi.Output<strin
       },
       options,
     );
-    // Known once the machine exists.
-    return { resource, address: resource.id.apply(() => address) };
+    return { resource, address };
   };
   return { publicAddress: address, makeMachine };
 }

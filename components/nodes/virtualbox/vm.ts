@@ -102,7 +102,6 @@ async function make(inputs: VmInputs): Promise<void> {
     ...["--uart1", "0x3F8", "4", "--uartmode1", "disconnected"],
     ...["--nic1", "nat", "--nictype1", "virtio", "--macaddress1", outside],
     ...["--nic2", "hostonly", "--nictype2", "virtio", "--macaddress2", inside],
-    ...["--hostonlyadapter2", inputs.hostOnlyAdapter],
   );
   await vboxManage("storagectl", name, "--name", "SATA", "--add", "sata", "--portcount", "2");
   // Not with `clonemedium`, which would register the base disk: VirtualBox then rejects an image that was made again, as that has
@@ -129,33 +128,38 @@ async function modify(...args: readonly string[]): Promise<void> {
 }
 
 /** Options of `modifyvm` for the properties that change in place, but for the disk. */
-const adjustable = ({ cpus, memoryMb, autostart = false }: VmInputs): string[] => [
+const adjustable = ({ cpus, memoryMb, autostart = false, hostOnlyAdapter }: VmInputs): string[] => [
   ...["--cpus", String(cpus), "--memory", String(memoryMb)],
   ...["--autostart-enabled", autostart ? "on" : "off"],
   ...["--autostop-type", autostart ? "acpishutdown" : "disabled"],
+  ...["--hostonlyadapter2", hostOnlyAdapter],
 ];
 
 /** Properties that change in place, while the machine is briefly off. */
-const IN_PLACE = ["cpus", "memoryMb", "diskGb", "autostart"];
+const IN_PLACE = ["cpus", "memoryMb", "diskGb", "autostart", "hostOnlyAdapter"];
 /** Another base disk is only for machines that are created later. */
-const KEYS = ["name", "hostOnlyAdapter", "macs", "seed", ...IN_PLACE];
+const KEYS = ["name", "macs", ...IN_PLACE];
 
+/** Of the seed, only the user data counts: the rest follows from the name, the addresses and the release of Switchyard. */
 function changedKeys(olds: VmInputs, news: VmInputs): string[] {
   const value = (inputs: VmInputs, key: string) => JSON.stringify(inputs[key as keyof VmInputs] ?? false);
-  return KEYS.filter((key) => value(olds, key) !== value(news, key));
+  const isRenewed = olds.seed["user-data"] !== news.seed["user-data"];
+  return [...KEYS.filter((key) => value(olds, key) !== value(news, key)), ...(isRenewed ? ["seed"] : [])];
 }
 
-/** Why the disk cannot have its size. A machine that is replaced anyway, with another seed, may get a smaller one. */
-function shrinks(olds: Partial<VmInputs>, news: VmInputs): string | undefined {
-  const { diskGb = 0, seed } = olds;
-  if (news.diskGb >= diskGb || JSON.stringify(seed) !== JSON.stringify(news.seed)) return undefined;
+/** Why the machine cannot become what is asked. One that is replaced anyway, with other user data, can have a smaller disk. */
+function impossible(olds: Partial<VmInputs>, news: VmInputs): string | undefined {
+  const { diskGb = 0, seed, address = news.address } = olds;
+  if (address !== news.address)
+    return `machine.network would move ${news.name} from ${address ?? ""} to ${news.address ?? ""}, but machines keep their addresses: leave it, or run script/down first`;
+  if (news.diskGb >= diskGb || seed?.["user-data"] !== news.seed["user-data"]) return undefined;
   return `machine.diskGb is ${news.diskGb}, but the disk of ${news.name} has ${diskGb} GB, and a disk cannot shrink: set it to ${diskGb} or more`;
 }
 
 export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmState> = {
   /** Previews call this too, perhaps where there is no VirtualBox: creating a machine then says so. */
   async check(olds, news) {
-    const reason = shrinks(olds, news) ?? (await adapterProblem(news).catch(() => undefined));
+    const reason = impossible(olds, news) ?? (await adapterProblem(news).catch(() => undefined));
     return { inputs: news, failures: reason === undefined ? [] : [{ property: "", reason }] };
   },
   async create(inputs) {
