@@ -22,6 +22,9 @@ export default defineConfig({
         test: {
           name: "unit",
           testTimeout: 30_000,
+          // The default is one fewer than there are cores. End-to-end tests, one at a time, come afterwards.
+          maxWorkers: "100%",
+          sequence: { groupOrder: 0 },
           include: [
             "{routing,lib,compose,components,providers,engine,preview,backup,jobs,templates,test/unit}/**/*.test.ts",
           ],
@@ -37,6 +40,7 @@ export default defineConfig({
           ],
           globalSetup: "test/e2e/setup.ts",
           fileParallelism: false,
+          sequence: { groupOrder: 1 },
           // The machine may be busy.
           expect: { poll: { timeout: 15_000 } },
           testTimeout: 300_000,
