@@ -42,6 +42,10 @@ export function find(docker: Docker, nameOrId: string): Promise<Details | undefi
   return unless([404], api<Details>(docker, "GET", `/containers/${nameOrId}/json`));
 }
 
+/** Whether it runs, and is healthy if it has a health check. */
+export const isHealthy = ({ State }: Pick<Details, "State">): boolean =>
+  State.Running && (State.Health?.Status ?? "healthy") === "healthy";
+
 /** All containers with a label, running or not. Without `value`, whatever its value is. */
 export function withLabel(docker: Docker, label: string, value?: string): Promise<Listed[]> {
   const query = { all: true, filters: { label: [value === undefined ? label : `${label}=${value}`] } };

@@ -8,6 +8,7 @@ import { api } from "../client";
 import { OWNER_LABEL, ownerOf } from "../owner";
 import {
   find,
+  isHealthy,
   lastWords,
   remove,
   rename,
@@ -134,7 +135,7 @@ async function becomeHealthy(docker: Docker, id: string, inputs: RollInputs): Pr
     if (container === undefined)
       throw new Error(`Container ${inputs.name} was removed while it was starting`);
     const { RestartCount, State } = container;
-    if (State.Running && (State.Health?.Status ?? "healthy") === "healthy") return true;
+    if (isHealthy(container)) return true;
     if (State.Running && RestartCount === 0) return false;
     // Docker forgets the exit code of a container that it has started again.
     const code = State.Running ? "" : ` with exit code ${State.ExitCode}`;

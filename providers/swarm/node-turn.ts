@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type Docker from "dockerode";
 import { FinalError, messageOf } from "../../lib/errors";
 import { api, connect, sleep } from "../client";
-import { find, type Details } from "../containers";
+import { find, isHealthy } from "../containers";
 import { DynamicResource } from "../dynamic-resource";
 import { requireFirstBoot } from "../first-boot";
 import { localSwarm } from "./engine";
@@ -119,9 +119,6 @@ async function missing(inputs: ReturnInputs): Promise<string | undefined> {
   await changeNode(manager, node.ID, { Availability: "active" });
   return node.Status.State === "ready" ? undefined : "it is not ready in the Swarm yet";
 }
-
-const isHealthy = ({ State }: Details): boolean =>
-  State.Running && (State.Health === undefined || State.Health.Status === "healthy");
 
 export const nodeReturnProvider: pulumi.dynamic.ResourceProvider<ReturnInputs, ReturnInputs> = {
   create: (inputs) => Promise.resolve({ id: inputs.host, outs: inputs }),
