@@ -71,6 +71,19 @@ describe("the node of a volume", () => {
     );
   });
 
+  it("is refused to a stack that was renamed, whose services would get empty volumes", async () => {
+    const before = { ...inputs(["dev_data"]), placed: { dev_data: "one" } };
+    const news = { ...inputs(["live_data"]), owner: "switchyard/live" };
+    const refusal = {
+      property: "",
+      reason: expect.stringContaining("from switchyard/dev, but its volumes (dev_data)") as string,
+    };
+    expect(await nodeVolumesProvider.check?.(before, news)).toMatchObject({ failures: [refusal] });
+    expect(await nodeVolumesProvider.check?.({ ...before, placed: {} }, news)).toMatchObject({
+      failures: [],
+    });
+  });
+
   it("is open in a preview that does not know or reach the nodes", async () => {
     const node = { name: "one", id: "?", host: "04da6b54" };
     expect(await check({ ...inputs(["a"]), nodes: [node, { ...node, name: "two" }] })).toBeUndefined();

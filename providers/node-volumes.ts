@@ -195,9 +195,21 @@ async function removeAll(node: VolumeNode, owner: string): Promise<void> {
   }
 }
 
+/** Why the stack cannot have its volumes any more. Their names and labels have the stack's name, and Docker cannot change either. */
+function renamed(olds: Partial<VolumesInputs>, { owner }: VolumesInputs): string | undefined {
+  const names = Object.keys(olds.placed ?? {});
+  if (olds.owner === undefined || olds.owner === owner || names.length === 0) return undefined;
+  return (
+    `the stack was renamed from ${olds.owner}, but its volumes (${names.join(", ")}) keep their names, so its services would start ` +
+    `with empty ones: rename it back; or, under the old name, run script/backup and script/down first, and restore under the new one`
+  );
+}
+
 export const nodeVolumesProvider: pulumi.dynamic.ResourceProvider<VolumesInputs, VolumesInputs> = {
   /** Previews call this too, so that they show the node. */
   async check(olds: Partial<VolumesInputs> | undefined, news) {
+    const reason = renamed(olds ?? {}, news);
+    if (reason !== undefined) return { inputs: news, failures: [{ property: "", reason }] };
     try {
       return { inputs: { ...news, placed: await place(news, olds?.placed) }, failures: [] };
     } catch (error) {
