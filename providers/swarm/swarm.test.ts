@@ -44,11 +44,22 @@ describe("Swarm", () => {
     expect(engine.calls.find((call) => call.what === "POST /swarm/init")?.body).toEqual({
       ListenAddr: "192.0.2.1:2377",
       AdvertiseAddr: "192.0.2.1",
+      DefaultAddrPool: ["10.213.0.0/16"],
+      SubnetSize: 24,
       Spec: {
         Labels: { "switchyard.owner": "stack", "switchyard.gateway-network": "made" },
         Orchestration: { TaskHistoryRetentionLimit: 2 },
       },
     });
+  });
+
+  it("gives its networks other addresses than the machine's", async () => {
+    engine.answers["GET /info"] = () => (whats().includes("POST /swarm/init") ? MANAGER : NONE);
+    engine.answers["POST /swarm/init"] = "n1";
+    engine.answers["GET /swarm"] = swarmOf({});
+    await swarmProvider.create({ ...inputs(), advertiseAddr: "10.213.0.5" });
+    const init = engine.calls.find((call) => call.what === "POST /swarm/init");
+    expect(init?.body).toMatchObject({ DefaultAddrPool: ["10.214.0.0/16"] });
   });
 
   it("uses an existing Swarm and never leaves it", async () => {

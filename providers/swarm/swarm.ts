@@ -71,6 +71,13 @@ async function managedSwarm(docker: Docker, host: string): Promise<SwarmDetails 
   }
 }
 
+/**
+ * Where networks of the Swarm get their addresses from. Docker's default, 10.0.0.0/8, is taken from its start, where many networks of
+ * machines are: containers could not reach those.
+ */
+const addressPool = (ownAddress: string): string =>
+  ownAddress.startsWith("10.213.") ? "10.214.0.0/16" : "10.213.0.0/16";
+
 async function initSwarm(docker: Docker, inputs: SwarmInputs): Promise<SwarmDetails> {
   const gateway = (await hasGatewayNetwork(docker)) ? "kept" : "made";
   try {
@@ -78,6 +85,8 @@ async function initSwarm(docker: Docker, inputs: SwarmInputs): Promise<SwarmDeta
       body: {
         ListenAddr: managerEndpoint(inputs.advertiseAddr),
         AdvertiseAddr: inputs.advertiseAddr,
+        DefaultAddrPool: [addressPool(inputs.advertiseAddr)],
+        SubnetSize: 24,
         Spec: {
           Labels: { [OWNER_LABEL]: ownerOf(inputs), [GATEWAY_LABEL]: gateway },
           // Keep the previous instance for `docker logs`; more would pile up with every change.
