@@ -152,7 +152,7 @@ export const serviceKeys = {
   backup: backupOf(command)
     .optional()
     .describe(
-      "[backups](backups.md#at-their-times) of its volumes: `schedule` (as of a job), `to` (a folder, `s3:…`, `sftp:…`), `keep` (such as `{ daily: 7 }`), and for a database `dump` and `load`",
+      "[backups](backups.md#scheduled-backups) of its volumes: `schedule` (as of a job), `to` (a folder, `s3:…`, `sftp:…`), `keep` (such as `{ daily: 7 }`), and for a database `dump` and `load`",
     ),
   ...runningKeys,
   stopGracePeriodSeconds: whole(1, 3600)
