@@ -12,10 +12,10 @@ import { scratch } from "./scratch";
 import { afterwards } from "./tear-down";
 
 /**
- * The equivalent of a cloud image: Debian with systemd, sshd and cloud-init, and nothing of ours. It runs as a container.
+ * The equivalent of a cloud image: Debian with systemd, sshd and cloud-init, and nothing of ours. Here it runs as a container.
  * The kernel arguments make systemd of Debian 13 accept a kernel with version 1 cgroups.
  */
-const dockerfile = `
+export const machineDockerfile = `
 FROM ${baseImage}
 RUN apt-get update \\
  && apt-get install -y --no-install-recommends systemd systemd-sysv dbus openssh-server cloud-init iproute2 ca-certificates \\
@@ -66,7 +66,7 @@ export async function startMachine(name: string, apt?: AptSettings): Promise<Tes
   for (const path of [seed, context]) mkdirSync(path);
   writeFileSync(join(seed, "meta-data"), metaData(name));
   writeFileSync(join(seed, "user-data"), userData({ name, authorizedKey: login.publicKey, hostKey, apt }));
-  writeFileSync(join(context, "Dockerfile"), dockerfile);
+  writeFileSync(join(context, "Dockerfile"), machineDockerfile);
   await docker("build", "-q", "-t", "switchyard-e2e/machine", context);
   const noCloud = ["-v", `${seed}:/var/lib/cloud/seed/nocloud:ro`];
   await docker(

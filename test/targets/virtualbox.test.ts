@@ -1,17 +1,15 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import { text } from "node:stream/consumers";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { readyFile } from "../../components/nodes/cloud-init";
 import { fakeConvert, FakeVBoxManage } from "../../components/nodes/virtualbox/fake-vboxmanage";
 import { get, startLoad, until, type LoadResult } from "../e2e/http";
 import { bootMachines, Machine, removeMachines } from "../e2e/machines";
-import { scratch } from "../e2e/scratch";
 import { clusterStack as stack, succeeded } from "../e2e/stack";
 import { afterwards, tearDown } from "../e2e/tear-down";
+import { baseDisk, executable, expectNothingLeft, installPrograms } from "./virtualbox";
 
 // A stack of three VirtualBox machines. VBoxManage is the fake of the unit tests; when it starts or stops a machine, one with an
 // engine of its own boots or shuts down. `ssh` reaches that engine directly.
@@ -19,7 +17,7 @@ import { afterwards, tearDown } from "../e2e/tear-down";
 const names = ["node-1", "node-2", "node-3"];
 const machines = names.map((name, index) => new Machine(name, index + 1));
 const vboxManage = new FakeVBoxManage();
-vboxManage.adapterAddress = "10.97.0.1";
+vboxManage.adapter = { name: "vboxnet0", address: "10.97.0.1" };
 const urlOf = ({ address }: Machine): string => `http://${address}`;
 
 /** What happened to the machines, in order. */
@@ -61,46 +59,20 @@ async function power(verb: string, name: string): Promise<void> {
 }
 let isBooted = false;
 
-const executable = (folder: string, name: string, ...lines: string[]): void => {
-  writeFileSync(join(folder, name), `${lines.join("\n")}\n`);
-  chmodSync(join(folder, name), 0o755);
-};
-
 /** Puts the programs that `script/up` runs for VirtualBox first in PATH. */
-function installPrograms(): void {
-  const { path: bin } = scratch();
-  const socket = join(bin, "socket");
-  const server = createServer((request, response) => {
-    void (async () => {
-      const [program = "", ...args] = JSON.parse(await text(request)) as string[];
-      const result = program === "qemu-img" ? fakeConvert(args) : await vboxManage.run(args);
+function install(): void {
+  const bin = installPrograms({
+    async VBoxManage(args) {
+      const result = await vboxManage.run(args);
       const [verb = "", name = ""] = args;
       if (result.code === 0 && ["startvm", "controlvm", "unregistervm"].includes(verb))
         await power(verb, name);
-      response.end(JSON.stringify(result));
-    })();
-  }).listen(socket);
-  afterwards(() => void server.close());
-  for (const program of ["VBoxManage", "qemu-img"]) {
-    executable(
-      bin,
-      program,
-      "#!/usr/bin/env node",
-      `const request = require("node:http").request({ socketPath: ${JSON.stringify(socket)}, method: "POST" }, (response) => {`,
-      `  let body = "";`,
-      `  response.on("data", (chunk) => (body += chunk)).on("end", () => {`,
-      `    const { code, stdout, stderr } = JSON.parse(body);`,
-      `    process.stdout.write(stdout);`,
-      `    process.stderr.write(stderr);`,
-      `    process.exitCode = code;`,
-      `  });`,
-      `});`,
-      `request.end(JSON.stringify([${JSON.stringify(program)}, ...process.argv.slice(2)]));`,
-    );
-  }
+      return result;
+    },
+    "qemu-img": fakeConvert,
+  });
   executable(
-    bin,
-    "ssh",
+    join(bin, "ssh"),
     "#!/bin/sh",
     `while [ "$1" != -- ]; do shift; done`,
     `case "$2" in`,
@@ -111,10 +83,8 @@ function installPrograms(): void {
     // The first boot is over.
     `docker -H "$engine" info >/dev/null && echo ${readyFile}`,
   );
-  vi.stubEnv("PATH", `${bin}:${process.env["PATH"] ?? ""}`);
 }
 
-const image = ".switchyard/images/78f658893d7aecb5.vdi";
 const configure = (machine: object): void => {
   const service = (name: string, replicas: number) => ({ name, build: "hello", port: 8080, replicas });
   stack.configure([service("hello/v1", 3), service("alone/v1", 1)], {
@@ -131,14 +101,14 @@ async function nodes(): Promise<string[] | undefined> {
 }
 
 beforeAll(async () => {
-  installPrograms();
+  install();
   afterwards(removeMachines);
   await bootMachines(machines);
   // The download of Debian's image.
   mkdirSync(".switchyard/images", { recursive: true });
-  fakeConvert([image]);
+  fakeConvert([baseDisk]);
   afterwards(() => {
-    rmSync(image, { force: true });
+    rmSync(baseDisk, { force: true });
   });
   afterwards(() => stack.remove());
   configure({});
@@ -215,8 +185,5 @@ test("a machine that is told to be replaced starts anew, and joins again", async
 
 test("down leaves no machine, no medium, no key", async () => {
   succeeded(await stack.down());
-  const left = ["virtualbox", "images", "ssh"].map((folder) => join(".switchyard", folder));
-  for (const folder of left.filter(existsSync)) expect(readdirSync(folder), folder).toEqual([]);
-  for (const list of ["hdds", "dvds"])
-    expect((await vboxManage.run(["list", list])).stdout).not.toContain("Location");
+  await expectNothingLeft(vboxManage);
 });

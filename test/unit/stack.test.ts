@@ -1,9 +1,7 @@
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
-
 import { beforeAll, describe, expect, test } from "vitest";
 
 import { gossipKey, password, privateKey, token, type Recorded, type Recording } from "./record-stack";
+import { record } from "./recording";
 
 let recording: Recording;
 
@@ -20,9 +18,7 @@ describe.each([
   ["preview", true],
 ])("the dev stack in %s", (_, preview) => {
   beforeAll(async () => {
-    const args = ["-r", "./lib/register.cjs", "test/unit/record-stack.ts", preview ? "preview" : "up"];
-    const { stdout } = await promisify(execFile)(process.execPath, args);
-    recording = JSON.parse(stdout) as Recording;
+    recording = await record("dev", preview ? "preview" : "up");
   }, 60_000);
 
   test("consists of these resources", () => {
@@ -160,15 +156,10 @@ describe.each([
   });
 });
 
-const record = async (config: object): Promise<Recording> => {
-  const program = ["-r", "./lib/register.cjs", "test/unit/record-stack.ts"];
-  const args = [...program, "up", "hosts", JSON.stringify(config)];
-  const { stdout } = await promisify(execFile)(process.execPath, args);
-  return JSON.parse(stdout) as Recording;
-};
+const recordHosts = (config: object): Promise<Recording> => record("hosts", "up", config);
 
 test("every load balancer asks Consul's DNS for names, and has the folder of authorities", async () => {
-  const { resources } = await record({ certificateAuthorities: "/etc/authorities" });
+  const { resources } = await recordHosts({ certificateAuthorities: "/etc/authorities" });
   const balancers = resources.filter(({ inputs }) => inputs["name"] === "rest");
   expect(balancers.length).toBeGreaterThan(1);
   for (const { inputs } of balancers) {
@@ -184,7 +175,10 @@ test("every load balancer asks Consul's DNS for names, and has the folder of aut
 }, 60_000);
 
 test("every load balancer knows the proxies in front of it", async () => {
-  const { resources } = await record({ trustedProxies: ["10.0.0.0/8", "192.0.2.7"], proxyProtocol: true });
+  const { resources } = await recordHosts({
+    trustedProxies: ["10.0.0.0/8", "192.0.2.7"],
+    proxyProtocol: true,
+  });
   const balancers = resources.filter(({ inputs }) => inputs["name"] === "rest");
   expect(balancers.length).toBeGreaterThan(1);
   for (const { inputs } of balancers)
@@ -200,7 +194,7 @@ test("a service with a range brings the autoscaler: on every node, and on manage
     address: `192.0.2.${index + 1}`,
     docker: `ssh://root@192.0.2.${index + 1}`,
   }));
-  recording = await record({ services: [service], hosts });
+  recording = await recordHosts({ services: [service], hosts });
   const ofKind = (prefix: string) => containers().filter(({ name }) => name.startsWith(prefix));
   const sockets = ofKind("autoscaler-docker-");
   expect(sockets.map(({ name }) => name.slice(-1)).sort()).toEqual(["a", "b", "c"]);
@@ -236,7 +230,7 @@ test("an automatic limit brings the narrow socket to every node, because each ch
     address: `192.0.2.${index + 1}`,
     docker: `ssh://root@192.0.2.${index + 1}`,
   }));
-  recording = await record({ services: [service], hosts });
+  recording = await recordHosts({ services: [service], hosts });
   const options = containers()
     .filter(({ inputs }) => inputs["name"] === "autoscaler")
     .map(({ inputs }) => (inputs["command"] as string[])[2]);
@@ -256,7 +250,7 @@ test.each([
       address: `192.0.2.${index + 1}`,
       docker: `ssh://root@192.0.2.${index + 1}`,
     }));
-    recording = await record({ services: [service], hosts, ...(autoscaler !== "" && { autoscaler }) });
+    recording = await recordHosts({ services: [service], hosts, ...(autoscaler !== "" && { autoscaler }) });
     const scalers = containers().filter(({ inputs }) => inputs["name"] === "autoscaler");
     const managers = scalers.filter(({ inputs }) => JSON.stringify(inputs["command"]).includes("--swarm="));
     expect(managers).toHaveLength(3);
@@ -272,7 +266,7 @@ test.each([
 
 describe("with a registry", () => {
   test("the first node builds and pushes images, and all nodes pull them by digest", async () => {
-    recording = await record({ registry: "registry.example.com/acme" });
+    recording = await recordHosts({ registry: "registry.example.com/acme" });
     const built = ofType("docker:index/image:Image");
     expect(built.map(({ name }) => name.replace(/-.*/, ""))).toEqual(built.map(() => "alpha"));
     for (const { inputs } of built) {
@@ -297,7 +291,7 @@ describe("with a registry", () => {
       docker: `ssh://root@192.0.2.${index + 1}`,
       platform: `linux/${arch}`,
     }));
-    await expect(record({ registry: "registry.example.com/acme", hosts })).rejects.toThrow(
+    await expect(recordHosts({ registry: "registry.example.com/acme", hosts })).rejects.toThrow(
       /switchyard:registry is set, but node amd64 runs linux\/amd64 and node arm64 runs linux\/arm64: unset it/,
     );
   }, 60_000);

@@ -1,25 +1,15 @@
-import { execFile } from "node:child_process";
 import { rmSync } from "node:fs";
-import { promisify } from "node:util";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 
 import { targetNames, targetOf } from "../../components/nodes/targets";
 import { stackName, type Recorded, type Recording } from "./record-stack";
+import { isSecret, opened, record } from "./recording";
 
 // Runs the committed stacks of targets that no test can deploy, against mocks that only know the resources each may create.
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
-
-const run = promisify(execFile);
-
-async function record(stack: string, verb: string, config: object = {}): Promise<Recording> {
-  const program = ["-r", "./lib/register.cjs", "test/unit/record-stack.ts"];
-  const args = [...program, verb, stack, JSON.stringify(config)];
-  const { stdout } = await run(process.execPath, args, { maxBuffer: 100 * 1024 * 1024 });
-  return JSON.parse(stdout) as Recording;
-}
 
 /** The program's error for a configuration that it rejects. */
 async function refusal(stack: string, config: object): Promise<string> {
@@ -30,24 +20,13 @@ async function refusal(stack: string, config: object): Promise<string> {
   return failure.message;
 }
 
-const secretMark = "4dabf18193072939515e22adb298388d";
-
 /** The inputs in readable form: sorted keys, masked secrets, no provider code. */
 function readable(value: Json): Json {
   if (Array.isArray(value)) return value.map(readable);
   if (typeof value !== "object" || value === null) return value;
-  if (secretMark in value) return "[secret]";
+  if (isSecret(value)) return "[secret]";
   const keys = Object.keys(value).filter((key) => !key.startsWith("__"));
   return Object.fromEntries(keys.sort().map((key) => [key, readable(value[key] ?? null)]));
-}
-
-/** The inputs with secrets revealed: Pulumi marks a whole mapping as secret if it contains one. */
-function opened(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(opened);
-  if (typeof value !== "object" || value === null) return value;
-  if (secretMark in value) return opened((value as { value?: unknown }).value);
-  const entries = Object.entries(value).filter(([key]) => !key.startsWith("__"));
-  return Object.fromEntries(entries.map(([key, item]) => [key, opened(item)]));
 }
 
 const ofNodes = /^(?:aws|gcp):|providers:docker$|:(?:SshKey|VirtualBox\w+|DockerEngine|FreePorts)$/;

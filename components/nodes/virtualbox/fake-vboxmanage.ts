@@ -1,6 +1,6 @@
 /**
  * VBoxManage for the tests. No machine starts without VirtualBox's kernel driver, so this keeps the machines' power states. All else is
- * done by real VBoxManage in a chroot, or by a registry of machines and media that behaves as VBoxManage 7.2.22 does, whose texts it has.
+ * done by real VBoxManage, or by a registry of machines and media that behaves as VBoxManage 7.2.22 does, whose texts it has.
  */
 import { randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
@@ -9,6 +9,10 @@ import { join } from "node:path";
 import type { run, RunResult } from "../../../lib/run";
 
 type Medium = { readonly kind: "disk" | "dvd"; readonly location: string; readonly uuid: string };
+interface Adapter {
+  readonly name: string;
+  readonly address: string;
+}
 interface FakeMachine {
   readonly folder: string;
   readonly settings: Record<string, string>;
@@ -24,12 +28,12 @@ const warning = `WARNING: The character device /dev/vboxdrv does not exist.
 \t You will not be able to start VMs until this problem is fixed.
 `;
 const progress = "0%...10%...20%...30%...40%...50%...60%...70%...80%...90%...100%\n";
-const adapters = (address: string): string => `Name:            vboxnet0
+const listed = ({ name, address }: Adapter): string => `Name:            ${name}
 GUID:            786f6276-656e-4074-8000-0a0027000000
 DHCP:            Disabled
 IPAddress:       ${address}
 NetworkMask:     255.255.255.0
-VBoxNetworkName: HostInterfaceNetworking-vboxnet0
+VBoxNetworkName: HostInterfaceNetworking-${name}
 `;
 
 /** Ends a command. */
@@ -70,15 +74,15 @@ export class FakeVBoxManage {
   installed = true;
   /** Whether the path to the autostart database is set. */
   autostart = false;
-  /** The host-only adapter's own. */
-  adapterAddress = "192.168.56.1";
+  /** The host-only adapter. */
+  adapter: Adapter = { name: "vboxnet0", address: "192.168.56.1" };
 
   private isBusy = false;
   private readonly states = new Map<string, string>();
   private readonly machines = new Map<string, FakeMachine>();
   private media: Medium[] = [];
 
-  /** @param real runs a command in the chroot with real VBoxManage. Default: the fake registry */
+  /** @param real runs a command of real VBoxManage. Default: the fake registry */
   constructor(private readonly real?: (args: readonly string[]) => ReturnType<typeof run>) {}
 
   setState(name: string, state: string): void {
@@ -154,7 +158,7 @@ export class FakeVBoxManage {
       case "--version":
         return { stdout: `${this.version}\n` };
       case "list":
-        return name === "hostonlyifs" ? { stdout: adapters(this.adapterAddress) } : this.registry(args);
+        return name === "hostonlyifs" ? { stdout: listed(this.adapter) } : this.registry(args);
       default:
         return this.registry(args);
     }

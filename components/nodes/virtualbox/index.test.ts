@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   existsSync,
@@ -28,13 +27,18 @@ import { imageProvider } from "./image";
 import { startMachines } from "./start";
 import { vmProvider } from "./vm";
 
-// To run the same tests on real VBoxManage, as root: install Debian's virtualbox (sid, contrib) in a chroot, bind-mount a folder to the
-// same place in it, and set TMPDIR to that folder and VBOX_CHROOT to the chroot.
-const chroot = process.env["VBOX_CHROOT"];
-if (chroot !== undefined) vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
+// test/targets/vboxmanage.test.ts runs the same tests on real VBoxManage, in a container.
+const container = process.env["VBOX_CONTAINER"];
+if (container !== undefined) vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
+/** Runs a program in the container. */
+const inside = (...args: readonly string[]): Promise<RunResult> =>
+  run("docker", ["exec", "-w", folder, container ?? "", ...args], { timeoutMs: 60_000 });
 
 const programs = vi.hoisted(
-  (): { vboxManage?: FakeVBoxManage; qemuImg?: (args: readonly string[]) => RunResult } => ({}),
+  (): {
+    vboxManage?: FakeVBoxManage;
+    qemuImg?: (args: readonly string[]) => RunResult | Promise<RunResult>;
+  } => ({}),
 );
 vi.mock("../../../lib/run", async (original) => {
   const real = await original<typeof import("../../../lib/run")>();
@@ -57,13 +61,13 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "vbox-"));
   process.chdir(folder);
   content = Buffer.from("a disk");
-  if (chroot === undefined) {
+  if (container === undefined) {
     fake = new FakeVBoxManage();
     programs.qemuImg = fakeConvert;
   } else {
-    const inside = [chroot, "env", "HOME=/root", "USER=root", "LOGNAME=root", "/usr/bin/VBoxManage"];
-    fake = new FakeVBoxManage((args) => run("chroot", [...inside, ...args], { timeoutMs: 60_000 }));
-    execFileSync("qemu-img", ["create", "-q", "-f", "qcow2", "source", "3G"]);
+    fake = new FakeVBoxManage((args) => inside("VBoxManage", ...args));
+    programs.qemuImg = (args) => inside("qemu-img", ...args);
+    await inside("qemu-img", "create", "-q", "-f", "qcow2", "source", "3G");
     content = readFileSync("source");
   }
   programs.vboxManage = fake;
@@ -263,7 +267,7 @@ describe("a VirtualBox machine", () => {
       /The path to the autostart database is not set: set it .*, or set machine.autostart to false/,
     );
     expect(await machine()).toBeUndefined();
-    if (chroot !== undefined) return;
+    if (container !== undefined) return;
     fake.autostart = true;
     const { id, outs = inputs() } = await vmProvider.create({ ...inputs(), autostart: true });
     expect(await machine()).toMatchObject({ "autostart-enabled": "on", "autostop-type": "acpishutdown" });
