@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -60,6 +60,28 @@ describe("api", () => {
       stdin.pipe(socket);
       socket.pipe(stdout);`);
     expect(await api(connect("ssh://me@node1:2222"), "GET", "/info")).toEqual({ Name: "far" });
+  });
+
+  it("starts few connections to a machine at a time, and all in the end", async () => {
+    engine.answers["GET /info"] = { Name: "far" };
+    const log = join(folder, "log");
+    fakeSsh(`
+      const { appendFileSync } = require("fs");
+      const { stdin, stdout } = process;
+      appendFileSync("${log}", "1\\n");
+      const socket = require("net").connect("${engine.host.slice("unix://".length)}");
+      setTimeout(() => stdin.pipe(socket), 300);
+      socket.on("data", (data) => {
+        appendFileSync("${log}", "-1\\n");
+        stdout.write(data);
+      });
+      socket.on("end", () => process.exit());`);
+    const docker = connect("ssh://node2");
+    const answers = await Promise.all(Array.from({ length: 20 }, () => api(docker, "GET", "/info")));
+    expect(answers).toHaveLength(20);
+    let starting = 0;
+    const changes = readFileSync(log, "utf8").trim().split("\n").map(Number);
+    expect(Math.max(...changes.map((change) => (starting += change)))).toBeLessThanOrEqual(8);
   });
 
   it("keeps Ctrl-C from ssh, whose connections this process may still need", async () => {

@@ -9,6 +9,7 @@ import Docker from "dockerode";
 import type { Login } from "../lib/credentials";
 import { messageOf } from "../lib/errors";
 import { outputOf } from "../lib/run";
+import { Semaphore } from "../lib/semaphore";
 
 type Method = "GET" | "POST" | "DELETE";
 
@@ -84,7 +85,12 @@ function clientOf(host: string, options: ConnectOptions): Docker {
   if (url.protocol === "ssh:") {
     // Like `docker` itself, use the ssh command: the user's ~/.ssh/config, agent and known hosts all apply.
     const agent = new Agent({ keepAlive: false });
-    Object.assign(agent, { createConnection: () => dialSsh(sshArguments(host, sshOpts), answerTimeoutMs) });
+    const createConnection = (_options: object, done: (error: null, connection: Duplex) => void): void => {
+      void startOf(url.host).then((started) => {
+        done(null, dialSsh(sshArguments(host, sshOpts), answerTimeoutMs, started));
+      });
+    };
+    Object.assign(agent, { createConnection });
     // dialSsh enforces the time limit itself: docker-modem would only report "socket hang up".
     return new Docker({ ...none, protocol: "http", host: "docker", port: 80, ...{ agent } });
   }
@@ -130,8 +136,26 @@ export function runBySsh(
   return outputOf("ssh", [...sshArguments(host, sshOpts), ...command], { timeoutMs, label });
 }
 
-/** A connection to the Docker Engine behind ssh; it fails if no answer begins within `answerTimeoutMs`, unless that is 0. */
-function dialSsh(target: readonly string[], answerTimeoutMs: number): Duplex {
+/**
+ * How many connections to a machine may wait for the start of an answer at the same time. Each costs a small machine a good part of
+ * a second, so that more of them, as a refresh of all its resources needs, would overrun ssh's own time limit.
+ */
+const STARTS = 8;
+const starts = new Map<string, Semaphore>();
+
+/** Waits until another connection to the machine may start. Returns what to call once its answer has begun, or it has ended. */
+function startOf(machine: string): Promise<() => void> {
+  const semaphore = starts.get(machine) ?? new Semaphore(STARTS);
+  starts.set(machine, semaphore);
+  return semaphore.acquire();
+}
+
+/**
+ * A connection to the Docker Engine behind ssh; it fails if no answer begins within `answerTimeoutMs`, unless that is 0.
+ *
+ * @param started is called once an answer has begun or the connection has ended, perhaps more than once
+ */
+function dialSsh(target: readonly string[], answerTimeoutMs: number, started: () => void): Duplex {
   // In a group of its own: Ctrl-C is for this process, which may have to finish something first.
   const child = spawn("ssh", [...target, "docker", "system", "dial-stdio"], { detached: true });
   let errors = "";
@@ -152,6 +176,7 @@ function dialSsh(target: readonly string[], answerTimeoutMs: number): Duplex {
         done();
       }),
     destroy: (error, done) => {
+      started();
       clearTimeout(timer);
       child.kill();
       done(error);
@@ -165,11 +190,13 @@ function dialSsh(target: readonly string[], answerTimeoutMs: number): Duplex {
     }, answerTimeoutMs);
   }
   child.stdout.on("data", (chunk: Buffer) => {
+    started();
     clearTimeout(timer);
     if (!duplex.push(chunk)) child.stdout.pause();
   });
   child.on("error", (error) => duplex.destroy(error));
   child.on("close", (code) => {
+    started();
     if (code === 0 || code === null) duplex.push(null);
     else duplex.destroy(new Error(`ssh: ${errors.trim() || `exit code ${code}`}`));
   });
