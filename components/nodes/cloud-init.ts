@@ -67,6 +67,8 @@ export function userData({ name, authorizedKey, hostKey, apt = {} }: UserDataArg
       'Unattended-Upgrade::Package-Blacklist { "^docker"; "^containerd$"; "^runc$"; };',
       'Unattended-Upgrade::Automatic-Reboot "false";',
       'Acquire::Retries "5";',
+      // Docker recommends git and some twenty others, which a node does not need.
+      'APT::Install-Recommends "false";',
     ),
   };
   return `#cloud-config\n${stringify(
