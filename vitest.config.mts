@@ -1,10 +1,15 @@
 import { defineConfig } from "vitest/config";
 
+/** Only root can create virtual nodes; script/test says so. */
+const withNodes = ["test/e2e/cluster.test.ts", "test/targets/virtualbox.test.ts", "test/day/**"];
+const exclude = process.getuid?.() === 0 ? [] : withNodes;
+
 /** Slow suites that CI does not run with each change: `script/test day` and `script/test targets`. */
 const slow = (name: string) => ({
   test: {
     name,
     include: [`test/${name}/**/*.test.ts`],
+    exclude,
     globalSetup: "test/e2e/setup.ts",
     fileParallelism: false,
     expect: { poll: { timeout: 15_000 } },
@@ -34,10 +39,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
-          exclude: [
-            // Only root can create virtual nodes; script/test says so.
-            ...(process.getuid?.() === 0 ? [] : ["test/e2e/cluster.test.ts"]),
-          ],
+          exclude,
           globalSetup: "test/e2e/setup.ts",
           fileParallelism: false,
           sequence: { groupOrder: 1 },
