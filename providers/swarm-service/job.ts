@@ -151,7 +151,7 @@ export async function endOfRun(docker: Docker, service: ServiceDetails): Promise
     const running = tasks.find(({ Status }) => !endedStates.includes(Status.State));
     // Without the time of its start, not at all.
     if (running === undefined || !(Date.now() < Date.parse(running.CreatedAt ?? "") + deadlineMs)) return;
-    if (!isSaid) console.warn(`${service.Spec.Name} is running: it is changed when it has ended.`);
+    if (!isSaid) console.warn(`${service.Spec.Name} is running: waiting until it has ended.`);
     isSaid = true;
     await sleep(POLL_MS);
   }

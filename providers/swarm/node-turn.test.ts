@@ -85,6 +85,39 @@ describe("before a machine changes", () => {
     expect(tasks.mock.calls.length).toBeGreaterThanOrEqual(4);
   });
 
+  it("waits for the run of a job, which would begin anew elsewhere", async () => {
+    swarm(node("n1", "one"), node("n2", "two"));
+    const labels = { "switchyard.schedule": "0 3 * * *", "switchyard.schedule.deadline": "1h" };
+    const job = {
+      ID: "s",
+      Version: { Index: 1 },
+      Spec: { Name: "report", Labels: labels, TaskTemplate: { ContainerSpec: {} } },
+    };
+    other.answers["GET /services"] = [job];
+    const CreatedAt = new Date().toISOString();
+    const task = (State: string) => ({
+      ServiceID: "s",
+      NodeID: "n2",
+      DesiredState: "running",
+      CreatedAt,
+      Status: { State },
+    });
+    const tasks = vi.fn(() => [task(tasks.mock.calls.length < 4 ? "running" : "complete")]);
+    other.answers["GET /tasks"] = tasks;
+    await drain();
+    expect(tasks.mock.calls.length).toBeGreaterThanOrEqual(4);
+    expect(other.calls.map(({ what }) => what)).not.toContain("POST /services/s/update");
+    expect(warnings).toEqual(["report is running: waiting until it has ended."]);
+  });
+
+  it("leaves the machine as it is if its node cannot be drained", async () => {
+    swarm(node("n1", "one"), node("n2", "two"));
+    other.answers["POST /nodes/n2/update"] = 500;
+    await expect(drain()).rejects.toThrow(
+      /^two could not be drained, so its machine was left as it is: .*\. Run the update again$/,
+    );
+  });
+
   it("each turn has its return, also that of a change that is taken back", async () => {
     swarm(node("n1", "one"), node("n2", "two"));
     expect(await drain()).toMatchObject({ outs: { turn: 4 } });

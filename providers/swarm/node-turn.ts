@@ -58,6 +58,8 @@ const RETURN_TIMEOUT_MS = 900_000;
 const POLL_MS = 1000;
 /** A node that is off does not answer. */
 const ANSWER_TIMEOUT_MS = 5000;
+/** One that is busy does. */
+const BUSY_TIMEOUT_MS = 30_000;
 
 interface Membership {
   readonly manager: Docker;
@@ -71,10 +73,13 @@ interface Membership {
  *
  * @throws Error if no manager answers that knows it
  */
-async function membership({ name, host, nodes, sshOpts }: TurnInputs): Promise<Membership> {
+async function membership(
+  { name, host, nodes, sshOpts }: TurnInputs,
+  answerTimeoutMs = ANSWER_TIMEOUT_MS,
+): Promise<Membership> {
   const reasons: string[] = [];
   for (const url of [...nodes.filter((each) => each !== host), host]) {
-    const manager = connect(url, { sshOpts, answerTimeoutMs: ANSWER_TIMEOUT_MS });
+    const manager = connect(url, { sshOpts, answerTimeoutMs });
     try {
       const all = await api<NodeDetails[]>(manager, "GET", "/nodes");
       const node = all.find(({ Description }) => Description.Hostname === name);
@@ -95,12 +100,15 @@ export const nodeDrainProvider: pulumi.dynamic.ResourceProvider<DrainInputs, Dra
   create: (inputs) => Promise.resolve({ id: inputs.host, outs: { ...inputs, turn: 0 } }),
   diff: (_id, olds, news) => Promise.resolve({ changes: olds.change !== news.change }),
   async update(_id, { turn }, news) {
-    try {
-      const { manager, node, isAlone } = await membership(news);
-      if (!isAlone) await drain(manager, node.ID);
-    } catch (error) {
+    const found = await membership(news, BUSY_TIMEOUT_MS).catch((error: unknown) => {
       // It may be about to be replaced because it never became a node.
       console.warn(`${news.name} is not drained before its machine changes: ${messageOf(error)}`);
+    });
+    if (found && !found.isAlone) {
+      await drain(found.manager, found.node.ID).catch((error: unknown) => {
+        const reason = `${news.name} could not be drained, so its machine was left as it is: ${messageOf(error)}`;
+        throw new Error(`${reason}. Run the update again`, { cause: error });
+      });
     }
     return { outs: { ...news, turn: turn + 1 } };
   },

@@ -2,7 +2,10 @@
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
 import { api, sleep, unless } from "../client";
+import { isJob } from "../../routing/jobs/docker";
 import { replaced } from "../swarm-service/diff";
+import { endOfRun } from "../swarm-service/job";
+import type { ServiceDetails } from "../swarm-service/tasks";
 import { POLL_MS } from "./engine";
 
 export type SwarmRole = "manager" | "worker";
@@ -66,16 +69,6 @@ interface TaskDetails {
   readonly Status: { readonly State: string };
 }
 
-interface ServiceDetails {
-  readonly Version: { readonly Index: number };
-  readonly Spec: {
-    readonly TaskTemplate: {
-      readonly ForceUpdate?: number;
-      readonly ContainerSpec?: { readonly StopGracePeriod?: number };
-    };
-  };
-}
-
 /** Tasks whose containers run, also those that finish their last requests. */
 async function running(manager: Docker): Promise<TaskDetails[]> {
   const tasks = await api<TaskDetails[]>(manager, "GET", "/tasks");
@@ -83,19 +76,21 @@ async function running(manager: Docker): Promise<TaskDetails[]> {
 }
 
 /** How long Docker lets instances finish: 10 s by default. */
-async function graceMs(manager: Docker): Promise<number> {
-  const services = await api<ServiceDetails[]>(manager, "GET", "/services");
-  const graces = services.map(({ Spec }) => (Spec.TaskTemplate.ContainerSpec?.StopGracePeriod ?? 0) / 1e6);
-  return Math.max(10_000, ...graces);
+function graceMs(services: readonly ServiceDetails[]): number {
+  return Math.max(
+    10_000,
+    ...services.map(({ Spec }) => (Spec.TaskTemplate.ContainerSpec.StopGracePeriod ?? 0) / 1e6),
+  );
 }
 
-/** Moves the node's instances to other nodes, if there are any, and waits until those here have ended. */
+/** Moves the node's instances to other nodes, if there are any, and waits until those here, and the runs of jobs, have ended. */
 export async function drain(manager: Docker, nodeId: string): Promise<void> {
   if ((await nodeOf(manager, nodeId))?.Status.State !== "ready") {
     await changeNode(manager, nodeId, { Availability: "drain" });
     return;
   }
-  const timeoutMs = STEP_TIMEOUT_MS + (await graceMs(manager));
+  const services = await api<ServiceDetails[]>(manager, "GET", "/services");
+  const timeoutMs = STEP_TIMEOUT_MS + graceMs(services);
   const ended = (isMeant: (task: TaskDetails) => boolean) =>
     until(
       "draining",
@@ -104,9 +99,16 @@ export async function drain(manager: Docker, nodeId: string): Promise<void> {
     ).catch(() => undefined);
   // Draining stops instances while it starts others. So first replace, start-first, those of services that run only here.
   await changeNode(manager, nodeId, { Availability: "pause" });
+  // A run of a job would begin anew.
+  const jobs = services.filter(({ Spec }) => isJob(Spec.Labels ?? {}));
+  const here = new Set(
+    (await running(manager)).filter(({ NodeID }) => NodeID === nodeId).map(({ ServiceID }) => ServiceID),
+  );
+  for (const job of jobs.filter(({ ID }) => here.has(ID))) await endOfRun(manager, job);
   const tasks = (await running(manager)).filter(({ DesiredState }) => DesiredState === "running");
   const elsewhere = new Set(tasks.filter((task) => task.NodeID !== nodeId).map((task) => task.ServiceID));
   const alone = new Set(tasks.map(({ ServiceID }) => ServiceID).filter((id) => !elsewhere.has(id)));
+  for (const { ID } of jobs) alone.delete(ID);
   for (const id of alone) await roll(manager, id);
   await ended((task) => alone.has(task.ServiceID));
   await changeNode(manager, nodeId, { Availability: "drain" });
