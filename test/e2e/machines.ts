@@ -175,8 +175,9 @@ export async function bootMachines(machines: readonly Machine[]): Promise<void> 
 /** Removes all machines of the tests and their network, whoever made them, and returns what it removed. */
 export async function removeMachines(): Promise<string[]> {
   if (process.getuid?.() !== 0) return []; // Then it has made none.
-  const namespaces = ours("/run/netns");
-  const links = ours("/sys/class/net");
+  const namespaces = ours(existsSync("/run/netns") ? readdirSync("/run/netns") : []);
+  // Not from /sys, which may be that of another network namespace.
+  const links = ours((await outputOf("ip", "-o", "link")).match(/(?<=^\d+: )[^:@]+/gm) ?? []);
   for (const namespace of namespaces) {
     // A machine's first process takes its containers with it.
     await killAll(async () => lines(await outputOf("ip", "netns", "pids", namespace)));
@@ -192,10 +193,8 @@ export async function removeMachines(): Promise<string[]> {
   return [...namespaces, ...links];
 }
 
-const ours = (folder: string): string[] =>
-  (existsSync(folder) ? readdirSync(folder) : [])
-    .filter((name) => name === bridge || name.startsWith(`${bridge}-`))
-    .sort();
+const ours = (names: readonly string[]): string[] =>
+  names.filter((name) => name === bridge || name.startsWith(`${bridge}-`)).sort();
 
 /** Removes a rule, as often as it is there. */
 async function removeRule(...rule: string[]): Promise<void> {

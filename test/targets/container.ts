@@ -48,15 +48,13 @@ export async function startContainer(
   afterwards(() => removeContainers(container));
 }
 
-const inside = (args: readonly string[]) => ["exec", "-w", process.cwd(), container, ...args];
-
-/** Runs a program in the container to its end, in this process's folder. */
+/** Runs a program to its end in the container, in this process's folder, of which it must have a part. */
 export const runInContainer = (...args: readonly string[]): Promise<RunResult> =>
-  run("docker", inside(args), { timeoutMs });
+  run("docker", ["exec", "-w", process.cwd(), container, ...args], { timeoutMs });
 
-/** The same for a program that must succeed. Returns its output. */
+/** Runs a program in the container that must succeed. Returns its output. */
 export const inContainer = (...args: readonly string[]): Promise<string> =>
-  outputOf("docker", inside(args), { timeoutMs, label: args.join(" ") });
+  outputOf("docker", ["exec", container, ...args], { timeoutMs, label: args.join(" ") });
 
 /** Changes the container's network, which only root may. */
 export const ip = (command: string): Promise<string> =>

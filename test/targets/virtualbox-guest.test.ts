@@ -83,7 +83,7 @@ const configure = (machine: object): void => {
 /** The download of Debian's image. */
 const placeImage = async (): Promise<void> => {
   mkdirSync(dirname(baseDisk), { recursive: true });
-  await inContainer("qemu-img", "convert", "-O", "vdi", system.disk, baseDisk);
+  await inContainer("qemu-img", "convert", "-O", "vdi", system.disk, resolve(baseDisk));
 };
 const answers = async (): Promise<void> => {
   const { status, body } = await until(page, ({ status }) => status === 200, { seconds: 60 });

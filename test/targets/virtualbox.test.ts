@@ -135,6 +135,9 @@ test("another memory restarts one machine after the other, and no request to tho
   ]);
   expect(events).toEqual(story);
   console.log("requests during the change:", JSON.stringify(results));
+  // Two services on each machine, before it restarts and after.
+  expect(results).toHaveLength(12);
+  for (const { requests } of results) expect(requests).toBeGreaterThan(0);
   for (const { failures } of results) expect(failures).toEqual({});
   // Instances may run on all of them again.
   expect(await nodes()).toEqual(names.map(() => "Active Ready"));
@@ -177,6 +180,8 @@ test("a machine that is told to be replaced starts anew, and joins again", async
   for (const machine of others) await stopAsking(machine);
   expect(events).toEqual(["node-2 stops while 200 and 200 from the others", "node-2 starts"]);
   console.log("requests during the replacement:", JSON.stringify(results));
+  expect(results).toHaveLength(4);
+  for (const { requests } of results) expect(requests).toBeGreaterThan(0);
   for (const { failures } of results) expect(failures).toEqual({});
   expect(await nodes()).toEqual(names.map(() => "Active Ready"));
   for (const machine of machines) expect((await get(`${urlOf(machine)}/alone/v1`)).status).toBe(200);
