@@ -1,3 +1,6 @@
+import { homedir } from "node:os";
+import path from "node:path";
+
 import { describe, expect, it } from "vitest";
 
 import { parseService } from "../components/config/services";
@@ -363,6 +366,30 @@ volumes: { d: { external: true } }`;
       expect(() => imported(text)).toThrow(/^(services\.a has extends|The compose file)/);
     },
   );
+});
+
+describe("a mount", () => {
+  const mountsOf = (volumes: string) => imported(`services: { a: { image: "a:1", volumes: ${volumes} } }`);
+
+  it("is a path of the node by its type, or by its first letter", () => {
+    const home = path.join(homedir(), "x");
+    const text = `[{ type: bind, source: html, target: /a }, { type: bind, source: ~/x, target: /b, read_only: true }, "~/x:/c", "html:/d", ".:/e"]`;
+    const { services } = mountsOf(text);
+    expect(services[0]).toMatchObject({
+      volumes: ["../html:/a", `${home}:/b:ro`, `${home}:/c`, "html:/d", "..:/e"],
+    });
+    expect(() => parseService(services[0], "it")).not.toThrow();
+  });
+
+  it("of a path needs one", () => {
+    const { services, fates } = mountsOf("[{ type: bind, target: /a }]");
+    expect(services[0]).not.toHaveProperty("volumes");
+    expect(fates).toContainEqual({
+      key: "services.a.volumes",
+      fate: "left out",
+      text: "/a is a bind without a source: name its folder",
+    });
+  });
 });
 
 it.each([

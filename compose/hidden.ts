@@ -1,14 +1,24 @@
 /** Keeps the secrets of a compose file out of what an import writes and prints. Pure. */
 import { isMapping } from "../lib/values";
 
-const secretName = /PASS(WORD|WD|PHRASE)?(_|$)|SECRET|TOKEN|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY/i;
+/** Too many cost nothing: they are encrypted. `PWD` and `OLDPWD` are folders; public keys are for everybody. */
+const secretName = new RegExp(
+  [
+    "PASS(WORD|WD|PHRASE)|PASS\\d*(_|$)|(?<!^|^OLD)PWDS?\\d*(_|$)",
+    "SECRET|TOKEN|CRED(S|ENTIAL)|JWT|SALT(_|$)|(_AUTH|_PAT|COOKIE)$",
+    "(API|ACCESS|PRIVATE)_?KEY|(?<!PUBLI(C|SHABLE)_?)KEYS?(_?(V|B|BASE)?\\d+)?$",
+  ].join("|"),
+  "i",
+);
 /** Names that say where a secret is. */
 const placeName = /_(FILE|DIR|PATH)$/i;
-const urlWithPassword = /:\/\/[^\s/@:]*:[^\s@]+@/;
+/** A URL, a list such as `Server=db;Password=x`, or `me:x@tcp(db:3306)/x`. */
+const withPassword =
+  /:\/\/[^\s/@:]*:[^\s@]+@|(?:^|[^a-z])(?:password|passwd|pwd)=[^\s;&$]|^[^\s:@/]+:[^\s@]+@(?:tcp|unix)\(/i;
 
-/** Whether a variable's value is for nobody to read: by its name, or as a URL with a password. */
+/** Whether a variable's value is for nobody to read: by its name, or as a URL or the like with a password. */
 export const isSecret = ([name, value]: readonly [string, string]): boolean =>
-  value !== "" && ((secretName.test(name) && !placeName.test(name)) || urlWithPassword.test(value));
+  value !== "" && ((secretName.test(name) && !placeName.test(name)) || withPassword.test(value));
 
 /** Secrets, and the marks that stand for them in texts until these are encrypted. What forgets a mark writes no secret. */
 export class Hidden {
@@ -23,7 +33,7 @@ export class Hidden {
 
   /** Whether a text holds a secret. */
   isIn(text: string): boolean {
-    return this.reveal(text) !== text || urlWithPassword.test(text);
+    return this.reveal(text) !== text || withPassword.test(text);
   }
 
   /** Whether a variable holds a secret, be it in its name. */

@@ -73,6 +73,32 @@ it("encrypts values over what stands in for them", async () => {
   expect(existsSync(path.join(dir, "Pulumi.dev.yaml.before"))).toBe(false);
 });
 
+it("neither shares nor overwrites what the stack file has already", async () => {
+  const before = `config:
+  switchyard:services:
+    - { name: db, image: "postgres:16", volumes: ["db_data:/var/lib/postgresql/data"], networks: [shop] }
+  switchyard:secrets: { pw: { secure: v1:x } }
+`;
+  writeFileSync(path.join(dir, "Pulumi.dev.yaml"), before);
+  writeFileSync(
+    path.join(dir, "compose.yml"),
+    `
+name: shop
+services:
+  postgres: { image: "postgres:16", volumes: ["db_data:/var/lib/postgresql/data"], secrets: [pw] }
+  web: { image: "a:1" }
+volumes: { db_data: }
+secrets: { pw: { file: compose.yml } }
+`,
+  );
+  const { code, stderr } = await runImport();
+  expect(code).toBe(1);
+  for (const taken of ["volume db_data", "network shop", "secret pw"])
+    expect(stderr).toContain(`Pulumi.dev.yaml already has a ${taken}`);
+  expect(textOf("Pulumi.dev.yaml")).toBe(before);
+  expect(existsSync(path.join(dir, "calls"))).toBe(false);
+});
+
 it.each([["config: {}\n"], [undefined]])(
   "imports nothing if a value cannot be encrypted: %j",
   async (before) => {

@@ -11,7 +11,9 @@ import { isMapping } from "../lib/values";
 import { escapeInvisible } from "../routing/grammar";
 import { convert } from "./convert";
 import { Hidden } from "./hidden";
+import { refuseTaken } from "./present";
 import { readCompose, readVariables } from "./read";
+import { atHome } from "./volumes";
 
 /** Where `script/import` takes the values to encrypt from: a key and the value in base64, a line each. */
 const secretsPipe = 3;
@@ -26,7 +28,7 @@ function variables(folder: string): Record<string, string | undefined> {
 const bytesIn =
   (folder: string) =>
   (file: string): Buffer | undefined => {
-    const full = path.resolve(folder, file);
+    const full = path.resolve(folder, atHome(file));
     return existsSync(full) && statSync(full).isFile() ? readFileSync(full) : undefined;
   };
 
@@ -61,7 +63,7 @@ function main(): void {
   const secretCommand = (key: string) =>
     `${values.stack === "dev" ? "" : `STACK=${values.stack} `}script/secret ${key.includes("[") ? `'${key}'` : key}`;
   const there = list.toJSON();
-  const { services, configs, secrets, fates } = convert(compose, {
+  const imported = convert(compose, {
     folder,
     env,
     secretCommand,
@@ -71,17 +73,18 @@ function main(): void {
     hasRoot: hasRoot(there),
     project: path.basename(folder),
   });
-  const names = there.map((each) => (isMapping(each) ? each["name"] : undefined));
-  const twice = services.find(({ name }) => names.includes(name));
-  if (twice !== undefined)
-    throw new UserError(`${stackFile} already has a service ${String(twice["name"])}: rename or remove it.`);
+  const { services, configs, secrets, fates } = imported;
+  const stack: unknown = document.toJS();
+  refuseTaken(
+    imported,
+    compose,
+    isMapping(stack) && isMapping(stack["config"]) ? stack["config"] : {},
+    stackFile,
+  );
   for (const service of services) list.add(document.createNode(service));
   document.setIn(["config", "switchyard:services"], list);
-  for (const [name, config] of Object.entries(configs)) {
-    if (document.hasIn(["config", "switchyard:configs", name]))
-      throw new UserError(`${stackFile} already has a config ${name}: rename or remove it.`);
+  for (const [name, config] of Object.entries(configs))
     document.setIn(["config", "switchyard:configs", name], document.createNode(config));
-  }
   // Plain, texts such as yes, 012 or 12:30:45 would be something else for other readers of YAML.
   const text = stringify(document, {
     lineWidth: 0,
@@ -99,7 +102,7 @@ function main(): void {
   console.log(`\n${services.length} services are in ${stackFile}. Read it before script/preview.`);
   for (const [index, service] of services.entries())
     try {
-      parseService(service, `services[${names.length + index}]`);
+      parseService(service, `services[${there.length + index}]`);
     } catch (error) {
       console.log(`To correct first: ${messageOf(error)}`);
     }

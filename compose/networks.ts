@@ -9,7 +9,8 @@ export const cleaned = (name: string): string =>
     .replace(/[^a-z0-9]+/g, "-")
     .replace(/^-|-$/g, "");
 
-const networkName = (name: string): string =>
+/** The name that a network has in the stack file. */
+export const networkName = (name: string): string =>
   name.replace(/[^a-zA-Z0-9_.-]+/g, "-").replace(/^[^a-zA-Z0-9]+/, "").slice(0, 32) || "default"; // prettier-ignore
 
 /** Names by which services of the file call each other: their own, `container_name`, those of `links`. */

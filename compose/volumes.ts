@@ -1,11 +1,16 @@
 /** Volumes of a compose file, and paths in it. */
+import { homedir } from "node:os";
 import path from "node:path";
 
 import { isMapping } from "../lib/values";
 import type { Mapping } from "./read";
 
+/** The path with the home folder in place of `~`, as in Compose. */
+export const atHome = (file: string): string => file.replace(/^~(?=\/|$)/, homedir);
+
 /** A path of the compose file's folder, relative to the stack file. */
-export function moved(file: string, folder: string): string {
+export function moved(given: string, folder: string): string {
+  const file = atHome(given);
   if (path.isAbsolute(file)) return file;
   const relative = path.relative("", path.resolve(folder, file));
   return relative === "" ? "." : relative.startsWith("..") ? relative : `./${relative}`;
@@ -41,7 +46,11 @@ export function volumeOf(
     drop("no service gets Docker's socket, which controls the node");
     return [];
   }
-  const isPath = typeof source === "string" && /^[./~]/.test(source);
+  if (type === "bind" && typeof source !== "string") {
+    drop(`${target} is a bind without a source: name its folder`);
+    return [];
+  }
+  const isPath = typeof source === "string" && (type === "bind" || /^[./~]/.test(source));
   const from = isPath ? moved(source, folder) : typeof source === "string" ? source : `${service}${target.replace(/[^a-zA-Z0-9]+/g, "-")}`; // prettier-ignore
   const volumes = isMapping(compose["volumes"]) ? compose["volumes"] : {};
   const declared = isPath ? undefined : volumes[from];
