@@ -1,6 +1,8 @@
 /** Runs programs in containers over the Docker Engine's socket, with their input and output as streams. */
+import { once } from "node:events";
 import * as http from "node:http";
-import type { Duplex, Writable } from "node:stream";
+import { addAbortSignal, type Duplex, type Writable } from "node:stream";
+import { UserError } from "../../../lib/errors";
 import { HttpClient } from "../../../lib/http";
 import { isMapping, parseJson } from "../../../lib/values";
 
@@ -28,10 +30,12 @@ export class Engine {
   }
 
   /**
-   * Runs a program in a container. Its standard output goes to `output`, which is not ended.
+   * Runs a program in a container. Its standard output goes to `output`, which is not ended. If that closes, Docker discards the
+   * rest: a program that nobody reads would wait forever, and a dump with it would keep its locks in the database.
    *
    * @param input becomes its standard input; without it, it has none
    * @returns its exit code, and the end of its standard error
+   * @throws UserError if `output` closes before the program ends
    */
   async exec(
     container: string,
@@ -45,14 +49,29 @@ export class Engine {
       AttachStderr: true,
     });
     const id = isMapping(created) ? String(created["Id"]) : "";
-    const stream = await this.attach(`/exec/${id}/start`);
-    input?.(stream);
-    if (input === undefined) stream.end();
+    const gone = new AbortController();
+    const leave = (): void => {
+      gone.abort(new UserError("nobody takes its output any more"));
+    };
+    output.once("close", leave);
+    if (output.destroyed) leave();
+    gone.signal.throwIfAborted();
     let errors = "";
-    await demultiplex(stream, async (kind, chunk) => {
-      if (kind === 2) errors = (errors + chunk.toString()).slice(-2_000);
-      else if (!output.write(chunk)) await new Promise((resolve) => output.once("drain", resolve));
-    });
+    try {
+      const stream = await this.attach(`/exec/${id}/start`);
+      addAbortSignal(gone.signal, stream);
+      input?.(stream);
+      if (input === undefined) stream.end();
+      await demultiplex(stream, async (kind, chunk) => {
+        if (kind === 2) errors = (errors + chunk.toString()).slice(-2_000);
+        else if (!output.write(chunk)) await once(output, "drain", { signal: gone.signal });
+      });
+    } catch (error) {
+      gone.signal.throwIfAborted();
+      throw error;
+    } finally {
+      output.off("close", leave);
+    }
     const state = await this.json("GET", `/exec/${id}/json`);
     const code = isMapping(state) && typeof state["ExitCode"] === "number" ? state["ExitCode"] : 1;
     return { code, errors: errors.trim() };
