@@ -3,7 +3,7 @@ import { messageOf, UserError } from "../lib/errors";
 import { some } from "../lib/text";
 import { isMapping, parseJson } from "../lib/values";
 import { UnclearExchange, type BackupNode, type Exchanger, type Folder } from "./node";
-import type { Services, User } from "./services";
+import { stoppedOf, type Services, type User } from "./services";
 
 export interface Exchange {
   readonly node: BackupNode;
@@ -18,13 +18,16 @@ export interface Exchange {
 export class OldDataBeside extends UserError {}
 
 export const beside = (volume: string): string => `${volume}.restore`;
-/** A volume that exists while another one and the one beside it are exchanged. */
-const markOf = (volume: string): string => `${volume}.exchanging`;
+/** A volume that exists while some are exchanged, named after the first of them. */
+const markOf = (volumes: readonly string[]): string => `${volumes[0] ?? ""}${markSuffix}`;
+const markSuffix = ".exchanging";
 /** The label of a mark: what is exchanged, by which a later run knows whether it happened. */
-const identitiesLabel = "switchyard.exchange";
+export const exchangeLabel = "switchyard.exchange";
 
-interface Mark {
-  /** The folder with the new data. */
+/** What is exchanged of a volume. */
+interface Marked {
+  readonly volume: string;
+  /** The folder with the new data, in the volume beside. */
   readonly folder: string;
   readonly old: string;
   readonly new: string;
@@ -49,11 +52,13 @@ export async function exchange(
       here: [volume, ""] as const,
       there: [beside(volume), folders.get(volume) ?? ""] as const,
     }));
+    const mark: Marked[] = [];
     for (const { volume, here, there } of pairs) {
       const [before, after] = [await exchanger.identityOf(here), await exchanger.identityOf(there)];
-      const mark: Mark = { folder: there[1], old: before, new: after };
-      await node.volume(markOf(volume), { [identitiesLabel]: JSON.stringify(mark) });
+      mark.push({ volume, folder: there[1], old: before, new: after });
     }
+    // One for all: a run that is killed leaves all of it, or nothing.
+    await node.freshVolume(markOf(volumes), { [exchangeLabel]: JSON.stringify(mark) });
     for (const { here, there } of pairs) {
       await exchanger.exchange(here, there);
       undo.unshift(() => exchanger.exchange(here, there));
@@ -87,74 +92,106 @@ async function takeBack(
   cause: unknown,
 ): Promise<void> {
   const { services, volumes, say } = at;
-  const place = some(volumes.map((volume) => `volume ${beside(volume)}`));
   let worse: unknown = cause instanceof UnclearExchange ? cause : undefined;
+  let isMixed = worse !== undefined;
   if (worse === undefined && undo.length > 0)
     try {
       say("putting the old data back");
       await services.stop(users, volumes);
+      isMixed = true;
       for (const each of undo) await each();
     } catch (error) {
       worse = error;
     }
+  if (worse !== undefined && isMixed && volumes.length > 1) throw mixed(at, users, worse);
   const tell = (error: unknown) => {
     say(messageOf(error));
   };
   await services.start(users).catch(tell);
+  if (worse !== undefined) throw new OldDataBeside(`${whereIs(at, worse)} ${again}`);
   // A mark that stays only makes the next run look: the old data is in place.
-  if (worse === undefined) await unmark(at).catch(tell);
-  if (worse !== undefined)
-    throw new OldDataBeside(
-      `${messageOf(worse)}: the old data is in place, or in ${place}. Run script/restore again, which finds out and goes on`,
-    );
+  await unmark(at).catch(tell);
+}
+
+const whereIs = ({ volumes }: Exchange, cause: unknown): string =>
+  `${messageOf(cause)}: the old data is in place, or in ${some(volumes.map((volume) => `volume ${beside(volume)}`))}.`;
+const again = "Run script/restore again, which finds out and goes on";
+
+/** Some volumes may have the old data and others the new. Nothing may run with that. */
+function mixed(at: Exchange, users: readonly User[], cause: unknown): OldDataBeside {
+  const stopped = some(stoppedOf(users));
+  const and = stopped && `, before script/up starts ${stopped}: the volumes may not match`;
+  return new OldDataBeside(`${whereIs(at, cause)}${stopped && ` ${stopped} is stopped.`} ${again}${and}`);
 }
 
 async function unmark({ node, volumes }: Exchange): Promise<void> {
-  for (const volume of volumes) await node.removeVolume(markOf(volume));
+  await node.removeVolume(markOf(volumes));
 }
 
 /** What a run has left that was killed while it exchanged data. */
 export interface Earlier {
+  /** What it exchanged together. */
+  readonly at: Exchange;
+  /** The services that use it. */
+  readonly users: readonly User[];
   /** The folders that it has exchanged. If there are any, finishing it may put the old data back. */
   readonly exchanged: readonly { readonly here: Folder; readonly there: Folder }[];
 }
 
 /**
- * What an earlier run has left to finish; undefined: nothing. Changes nothing.
+ * What earlier runs have left to finish that concerns these services. Changes nothing.
  *
+ * @param users those of the volumes. An earlier run may have exchanged other volumes of theirs
+ * @param usersOf finds those of other volumes
  * @throws UserError if it cannot be known what has been exchanged
  */
-export async function findEarlier(at: Exchange, users: readonly User[]): Promise<Earlier | undefined> {
-  const { node, exchanger, volumes } = at;
-  const exchanged: { readonly here: Folder; readonly there: Folder }[] = [];
-  let isMarked = false;
-  for (const volume of volumes) {
-    const labels = await node.labelsOf(markOf(volume));
-    if (labels === undefined) continue;
-    isMarked = true;
-    const mark = readMark(labels[identitiesLabel]);
-    const here = [volume, ""] as const;
-    const present = await exchanger.identityOf(here);
-    if (mark !== undefined && present === mark.new)
-      exchanged.push({ here, there: [beside(volume), mark.folder] });
-    else if (present !== mark?.old)
-      throw new UserError(
-        `An earlier restore was interrupted while it exchanged the data of volume ${volume}: volume ${beside(volume)} on node ${node.node.name} may be all that is left of the old data. ` +
-          `Look at both, then remove what is not needed: docker volume rm ${markOf(volume)} ${beside(volume)}`,
-      );
+export async function findEarlier(
+  at: Exchange,
+  users: readonly User[],
+  usersOf: (volumes: readonly string[]) => Promise<readonly User[]>,
+): Promise<Earlier[]> {
+  const concerned = new Set([...at.volumes, ...users.flatMap(({ volumes }) => volumes)]);
+  const found: Earlier[] = [];
+  for (const { name, labels } of await at.node.labelled(exchangeLabel)) {
+    const first = name.slice(0, -markSuffix.length);
+    const mark = readMark(labels[exchangeLabel]);
+    const volumes = mark?.map(({ volume }) => volume) ?? [first];
+    if (!volumes.some((volume) => concerned.has(volume))) continue;
+    const of = { ...at, volumes };
+    const theirs = await usersOf(volumes);
+    if (mark === undefined) throw unknown(of, theirs, first);
+    const exchanged: Earlier["exchanged"][number][] = [];
+    for (const { volume, folder, ...identities } of mark) {
+      const here = [volume, ""] as const;
+      const present = await at.exchanger.identityOf(here);
+      if (present === identities.new) exchanged.push({ here, there: [beside(volume), folder] });
+      else if (present !== identities.old) throw unknown(of, theirs, volume);
+    }
+    found.push({ at: of, users: theirs, exchanged });
   }
-  return isMarked || users.some(({ held }) => held) ? { exchanged } : undefined;
+  // Killed before or after it exchanged anything.
+  const isFound = ({ id }: User) => found.some((earlier) => earlier.users.some((user) => user.id === id));
+  const held = users.filter((user) => user.held && !isFound(user));
+  return held.length === 0 ? found : [...found, { at: { ...at, volumes: [] }, users: held, exchanged: [] }];
+}
+
+function unknown({ node, volumes }: Exchange, users: readonly User[], volume: string): UserError {
+  const stopped = some(stoppedOf(users.filter(({ held }) => held)));
+  const unneeded = [markOf(volumes), ...volumes.map(beside)].join(" ");
+  return new UserError(
+    `An earlier restore was interrupted while it exchanged the data of volume ${volume}: volume ${beside(volume)} on node ${node.node.name} may be all that is left of the old data. ` +
+      `Look at both, then remove what is not needed: docker volume rm ${unneeded}` +
+      (stopped && `. ${stopped} may be stopped: script/up starts it again`),
+  );
 }
 
 /**
  * Finishes what a run did that was killed while it exchanged data: either all volumes have the new data and the services run with
  * it, or all have the old.
+ *
+ * @throws OldDataBeside if it cannot
  */
-export async function finishEarlier(
-  at: Exchange,
-  users: readonly User[],
-  { exchanged }: Earlier,
-): Promise<void> {
+export async function finishEarlier({ at, users, exchanged }: Earlier): Promise<void> {
   const { exchanger, services, volumes, say } = at;
   say("finishing an earlier restore, which was interrupted");
   const undo = exchanged.map(
@@ -162,27 +199,31 @@ export async function finishEarlier(
       () =>
         exchanger.exchange(here, there),
   );
-  if (exchanged.length === volumes.length) {
+  if (volumes.length > 0 && exchanged.length === volumes.length) {
     await prove(at, users, undo).catch((error: unknown) => {
       if (error instanceof OldDataBeside) throw error;
       say(messageOf(error));
     });
     return;
   }
-  if (exchanged.length > 0) {
-    await services.stop(users, volumes);
-    for (const each of undo) await each();
+  try {
+    if (exchanged.length > 0) {
+      await services.stop(users, volumes);
+      for (const each of undo) await each();
+    }
+  } catch (error) {
+    throw mixed(at, users, error);
   }
   // Data with which they do not run may be why it is to be replaced.
   await services.release(users);
-  await unmark(at);
+  if (volumes.length > 0) await unmark(at);
 }
 
-function readMark(text = ""): Mark | undefined {
-  const { folder, old, new: after } = mappingOf(parseJson(text));
-  return typeof folder === "string" && typeof old === "string" && typeof after === "string"
-    ? { folder, old, new: after }
-    : undefined;
+function readMark(text = ""): Marked[] | undefined {
+  const parsed = parseJson(text);
+  const all = Array.isArray(parsed) ? parsed.filter(isMarked) : [];
+  return all.length > 0 && Array.isArray(parsed) && all.length === parsed.length ? all : undefined;
 }
 
-const mappingOf = (value: unknown): Readonly<Record<string, unknown>> => (isMapping(value) ? value : {});
+const isMarked = (value: unknown): value is Marked =>
+  isMapping(value) && ["volume", "folder", "old", "new"].every((key) => typeof value[key] === "string");

@@ -155,26 +155,27 @@ async function restore(work: Work): Promise<void> {
   const exchanger = await Exchanger.open(node, names[0] ?? "");
   cleanups.push(() => exchanger.close());
   const at: Exchange = { node, exchanger, services, volumes: names, say };
-  const users = await services.usersOf(names, replicas);
-  const earlier = await findEarlier(at, users);
-  if (earlier !== undefined && earlier.exchanged.length > 0)
+  const usersOf = (of: readonly string[]): Promise<User[]> => services.usersOf(of, replicas);
+  const users = await usersOf(names);
+  const earlier = await findEarlier(at, users, usersOf);
+  if (earlier.some(({ exchanged }) => exchanged.length > 0))
     await confirm(
       options,
-      `An earlier restore of ${options.name} was interrupted. Finishing it puts the data from before it back, unless the services run with the new: what was written since is then lost.`,
+      `An earlier restore was interrupted, of volume ${some(earlier.flatMap((each) => each.at.volumes))}. Finishing it puts the data from before it back, unless the services run with the new: what was written since is then lost.`,
     );
-  if (earlier !== undefined) await uninterrupted(() => finishEarlier(at, users, earlier));
+  for (const each of earlier) await uninterrupted(() => finishEarlier(each));
   if (interrupted)
     throw new UserError("Interrupted: the earlier restore is finished, and nothing else was changed");
   const spare = names.map(beside);
-  if (dump !== undefined) await services.removeBeside(dump.swarmName, spare);
   await confirm(options, warningOf(subject, users));
+  if (dump !== undefined) await services.removeBeside(dump.swarmName, spare);
   for (const each of spare) {
     await node.freshVolume(each);
     cleanups.push(() => node.removeVolume(each));
   }
   const folders = await fill(work, services);
   // Another one may have been deployed meanwhile.
-  const present = await services.usersOf(names, replicas);
+  const present = await usersOf(names);
   const stops = some(stoppedOf(present));
   say(stops === "" ? "exchanging the data" : `stopping ${stops} to exchange the data`);
   await uninterrupted(() => exchange(at, present, new Map(names.map((name) => [name, folders]))));

@@ -44,6 +44,7 @@ export type Folder = readonly [volume: string, path: string];
 export class UnclearExchange extends Error {}
 
 interface VolumeDetails {
+  readonly Name: string;
   readonly Mountpoint: string;
   readonly Labels: Readonly<Record<string, string>> | null;
 }
@@ -131,9 +132,9 @@ export class BackupNode {
   }
 
   /** Creates a volume, empty: one that an interrupted run left is removed first. */
-  async freshVolume(name: string): Promise<void> {
+  async freshVolume(name: string, labels?: Readonly<Record<string, string>>): Promise<void> {
     await this.removeVolume(name);
-    await this.volume(name);
+    await this.volume(name, labels);
   }
 
   /**
@@ -160,10 +161,13 @@ export class BackupNode {
     }
   }
 
-  /** The labels of a volume; undefined if there is no such volume. */
-  async labelsOf(volume: string): Promise<Readonly<Record<string, string>> | undefined> {
-    const found = await unless([404], api<VolumeDetails>(this.docker, "GET", `/volumes/${volume}`));
-    return found && (found.Labels ?? {});
+  /** The stack's volumes with a label. */
+  async labelled(
+    label: string,
+  ): Promise<{ readonly name: string; readonly labels: Readonly<Record<string, string>> }[]> {
+    const query = { filters: { label: [label, `${OWNER_LABEL}=${this.owner}`] } };
+    const { Volumes } = await api<{ Volumes: VolumeDetails[] | null }>(this.docker, "GET", "/volumes", { query }); // prettier-ignore
+    return (Volumes ?? []).map(({ Name, Labels }) => ({ name: Name, labels: Labels ?? {} }));
   }
 
   /** The containers that run with a volume. */
@@ -217,9 +221,9 @@ export class Exchanger {
     }
   }
 
-  /** What the file system calls a folder, wherever it is moved. */
+  /** What the file system calls a folder, wherever it is moved. The number of its device would change when the node starts again. */
   async identityOf(folder: Folder): Promise<string> {
-    return this.toolbox.run(["stat", "--format=%d:%i:%W", await this.node.pathOf(folder)]);
+    return this.toolbox.run(["stat", "--format=%i:%W", await this.node.pathOf(folder)]);
   }
 
   close(): Promise<void> {

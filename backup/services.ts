@@ -1,6 +1,7 @@
 /** The Swarm services that use volumes: stopped while data is exchanged, and started again. */
 import type Docker from "dockerode";
 
+import { loadingName } from "../components/config/backups";
 import { messageOf, UserError } from "../lib/errors";
 import { api, connect, sleep, unless } from "../providers/client";
 import { OWNER_LABEL } from "../providers/owner";
@@ -8,6 +9,9 @@ import { withoutAliases, type TaskSpec } from "../providers/swarm-service/spec";
 import { endedStates, holdLabel, isJob } from "../routing/jobs/docker";
 import type { BackupNode } from "./node";
 import type { Deployed } from "./stack";
+
+/** The label of an instance beside a service: of which. */
+const besideLabel = "switchyard.restore";
 
 interface Mounted {
   readonly Type: string;
@@ -47,6 +51,8 @@ interface Task {
 export interface User {
   readonly id: string;
   readonly name: string;
+  /** Docker's names of all that it mounts. */
+  readonly volumes: readonly string[];
   /** With how many instances it is to start again; undefined for a job, which is only kept from starting. */
   readonly replicas: number | undefined;
   /** Whether a restore, perhaps an earlier one, keeps it from starting. */
@@ -90,19 +96,21 @@ export class Services {
    * @throws UserError if something else uses one, or a service that cannot be stopped
    */
   async usersOf(volumes: readonly string[], declared: Readonly<Record<string, number>>): Promise<User[]> {
-    const uses = ({ Spec }: Stored) =>
-      (Spec.TaskTemplate.ContainerSpec.Mounts ?? []).some(
-        ({ Type, Source = "" }) => Type === "volume" && volumes.includes(Source),
+    const mountedBy = ({ TaskTemplate }: Spec): string[] =>
+      (TaskTemplate.ContainerSpec.Mounts ?? []).flatMap(({ Type, Source = "" }) =>
+        Type === "volume" ? [Source] : [],
       );
-    const services = (await this.list()).filter(uses);
     const users: User[] = [];
-    for (const { ID, Spec } of services) {
+    for (const { ID, Spec } of await this.list()) {
       const { Name: name, Labels } = Spec;
+      const mounted = mountedBy(Spec);
+      if (!mounted.some((each) => volumes.includes(each))) continue;
       const found = Spec.Mode.Replicated?.Replicas;
       const held = Labels?.[holdLabel] !== undefined;
-      if (isJob(Labels ?? {})) users.push({ id: ID, name, replicas: undefined, held });
+      const user = { id: ID, name, volumes: mounted, held };
+      if (isJob(Labels ?? {})) users.push({ ...user, replicas: undefined });
       else if (found !== undefined)
-        users.push({ id: ID, name, replicas: found > 0 ? found : (declared[name] ?? 0), held });
+        users.push({ ...user, replicas: found > 0 ? found : (declared[name] ?? 0) });
     }
     for (const volume of volumes)
       for (const { Names, Labels } of await this.node.running(volume))
@@ -224,11 +232,11 @@ export class Services {
     const found = (await this.list()).find(({ Spec }) => Spec.Name === name);
     if (found === undefined) throw new UserError(`${name} is not deployed: deploy it first, with script/up`);
     const { ContainerSpec, Networks, ...template } = found.Spec.TaskTemplate;
-    const beside = besideOf(name);
+    const beside = loadingName(name);
     const { ID } = await api<{ ID: string }>(this.docker, "POST", "/services/create", {
       body: {
         Name: beside,
-        Labels: { [OWNER_LABEL]: this.owner },
+        Labels: { [OWNER_LABEL]: this.owner, [besideLabel]: name },
         Mode: { Replicated: { Replicas: 1 } },
         TaskTemplate: {
           ...template,
@@ -238,10 +246,12 @@ export class Services {
           ContainerSpec: {
             ...ContainerSpec,
             Labels: { ...ContainerSpec.Labels, SERVICE_IGNORE: "true" },
-            Mounts: (ContainerSpec.Mounts ?? []).map((mount) => ({
-              ...mount,
-              ...(mount.Type === "volume" && { Source: volumes[mount.Source ?? ""] ?? mount.Source }),
-            })),
+            Mounts: (ContainerSpec.Mounts ?? []).map((mount) => {
+              const other = mount.Type === "volume" ? volumes[mount.Source ?? ""] : undefined;
+              if (other !== undefined) return { ...mount, Source: other };
+              // The present instance uses it.
+              return mount.Type === "tmpfs" ? mount : { ...mount, ReadOnly: true };
+            }),
           },
         },
       },
@@ -252,14 +262,12 @@ export class Services {
 
   /** Removes what {@link startBeside} or an interrupted run of it made, and waits until the volumes are unused. */
   async removeBeside(name: string, volumes: readonly string[]): Promise<void> {
-    const beside = besideOf(name);
+    const beside = loadingName(name);
     const found = (await this.list()).find(
-      ({ Spec }) => Spec.Name === beside && Spec.Labels?.[OWNER_LABEL] === this.owner,
+      ({ Spec: { Name, Labels } }) =>
+        Name === beside && Labels?.[OWNER_LABEL] === this.owner && Labels[besideLabel] === name,
     );
     if (found !== undefined) await unless([404], api(this.docker, "DELETE", `/services/${found.ID}`));
     await this.unused(volumes);
   }
 }
-
-/** Swarm takes names of up to 63 characters. */
-const besideOf = (name: string): string => `${name.slice(0, 54)}-restore`;

@@ -9,9 +9,10 @@ const db = {
   name: "shop/db",
   type: "none",
   image: "db:1",
-  volumes: ["data:/data", "files:/files:ro", "./conf:/conf"],
+  volumes: ["data:/data", "files:/files:ro", "./conf:/conf:ro"],
   backup,
 };
+const nfs = { type: "nfs", o: "addr=10.0.0.9", device: ":/srv/data" };
 const dump = { dump: ["pg_dump", "shop"], load: ["psql", "shop"] };
 const job = (of: object, secrets: readonly string[] = ["backup_password"]) =>
   jobOf(parseService(of, "db"), secrets, "shop/dev");
@@ -79,6 +80,12 @@ describe("the backup of a service", () => {
       { healthCheck: "image", volumes: ["data:/data", "more:/more"], backup: { ...backup, ...dump } },
       "db.backup.dump is set, but nothing would back up volume more: a restore exchanges all volumes",
     ],
+    ...[["./conf:/conf"], [{ type: "volume", source: "conf", target: "/conf", driver_opts: nfs }]].map(
+      ([more]): [object, string] => [
+        { healthCheck: "image", volumes: ["data:/data", more], backup: { ...backup, ...dump } },
+        `db.backup.dump is set, but the instance that load fills would write to ${typeof more === "string" ? "./conf" : "conf"}, beside the present one`,
+      ],
+    ),
     [{ backup: { ...backup, load: dump.load } }, "db.backup.load is set, but there is no dump"],
     [
       { backup: { ...backup, ...dump } },
@@ -90,10 +97,11 @@ describe("the backup of a service", () => {
     expect(() => parseService({ ...db, ...more }, "db")).toThrow(`Configuration switchyard:${message}`);
   });
 
-  test("leaves its name to the job", () => {
-    const other = { name: "shop/db-backup", type: "none", image: "x:1" };
-    expect(JSON.stringify(services.safeParse([db, other]).error?.issues)).toContain(
-      "the job that backs up shop/db",
-    );
+  test.each([
+    ["shop/db-backup", "the job that backs up shop/db"],
+    ["shop/db-restore", "the name of the instance into which a restore of shop/db loads its dump"],
+  ])("leaves %s to what needs the name", (name, what) => {
+    const other = { name, type: "none", image: "x:1" };
+    expect(JSON.stringify(services.safeParse([db, other]).error?.issues)).toContain(what);
   });
 });

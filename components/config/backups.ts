@@ -60,6 +60,8 @@ interface BackedUp {
 }
 
 export const jobName = (name: string): string => `${name}-backup`;
+/** The Swarm service into which a restore loads a dump. */
+export const loadingName = (name: string): string => `${name}-restore`;
 /** The volume with the socket at which a job asks for a dump. */
 export const dumpSocket = "backup-docker";
 
@@ -80,6 +82,13 @@ export function lacking({ volumes, healthCheck, backup }: Omit<BackedUp, "name" 
       ["dump"],
       `is set, but nothing would back up volume ${second}: a restore exchanges all volumes`,
       "leave the service one volume that it writes to, and give the other to another service",
+    ]);
+  const shared = volumes.find((volume) => volume.type !== "tmpfs" && !volume.readOnly && !isOwn(volume));
+  if (dump !== undefined && shared !== undefined)
+    found.push([
+      ["dump"],
+      `is set, but the instance that load fills would write to ${shared.source ?? ""}, beside the present one`,
+      "mount it read-only, or leave it to another service",
     ]);
   if (dump !== undefined && load === undefined)
     found.push([["dump"], "is set, but nothing gets it back", "set load to a command that reads it"]);

@@ -12,7 +12,7 @@ import { imagePattern, list, mapping, mistake, oneOf, parse, positive, readBy, t
 
 import { readBuild } from "./build";
 import { mistakesOfDependencies } from "./dependencies";
-import { backupOf, jobName, lacking } from "./backups";
+import { backupOf, jobName, lacking, loadingName } from "./backups";
 import { readReference } from "./files";
 import { readNetworks } from "./networks";
 import { furtherPort, meta, mistakesOfMeta, mistakesOfPorts, nameOfPort, portNumber, serviceName, type FurtherPort } from "./ports"; // prettier-ignore
@@ -284,8 +284,13 @@ function mistakesOfJob({ schedule, type, ...rest }: z.output<typeof keys>) {
 
 /** The longest name of a Swarm service. */
 const longestName = 63;
-/** The Swarm services that a service brings with it: why, their names, and what they are to a reader. */
+/** The Swarm services that a service brings with it, the longest names first: why, their names, and what they are to a reader. */
 const companions = [
+  {
+    key: "backup",
+    nameOf: loadingName,
+    is: (name: string) => `the name of the instance into which a restore of ${name} loads its dump`,
+  },
   {
     key: "before",
     nameOf: beforeName,
@@ -307,10 +312,12 @@ export const service = z
   .check(({ value, issues }) => {
     const { name, image, build, port, type, replicas, cpus } = value;
     issues.push(...mistakesOfJob(value));
-    for (const { key, nameOf } of companions) {
-      if (value[key] === undefined || nameOf(swarmNameOf(name)).length <= longestName) continue;
-      const cure = `use at most ${longestName - nameOf("").length} characters`;
-      issues.push(mistake(["name"], `is too long for a service with ${key}`, cure));
+    const long = companions.find(
+      ({ key, nameOf }) => value[key] !== undefined && nameOf(swarmNameOf(name)).length > longestName,
+    );
+    if (long !== undefined) {
+      const cure = `use at most ${longestName - long.nameOf("").length} characters`;
+      issues.push(mistake(["name"], `is too long for a service with ${long.key}`, cure));
     }
     for (const [path, problem, cure] of lacking(value))
       issues.push(mistake(["backup", ...path], problem, cure));
