@@ -7,18 +7,21 @@ import { parseService } from "../components/config/services";
 import { isMapping } from "../lib/values";
 import { convert } from "./convert";
 import { Hidden } from "./hidden";
-import { interpolate, readCompose, readVariables, words } from "./read";
+import { readCompose, words } from "./read";
+import { readVariables, type Scope } from "./variables";
+
+const scopeOf = (env: Record<string, string>): Scope => ({ env, hidden: new Hidden(), unset: new Set() });
 
 function imported(
   text: string,
   env: Record<string, string> = {},
   files: Record<string, string | Uint8Array> = {},
+  hidden = new Hidden(),
 ) {
-  const hidden = new Hidden();
-  return convert(readCompose(text, env, hidden), {
+  const scope = { ...scopeOf(env), hidden };
+  return convert(readCompose(text, scope), {
     folder: "..",
-    env,
-    hidden,
+    ...scope,
     read: (file) => {
       const content = files[file];
       return content === undefined ? undefined : Buffer.from(content);
@@ -102,7 +105,7 @@ x-else: {}
 
 /** All keys of the services and of the file, down to those that a fate names. */
 function missing(text: string): string[] {
-  const compose = readCompose(text, {}, new Hidden());
+  const compose = readCompose(text, scopeOf({}));
   const said = imported(text).fates.map(({ key }) => key);
   const isSaid = (key: string) => said.some((each) => each === key || each.startsWith(`${key}.`) || key.startsWith(`${each}.`)); // prettier-ignore
   const keysOf = (value: unknown, at: string): string[] =>
@@ -368,6 +371,46 @@ volumes: { d: { external: true } }`;
   );
 });
 
+it("says which variables are not set", () => {
+  const text = `
+services:
+  a:
+    image: "a:\${TAG}"
+    build: { context: ., args: [ARG, GIVEN] }
+    environment: { PLAIN: "x\${HOST}", BARE: , GIVEN: , OTHER: "\${TAG}" }
+    env_file: f`;
+  const { services, fates } = imported(text, { GIVEN: "1" }, { f: "GIVEN\nFILE_BARE\nA=${HOST}/z\n?\n" });
+  expect(services[0]).toMatchObject({
+    env: { PLAIN: "x", GIVEN: "1", OTHER: "", A: "/z" },
+    build: { args: { GIVEN: "1" } },
+  });
+  expect(services[0]).not.toHaveProperty("env.BARE");
+  const said = fates.filter(({ text: told }) => / not set|no variable/.test(told)).map(({ key, text: told }) => `${key} ${told}`); // prettier-ignore
+  const taken = "is not set, and was taken as empty: set it in .env, and import again";
+  const notSet = "is not set: set it in .env, and import again";
+  expect(said).toEqual([
+    `services.a.build.args.ARG ${notSet}`,
+    "services.a.env_file f: line 4 is no variable: write NAME=value",
+    `services.a.environment.BARE ${notSet}`,
+    `\${TAG} ${taken}`,
+    `\${HOST} ${taken}`,
+    `\${FILE_BARE} ${taken}`,
+  ]);
+});
+
+it("hides secrets of variables in other variables", () => {
+  const text = `services: { a: { image: "a:1", env_file: f, command: "run \${Z}" } }`;
+  const scope = scopeOf({ DB_TOKEN: "hush" });
+  const env = readVariables("Y=${DB_TOKEN}/y\nZ=$Y", scope, () => undefined);
+  const { services, secrets } = imported(text, { ...env, DB_TOKEN: "hush" }, { f: "A=${DB_TOKEN}/z\nB=$A" }, scope.hidden); // prettier-ignore
+  expect(JSON.stringify(services)).not.toContain("hush");
+  expect(Object.fromEntries(secrets)).toEqual({
+    "services[2].command[1]": "hush/y",
+    "services[2].env.A": "hush/z",
+    "services[2].env.B": "hush/z",
+  });
+});
+
 describe("a mount", () => {
   const mountsOf = (volumes: string) => imported(`services: { a: { image: "a:1", volumes: ${volumes} } }`);
 
@@ -390,24 +433,6 @@ describe("a mount", () => {
       text: "/a is a bind without a source: name its folder",
     });
   });
-});
-
-it.each([
-  ["$A ${A} ${A:-x} ${B:-x} ${B-x} ${C-x} ${C:-x} ${A:+y} ${C:+y} $$A", "1 1 1 x x  x y  $A"],
-  ["${B:-${A}}", "1"],
-])("fills in %s", (text, filled) => {
-  expect(interpolate(text, { A: "1", C: "" }, new Hidden())).toBe(filled);
-});
-
-it("reads a file of variables", () => {
-  const text = `# a comment\nexport A=1\r\nB="x y"\n C = '# z' \nD=a#b # c\nnothing`;
-  expect(readVariables(text)).toEqual({ A: "1", B: "x y", C: "# z", D: "a#b" });
-});
-
-it("needs a variable that must be set", () => {
-  expect(() => interpolate("${B:?no password}", {}, new Hidden())).toThrow(
-    "The variable B is not set (no password)",
-  );
 });
 
 it("splits a command line as a shell does", () => {

@@ -5,8 +5,6 @@ import { addPorts, rootOf, type Port } from "./ports";
 import {
   list,
   notText,
-  pairs,
-  readVariables,
   seconds,
   secretWords,
   textIn,
@@ -14,9 +12,10 @@ import {
   words,
   type Files,
   type Mapping,
-  type Variables,
+  pairs,
 } from "./read";
 import { inEnv, shown, step, withoutSecrets } from "./shown";
+import { noVariable, readVariables, type Scope } from "./variables";
 import { moved, volumeOf } from "./volumes";
 
 /** What became of a key. */
@@ -36,6 +35,7 @@ export interface Imported {
   readonly fates: readonly Fate[];
 }
 
+const notSet = "is not set: set it in .env, and import again";
 const own = "use its own key here, see docs/services.md";
 /** Why keys of a service have no counterpart. */
 const leftOut: Readonly<Record<string, string>> = {
@@ -67,14 +67,13 @@ const quoted = (word: string): string =>
 /** Stands in a command where an encrypted value takes its place. */
 const placeholder = "to be encrypted";
 
-export interface Source extends Files {
+export interface Source extends Files, Scope {
   /** The command that encrypts a value from standard input. */
   readonly secretCommand: (key: string) => string;
   /** How many services the stack file has already. */
   readonly present: number;
   /** The folder of the compose file. */
   readonly folder: string;
-  readonly env: Variables;
   /** Whether a service of the stack file has the path `/` already. */
   readonly hasRoot: boolean;
   /** What Compose calls the file unless it has a `name`: the folder. */
@@ -157,6 +156,8 @@ export function convert(whole: Mapping, source: Source): Imported {
       });
     }
   }
+  for (const name of source.unset)
+    fates.push({ key: `\${${name}}`, fate: "changed", text: "is not set, and was taken as empty: set it in .env, and import again" }); // prettier-ignore
   const { hidden } = source;
   const told = fates.map(({ key, fate, text }) => ({
     key: hidden.named(key),
@@ -206,7 +207,7 @@ function convertService(original: string, given: Mapping, index: number, job: Jo
       const known = ["context", "dockerfile", "args", "target"];
       const kept = Object.fromEntries(known.filter((each) => build[each] !== undefined).map((each) => [each, build[each]])); // prettier-ignore
       const context = moved(textOf(build["context"]) || ".", folder);
-      const args = Object.entries(pairs(build["args"], env));
+      const args = Object.entries(pairs(build["args"], env, (name) => drop(`build.args.${name}`, notSet)));
       service["build"] = {
         ...kept,
         context,
@@ -330,18 +331,25 @@ function addVariables(
 ): void {
   const variables: Record<string, string> = {};
   for (const each of list(given["env_file"])) {
-    const file = typeof each === "string" ? each : textOf((each as Mapping)["path"]);
+    const { path: named, format }: Mapping = isMapping(each) ? each : { path: each };
+    const file = textOf(named);
     const text = textIn(file, job);
-    if (text === undefined)
-      say("env_file", "left out", `${file} does not exist: write its variables into env`);
-    else if (text === notText)
-      say("env_file", "left out", `${file} is not text in UTF-8: write its variables into env`);
+    const drop = (why: string) => say("env_file", "left out", why);
+    if (text === undefined) drop(`${file} does not exist: write its variables into env`);
+    else if (text === notText) drop(`${file} is not text in UTF-8: write its variables into env`);
     else {
-      Object.assign(variables, readVariables(text));
+      Object.assign(
+        variables,
+        readVariables(text, job, (line) => drop(`${file}: ${noVariable(line)}`)),
+      );
       say("env_file", "changed", `env: the variables of ${file} as they are now`);
+      if (format !== undefined) drop(`format of ${file}: compare its quotes and dollars with env`);
     }
   }
-  Object.assign(variables, pairs(given["environment"], job.env));
+  const secretName = "holds a secret under a name that no variable can have: rename it";
+  const drop = (name: string) =>
+    say(`environment.${name}`, "left out", job.hidden.isIn(name) ? secretName : notSet);
+  Object.assign(variables, pairs(given["environment"], job.env, drop));
   const { hidden } = job;
   const entries = Object.entries(variables);
   if (entries.length === 0) return;
@@ -351,8 +359,7 @@ function addVariables(
     if (isName.test(variable)) {
       job.secrets.set(`services[${index}].env${step(variable)}`, hidden.reveal(value));
       say(`environment.${variable}`, "kept", "env, encrypted");
-    } else
-      say(`environment.${variable}`, "left out", "holds a secret under a name that no variable can have: rename it"); // prettier-ignore
+    } else say(`environment.${variable}`, "left out", secretName);
   }
 }
 

@@ -28,16 +28,17 @@ beforeEach(() => {
     writeFileSync(path.join(dir, file), text, { mode: 0o755 });
   };
   write("script/bootstrap", "#!/bin/sh\n");
+  write("key", "a key\n");
   write("Pulumi.yaml", "name: switchyard\n");
   write(
     "compose.yml",
-    "services: { a: { image: 'a:1', command: 'run -p $A_TOKEN', environment: { B_TOKEN: hush } } }\n",
+    "services: { a: { image: 'a:1', command: 'run -p $A_TOKEN', environment: { B_TOKEN: hush } } }\nsecrets: { key: { file: key } }\n",
   );
   write(
     "bin/pulumi",
     `#!/bin/sh
 case "$*" in "config "*" set "*) ;; *) exit 0 ;; esac
-echo "$* $(cat)" >>calls
+echo "$* $(base64 -w 0)" >>calls
 if [ -e fail ] && [ "$(wc -l <calls)" = 2 ]; then echo 'no space left' >&2; exit 1; fi
 `,
   );
@@ -60,12 +61,16 @@ const runImport = () =>
   });
 const textOf = (file: string) => readFileSync(path.join(dir, file), "utf8");
 
+/** What the CLI is given, which takes one newline off its end. */
+const given = (value: string) => Buffer.from(`${value}\n`).toString("base64");
+
 it("encrypts values over what stands in for them", async () => {
   expect(await runImport()).toMatchObject({ code: 0 });
   expect(textOf("calls")).toBe(
     [
-      "config --stack dev set --secret --path switchyard:services[0].command[2] hush",
-      "config --stack dev set --secret --path switchyard:services[0].env.B_TOKEN hush",
+      `config --stack dev set --secret --path switchyard:services[0].command[2] ${given("hush")}`,
+      `config --stack dev set --secret --path switchyard:services[0].env.B_TOKEN ${given("hush")}`,
+      `config --stack dev set --secret --path switchyard:secrets.key ${given("a key\n")}`,
       "",
     ].join("\n"),
   );

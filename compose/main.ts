@@ -9,19 +9,21 @@ import { parseService } from "../components/config/services";
 import { messageOf, UserError } from "../lib/errors";
 import { isMapping } from "../lib/values";
 import { escapeInvisible } from "../routing/grammar";
-import { convert } from "./convert";
+import { convert, type Fate } from "./convert";
 import { Hidden } from "./hidden";
 import { refuseTaken } from "./present";
-import { readCompose, readVariables } from "./read";
+import { readCompose } from "./read";
+import { noVariable, readVariables, type Scope } from "./variables";
 import { atHome } from "./volumes";
 
 /** Where `script/import` takes the values to encrypt from: a key and the value in base64, a line each. */
 const secretsPipe = 3;
 
-/** The variables of `.env` beside the compose file, and those of this process. */
-function variables(folder: string): Record<string, string | undefined> {
-  const bytes = bytesIn(folder)(".env");
-  return { ...(bytes !== undefined && readVariables(bytes.toString())), ...process.env };
+/** The variables of `.env` beside the compose file, over which go those of this process. */
+function variables(folder: string, hidden: Hidden, onMistake: (line: number) => unknown): Scope {
+  const scope: Scope = { env: process.env, hidden, unset: new Set() };
+  const own = readVariables(bytesIn(folder)(".env")?.toString() ?? "", scope, onMistake);
+  return { ...scope, env: { ...own, ...process.env } };
 }
 
 /** Reads files that the compose file names. */
@@ -49,9 +51,11 @@ function main(): void {
     throw new UserError("Name the compose file: script/import compose.yml [--stack dev]");
   if (!/^[\w.-]+$/.test(values.stack)) throw new UserError(`${values.stack} is not the name of a stack.`);
   const folder = path.dirname(path.resolve(file));
-  const env = variables(folder);
-  const hidden = new Hidden();
-  const compose = readCompose(readFileSync(file, "utf8"), env, hidden);
+  const mistakes: Fate[] = [];
+  const scope = variables(folder, new Hidden(), (line) =>
+    mistakes.push({ key: ".env", fate: "left out", text: noVariable(line) }),
+  );
+  const compose = readCompose(readFileSync(file, "utf8"), scope);
 
   const stackFile = `Pulumi.${values.stack}.yaml`;
   const document = parseDocument(existsSync(stackFile) ? readFileSync(stackFile, "utf8") : "");
@@ -65,15 +69,14 @@ function main(): void {
   const there = list.toJSON();
   const imported = convert(compose, {
     folder,
-    env,
+    ...scope,
     secretCommand,
     read: bytesIn(folder),
-    hidden,
     present: there.length,
     hasRoot: hasRoot(there),
     project: path.basename(folder),
   });
-  const { services, configs, secrets, fates } = imported;
+  const { services, configs, secrets } = imported;
   const stack: unknown = document.toJS();
   refuseTaken(
     imported,
@@ -96,6 +99,7 @@ function main(): void {
 
   for (const [key, value] of secrets)
     writeSync(secretsPipe, `${key} ${Buffer.from(value).toString("base64")}\n`);
+  const fates = [...mistakes, ...imported.fates];
   const width = Math.max(...fates.map(({ key }) => key.length));
   for (const { key, fate, text: told } of fates)
     console.log(escapeInvisible(`${key.padEnd(width)}  ${fate.padEnd(8)}  ${told}`));

@@ -1,19 +1,15 @@
-/** Reads a compose file: YAML with anchors and variables, command lines, lists of variables. Pure. */
+/** Reads a compose file: YAML with anchors and variables, command lines, lists, files. Pure. */
 import { isDocument, isScalar, parseDocument, visit } from "yaml";
 
 import { UserError } from "../lib/errors";
 import { isMapping } from "../lib/values";
 import { isSecret, type Hidden } from "./hidden";
+import { interpolate, type Scope, type Variables } from "./variables";
 
 export type Mapping = Readonly<Record<string, unknown>>;
-export type Variables = Readonly<Record<string, string | undefined>>;
 
-/**
- * Reads a compose file, with anchors and variables. All values are texts, as written.
- *
- * @param hidden takes the values of variables that are secrets; the texts have marks in place of them
- */
-export function readCompose(text: string, env: Variables, hidden: Hidden): Mapping {
+/** Reads a compose file, with anchors and variables. All values are texts, as written, with marks in place of secrets. */
+export function readCompose(text: string, scope: Scope): Mapping {
   const document = parseDocument(text, { schema: "failsafe", merge: true });
   const [error] = document.errors;
   if (error !== undefined || !isDocument(document))
@@ -22,7 +18,7 @@ export function readCompose(text: string, env: Variables, hidden: Hidden): Mappi
     Scalar(key, node) {
       if (key === "key" || !isScalar(node) || typeof node.value !== "string") return;
       if (node.type === "PLAIN" && ["", "~", "null"].includes(node.value)) node.value = null;
-      else node.value = interpolate(node.value, env, hidden);
+      else node.value = interpolate(node.value, scope);
     },
   });
   const value: unknown = document.toJS({ maxAliasCount: 1000 });
@@ -36,26 +32,6 @@ export function readCompose(text: string, env: Variables, hidden: Hidden): Mappi
         `services.${name} has extends: write it into one file with \`docker compose config\`.`,
       );
   return value;
-}
-
-/** `$VAR`, `${VAR}`, and `:-`, `-`, `:?`, `?`, `:+`, `+` with what follows them; `$$` is a dollar. */
-export function interpolate(text: string, env: Variables, hidden: Hidden): string {
-  const variable = /\$(?:(\$)|(\w+)|\{(\w+)(?:(:?[-?+])((?:[^{}]|\{[^{}]*\})*))?\})/g;
-  return text.replace(variable, (...match: (string | undefined)[]) => {
-    const [, dollar, plain, braced = "", operator = "", other = ""] = match;
-    if (dollar !== undefined) return "$";
-    const name = plain ?? braced;
-    const value = env[name];
-    const isGiven = value !== undefined && !(operator.startsWith(":") && value === "");
-    if (operator.endsWith("+")) return isGiven ? interpolate(other, env, hidden) : "";
-    if (isGiven) return hidden.of(name, value);
-    if (operator.endsWith("-")) return hidden.of(name, interpolate(other, env, hidden));
-    if (operator.endsWith("?"))
-      throw new UserError(
-        `The variable ${name} is not set (${other}): set it in .env, or before the command.`,
-      );
-    return "";
-  });
 }
 
 /** The words of a command line, without a shell. */
@@ -93,8 +69,16 @@ export const list = (value: unknown): readonly unknown[] =>
 
 export const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
 
-/** `KEY: value` or `KEY=value`, as a mapping; without a value it comes from the environment. */
-export function pairs(value: unknown, env: Variables): Record<string, string> {
+/**
+ * `KEY: value` or `KEY=value`, as a mapping; without a value it comes from the environment.
+ *
+ * @param onUnset is called with each key that has no value there either, and is left out
+ */
+export function pairs(
+  value: unknown,
+  env: Variables,
+  onUnset: (key: string) => unknown,
+): Record<string, string> {
   const entries: (readonly [string, unknown])[] = isMapping(value)
     ? Object.entries(value)
     : list(value).map((each) => {
@@ -102,19 +86,12 @@ export function pairs(value: unknown, env: Variables): Record<string, string> {
         return [key, text ?? null] as const;
       });
   return Object.fromEntries(
-    entries.map(([key, text]) => [key, text === null ? (env[key] ?? "") : textOf(text)]),
+    entries.flatMap(([key, text]) => {
+      const found = text === null ? env[key] : typeof text === "string" ? text : "";
+      if (found === undefined) onUnset(key);
+      return found === undefined ? [] : [[key, found] as const];
+    }),
   );
-}
-
-/** The variables of a file such as `.env`. */
-export function readVariables(text: string): Record<string, string> {
-  const own = text.split(/\r?\n/).flatMap((line) => {
-    const [, key, value = ""] = /^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$/.exec(line) ?? [];
-    if (key === undefined) return [];
-    const [, quote, inner] = /^(["'])(.*)\1$/.exec(value) ?? [];
-    return [[key, quote === undefined ? value.replace(/\s+#.*$/, "") : (inner ?? "")] as const];
-  });
-  return Object.fromEntries(own);
 }
 
 /** The duration in whole seconds, at least 1. */
