@@ -101,20 +101,45 @@ secrets:
     file: db/password.txt
 x-else: {}
 `,
+  options: `
+services:
+  a:
+    image: a:1
+    networks: { back: { aliases: [b], ipv4_address: 10.9.8.7, priority: 5 } }
+    environment: { K: v }
+    depends_on: { b: { condition: service_started } }
+  b: { image: "b:1", networks: [back] }
+networks: { back: { internal: true, driver: overlay, ipam: { config: [{ subnet: 10.9.8.0/24 }] } } }
+configs: { c: { file: ./c, template_driver: golang } }
+secrets: { s: { environment: DB, labels: [l] }, e: { external: true } }
+volumes: { v: { name: w } }
+`,
 };
 
-/** All keys of the services and of the file, down to those that a fate names. */
+/** The keys of a file, down to the leaves, of which nothing is said and whose values are lost. */
 function missing(text: string): string[] {
-  const compose = readCompose(text, scopeOf({}));
-  const said = imported(text).fates.map(({ key }) => key);
-  const isSaid = (key: string) => said.some((each) => each === key || each.startsWith(`${key}.`) || key.startsWith(`${each}.`)); // prettier-ignore
-  const keysOf = (value: unknown, at: string): string[] =>
-    isMapping(value) ? Object.keys(value).map((key) => (at === "" ? key : `${at}.${key}`)) : [];
-  const services = compose["services"];
-  const inner = keysOf(services, "services").flatMap((at) =>
-    keysOf((services as Record<string, unknown>)[at.replace("services.", "")], at),
-  );
-  return [...inner, ...keysOf(compose, "").filter((key) => key !== "services")].filter((key) => !isSaid(key));
+  const { services, configs, fates } = imported(text);
+  const written = JSON.stringify([services, configs]);
+  const isWritten = (value: unknown) =>
+    value === null ||
+    [value].flat().every((each) => written.includes(/[^:/]*$/.exec(String(each))?.[0] ?? ""));
+  const isSaid = (at: string, value: unknown) =>
+    fates.some(
+      ({ key, fate }) =>
+        key === at ||
+        key.startsWith(`${at}.`) ||
+        (at.startsWith(`${key}.`) && (fate === "left out" || isWritten(value))),
+    );
+  /** Written in other words, which other tests look at. */
+  const translated = /\.healthcheck\.(test|interval)$|\.depends_on\.\w+\.condition$/;
+  const leaves = (value: unknown, at: string): string[] => {
+    if (!isMapping(value)) return isSaid(at, value) || translated.test(at) ? [] : [at];
+    const inner = Object.entries(value).flatMap(([key, each]) =>
+      leaves(each, at === "" ? key : `${at}.${key}`),
+    );
+    return Object.keys(value).length > 0 || isSaid(at, "") ? inner : [at];
+  };
+  return leaves(readCompose(text, scopeOf({})), "");
 }
 
 describe("an import", () => {
@@ -330,6 +355,27 @@ secrets: { key: { file: bin }, bom: { file: "\${SECRETS_DIR}/bom" } }`;
       expect.stringMatching(
         /^secrets\.key is not text in UTF-8.* base64 \.\.\/bin \| script\/secret secrets\.key$/,
       ),
+    ]);
+  });
+
+  it("keeps how often a program may fail, and says which port and mode is lost", () => {
+    const text = `
+services:
+  a:
+    image: a:1
+    restart: on-failure:5
+    ports: ["80:8080", "8080:8080", { target: 9000, published: 9000, mode: host }]
+    volumes: ["d:/d:ro,z"]`;
+    const { services, fates } = imported(text);
+    expect(services[0]).toMatchObject({
+      restart_policy: { condition: "on-failure", max_attempts: 5 },
+      volumes: ["d:/d:ro"],
+    });
+    const said = fates.filter(({ fate }) => fate === "left out").map(({ text: told }) => told);
+    expect(said).toEqual([
+      expect.stringMatching(/^z of \/d has no counterpart/),
+      "mode of a port has no counterpart",
+      "port 8080 at 8080 as well: a port is at one",
     ]);
   });
 

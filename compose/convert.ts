@@ -1,10 +1,12 @@
 /** Turns a compose file into services of a stack, and says of every key what became of it. Pure but for the paths that it makes relative. */
 import { isMapping } from "../lib/values";
-import { cleaned, networksOf } from "./networks";
+import type { Fate, Say } from "./fate";
+import { addNetworks, cleaned, isExternal, sayNetworks } from "./networks";
 import { addPorts, rootOf, type Port } from "./ports";
 import {
   list,
   notText,
+  othersOf,
   seconds,
   secretWords,
   textIn,
@@ -16,16 +18,7 @@ import {
 } from "./read";
 import { inEnv, shown, step, withoutSecrets } from "./shown";
 import { noVariable, readVariables, type Scope } from "./variables";
-import { moved, volumeOf } from "./volumes";
-
-/** What became of a key. */
-export interface Fate {
-  /** Where it is in the compose file: `services.web.ports`. */
-  readonly key: string;
-  readonly fate: "kept" | "changed" | "left out";
-  /** What it became, or why it was left out and the cure. */
-  readonly text: string;
-}
+import { moved, sayVolumes, volumeOf } from "./volumes";
 
 export interface Imported {
   readonly services: readonly Mapping[];
@@ -104,10 +97,16 @@ export function convert(whole: Mapping, source: Source): Imported {
     convertService(name, isMapping(value) ? value : {}, source.present + index, job),
   );
   const configs: Record<string, Mapping> = {};
+  const say: Say = (key, fate, text) => fates.push({ key, fate, text });
+  const sayOthers = (at: string, value: unknown) => {
+    for (const other of othersOf(value, ["file", "content", "environment", "external"]))
+      say(`${at}.${other}`, "left out", "it has its name in the stack file, and no options");
+  };
   for (const [key, value] of Object.entries(compose)) {
     if (key === "services") continue;
     if (key === "secrets" && isMapping(value)) {
       for (const [name, secret] of Object.entries(value)) {
+        sayOthers(`secrets.${name}`, secret);
         const file = isMapping(secret) ? textOf(secret["file"]) : "";
         const content = file === "" ? undefined : textIn(file, source);
         if (!isName.test(name)) {
@@ -119,7 +118,7 @@ export function convert(whole: Mapping, source: Source): Imported {
           fates.push({ key: `secrets.${name}`, fate: "left out", text });
         } else if (content === undefined || content === "") {
           const from = file === "" ? "FILE" : quoted(moved(file, source.folder));
-          const text = `has no file to read it from; encrypt it: ${source.secretCommand(`secrets${step(name)}`)} <${from}`;
+          const text = `has no file to read it from; ${isExternal(secret) ? "unless the stack has it already, " : ""}encrypt it: ${source.secretCommand(`secrets${step(name)}`)} <${from}`;
           fates.push({ key: `secrets.${name}`, fate: "left out", text });
         } else {
           secrets.set(`secrets${step(name)}`, content);
@@ -128,26 +127,16 @@ export function convert(whole: Mapping, source: Source): Imported {
       }
     } else if (key === "configs" && isMapping(value)) {
       for (const [name, config] of Object.entries(value)) {
+        sayOthers(`configs.${name}`, config);
         const { file, content } = isMapping(config) ? config : {};
         if (typeof file === "string") configs[name] = { file: moved(file, source.folder) };
         else if (typeof content === "string") configs[name] = { content };
         const isKept = configs[name] !== undefined;
         fates.push({ key: `configs.${name}`, fate: isKept ? "kept" : "left out", text: isKept ? `configs.${name}` : "has neither file nor content: write it into a file" }); // prettier-ignore
       }
-    } else if (key === "volumes" && isMapping(value)) {
-      for (const [name, volume] of Object.entries(value)) {
-        const at = `volumes.${name}`;
-        fates.push({ key: at, fate: "changed", text: "is made where a service mounts it; it starts empty" });
-        for (const each of Object.keys(isMapping(volume) ? volume : {}).filter(
-          (one) => one !== "driver_opts",
-        ))
-          fates.push({
-            key: `${at}.${each}`,
-            fate: "left out",
-            text: "volumes are made by the stack, with names of its own",
-          });
-      }
-    } else {
+    } else if (key === "volumes" && isMapping(value)) sayVolumes(value, say);
+    else {
+      if (key === "networks" && isMapping(value)) sayNetworks(value, say);
       const text = { version: "Compose itself ignores it", networks: "are made where a service is on them", name: "is what the network of its services is called" }[key]; // prettier-ignore
       fates.push({
         key,
@@ -257,7 +246,7 @@ function convertService(original: string, given: Mapping, index: number, job: Jo
     else if (key === "restart") {
       if (text === "always" || text === "unless-stopped")
         say(key, "kept", "is what Docker does with services");
-      else keep(key, "restart_policy", { condition: text === "no" ? "none" : "on-failure" });
+      else keep(key, "restart_policy", restartPolicy(text));
     } else if (key === "secrets" || key === "configs") keep(key, key, list(value));
     else if (key === "volumes") {
       const kept = list(value).flatMap((each) =>
@@ -319,7 +308,12 @@ function convertService(original: string, given: Mapping, index: number, job: Jo
   return service;
 }
 
-type Say = (key: string, fate: Fate["fate"], text: string) => unknown;
+/** That of `no`, `on-failure` or `on-failure:5`. */
+function restartPolicy(text: string): Mapping {
+  const [condition, attempts] = text.split(":");
+  if (condition === "no") return { condition: "none" };
+  return { condition: "on-failure", ...(attempts !== undefined && { max_attempts: Number(attempts) }) };
+}
 
 /** `environment`, over the variables of `env_file`. */
 function addVariables(
@@ -383,24 +377,4 @@ function addDependencies(service: Record<string, unknown>, value: unknown, job: 
   if (needed.length === 0) return;
   service["depends_on"] = needed.map(([other]) => cleaned(other));
   say("depends_on", "kept", "depends_on; up waits until they are healthy");
-}
-
-function addNetworks(
-  service: Record<string, unknown>,
-  original: string,
-  given: Mapping,
-  job: Job,
-  say: Say,
-): void {
-  const networks = networksOf(original, job.services, job.project);
-  if (networks !== undefined) service["networks"] = networks;
-  const names = [...new Set([original, ...list(given["container_name"]).map(textOf)])].join(" or ");
-  const on = (isMapping(networks) ? Object.keys(networks) : list(networks)).join(", ");
-  const text =
-    networks === undefined
-      ? "no other service reaches it by name"
-      : `networks: services on ${on} reach it as ${names}, at its program's own ports`;
-  say("networks", given["networks"] === undefined ? "changed" : "kept", text);
-  for (const key of ["container_name", "links"].filter((each) => given[each] !== undefined))
-    say(key, "changed", "aliases in networks");
 }

@@ -1,6 +1,25 @@
 /** The networks of a compose file, on which services reach each other by name. Pure. */
 import { isMapping } from "../lib/values";
-import { list, textOf, type Mapping } from "./read";
+import type { Say } from "./fate";
+import { list, othersOf, textOf, type Mapping } from "./read";
+
+/** Whether a volume, network or secret of a compose file is one that is there already. */
+export const isExternal = (value: unknown): boolean =>
+  isMapping(value) && value["external"] !== undefined && value["external"] !== "false";
+
+const lost: Readonly<Record<string, string>> = {
+  internal: "services on it reach the world too: only a firewall around the nodes keeps them from it",
+  ipam: "Swarm chooses the addresses",
+  external: "the stack makes it, or shares the one that it has",
+  name: "it is called as in networks of the services",
+};
+
+/** Says what is lost of the networks of a file. */
+export function sayNetworks(networks: Mapping, say: Say): void {
+  for (const [name, network] of Object.entries(networks))
+    for (const option of othersOf(network, []))
+      say(`networks.${name}.${option}`, "left out", lost[option] ?? "the stack makes its networks itself");
+}
 
 /** The names that services have in the stack file: those of the compose file as far as they are names there. */
 export const cleaned = (name: string): string =>
@@ -30,7 +49,7 @@ function aliasesOf(name: string, services: Mapping): string[] {
  *
  * @param project what Compose calls the file, for the network that all of its services share
  */
-export function networksOf(name: string, services: Mapping, project: string): unknown {
+function networksOf(name: string, services: Mapping, project: string): unknown {
   const service = services[name];
   if (!isMapping(service) || Object.keys(services).length < 2) return undefined;
   const mode = textOf(service["network_mode"]);
@@ -51,4 +70,33 @@ export function networksOf(name: string, services: Mapping, project: string): un
   });
   if (found.every(([, aliases]) => aliases.length === 0)) return found.map(([network]) => network);
   return Object.fromEntries(found.map(([network, aliases]) => [network, { aliases }]));
+}
+
+/** Adds the networks of a service, and says what they become. */
+export function addNetworks(
+  service: Record<string, unknown>,
+  original: string,
+  given: Mapping,
+  file: { readonly services: Mapping; readonly project: string },
+  say: Say,
+): void {
+  const networks = networksOf(original, file.services, file.project);
+  if (networks !== undefined) service["networks"] = networks;
+  if (isMapping(given["networks"]))
+    for (const [network, options] of Object.entries(given["networks"]))
+      for (const other of othersOf(options, ["aliases"]))
+        say(
+          `networks.${network}.${other}`,
+          "left out",
+          "services have names on networks, as aliases, and no options",
+        );
+  const names = [...new Set([original, ...list(given["container_name"]).map(textOf)])].join(" or ");
+  const on = (isMapping(networks) ? Object.keys(networks) : list(networks)).join(", ");
+  const text =
+    networks === undefined
+      ? "no other service reaches it by name"
+      : `networks: services on ${on} reach it as ${names}, at its program's own ports`;
+  say("networks", given["networks"] === undefined ? "changed" : "kept", text);
+  for (const key of ["container_name", "links"].filter((each) => given[each] !== undefined))
+    say(key, "changed", "aliases in networks");
 }

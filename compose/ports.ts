@@ -1,10 +1,12 @@
 /** How the ports that a compose file publishes are reached through the load balancer. Pure. */
-import { list, textOf, type Mapping } from "./read";
+import { list, othersOf, textOf, type Mapping } from "./read";
 
 /** Ports of programs that speak no HTTP. */
 const otherProtocols: readonly number[] = [
   22, 25, 443, 1433, 1521, 1883, 3306, 4222, 5432, 5672, 6379, 8883, 9042, 9092, 11211, 25565, 27017,
 ];
+
+const portKeys = ["target", "published", "host_ip", "protocol"];
 
 export interface Port {
   /** The port in the container; NaN for a range. */
@@ -87,9 +89,13 @@ export function addPorts(
     say("ports", "left out", `the address ${host} of port ${target}: it is reached through the load balancers, at every address`); // prettier-ignore
   if (single.length < published.length)
     say("ports", "left out", "ranges have no single port: list each of their ports in ports");
-  const [main, ...more] = single.filter(
-    ({ target }, index) => single.findIndex((each) => each.target === target) === index,
-  );
+  for (const other of new Set(list(given["ports"]).flatMap((each) => othersOf(each, portKeys))))
+    say("ports", "left out", `${other} of a port has no counterpart`);
+  const isFirst = ({ target }: Port, index: number) =>
+    single.findIndex((each) => each.target === target) === index;
+  const [main, ...more] = single.filter(isFirst);
+  for (const { target, published: other } of single.filter((port, index) => !isFirst(port, index)))
+    say("ports", "left out", `port ${target} at ${Number.isNaN(other) ? "one that Docker chooses" : other} as well: a port is at one`); // prettier-ignore
   if (main === undefined) {
     service["type"] = "none";
     const text = "none, as Compose publishes no port: for a path on the load balancer, set port and type";

@@ -4,7 +4,7 @@ import { isOfNode, readVolume } from "../components/config/volumes";
 import { UserError } from "../lib/errors";
 import { isMapping } from "../lib/values";
 import type { Imported } from "./convert";
-import { networkName } from "./networks";
+import { isExternal, networkName } from "./networks";
 import { list, type Mapping } from "./read";
 
 /** The names of services and of what Docker and the stack file have under the names that they give. */
@@ -40,10 +40,6 @@ function namesOf(services: readonly unknown[], configs: unknown, secrets: unknow
     secrets: keysOf(secrets),
   };
 }
-
-/** Whether a volume, network or secret of a compose file is one that is there already. */
-const isExternal = (value: unknown): boolean =>
-  isMapping(value) && value["external"] !== undefined && value["external"] !== "false";
 
 /** Networks of the compose file that others made, to be shared. */
 const externalNetworks = (compose: Mapping): string[] => {

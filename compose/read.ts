@@ -67,6 +67,10 @@ export function secretWords(argv: readonly string[], hidden: Hidden): boolean[] 
 export const list = (value: unknown): readonly unknown[] =>
   Array.isArray(value) ? value : value === undefined || value === null ? [] : [value];
 
+/** The keys of a value beside those that are known. */
+export const othersOf = (value: unknown, known: readonly string[]): string[] =>
+  isMapping(value) ? Object.keys(value).filter((key) => !known.includes(key)) : [];
+
 export const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
 
 /**

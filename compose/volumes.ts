@@ -3,7 +3,8 @@ import { homedir } from "node:os";
 import path from "node:path";
 
 import { isMapping } from "../lib/values";
-import type { Mapping } from "./read";
+import type { Say } from "./fate";
+import { othersOf, type Mapping } from "./read";
 
 /** The path with the home folder in place of `~`, as in Compose. */
 export const atHome = (file: string): string => file.replace(/^~(?=\/|$)/, homedir);
@@ -14,6 +15,15 @@ export function moved(given: string, folder: string): string {
   if (path.isAbsolute(file)) return file;
   const relative = path.relative("", path.resolve(folder, file));
   return relative === "" ? "." : relative.startsWith("..") ? relative : `./${relative}`;
+}
+
+/** Says what becomes of the volumes of a file. */
+export function sayVolumes(volumes: Mapping, say: Say): void {
+  for (const [name, volume] of Object.entries(volumes)) {
+    say(`volumes.${name}`, "changed", "is made where a service mounts it; it starts empty");
+    for (const option of othersOf(volume, ["driver_opts"]))
+      say(`volumes.${name}.${option}`, "left out", "volumes are made by the stack, with names of its own");
+  }
 }
 
 /** Compose's short or long form, or nothing if it has no counterpart. */
@@ -38,9 +48,8 @@ export function volumeOf(
     drop(`${JSON.stringify(each)} has no counterpart; ${own}`);
     return [];
   }
-  for (const other of Object.keys(long).filter(
-    (key) => !["type", "source", "target", "read_only"].includes(key),
-  ))
+  const modes = (mode ?? "").split(",").filter((each) => !["", "ro", "rw"].includes(each));
+  for (const other of [...othersOf(long, ["type", "source", "target", "read_only"]), ...modes])
     drop(`${other} of ${target} has no counterpart; ${own}`);
   if (typeof source === "string" && source.endsWith("docker.sock")) {
     drop("no service gets Docker's socket, which controls the node");
