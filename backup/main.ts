@@ -1,15 +1,15 @@
 /** `script/backup` and `script/restore`. Reads the engine's state from descriptor 3 and the stack's secrets from 4. */
 import { readFileSync } from "node:fs";
-import { createInterface } from "node:readline/promises";
 
 import { dumpSocket, passwordSecret } from "../components/config/backups";
 import { socketFolder } from "../components/filtered-socket";
 import { encryptWith } from "../components/config/secrets";
-import { messageOf, reportOf, UserError } from "../lib/errors";
+import { reportOf, UserError } from "../lib/errors";
 import { some } from "../lib/text";
 import { ExecError } from "../providers/exec";
 import { configure, readSources, withoutEngine } from "../preview/configured";
 import { beside, exchange, findEarlier, finishEarlier, OldDataBeside, type Exchange } from "./exchange";
+import { ask, Interruption } from "./interruption";
 import { BackupNode, Exchanger, type Mount } from "./node";
 import { parseOptions, usage, type Options } from "./options";
 import { Services, stoppedOf, type User } from "./services";
@@ -19,21 +19,7 @@ const say = (line: string): void => {
   console.error(`\x1b[1m==>\x1b[0m ${line}`);
 };
 
-/** What to undo when the run ends, in whatever way it can still notice, the last first. */
-const cleanups: (() => Promise<void>)[] = [];
-
-let interrupted = false;
-/** Whether an interruption has to wait. */
-let exchanging = false;
-/** Whether an interruption ends this run. */
-let leaving = false;
-
-async function cleanUp(): Promise<void> {
-  for (let undo = cleanups.pop(); undo !== undefined; undo = cleanups.pop())
-    await undo().catch((error: unknown) => {
-      say(messageOf(error));
-    });
-}
+const interruption = new Interruption(say, (code) => process.exit(code));
 
 interface Work {
   readonly subject: Subject;
@@ -105,7 +91,7 @@ async function open(
     ],
     binds: [...binds, ...(folder !== undefined && isBackup ? [`${folder}:/repository`] : [])],
   });
-  cleanups.push(() => toolbox.close());
+  interruption.onEnd(() => toolbox.close());
   return async (...args) => {
     try {
       return await toolbox.run(["node", "/app/main.js", ...args], env);
@@ -153,7 +139,7 @@ async function restore(work: Work): Promise<void> {
   const names = volumes.map(({ dockerName }) => dockerName);
   for (const name of names) await node.volume(name);
   const exchanger = await Exchanger.open(node, names[0] ?? "");
-  cleanups.push(() => exchanger.close());
+  interruption.onEnd(() => exchanger.close());
   const at: Exchange = { node, exchanger, services, volumes: names, say };
   const usersOf = (of: readonly string[]): Promise<User[]> => services.usersOf(of, replicas);
   const users = await usersOf(names);
@@ -164,14 +150,14 @@ async function restore(work: Work): Promise<void> {
       `An earlier restore was interrupted, of volume ${some(earlier.flatMap((each) => each.at.volumes))}. Finishing it puts the data from before it back, unless the services run with the new: what was written since is then lost.`,
     );
   for (const each of earlier) await uninterrupted(() => finishEarlier(each));
-  if (interrupted)
+  if (interruption.isInterrupted)
     throw new UserError("Interrupted: the earlier restore is finished, and nothing else was changed");
   const spare = names.map(beside);
   await confirm(options, warningOf(subject, users));
   if (dump !== undefined) await services.removeBeside(dump.swarmName, spare);
   for (const each of spare) {
     await node.freshVolume(each);
-    cleanups.push(() => node.removeVolume(each));
+    interruption.onEnd(() => node.removeVolume(each));
   }
   const folders = await fill(work, services);
   // Another one may have been deployed meanwhile.
@@ -184,16 +170,11 @@ async function restore(work: Work): Promise<void> {
 
 /** Does something that an interruption has to wait for. */
 async function uninterrupted(work: () => Promise<void>): Promise<void> {
-  exchanging = true;
-  try {
-    await work();
-  } catch (error) {
+  await interruption.uninterrupted(work).catch((error: unknown) => {
     // No volume may be removed.
-    if (error instanceof OldDataBeside) cleanups.length = 0;
+    if (error instanceof OldDataBeside) interruption.keepAll();
     throw error;
-  } finally {
-    exchanging = false;
-  }
+  });
 }
 
 /** Restores beside the volumes, while they are in use. Returns the folder with the new data in each. */
@@ -207,7 +188,7 @@ async function fill(work: Work, services: Services): Promise<string> {
     say("restoring beside the present data, which stays in use meanwhile");
     for (const { name } of volumes)
       console.log(await run("restore", ...at, `--path=/volumes/${name}`, `--target=/restored/${name}`));
-    await cleanUpLast();
+    await interruption.undoLast();
     return "data";
   }
   const { swarmName, load } = dump;
@@ -215,7 +196,7 @@ async function fill(work: Work, services: Services): Promise<string> {
     throw new UserError(`${options.name} has no backup.load: set it to a command that reads the dump`);
   const run = await open(work, { binds: ["/var/run/docker.sock:/var/run/docker.sock"] });
   const spare = volumes.map(({ dockerName }) => beside(dockerName));
-  cleanups.push(() => services.removeBeside(swarmName, spare));
+  interruption.onEnd(() => services.removeBeside(swarmName, spare));
   say(`starting a ${swarmName} with empty volumes beside the present one, which stays in use meanwhile`);
   const container = await services.startBeside(
     swarmName,
@@ -224,13 +205,9 @@ async function fill(work: Work, services: Services): Promise<string> {
   const program = `--program=${JSON.stringify(load)}`;
   console.log(await run("load", ...at, `--path=/${swarmName}.dump`, `--container=${container}`, program));
   // It stops as on any other day, and with that its files are whole.
-  await cleanUpLast();
-  await cleanUpLast();
+  await interruption.undoLast();
+  await interruption.undoLast();
   return "";
-}
-
-async function cleanUpLast(): Promise<void> {
-  await cleanups.pop()?.();
 }
 
 function warningOf(subject: Subject, users: readonly User[]): string {
@@ -245,9 +222,7 @@ async function confirm(options: Options, warning: string): Promise<void> {
     return;
   }
   if (!process.stdin.isTTY) throw new UserError(`${warning} Confirm it with --yes`);
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await terminal.question(`${warning}\nContinue? [y/N] `);
-  terminal.close();
+  const answer = await ask(`${warning}\nContinue? [y/N] `, process.stdin, process.stderr);
   if (!/^y(es)?$/i.test(answer.trim())) throw new UserError("Nothing was changed");
 }
 
@@ -255,17 +230,7 @@ async function confirm(options: Options, warning: string): Promise<void> {
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
   process.on(signal, () => {
-    // A terminal that is closed may say so twice.
-    if (interrupted && signal !== "SIGHUP") process.exit(1);
-    if (interrupted) return;
-    interrupted = true;
-    if (exchanging) {
-      say("finishing first: the data is being exchanged. Interrupt again to stop immediately");
-      return;
-    }
-    leaving = true;
-    say("interrupted: cleaning up. Interrupt again to stop immediately");
-    void cleanUp().then(() => process.exit(130));
+    interruption.interrupt(signal);
   });
 
 void main()
@@ -276,8 +241,4 @@ void main()
       return 1;
     },
   )
-  .then(async (code) => {
-    if (leaving) return;
-    await cleanUp();
-    process.exit(code);
-  });
+  .then((code) => interruption.end(code));

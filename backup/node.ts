@@ -145,11 +145,19 @@ export class BackupNode {
   async volume(name: string, labels: Readonly<Record<string, string>> = {}): Promise<void> {
     const body = { Name: name, Labels: { ...labels, [OWNER_LABEL]: this.owner } };
     const { Labels } = await api<VolumeDetails>(this.docker, "POST", "/volumes/create", { body });
-    if (Labels?.[OWNER_LABEL] !== this.owner)
+    this.checkOwner(name, Labels);
+  }
+
+  private checkOwner(name: string, labels: VolumeDetails["Labels"]): void {
+    if (labels?.[OWNER_LABEL] !== this.owner)
       throw new UserError(`Volume ${name} on node ${this.node.name} belongs to somebody else`);
   }
 
+  /** @throws UserError if it is not the stack's */
   async removeVolume(name: string): Promise<void> {
+    const found = await unless([404], api<VolumeDetails>(this.docker, "GET", `/volumes/${name}`));
+    if (found === undefined) return;
+    this.checkOwner(name, found.Labels);
     for (const deadlineMs = Date.now() + releaseMs; ;) {
       try {
         await unless([404], api(this.docker, "DELETE", `/volumes/${name}`));

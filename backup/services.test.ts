@@ -73,3 +73,11 @@ it("removes the instance that it has started, and no other service of its name",
   await servicesOf().removeBeside("dev-database", ["data.restore"]);
   expect(deleted()).toBe(1);
 });
+
+it("removes no volume of somebody else", async () => {
+  engine.answers["GET /volumes/v.restore"] = { Labels: null };
+  engine.answers["DELETE /volumes/v.restore"] = {};
+  const node = new BackupNode({ name: "one", host: engine.host }, "switchyard/dev", "base", () => undefined);
+  await expect(node.freshVolume("v.restore")).rejects.toThrow("belongs to somebody else");
+  expect(engine.calls.map(({ what }) => what)).toEqual(["GET /volumes/v.restore"]);
+});

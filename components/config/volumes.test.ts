@@ -27,6 +27,8 @@ describe("a mistake in a volume is named, with the cure", () => {
     ["data:/x:ro:z", "write SOURCE:TARGET"],
     ["data:/x:z", "only ro or rw may follow"],
     ["a b:/x", "name the volume"],
+    ["data.restore:/x", "rename the volume"],
+    ["data.exchanging:/x", "rename the volume"],
     ["~/x:/x", 'starts with "./"'],
     [".x:/x", 'starts with "./"'],
     ["data:x", "an absolute path in the container"],

@@ -17,6 +17,8 @@ export interface Volume {
 }
 
 const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/;
+/** What `backup/exchange.ts` calls its own. */
+const restoresPattern = /\.(restore|exchanging)$/;
 const pathPattern = /^[^\p{Cc}:]{1,4096}$/u;
 const keys = ["type", "source", "target", "read_only", "driver_opts"] as const;
 const example = '"data:/var/lib/app"';
@@ -80,7 +82,14 @@ function sourceProblem(type: Volume["type"], source: unknown, at = ["source"]): 
   if (type === "tmpfs")
     return source === undefined ? undefined : wrong(at, "is set, but a tmpfs has none", "remove it");
   if (type === "volume") {
-    if (typeof source === "string" && namePattern.test(source)) return undefined;
+    if (typeof source === "string" && namePattern.test(source))
+      return restoresPattern.test(source)
+        ? wrong(
+            at,
+            isShown(source),
+            "rename the volume: restores use names that end in .restore or .exchanging",
+          )
+        : undefined;
     return wrong(at, isShown(source), "name the volume with letters, digits, dots, dashes or underscores");
   }
   const isPath = typeof source === "string" && /^(\/|\.{1,2}(\/|$))/.test(source) && pathPattern.test(source);

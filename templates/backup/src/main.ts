@@ -4,9 +4,10 @@ import path from "node:path";
 import { UserError } from "../../../lib/errors";
 import { listenAt } from "../../../lib/listen";
 import { Engine } from "./exec";
+import { feed } from "./feed";
 import { keeper, requestDump } from "./keeper";
 import { parseCommand, type Command } from "./options";
-import { incomplete, isFull, Restic } from "./restic";
+import { draftOf, incomplete, isFull, Restic } from "./restic";
 
 const log = (line: string): void => {
   process.stdout.write(`${line}\n`);
@@ -50,9 +51,6 @@ async function backup({ volumes, dumps, keep, ...place }: Of<"backup">): Promise
   for (const each of [...volumes.map((name) => `/volumes/${name}`), ...dumps.map(dumpFile)])
     await forget(place.host, each, ...kept);
 }
-
-/** Whose a snapshot is until it is known to be whole: restic also stores one that lacks files. */
-const draftOf = (host: string): string => `${host}:draft`;
 
 async function backUpFiles(restic: Restic, folder: string): Promise<void> {
   const { host } = restic.place;
@@ -102,26 +100,7 @@ async function restore({ path: wanted, snapshot, target, ...place }: Of<"restore
 async function load({ path: wanted, snapshot, container, program, ...place }: Of<"load">): Promise<void> {
   const restic = new Restic(place);
   const found = await restic.find(snapshot, wanted);
-  const { child, ended } = restic.start(["dump", "--no-lock", found.id, found.path], "pipe");
-  const loading = new Engine(dockerSocket).exec(container, program, {
-    output: process.stdout,
-    input(stream) {
-      stream.on("error", () => undefined);
-      child.stdout?.pipe(stream, { end: false });
-      // Its end means: all of it. A dump that breaks off must not look complete.
-      void ended.then(({ code: ended }) => (ended === 0 ? stream.end() : stream.destroy()));
-    },
-  });
-  const { code, errors } = await loading.catch(async (error: unknown) => {
-    child.kill();
-    restic.check(await ended);
-    throw error;
-  });
-  if (code !== 0) {
-    child.kill();
-    throw new UserError(`${program[0] ?? ""}: exit code ${code}${errors && `: ${errors}`}`);
-  }
-  restic.check(await ended);
+  await feed(new Engine(dockerSocket), restic, found, { container, program });
   log(`snapshot ${found.id} of ${path.basename(found.path)} is loaded`);
 }
 

@@ -80,6 +80,11 @@ test.each([
   ["latest", [], "/repository has no backup of /volumes/data of stack shop/dev"],
   ["c0ffee", [snapshot("c", 1, "/db.dump")], "Snapshot c0ffee is of /db.dump, and not like /volumes/data"],
   ["c0ffee", [snapshot("c", 1, "/volumes/../etc")], "and not like /volumes/data"],
+  [
+    "c0ffee",
+    [{ ...snapshot("c", 1, "/volumes/data"), hostname: "shop/dev:draft" }],
+    "may lack files: choose",
+  ],
 ])("%s of %j is refused", async (id, snapshots, message) => {
   await expect(fake(answer(...snapshots)).find(id, "/volumes/data")).rejects.toThrow(message);
 });

@@ -19,6 +19,10 @@ const locked = 11;
 const wrongPassword = 12;
 export const incomplete = 3;
 
+const draft = ":draft";
+/** Whose a snapshot is until it is known to be whole: restic also stores one that lacks files. */
+export const draftOf = (host: string): string => `${host}${draft}`;
+
 /** Whether a disk was full, as restic says it of every file. */
 export const isFull = (errors: string): boolean => /no space left on device|quota exceeded/i.test(errors);
 
@@ -169,6 +173,10 @@ export class Restic {
     const { repository, host } = this.place;
     if (snapshot !== "latest") {
       const [found] = snapshotsIn(await this.run(["snapshots", "--json", "--no-lock", snapshot]));
+      if (found?.host.endsWith(draft))
+        throw new UserError(
+          `Snapshot ${snapshot} is the draft of a backup, and may lack files: choose one that --list shows`,
+        );
       const [only = "", ...others] = found?.paths ?? [];
       const isAlike =
         /^(\/volumes)?\/[A-Za-z0-9._-]+$/.test(only) && path.dirname(only) === path.dirname(wanted);
