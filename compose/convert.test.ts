@@ -122,7 +122,9 @@ function missing(text: string): string[] {
   const written = JSON.stringify([services, configs]);
   const isWritten = (value: unknown) =>
     value === null ||
-    [value].flat().every((each) => written.includes(/[^:/]*$/.exec(String(each))?.[0] ?? ""));
+    [value]
+      .flat()
+      .every((each) => typeof each === "string" && written.includes(/[^:/]*$/.exec(each)?.[0] ?? ""));
   const isSaid = (at: string, value: unknown) =>
     fates.some(
       ({ key, fate }) =>
