@@ -219,6 +219,10 @@ interface Payload {
   readonly login?: Login | undefined;
 }
 
+/** Whether a call failed because the managers of the Swarm elect a leader, as when the one that was it is demoted or lost. */
+export const isElection = (error: unknown): boolean =>
+  /DeadlineExceeded|does not have a leader|lost leader status/.test(messageOf(error));
+
 /**
  * One call of the engine's API. A GET is retried for up to 30 s while the Swarm's managers elect a leader.
  *
@@ -229,8 +233,7 @@ export async function api<T>(docker: Docker, method: Method, path: string, send:
     try {
       return await call<T>(docker, method, path, send);
     } catch (error) {
-      const electing = /DeadlineExceeded|does not have a leader/.test(messageOf(error));
-      if (method !== "GET" || !electing || Date.now() > deadlineMs) throw error;
+      if (method !== "GET" || !isElection(error) || Date.now() > deadlineMs) throw error;
       await sleep(RETRY_PAUSE_MS);
     }
   }

@@ -1,7 +1,7 @@
 /** Nodes as a manager of their Swarm sees and changes them. */
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
-import { api, sleep, unless } from "../client";
+import { api, isElection, sleep, unless } from "../client";
 import { isJob } from "../../routing/jobs/docker";
 import { replaced } from "../swarm-service/diff";
 import { endOfRun } from "../swarm-service/job";
@@ -126,17 +126,15 @@ async function roll(manager: Docker, serviceId: string): Promise<void> {
   });
 }
 
-/** The Swarm has changed the same thing in the meantime, or its managers elect a leader, as when one is demoted. */
-const PASSING = /out of sequence|lost leader status|does not have a leader/;
-
-/** Repeats a change that fails for a passing reason. */
+/** Repeats a change that fails because the Swarm has changed the same thing in the meantime, or elects a leader. */
 async function inSequence(change: () => Promise<void>): Promise<void> {
   for (const deadlineMs = Date.now() + STEP_TIMEOUT_MS; ;) {
     try {
       await change();
       return;
     } catch (error) {
-      if (!PASSING.test(messageOf(error)) || Date.now() > deadlineMs) throw error;
+      const isPassing = isElection(error) || /out of sequence/.test(messageOf(error));
+      if (!isPassing || Date.now() > deadlineMs) throw error;
       await sleep(POLL_MS);
     }
   }
