@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 
@@ -24,6 +24,9 @@ CMD ["sleep", "infinity"]
 export const container = "e2e-virtualbox";
 const timeoutMs = 300_000;
 
+/** Whether the kernel can run machines. Without the processor's support, which the second check looks for, its driver is of no use. */
+export const hasKvm = existsSync("/dev/kvm") && /\b(?:vmx|svm)\b/.test(readFileSync("/proc/cpuinfo", "utf8"));
+
 /**
  * Starts a container with real VBoxManage, which starts no machine without its kernel driver, and QEMU, which does. It has the
  * folders at the same paths, and runs until `tearDown`.
@@ -43,6 +46,7 @@ export async function startContainer(
   await docker(
     ...["run", "-d", "--init", "--name", container, "--user", `${uid}:${gid}`, ...volumes],
     ...["--network", network, "--cap-add", "NET_ADMIN", "--device", "/dev/net/tun"],
+    ...(hasKvm ? ["--device", "/dev/kvm"] : []),
     image,
   );
   afterwards(() => removeContainers(container));

@@ -7,10 +7,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { docker, removeContainers } from "../e2e/docker";
 import { outputOf } from "../e2e/stack";
 import { afterwards } from "../e2e/tear-down";
-import { container, inContainer } from "./container";
+import { container, hasKvm, inContainer } from "./container";
 
-// Machines that QEMU runs in the container, from disks that are made of Docker images. It emulates their processors: the kernel's driver
-// for that, KVM, is not everywhere.
+// Machines that QEMU runs in the container, from disks that are made of Docker images. Where there is no KVM, it emulates their
+// processors: a boot then takes minutes.
 
 /** What a Dockerfile adds to a Debian system to make it boot on a machine of its own. */
 export const kernel = `
@@ -71,7 +71,7 @@ export class Guest {
   static async start(system: System, options: readonly string[]): Promise<Guest> {
     const socket = `${system.console}.monitor`;
     await docker(
-      ...["exec", "-d", container, "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max"],
+      ...["exec", "-d", container, "qemu-system-x86_64", "-accel", hasKvm ? "kvm" : "tcg", "-cpu", "max"],
       ...["-machine", "q35", "-display", "none", "-serial", `file:${system.console}`],
       ...["-monitor", `unix:${socket},server=on,wait=off`],
       ...["-kernel", system.kernel, "-initrd", system.initrd, "-append", "root=/dev/sda rw console=ttyS0"],

@@ -1,13 +1,11 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { userInfo } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { FakeVBoxManage } from "../../components/nodes/virtualbox/fake-vboxmanage";
 import type { RunResult } from "../../lib/run";
-import { baseImage, consulImage } from "../e2e/bases";
-import { docker } from "../e2e/docker";
 import { until } from "../e2e/http";
 import { machineDockerfile } from "../e2e/machine";
 import { scratch } from "../e2e/scratch";
@@ -27,18 +25,6 @@ const page = `http://${network}.11/hello/v1`;
 
 const vboxManage = new FakeVBoxManage((args) => runInContainer("VBoxManage", ...args));
 vboxManage.adapter = { name: adapter, address: `${network}.1` };
-/**
- * The equivalent of Debian's image for machines. Its Docker Engine, which our user-data installs, finds the tests' base images, as no
- * registry has them.
- */
-const dockerfile = `${machineDockerfile}${kernel}
-COPY bases.tar /opt/
-COPY bases.conf /etc/systemd/system/docker.service.d/
-`;
-const loadBases = `[Service]
-ExecStartPost=/bin/sh -c '[ ! -e /opt/bases.tar ] || { docker load -i /opt/bases.tar && rm /opt/bases.tar; }'
-TimeoutStartSec=900
-`;
 const { path: files } = scratch();
 let system: System;
 let guest: Guest | undefined;
@@ -94,16 +80,13 @@ const answers = async (): Promise<void> => {
 };
 
 beforeAll(async () => {
-  const context = join(files, "context");
-  mkdirSync(context);
   await startContainer([files, resolve(".switchyard")], "host");
   await ip(`tuntap add ${adapter} mode tap user ${userInfo().uid}`);
   afterwards(() => ip(`link del ${adapter}`));
   await ip(`addr add ${network}.1/24 dev ${adapter}`);
   await ip(`link set ${adapter} up`);
-  await docker("save", "-o", join(context, "bases.tar"), baseImage, consulImage);
-  writeFileSync(join(context, "bases.conf"), loadBases);
-  system = await makeSystem(files, dockerfile);
+  // The equivalent of Debian's image for machines.
+  system = await makeSystem(files, machineDockerfile + kernel);
   await placeImage();
   afterwards(() => {
     rmSync(baseDisk, { force: true });
