@@ -265,7 +265,8 @@ describe("removing a machine", () => {
     succeeded(await stack.up());
     for (const load of loads) expect((await load.stop()).failures).toEqual({});
     expect(await belongings(machine("one"))).toBe(before[0]);
-    expect(await readyNodes("two")).toBe(2);
+    // The new leader waits for a sign of life of each.
+    await expect.poll(() => readyNodes("two"), { timeout: 60_000 }).toBe(2);
     expect(await servers("two")).toEqual(["two"]);
     const members = await machine("two").docker("exec", "consul", "consul", "members", consulAddress());
     expect(members).not.toContain("one");
