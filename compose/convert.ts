@@ -1,12 +1,13 @@
 /** Turns a compose file into services of a stack, and says of every key what became of it. Pure but for the paths that it makes relative. */
 import { isMapping } from "../lib/values";
 import type { Fate, Say } from "./fate";
-import { addNetworks, cleaned, isExternal, sayNetworks } from "./networks";
+import { configsOf, isName, secretsOf } from "./files";
+import { addNetworks, cleaned, sayNetworks } from "./networks";
 import { addPorts, rootOf, type Port } from "./ports";
 import {
   list,
   notText,
-  othersOf,
+  pairs,
   seconds,
   secretWords,
   textIn,
@@ -14,7 +15,6 @@ import {
   words,
   type Files,
   type Mapping,
-  pairs,
 } from "./read";
 import { inEnv, shown, step, withoutSecrets } from "./shown";
 import { noVariable, readVariables, type Scope } from "./variables";
@@ -28,7 +28,8 @@ export interface Imported {
   readonly fates: readonly Fate[];
 }
 
-const notSet = "is not set: set it in .env, and import again";
+const setIt = ": set it in .env, and import again";
+const notSet = `is not set${setIt}`;
 const own = "use its own key here, see docs/services.md";
 /** Why keys of a service have no counterpart. */
 const leftOut: Readonly<Record<string, string>> = {
@@ -52,11 +53,6 @@ const leftOut: Readonly<Record<string, string>> = {
 /** Keys whose secrets are encrypted or left out where they are converted, and those that are left out anyway. */
 const handled = ["command", "entrypoint", "environment", "env_file", ...Object.keys(leftOut)];
 
-/** A name that the schema takes for a secret, and a shell as it is. */
-const isName = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/;
-/** A word of a shell. */
-const quoted = (word: string): string =>
-  /^[\w./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 /** Stands in a command where an encrypted value takes its place. */
 const placeholder = "to be encrypted";
 
@@ -80,73 +76,36 @@ interface Job extends Source {
   /** The port that gets the path `/`. */
   readonly root: Port | undefined;
   readonly secrets: Map<string, string>;
-  readonly fates: Fate[];
+  readonly say: Say;
 }
 
 export function convert(whole: Mapping, source: Source): Imported {
   const fates: Fate[] = [];
-  const compose = withoutSecrets(whole, source, handled, (key, text) =>
-    fates.push({ key, fate: "left out", text }),
-  );
+  const say: Say = (key, fate, text) => fates.push({ key, fate, text });
+  const compose = withoutSecrets(whole, source, handled, (key, text) => say(key, "left out", text));
   const secrets = new Map<string, string>();
   const given = compose["services"] as Mapping;
   const root = source.hasRoot ? undefined : rootOf(Object.values(given).filter(isMapping));
   const project = textOf(compose["name"]) || source.project;
-  const job = { ...source, project, compose, services: given, root, secrets, fates };
+  const job = { ...source, project, compose, services: given, root, secrets, say };
   const services = Object.entries(given).map(([name, value], index) =>
     convertService(name, isMapping(value) ? value : {}, source.present + index, job),
   );
-  const configs: Record<string, Mapping> = {};
-  const say: Say = (key, fate, text) => fates.push({ key, fate, text });
-  const sayOthers = (at: string, value: unknown) => {
-    for (const other of othersOf(value, ["file", "content", "environment", "external"]))
-      say(`${at}.${other}`, "left out", "it has its name in the stack file, and no options");
-  };
+  let configs: Imported["configs"] = {};
   for (const [key, value] of Object.entries(compose)) {
     if (key === "services") continue;
     if (key === "secrets" && isMapping(value)) {
-      for (const [name, secret] of Object.entries(value)) {
-        sayOthers(`secrets.${name}`, secret);
-        const file = isMapping(secret) ? textOf(secret["file"]) : "";
-        const content = file === "" ? undefined : textIn(file, source);
-        if (!isName.test(name)) {
-          const text =
-            "has a name that no secret can have: use letters, digits, dots, dashes and underscores";
-          fates.push({ key: `secrets.${name}`, fate: "left out", text });
-        } else if (content === notText) {
-          const text = `is not text in UTF-8, as secrets are: encrypt it in base64, which the program decodes: base64 ${quoted(moved(file, source.folder))} | ${source.secretCommand(`secrets${step(name)}`)}`;
-          fates.push({ key: `secrets.${name}`, fate: "left out", text });
-        } else if (content === undefined || content === "") {
-          const from = file === "" ? "FILE" : quoted(moved(file, source.folder));
-          const text = `has no file to read it from; ${isExternal(secret) ? "unless the stack has it already, " : ""}encrypt it: ${source.secretCommand(`secrets${step(name)}`)} <${from}`;
-          fates.push({ key: `secrets.${name}`, fate: "left out", text });
-        } else {
-          secrets.set(`secrets${step(name)}`, content);
-          fates.push({ key: `secrets.${name}`, fate: "kept", text: `secrets.${name}, encrypted` });
-        }
-      }
-    } else if (key === "configs" && isMapping(value)) {
-      for (const [name, config] of Object.entries(value)) {
-        sayOthers(`configs.${name}`, config);
-        const { file, content } = isMapping(config) ? config : {};
-        if (typeof file === "string") configs[name] = { file: moved(file, source.folder) };
-        else if (typeof content === "string") configs[name] = { content };
-        const isKept = configs[name] !== undefined;
-        fates.push({ key: `configs.${name}`, fate: isKept ? "kept" : "left out", text: isKept ? `configs.${name}` : "has neither file nor content: write it into a file" }); // prettier-ignore
-      }
-    } else if (key === "volumes" && isMapping(value)) sayVolumes(value, say);
+      for (const [name, content] of secretsOf(value, source, say)) secrets.set(name, content);
+    } else if (key === "configs" && isMapping(value)) configs = configsOf(value, source.folder, say);
+    else if (key === "volumes" && isMapping(value)) sayVolumes(value, say);
     else {
       if (key === "networks" && isMapping(value)) sayNetworks(value, say);
       const text = { version: "Compose itself ignores it", networks: "are made where a service is on them", name: "is what the network of its services is called" }[key]; // prettier-ignore
-      fates.push({
-        key,
-        fate: text === undefined ? "left out" : "changed",
-        text: text ?? "is not known here",
-      });
+      say(key, text === undefined ? "left out" : "changed", text ?? "is not known here");
     }
   }
   for (const name of source.unset)
-    fates.push({ key: `\${${name}}`, fate: "changed", text: "is not set, and was taken as empty: set it in .env, and import again" }); // prettier-ignore
+    say(`\${${name}}`, "changed", `is not set, and was taken as empty${setIt}`);
   const { hidden } = source;
   const told = fates.map(({ key, fate, text }) => ({
     key: hidden.named(key),
@@ -157,13 +116,12 @@ export function convert(whole: Mapping, source: Source): Imported {
 }
 
 function convertService(original: string, given: Mapping, index: number, job: Job): Mapping {
-  const { compose, fates, folder, env, hidden } = job;
+  const { compose, folder, env, hidden } = job;
   const name = cleaned(original);
   const at = `services.${original}`;
-  const say = (key: string, fate: Fate["fate"], text: string) =>
-    fates.push({ key: `${at}.${key}`, fate, text });
+  const say: Say = (key, fate, text) => job.say(`${at}.${key}`, fate, text);
   const drop = (key: string, why: string) => say(key, "left out", why);
-  if (name !== original) fates.push({ key: at, fate: "changed", text: `is called ${name}` });
+  if (name !== original) job.say(at, "changed", `is called ${name}`);
   const service: Record<string, unknown> = { name };
   const keep = (key: string, to: string, value: unknown) => {
     service[to] = value;
