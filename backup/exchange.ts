@@ -1,4 +1,5 @@
 /** Exchanges the data of volumes while the services that use them are stopped, so that a later run can finish what was interrupted. */
+import { restoreSuffixes } from "../components/config/volumes";
 import { messageOf, UserError } from "../lib/errors";
 import { some } from "../lib/text";
 import { isMapping, parseJson } from "../lib/values";
@@ -17,10 +18,9 @@ export interface Exchange {
 /** The old data may be in the volumes beside only: they have to stay. */
 export class OldDataBeside extends UserError {}
 
-export const beside = (volume: string): string => `${volume}.restore`;
-/** A volume that exists while some are exchanged, named after the first of them. */
-const markOf = (volumes: readonly string[]): string => `${volumes[0] ?? ""}${markSuffix}`;
-const markSuffix = ".exchanging";
+export const beside = (volume: string): string => `${volume}${restoreSuffixes.beside}`;
+/** The volume that exists while others are exchanged, named after the first of them. */
+const markOf = (volumes: readonly string[]): string => `${volumes[0] ?? ""}${restoreSuffixes.mark}`;
 /** The label of a mark: what is exchanged, by which a later run knows whether it happened. */
 export const exchangeLabel = "switchyard.exchange";
 
@@ -57,7 +57,7 @@ export async function exchange(
       const [before, after] = [await exchanger.identityOf(here), await exchanger.identityOf(there)];
       mark.push({ volume, folder: there[1], old: before, new: after });
     }
-    // One for all: a run that is killed leaves all of it, or nothing.
+    // A single mark: a run that is killed leaves either all of it or nothing.
     await node.freshVolume(markOf(volumes), { [exchangeLabel]: JSON.stringify(mark) });
     for (const { here, there } of pairs) {
       await exchanger.exchange(here, there);
@@ -117,7 +117,7 @@ const whereIs = ({ volumes }: Exchange, cause: unknown): string =>
   `${messageOf(cause)}: the old data is in place, or in ${some(volumes.map((volume) => `volume ${beside(volume)}`))}.`;
 const again = "Run script/restore again, which finds out and goes on";
 
-/** Some volumes may have the old data and others the new. Nothing may run with that. */
+/** Some volumes may have old data and others new, so no service may start. */
 function mixed(at: Exchange, users: readonly User[], cause: unknown): OldDataBeside {
   const stopped = some(stoppedOf(users));
   const and = stopped && `, before script/up starts ${stopped}: the volumes may not match`;
@@ -128,7 +128,7 @@ async function unmark({ node, volumes }: Exchange): Promise<void> {
   await node.removeVolume(markOf(volumes));
 }
 
-/** What a run has left that was killed while it exchanged data. */
+/** What an earlier run left that was killed during an exchange. */
 export interface Earlier {
   /** What it exchanged together. */
   readonly at: Exchange;
@@ -139,10 +139,10 @@ export interface Earlier {
 }
 
 /**
- * What earlier runs have left to finish that concerns these services. Changes nothing.
+ * Finds what earlier runs have left to finish that affects these services. Changes nothing.
  *
- * @param users those of the volumes. An earlier run may have exchanged other volumes of theirs
- * @param usersOf finds those of other volumes
+ * @param users the services that use the volumes. An earlier run may have exchanged other volumes of these services
+ * @param usersOf finds the services that use given volumes
  * @throws UserError if it cannot be known what has been exchanged
  */
 export async function findEarlier(
@@ -153,7 +153,7 @@ export async function findEarlier(
   const concerned = new Set([...at.volumes, ...users.flatMap(({ volumes }) => volumes)]);
   const found: Earlier[] = [];
   for (const { name, labels } of await at.node.labelled(exchangeLabel)) {
-    const first = name.slice(0, -markSuffix.length);
+    const first = name.slice(0, -restoreSuffixes.mark.length);
     const mark = readMark(labels[exchangeLabel]);
     const volumes = mark?.map(({ volume }) => volume) ?? [first];
     if (!volumes.some((volume) => concerned.has(volume))) continue;
@@ -221,8 +221,7 @@ export async function finishEarlier({ at, users, exchanged }: Earlier): Promise<
 
 function readMark(text = ""): Marked[] | undefined {
   const parsed = parseJson(text);
-  const all = Array.isArray(parsed) ? parsed.filter(isMarked) : [];
-  return all.length > 0 && Array.isArray(parsed) && all.length === parsed.length ? all : undefined;
+  return Array.isArray(parsed) && parsed.length > 0 && parsed.every(isMarked) ? parsed : undefined;
 }
 
 const isMarked = (value: unknown): value is Marked =>

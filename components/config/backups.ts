@@ -60,7 +60,7 @@ interface BackedUp {
 }
 
 export const jobName = (name: string): string => `${name}-backup`;
-/** The Swarm service into which a restore loads a dump. */
+/** The name of the temporary Swarm service into which a restore loads a dump. */
 export const loadingName = (name: string): string => `${name}-restore`;
 /** The volume with the socket at which a job asks for a dump. */
 export const dumpSocket = "backup-docker";

@@ -17,8 +17,8 @@ export interface Volume {
 }
 
 const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/;
-/** What `backup/exchange.ts` calls its own. */
-const restoresPattern = /\.(restore|exchanging)$/;
+/** How the names of the volumes end that a restore makes: those with the new data, and the mark of an exchange. */
+export const restoreSuffixes = { beside: ".restore", mark: ".exchanging" } as const;
 const pathPattern = /^[^\p{Cc}:]{1,4096}$/u;
 const keys = ["type", "source", "target", "read_only", "driver_opts"] as const;
 const example = '"data:/var/lib/app"';
@@ -82,15 +82,12 @@ function sourceProblem(type: Volume["type"], source: unknown, at = ["source"]): 
   if (type === "tmpfs")
     return source === undefined ? undefined : wrong(at, "is set, but a tmpfs has none", "remove it");
   if (type === "volume") {
-    if (typeof source === "string" && namePattern.test(source))
-      return restoresPattern.test(source)
-        ? wrong(
-            at,
-            isShown(source),
-            "rename the volume: restores use names that end in .restore or .exchanging",
-          )
-        : undefined;
-    return wrong(at, isShown(source), "name the volume with letters, digits, dots, dashes or underscores");
+    if (typeof source !== "string" || !namePattern.test(source))
+      return wrong(at, isShown(source), "name the volume with letters, digits, dots, dashes or underscores");
+    const { beside, mark } = restoreSuffixes;
+    if (!source.endsWith(beside) && !source.endsWith(mark)) return undefined;
+    const cure = `rename the volume: restores use names that end in ${beside} or ${mark}`;
+    return wrong(at, isShown(source), cure);
   }
   const isPath = typeof source === "string" && /^(\/|\.{1,2}(\/|$))/.test(source) && pathPattern.test(source);
   return isPath
