@@ -1,8 +1,8 @@
 /** Nodes as a manager of their Swarm sees and changes them. */
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
-import { api, isElection, sleep, unless } from "../client";
 import { isJob } from "../../routing/jobs/docker";
+import { api, isElection, sleep, unless } from "../client";
 import { replaced } from "../swarm-service/diff";
 import { endOfRun } from "../swarm-service/job";
 import type { ServiceDetails } from "../swarm-service/tasks";
@@ -83,7 +83,7 @@ function graceMs(services: readonly ServiceDetails[]): number {
   );
 }
 
-/** Moves the node's instances to other nodes, if there are any, and waits until those here, and the runs of jobs, have ended. */
+/** Moves the node's instances to other nodes, and waits until its own instances and running jobs have ended. */
 export async function drain(manager: Docker, nodeId: string): Promise<void> {
   if ((await nodeOf(manager, nodeId))?.Status.State !== "ready") {
     await changeNode(manager, nodeId, { Availability: "drain" });
@@ -99,12 +99,12 @@ export async function drain(manager: Docker, nodeId: string): Promise<void> {
     ).catch(() => undefined);
   // Draining stops instances while it starts others. So first replace, start-first, those of services that run only here.
   await changeNode(manager, nodeId, { Availability: "pause" });
-  // A run of a job would begin anew.
+  // Moving a job would start its run over.
   const jobs = services.filter(({ Spec }) => isJob(Spec.Labels ?? {}));
-  const here = new Set(
-    (await running(manager)).filter(({ NodeID }) => NodeID === nodeId).map(({ ServiceID }) => ServiceID),
-  );
-  for (const job of jobs.filter(({ ID }) => here.has(ID))) await endOfRun(manager, job);
+  for (const { NodeID, ServiceID } of await running(manager)) {
+    const job = jobs.find(({ ID }) => ID === ServiceID);
+    if (NodeID === nodeId && job !== undefined) await endOfRun(manager, job);
+  }
   const tasks = (await running(manager)).filter(({ DesiredState }) => DesiredState === "running");
   const elsewhere = new Set(tasks.filter((task) => task.NodeID !== nodeId).map((task) => task.ServiceID));
   const alone = new Set(tasks.map(({ ServiceID }) => ServiceID).filter((id) => !elsewhere.has(id)));
