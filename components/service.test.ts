@@ -1,14 +1,12 @@
 import * as pulumi from "@pulumi/pulumi";
 import { expect, test } from "vitest";
 
+import { SIGNATURE } from "../engine/wire";
 import { parseService } from "./config/services";
 import { Networks } from "./networks";
 import { Service } from "./service";
 import { SwarmFiles } from "./swarm-files";
 import type { SwarmCluster } from "./swarm-cluster";
-
-/** The mark of a secret in what the program sends to the engine. */
-const secretMark = "4dabf18193072939515e22adb298388d";
 
 async function inputsOf(
   hasSecrets: boolean,
@@ -59,7 +57,7 @@ async function inputsOf(
 
 test("a service with secrets keeps its variables, command and health check secret", async () => {
   const marked = (inputs: Record<string, unknown>) =>
-    Object.keys(inputs).filter((key) => JSON.stringify(inputs[key]).includes(secretMark));
+    Object.keys(inputs).filter((key) => JSON.stringify(inputs[key]).includes(SIGNATURE));
   expect(marked(await inputsOf(true)).sort()).toEqual(["args", "env", "healthCheck"]);
   expect(marked(await inputsOf(false))).toEqual([]);
 });
@@ -129,7 +127,7 @@ test("a service mounts secrets and configs, whose contents are secret", async ()
     configs: [{ id: "configs-motd", name: "configs-motd-file", target: "/etc/motd", mode: 0o400 }],
   });
   expect(files).toHaveLength(2);
-  for (const { content } of files) expect(JSON.stringify(content)).toContain(secretMark);
+  for (const { content } of files) expect(JSON.stringify(content)).toContain(SIGNATURE);
 });
 
 test("a service is on the networks of the stack, under its own name and others", async () => {

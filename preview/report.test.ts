@@ -5,6 +5,7 @@ import { parse, stringify } from "yaml";
 
 import { describeRoutes, describeServices, planRouting, planStack, readOutputs } from "../components/routing";
 import { portKeys } from "../components/ports";
+import { SECRET, SIGNATURE } from "../engine/wire";
 import { compareStacks } from "../routing/stack-diff";
 import { forecastStack } from "../templates/haproxy/src/reconcile/forecast";
 import { configure, withoutEngine } from "./configured";
@@ -182,7 +183,7 @@ test("reads back from a stack's outputs what it was planned from", () => {
 test("reads a state that the CLI exported", () => {
   const stack = (...resources: object[]) => JSON.stringify({ version: 3, deployment: { resources } });
   const outputs = { services: { a: { type: "rest", replicas: 2, runs: "a:1" } }, ports: { httpPort: 80 } };
-  const secret = { "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", ciphertext: "x" };
+  const secret = { [SIGNATURE]: SECRET, ciphertext: "x" };
   const root = { type: "pulumi:pulumi:Stack", outputs: { ...outputs, statsPassword: secret } };
   expect(readExport(stack(root))).toEqual({
     kind: "deployed",

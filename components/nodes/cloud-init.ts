@@ -34,7 +34,7 @@ export const user = "switchyard";
 export const readyFile = "/var/lib/switchyard/ready";
 
 /** The address of the metadata service, the same on every cloud. */
-const metadata = "169.254.169.254";
+export const metadataAddress = "169.254.169.254";
 
 const lines = (...content: readonly string[]): string => `${content.join("\n")}\n`;
 
@@ -105,7 +105,7 @@ export function userData({ name, authorizedKey, hostKey, apt = {} }: UserDataArg
   )}`;
 }
 
-const rule = `-d ${metadata} -p tcp --dport 80 -j DROP`;
+const rule = `-d ${metadataAddress} -p tcp --dport 80 -j DROP`;
 
 const folderOf = (file: string): string => file.slice(0, file.lastIndexOf("/"));
 

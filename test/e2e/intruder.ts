@@ -3,13 +3,14 @@ import { join } from "node:path";
 
 import { beforeAll, describe, expect, test, vi } from "vitest";
 
+import { metadataAddress } from "../../components/nodes/cloud-init";
 import { baseImage, consulImage } from "./bases";
 import { bridgeAddress, docker, publishedPorts, tasks } from "./docker";
 import { get } from "./http";
 import { scratch } from "./scratch";
 import { run, stack } from "./stack";
 import { afterwards } from "./tear-down";
-import { metadataAddress, there } from "./world";
+import { there } from "./world";
 
 // A hostile container, with Consul's CLI, a shell and the node's addresses, tries everything that it should not be able to do.
 

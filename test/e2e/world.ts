@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 
+import { metadataAddress } from "../../components/nodes/cloud-init";
 import { outputOf, run } from "./stack";
 import { afterwards } from "./tear-down";
 
@@ -14,8 +15,6 @@ export const here = { ipv4: "10.96.0.1", ipv6: "fd96::1" };
 export const there = "10.96.0.2";
 /** Another address of the world's. */
 export const elsewhere = "10.96.0.3";
-/** Where clouds tell a machine its secrets. */
-export const metadataAddress = "169.254.169.254";
 
 const inWorld = [`--net=/run/netns/${namespace}`];
 let server: ChildProcess | undefined;

@@ -4,7 +4,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { installCloudInit, readyFile, user, userData } from "../../components/nodes/cloud-init";
+import {
+  installCloudInit,
+  metadataAddress,
+  readyFile,
+  user,
+  userData,
+} from "../../components/nodes/cloud-init";
 import { writeKey, writeKnownHost } from "../../components/nodes/ssh-files";
 import { generateKey } from "../../components/nodes/ssh-key";
 import { engineProvider } from "../../providers/engine";
@@ -28,10 +34,8 @@ RUN apt-get update \\
 ${kernel}
 RUN printf 'network: { version: 2, ethernets: { all: { match: { name: "e*" }, dhcp4: true } } }' >/etc/netplan/90-default.yaml \\
  && chmod 600 /etc/netplan/90-default.yaml \\
- && echo 'w+ /etc/hosts - - - - 169.254.169.254 metadata.google.internal\\n' >/etc/tmpfiles.d/metadata.conf
+ && echo 'w+ /etc/hosts - - - - ${metadataAddress} metadata.google.internal\\n' >/etc/tmpfiles.d/metadata.conf
 `;
-const metadataAddress = "169.254.169.254";
-
 const { path: folder } = scratch();
 const login = generateKey("e2e");
 const hostKey = generateKey("e2e-host");
@@ -68,7 +72,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   else response.end(Object.keys(found as object).join("\n"));
 }
 
-/** A path on which the container's metadata address reaches this process. */
+/** Serves the metadata at its address in the container. */
 async function serveMetadata(): Promise<void> {
   const socket = join(folder, "metadata");
   const server = createServer((request, response) => void answer(request, response)).listen(socket);
@@ -85,7 +89,7 @@ let system: System;
 let guest: Guest;
 let engine: Parameters<typeof engineProvider.create>[0];
 
-async function boot(): Promise<Guest> {
+function boot(): Promise<Guest> {
   return Guest.start(system, [
     ...["-smp", "2", "-m", "2048", ...drive(0, "hd", "raw", system.disk)],
     ...["-netdev", "user,id=net,hostfwd=tcp::22-:22", "-device", "virtio-net-pci,netdev=net"],

@@ -2,15 +2,16 @@ import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { basename, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+
+import { vi } from "vitest";
 
 import { docker, removeContainers } from "../e2e/docker";
 import { outputOf } from "../e2e/stack";
 import { afterwards } from "../e2e/tear-down";
 import { container, hasKvm, inContainer } from "./container";
 
-// Machines that QEMU runs in the container, from disks that are made of Docker images. Where there is no KVM, it emulates their
-// processors: a boot then takes minutes.
+// Machines that QEMU runs in the container, with disks built from Docker images. Without KVM, QEMU emulates the processor, and a boot
+// takes minutes.
 
 /** What a Dockerfile adds to a Debian system to make it boot on a machine of its own. */
 export const kernel = `
@@ -28,7 +29,7 @@ export interface System {
   readonly console: string;
 }
 
-/** Makes a system of a Dockerfile, in a folder that the container shares. */
+/** Builds a system from a Dockerfile, in a folder that the container shares. */
 export async function makeSystem(folder: string, dockerfile: string): Promise<System> {
   const context = join(folder, "context");
   mkdirSync(context, { recursive: true });
@@ -77,16 +78,14 @@ export class Guest {
       ...["-kernel", system.kernel, "-initrd", system.initrd, "-append", "root=/dev/sda rw console=ttyS0"],
       ...options,
     );
-    for (let attemptsLeft = 50; ; attemptsLeft--) {
-      const monitor = connect(socket);
-      try {
+    return vi.waitFor(
+      async () => {
+        const monitor = connect(socket);
         await once(monitor, "connect");
         return new Guest(monitor);
-      } catch (error) {
-        if (attemptsLeft === 0) throw error;
-        await sleep(200);
-      }
-    }
+      },
+      { timeout: 10_000, interval: 200 },
+    );
   }
 
   /** Presses the power button, and waits until the machine is off. */

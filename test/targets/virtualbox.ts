@@ -13,7 +13,7 @@ import { afterwards } from "../e2e/tear-down";
 /** Debian's image, once it is downloaded and converted. */
 export const baseDisk = ".switchyard/images/78f658893d7aecb5.vdi";
 
-type Program = (args: readonly string[], folder: string) => RunResult | Promise<RunResult>;
+type Program = (args: readonly string[]) => RunResult | Promise<RunResult>;
 
 /** Puts programs that `script/up` runs first in PATH. Each runs in this process. Returns their folder. */
 export function installPrograms(programs: Readonly<Record<string, Program>>): string {
@@ -21,9 +21,8 @@ export function installPrograms(programs: Readonly<Record<string, Program>>): st
   const socket = join(bin, "socket");
   const server = createServer((request, response) => {
     void (async () => {
-      const { program, args, folder } = JSON.parse(await text(request)) as Call;
-      const result = await programs[program]?.(args, folder);
-      response.end(JSON.stringify(result));
+      const [program = "", ...args] = JSON.parse(await text(request)) as string[];
+      response.end(JSON.stringify(await programs[program]?.(args)));
     })();
   }).listen(socket);
   afterwards(() => void server.close());
@@ -40,18 +39,11 @@ export function installPrograms(programs: Readonly<Record<string, Program>>): st
       `    process.exitCode = code;`,
       `  });`,
       `});`,
-      `const [, , ...args] = process.argv;`,
-      `request.end(JSON.stringify({ program: ${JSON.stringify(program)}, args, folder: process.cwd() }));`,
+      `request.end(JSON.stringify([${JSON.stringify(program)}, ...process.argv.slice(2)]));`,
     );
   }
   vi.stubEnv("PATH", `${bin}:${process.env["PATH"] ?? ""}`);
   return bin;
-}
-
-interface Call {
-  readonly program: string;
-  readonly args: readonly string[];
-  readonly folder: string;
 }
 
 /** Writes a script that can be run. */
