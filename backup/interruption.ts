@@ -1,4 +1,4 @@
-/** What a run undoes when it ends, and what an interruption has to wait for. */
+/** Cleans up at the end of a run, and delays interruptions while data is exchanged. */
 import { once } from "node:events";
 import { createInterface } from "node:readline/promises";
 
@@ -7,13 +7,13 @@ import { messageOf } from "../lib/errors";
 const never = <T>(): Promise<T> => new Promise(() => undefined);
 
 export class Interruption {
-  /** What to undo when the run ends, in whatever way it can still notice, the last first. */
+  /** What to undo at the end of the run, last first. */
   private readonly cleanups: (() => Promise<void>)[] = [];
   /** Whether it has been interrupted. */
   private interrupted = false;
   /** Whether an interruption has to wait. */
   private waits = false;
-  /** Whether an interruption ends this run, which does nothing else any more. */
+  /** Whether the run is ending because of an interruption, and must start nothing new. */
   private leaving = false;
 
   constructor(
@@ -29,7 +29,7 @@ export class Interruption {
     this.cleanups.push(undo);
   }
 
-  /** Leaves all as it is. */
+  /** Drops all cleanups. */
   keepAll(): void {
     this.cleanups.length = 0;
   }
@@ -39,7 +39,7 @@ export class Interruption {
     await this.cleanups.pop()?.();
   }
 
-  /** Does something that an interruption has to wait for, or never, if there was one. */
+  /** Runs work that an interruption must wait for. Never settles if the run is already ending. */
   async uninterrupted(work: () => Promise<void>): Promise<void> {
     if (this.leaving) return never();
     this.waits = true;

@@ -1,4 +1,4 @@
-/** What an import says. */
+/** The report of an import. */
 
 /** What became of a key. */
 export interface Fate {
@@ -9,5 +9,5 @@ export interface Fate {
   readonly text: string;
 }
 
-/** Says it. */
+/** Reports what became of a key. */
 export type Say = (key: string, fate: Fate["fate"], text: string) => unknown;

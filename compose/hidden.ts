@@ -1,7 +1,7 @@
 /** Keeps the secrets of a compose file out of what an import writes and prints. Pure. */
 import { isMapping } from "../lib/values";
 
-/** Too many cost nothing: they are encrypted. `PWD` and `OLDPWD` are folders; public keys are for everybody. */
+/** False positives cost nothing: they are encrypted. `PWD` and `OLDPWD` are folders; public keys are public. */
 const secretName = new RegExp(
   [
     "PASS(WORD|WD|PHRASE)|PASS\\d*(_|$)|(?<!^|^OLD)PWDS?\\d*(_|$)",
@@ -10,13 +10,13 @@ const secretName = new RegExp(
   ].join("|"),
   "i",
 );
-/** Names that say where a secret is. */
+/** Names of variables that hold the path of a secret. */
 const placeName = /_(FILE|DIR|PATH)$/i;
 /** A URL, a list such as `Server=db;Password=x`, or `me:x@tcp(db:3306)/x`. */
 const withPassword =
   /:\/\/[^\s/@:]*:[^\s@]+@|(?:^|[^a-z])(?:password|passwd|pwd)=[^\s;&$]|^[^\s:@/]+:[^\s@]+@(?:tcp|unix)\(/i;
 
-/** Whether a variable's value is for nobody to read: by its name, or as a URL or the like with a password. */
+/** Whether a variable is secret, judging by its name, or by a password in its value. */
 export const isSecret = ([name, value]: readonly [string, string]): boolean =>
   value !== "" && ((secretName.test(name) && !placeName.test(name)) || withPassword.test(value));
 

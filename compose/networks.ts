@@ -3,7 +3,7 @@ import { isMapping } from "../lib/values";
 import type { Say } from "./fate";
 import { list, othersOf, textOf, type Mapping } from "./read";
 
-/** Whether a volume, network or secret of a compose file is one that is there already. */
+/** Whether a volume, network or secret of a compose file exists already. */
 export const isExternal = (value: unknown): boolean =>
   isMapping(value) && value["external"] !== undefined && value["external"] !== "false";
 

@@ -1,4 +1,4 @@
-/** What a stack file has already, which an import must neither share nor overwrite. Pure. */
+/** Keeps an import from sharing or overwriting what the stack file already has. Pure. */
 import { readNetworks } from "../components/config/networks";
 import { isOfNode, readVolume } from "../components/config/volumes";
 import { UserError } from "../lib/errors";
@@ -7,7 +7,7 @@ import type { Imported } from "./convert";
 import { isExternal, networkName } from "./networks";
 import { list, type Mapping } from "./read";
 
-/** The names of services and of what Docker and the stack file have under the names that they give. */
+/** Names in use in a stack file. */
 interface Names {
   readonly services: readonly string[];
   readonly volumes: readonly string[];
@@ -18,7 +18,7 @@ interface Names {
 
 const keysOf = (value: unknown): string[] => (isMapping(value) ? Object.keys(value) : []);
 
-/** The volumes of a service whose files are on a node. */
+/** The volumes of a service that are on a node. */
 const volumesOf = (service: Mapping): string[] =>
   list(service["volumes"]).flatMap((each) => {
     const volume = readVolume(each);
@@ -41,7 +41,7 @@ function namesOf(services: readonly unknown[], configs: unknown, secrets: unknow
   };
 }
 
-/** Networks of the compose file that others made, to be shared. */
+/** The external networks of the compose file, which are to be shared. */
 const externalNetworks = (compose: Mapping): string[] => {
   const networks = isMapping(compose["networks"]) ? compose["networks"] : {};
   return keysOf(networks)
@@ -49,15 +49,15 @@ const externalNetworks = (compose: Mapping): string[] => {
     .map(networkName);
 };
 
-/** The secrets of the compose file, those that are to be encrypted by hand among them. */
+/** The secrets that the compose file declares, including those that the user has to encrypt. */
 const ownSecrets = (compose: Mapping): Mapping =>
   isMapping(compose["secrets"])
     ? Object.fromEntries(Object.entries(compose["secrets"]).filter(([, secret]) => !isExternal(secret)))
     : {};
 
 /**
- * Refuses services that would use what others of the stack file have: they would read and write the same files, be reached
- * under the same names, or get other passwords.
+ * Rejects an import whose names are taken: its services would write to the same files, answer to the same names, or overwrite
+ * passwords.
  *
  * @param config that of the stack file
  * @throws UserError with all names that are taken

@@ -1,4 +1,4 @@
-/** Variables: in the texts of a compose file, and in files such as `.env`. After Compose's own rules. Pure. */
+/** Variables in a compose file and in files such as `.env`, by Compose's rules. Pure. */
 import { UserError } from "../lib/errors";
 import type { Hidden } from "./hidden";
 
@@ -9,11 +9,11 @@ export interface Scope {
   readonly env: Variables;
   /** Takes the values of variables that are secrets; the texts have marks in place of them. */
   readonly hidden: Hidden;
-  /** Takes the names of variables that are not set, and were taken as empty. */
+  /** Collects the names of unset variables, whose value is empty. */
   readonly unset: Set<string>;
 }
 
-/** What may be in braces: other braces, four deep. */
+/** The text in braces, which may contain further braces up to four levels deep. */
 const inner = [1, 2, 3, 4].reduce((deeper) => `(?:[^{}]|\\{${deeper}\\})*`, "[^{}]*");
 const variable = new RegExp(`\\$(?:(\\$)|(\\w+)|\\{(\\w+)(?:(:?[-?+])(${inner}))?\\})`, "g");
 
@@ -44,7 +44,7 @@ const escapes: Readonly<Record<string, string>> = { a: "\x07", b: "\b", f: "\f",
 const unescaped = (text: string): string =>
   text.replace(/\\([abfnrtv"\\$])/g, (_, letter: string) => escapes[letter] ?? letter);
 
-/** A line of a file of variables, or several with quotes around them: `A`, `A=x # comment`, `A: "x"`, a comment, nothing. */
+/** One line of such a file, or a quoted value of several lines: `A`, `A=x # comment`, `A: "x"`, a comment, nothing. */
 const line = new RegExp(
   String.raw`[^\S\n]*(?:(?:export[^\S\n]+)?([A-Za-z_][\w.-]*)[^\S\n]*(?:[=:](?:${[
     String.raw`[^\S\n]*"((?:[^"\\]|\\.)*)"[^\S\n]*`,
@@ -54,13 +54,13 @@ const line = new RegExp(
   "sy",
 );
 
-/** What is said of a line, without what it holds. */
+/** The message for a line that is not a variable. It must not contain the line, which may hold a secret. */
 export const noVariable = (line: number): string => `line ${line} is no variable: write NAME=value`;
 
 /**
  * The variables of a file such as `.env`.
  *
- * @param onMistake is called with the number of each line that is none
+ * @param onMistake is called with the number of each line that is not a variable
  */
 export function readVariables(
   text: string,

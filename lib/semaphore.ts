@@ -1,10 +1,10 @@
-/** Lets in a limited number of holders at a time, in the order of the calls. */
+/** Admits a limited number of holders at a time, in the order of their calls. */
 export class Semaphore {
   private readonly waiting: (() => void)[] = [];
 
   constructor(private free: number) {}
 
-  /** Waits for a place. Returns what gives it back; calling that again has no effect. */
+  /** Waits for a place. Call the result to give it back; further calls have no effect. */
   async acquire(): Promise<() => void> {
     if (this.free > 0) this.free--;
     else await new Promise<void>((resolve) => this.waiting.push(resolve));

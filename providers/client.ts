@@ -137,13 +137,13 @@ export function runBySsh(
 }
 
 /**
- * How many connections to a machine may wait for the start of an answer at the same time. Each costs a small machine a good part of
- * a second, so that more of them, as a refresh of all its resources needs, would overrun ssh's own time limit.
+ * How many connections to a machine may be starting at the same time. A handshake takes a small machine most of a second, so one for
+ * each resource of a refresh would exceed ssh's own timeout.
  */
 const STARTS = 8;
 const starts = new Map<string, Semaphore>();
 
-/** Waits until another connection to the machine may start. Returns what to call once its answer has begun, or it has ended. */
+/** Waits until another connection to the machine may start. Call the result when an answer begins, or when the connection ends. */
 function startOf(machine: string): Promise<() => void> {
   const semaphore = starts.get(machine) ?? new Semaphore(STARTS);
   starts.set(machine, semaphore);
@@ -219,7 +219,7 @@ interface Payload {
   readonly login?: Login | undefined;
 }
 
-/** Whether a call failed because the managers of the Swarm elect a leader, as when the one that was it is demoted or lost. */
+/** Whether a call failed because the Swarm is electing a leader, for example after the last one was demoted or lost. */
 export const isElection = (error: unknown): boolean =>
   /DeadlineExceeded|does not have a leader|lost leader status/.test(messageOf(error));
 

@@ -195,7 +195,7 @@ async function removeAll(node: VolumeNode, owner: string): Promise<void> {
   }
 }
 
-/** Why the stack cannot have its volumes any more. Their names and labels have the stack's name, and Docker cannot change either. */
+/** Why a renamed stack cannot use its volumes: their names and labels contain the old name, and Docker cannot change either. */
 function renamed(olds: Partial<VolumesInputs>, { owner }: VolumesInputs): string | undefined {
   const names = Object.keys(olds.placed ?? {});
   if (olds.owner === undefined || olds.owner === owner || names.length === 0) return undefined;

@@ -72,8 +72,8 @@ async function managedSwarm(docker: Docker, host: string): Promise<SwarmDetails 
 }
 
 /**
- * Where networks of the Swarm get their addresses from. Docker's default, 10.0.0.0/8, is taken from its start, where many networks of
- * machines are: containers could not reach those.
+ * The address pool of the Swarm's networks. Docker assigns its default, 10.0.0.0/8, from the start, which overlaps many LANs: containers
+ * could not reach those.
  */
 const addressPool = (ownAddress: string): string =>
   ownAddress.startsWith("10.213.") ? "10.214.0.0/16" : "10.213.0.0/16";

@@ -31,7 +31,7 @@ export class Engine {
 
   /**
    * Runs a program in a container. Its standard output goes to `output`, which is not ended. If that closes, Docker discards the
-   * rest: a program that nobody reads would wait forever, and a dump with it would keep its locks in the database.
+   * rest: otherwise the program would wait forever for a reader, and a dump would hold its database locks.
    *
    * @param input becomes its standard input; without it, it has none
    * @returns its exit code, and the end of its standard error

@@ -34,7 +34,7 @@ export async function feed(
     child.kill();
     throw new UserError(`${name}: exit code ${code}${errors && `: ${errors}`}`);
   }
-  // restic would wait forever for somebody who reads the rest.
+  // Otherwise restic would wait forever for a reader of the rest.
   let unread = 0;
   child.stdout?.unpipe().on("data", (chunk: Buffer) => {
     unread += chunk.length;
