@@ -1,15 +1,16 @@
 /** Keeps the secrets of a compose file out of what an import writes and prints. Pure. */
 import { isMapping } from "../lib/values";
 
-/** False positives cost nothing: they are encrypted. `PWD` and `OLDPWD` are folders; public keys are public. */
-const secretName = new RegExp(
-  [
-    "PASS(WORD|WD|PHRASE)|PASS\\d*(_|$)|(?<!^|^OLD)PWDS?\\d*(_|$)",
-    "SECRET|TOKEN|CRED(S|ENTIAL)|JWT|SALT(_|$)|(_AUTH|_PAT|COOKIE)$",
-    "(API|ACCESS|PRIVATE)_?KEY|(?<!PUBLI(C|SHABLE)_?)KEYS?(_?(V|B|BASE)?\\d+)?$",
-  ].join("|"),
-  "i",
-);
+/** Names of secrets. Too many of them cost nothing: what is not secret is encrypted all the same. */
+const secretNames = [
+  /PASS(WORD|WD|PHRASE)|SECRET|TOKEN|CRED(S|ENTIAL)|JWT|(API|ACCESS|PRIVATE)_?KEY/i,
+  /(PASS|SALT)\d*(_|$)/i,
+  // PWD and OLDPWD are folders.
+  /(?<!^|^OLD)PWDS?\d*(_|$)/i,
+  /(_AUTH|_PAT|COOKIE)$/i,
+  // KEY, KEYS_V2, KEY_BASE64. Public keys are public.
+  /(?<!PUBLI(C|SHABLE)_?)KEYS?(_?(V|B|BASE)?\d+)?$/i,
+];
 /** Names of variables that hold the path of a secret. */
 const placeName = /_(FILE|DIR|PATH)$/i;
 /** A URL, a list such as `Server=db;Password=x`, or `me:x@tcp(db:3306)/x`. */
@@ -18,7 +19,8 @@ const withPassword =
 
 /** Whether a variable is secret, judging by its name, or by a password in its value. */
 export const isSecret = ([name, value]: readonly [string, string]): boolean =>
-  value !== "" && ((secretName.test(name) && !placeName.test(name)) || withPassword.test(value));
+  value !== "" &&
+  ((secretNames.some((each) => each.test(name)) && !placeName.test(name)) || withPassword.test(value));
 
 /** Secrets, and the marks that stand for them in texts until these are encrypted. What forgets a mark writes no secret. */
 export class Hidden {

@@ -13,6 +13,10 @@ export interface Scope {
   readonly unset: Set<string>;
 }
 
+/** The value of a variable; undefined if it is not set. */
+export const valueOf = (name: string, env: Variables): string | undefined =>
+  Object.hasOwn(env, name) ? env[name] : undefined;
+
 /** The text in braces, which may contain further braces up to four levels deep. */
 const inner = [1, 2, 3, 4].reduce((deeper) => `(?:[^{}]|\\{${deeper}\\})*`, "[^{}]*");
 const variable = new RegExp(`\\$(?:(\\$)|(\\w+)|\\{(\\w+)(?:(:?[-?+])(${inner}))?\\})`, "g");
@@ -24,7 +28,7 @@ export function interpolate(text: string, scope: Scope): string {
     const [, dollar, plain, braced = "", operator = "", other = ""] = match;
     if (dollar !== undefined) return "$";
     const name = plain ?? braced;
-    const value = env[name];
+    const value = valueOf(name, env);
     const isGiven = value !== undefined && !(operator.startsWith(":") && value === "");
     if (operator.endsWith("+")) return isGiven ? interpolate(other, scope) : "";
     if (isGiven) return hidden.of(name, value);
@@ -53,6 +57,10 @@ const line = new RegExp(
   ].join("|")}))?)?(?:#[^\n]*)?(?:\n|$)`,
   "sy",
 );
+
+/** What to do about a variable without a value. */
+export const setIt = "set it in .env, and import again";
+export const notSet = `is not set: ${setIt}`;
 
 /** The message for a line that is not a variable. It must not contain the line, which may hold a secret. */
 export const noVariable = (line: number): string => `line ${line} is no variable: write NAME=value`;
@@ -83,7 +91,7 @@ export function readVariables(
     at = line.lastIndex;
     const [, name, double, single, plain] = match;
     if (name === undefined) continue;
-    const given = scope.env[name];
+    const given = valueOf(name, scope.env);
     if (double !== undefined) found.set(name, filled(unescaped(double)));
     else if (single !== undefined) found.set(name, single.replaceAll("\\'", "'"));
     else if (plain !== undefined) found.set(name, filled(plain.replace(/\s#.*$/, "").trim()));
