@@ -486,3 +486,17 @@ describe("a mount", () => {
 it("splits a command line as a shell does", () => {
   expect(words(`sh -c "echo \\"a b\\"" 'c d' e\\ f`)).toEqual(["sh", "-c", 'echo "a b"', "c d", "e f"]);
 });
+
+it("knows no key and no variable that it only inherits from objects", () => {
+  const service =
+    "{ image: a:1, constructor: x, command: '${toString}', environment: [valueOf], networks: { n: {} } }";
+  const { fates } = imported(
+    `{ services: { a: ${service} }, networks: { n: { constructor: x } }, constructor: x }`,
+  );
+  const text = (key: string) => fates.find((each) => each.key === key)?.text;
+  expect(text("services.a.constructor")).toContain("has no counterpart");
+  expect(text("services.a.environment.valueOf")).toContain("is not set");
+  expect(text("networks.n.constructor")).toContain("the stack makes its networks itself");
+  expect(text("constructor")).toBe("is not known here");
+  expect(text("${toString}")).toContain("is not set");
+});

@@ -7,18 +7,22 @@ import { list, othersOf, textOf, type Mapping } from "./read";
 export const isExternal = (value: unknown): boolean =>
   isMapping(value) && value["external"] !== undefined && value["external"] !== "false";
 
-const lost: Readonly<Record<string, string>> = {
-  internal: "services on it reach the world too: only a firewall around the nodes keeps them from it",
-  ipam: "Swarm chooses the addresses",
-  external: "the stack makes it, or shares the one that it has",
-  name: "it is called as in networks of the services",
-};
+const lost = new Map([
+  ["internal", "services on it reach the world too: only a firewall around the nodes keeps them from it"],
+  ["ipam", "Swarm chooses the addresses"],
+  ["external", "the stack makes it, or shares the one that it has"],
+  ["name", "it is called as in networks of the services"],
+]);
 
 /** Says what is lost of the networks of a file. */
 export function sayNetworks(networks: Mapping, say: Say): void {
   for (const [name, network] of Object.entries(networks))
     for (const option of othersOf(network, []))
-      say(`networks.${name}.${option}`, "left out", lost[option] ?? "the stack makes its networks itself");
+      say(
+        `networks.${name}.${option}`,
+        "left out",
+        lost.get(option) ?? "the stack makes its networks itself",
+      );
 }
 
 /** The names that services have in the stack file: those of the compose file as far as they are names there. */

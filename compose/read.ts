@@ -4,7 +4,7 @@ import { isDocument, isScalar, parseDocument, visit } from "yaml";
 import { UserError } from "../lib/errors";
 import { isMapping } from "../lib/values";
 import { isSecret, type Hidden } from "./hidden";
-import { interpolate, type Scope, type Variables } from "./variables";
+import { interpolate, valueOf, type Scope, type Variables } from "./variables";
 
 export type Mapping = Readonly<Record<string, unknown>>;
 
@@ -91,7 +91,7 @@ export function pairs(
       });
   return Object.fromEntries(
     entries.flatMap(([key, text]) => {
-      const found = text === null ? env[key] : typeof text === "string" ? text : "";
+      const found = text === null ? valueOf(key, env) : typeof text === "string" ? text : "";
       if (found === undefined) onUnset(key);
       return found === undefined ? [] : [[key, found] as const];
     }),

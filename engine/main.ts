@@ -218,8 +218,8 @@ async function main(): Promise<boolean> {
   process.chdir(flags.cwd);
   if (command === "outputs") return outputs();
   if (command === "config") return config(rest);
-  const work = { up, preview, down }[command];
-  if (!work) throw new UserError(`There is no command "${command}".\n${USAGE}`);
+  const work = new Map(Object.entries({ up, preview, down })).get(command);
+  if (work === undefined) throw new UserError(`There is no command "${command}".\n${USAGE}`);
   const session = await open(command);
   try {
     return await work(session);
