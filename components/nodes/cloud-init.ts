@@ -153,8 +153,9 @@ until dpkg --configure -a &&
   apt-get -o Acquire::Retries=5 -o DPkg::Lock::Timeout=60 install -y --no-install-recommends cloud-init; do
   sleep 5
 done
-cloud-init init --local
-cloud-init init
-cloud-init modules --mode=config
-cloud-init modules --mode=final
+# As at a boot, a failed stage does not stop the next ones. cloud-init keeps its errors for "up".
+cloud-init init --local || :
+cloud-init init || :
+cloud-init modules --mode=config || :
+cloud-init modules --mode=final || :
 `;

@@ -103,6 +103,12 @@ describe("the startup script for images without cloud-init", () => {
     ]);
   });
 
+  test("runs every stage of cloud-init, even if one fails", () => {
+    const apt = 'for last; do :; done; [ "$last" != cloud-init ] || cp "${0%/*}/fail" "${0%/*}/cloud-init"';
+    const calls = start({ dpkg: "", "apt-get": apt, fail: 'echo "$1" >>$CALLS; exit 1' });
+    expect(calls).toEqual(["init", "init", "modules", "modules"]);
+  });
+
   test("gets cloud-init from the mirror and through the proxy that the machine is to use", () => {
     mkdirSync(join(folder, "run"));
     const apt = 'for last; do :; done; [ "$last" != cloud-init ] || cp "${0%/*}/dpkg" "${0%/*}/cloud-init"';

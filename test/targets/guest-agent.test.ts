@@ -29,7 +29,7 @@ const dockerfile = `
 FROM ${baseImage}
 RUN apt-get update \\
  && apt-get install -y --no-install-recommends \\
-      systemd systemd-sysv dbus openssh-server google-guest-agent iproute2 ca-certificates \\
+      systemd systemd-sysv dbus openssh-server google-guest-agent iproute2 ca-certificates e2fsprogs \\
  && : >/etc/machine-id
 ${kernel}
 RUN printf 'network: { version: 2, ethernets: { all: { match: { name: "e*" }, dhcp4: true } } }' >/etc/netplan/90-default.yaml \\
