@@ -52,7 +52,8 @@ const metadata = {
       "block-project-ssh-keys": "TRUE",
     },
   },
-  project: { "project-id": "e2e", "numeric-project-id": 1, attributes: {} },
+  // As in JSON. In paths, these names have dashes, but nobody asks for them.
+  project: { projectId: "e2e", numericProjectId: 1, attributes: {} },
 };
 
 /** Answers as the metadata service does: a value, a list of names, or with `recursive` all that is below a path. */
@@ -72,6 +73,10 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   else response.end(Object.keys(found as object).join("\n"));
 }
 
+/** Forwards connections of the container's. */
+const forward = (listen: string, to: string): Promise<string> =>
+  docker("exec", "-d", "-u", "0", container, "socat", `TCP-LISTEN:${listen},fork,reuseaddr`, to);
+
 /** Serves the metadata at its address in the container. */
 async function serveMetadata(): Promise<void> {
   const socket = join(folder, "metadata");
@@ -81,9 +86,14 @@ async function serveMetadata(): Promise<void> {
     server.closeAllConnections();
   });
   await ip(`addr add ${metadataAddress}/32 dev lo`);
-  const listen = `TCP-LISTEN:80,bind=${metadataAddress},fork,reuseaddr`;
-  await docker("exec", "-d", "-u", "0", container, "socat", listen, `UNIX-CONNECT:${socket}`);
+  await forward(`80,bind=${metadataAddress}`, `UNIX-CONNECT:${socket}`);
 }
+
+/**
+ * The machine's port 22 on the container's loopback. QEMU passes on the addresses of other clients, and for the machine, the host's
+ * is that of its own Docker bridge.
+ */
+const sshPort = 2222;
 
 let system: System;
 let guest: Guest;
@@ -92,7 +102,12 @@ let engine: Parameters<typeof engineProvider.create>[0];
 function boot(): Promise<Guest> {
   return Guest.start(system, [
     ...["-smp", "2", "-m", "2048", ...drive(0, "hd", "raw", system.disk)],
-    ...["-netdev", "user,id=net,hostfwd=tcp::22-:22", "-device", "virtio-net-pci,netdev=net"],
+    ...[
+      "-netdev",
+      `user,id=net,hostfwd=tcp:127.0.0.1:${sshPort}-:22`,
+      "-device",
+      "virtio-net-pci,netdev=net",
+    ],
     // By which cloud-init knows that there is a metadata service.
     ...["-smbios", "type=1,manufacturer=Google,product=Google Compute Engine"],
   ]);
@@ -105,6 +120,7 @@ const ssh = (...command: string[]): Promise<string> =>
 beforeAll(async () => {
   await startContainer([folder]);
   await serveMetadata();
+  await forward("22", `TCP:127.0.0.1:${sshPort}`);
   system = await makeSystem(folder, dockerfile);
   const address = await docker("inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", container);
   writeKnownHost(folder, address, hostKey.publicKey);
