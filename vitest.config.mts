@@ -26,6 +26,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
+          globalSetup: "test/unit/setup.ts",
           testTimeout: 30_000,
           // The default is one fewer than there are cores. End-to-end tests, one at a time, come afterwards.
           maxWorkers: "100%",
