@@ -7,6 +7,8 @@ import { linesOf } from "./tasks";
 let engine: FakeEngine;
 beforeEach(async () => {
   engine = await fakeEngine();
+  // With a health check, running instances are healthy.
+  engine.answers["GET /images/hello%3A1/json"] = { Config: { Healthcheck: { Test: ["CMD", "check"] } } };
 });
 afterEach(() => {
   engine.close();
@@ -116,6 +118,49 @@ describe("SwarmService", () => {
       "Service hello-v1 does not start. Instance 1 (task t1): No such image: hello:1",
     );
     expect(whats()).toContain("DELETE /services/id1");
+  });
+
+  describe("without a health check", () => {
+    const worker = (change: Partial<SwarmServiceInputs> = {}) =>
+      inputs({ image: "worker:1", updateConfig: { monitorSeconds: 1 }, ...change });
+
+    /** The engine starts an instance, and a moment later there are instances in the states of `later`. */
+    function starting(...later: string[]): void {
+      engine.answers["POST /services/create"] = ({ body }: { body: ServiceSpec }) => {
+        serve(body);
+        const startMs = performance.now();
+        const exit = { Err: "task: non-zero exit (1)", ContainerStatus: { ExitCode: 1 } };
+        engine.answers["GET /tasks"] = () =>
+          (performance.now() < startMs + 300 ? ["running"] : later).map((each, index) =>
+            task(`t${index + 1}`, body, each, each === "failed" ? exit : {}),
+          );
+        return { ID: "id1" };
+      };
+      engine.answers["DELETE /services/id1"] = () => {
+        engine.answers["GET /tasks"] = [];
+        return {};
+      };
+      engine.answers["GET /containers/json"] = [];
+    }
+
+    it("has not started if its program keeps ending", async () => {
+      starting("failed", "failed", "failed");
+      await expect(serviceProvider.create(worker())).rejects.toThrow(
+        "Service hello-v1 keeps ending: if it needs another service first, name that one in depends_on. " +
+          "Instance 1 (task t3): task: non-zero exit (1)",
+      );
+    });
+
+    it("has started if another attempt keeps running", async () => {
+      starting("failed", "running");
+      await serviceProvider.create(worker());
+      expect(whats().filter((what) => what === "GET /tasks").length).toBeGreaterThan(5);
+    });
+
+    it("is not watched if it may end by itself", async () => {
+      starting("failed");
+      await serviceProvider.create(worker({ restartPolicy: { condition: "on-failure" } }));
+    });
   });
 
   it("fails when it makes no progress", async () => {

@@ -143,6 +143,24 @@ const settlingOf = ({ readyTimeoutSeconds, replicas }: SwarmServiceInputs) => ({
   least: typeof replicas === "object" ? Math.max(1, replicas.min) : undefined,
 });
 
+interface ImageDetails {
+  readonly Config?: { readonly Healthcheck?: { readonly Test?: readonly string[] | null } | null } | null;
+}
+
+/**
+ * How long instances must run before the service has started: as long as Docker watches each instance of an update, so that a
+ * program that ends at once is noticed. 0 if a health check shows it, or if the program may end by itself.
+ */
+async function steadySecondsOf(docker: Docker, inputs: SwarmServiceInputs): Promise<number> {
+  const { image, healthCheck, restartPolicy, updateConfig } = inputs;
+  if (healthCheck !== undefined || (restartPolicy?.condition ?? "any") !== "any") return 0;
+  // Another node may have it, and this one not.
+  const path = `/images/${encodeURIComponent(image)}/json`;
+  const found = await unless([404], api<ImageDetails>(docker, "GET", path));
+  const [kind = "NONE"] = found?.Config?.Healthcheck?.Test ?? [];
+  return kind === "NONE" ? (updateConfig?.monitorSeconds ?? 5) : 0;
+}
+
 const sameLogins = (one: SwarmServiceInputs, other: SwarmServiceInputs): boolean =>
   canonical(one.logins ?? {}) === canonical(other.logins ?? {});
 
@@ -180,7 +198,8 @@ async function start(docker: Docker, inputs: SwarmServiceInputs, claim: string):
   }
   if (isJob(inputs)) return id;
   try {
-    await settle(docker, id, { ...settlingOf(inputs), rolling: false, before: [] });
+    const steadySeconds = await steadySecondsOf(docker, inputs);
+    await settle(docker, id, { ...settlingOf(inputs), rolling: false, before: [], steadySeconds });
   } catch (error) {
     // A service that never started must not block the next attempt.
     await remove(docker, id, inputs.stopGracePeriodSeconds);

@@ -61,6 +61,8 @@ export interface Settling {
   readonly before: readonly Task[];
   /** The number of instances that suffices, where those beyond it may wait for room. Default: all. */
   readonly least?: number | undefined;
+  /** How long they must run without a change. Default: 0. */
+  readonly steadySeconds?: number;
 }
 
 /**
@@ -71,7 +73,7 @@ export interface Settling {
 export async function settle(
   docker: Docker,
   serviceId: string,
-  { timeoutSeconds, graceSeconds = 0, rolling, before, least = Infinity }: Settling,
+  { timeoutSeconds, graceSeconds = 0, rolling, before, least = Infinity, steadySeconds = 0 }: Settling,
 ): Promise<void> {
   // Swarm announces a rolling update after a moment, or never, if it does not need one.
   const announcedByMs = Date.now() + (rolling ? 3000 : 0);
@@ -79,7 +81,7 @@ export async function settle(
   const failures = new Map<string, Task>();
   let story: string | undefined;
   let progressBefore = "";
-  let deadlineMs = 0;
+  let progressAtMs = 0;
   for (;;) {
     const now = await findService(docker, serviceId);
     if (now === undefined)
@@ -99,6 +101,10 @@ export async function settle(
       (task) => !["running", "ready"].includes(task.DesiredState) && !endedStates.includes(task.Status.State),
     );
     const status = now.UpdateStatus?.State ?? "completed";
+    const progress = meaningOf([status, fresh.map((task) => task.ID).sort(), leaving.length]);
+    if (progress !== progressBefore) progressAtMs = Date.now();
+    progressBefore = progress;
+    const sameSeconds = (Date.now() - progressAtMs) / 1000;
     const announced = now.UpdateStatus?.State !== undefined || Date.now() > announcedByMs;
     if (
       announced &&
@@ -106,7 +112,8 @@ export async function settle(
       fresh.length === running.length &&
       running.length >= Math.min(wanted, rolling ? Infinity : least) &&
       running.length <= wanted &&
-      leaving.length === 0
+      leaving.length === 0 &&
+      sameSeconds >= steadySeconds
     ) {
       return;
     }
@@ -124,15 +131,10 @@ export async function settle(
           : `stopped partway ("${now.UpdateStatus?.Message ?? status}")`;
       throw new Error(`The update of service ${name} ${outcome}. ${await why()}`);
     }
-    if (status === "completed" && isHopeless(failures)) {
-      throw new Error(`Service ${name} does not start. ${await why()}`);
-    }
-    const progress = meaningOf([status, fresh.map((task) => task.ID).sort(), leaving.length]);
-    if (progress !== progressBefore) {
-      progressBefore = progress;
-      const mayTakeSeconds = timeoutSeconds + (leaving.length > 0 ? graceSeconds : 0);
-      deadlineMs = Date.now() + mayTakeSeconds * 1000;
-    } else if (Date.now() > deadlineMs) {
+    const hopeless = hopelessness([...failures.values()]);
+    if (status === "completed" && hopeless !== undefined)
+      throw new Error(`Service ${name} ${hopeless}. ${await why()}`);
+    if (sameSeconds > timeoutSeconds + steadySeconds + (leaving.length > 0 ? graceSeconds : 0)) {
       throw new Error(
         `Service ${name}: ${fresh.length} of ${wanted} instances are ready, without progress for ${timeoutSeconds} s. ` +
           (await why()),
@@ -142,16 +144,19 @@ export async function settle(
   }
 }
 
-/** A missing image is final. Any other failure may depend on another service, so each instance gets three attempts. */
-function isHopeless(failures: ReadonlyMap<string, Task>): boolean {
-  const perSlot = new Map<number, number>();
-  for (const { Slot, Status } of failures.values()) {
-    if (isMissingImage(Status.Err)) return true;
-    const count = (perSlot.get(Slot ?? 0) ?? 0) + 1;
-    perSlot.set(Slot ?? 0, count);
-    if (count >= 3) return true;
-  }
-  return false;
+/**
+ * Why waiting is of no use. A missing image is final. Any other failure may depend on another service, so each instance gets three
+ * attempts.
+ */
+function hopelessness(failures: readonly Task[]): string | undefined {
+  if (failures.some(({ Status }) => isMissingImage(Status.Err))) return "does not start";
+  const failing = failures
+    .map(({ Slot: slot }) => failures.filter(({ Slot }) => Slot === slot))
+    .find(({ length }) => length >= 3);
+  if (failing === undefined) return undefined;
+  return failing.some(({ Status }) => Status.State === "failed")
+    ? "keeps ending: if it needs another service first, name that one in depends_on"
+    : "does not start";
 }
 
 const isMissingImage = (error = ""): boolean => /no such image/i.test(error);
