@@ -19,7 +19,7 @@ export interface Imported {
   readonly fates: readonly Fate[];
 }
 
-/** What becomes of keys of the file beside those that hold something. */
+/** What becomes of the other top-level keys. */
 const changed = new Map([
   ["name", "is what the network of its services is called"],
   ["networks", "are made where a service is on them"],

@@ -1,7 +1,7 @@
 /** Keeps the secrets of a compose file out of what an import writes and prints. Pure. */
 import { isMapping } from "../lib/values";
 
-/** Names of secrets. Too many of them cost nothing: what is not secret is encrypted all the same. */
+/** Names of secrets. A false positive is merely encrypted, or left out of a build argument or an entry point with a note. */
 const secretNames = [
   /PASS(WORD|WD|PHRASE)|SECRET|TOKEN|CRED(S|ENTIAL)|JWT|(API|ACCESS|PRIVATE)_?KEY/i,
   /(PASS|SALT)\d*(_|$)/i,

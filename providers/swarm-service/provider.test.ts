@@ -143,10 +143,10 @@ describe("SwarmService", () => {
       engine.answers["GET /containers/json"] = [];
     }
 
-    it("has not started if its program keeps ending", async () => {
+    it("has not started if its program keeps exiting", async () => {
       starting("failed", "failed", "failed");
       await expect(serviceProvider.create(worker())).rejects.toThrow(
-        "Service hello-v1 keeps ending: if it needs another service first, name that one in depends_on. " +
+        "Service hello-v1 keeps exiting: if it depends on another service, list that service in depends_on. " +
           "Instance 1 (task t3): task: non-zero exit (1)",
       );
     });

@@ -149,7 +149,7 @@ interface ImageDetails {
 
 /**
  * How long instances must run before the service has started: as long as Docker watches each instance of an update, so that a
- * program that ends at once is noticed. 0 if a health check shows it, or if the program may end by itself.
+ * program that ends at once is noticed. 0 if a health check covers it, or if the program may end by itself.
  */
 async function steadySecondsOf(docker: Docker, inputs: SwarmServiceInputs): Promise<number> {
   const { image, healthCheck, restartPolicy, updateConfig } = inputs;

@@ -154,8 +154,9 @@ function hopelessness(failures: readonly Task[]): string | undefined {
     .map(({ Slot: slot }) => failures.filter(({ Slot }) => Slot === slot))
     .find(({ length }) => length >= 3);
   if (failing === undefined) return undefined;
-  return failing.some(({ Status }) => Status.State === "failed")
-    ? "keeps ending: if it needs another service first, name that one in depends_on"
+  // Other failures are of Docker, such as a missing program, or of the health check.
+  return failing.every(({ Status }) => /^task: non-zero exit \(\d+\)$/.test(Status.Err ?? ""))
+    ? "keeps exiting: if it depends on another service, list that service in depends_on"
     : "does not start";
 }
 

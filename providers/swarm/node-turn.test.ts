@@ -110,6 +110,60 @@ describe("before a machine changes", () => {
     expect(warnings).toEqual(["report is running: waiting until it has ended."]);
   });
 
+  describe("with a service that runs only there", () => {
+    const service = {
+      ID: "s",
+      Version: { Index: 1 },
+      Spec: { Name: "web", TaskTemplate: { ContainerSpec: {}, ForceUpdate: 0 } },
+    };
+    const task = (NodeID: string | undefined, State: string, Err?: string) => ({
+      ServiceID: "s",
+      NodeID,
+      DesiredState: "running",
+      Status: { State, Err },
+    });
+    beforeEach(() => {
+      other.answers["GET /services"] = [service];
+      other.answers["GET /services/s"] = service;
+      other.answers["POST /services/s/update"] = {};
+    });
+
+    it("waits until it runs elsewhere", async () => {
+      const changes = swarm(node("n1", "one"), node("n2", "two"));
+      const tasks = vi.fn(() =>
+        tasks.mock.calls.length < 5
+          ? [task("n2", "running"), task("n1", "preparing")]
+          : [task("n1", "running")],
+      );
+      other.answers["GET /tasks"] = tasks;
+      await drain();
+      expect(tasks.mock.calls.length).toBeGreaterThanOrEqual(5);
+      expect(changes).toEqual(["n2 pause", "n2 drain"]);
+    });
+
+    it("leaves the machine as it is if it does not start elsewhere", async () => {
+      const changes = swarm(node("n1", "one"), node("n2", "two"));
+      let nowMs = Date.now();
+      vi.spyOn(Date, "now").mockImplementation(() => (nowMs += 60_000));
+      other.answers["GET /tasks"] = [task("n2", "running"), task("n1", "preparing")];
+      await expect(drain()).rejects.toThrow(
+        "machine was left as it is: the start of web on another node did not happen within 310 s",
+      );
+      expect(changes).toEqual(["n2 pause", "n2 active"]);
+    });
+
+    it("does not wait if no other node can run it", async () => {
+      const changes = swarm(node("n1", "one"), node("n2", "two"));
+      const reason = "no suitable node (scheduling constraints not satisfied on 1 node)";
+      const tasks = vi.fn(() =>
+        changes.includes("n2 drain") ? [] : [task("n2", "running"), task(undefined, "pending", reason)],
+      );
+      other.answers["GET /tasks"] = tasks;
+      await drain();
+      expect(changes).toEqual(["n2 pause", "n2 drain"]);
+    });
+  });
+
   it("leaves the machine as it is if its node cannot be drained", async () => {
     swarm(node("n1", "one"), node("n2", "two"));
     other.answers["POST /nodes/n2/update"] = 500;

@@ -66,14 +66,21 @@ interface TaskDetails {
   readonly ServiceID: string;
   readonly NodeID?: string;
   readonly DesiredState: string;
-  readonly Status: { readonly State: string };
+  readonly Status: { readonly State: string; readonly Err?: string };
 }
+
+const tasksIn = (manager: Docker): Promise<TaskDetails[]> => api<TaskDetails[]>(manager, "GET", "/tasks");
 
 /** Tasks whose containers run, also those that finish their last requests. */
 async function running(manager: Docker): Promise<TaskDetails[]> {
-  const tasks = await api<TaskDetails[]>(manager, "GET", "/tasks");
-  return tasks.filter(({ Status }) => Status.State === "running");
+  return (await tasksIn(manager)).filter(({ Status }) => Status.State === "running");
 }
+
+/** Services with an instance that no node can run. */
+const withoutNode = (tasks: readonly TaskDetails[]): string[] =>
+  tasks
+    .filter(({ Status }) => Status.State === "pending" && /no suitable node/.test(Status.Err ?? ""))
+    .map(({ ServiceID }) => ServiceID);
 
 /** How long Docker lets instances finish: 10 s by default. */
 function graceMs(services: readonly ServiceDetails[]): number {
@@ -83,20 +90,20 @@ function graceMs(services: readonly ServiceDetails[]): number {
   );
 }
 
-/** Moves the node's instances to other nodes, and waits until its own instances and running jobs have ended. */
+/** How long the instances of a node may take to start on other nodes, which may have to pull their images first. */
+const MOVE_TIMEOUT_MS = 300_000;
+
+/**
+ * Moves the node's instances to other nodes, and waits until its own instances and running jobs have ended.
+ *
+ * @throws Error if an instance that other nodes could run does not start there: the node then has its instances again
+ */
 export async function drain(manager: Docker, nodeId: string): Promise<void> {
   if ((await nodeOf(manager, nodeId))?.Status.State !== "ready") {
     await changeNode(manager, nodeId, { Availability: "drain" });
     return;
   }
   const services = await api<ServiceDetails[]>(manager, "GET", "/services");
-  const timeoutMs = STEP_TIMEOUT_MS + graceMs(services);
-  const ended = (isMeant: (task: TaskDetails) => boolean) =>
-    until(
-      "draining",
-      async () => !(await running(manager)).some((task) => task.NodeID === nodeId && isMeant(task)),
-      timeoutMs,
-    ).catch(() => undefined);
   // Draining stops instances while it starts others. So first replace, start-first, those of services that run only here.
   await changeNode(manager, nodeId, { Availability: "pause" });
   // Moving a job would start its run over.
@@ -110,9 +117,33 @@ export async function drain(manager: Docker, nodeId: string): Promise<void> {
   const alone = new Set(tasks.map(({ ServiceID }) => ServiceID).filter((id) => !elsewhere.has(id)));
   for (const { ID } of jobs) alone.delete(ID);
   for (const id of alone) await roll(manager, id);
-  await ended((task) => alone.has(task.ServiceID));
+  const nameOf = (id: string) => services.find(({ ID }) => ID === id)?.Spec.Name ?? id;
+  const names = [...alone].map(nameOf).join(", ");
+  await until(
+    `the start of ${names} on another node`,
+    async () => {
+      const now = await tasksIn(manager);
+      const stays = withoutNode(now);
+      return !now.some(
+        ({ NodeID, ServiceID, Status }) =>
+          NodeID === nodeId &&
+          Status.State === "running" &&
+          alone.has(ServiceID) &&
+          !stays.includes(ServiceID),
+      );
+    },
+    MOVE_TIMEOUT_MS + graceMs(services),
+  ).catch(async (error: unknown) => {
+    await changeNode(manager, nodeId, { Availability: "active" });
+    throw error;
+  });
   await changeNode(manager, nodeId, { Availability: "drain" });
-  await ended(() => true);
+  // One that goes on after its grace period is killed with the machine.
+  await until(
+    "draining",
+    async () => !(await running(manager)).some(({ NodeID }) => NodeID === nodeId),
+    STEP_TIMEOUT_MS + graceMs(services),
+  ).catch(() => undefined);
 }
 
 /** Replaces a service's instances, as an update of the service would. */

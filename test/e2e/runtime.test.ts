@@ -184,13 +184,13 @@ describe("a worker", () => {
     stack.configure([...initial, worker, report], { configs: { note: { content } } });
   };
 
-  test("that keeps ending fails up with its log, and is removed", async () => {
+  test("that keeps exiting fails up with its log, and is removed", async () => {
     const command = ["sh", "-c", "sleep 1; echo no such database >&2; exit 7"];
     stack.configure([...initial, { name: "ledger", type: "none", image: baseImage, command }]);
     const { code, output } = await stack.up();
     expect(code).not.toBe(0);
     expect(output).toMatch(
-      /Service ledger keeps ending: .*non-zero exit \(7\)\s+Its last log lines:\s+no such database/s,
+      /Service ledger keeps exiting: .*non-zero exit \(7\)\s+Its last log lines:\s+no such database/s,
     );
     expect(await docker("service", "ls", "-q", "--filter", "name=ledger")).toBe("");
   });

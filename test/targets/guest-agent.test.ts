@@ -73,7 +73,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   else response.end(Object.keys(found as object).join("\n"));
 }
 
-/** Forwards connections of the container's. */
+/** Forwards a port of the container. */
 const forward = (listen: string, to: string): Promise<string> =>
   docker("exec", "-d", "-u", "0", container, "socat", `TCP-LISTEN:${listen},fork,reuseaddr`, to);
 
@@ -90,8 +90,8 @@ async function serveMetadata(): Promise<void> {
 }
 
 /**
- * The machine's port 22 on the container's loopback. QEMU passes on the addresses of other clients, and for the machine, the host's
- * is that of its own Docker bridge.
+ * The machine's port 22 on the container's loopback. QEMU keeps the addresses of other clients, and the host's is also that of the
+ * machine's own Docker bridge, so replies would never leave the machine.
  */
 const sshPort = 2222;
 

@@ -9,6 +9,6 @@ export default function setup({ config }: TestProject): () => void {
   const folder = mkdtempSync(join(tmpdir(), "switchyard-unit-"));
   config.env = { ...config.env, TMPDIR: folder };
   return () => {
-    rmSync(folder, { recursive: true });
+    rmSync(folder, { recursive: true, force: true });
   };
 }

@@ -29,10 +29,12 @@ const turns = new Mutex();
  */
 export async function vboxManage(...args: readonly string[]): Promise<string> {
   const timeoutMs = args[0] === "modifymedium" ? diskTimeoutMs : settingsTimeoutMs;
-  const deadlineMs = Date.now() + readyTimeoutMs;
+  let deadlineMs: number | undefined;
   for (;;) {
     const result = await turns.runExclusive(() => run("VBoxManage", args, { timeoutMs }));
     if (result.code === 0) return result.stdout;
+    // Its own turn may have come late.
+    deadlineMs ??= Date.now() + readyTimeoutMs;
     if (!notReady.test(result.stderr) || Date.now() > deadlineMs) {
       throw failure("VBoxManage", "VirtualBox 7.0 or later", args, result);
     }
