@@ -41,7 +41,7 @@ export interface DockerError extends Error {
 }
 
 export interface ConnectOptions {
-  /** How long to wait for the start of an answer; 0 for no limit. Default: 30,000. */
+  /** How long to wait for the start of an answer; 0 for no limit. Default: 60,000. */
   readonly answerTimeoutMs?: number;
   /** Options of `ssh` for `ssh://` URLs. Default: the user's own configuration. */
   readonly sshOpts?: readonly string[] | undefined;
@@ -67,7 +67,7 @@ export function connect(host: string, options: ConnectOptions = {}): Docker {
 }
 
 function clientOf(host: string, options: ConnectOptions): Docker {
-  const { answerTimeoutMs = 30_000, sshOpts } = options;
+  const { answerTimeoutMs = 60_000, sshOpts } = options;
   // docker-modem fills gaps from DOCKER_HOST and its kin, which may name another engine.
   const none = { host: "", port: "", ca: undefined, cert: undefined, key: undefined, pathPrefix: "/" };
   // @types/dockerode does not know the timeout.
@@ -138,9 +138,9 @@ export function runBySsh(
 
 /**
  * How many connections to a machine may be starting at the same time. A handshake takes a small machine most of a second, so one for
- * each resource of a refresh would exceed ssh's own timeout.
+ * each resource of a refresh would exceed ssh's own timeout, and that of an answer.
  */
-const STARTS = 8;
+const STARTS = 4;
 const starts = new Map<string, Semaphore>();
 
 /** Waits until another connection to the machine may start. Call the result when an answer begins, or when the connection ends. */

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -120,6 +120,37 @@ it("reports no change for a state of an earlier version with more outputs", asyn
   const inputs = { host: engine.host, sshOpts: ["-4"] };
   const olds = { ...inputs, bridgeAddress: "172.17.0.1", hostname: "here", apiVersion: "1.41" };
   expect(await engineProvider.diff?.("", olds, inputs)).toEqual({ changes: false, replaces: [] });
+});
+
+describe("a machine that could not set itself up", () => {
+  const note = () => ({
+    file: join(folder, "ssh", "failed.node-1"),
+    content: "failed ssh-ed25519 AAAA\n",
+    command: "script/up --replace node-1",
+  });
+  const asked = () => ({ host: "ssh://node1", readyFile: "/run/ready", failureNote: note() });
+  beforeEach(() => {
+    const status = { status: "error", extended_status: "error - done", errors: ["no archive"] };
+    mkdirSync(join(folder, "bin"));
+    const program = join(folder, "bin", "ssh");
+    writeFileSync(program, `#!/bin/sh\ncat <<'END'\n${JSON.stringify(status, undefined, 2)}\nEND\n`);
+    chmodSync(program, 0o755);
+    vi.stubEnv("PATH", `${join(folder, "bin")}${delimiter}${process.env["PATH"] ?? ""}`);
+  });
+
+  it("is noted for the next update", async () => {
+    await expect(engineProvider.create(asked())).rejects.toThrow(
+      /could not set itself up: no archive\. .* replaces the machine \(from elsewhere: script\/up --replace node-1\)/,
+    );
+    expect(readFileSync(note().file, "utf8")).toBe(note().content);
+  });
+
+  it("does not stop a refresh, after which the update replaces it", async () => {
+    const props = { ...asked(), bridgeAddress: "172.17.0.1" };
+    expect(await engineProvider.read?.("ssh://node1", props)).toEqual({ id: "ssh://node1", props });
+    // The note would be about the machine before.
+    expect(existsSync(note().file)).toBe(false);
+  });
 });
 
 describe("an SSH connection that hangs", () => {

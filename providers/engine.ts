@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "./dynamic-resource";
 import { FinalError, messageOf } from "../lib/errors";
 import { api, connect, sameSsh, sleep, unless } from "./client";
-import { requireFirstBoot, type FailureNote } from "./first-boot";
+import { FailedFirstBoot, requireFirstBoot, type FailureNote } from "./first-boot";
 import { stackOwner } from "./owner";
 import { earlierOwners, otherStack } from "./sole-stack";
 
@@ -31,7 +31,7 @@ interface EngineInputs {
   readonly earlierOwners?: readonly string[];
   readonly sshOpts?: readonly string[];
   readonly readyFile?: string;
-  readonly failureNote?: FailureNote;
+  readonly failureNote?: FailureNote | undefined;
   readonly timeoutSeconds?: number;
 }
 
@@ -101,6 +101,12 @@ export function commandToTry({ host, sshOpts = [], readyFile }: EngineInputs): s
   return ["ssh", ...sshOpts, host, command].join(" ");
 }
 
+/** What to do about a new machine that is never ready, perhaps without a word: where cloud-init comes from the archive as well. */
+const replacement = ({ failureNote }: EngineInputs): string =>
+  failureNote?.command === undefined
+    ? ""
+    : `. If the machine cannot reach a package archive, set machine.aptMirror or machine.proxy, and replace it: ${failureNote.command}`;
+
 /** Errors of a rejected key, on either side. Waiting does not help. */
 const REFUSED =
   /Permission denied|Host key verification failed|not accessible|UNPROTECTED PRIVATE KEY|dial unix .*permission denied/;
@@ -120,7 +126,7 @@ async function waitForEngine(inputs: EngineInputs): Promise<EngineState> {
       if (refused || Date.now() + pauseMs > deadlineMs) {
         throw new Error(
           `Docker at ${inputs.host} ${refused ? "cannot be reached" : `did not answer within ${seconds} s`} ` +
-            `(${messageOf(error)}). See what this says: ${commandToTry(inputs)}`,
+            `(${messageOf(error)}). See what this says: ${commandToTry(inputs)}${replacement(inputs)}`,
           { cause: error },
         );
       }
@@ -155,7 +161,14 @@ export const engineProvider: pulumi.dynamic.ResourceProvider<EngineInputs, Engin
   },
   async read(id, props) {
     if (props === undefined) throw new Error(`import of a DockerEngine (${id}) is not supported`);
-    return { id, props: await waitForEngine(props) };
+    // The update replaces a machine that could not set itself up. This state may be older than the machine, and its note too.
+    const { bridgeAddress } = await waitForEngine({ ...props, failureNote: undefined }).catch(
+      (error: unknown) => {
+        if (error instanceof FailedFirstBoot) return props;
+        throw error;
+      },
+    );
+    return { id, props: { ...props, bridgeAddress } };
   },
   diff(_id, olds, news) {
     return Promise.resolve({ changes: olds.host !== news.host || !sameSsh(olds, news), replaces: [] });

@@ -19,7 +19,12 @@ export interface FirstBoot {
 export interface FailureNote {
   readonly file: string;
   readonly content: string;
+  /** The command that replaces it where there is no such file, as on another computer. */
+  readonly command?: string;
 }
+
+/** A machine that could not set itself up. */
+export class FailedFirstBoot extends FinalError {}
 
 /** Where cloud-init writes what the commands that it runs have said. */
 const outputLog = "/var/log/cloud-init-output.log";
@@ -27,26 +32,29 @@ const outputLog = "/var/log/cloud-init-output.log";
 /**
  * Returns if the machine is set up.
  *
- * @throws FinalError if its cloud-init has failed, with cloud-init's reasons: the machine stays as it is
+ * @throws FailedFirstBoot if its cloud-init has failed, with cloud-init's reasons: the machine stays as it is
  * @throws Error if the machine cannot be asked, or is not ready yet
  */
 export async function requireFirstBoot(boot: FirstBoot, timeoutMs: number): Promise<void> {
   const { readyFile, failureNote } = boot;
-  // Only the output matters: cloud-init and grep also exit with an error.
-  const script = `ls ${readyFile} || { cloud-init status --format json; grep -h '^[EW]: ' ${outputLog}; true; } 2>/dev/null`;
-  const output = await runBySsh(boot, [script], timeoutMs);
-  if (output.trim() === readyFile) return;
+  // Only the output matters: cloud-init and grep also exit with an error. On a small machine, cloud-init takes seconds to answer, in
+  // which the machine may have become ready, with errors that do not matter.
+  const look = `ls ${readyFile}`;
+  const why = `cloud-init status --format json; grep -h '^[EW]: ' ${outputLog}`;
+  const output = await runBySsh(boot, [`${look} || { ${why}; ${look}; true; } 2>/dev/null`], timeoutMs);
+  if (output.trim().split("\n").at(-1) === readyFile) return;
   const reasons = failureIn(output);
   if (reasons === undefined) throw new Error(`${boot.host}: ${readyFile} does not exist yet`);
   if (failureNote !== undefined) {
     mkdirSync(dirname(failureNote.file), { recursive: true, mode: 0o700 });
     writeFileSync(failureNote.file, failureNote.content, { mode: 0o600 });
   }
-  throw new FinalError(
-    `The machine at ${boot.host} could not set itself up: ${reasons}. All that it said: ` +
+  const elsewhere = failureNote?.command === undefined ? "" : ` (from elsewhere: ${failureNote.command})`;
+  throw new FailedFirstBoot(
+    `The machine at ${boot.host} could not set itself up: ${reasons}. Full log: ` +
       `${["ssh", ...(boot.sshOpts ?? []), boot.host, "cat", outputLog].join(" ")}. ` +
-      `${failureNote === undefined ? "Replace the machine" : "The next update replaces the machine"}; if it cannot ` +
-      `reach a package archive, first set aptMirror or proxy in machine`,
+      `${failureNote === undefined ? "Replace the machine" : `The next update replaces the machine${elsewhere}`}; if it ` +
+      `cannot reach a package archive, first set machine.aptMirror or machine.proxy`,
   );
 }
 

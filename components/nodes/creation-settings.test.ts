@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import { creationSettingsProvider, outdated, requirePlatform } from "./creation-settings";
+import { creationSettingsProvider, outdated, requireFixed } from "./creation-settings";
 
 const created = { settings: { image: "debian-13" }, userData: "#cloud-config\n", hostKey: "ssh-ed25519 A" };
 
@@ -20,13 +20,28 @@ describe("what a machine was created with", () => {
     expect(await creationSettingsProvider.update?.("settings", created, renewed)).toEqual({ outs: renewed });
   });
 
-  test("includes its platform, which cannot change", () => {
-    const [amd64, arm64] = [{ platform: "linux/amd64" }, { platform: "linux/arm64" }];
-    requirePlatform("node-1", amd64, amd64);
+  test.each([
+    [
+      "platform",
+      ["linux/amd64", "linux/arm64"],
+      "machine.type is a type for linux/arm64, but the machine of node-1 was created for linux/amd64",
+    ],
+    [
+      "diskType",
+      ["pd-balanced", "hyperdisk-balanced"],
+      "machine.type is a type for disks of hyperdisk-balanced, but the machine of node-1 was created for disks of pd-balanced",
+    ],
+    [
+      "network",
+      ["vpc-1", "vpc-2"],
+      "machine is in the network vpc-2, but the machine of node-1 was created in the network vpc-1",
+    ],
+  ])("includes its %s, which cannot change", (setting, [before = "", after = ""], message) => {
+    requireFixed("node-1", { [setting]: before }, { [setting]: before });
+    // The state of an earlier version.
+    requireFixed("node-1", {}, { [setting]: after });
     expect(() => {
-      requirePlatform("node-1", amd64, arm64);
-    }).toThrow(
-      "switchyard:machine.type is a type for linux/arm64, but the machine of node-1 was created for linux/amd64",
-    );
+      requireFixed("node-1", { [setting]: before }, { [setting]: after });
+    }).toThrow(message);
   });
 });

@@ -20,20 +20,35 @@ export const creationSettingsProvider: pulumi.dynamic.ResourceProvider<Creation,
 
 type Kept = Pick<Creation, "settings" | "userData">;
 
+/** Earlier versions did not keep all settings. */
+const differs = (name: string, kept: Settings, wanted: Settings): boolean =>
+  kept[name] !== undefined && kept[name] !== wanted[name];
+
 /** What has changed since the machine was created. */
 export const outdated = (kept: Kept, wanted: Kept): string[] => [
-  ...Object.keys(wanted.settings).filter((name) => kept.settings[name] !== wanted.settings[name]),
+  ...Object.keys(wanted.settings).filter((name) => differs(name, kept.settings, wanted.settings)),
   ...(kept.userData === wanted.userData ? [] : ["user data"]),
 ];
 
-/** @throws UserError if the machine would get a type for another platform */
-export function requirePlatform(name: string, kept: Settings, wanted: Settings): void {
-  if (kept["platform"] === wanted["platform"]) return;
-  throw configError(
-    "machine.type",
-    `is a type for ${wanted["platform"] ?? ""}, but the machine of ${name} was created for ${kept["platform"] ?? ""}`,
-    "choose a type for that platform, or run script/down first",
-  );
+/** The setting `network` of machines without one of the user's. */
+export const ownNetwork = "of the stack";
+
+/** Settings with which the cloud could not start the machine again, or would replace it, and the keys they come from. */
+const fixed = [
+  { setting: "platform", key: "machine.type", what: "a type for" },
+  { setting: "diskType", key: "machine.type", what: "a type for disks of" },
+  { setting: "network", key: "machine", what: "in the network" },
+];
+
+/** @throws UserError if the machine would get a type that it cannot have, or another network */
+export function requireFixed(name: string, kept: Settings, wanted: Settings): void {
+  for (const { setting, key, what } of fixed)
+    if (differs(setting, kept, wanted))
+      throw configError(
+        key,
+        `is ${what} ${wanted[setting] ?? ""}, but the machine of ${name} was created ${what.replace("a type ", "")} ${kept[setting] ?? ""}`,
+        "leave it, or run script/down first",
+      );
 }
 
 export interface CreationSettingsArgs {
@@ -65,7 +80,7 @@ export class CreationSettings extends DynamicResource {
     const { settings, userData } = args;
     const kept = { settings: this.settings, userData: this.userData };
     pulumi.all([kept, { settings, userData }]).apply(([kept, wanted]) => {
-      requirePlatform(name, kept.settings, wanted.settings);
+      requireFixed(name, kept.settings, wanted.settings);
       const names = outdated(kept, wanted);
       if (names.length === 0) return;
       void pulumi.log.info(

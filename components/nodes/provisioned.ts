@@ -155,9 +155,10 @@ export class ProvisionedNode extends pulumi.ComponentResource implements DockerN
     const change = hostKey.publicKey.apply((publicKey) => fingerprintOf([publicKey, args.restarting]));
     const drain = new NodeDrain(name, { ...turn, change }, { parent: this, dependsOn: args.after ?? [] });
     const machine = place.makeMachine({ created, options: { parent: this, dependsOn: drain } });
+    const note = hostKey.publicKey.apply((publicKey) => failureNote(folder, name, publicKey));
     this.returned = new NodeReturn(
       name,
-      { ...turn, turn: drain.turn, readyFile },
+      { ...turn, turn: drain.turn, readyFile, failureNote: note },
       { parent: this, dependsOn: machine.resource },
     );
     this.machine = machine.resource;
@@ -168,7 +169,7 @@ export class ProvisionedNode extends pulumi.ComponentResource implements DockerN
         host: pulumi.interpolate`ssh://${user}@${this.publicAddress}`,
         sshOpts: this.sshOpts,
         readyFile,
-        failureNote: hostKey.publicKey.apply((publicKey) => failureNote(folder, name, publicKey)),
+        failureNote: note,
         timeoutSeconds: 900,
       },
       { parent: this, ...boundTo(this) },

@@ -67,7 +67,11 @@ export function writeKnownHost(folder: string, address: string, publicKey: strin
 
 /** The note that the machine with this host key could not set itself up. It goes with the key. */
 export function failureNote(folder: string, name: string, publicKey: string): FailureNote {
-  return { file: join(folder, `failed.${name}`), content: `failed ${publicKey}\n` };
+  return {
+    file: join(folder, `failed.${name}`),
+    content: `failed ${publicKey}\n`,
+    command: `script/up --replace '**SshKey::${name}-host'`,
+  };
 }
 
 /** Whether there is such a note. */

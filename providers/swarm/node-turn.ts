@@ -4,7 +4,7 @@ import { FinalError, messageOf } from "../../lib/errors";
 import { api, connect, sleep } from "../client";
 import { find, isHealthy } from "../containers";
 import { DynamicResource } from "../dynamic-resource";
-import { requireFirstBoot } from "../first-boot";
+import { requireFirstBoot, type FailureNote } from "../first-boot";
 import { localSwarm } from "./engine";
 import { changeNode, drain, type NodeDetails } from "./nodes";
 
@@ -29,6 +29,8 @@ export interface NodeReturnArgs extends NodeTurnArgs {
   readonly turn: pulumi.Input<number>;
   /** A file that exists on the machine once it is set up. */
   readonly readyFile: pulumi.Input<string>;
+  /** What to write on this computer if the machine could not set itself up. Default: nothing. */
+  readonly failureNote?: pulumi.Input<FailureNote> | undefined;
 }
 
 interface TurnInputs {
@@ -49,6 +51,7 @@ interface DrainState extends DrainInputs {
 interface ReturnInputs extends TurnInputs {
   readonly turn: number;
   readonly readyFile: string;
+  readonly failureNote?: FailureNote;
 }
 
 /** Containers that must run again, and be healthy, before the next node may change. */

@@ -71,8 +71,8 @@ test("a machine that cannot set itself up says why, and is noted for the next up
   expect(message).toMatch(
     /Failed to install the following packages.*Failed to fetch http:\/\/127\.0\.0\.1:9\/debian/,
   );
-  expect(message).toMatch(/The next update replaces the machine; .*set aptMirror or proxy in machine/);
-  const [, command = ""] = /All that it said: (.*)\. The next/.exec(message) ?? [];
+  expect(message).toMatch(/The next update replaces the machine; .*set machine\.aptMirror or machine\.proxy/);
+  const [, command = ""] = /Full log: (.*)\. The next/.exec(message) ?? [];
   expect(execFileSync("sh", ["-c", command]).toString()).toContain("docker: not found");
   expect(readFileSync(failureNote.file, "utf8")).toBe(failureNote.content);
   expect(await exec("cat", "/etc/apt/sources.list.d/debian.sources")).toContain(

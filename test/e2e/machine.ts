@@ -18,7 +18,7 @@ import { afterwards } from "./tear-down";
 export const machineDockerfile = `
 FROM ${baseImage}
 RUN apt-get update \\
- && apt-get install -y --no-install-recommends systemd systemd-sysv dbus openssh-server cloud-init iproute2 ca-certificates \\
+ && apt-get install -y --no-install-recommends systemd systemd-sysv dbus openssh-server cloud-init e2fsprogs iproute2 ca-certificates \\
  && rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_* && : >/etc/machine-id
 STOPSIGNAL SIGRTMIN+3
 CMD ["/sbin/init", "systemd.unified_cgroup_hierarchy=0", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"]

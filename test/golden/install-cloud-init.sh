@@ -15,7 +15,7 @@ until dpkg --configure -a &&
   apt-get -o Acquire::Retries=5 -o DPkg::Lock::Timeout=60 install -y --no-install-recommends cloud-init; do
   sleep 5
 done
-# As at a boot, a failed stage does not stop the next ones. cloud-init keeps its errors for "up".
+# As in a normal boot, later stages run even if one fails. "up" reads the errors from cloud-init.
 cloud-init init --local || :
 cloud-init init || :
 cloud-init modules --mode=config || :

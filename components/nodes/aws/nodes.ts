@@ -1,6 +1,7 @@
 import * as ec2 from "@pulumi/aws/ec2";
 import * as pulumi from "@pulumi/pulumi";
 
+import { ownNetwork } from "../creation-settings";
 import { openPorts, type OpenPorts } from "../open-ports";
 import { numberOf, provisionNodes, type Place } from "../provisioned";
 import type { Nodes, NodesConfig } from "../target";
@@ -39,7 +40,11 @@ export function createNodes(config: NodesConfig): Nodes {
   return provisionNodes(config, {
     platform: `linux/${settings.arch}`,
     apt: settings.apt,
-    created: image.id.apply((ami) => ({ image: ami, spot: String(settings.spot) })),
+    created: image.id.apply((ami) => ({
+      image: ami,
+      spot: String(settings.spot),
+      network: settings.network === undefined ? ownNetwork : Object.values(settings.network).flat().join(" "),
+    })),
     restarting: { type: settings.type },
     makePlace: (name, parent) => makePlace(name, parent, { settings, network, group, tags }),
   });
