@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { api, connect, runBySsh } from "./client";
+import { api, connect, dockerCommand, runBySsh } from "./client";
 import { fakeEngine, type FakeEngine } from "./fake-engine";
 
 let engine: FakeEngine;
@@ -100,6 +100,12 @@ describe("api", () => {
     await expect(runBySsh({ host: "ssh://node1" }, ["ls", "/x"])).rejects.toThrow(
       "ssh ssh://node1 ls /x: Host key verification failed. (exit code 255)",
     );
+  });
+
+  it("is what commands for the user go through", () => {
+    const engine = { host: "ssh://me@node1", sshOpts: ["-i", "key"] };
+    expect(dockerCommand(engine, "service rm web")).toBe("ssh -i key ssh://me@node1 docker service rm web");
+    expect(dockerCommand({ host: "tcp://node1:2376" }, "info")).toBe("docker -H tcp://node1:2376 info");
   });
 
   it("says who hung up", async () => {

@@ -47,6 +47,12 @@ export interface ConnectOptions {
   readonly sshOpts?: readonly string[] | undefined;
 }
 
+/** Where an engine is, and how to get there. */
+export interface Engine extends Pick<ConnectOptions, "sshOpts"> {
+  /** Its Docker URL. */
+  readonly host: string;
+}
+
 /** Whether two resources use the same options of `ssh`. */
 export function sameSsh(one: ConnectOptions, other: ConnectOptions): boolean {
   return (one.sshOpts ?? []).join("\n") === (other.sshOpts ?? []).join("\n");
@@ -128,12 +134,22 @@ export function sshArguments(host: string, sshOpts: readonly string[] = []): str
  * @throws Error with the host, the command, and the error output of ssh or the command, or if it takes longer than `timeoutMs` (default: 30,000)
  */
 export function runBySsh(
-  { host, sshOpts }: { readonly host: string; readonly sshOpts?: readonly string[] | undefined },
+  { host, sshOpts }: Engine,
   command: readonly string[],
   timeoutMs = 30_000,
 ): Promise<string> {
   const label = `ssh ${host} ${command.join(" ")}`;
   return outputOf("ssh", [...sshArguments(host, sshOpts), ...command], { timeoutMs, label });
+}
+
+/**
+ * A command for the user to run on a Docker Engine. For SSH, it is `ssh` itself: `docker` takes no options for it, such as the
+ * stack's key, and hides much of its output.
+ */
+export function dockerCommand({ host, sshOpts = [] }: Engine, command: string): string {
+  return host.startsWith("ssh://")
+    ? ["ssh", ...sshOpts, host, "docker", command].join(" ")
+    : `docker -H ${host} ${command}`;
 }
 
 /**

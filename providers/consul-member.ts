@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "./dynamic-resource";
 import type Docker from "dockerode";
 import { messageOf } from "../lib/errors";
-import { api, connect, sleep, type DockerError } from "./client";
+import { api, connect, dockerCommand, sleep, type DockerError } from "./client";
 import { find, lastWords, type Details } from "./containers";
 import { execIn } from "./exec";
 
@@ -135,7 +135,10 @@ async function forget(inputs: MemberInputs): Promise<void> {
   if (refusal?.server === undefined) return;
   console.warn(
     `Consul still lists the node ${inputs.node}: ${refusal.reason}. Remove it with: ` +
-      `docker -H ${refusal.server} exec ${inputs.container} consul ${command.join(" ")}`,
+      dockerCommand(
+        { ...inputs, host: refusal.server },
+        `exec ${inputs.container} consul ${command.join(" ")}`,
+      ),
   );
 }
 

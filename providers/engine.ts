@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "./dynamic-resource";
 import { FinalError, messageOf } from "../lib/errors";
-import { api, connect, sameSsh, sleep, unless } from "./client";
+import { api, connect, dockerCommand, sameSsh, sleep, unless } from "./client";
 import { FailedFirstBoot, requireFirstBoot, type FailureNote } from "./first-boot";
 import { stackOwner } from "./owner";
 import { earlierOwners, otherStack } from "./sole-stack";
@@ -94,11 +94,12 @@ async function withoutSwarm(
   );
 }
 
-/** A command that shows what is wrong. For SSH it is `ssh` itself, because `docker` hides much of its output. */
-export function commandToTry({ host, sshOpts = [], readyFile }: EngineInputs): string {
-  if (!host.startsWith("ssh://")) return `docker -H ${host} info`;
-  const command = readyFile === undefined ? "docker info" : "cloud-init status --long";
-  return ["ssh", ...sshOpts, host, command].join(" ");
+/** A command that shows what is wrong. */
+export function commandToTry(inputs: EngineInputs): string {
+  const { host, sshOpts = [], readyFile } = inputs;
+  return readyFile === undefined
+    ? dockerCommand(inputs, "info")
+    : ["ssh", ...sshOpts, host, "cloud-init status --long"].join(" ");
 }
 
 /** What to do about a new machine that is never ready, perhaps without a word: where cloud-init comes from the archive as well. */

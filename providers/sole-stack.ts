@@ -1,5 +1,5 @@
 /** A Docker Engine has room for one stack, because containers, volumes and ports of all stacks have the same names. */
-import { api, connect, type ConnectOptions } from "./client";
+import { api, connect, dockerCommand, type ConnectOptions } from "./client";
 import { withLabel } from "./containers";
 import { OWNER_LABEL, ownerOf } from "./owner";
 
@@ -57,7 +57,7 @@ export async function otherStack(olds: Partial<Resident>, news: Resident): Promi
   if (same === undefined || (await sameEngine(olds, news))) return undefined;
   return (
     `${there(same)}, but this state does not know it: it was deployed from another folder, or with the other engine, or its ` +
-    `state is lost. Run script/up there, or script/down; or take over what it runs: docker -H ${news.host} rm -f rest consul ` +
-    `registrator docker-socket-proxy, then run this again. Volumes and services stay`
+    `state is lost. Run script/up there, or script/down; or take over what it runs: ` +
+    `${dockerCommand(news, "rm -f rest consul registrator docker-socket-proxy")}, then run this again. Volumes and services stay`
   );
 }

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { messageOf } from "../lib/errors";
-import { api, connect, sameSsh, sleep, unless } from "./client";
+import { api, connect, dockerCommand, sameSsh, sleep, unless } from "./client";
 import { DynamicResource } from "./dynamic-resource";
 import { OWNER_LABEL, ownerOf, stackOwner } from "./owner";
 
@@ -43,7 +43,7 @@ export const swarmNetworkProvider: pulumi.dynamic.ResourceProvider<NetworkInputs
     if (present !== undefined && present.Labels?.[OWNER_LABEL] !== owner)
       throw new Error(
         `Docker on ${inputs.host} already has a network ${name} that does not belong to ${owner}. ` +
-          `Rename yours, or remove it: docker -H ${inputs.host} network rm ${name}`,
+          `Rename yours, or remove it: ${dockerCommand(inputs, `network rm ${name}`)}`,
       );
     if (present !== undefined) return { id: present.Id, outs: inputs };
     const { Id: id } = await api<{ Id: string }>(docker, "POST", "/networks/create", {

@@ -4,7 +4,7 @@
  */
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
-import { api } from "../client";
+import { api, dockerCommand } from "../client";
 import { OWNER_LABEL, ownerOf } from "../owner";
 import {
   find,
@@ -114,7 +114,7 @@ function refuseForeign(inputs: RollInputs, claim: string, container: Details): v
   throw new Error(
     `A container named ${name} exists on ${inputs.host} and belongs to ` +
       `${whose === undefined ? "no stack of Switchyard" : `stack ${whose}`}, not to ${ownerOf(inputs)}. ` +
-      `Rename it (docker -H ${inputs.host} rename ${name} NAME), or remove it (docker -H ${inputs.host} rm -f ${name})`,
+      `Rename it (${dockerCommand(inputs, `rename ${name} NAME`)}), or remove it (${dockerCommand(inputs, `rm -f ${name}`)})`,
   );
 }
 

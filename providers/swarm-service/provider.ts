@@ -5,7 +5,7 @@ import type Docker from "dockerode";
 import type { Logins } from "../../lib/credentials";
 import { messageOf } from "../../lib/errors";
 import { canonical } from "../../lib/values";
-import { api, connect, sameSsh, unless, type DockerError } from "../client";
+import { api, connect, dockerCommand, sameSsh, unless, type DockerError } from "../client";
 import { OWNER_LABEL, ownerOf, stackOwner } from "../owner";
 import { changedInputs, driftedInputs, meaningOf, nextSpec, replaced } from "./diff";
 import type { FileInputs, MountInputs, UlimitInputs } from "./container";
@@ -134,7 +134,7 @@ function refuseForeign(inputs: SwarmServiceInputs, { Spec }: ServiceDetails, old
   throw new Error(
     `The Swarm on ${host} already has a service ${name} that belongs to ` +
       `${label === undefined ? "no stack of Switchyard" : `stack ${label}`}, not to ${ownerOf(inputs)}. ` +
-      `Rename yours, or remove it: docker -H ${host} service rm ${name}`,
+      `Rename yours, or remove it: ${dockerCommand(inputs, `service rm ${name}`)}`,
   );
 }
 

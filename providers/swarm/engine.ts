@@ -1,7 +1,7 @@
 /** What an engine knows about its Swarm. */
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
-import { api, sleep, unless } from "../client";
+import { api, dockerCommand, sleep, unless, type Engine } from "../client";
 
 /** Pause between two looks at the engine. */
 export const POLL_MS = 250;
@@ -27,7 +27,7 @@ export async function hasGatewayNetwork(docker: Docker): Promise<boolean> {
   return (await unless([404], api(docker, "GET", `/networks/${GATEWAY_NETWORK}`))) !== undefined;
 }
 
-export async function removeGatewayNetwork(docker: Docker, host: string): Promise<void> {
+export async function removeGatewayNetwork(docker: Docker, engine: Engine): Promise<void> {
   for (let attempt = 0; ; attempt++) {
     try {
       await unless([404], api(docker, "DELETE", `/networks/${GATEWAY_NETWORK}`));
@@ -36,8 +36,8 @@ export async function removeGatewayNetwork(docker: Docker, host: string): Promis
       // The ingress sandbox releases the network a moment after the engine has left.
       if (attempt >= 40) {
         throw new Error(
-          `The network ${GATEWAY_NETWORK} on ${host} is still in use (${messageOf(error)}). ` +
-            `Once it is free, remove it: docker -H ${host} network rm ${GATEWAY_NETWORK}`,
+          `The network ${GATEWAY_NETWORK} on ${engine.host} is still in use (${messageOf(error)}). ` +
+            `Once it is free, remove it: ${dockerCommand(engine, `network rm ${GATEWAY_NETWORK}`)}`,
           { cause: error },
         );
       }

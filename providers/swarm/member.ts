@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "../dynamic-resource";
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
-import { api, connect, sameSsh, unless } from "../client";
+import { api, connect, dockerCommand, sameSsh, unless } from "../client";
 import {
   GATEWAY_LABEL,
   hasGatewayNetwork,
@@ -114,7 +114,7 @@ export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, Membe
       local = await localSwarm(docker);
     } else if ((await nodeOf(await managerFor(inputs), local.NodeID)) === undefined) {
       throw new Error(
-        `The Docker Engine at ${inputs.host} is in another Swarm. Take it out: docker -H ${inputs.host} swarm leave --force`,
+        `The Docker Engine at ${inputs.host} is in another Swarm. Take it out: ${dockerCommand(inputs, "swarm leave --force")}`,
       );
     } else if (inputs.host === inputs.managers[0]) {
       // The first manager did not join. It removes the network if creating the Swarm made it.
@@ -155,7 +155,7 @@ export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, Membe
     try {
       await until("demotion", async () => !(await localSwarm(docker)).ControlAvailable);
       await unless([503], api(docker, "POST", "/swarm/leave", { query: { force: true } }));
-      if (props.gatewayMade) await removeGatewayNetwork(docker, props.host);
+      if (props.gatewayMade) await removeGatewayNetwork(docker, props);
     } catch (error) {
       // A node that is down cannot leave: the remaining managers remove it below.
       if ((await nodeOf(manager, id))?.Status.State === "ready") throw error;

@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "../dynamic-resource";
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
-import { api, connect, sameSsh, sleep } from "../client";
+import { api, connect, dockerCommand, sameSsh, sleep } from "../client";
 import { OWNER_LABEL, ownerOf, stackOwner } from "../owner";
 import {
   GATEWAY_LABEL,
@@ -49,7 +49,8 @@ interface SwarmDetails {
  *
  * @throws Error with a cure if the engine is in any other state
  */
-async function managedSwarm(docker: Docker, host: string): Promise<SwarmDetails | undefined> {
+async function managedSwarm(docker: Docker, inputs: SwarmInputs): Promise<SwarmDetails | undefined> {
+  const { host } = inputs;
   for (const deadlineMs = Date.now() + 10_000; ;) {
     const local = await localSwarm(docker);
     if (local.LocalNodeState === "inactive") return undefined;
@@ -57,14 +58,14 @@ async function managedSwarm(docker: Docker, host: string): Promise<SwarmDetails 
     if (local.LocalNodeState === "active") {
       throw new Error(
         `The Docker Engine at ${host} is a worker in another Swarm, so Switchyard cannot start services on it. ` +
-          `Take it out: docker -H ${host} swarm leave`,
+          `Take it out: ${dockerCommand(inputs, "swarm leave")}`,
       );
     }
     // "pending": an engine that has just started, which will soon be in one of the states above.
     if (local.LocalNodeState !== "pending" || Date.now() > deadlineMs) {
       throw new Error(
         `The Swarm of the Docker Engine at ${host} is "${local.LocalNodeState}"${local.Error && `: ${local.Error}`}. ` +
-          `Inspect it: docker -H ${host} info. Start over with: docker -H ${host} swarm leave --force`,
+          `Inspect it: ${dockerCommand(inputs, "info")}. Start over with: ${dockerCommand(inputs, "swarm leave --force")}`,
       );
     }
     await sleep(POLL_MS);
@@ -134,13 +135,14 @@ async function changeOwner(
 }
 
 /** Throws if something else still uses the Swarm, and names it. */
-async function refuseWhileInUse(docker: Docker, host: string): Promise<void> {
+async function refuseWhileInUse(docker: Docker, inputs: SwarmInputs): Promise<void> {
+  const { host } = inputs;
   const services = await api<{ Spec: { Name: string } }[]>(docker, "GET", "/services");
   if (services.length > 0) {
     const names = services.map((service) => service.Spec.Name).sort();
     throw new Error(
       `The Swarm on ${host} still runs services that do not belong to this stack, so it stays: ` +
-        `remove them (docker -H ${host} service rm ${names.join(" ")}) and try again`,
+        `remove them (${dockerCommand(inputs, `service rm ${names.join(" ")}`)}) and try again`,
     );
   }
   const nodes = await api<{ Description: { Hostname: string }; Status: { State: string } }[]>(
@@ -178,7 +180,7 @@ async function isWorker(inputs: SwarmInputs): Promise<boolean> {
 export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmState> = {
   async create(inputs) {
     const docker = connect(inputs.host, inputs);
-    const swarm = (await managedSwarm(docker, inputs.host)) ?? (await initSwarm(docker, inputs));
+    const swarm = (await managedSwarm(docker, inputs)) ?? (await initSwarm(docker, inputs));
     return { id: swarm.ID, outs: await stateOf(docker, inputs, swarm) };
   },
   async read(id, props) {
@@ -228,9 +230,9 @@ export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmSt
     const swarm = await api<SwarmDetails>(docker, "GET", "/swarm");
     const owner = swarm.Spec.Labels?.[OWNER_LABEL] ?? ownerOf(props);
     if (swarm.ID !== id || owner !== ownerOf(props)) return;
-    await refuseWhileInUse(docker, props.host);
+    await refuseWhileInUse(docker, props);
     await api(docker, "POST", "/swarm/leave", { query: { force: true } });
-    if (swarm.Spec.Labels?.[GATEWAY_LABEL] === "made") await removeGatewayNetwork(docker, props.host);
+    if (swarm.Spec.Labels?.[GATEWAY_LABEL] === "made") await removeGatewayNetwork(docker, props);
   },
 };
 

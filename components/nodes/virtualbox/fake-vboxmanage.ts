@@ -264,6 +264,8 @@ export class FakeVBoxManage {
         return "";
       }
       case "list":
+        if (first === "vms")
+          return [...this.machines.keys()].map((name) => `"${name}" {${randomUUID()}}\n`).join("");
         return this.media
           .filter(({ kind }) => (kind === "disk" ? "hdds" : "dvds") === first)
           .map(

@@ -352,7 +352,9 @@ describe("a VirtualBox machine", () => {
 
   test("leaves a machine of the same name that is not ours alone", async () => {
     await vmProvider.create(inputs());
-    await expect(vmProvider.create(inputs())).rejects.toThrow("does not belong to this stack: remove it");
+    await expect(vmProvider.create(inputs())).rejects.toThrow(
+      "which this state does not know, perhaps because its creation was killed: remove it",
+    );
     expect(await machine()).toMatchObject({ VMState: "running" });
     expect(await media()).toHaveLength(2);
   });
@@ -426,6 +428,13 @@ describe("the host-only adapter", () => {
     ]);
     await expect(check({ hostOnlyAdapter: "vboxnet1" })).resolves.toEqual([
       expect.stringContaining("VirtualBox has no host-only adapter vboxnet1: create it") as string,
+    ]);
+  });
+
+  test("needs an address", async () => {
+    fake.adapter = { name: "vboxnet0", address: "0.0.0.0" };
+    await expect(check({})).resolves.toEqual([
+      "The host-only adapter vboxnet0 has no address: give it one (VBoxManage hostonlyif ipconfig vboxnet0 --ip 192.168.56.1)",
     ]);
   });
 

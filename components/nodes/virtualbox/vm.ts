@@ -75,6 +75,8 @@ async function adapterProblem({ hostOnlyAdapter, address }: VmInputs): Promise<s
   const own = valueIn(adapter, "IPAddress") ?? "";
   if (address === undefined || (networkOf(own) === networkOf(address) && own !== address)) return undefined;
   const ipconfig = `VBoxManage hostonlyif ipconfig ${hostOnlyAdapter} --ip ${networkOf(address)}.1`;
+  if (own === "" || own === "0.0.0.0")
+    return `The host-only adapter ${hostOnlyAdapter} has no address: give it one (${ipconfig})`;
   return own === address
     ? `The host-only adapter ${hostOnlyAdapter} has the address of this node, ${own}: give it another (${ipconfig})`
     : `machine.network is ${networkOf(address)}.0/24, but the host-only adapter ${hostOnlyAdapter} has the address ${own}: set machine.network to ${networkOf(own)}.0/24, or change the adapter (${ipconfig})`;
@@ -167,7 +169,7 @@ export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmState> = {
     await requireVirtualBox(inputs);
     if ((await stateOf(name)) !== undefined) {
       throw new Error(
-        `VirtualBox already has a machine ${name} that does not belong to this stack: remove it (VBoxManage unregistervm ${name} --delete) or rename the stack`,
+        `VirtualBox already has a machine ${name}, which this state does not know, perhaps because its creation was killed: remove it with its disk (VBoxManage unregistervm ${name} --delete), or rename the stack`,
       );
     }
     // What a creation left that was killed.
