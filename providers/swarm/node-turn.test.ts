@@ -91,7 +91,7 @@ describe("before a machine changes", () => {
     const job = {
       ID: "s",
       Version: { Index: 1 },
-      Spec: { Name: "report", Labels: labels, TaskTemplate: { ContainerSpec: {} } },
+      Spec: { Name: "report", Mode: {}, Labels: labels, TaskTemplate: { ContainerSpec: {} } },
     };
     other.answers["GET /services"] = [job];
     const CreatedAt = new Date().toISOString();
@@ -114,7 +114,7 @@ describe("before a machine changes", () => {
     const service = {
       ID: "s",
       Version: { Index: 1 },
-      Spec: { Name: "web", TaskTemplate: { ContainerSpec: {}, ForceUpdate: 0 } },
+      Spec: { Name: "web", Mode: {}, TaskTemplate: { ContainerSpec: {}, ForceUpdate: 0 } },
     };
     const task = (NodeID: string | undefined, State: string, Err?: string) => ({
       ServiceID: "s",
@@ -150,6 +150,14 @@ describe("before a machine changes", () => {
         "machine was left as it is: the start of web on another node did not happen within 310 s",
       );
       expect(changes).toEqual(["n2 pause", "n2 active"]);
+    });
+
+    it("does not move an instance of a global service", async () => {
+      const changes = swarm(node("n1", "one"), node("n2", "two"));
+      other.answers["GET /services"] = [{ ...service, Spec: { ...service.Spec, Mode: { Global: {} } } }];
+      other.answers["GET /tasks"] = () => (changes.includes("n2 drain") ? [] : [task("n2", "running")]);
+      await drain();
+      expect(changes).toEqual(["n2 pause", "n2 drain"]);
     });
 
     it("does not wait if no other node can run it", async () => {

@@ -115,7 +115,9 @@ export async function drain(manager: Docker, nodeId: string): Promise<void> {
   const tasks = (await running(manager)).filter(({ DesiredState }) => DesiredState === "running");
   const elsewhere = new Set(tasks.filter((task) => task.NodeID !== nodeId).map((task) => task.ServiceID));
   const alone = new Set(tasks.map(({ ServiceID }) => ServiceID).filter((id) => !elsewhere.has(id)));
-  for (const { ID } of jobs) alone.delete(ID);
+  // An instance of a global service belongs to its node.
+  const staying = services.filter(({ Spec }) => Spec.Mode.Global !== undefined);
+  for (const { ID } of [...jobs, ...staying]) alone.delete(ID);
   for (const id of alone) await roll(manager, id);
   const nameOf = (id: string) => services.find(({ ID }) => ID === id)?.Spec.Name ?? id;
   const names = [...alone].map(nameOf).join(", ");
