@@ -152,8 +152,9 @@ interface ImageDetails {
  * program that ends at once is noticed. 0 if a health check covers it, or if the program may end by itself.
  */
 async function steadySecondsOf(docker: Docker, inputs: SwarmServiceInputs): Promise<number> {
-  const { image, healthCheck, restartPolicy, updateConfig } = inputs;
-  if (healthCheck !== undefined || (restartPolicy?.condition ?? "any") !== "any") return 0;
+  const { image, replicas, healthCheck, restartPolicy, updateConfig } = inputs;
+  const mayEnd = (restartPolicy?.condition ?? "any") !== "any";
+  if (replicas === 0 || healthCheck !== undefined || mayEnd) return 0;
   // Another node may have it, and this one not.
   const path = `/images/${encodeURIComponent(image)}/json`;
   const found = await unless([404], api<ImageDetails>(docker, "GET", path));
