@@ -24,7 +24,9 @@ const ask = (path: string, options: http.RequestOptions = {}) =>
 const send = (request: string): Promise<string[]> =>
   new Promise((resolve, reject) => {
     let answer = "";
-    const socket = createConnection(socketPath, () => socket.end(request));
+    const socket = createConnection(socketPath, () => socket.write(request));
+    // Ended at once, it would tell HAProxy that nobody waits for a second answer.
+    socket.setTimeout(500, () => socket.end());
     socket.on("data", (chunk: Buffer) => (answer += chunk.toString()));
     socket.on("error", reject);
     socket.on("close", () => {
