@@ -76,7 +76,9 @@ function install(): void {
     "#!/bin/sh",
     `while [ "$1" != -- ]; do shift; done`,
     `case "$2" in`,
-    ...machines.map(({ address, dockerHost }) => `  *@${address}) engine=${dockerHost} ;;`),
+    // Go's Docker client passes the user as an option.
+    ...machines.map(({ address, dockerHost }) => `  ${address} | *@${address}) engine=${dockerHost} ;;`),
+    '  *) echo "no machine $2" >&2; exit 255 ;;',
     "esac",
     "shift 2",
     `if [ "$*" = "docker system dial-stdio" ]; then exec docker -H "$engine" system dial-stdio; fi`,
