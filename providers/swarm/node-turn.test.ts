@@ -152,6 +152,14 @@ describe("before a machine changes", () => {
       expect(changes).toEqual(["n2 pause", "n2 active"]);
     });
 
+    it("gives the node its instances back if they cannot be replaced", async () => {
+      const changes = swarm(node("n1", "one"), node("n2", "two"));
+      other.answers["GET /tasks"] = [task("n2", "running")];
+      other.answers["POST /services/s/update"] = 500;
+      await expect(drain()).rejects.toThrow("its machine was left as it is");
+      expect(changes).toEqual(["n2 pause", "n2 active"]);
+    });
+
     it("does not move an instance of a global service", async () => {
       const changes = swarm(node("n1", "one"), node("n2", "two"));
       other.answers["GET /services"] = [{ ...service, Spec: { ...service.Spec, Mode: { Global: {} } } }];

@@ -106,39 +106,13 @@ export async function drain(manager: Docker, nodeId: string): Promise<void> {
   const services = await api<ServiceDetails[]>(manager, "GET", "/services");
   // Draining stops instances while it starts others. So first replace, start-first, those of services that run only here.
   await changeNode(manager, nodeId, { Availability: "pause" });
-  // Moving a job would start its run over.
-  const jobs = services.filter(({ Spec }) => isJob(Spec.Labels ?? {}));
-  for (const { NodeID, ServiceID } of await running(manager)) {
-    const job = jobs.find(({ ID }) => ID === ServiceID);
-    if (NodeID === nodeId && job !== undefined) await endOfRun(manager, job);
-  }
-  const tasks = (await running(manager)).filter(({ DesiredState }) => DesiredState === "running");
-  const elsewhere = new Set(tasks.filter((task) => task.NodeID !== nodeId).map((task) => task.ServiceID));
-  const alone = new Set(tasks.map(({ ServiceID }) => ServiceID).filter((id) => !elsewhere.has(id)));
-  // An instance of a global service belongs to its node.
-  const staying = services.filter(({ Spec }) => Spec.Mode.Global !== undefined);
-  for (const { ID } of [...jobs, ...staying]) alone.delete(ID);
-  for (const id of alone) await roll(manager, id);
-  const nameOf = (id: string) => services.find(({ ID }) => ID === id)?.Spec.Name ?? id;
-  const names = [...alone].map(nameOf).join(", ");
-  await until(
-    `the start of ${names} on another node`,
-    async () => {
-      const now = await tasksIn(manager);
-      const stays = withoutNode(now);
-      return !now.some(
-        ({ NodeID, ServiceID, Status }) =>
-          NodeID === nodeId &&
-          Status.State === "running" &&
-          alone.has(ServiceID) &&
-          !stays.includes(ServiceID),
-      );
-    },
-    MOVE_TIMEOUT_MS + graceMs(services),
-  ).catch(async (error: unknown) => {
+  try {
+    await endRuns(manager, nodeId, services);
+    await moveSoleInstances(manager, nodeId, services);
+  } catch (error) {
     await changeNode(manager, nodeId, { Availability: "active" });
     throw error;
-  });
+  }
   await changeNode(manager, nodeId, { Availability: "drain" });
   // One that goes on after its grace period is killed with the machine.
   await until(
@@ -146,6 +120,44 @@ export async function drain(manager: Docker, nodeId: string): Promise<void> {
     async () => !(await running(manager)).some(({ NodeID }) => NodeID === nodeId),
     STEP_TIMEOUT_MS + graceMs(services),
   ).catch(() => undefined);
+}
+
+const isRun = ({ Spec }: ServiceDetails): boolean => isJob(Spec.Labels ?? {});
+
+/** Waits for the jobs that run on the node. Moving one would start its run over. */
+async function endRuns(manager: Docker, nodeId: string, services: readonly ServiceDetails[]): Promise<void> {
+  for (const { NodeID, ServiceID } of await running(manager)) {
+    const job = services.find((each) => each.ID === ServiceID && isRun(each));
+    if (NodeID === nodeId && job !== undefined) await endOfRun(manager, job);
+  }
+}
+
+/** Replaces the instances of services that run only on the node, which is paused, by those on other nodes. */
+async function moveSoleInstances(
+  manager: Docker,
+  nodeId: string,
+  services: readonly ServiceDetails[],
+): Promise<void> {
+  const tasks = (await running(manager)).filter(({ DesiredState }) => DesiredState === "running");
+  const elsewhere = tasks.filter(({ NodeID }) => NodeID !== nodeId).map(({ ServiceID }) => ServiceID);
+  // An instance of a global service belongs to its node.
+  const staying = services.filter((each) => isRun(each) || each.Spec.Mode.Global !== undefined);
+  const moving = new Set(tasks.map(({ ServiceID }) => ServiceID));
+  for (const id of [...elsewhere, ...staying.map(({ ID }) => ID)]) moving.delete(id);
+  for (const id of moving) await roll(manager, id);
+  const nameOf = (id: string) => services.find(({ ID }) => ID === id)?.Spec.Name ?? id;
+  await until(
+    `the start of ${[...moving].map(nameOf).join(", ")} on another node`,
+    async () => {
+      const now = await tasksIn(manager);
+      const stays = withoutNode(now);
+      const left = now
+        .filter(({ NodeID, Status }) => NodeID === nodeId && Status.State === "running")
+        .map(({ ServiceID }) => ServiceID);
+      return left.every((id) => !moving.has(id) || stays.includes(id));
+    },
+    MOVE_TIMEOUT_MS + graceMs(services),
+  );
 }
 
 /** Replaces a service's instances, as an update of the service would. */
