@@ -3,12 +3,12 @@ import { isMapping } from "../lib/values";
 import { addBuild, addImage } from "./build";
 import { addDeploy } from "./deploy";
 import { Draft, own, type Job } from "./draft";
+import { addVariables } from "./environment";
 import { addHealthCheck } from "./health-check";
 import { addNetworks, cleaned } from "./networks";
 import { addPorts } from "./ports";
 import { list, seconds, secretWords, textOf, type Mapping } from "./read";
 import { inEnv, shown } from "./shown";
-import { addVariables } from "./environment";
 import { volumeOf } from "./volumes";
 
 type Add = (draft: Draft, value: unknown, key: string) => unknown;

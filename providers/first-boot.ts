@@ -3,12 +3,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { FinalError } from "../lib/errors";
 import { isMapping, parseJson } from "../lib/values";
-import { runBySsh } from "./client";
+import { runBySsh, type Engine } from "./client";
 
-export interface FirstBoot {
-  /** The `ssh://` URL of the machine. */
-  readonly host: string;
-  readonly sshOpts?: readonly string[] | undefined;
+export interface FirstBoot extends Engine {
   /** A file that exists on the machine once it is set up. */
   readonly readyFile: string;
   /** What to write on this computer if the machine could not set itself up. */

@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { DynamicResource } from "../../providers/dynamic-resource";
 import { configError } from "../schema";
+import { replacing } from "./ssh-files";
 
 /** By name. */
 export type Settings = Readonly<Record<string, string>>;
@@ -30,23 +31,24 @@ export const outdated = (kept: Kept, wanted: Kept): string[] => [
   ...(kept.userData === wanted.userData ? [] : ["user data"]),
 ];
 
-/** The setting `network` of machines without one of the user's. */
-export const ownNetwork = "of the stack";
+/** The setting `network` for the user's own network, if there is one. */
+export const networkSetting = (own: object | undefined): string =>
+  own === undefined ? "of the stack" : Object.values(own).flat().join(" ");
 
 /** Settings with which the cloud could not start the machine again, or would replace it, and the keys they come from. */
 const fixed = [
-  { setting: "platform", key: "machine.type", what: "a type for" },
-  { setting: "diskType", key: "machine.type", what: "a type for disks of" },
-  { setting: "network", key: "machine", what: "in the network" },
+  { setting: "platform", key: "machine.type", asks: "a type for", made: "for" },
+  { setting: "diskType", key: "machine.type", asks: "a type for disks of", made: "for disks of" },
+  { setting: "network", key: "machine", asks: "in the network", made: "in the network" },
 ];
 
 /** @throws UserError if the machine would get a type that it cannot have, or another network */
 export function requireFixed(name: string, kept: Settings, wanted: Settings): void {
-  for (const { setting, key, what } of fixed)
+  for (const { setting, key, asks, made } of fixed)
     if (differs(setting, kept, wanted))
       throw configError(
         key,
-        `is ${what} ${wanted[setting] ?? ""}, but the machine of ${name} was created ${what.replace("a type ", "")} ${kept[setting] ?? ""}`,
+        `is ${asks} ${wanted[setting] ?? ""}, but the machine of ${name} was created ${made} ${kept[setting] ?? ""}`,
         "leave it, or run script/down first",
       );
 }
@@ -85,7 +87,7 @@ export class CreationSettings extends DynamicResource {
       if (names.length === 0) return;
       void pulumi.log.info(
         `${name} keeps the ${names.join(", ")} that its machine was created with. To replace the machine, and lose what is on ` +
-          `its disk: script/up --replace '**SshKey::${name}-host'`,
+          `its disk: ${replacing(name)}`,
       );
     });
   }

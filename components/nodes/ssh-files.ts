@@ -65,12 +65,15 @@ export function writeKnownHost(folder: string, address: string, publicKey: strin
   if (!lines.includes(line)) writePrivate(file, `${[...lines.slice(-1), line].join("\n")}\n`);
 }
 
+/** The command that replaces the machine of a node, by its host key. */
+export const replacing = (name: string): string => `script/up --replace '**SshKey::${name}-host'`;
+
 /** The note that the machine with this host key could not set itself up. It goes with the key. */
 export function failureNote(folder: string, name: string, publicKey: string): FailureNote {
   return {
     file: join(folder, `failed.${name}`),
     content: `failed ${publicKey}\n`,
-    command: `script/up --replace '**SshKey::${name}-host'`,
+    command: replacing(name),
   };
 }
 

@@ -1,7 +1,7 @@
 import * as ec2 from "@pulumi/aws/ec2";
 import * as pulumi from "@pulumi/pulumi";
 
-import { ownNetwork } from "../creation-settings";
+import { networkSetting } from "../creation-settings";
 import { openPorts, type OpenPorts } from "../open-ports";
 import { numberOf, provisionNodes, type Place } from "../provisioned";
 import type { Nodes, NodesConfig } from "../target";
@@ -43,7 +43,7 @@ export function createNodes(config: NodesConfig): Nodes {
     created: image.id.apply((ami) => ({
       image: ami,
       spot: String(settings.spot),
-      network: settings.network === undefined ? ownNetwork : Object.values(settings.network).flat().join(" "),
+      network: networkSetting(settings.network),
     })),
     restarting: { type: settings.type },
     makePlace: (name, parent) => makePlace(name, parent, { settings, network, group, tags }),

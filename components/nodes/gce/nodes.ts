@@ -2,7 +2,7 @@ import * as compute from "@pulumi/gcp/compute";
 import * as pulumi from "@pulumi/pulumi";
 
 import { installCloudInit } from "../cloud-init";
-import { ownNetwork } from "../creation-settings";
+import { networkSetting } from "../creation-settings";
 import { openPorts, type OpenPorts } from "../open-ports";
 import { provisionNodes, type Place } from "../provisioned";
 import type { Nodes, NodesConfig } from "../target";
@@ -32,7 +32,7 @@ export function createNodes(config: NodesConfig): Nodes {
       diskType: settings.diskType,
       spot: String(settings.spot),
       "start script": installCloudInit(settings.apt),
-      network: settings.network === undefined ? ownNetwork : Object.values(settings.network).join(" "),
+      network: networkSetting(settings.network),
     },
     restarting: { type: settings.type },
     makePlace: (name, parent) => makePlace(name, parent, { settings, network, tag }),
