@@ -7,7 +7,7 @@ import { consulFiles } from "./consul-rights";
 import type { ConsulTokens } from "./consul-tokens";
 import { SecretsVolume } from "./secrets-volume";
 import { ownerLabel, replacesLeftover } from "./leftovers";
-import { placedOn, restartPolicy, type DockerNode } from "./nodes/node";
+import { placedOn, restartPolicy, storedOn, type DockerNode } from "./nodes/node";
 
 export interface ConsulArgs {
   readonly node: DockerNode;
@@ -51,8 +51,6 @@ export class Consul extends pulumi.ComponentResource {
   constructor(name: string, args: ConsulArgs, opts?: pulumi.ComponentResourceOptions) {
     super("switchyard:index:Consul", name, {}, opts);
     const { node, servers } = args;
-    const placedHere = { parent: this, ...placedOn(node) };
-
     const { name: nodeName } = node;
     const secrets = new SecretsVolume(
       name,
@@ -68,7 +66,7 @@ export class Consul extends pulumi.ComponentResource {
       },
       this,
     );
-    const data = new docker.Volume(name, { name: `${CONTAINER}-data` }, placedHere);
+    const data = new docker.Volume(name, { name: `${CONTAINER}-data` }, { parent: this, ...storedOn(node) });
     const container = new docker.Container(
       name,
       {
@@ -105,7 +103,7 @@ export class Consul extends pulumi.ComponentResource {
         },
         logOpts: { "max-size": "10m", "max-file": "3" },
       },
-      { ...placedHere, ...replacesLeftover(node), deleteBeforeReplace: true },
+      { parent: this, ...placedOn(node), ...replacesLeftover(node), deleteBeforeReplace: true },
     );
     new ConsulMember(
       name,

@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { confined, helperLabels } from "./confined";
 import { replacesLeftover } from "./leftovers";
-import { placedOn, type DockerNode } from "./nodes/node";
+import { placedOn, storedOn, type DockerNode } from "./nodes/node";
 
 export interface FilteredSocketArgs {
   readonly node: DockerNode;
@@ -31,7 +31,6 @@ export function filteredSocket(
   name: string,
   { node, container: containerName, program, ignoreChanges = [] }: FilteredSocketArgs,
 ): SocketMount {
-  const placedHere = { parent, ...placedOn(node) };
   const folder = socketFolder(containerName);
   const volume = new docker.Volume(
     name,
@@ -40,7 +39,7 @@ export function filteredSocket(
       driver: "local",
       driverOpts: { type: "tmpfs", device: "tmpfs", o: "size=64k,mode=755" },
     },
-    placedHere,
+    { parent, ...storedOn(node) },
   );
   const container = new docker.Container(
     name,
@@ -57,7 +56,7 @@ export function filteredSocket(
         { volumeName: volume.name, containerPath: folder },
       ],
     },
-    { ...placedHere, ...replacesLeftover(node), deleteBeforeReplace: true, ignoreChanges },
+    { parent, ...placedOn(node), ...replacesLeftover(node), deleteBeforeReplace: true, ignoreChanges },
   );
   // Known once the program runs.
   const volumeName = pulumi.all([volume.name, container.id]).apply(([known]) => known);

@@ -7,7 +7,7 @@ import { RollingContainer } from "../providers/rolling-container/provider";
 import { byHost } from "../routing/hosts";
 import type { Routing } from "../routing/types";
 import type { Https } from "./config/index";
-import { boundTo, placedOn, restartPolicy, type DockerNode } from "./nodes/node";
+import { boundTo, restartPolicy, storedOn, type DockerNode } from "./nodes/node";
 import type { Ports } from "./ports";
 import { SecretsVolume } from "./secrets-volume";
 
@@ -70,7 +70,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
     const state = new docker.Volume(
       name,
       { name: `${CONTAINER}-state` },
-      { parent: this, ...placedOn(node) },
+      { parent: this, ...storedOn(node) },
     );
     const secrets = new SecretsVolume(
       name,

@@ -2,7 +2,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 
 import { SecretFiles } from "../providers/secret-files";
-import { boundTo, placedOn, type DockerNode } from "./nodes/node";
+import { boundTo, storedOn, type DockerNode } from "./nodes/node";
 
 export interface SecretsVolumeArgs {
   readonly node: DockerNode;
@@ -27,7 +27,7 @@ export class SecretsVolume {
   constructor(name: string, args: SecretsVolumeArgs, parent: pulumi.Resource) {
     const { node, container, image, files, user } = args;
     const volumeName = `${container}-secrets`;
-    const volume = new docker.Volume(`${name}-secrets`, { name: volumeName }, { parent, ...placedOn(node) });
+    const volume = new docker.Volume(`${name}-secrets`, { name: volumeName }, { parent, ...storedOn(node) });
     const written = new SecretFiles(
       name,
       { host: node.host, sshOpts: node.sshOpts, volume: volume.name, image, files, user },

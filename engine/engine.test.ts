@@ -104,12 +104,12 @@ describe("the lifecycle of a stack", { timeout: 120_000 }, () => {
     });
   });
 
-  it("keeps the children of a component whose type was renamed", () => {
+  it("keeps the children of a component whose type was renamed, and deletes those that are gone unless retained", () => {
     configure({ size: 5, mode: "old-name" });
     expect(engine("up").code).toBe(0);
     const before = log();
     configure({ size: 5, mode: "new-name" });
-    expect(engine("up").out).toContain("- 1 deleted, 5 unchanged");
+    expect(engine("up").out).toContain("- 2 deleted, 5 unchanged");
     expect(log().slice(before.length)).toEqual(["delete thing-10"]);
   });
 

@@ -40,6 +40,15 @@ export function placedOn(node: DockerNode): pulumi.CustomResourceOptions {
 }
 
 /**
+ * Options for a volume that the node's own provider creates. That of a created machine ends with the machine's disk. Pulumi
+ * would delete it from the old machine before, in any order, so maybe while its container still uses it
+ * (`findResourcesReplacedWith` in Pulumi's step generator).
+ */
+export function storedOn(node: DockerNode): pulumi.CustomResourceOptions {
+  return { ...placedOn(node), ...(node.machine && { retainOnDelete: true }) };
+}
+
+/**
  * When Docker starts a node's own containers again. An engine that was killed stops those that still run when it starts, and
  * afterwards takes `unless-stopped` ones for stopped by hand.
  */

@@ -20,6 +20,7 @@ export interface Recorded {
     readonly deletedWith?: string;
     readonly replaceWith?: readonly string[];
     readonly deleteBeforeReplace?: boolean;
+    readonly retainOnDelete?: boolean;
     readonly ignoreChanges?: readonly string[];
   };
   /** Earlier types, under which engines also look for the resource and its children. */
@@ -128,6 +129,7 @@ interface Request {
   getDeletedwith(): string;
   getReplaceWithList(): string[];
   getDeletebeforereplace(): boolean;
+  getRetainondelete(): boolean;
   getIgnorechangesList(): string[];
   getAliasesList(): { getSpec(): { getType(): string } | undefined }[];
 }
@@ -148,6 +150,7 @@ function recordRequests(): Map<string, Pick<Recorded, "options" | "aliases">> {
       ...(request.getDeletedwith() !== "" && { deletedWith: nameOf(request.getDeletedwith()) }),
       ...(replaceWith.length > 0 && { replaceWith }),
       ...(request.getDeletebeforereplace() && { deleteBeforeReplace: true }),
+      ...(request.getRetainondelete() && { retainOnDelete: true }),
       ...(ignoreChanges.length > 0 && { ignoreChanges }),
     };
     requests.set(`${request.getType()} ${request.getName()}`, {

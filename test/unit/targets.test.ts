@@ -103,6 +103,12 @@ test.each(made)("resources on a machine of stack %s are deleted and replaced wit
   }
 });
 
+test.each(stacks)("stack %s deletes volumes, except from machines that it created", (stack) => {
+  const volumes = ofType(stack, "Volume").filter(({ type }) => type.startsWith("docker:"));
+  expect(volumes.length).toBeGreaterThan(0);
+  for (const { options } of volumes) expect(options.retainOnDelete).toBe(made.includes(stack) || undefined);
+});
+
 test.each(made)("nodes of stack %s keep their machines after the component type was renamed", (stack) => {
   const renamed = ofType(stack, "ProvisionedNode");
   expect(renamed.map(({ type, name, aliases }) => [type, name, ...aliases])).toEqual(
