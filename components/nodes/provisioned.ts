@@ -35,6 +35,8 @@ export interface Machine {
 export interface Place {
   /** The address at which the machine is reached from here, known before the machine exists. */
   readonly publicAddress: pulumi.Input<string>;
+  /** Known once the machine can have what it is asked to have: no node is drained before. Default: at once. */
+  readonly checked?: pulumi.Output<unknown>;
   readonly makeMachine: (parts: MachineParts) => Machine;
 }
 
@@ -127,7 +129,10 @@ export class ProvisionedNode extends pulumi.ComponentResource implements DockerN
     const { folder, authorizedKey, keyFile } = args.access;
     const hostKey = new SshKey(`${name}-host`, { parent: this });
     const place = args.makePlace(name, this);
-    this.url = pulumi.interpolate`ssh://${user}@${place.publicAddress}`;
+    // Each node's drain waits for all URLs.
+    this.url = pulumi
+      .all([place.publicAddress, place.checked])
+      .apply(([address]) => `ssh://${user}@${address}`);
     this.sshOpts = pulumi
       .all([keyFile, place.publicAddress, hostKey.publicKey])
       .apply(([key, address, publicKey]) => {

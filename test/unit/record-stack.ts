@@ -77,9 +77,9 @@ async function record(
   await pulumi.runtime.setMocks(
     {
       call: ({ token, inputs }) => {
-        const answer = cloudAnswer(token, "");
-        if (answer === undefined) throw new Error(`no invoke is expected: ${token}`);
         const recorded = inputs as Record<string, unknown>;
+        const answer = cloudAnswer(token, "", recorded);
+        if (answer === undefined) throw new Error(`no invoke is expected: ${token}`);
         resources.push({ type: token, name: "", inputs: recorded, options: {}, aliases: [] });
         return answer;
       },
@@ -88,7 +88,7 @@ async function record(
         const { options = {}, aliases = [] } = requests.get(`${type} ${name}`) ?? {};
         resources.push({ type, name, inputs: recorded, options, aliases });
         if (custom !== true) return { id: undefined, state: recorded };
-        const answer = answers[type] ?? cloudAnswer(type, name);
+        const answer = answers[type] ?? cloudAnswer(type, name, recorded);
         if (answer === undefined) throw new Error(`no resource of type ${type} is expected`);
         const computed = { ...digestOf(recorded["imageName"]), ...certificatesFor(recorded["names"]) };
         return { id: `${name}-id`, state: { ...recorded, ...answer, ...computed } };

@@ -327,6 +327,16 @@ test("a machine type of Google that takes only Hyperdisk gets one", async () => 
   );
 }, 60_000);
 
+test("a type that a node's zone does not offer is rejected before any machine stops", async () => {
+  const subnet = { vpcId: "vpc-1a", subnetId: "subnet-0b" };
+  expect(await refusal("aws", { machine: subnet })).toContain(
+    'switchyard:machine.type is "t3.small", which eu-north-1b, the availability zone of node-1, does not offer',
+  );
+  expect(await refusal("gce", { machine: { type: "e2-medium" } })).toContain(
+    'switchyard:machine.type is "e2-medium", which gcp:zone europe-north1-a does not offer',
+  );
+}, 60_000);
+
 test("a target loads only its own cloud's SDK", async () => {
   expect((await record("dev", "preview")).sdks).toEqual([]);
   expect(recording("hosts").sdks).toEqual([]);

@@ -6,7 +6,7 @@ import { openPorts, type OpenPorts } from "../open-ports";
 import { numberOf, provisionNodes, type Place } from "../provisioned";
 import type { Nodes, NodesConfig } from "../target";
 import { parseSettings, type Settings } from "./settings";
-import { zonesOffering } from "./zones";
+import { requireOffered, zonesForSubnets, zonesOffering } from "./zones";
 
 /** Debian's AWS account. */
 const debianOwner = "136693071363";
@@ -14,7 +14,12 @@ const debianOwner = "136693071363";
 interface Network {
   readonly vpcId: pulumi.Input<string>;
   /** Nodes are spread over these subnets. */
-  readonly subnetIds: readonly pulumi.Input<string>[];
+  readonly subnets: readonly Subnet[];
+}
+
+interface Subnet {
+  readonly id: pulumi.Input<string>;
+  readonly zone: pulumi.Output<string>;
 }
 
 /** How many zones the nodes are spread over: enough for Consul and Swarm to survive the loss of one. */
@@ -24,8 +29,11 @@ export function createNodes(config: NodesConfig): Nodes {
   const settings = parseSettings(config.machine);
   const ports = openPorts(config);
   const tags = { "switchyard:stack": pulumi.getStack() };
+  const offering = zonesOffering(settings.type);
   const network =
-    settings.network ?? makeNetwork(Math.min(config.nodes, maxZones), zonesOffering(settings.type), tags);
+    settings.network === undefined
+      ? makeNetwork(Math.min(config.nodes, maxZones), zonesForSubnets(settings.type, offering), tags)
+      : existingNetwork(settings.network);
   const group = makeSecurityGroup(network.vpcId, ports, tags);
   const image = ec2.getAmiOutput({
     owners: [debianOwner],
@@ -46,14 +54,18 @@ export function createNodes(config: NodesConfig): Nodes {
       network: networkSetting(settings.network),
     })),
     restarting: { type: settings.type },
-    makePlace: (name, parent) => makePlace(name, parent, { settings, network, group, tags }),
+    makePlace: (name, parent) => makePlace(name, parent, { settings, offering, network, group, tags }),
   });
 }
 
 type Tags = Readonly<Record<string, string>>;
 
+function existingNetwork({ vpcId, subnetId: id }: NonNullable<Settings["network"]>): Network {
+  return { vpcId, subnets: [{ id, zone: ec2.getSubnetOutput({ id }).availabilityZone }] };
+}
+
 /** A network with one subnet per zone. With fewer zones than subnets, several subnets are in one zone. */
-function makeNetwork(subnets: number, zones: pulumi.Output<string[]>, tags: Tags): Network {
+function makeNetwork(count: number, zones: pulumi.Output<string[]>, tags: Tags): Network {
   const named = { tags: { ...tags, Name: `switchyard-${pulumi.getStack()}` } };
   const vpc = new ec2.Vpc("switchyard", { cidrBlock: "10.77.0.0/16", enableDnsHostnames: true, ...named });
   const gateway = new ec2.InternetGateway("switchyard", { vpcId: vpc.id, ...named }, { parent: vpc });
@@ -62,7 +74,7 @@ function makeNetwork(subnets: number, zones: pulumi.Output<string[]>, tags: Tags
     { vpcId: vpc.id, routes: [{ cidrBlock: "0.0.0.0/0", gatewayId: gateway.id }], ...named },
     { parent: vpc },
   );
-  const subnetIds = Array.from({ length: subnets }, (_, index) => {
+  const subnets = Array.from({ length: count }, (_, index) => {
     const name = index === 0 ? "switchyard" : `switchyard-${index + 1}`;
     const subnet = new ec2.Subnet(
       name,
@@ -81,9 +93,10 @@ function makeNetwork(subnets: number, zones: pulumi.Output<string[]>, tags: Tags
       { parent: vpc },
     );
     // Wait for the route: a machine without internet access cannot install anything at its first boot.
-    return pulumi.all([subnet.id, association.id]).apply(([id]) => id);
+    const id = pulumi.all([subnet.id, association.id]).apply(([id]) => id);
+    return { id, zone: subnet.availabilityZone };
   });
-  return { vpcId: vpc.id, subnetIds };
+  return { vpcId: vpc.id, subnets };
 }
 
 function makeSecurityGroup(vpcId: pulumi.Input<string>, ports: OpenPorts, tags: Tags): ec2.SecurityGroup {
@@ -110,6 +123,8 @@ function makeSecurityGroup(vpcId: pulumi.Input<string>, ports: OpenPorts, tags: 
 
 interface InstanceArgs {
   readonly settings: Settings;
+  /** The zones that offer the type. */
+  readonly offering: pulumi.Output<string[]>;
   readonly network: Network;
   readonly group: ec2.SecurityGroup;
   readonly tags: Tags;
@@ -117,15 +132,15 @@ interface InstanceArgs {
 
 /** An instance with a separate network interface, so that its addresses survive its replacement. */
 function makePlace(name: string, parent: pulumi.Resource, args: InstanceArgs): Place {
-  const { settings, network, group } = args;
-  const { protect } = settings;
+  const { settings, offering, network, group } = args;
+  const { protect, type } = settings;
   const tags = { ...args.tags, Name: `${pulumi.getStack()}-${name}` };
-  const { subnetIds } = network;
-  const subnetId = subnetIds[(numberOf(name) - 1) % subnetIds.length];
-  if (subnetId === undefined) throw new Error("the network has no subnet");
+  const { subnets } = network;
+  const subnet = subnets[(numberOf(name) - 1) % subnets.length];
+  if (subnet === undefined) throw new Error("the network has no subnet");
   const face = new ec2.NetworkInterface(
     name,
-    { subnetId, securityGroups: [group.id], tags },
+    { subnetId: subnet.id, securityGroups: [group.id], tags },
     // In the program's own network, nodes of stacks that had one subnet stay where they are.
     { parent, ...(settings.network === undefined && { ignoreChanges: ["subnetId"] }) },
   );
@@ -135,7 +150,7 @@ function makePlace(name: string, parent: pulumi.Resource, args: InstanceArgs): P
       name,
       {
         ami: created.setting("image"),
-        instanceType: settings.type,
+        instanceType: type,
         // Wait for the public address: the first boot needs internet access.
         primaryNetworkInterface: {
           networkInterfaceId: pulumi.all([face.id, address.id]).apply(([id]) => id),
@@ -158,7 +173,10 @@ function makePlace(name: string, parent: pulumi.Resource, args: InstanceArgs): P
     );
     return { resource, address: face.privateIp };
   };
-  return { publicAddress: address.publicIp, makeMachine };
+  const checked = pulumi.all([subnet.zone, offering]).apply(([zone, offering]) => {
+    requireOffered(name, type, zone, offering);
+  });
+  return { publicAddress: address.publicIp, checked, makeMachine };
 }
 
 /**

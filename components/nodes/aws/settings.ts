@@ -49,7 +49,7 @@ const machine = mapping(settings)
       apt: { aptMirror, proxy },
       arch,
       image: image ?? `debian-13-${arch}-${debianBuild}`,
-      network: vpcId === undefined || subnetId === undefined ? undefined : { vpcId, subnetIds: [subnetId] },
+      network: vpcId === undefined || subnetId === undefined ? undefined : { vpcId, subnetId },
     };
   })
   .readonly();

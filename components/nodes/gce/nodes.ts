@@ -6,6 +6,7 @@ import { networkSetting } from "../creation-settings";
 import { openPorts, type OpenPorts } from "../open-ports";
 import { provisionNodes, type Place } from "../provisioned";
 import type { Nodes, NodesConfig } from "../target";
+import { requireOffered } from "./machine-types";
 import { parseSettings, type Settings } from "./settings";
 
 interface Network {
@@ -23,6 +24,14 @@ export function createNodes(config: NodesConfig): Nodes {
     .replace(/[^a-z0-9]+/g, "-")}`;
   const network = settings.network ?? makeNetwork();
   makeFirewalls(network.network, tag, ports);
+  const offered = compute.getMachineTypesOutput({ filter: `name = "${settings.type}"` });
+  const checked = offered.apply(({ machineTypes, zone }) => {
+    requireOffered(
+      settings.type,
+      zone,
+      machineTypes.map(({ name }) => name),
+    );
+  });
   return provisionNodes(config, {
     platform: `linux/${settings.arch}`,
     apt: settings.apt,
@@ -35,7 +44,7 @@ export function createNodes(config: NodesConfig): Nodes {
       network: networkSetting(settings.network),
     },
     restarting: { type: settings.type },
-    makePlace: (name, parent) => makePlace(name, parent, { settings, network, tag }),
+    makePlace: (name, parent) => makePlace(name, parent, { settings, checked, network, tag }),
   });
 }
 
@@ -75,12 +84,13 @@ function makeFirewalls(network: pulumi.Input<string>, tag: string, ports: OpenPo
 
 interface InstanceArgs {
   readonly settings: Settings;
+  readonly checked: pulumi.Output<unknown>;
   readonly network: Network;
   readonly tag: string;
 }
 
 function makePlace(name: string, parent: pulumi.Resource, args: InstanceArgs): Place {
-  const { settings, network, tag } = args;
+  const { settings, checked, network, tag } = args;
   const { protect } = settings;
   const outside = new compute.Address(name, {}, { parent });
   const makeMachine: Place["makeMachine"] = ({ created, options }) => {
@@ -126,7 +136,7 @@ function makePlace(name: string, parent: pulumi.Resource, args: InstanceArgs): P
     );
     return { resource, address: resource.networkInterfaces.apply(([face]) => face?.networkIp ?? "") };
   };
-  return { publicAddress: outside.address, makeMachine };
+  return { publicAddress: outside.address, checked, makeMachine };
 }
 
 const spotScheduling = {
