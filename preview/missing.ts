@@ -22,11 +22,13 @@ export interface Situation {
 /** What is known to be missing before the engine runs: one phrase each, with the cure. */
 export async function missingBefore(situation: Situation): Promise<string[]> {
   const { options, config, env } = situation;
-  const dockerHost = targetOf(config.target).engineAtHand?.(config);
+  const { engineAtHand, machinesOff } = targetOf(config.target);
+  const dockerHost = engineAtHand?.(config);
   return [
     ...(options.engine === "pulumi" ? await missingBackend(situation) : missingCli(config)),
     ...missingPassphrase(situation),
     ...(dockerHost === undefined ? [] : await missingDocker(dockerHost, env)),
+    ...((await machinesOff?.(options.stack)) ?? []),
   ];
 }
 

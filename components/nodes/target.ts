@@ -59,6 +59,8 @@ export interface Target {
   readonly settings: Readonly<Record<string, z.ZodType>>;
   /** The Docker URL that must answer before a preview can run. Default: none. */
   readonly engineAtHand?: (config: Pick<NodesConfig, "dockerHost">) => string;
+  /** The stack's machines that are off, so that a preview would wait for them: one phrase each, with the cure. Default: none. */
+  readonly machinesOff?: (stack: string) => Promise<readonly string[]>;
   /** The credentials that it needs but cannot find: one phrase each, with the cure. */
   readonly missingCredentials: (env: Env) => readonly string[];
   /** Networks that only this computer and its nodes are in. Default: none. */

@@ -24,6 +24,7 @@ import { fakeConvert, FakeVBoxManage } from "./fake-vboxmanage";
 import { seedIso } from "./seed-iso";
 import { parseSettings } from "./settings";
 import { imageProvider } from "./image";
+import { machineName, machinesOff } from "./machine";
 import { startMachines } from "./start";
 import { vmProvider } from "./vm";
 
@@ -260,6 +261,17 @@ describe("a VirtualBox machine", () => {
     expect(log).toHaveBeenCalledWith(`==> starting ${id}, which is off (aborted)`);
     await startMachines({});
     vi.restoreAllMocks();
+  });
+
+  test("that is off is named before a preview, which would wait for Docker on it", async () => {
+    const { id } = await vmProvider.create({ ...inputs(), name: machineName("lab", "node-2") });
+    expect(await machinesOff("lab")).toEqual([]);
+    fake.setState(id, "aborted");
+    expect(await machinesOff("lab")).toEqual([
+      "machine switchyard-lab-node-2, which is off (aborted): script/up starts it",
+    ]);
+    expect(await machinesOff("la")).toEqual([]);
+    expect(await machinesOff("lab-node-2")).toEqual([]);
   });
 
   test("starts with the computer if VirtualBox can do that", async () => {

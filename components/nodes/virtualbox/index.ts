@@ -1,4 +1,5 @@
 import type { Target } from "../target";
+import { machinesOff } from "./machine";
 import { parseSettings, settings } from "./settings";
 
 /** Target `virtualbox`: VirtualBox machines with Debian on this computer. */
@@ -7,6 +8,7 @@ export const virtualbox: Target = {
   createsMachines: true,
   needsCli: false,
   settings,
+  machinesOff,
   missingCredentials: () => [],
   ownNetworks: ({ machine }) => [`${parseSettings(machine).network}.0/24`],
   firewalls: [],

@@ -31,6 +31,24 @@ export async function stateOf(name: string): Promise<string | undefined> {
 /** Whether the machine has to be started, to go on where it stopped if its memory was saved. */
 export const isOff = (state: string): boolean => off.includes(state) || saved.includes(state);
 
+/** The name of a node's machine. */
+export const machineName = (stack: string, node: string): string => `switchyard-${stack}-${node}`;
+
+/** The stack's machines that are off: one phrase each, with the cure. */
+export async function machinesOff(stack: string): Promise<string[]> {
+  // Without VirtualBox there are no machines.
+  const list = await vboxManage("list", "vms").catch(() => "");
+  const names = [...list.matchAll(/^"(.*)" \{/gm)].map(([, name = ""]) => name);
+  const prefix = machineName(stack, "node-");
+  const own = names.filter((name) => name.startsWith(prefix) && /^\d+$/.test(name.slice(prefix.length)));
+  const states = await Promise.all(
+    own.map(async (name) => [name, (await stateOf(name)) ?? "running"] as const),
+  );
+  return states
+    .filter(([, state]) => isOff(state))
+    .map(([name, state]) => `machine ${name}, which is off (${state}): script/up starts it`);
+}
+
 /** Starts the machine unless it is on. */
 export async function start(name: string): Promise<void> {
   if (!isOff((await stateOf(name)) ?? "poweroff")) return;

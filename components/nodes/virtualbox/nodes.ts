@@ -6,6 +6,7 @@ import { metaData, networkConfig } from "../cloud-init";
 import { numberOf, provisionNodes, type Place } from "../provisioned";
 import type { Nodes, NodesConfig } from "../target";
 import { VirtualBoxImage } from "./image";
+import { machineName } from "./machine";
 import { parseSettings, type Settings } from "./settings";
 import { VirtualBoxVm } from "./vm";
 
@@ -36,7 +37,7 @@ function mac(of: string): string {
 
 function placeOf(name: string, settings: Settings, baseDisk: pulumi.Output<string>): Place {
   const { network, cpus, memoryMb, diskGb, autostart, hostOnlyAdapter } = settings;
-  const machine = `switchyard-${pulumi.getStack()}-${name}`;
+  const machine = machineName(pulumi.getStack(), name);
   // Above the addresses that VirtualBox's DHCP server on that network assigns first.
   const address = `${network}.${10 + numberOf(name)}`;
   const macs = [mac(`${machine} outside`), mac(`${machine} inside`)] as const;
