@@ -115,7 +115,7 @@ async function takeBack(
 
 const whereIs = ({ volumes }: Exchange, cause: unknown): string =>
   `${messageOf(cause)}: the old data is in place, or in ${some(volumes.map((volume) => `volume ${beside(volume)}`))}.`;
-const again = "Run script/restore again, which finds out and goes on";
+const again = "Run script/restore again, which checks where it is and finishes";
 
 /** Some volumes may have old data and others new, so no service may start. */
 function mixed(at: Exchange, users: readonly User[], cause: unknown): OldDataBeside {

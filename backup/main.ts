@@ -147,7 +147,7 @@ async function restore(work: Work): Promise<void> {
   if (earlier.some(({ exchanged }) => exchanged.length > 0))
     await confirm(
       options,
-      `An earlier restore was interrupted, of volume ${some(earlier.flatMap((each) => each.at.volumes))}. Finishing it puts the data from before it back, unless the services run with the new: what was written since is then lost.`,
+      `An earlier restore of volume ${some(earlier.flatMap((each) => each.at.volumes))} was interrupted. Finishing it brings the old data back, and loses what was written since, unless the services run with the new data.`,
     );
   for (const each of earlier) await uninterrupted(() => finishEarlier(each));
   if (interruption.isInterrupted)

@@ -85,7 +85,7 @@ export class BackupNode {
     const id = await this.create(name, {
       Image: await this.image(),
       Labels: { [OWNER_LABEL]: this.owner, SERVICE_IGNORE: "true" },
-      // It ends with its input, and that with the connection.
+      // The container ends when its input closes, as it does when the connection breaks.
       Entrypoint: ["cat"],
       OpenStdin: true,
       StdinOnce: true,

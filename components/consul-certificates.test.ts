@@ -94,8 +94,8 @@ describe("an authority", () => {
     const overlap = await renew(kept, names, start + 10 * YEAR);
     expect(overlap.authorities).toHaveLength(2);
     expect(overlap.agents).toEqual(kept.agents);
-    const early = await renew(overlap, { ...names, three: names.two }, start + 10 * YEAR + 20 * DAY);
-    const late = await renew(overlap, { ...names, three: names.two }, start + 10 * YEAR + 40 * DAY);
+    const early = await renew(overlap, { ...names, three: names.two }, start + 10 * YEAR + 29.5 * DAY);
+    const late = await renew(overlap, { ...names, three: names.two }, start + 10 * YEAR + 30.5 * DAY);
     const now = start + 11 * YEAR;
     expect(isTaken(kept, early.agents["three"]?.certificate ?? "", now)).toBe(true);
     expect(isTaken(kept, late.agents["three"]?.certificate ?? "", now)).toBe(false);

@@ -67,7 +67,9 @@ export async function renew(kept: Certificates, names: Names, now: number): Prom
     ? await makeAuthority("Switchyard Consul", validity(now, AUTHORITY_LIFETIME_MS))
     : undefined;
   if (newest !== undefined) authorities.push(newest);
-  const known = authorities.filter(({ from, until }) => from + OVERLAP_MS < now && now + OVERLAP_MS < until);
+  const known = authorities.filter(
+    ({ from, until }) => from + BACKDATED_MS + OVERLAP_MS < now && now + OVERLAP_MS < until,
+  );
   const signer = known.at(-1) ?? authorities.at(-1);
   if (signer === undefined) throw new Error("there is no authority");
   const agents = Object.entries(names).map(async ([node, name]) => {
@@ -121,7 +123,7 @@ export class ConsulCertificates extends DynamicResource {
   declare readonly version: pulumi.Output<string>;
 
   constructor(name: string, { nodes, servers }: ConsulCertificatesArgs, opts?: pulumi.CustomResourceOptions) {
-    // Agents take only a server with this name for one: it is that of Consul's default datacenter and domain.
+    // Agents accept only servers with this name, that of Consul's default datacenter and domain.
     const isServer = (node: string) => servers.some((server) => server.name === node);
     const names: Names = Object.fromEntries(
       nodes.map((node) => [node.name, `${isServer(node.name) ? "server" : "client"}.dc1.consul`]),

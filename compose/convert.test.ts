@@ -377,7 +377,7 @@ services:
     expect(said).toEqual([
       expect.stringMatching(/^z of \/d has no counterpart/),
       "mode of a port has no counterpart",
-      "port 8080 at 8080 as well: a port is at one",
+      "port 8080 at 8080 as well: only the first one is kept",
     ]);
   });
 

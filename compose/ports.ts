@@ -95,7 +95,7 @@ export function addPorts(
     single.findIndex((each) => each.target === target) === index;
   const [main, ...more] = single.filter(isFirst);
   for (const { target, published: other } of single.filter((port, index) => !isFirst(port, index)))
-    say("ports", "left out", `port ${target} at ${Number.isNaN(other) ? "one that Docker chooses" : other} as well: a port is at one`); // prettier-ignore
+    say("ports", "left out", `port ${target} at ${Number.isNaN(other) ? "one that Docker chooses" : other} as well: only the first one is kept`); // prettier-ignore
   if (main === undefined) {
     service["type"] = "none";
     const text = "none, as Compose publishes no port: for a path on the load balancer, set port and type";

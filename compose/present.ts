@@ -74,7 +74,7 @@ export function refuseTaken(imported: Imported, compose: Mapping, config: Mappin
     network: [
       wanted.networks.filter((name) => !shared.includes(name)),
       taken.networks,
-      `${rename}, with name: at its top if it is the network that all services share, or with external: true to join it`,
+      `${rename} (set name: at its top if all services share the network), or set external: true to join it`,
     ],
     config: [wanted.configs, taken.configs, "rename or remove it"],
     secret: [wanted.secrets, taken.secrets, `it would be overwritten; ${rename}, or set external: true to use it`],

@@ -162,7 +162,7 @@ export const engineProvider: pulumi.dynamic.ResourceProvider<EngineInputs, Engin
   },
   async read(id, props) {
     if (props === undefined) throw new Error(`import of a DockerEngine (${id}) is not supported`);
-    // The update replaces a machine that could not set itself up. This state may be older than the machine, and its note too.
+    // If the machine could not set itself up, the update replaces it. No note: this state may be older than the machine.
     const { bridgeAddress } = await waitForEngine({ ...props, failureNote: undefined }).catch(
       (error: unknown) => {
         if (error instanceof FailedFirstBoot) return props;

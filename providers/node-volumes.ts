@@ -96,7 +96,7 @@ function attribute({ ID, Spec, Description }: SwarmNode, key: string): string {
   return known[key] ?? "";
 }
 
-/** A sentence for the user: why the volumes cannot be where they are, or nowhere. */
+/** A sentence for the user: why the volumes cannot stay where they are, or cannot be placed at all. */
 class Misplaced extends Error {}
 
 /**

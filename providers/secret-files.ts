@@ -110,8 +110,8 @@ export const secretFilesProvider: pulumi.dynamic.ResourceProvider<FilesInputs, F
 };
 
 /**
- * Files in a Docker volume that only their owner can read. Secrets reach a container in this way without being in its
- * definition, which everyone who can use Docker sees, and can change without a new container.
+ * Files in a Docker volume that only their owner can read. In this way, a container's secrets are not in its definition,
+ * which everyone who can use Docker sees, and they can change without a new container.
  */
 export class SecretFiles extends DynamicResource {
   constructor(name: string, args: SecretFilesArgs, opts?: pulumi.CustomResourceOptions) {

@@ -254,7 +254,7 @@ function mistakesOfWorker({
   ];
 }
 
-/** What a job cannot have: it runs at its times, and nothing else starts it. */
+/** What a job cannot have: nothing reaches it, and no rollout starts it. */
 function mistakesOfJob({ schedule, type, ...rest }: z.output<typeof keys>) {
   if (schedule === undefined) return [];
   const { replicas, healthCheck, mode, update, rebalance, before, cpus, memory } = rest;

@@ -40,8 +40,8 @@ export function placedOn(node: DockerNode): pulumi.CustomResourceOptions {
 }
 
 /**
- * Options for a volume that the node's own provider creates. That of a created machine ends with the machine's disk. Pulumi
- * would delete it from the old machine before, in any order, so maybe while its container still uses it
+ * Options for a volume that the node's own provider creates. On a created machine, it ends with the disk, so Pulumi keeps it:
+ * Pulumi would delete it first, in any order, perhaps while its container still uses it
  * (`findResourcesReplacedWith` in Pulumi's step generator).
  */
 export function storedOn(node: DockerNode): pulumi.CustomResourceOptions {
@@ -49,8 +49,8 @@ export function storedOn(node: DockerNode): pulumi.CustomResourceOptions {
 }
 
 /**
- * When Docker starts a node's own containers again. An engine that was killed stops those that still run when it starts, and
- * afterwards takes `unless-stopped` ones for stopped by hand.
+ * When Docker starts a node's own containers again. When an engine that was killed starts again, it stops those that
+ * still run, and from then on treats `unless-stopped` ones as stopped by hand.
  */
 export const restartPolicy = "always";
 

@@ -55,8 +55,8 @@ export function writeKey(folder: string, privateKey: string): string {
 }
 
 /**
- * Writes the host key that the machine at the address must present. The key before it is valid too: while a machine is replaced,
- * the old one is still asked. It goes with {@link removeKey}.
+ * Writes the host key that the machine at the address must present. The key before it stays valid, because the old machine is
+ * still asked while it is replaced; {@link removeKey} removes it.
  */
 export function writeKnownHost(folder: string, address: string, publicKey: string): void {
   const file = join(folder, `known_hosts.${address}`);

@@ -48,6 +48,6 @@ test("a snapshot is the stack's once it is known to be whole", () => {
 
 test("one that lacks files is tried again, and is never the stack's", () => {
   const { status, stderr, asked } = backUp(3);
-  expect([status, stderr]).toEqual([1, expect.stringContaining("Files changed while they were copied")]);
+  expect([status, stderr]).toEqual([1, expect.stringContaining("Files vanished while they were copied")]);
   expect(asked).toEqual(["cat config --quiet --no-lock", "unlock --quiet", draft, draft, draft]);
 });

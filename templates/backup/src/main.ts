@@ -13,7 +13,7 @@ const log = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
 
-/** Files may change or vanish while they are copied. */
+/** Files may vanish while they are copied. */
 const attempts = 3;
 const dockerSocket = "/var/run/docker.sock";
 
@@ -63,7 +63,7 @@ async function backUpFiles(restic: Restic, folder: string): Promise<void> {
     if (code !== incomplete) restic.check({ code, errors });
     if (attempt === attempts)
       throw new UserError(
-        `Files changed while they were copied, or cannot be read, so there is no backup: ${errors}\nSet dump for data that may not be copied while the service runs`,
+        `Files vanished while they were copied, or cannot be read, so there is no backup: ${errors}\nSet dump for data that may not be copied while the service runs`,
       );
   }
 }
@@ -90,7 +90,7 @@ async function restore({ path: wanted, snapshot, target, ...place }: Of<"restore
   ).ended;
   if (isFull(errors))
     throw new UserError(
-      `The disk with Docker's volumes has no room for the data beside the present: make room on it, and try again`,
+      `The disk with Docker's volumes has no room for a second copy of the data: make room on it, and try again`,
     );
   restic.check({ code, errors });
   renameSync(path.join(target, found.path), path.join(target, "data"));

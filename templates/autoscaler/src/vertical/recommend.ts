@@ -55,7 +55,7 @@ function recommend(
   const limit = (value: number): number => Math.max(least, Math.min(max, Math.max(min, value)));
   return {
     target: limit(target * margin),
-    // As in Kubernetes' Vertical Pod Autoscaler: after a day, 0.2 % below the percentile and twice what is above.
+    // As in Kubernetes' Vertical Pod Autoscaler. After a day, `lower` is 0.2 % below its percentile, and `upper` twice its own.
     lower: limit(lower * margin * (1 + 0.001 / confidenceDays) ** -2),
     upper: limit(upper * margin * (1 + 1 / confidenceDays)),
     confidenceDays,
@@ -73,8 +73,8 @@ const driftShare = 0.1;
 const driftMs = 12 * 3_600_000;
 
 /**
- * The change to make: at once if the limit is outside of the bounds, or if it has been over 10 % off for 12 h since the last
- * change. Undefined if it can stay.
+ * The change to make: at once if the limit is below `lower` or above `upper`; from 12 h after the last change also if it is over
+ * 10 % off. Undefined if it can stay.
  *
  * @param current the limit in force; undefined if there is none
  * @param changedMs when it was last changed, or when the autoscaler first saw it
@@ -96,7 +96,7 @@ const reasons: Readonly<Record<LimitChange["why"], string>> = {
   "none yet": "there was no limit",
   "too low": "the limit was below what instances need",
   "too high": "the limit was far above what instances need",
-  drifted: "the limit was over 10 % off for 12 h",
+  drifted: "the limit was over 10 % off, 12 h or more after its last change",
   "out of memory": "an instance ran out of memory",
 };
 

@@ -57,7 +57,7 @@ describe("explains a request", () => {
   test("that the load balancer answers itself", () => {
     const everything = instance("root", 1, { meta: { path: "/" } });
     expect(explainText(ask("http://localhost/.well-known/switchyard/ready", [everything]))).toEqual([
-      "http://localhost/.well-known/switchyard/ready: 200, the load balancer itself answers, or with 503 while it is not ready.",
+      "http://localhost/.well-known/switchyard/ready: 200, the load balancer itself answers; 503 while it is not ready.",
       "checks     not known",
     ]);
   });

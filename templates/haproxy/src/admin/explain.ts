@@ -109,7 +109,7 @@ const maxRelated = 5;
 
 export function explain(asked: Asked, catalog: Catalog, routing: Routing, checks: Checks): Explanation {
   if (asked.path === readyPath) {
-    const why = "the load balancer itself answers, or with 503 while it is not ready";
+    const why = "the load balancer itself answers; 503 while it is not ready";
     return { asked, answer: 200, why, targets: [], checks: checks.source, related: [] };
   }
   const matching = matches(asked, routing);

@@ -34,7 +34,7 @@ function headerLimits({ headerBytes, headerFields }: Settings): string[] {
 
 /** The answers that HAProxy gives by itself, by status. */
 export const errorPages: Readonly<Record<number, string>> = {
-  400: "This request names no host that there could be.",
+  400: "This request names no host, or an invalid one.",
   500: "The load balancer failed on this request.",
   502: "The instance that this request went to gave no valid answer, or one with too many or too large headers.",
   503: "No instance of this service can take this request now.",

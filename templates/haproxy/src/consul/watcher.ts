@@ -279,7 +279,7 @@ export class Watcher {
 
   /**
    * A token that has lost its rights gets empty answers, exactly like those of a Consul that has lost its data. So before
-   * one of them counts, this asks for something that is there, or whose absence Consul reports only to those who may know.
+   * such an answer counts, this reads something that must exist, or a key that Consul denies to a token without rights.
    *
    * @throws Error if the token cannot see it
    */

@@ -205,7 +205,7 @@ export class Controller {
     const fromConsul = this.watch().catalog();
     if (fromConsul === undefined) return;
     await this.reconciler.depart(this.build(this.retain(fromConsul))).catch((error: unknown) => {
-      this.options.log(`HAProxy does not let instances go while it is reloaded: ${messageOf(error)}`);
+      this.options.log(`Instances cannot be removed during the reload: ${messageOf(error)}`);
     });
   }
 

@@ -104,7 +104,7 @@ function backendReason(
   return undefined;
 }
 
-/** As their owner writes them. Undefined if no option differs, but the way in which they are rendered. */
+/** The changed options, as users write them. Undefined if only their rendering has changed. */
 function optionDifference(
   before: ServiceOptions | undefined,
   after: ServiceOptions | undefined,

@@ -50,7 +50,7 @@ interface Message extends Omit<Inherited, "ports"> {
 }
 
 export interface Heir {
-  /** A successor asks: ends what it must have for itself, and says what it inherits. */
+  /** A successor asks: frees what the successor needs, and says what it inherits. */
   readonly handOver: () => Promise<Inherited>;
   /** The successor has the listening sockets. */
   readonly released: () => void;

@@ -35,7 +35,7 @@ export interface SupervisorOptions {
   readonly serving: () => void;
   /** A successor has taken over, and the last connection has ended. */
   readonly drained: () => void;
-  /** How often it is looked whether the renderer is stuck. Default: `aliveMs`. */
+  /** How often to check whether the renderer is stuck. Default: `aliveMs`. */
   readonly watchMs?: number;
 }
 

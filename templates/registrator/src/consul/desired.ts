@@ -21,8 +21,8 @@ export const placeOf = ({ Address, Port }: Service["registration"]): string => h
 
 /**
  * Picks one service per ID, and one per address and port. A default ID wins over an equal SERVICE_ID, and services that
- * others registered with the agent (`foreign`) are never overwritten. Those that are `withheld` are
- * not registered, and may have their addresses and ports all the same.
+ * others registered with the agent (`foreign`) are never overwritten. Those in `withheld` are
+ * not registered, but still claim their addresses and ports.
  */
 export function desiredOf(
   services: Iterable<Service>,
