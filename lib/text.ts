@@ -9,5 +9,9 @@ export const some = (items: readonly string[]): string =>
     ? items.join(", ")
     : `${items.slice(0, shown).join(", ")} and ${items.length - shown} more`;
 
+/** `encodeURIComponent` for text from elsewhere. It throws for a lone surrogate, which becomes U+FFFD here. */
+export const encodeForeign = (text: string): string =>
+  encodeURIComponent(text.replaceAll(/\p{Cs}/gu, "\ufffd"));
+
 /** Compares strings by code units, for `sort`, independently of the locale. */
 export const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

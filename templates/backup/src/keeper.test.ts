@@ -6,6 +6,7 @@ import { Readable, Writable } from "node:stream";
 import { expect, onTestFinished, test } from "vitest";
 import { demultiplex, type Engine } from "./exec";
 import { keeper, requestDump } from "./keeper";
+import { messageOf } from "../../../lib/errors";
 import { listenAt } from "../../../lib/listen";
 
 const programs = { db: ["pg_dump", "shop"] };
@@ -50,6 +51,22 @@ test("a dump that fails says so after its output", async () => {
   const socket = await listening(engine("half of the rows", 1));
   await expect(dumped("db", socket)).rejects.toThrow("the dump failed: pg_dump: exit code 1: no such table");
   await expect(dumped("gone", socket)).rejects.toThrow("gone does not run on this node");
+});
+
+test("a dump that fails with many other characters than letters says so, and others go on", async () => {
+  const failing = async (errors: string): Promise<string> => {
+    const socket = await listening({ ...engine("", 1), exec: () => Promise.resolve({ code: 1, errors }) });
+    const failure = await dumped("db", socket).catch(messageOf);
+    await expect(dumped("gone", socket)).rejects.toThrow("gone does not run on this node");
+    return failure;
+  };
+  const says = "the dump failed: pg_dump: exit code 1: ";
+  // An emoji is two code units, and the end of a text may begin between them.
+  expect(await failing(`${"😀".repeat(1_001)}x`.slice(-2_000))).toBe(`${says}\ufffd${"😀".repeat(999)}x`);
+  expect(await failing("中".repeat(2_000))).toBe(`${says}${"中".repeat(2_000)}`);
+  expect(await failing("中".repeat(100_000))).toMatch(
+    /^the dump failed: pg_dump: exit code 1: 中{2900,3000}$/,
+  );
 });
 
 test("a dump that breaks off fails", async () => {

@@ -1,11 +1,15 @@
 /** The narrow socket: it runs the programs that it was started with, each in its own service, and nothing else. */
 import * as http from "node:http";
 import { messageOf, UserError } from "../../../lib/errors";
+import { encodeForeign } from "../../../lib/text";
 import type { Engine } from "./exec";
 
 export const socketPath = "/run/backup-docker/docker.sock";
 /** The header that follows the output. */
 const trailer = "X-Failure";
+const longestFailure = 3_000;
+/** Of the answer's headers and trailer, in which a character may take nine bytes. */
+const maxHeaderSize = 10 * longestFailure;
 
 export type Programs = Readonly<Record<string, readonly string[]>>;
 
@@ -23,12 +27,17 @@ export function keeper(engine: Instances, programs: Programs, log: (line: string
     }
     response.writeHead(200, { trailer });
     response.flushHeaders();
-    void dump(engine, service, program, response)
+    dump(engine, service, program, response)
       .catch((error: unknown) => messageOf(error))
       .then((failure) => {
         log(`dump of ${service}: ${failure ?? "done"}`);
-        response.addTrailers({ [trailer]: encodeURIComponent(failure ?? "") });
+        response.addTrailers({ [trailer]: encodeForeign((failure ?? "").slice(0, longestFailure)) });
         response.end();
+      })
+      // Whatever goes wrong with one dump, the others go on.
+      .catch((error: unknown) => {
+        log(`dump of ${service}: its end could not be told: ${messageOf(error)}`);
+        response.destroy();
       });
   });
   server.maxConnections = 16;
@@ -59,7 +68,12 @@ export function requestDump(
   path = socketPath,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const request = http.request({ socketPath: path, method: "POST", path: `/dump/${service}` });
+    const request = http.request({
+      socketPath: path,
+      method: "POST",
+      path: `/dump/${service}`,
+      maxHeaderSize,
+    });
     request.on("error", reject);
     request.on("response", (response) => {
       response.on("error", reject);

@@ -1,4 +1,5 @@
 /** Everything that a tick decides by, read at once. */
+import { encodeForeign } from "../../../../lib/text";
 import type { Parsed } from "../../../../routing/grammar";
 import { parseFigures, type Figures } from "../../../../routing/scaling/figures";
 import { scalingKeys } from "../../../../routing/scaling/keys";
@@ -60,7 +61,7 @@ async function readServices(consul: Consul): Promise<Services> {
   const [critical, warning, ...services] = await Promise.all([
     body("health/state/critical"),
     body("health/state/warning"),
-    ...nodes.map((node) => body(`catalog/node-services/${encodeURIComponent(node)}`)),
+    ...nodes.map((node) => body(`catalog/node-services/${encodeForeign(node)}`)),
   ]);
   return servicesOf(services, [critical, warning]);
 }

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 
 import { messageOf } from "../../../../lib/errors";
 import { HttpClient, TooLarge, type Answer as HttpAnswer, type Endpoint } from "../../../../lib/http";
+import { encodeForeign } from "../../../../lib/text";
 import { decodeKv } from "./decode";
 import type { ConsulAddress, ConsulOptions } from "./options";
 
@@ -44,9 +45,8 @@ const readTimeoutMs = 1_000;
 const writeTimeoutMs = 5_000;
 
 const nodeServices = "catalog/node-services/";
-/** A lone surrogate cannot be encoded. Consul itself replaces it by U+FFFD. */
-export const nodePath = (node: string): string =>
-  nodeServices + encodeURIComponent(node.replaceAll(/\p{Cs}/gu, "\ufffd"));
+/** Consul, too, replaces a lone surrogate by U+FFFD. */
+export const nodePath = (node: string): string => nodeServices + encodeForeign(node);
 const isAboutNode = (path: string): boolean => path.startsWith(nodeServices);
 
 interface Link {
