@@ -135,7 +135,7 @@ backups() {
   STACK=$stack node -r ./lib/register.cjs backup/main.ts "$@" 3<<<"${state:-}" 4< <(printf %s "$secrets")
 }
 
-# Starts the stack's VirtualBox machines that are off.
+# Starts the stack's VirtualBox machines that are off. Says which it could not start, and fails, if there are any.
 start_machines() {
   local state
   command -v VBoxManage >/dev/null && state=$(engine state 2>/dev/null) && [[ $state = *VirtualBoxVm* ]] || return 0
@@ -173,15 +173,16 @@ open_stack() {
   fi
 }
 
-# Prepares the machine and the stack for an engine: passphrase, password of the statistics page, base images.
+# Prepares the machine and the stack for an engine: passphrase, VirtualBox machines, password of the statistics page, base images.
+# Sets machines_off if a VirtualBox machine could not be started.
 prepare() {
   require_stack_file
   script/bootstrap
   open_stack
-  if [ "$ENGINE" = pulumi ]; then
-    unlock
-    forget_pending
-  fi
+  if [ "$ENGINE" = pulumi ]; then unlock; fi
+  # Before the state is refreshed, which needs every node.
+  start_machines || machines_off=true
+  if [ "$ENGINE" = pulumi ] && [ -z "${machines_off:-}" ]; then forget_pending; fi
   set_default statsPassword "$(random_hex)" --secret
   local key value
   while read -r key value; do

@@ -143,6 +143,55 @@ describe("script/down after a run that was interrupted", () => {
   });
 });
 
+describe("of a stack on VirtualBox machines", () => {
+  const extend = (program: string, text: string): void => {
+    const file = path.join(dir, "bin", program);
+    writeFileSync(file, `${readFileSync(file, "utf8")}${text}\n`);
+  };
+  const script = async (name: string) => {
+    const outcome = await run(path.join(dir, "script", name), [], { timeoutMs: 30_000 });
+    const order = calls().flatMap(
+      ({ args }) => /start\.ts|^pulumi (?:destroy|up|refresh)/.exec(args)?.[0] ?? [],
+    );
+    return { ...outcome, order };
+  };
+  beforeEach(() => {
+    process.env["ENGINE"] = "pulumi";
+    writeFileSync(path.join(dir, "bin/VBoxManage"), "#!/bin/sh\n", { mode: 0o755 });
+    extend(
+      "pulumi",
+      `case "$*" in "stack export "*) echo '{"type":"dynamic/switchyard:VirtualBoxVm"}' ;; esac`,
+    );
+  });
+
+  test.each([
+    ["up", "pulumi up"],
+    ["down", "pulumi destroy"],
+  ])("script/%s starts those that are off before anything needs them", async (name, command) => {
+    // After a killed run, it refreshes the state, too.
+    writeFileSync(path.join(dir, "Pulumi.yaml"), "name: house\nconfig: {}\n");
+    const stacks = path.join(dir, ".switchyard/pulumi/.pulumi/stacks/house");
+    mkdirSync(stacks, { recursive: true });
+    writeFileSync(path.join(stacks, "dev.json"), '"pending_operations"');
+    expect(await script(name)).toMatchObject({ code: 0, order: ["start.ts", "pulumi refresh", command] });
+  });
+
+  test("script/up ends if one does not start", async () => {
+    extend("node", `case "$*" in *start.ts*) exit 1 ;; esac`);
+    expect(await script("up")).toMatchObject({ code: 1, order: ["start.ts"] });
+  });
+
+  test("script/down goes on if one does not start, and says what to do if it is needed", async () => {
+    extend("node", `case "$*" in *start.ts*) exit 1 ;; esac`);
+    expect(await script("down")).toMatchObject({ code: 0, order: ["start.ts", "pulumi destroy"] });
+    extend("pulumi", `case "$*" in "destroy "*) exit 255 ;; esac`);
+    const { code, stderr } = await script("down");
+    expect(code).toBe(1);
+    expect(stderr).toContain("VBoxManage startvm NAME --type headless");
+    expect(stderr).toContain("docs/targets.md");
+  });
+});
+
 describe("after a killed run of the Pulumi CLI", () => {
   const backend = (): string => path.join(dir, ".switchyard/pulumi/.pulumi");
   const locks = (): string => path.join(backend(), "locks/organization/house/dev");

@@ -18,6 +18,7 @@ import { join, relative } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import { engineProvider } from "../../../providers/engine";
+import { UserError } from "../../../lib/errors";
 import { run, type RunResult } from "../../../lib/run";
 import { convertDisk, vboxManage } from "./command";
 import { fakeConvert, FakeVBoxManage } from "./fake-vboxmanage";
@@ -261,6 +262,33 @@ describe("a VirtualBox machine", () => {
     expect(log).toHaveBeenCalledWith(`==> starting ${id}, which is off (aborted)`);
     await startMachines({});
     vi.restoreAllMocks();
+  });
+
+  test("that does not start, or whose Docker does not come, is named, and the others are started", async () => {
+    const read = vi.spyOn(engineProvider, "read").mockRejectedValue(new Error("Docker did not answer"));
+    const log = vi.spyOn(console, "error").mockReturnValue();
+    const type = "pulumi-nodejs:dynamic/switchyard:";
+    const { id } = await vmProvider.create(inputs());
+    const other = { ...inputs(), name: "switchyard-test-node-2", macs: ["080027000003", "080027000004"] };
+    await vmProvider.create(other);
+    fake.setState(id, "aborted");
+    fake.setState(other.name, "aborted");
+    fake.failing = `startvm ${id}`;
+    const resources = [
+      { type: `${type}VirtualBoxVm`, urn: "urn:vm", id },
+      { type: `${type}VirtualBoxVm`, urn: "urn:other", id: other.name },
+      { type: `${type}DockerEngine`, urn: "urn:engine", id: "ssh://two", deletedWith: "urn:other" },
+    ];
+    await expect(startMachines({ resources })).rejects.toThrow(
+      new UserError(
+        `Machine ${id} is off and does not start (VBoxManage startvm ${id} --type headless: Told to fail): correct that and run again\n` +
+          "Machine switchyard-test-node-2 was off, and is started: Docker did not answer",
+      ),
+    );
+    expect(read).toHaveBeenCalledOnce();
+    expect(log).toHaveBeenCalledTimes(2);
+    vi.restoreAllMocks();
+    await vmProvider.delete?.(other.name, other);
   });
 
   test("that is off is named before a preview, which would wait for Docker on it", async () => {
