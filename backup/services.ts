@@ -7,6 +7,7 @@ import { api, connect, sleep, unless } from "../providers/client";
 import { OWNER_LABEL } from "../providers/owner";
 import { withoutAliases, type TaskSpec } from "../providers/swarm-service/spec";
 import { endedStates, holdLabel, isJob } from "../routing/jobs/docker";
+import { decisive } from "../routing/registration";
 import type { BackupNode } from "./node";
 import type { Deployed } from "./stack";
 
@@ -245,7 +246,7 @@ export class Services {
           RestartPolicy: { Condition: "on-failure", Delay: 1_000_000_000, MaxAttempts: 2 },
           ContainerSpec: {
             ...ContainerSpec,
-            Labels: { ...ContainerSpec.Labels, SERVICE_IGNORE: "true" },
+            Labels: { ...ContainerSpec.Labels, ...decisive({ SERVICE_IGNORE: "true" }) },
             Mounts: (ContainerSpec.Mounts ?? []).map((mount) => {
               const other = mount.Type === "volume" ? volumes[mount.Source ?? ""] : undefined;
               if (other !== undefined) return { ...mount, Source: other };

@@ -1,10 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
-import { expect, test } from "vitest";
+import { describe, expect, it, test } from "vitest";
 
 import { SIGNATURE } from "../engine/wire";
+import { metadataOf } from "../routing/registration";
 import { parseService } from "./config/services";
 import { Networks } from "./networks";
-import { Service } from "./service";
+import { registration, Service } from "./service";
 import { SwarmFiles } from "./swarm-files";
 import type { SwarmCluster } from "./swarm-cluster";
 
@@ -87,7 +88,7 @@ test("automatic limits are labels of the Swarm service and of its containers", a
 test("a worker has no port, and Registrator ignores it", async () => {
   const inputs = await inputsOf(false, { type: "none", port: undefined, healthCheck: undefined });
   expect(inputs).not.toHaveProperty("ports");
-  expect(inputs["labels"]).toEqual({ SERVICE_NAME: "web", SERVICE_IGNORE: "true" });
+  expect(inputs["labels"]).toMatchObject({ SERVICE_NAME: "web", SERVICE_IGNORE: "true" });
 });
 
 test("each of several ports is published and registered with a name, a type and options of its own", async () => {
@@ -97,7 +98,7 @@ test("each of several ports is published and registered with a name, a type and 
   ];
   const inputs = await inputsOf(false, { meta: { sticky: true }, ports });
   expect(inputs["ports"]).toEqual([{ target: 8080 }, { target: 22 }, { target: 9090 }]);
-  expect(inputs["labels"]).toEqual({
+  expect(inputs["labels"]).toMatchObject({
     SERVICE_8080_NAME: "web",
     SERVICE_8080_TAGS: "rest",
     SERVICE_8080_STICKY: "true",
@@ -106,6 +107,62 @@ test("each of several ports is published and registered with a name, a type and 
     SERVICE_22_TCP_PORT: "2222",
     SERVICE_9090_NAME: "stats",
     SERVICE_9090_TAGS: "rest",
+  });
+});
+
+describe("what an image or `env` says about registration does not count", () => {
+  const further = [{ port: 9090, name: "stats", meta: { host: "stats.example.com" } }];
+  const config = (more: object) =>
+    parseService(
+      {
+        name: "evil/v1",
+        image: "evil:1",
+        port: 8080,
+        healthCheck: "image",
+        meta: { sticky: "true" },
+        ...more,
+      },
+      "evil",
+    );
+  const onePort = config({});
+  const twoPorts = config({ ports: further });
+  const worker = config({ type: "none", port: undefined, meta: {}, ports: [] });
+  const job = config({ schedule: "@daily", port: undefined, meta: {}, healthCheck: undefined });
+  const declared = Object.entries({
+    "a name": { SERVICE_NAME: "bank/v9" },
+    "a name for the port": { SERVICE_8080_NAME: "bank/v9", SERVICE_9090_NAME: "bank/v9" },
+    "a name for another spelling of the port": { SERVICE_08080_NAME: "bank/v9" },
+    "a key in mixed case": { SERVICE_8080_Name: "bank/v9", SERVICE_Name: "bank/v9", SERVICE_name: "bank/v9" },
+    "a key with a protocol": { SERVICE_8080_UDP_NAME: "bank/v9", SERVICE_8080_TCP_NAME: "bank/v9" },
+    tags: { SERVICE_8080_TAGS: "tcp", SERVICE_TAGS: "tcp" },
+    "an option that is set": { SERVICE_8080_STICKY: "false" },
+    "options that are not set": { SERVICE_PATH: "/bank", SERVICE_HOST: "bank.example.com", SERVICE_TCP_PORT: "25" },
+    "a check": { SERVICE_CHECK_HTTP: "/", SERVICE_8080_CHECK_TTL: "8760h" },
+    "an ID": { SERVICE_ID: "bank" },
+    "to be ignored": { SERVICE_IGNORE: "true", SERVICE_8080_IGNORE: "true" },
+    "not to be ignored": { SERVICE_IGNORE: "false", SERVICE_8080_IGNORE: "false" },
+    "which labels count": { "switchyard.labels": "SERVICE_PATH,SERVICE_8080_NAME", SERVICE_PATH: "/bank" },
+  }); // prettier-ignore
+
+  it.each(declared)("%s", (_, own: Readonly<Record<string, string>>) => {
+    const variables = Object.entries(own).map(([key, value]) => `${key}=${value}`);
+    for (const each of [onePort, twoPorts, worker, job]) {
+      const labels = registration(each);
+      for (const port of ["8080", "9090", "22"])
+        for (const protocol of ["tcp", "udp"]) {
+          // Docker merges an image's labels with those of the service, which win.
+          const found = metadataOf(variables, { ...own, ...labels }, port, protocol);
+          expect(found).toEqual(metadataOf([], labels, port, protocol));
+        }
+    }
+  });
+
+  it("and what the stack file says does", () => {
+    const of = (port: string) => Object.fromEntries(metadataOf([], registration(twoPorts), port).values);
+    expect(of("8080")).toEqual({ name: "evil/v1", tags: "rest", sticky: "true" });
+    expect(of("9090")).toEqual({ name: "stats", tags: "rest", host: "stats.example.com" });
+    for (const each of [worker, job])
+      expect(metadataOf([], registration(each), "8080").values.get("ignore")).toBe("true");
   });
 });
 

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { loginsFor, registryOf, type Logins } from "../lib/credentials";
 import { given } from "../lib/values";
 import { writeScheduleLabels } from "../routing/jobs/schedule";
+import { decisive } from "../routing/registration";
 import { writeLabels, type Scaling } from "../routing/scaling/labels";
 import { loadBalancerHost } from "./load-balancer";
 import type { HealthCheckConfig, ServiceConfig } from "./config/services";
@@ -161,10 +162,10 @@ function automatic({ limits: { memoryBytes, cpus } = {} }: ServiceConfig): Scali
 /** Everything that a service listens on. */
 const portsOf = ({ port, name, type, meta, ports }: ServiceConfig) => [{ port, name, type, meta }, ...ports];
 
-/** The labels from which Registrator registers the instances. */
+/** The labels from which Registrator registers the instances, and nothing else: images are not trusted. */
 export function registration(config: ServiceConfig): Record<string, string> {
   const { name, type, ports, healthCheck } = config;
-  if (type === "none") return { SERVICE_NAME: name, SERVICE_IGNORE: "true" };
+  if (type === "none") return decisive({ SERVICE_NAME: name, SERVICE_IGNORE: "true" });
   const labels = portsOf(config).flatMap(({ port, name: NAME, type: TAGS, meta }) => {
     // Without a number, they would apply to all ports.
     const prefix = ports.length === 0 ? "SERVICE_" : `SERVICE_${port}_`;
@@ -173,7 +174,7 @@ export function registration(config: ServiceConfig): Record<string, string> {
     );
   });
   return {
-    ...Object.fromEntries(labels),
+    ...decisive(Object.fromEntries(labels)),
     // For the policy, which cannot inspect the image.
     ...(healthCheck === "image" && { "switchyard.healthcheck": "image" }),
   };

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isOn, metadataOf, tagsOf } from "./registration";
+import { decisive, isOn, metadataOf, tagsOf } from "./registration";
 
 describe("tags", () => {
   it.each([
@@ -72,6 +72,21 @@ describe("metadata", () => {
     ["a variable without = is ignored", ["SERVICE_NAME"], {}, {}],
   ])("%s", (_, env, labels, expected) => {
     expect(of(env, labels).values).toEqual(expected);
+  });
+
+  it.each<[string, Record<string, string>, Record<string, string>]>([
+    ["nothing else", {}, { name: "a", tags: "rest" }],
+    ["a label that the image has as well", { SERVICE_NAME: "b" }, { name: "a", tags: "rest" }],
+    ["labels that the image lists", { "switchyard.labels": "SERVICE_X" }, { name: "a", tags: "rest" }],
+  ])("of labels that decide alone, and %s", (_, ofImage, expected) => {
+    const image = { SERVICE_X: "1", SERVICE_80_NAME: "c", SERVICE_80_name: "d", ...ofImage };
+    const labels = decisive({ SERVICE_NAME: "a", SERVICE_TAGS: "rest" });
+    expect(of(["SERVICE_80_NAME=e", "SERVICE_Y=2"], { ...image, ...labels }).values).toEqual(expected);
+  });
+
+  it("an image that says which labels count gets no others", () => {
+    const image = { SERVICE_NAME: "a", "switchyard.labels": "SERVICE_NAME,SERVICE_IGNORE,PATH" };
+    expect(of(["SERVICE_IGNORE=false", "PATH=/bin"], image).values).toEqual({ name: "a" });
   });
 
   it("reports which keys were set for the port", () => {

@@ -11,6 +11,31 @@ export interface Metadata {
 
 const prefix = "SERVICE_";
 
+/** A label with the names, separated by commas, of the only labels that count. */
+const decisiveLabel = "switchyard.labels";
+
+/**
+ * These labels and one that makes them decide alone. Docker adds the image's labels to a container's own, which win, so the
+ * image can neither change nor add what counts.
+ */
+export function decisive(labels: Readonly<Record<string, string>>): Record<string, string> {
+  return { ...labels, [decisiveLabel]: Object.keys(labels).join(",") };
+}
+
+/** The variables and labels that count, those that override others last. */
+export function declarationsOf(
+  env: readonly string[],
+  labels: Readonly<Record<string, string>>,
+): readonly (readonly [name: string, value: string])[] {
+  const listed = labels[decisiveLabel];
+  const named = listed === undefined ? undefined : new Set(listed.split(","));
+  const counting = Object.entries(labels).filter(([name]) => named?.has(name) ?? true);
+  // The engine keeps labels in no order: without sorting, one of two that differ only in case would win at random.
+  const sorted = counting.sort(([a], [b]) => (a < b ? -1 : 1));
+  const pairs = [...(named === undefined ? env.flatMap(pairOf) : []), ...sorted];
+  return pairs.filter(([name]) => name.startsWith(prefix));
+}
+
 /**
  * Labels override the environment, later pairs override earlier ones, and keys with the port override those without. Among
  * them, those with the protocol win.
@@ -24,10 +49,7 @@ export function metadataOf(
   const values = new Map<string, string>();
   const fromPort = new Set<string>();
   const fromProtocol = new Set<string>();
-  // The engine keeps labels in no order: without sorting, one of two that differ only in case would win at random.
-  const sorted = Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
-  for (const [name, value] of [...env.flatMap(pairOf), ...sorted]) {
-    if (!name.startsWith(prefix)) continue;
+  for (const [name, value] of declarationsOf(env, labels)) {
     const key = name.slice(prefix.length).toLowerCase();
     const specific = /^(\d+)_(?:(udp|sctp)_)?(.*)$/s.exec(key);
     if (specific) {

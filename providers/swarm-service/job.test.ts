@@ -109,7 +109,7 @@ describe("before", () => {
           Command: ["/app/migrate"],
           Args: ["--all"],
           Env: ["A=1"],
-          Labels: { SERVICE_IGNORE: "true" },
+          Labels: { SERVICE_IGNORE: "true", "switchyard.labels": "SERVICE_IGNORE" },
           Mounts: [{ Type: "volume", Source: "data", Target: "/data" }],
         },
       },

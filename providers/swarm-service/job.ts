@@ -3,6 +3,7 @@ import type Docker from "dockerode";
 import type { Login } from "../../lib/credentials";
 import { messageOf } from "../../lib/errors";
 import { endedStates, holdLabel, isHeld } from "../../routing/jobs/docker";
+import { decisive } from "../../routing/registration";
 import { api, sleep, unless } from "../client";
 import { OWNER_LABEL } from "../owner";
 import { beforeName, deadlineMsOf } from "./inputs";
@@ -43,7 +44,7 @@ export function beforeSpec({
         ...container,
         Command: [program],
         Args: args,
-        Labels: { SERVICE_IGNORE: "true" },
+        Labels: decisive({ SERVICE_IGNORE: "true" }),
         Healthcheck: { Test: ["NONE"] },
       },
       RestartPolicy: { Condition: "none" },

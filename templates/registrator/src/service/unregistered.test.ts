@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { decisive } from "../../../../routing/registration";
 import { readNotices } from "../../../../routing/notices";
 import { container, options, type Given } from "../fixtures";
 import { hasOurForm } from "../consul/plan";
@@ -69,6 +70,14 @@ describe("a container without a port that can be reached", () => {
     [
       "its published port is ignored",
       { env: [...env, "SERVICE_8080_IGNORE=1"], ports: { "8080/tcp": "1" } },
+      {},
+    ],
+    [
+      "labels that decide alone say so, whatever its image says",
+      {
+        env: [...env, "SERVICE_8080_IGNORE=false", "SERVICE_9090_NAME=bank/v9"],
+        labels: { ...decisive({ SERVICE_IGNORE: "true" }), SERVICE_9091_TAGS: "rest" },
+      },
       {},
     ],
     ["-explicit, without a name", { env: ["SERVICE_TAGS=rest"] }, { explicit: true }],

@@ -2,7 +2,7 @@
 import { noticeService, writeNotices, type Notice } from "../../../../routing/notices";
 import { wantsRouting } from "../../../../routing/service-options";
 import type { Inspect, Service, ServiceOptions } from "../types";
-import { isOn, metadataOf, tagsOf } from "../../../../routing/registration";
+import { declarationsOf, isOn, metadataOf, tagsOf } from "../../../../routing/registration";
 
 /** A port of a container, or the container as a whole, that asks to be registered: the name in Consul, and whether to route it. */
 export interface Request {
@@ -27,8 +27,8 @@ export function requestOf(
 /** The ports that a container exposes or names in its variables; one without a number if there are none. */
 export function portsAskedFor(container: Inspect): { exposed: string; protocol: string }[] {
   const { ExposedPorts: exposed, Env: env, Labels: labels } = container.Config ?? {};
-  const named = [...(env ?? []), ...Object.keys(labels ?? {})].flatMap(
-    (key) => /^SERVICE_(\d{1,5})_/.exec(key)?.[1] ?? [],
+  const named = declarationsOf(env ?? [], labels ?? {}).flatMap(
+    ([name]) => /^SERVICE_(\d{1,5})_/.exec(name)?.[1] ?? [],
   );
   const keys = [...Object.keys(exposed ?? {}).sort(), ...named];
   return (keys.length === 0 ? [""] : keys).map((key) => {
