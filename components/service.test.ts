@@ -139,6 +139,7 @@ describe("what an image or `env` says about registration does not count", () => 
     "options that are not set": { SERVICE_PATH: "/bank", SERVICE_HOST: "bank.example.com", SERVICE_TCP_PORT: "25" },
     "a check": { SERVICE_CHECK_HTTP: "/", SERVICE_8080_CHECK_TTL: "8760h" },
     "an ID": { SERVICE_ID: "bank" },
+    "a secret": { SERVICE_DB_PASSWORD: "hush" },
     "to be ignored": { SERVICE_IGNORE: "true", SERVICE_8080_IGNORE: "true" },
     "not to be ignored": { SERVICE_IGNORE: "false", SERVICE_8080_IGNORE: "false" },
     "which labels count": { "switchyard.labels": "SERVICE_PATH,SERVICE_8080_NAME", SERVICE_PATH: "/bank" },
