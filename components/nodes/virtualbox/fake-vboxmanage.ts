@@ -191,8 +191,9 @@ export class FakeVBoxManage {
         return "";
       }
       case "showvminfo": {
-        const { settings } = machine();
+        const { folder, settings } = machine();
         return [
+          `CfgFile="${join(folder, `${first}.vbox`)}"`,
           'VMState="poweroff"',
           ...Object.entries(settings).map(([key, value]) => `${key}="${value}"`),
         ].join("\n");

@@ -300,6 +300,7 @@ describe("a VirtualBox machine", () => {
     ]);
     expect(await machinesOff("la")).toEqual([]);
     expect(await machinesOff("lab-node-2")).toEqual([]);
+    await vmProvider.delete?.(id, inputs());
   });
 
   test("starts with the computer if VirtualBox can do that", async () => {
@@ -388,6 +389,55 @@ describe("a VirtualBox machine", () => {
     await expect(vmProvider.create(inputs())).rejects.toThrow(
       /no space; and the machine cannot be removed: VBoxManage unregistervm .*: Told to fail/,
     );
+  });
+
+  test("is refused with the address of another stack's machine", async () => {
+    const others = [
+      "switchyard-a-node-1-node-1",
+      "switchyard-test-node-2",
+      "switchyard-test-node-11",
+      "of-node-1",
+    ];
+    const taken =
+      "Machine switchyard-a-node-1-node-1 of another stack has the address of this node, 192.168.56.11, on the host-only " +
+      "adapter vboxnet0: set switchyard:machine.network and switchyard:machine.hostOnlyAdapter to a network and an adapter that no " +
+      "other stack has, or remove that stack (script/down)";
+    for (const name of others)
+      await fake.run(["createvm", "--name", name, "--basefolder", folder, "--register"]);
+    const at = (name: string, adapter: string) =>
+      fake.run(["modifyvm", name, "--nic2", "hostonly", "--hostonlyadapter2", adapter]);
+    for (const name of others) await at(name, "vboxnet0");
+    await expect(vmProvider.create(inputs())).rejects.toThrow(new Error(taken));
+    expect(await machine()).toBeUndefined();
+
+    await at("switchyard-a-node-1-node-1", "vboxnet1");
+    const elsewhere = { ...inputs(), hostOnlyAdapter: "vboxnet1" };
+    const { id, outs = inputs() } = await vmProvider.create(inputs());
+    await at("switchyard-a-node-1-node-1", "vboxnet0");
+    await expect(vmProvider.update?.(id, { ...outs, hostOnlyAdapter: "vboxnet1" }, inputs())).rejects.toThrow(
+      taken,
+    );
+    expect(await machine()).toMatchObject({ VMState: "running" });
+    // One that has its place keeps it.
+    await vmProvider.update?.(id, outs, { ...inputs(), cpus: 4 });
+    await vmProvider.update?.(id, outs, elsewhere);
+    for (const name of others) await fake.run(["unregistervm", name, "--delete"]);
+  });
+
+  test("leaves a machine of the same stack in another project alone", async () => {
+    const other = mkdtempSync(join(folder, "other-"));
+    process.chdir(other);
+    await vmProvider.create({ ...inputs(), baseDisk: join(folder, baseDisk()) });
+    process.chdir(folder);
+    await expect(vmProvider.create(inputs())).rejects.toThrow(
+      new Error(
+        `VirtualBox already has a machine ${inputs().name}, of a stack of the same name in another project, whose files are in ` +
+          `${other}/.switchyard/virtualbox/${inputs().name}: rename this stack, or remove that one (script/down there)`,
+      ),
+    );
+    expect(await machine()).toMatchObject({ VMState: "running" });
+    process.chdir(other);
+    await vmProvider.delete?.(inputs().name, inputs());
   });
 
   test("leaves a machine of the same name that is not ours alone", async () => {

@@ -1,6 +1,6 @@
 /** The state of a VirtualBox machine, and how to start, stop and remove it. */
 import { rmSync } from "node:fs";
-import { sep } from "node:path";
+import { dirname, sep } from "node:path";
 
 import { messageOf } from "../../../lib/errors";
 import { vboxManage } from "./command";
@@ -17,15 +17,31 @@ const powerOffTimeoutMs = 30_000;
 /** Time between two looks at the machine's state. */
 const pauseMs = 250;
 
-/** The machine's state, such as `running` or `poweroff`; undefined if there is no machine with that name. */
-export async function stateOf(name: string): Promise<string | undefined> {
+/** What VirtualBox tells about a machine, by its keys; undefined if there is no machine with that name. */
+async function infoOf(name: string): Promise<ReadonlyMap<string, string> | undefined> {
   try {
     const text = await vboxManage("showvminfo", name, "--machinereadable");
-    return /^VMState="(.*)"/m.exec(text)?.[1];
+    const lines = text.matchAll(/^"?([^"=\n]+)"?="?(.*?)"?$/gm);
+    return new Map([...lines].map(([, key = "", value = ""]) => [key, value]));
   } catch (error) {
     if (error instanceof Error && /Could not find/.test(error.message)) return undefined;
     throw error;
   }
+}
+
+/** The machine's state, such as `running` or `poweroff`; undefined if there is no machine with that name. */
+export const stateOf = async (name: string): Promise<string | undefined> =>
+  (await infoOf(name))?.get("VMState");
+
+/** The folder with the machine's settings; undefined if there is no machine with that name. */
+export async function settingsFolderOf(name: string): Promise<string | undefined> {
+  const file = (await infoOf(name))?.get("CfgFile");
+  return file === undefined ? undefined : dirname(file);
+}
+
+async function machineNames(): Promise<string[]> {
+  const list = await vboxManage("list", "vms");
+  return [...list.matchAll(/^"(.*)" \{/gm)].map(([, name = ""]) => name);
 }
 
 /** Whether the machine has to be started, to go on where it stopped if its memory was saved. */
@@ -37,8 +53,7 @@ export const machineName = (stack: string, node: string): string => `switchyard-
 /** The stack's machines that are off: one phrase each, with the cure. */
 export async function machinesOff(stack: string): Promise<string[]> {
   // Without VirtualBox there are no machines.
-  const list = await vboxManage("list", "vms").catch(() => "");
-  const names = [...list.matchAll(/^"(.*)" \{/gm)].map(([, name = ""]) => name);
+  const names = await machineNames().catch(() => []);
   const prefix = machineName(stack, "node-");
   const own = names.filter((name) => name.startsWith(prefix) && /^\d+$/.test(name.slice(prefix.length)));
   const states = await Promise.all(
@@ -47,6 +62,21 @@ export async function machinesOff(stack: string): Promise<string[]> {
   return states
     .filter(([, state]) => isOff(state))
     .map(([name, state]) => `machine ${name}, which is off (${state}): script/up starts it`);
+}
+
+/**
+ * A machine of another stack that has the address of this one: nodes of the same number on the same host-only adapter do.
+ * Undefined if there is none.
+ */
+export async function rivalOf(name: string, hostOnlyAdapter: string): Promise<string | undefined> {
+  const [node = name] = /-node-\d+$/.exec(name) ?? [];
+  for (const other of await machineNames()) {
+    if (other === name || !other.startsWith("switchyard-") || !other.endsWith(node)) continue;
+    const info = [...((await infoOf(other)) ?? [])];
+    if (info.some(([key, value]) => /^hostonlyadapter\d+$/.test(key) && value === hostOnlyAdapter))
+      return other;
+  }
+  return undefined;
 }
 
 /** Starts the machine unless it is on. */

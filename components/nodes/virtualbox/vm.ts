@@ -6,7 +6,7 @@ import { messageOf } from "../../../lib/errors";
 import { DynamicResource } from "../../../providers/dynamic-resource";
 
 import { convertDisk, vboxManage } from "./command";
-import { isOff, remove, removeFiles, start, stateOf, stop } from "./machine";
+import { isOff, remove, removeFiles, rivalOf, settingsFolderOf, start, stateOf, stop } from "./machine";
 import { seedIso } from "./seed-iso";
 
 /** Arguments of {@link VirtualBoxVm}. */
@@ -80,6 +80,15 @@ async function adapterProblem({ hostOnlyAdapter, address }: VmInputs): Promise<s
   return own === address
     ? `The host-only adapter ${hostOnlyAdapter} has the address of this node, ${own}: give it another (${ipconfig})`
     : `machine.network is ${networkOf(address)}.0/24, but the host-only adapter ${hostOnlyAdapter} has the address ${own}: set machine.network to ${networkOf(own)}.0/24, or change the adapter (${ipconfig})`;
+}
+
+/** Not for previews: those of a renamed stack cannot tell its own machines, which are replaced, from others. */
+async function requireAddress({ name, hostOnlyAdapter, address }: VmInputs): Promise<void> {
+  const rival = await rivalOf(name, hostOnlyAdapter);
+  if (rival === undefined) return;
+  throw new Error(
+    `Machine ${rival} of another stack has the address of this node, ${address ?? ""}, on the host-only adapter ${hostOnlyAdapter}: set switchyard:machine.network and switchyard:machine.hostOnlyAdapter to a network and an adapter that no other stack has, or remove that stack (script/down)`,
+  );
 }
 
 const valueIn = (text: string, key: string): string | undefined =>
@@ -167,11 +176,18 @@ export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmState> = {
   async create(inputs) {
     const { name } = inputs;
     await requireVirtualBox(inputs);
-    if ((await stateOf(name)) !== undefined) {
+    const existing = await settingsFolderOf(name);
+    if (existing !== undefined && existing !== folderOf(name)) {
+      throw new Error(
+        `VirtualBox already has a machine ${name}, of a stack of the same name in another project, whose files are in ${existing}: rename this stack, or remove that one (script/down there)`,
+      );
+    }
+    if (existing !== undefined) {
       throw new Error(
         `VirtualBox already has a machine ${name}, which this state does not know, perhaps because its creation was killed: remove it with its disk (VBoxManage unregistervm ${name} --delete), or rename the stack`,
       );
     }
+    await requireAddress(inputs);
     // What a creation left that was killed.
     await removeFiles(folderOf(name));
     try {
@@ -197,6 +213,7 @@ export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmState> = {
     return Promise.resolve({ changes, replaces, deleteBeforeReplace: true });
   },
   async update(id, olds, news) {
+    if (olds.hostOnlyAdapter !== news.hostOnlyAdapter) await requireAddress(news);
     if (changedKeys(olds, news).length > 0) {
       await stop(id);
       await modify(id, ...adjustable(news));
