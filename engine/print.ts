@@ -30,6 +30,10 @@ const properties = ({ changed }: Change): string =>
 export const goneLine = ({ type, name }: { readonly type: string; readonly name: string }): string =>
   `"${name}" (${type}) no longer exists: something else deleted it.`;
 
+/** A refresh could not ask a node's machine. */
+export const notAskedLine = (node: string, reason: string): string =>
+  `${node} was not asked, and what is on it is taken to be as the state has it: ${reason}`;
+
 export function planLines(change: Change): string[] {
   const { operation, changed, olds, news } = change;
   const head = ` ${SIGNS[operation]} ${label(change)} ${operation}${properties(change)}`;

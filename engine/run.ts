@@ -17,6 +17,8 @@ export interface Settings {
   readonly state: StackState;
   /** Resources to replace although they have not changed. */
   readonly replace: ReadonlySet<string>;
+  /** Resources that no longer existed: what is replaced with them is replaced once they are created again. */
+  readonly gone: ReadonlySet<string>;
   readonly providers: Providers;
   readonly save: () => void;
   /** Called when an operation starts. The returned function is called when it has succeeded. */
@@ -36,7 +38,7 @@ export class Run {
   readonly errors: unknown[] = [];
   readonly stopped: Promise<void>;
   private readonly registered = new Set<string>();
-  private readonly replaced = new Set<string>();
+  private readonly replaced: Set<string>;
   /** Resources that are deleted, or would be in a preview, because a dependency is replaced. */
   private readonly mustReplace = new Set<string>();
   private readonly running = new Set<Promise<unknown>>();
@@ -44,6 +46,7 @@ export class Run {
   private stopping = false;
 
   constructor(private readonly settings: Settings) {
+    this.replaced = new Set(settings.gone);
     this.stopped = new Promise((resolve) => {
       this.stop = resolve;
     });

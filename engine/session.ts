@@ -1,13 +1,13 @@
 /** One command on one stack: locks it, loads its state, and refreshes, plans and applies. */
 import { rmSync } from "node:fs";
 import { createRequire } from "node:module";
-import { Unreachable } from "./docker/client";
 import { DynamicProviders } from "./dynamic";
-import { messageOf, UserError } from "../lib/errors";
-import { doneLine, goneLine, startLine } from "./print";
+import { UserError } from "../lib/errors";
+import { doneLine, startLine } from "./print";
 import type { Config, Project } from "./project";
-import { isProvider, Providers } from "./providers";
+import { Providers } from "./providers";
 import type { Change } from "./change";
+import { refreshed } from "./refresh";
 import { Run } from "./run";
 import type { Crypter } from "./secrets";
 import {
@@ -36,6 +36,7 @@ export class Session {
   private readonly providers: Providers;
   private current: StackState;
   private run: Run | undefined;
+  private gone: ReadonlySet<string> = new Set();
   private unlock: () => void = () => undefined;
 
   constructor(
@@ -90,26 +91,13 @@ export class Session {
 
   /** Reads the real resources, so that `up` repairs what was deleted or stopped by hand. Returns what is gone. */
   async refresh(): Promise<ResourceState[]> {
-    const gone: ResourceState[] = [];
-    const look = async (old: ResourceState): Promise<ResourceState | undefined> => {
-      if (!old.custom || isProvider(old.type) || old.pendingDelete) return old;
-      try {
-        const seen = await this.providers.refresh(old);
-        if (!seen) {
-          gone.push(old);
-          this.options.say(goneLine({ type: old.type, name: nameOf(old.urn) }));
-        }
-        return seen;
-      } catch (error) {
-        // The program may use another host now. If not, the plan fails for this host.
-        if (error instanceof Unreachable) return old;
-        throw error instanceof UserError
-          ? error
-          : new UserError(`"${nameOf(old.urn)}" cannot be read: ${messageOf(error)}`);
-      }
-    };
-    const seen = await Promise.all(this.current.resources.map(look));
-    this.current.resources = seen.filter((resource) => resource !== undefined);
+    const { resources, gone } = await refreshed(
+      this.current.resources,
+      (old) => this.providers.refresh(old),
+      this.options.say,
+    );
+    this.current.resources = resources;
+    this.gone = new Set(gone.map(({ urn }) => urn));
     return gone;
   }
 
@@ -119,6 +107,7 @@ export class Session {
     const run = new Run({
       dryRun,
       replace: matching(replace, state.resources),
+      gone: this.gone,
       state,
       providers: this.providers,
       save: () => {

@@ -50,7 +50,8 @@ export function masked(value: Wire): Wire {
   return mapWire(value, (v) => (isSecret(v) ? "[secret]" : v === UNKNOWN ? "[unknown]" : v));
 }
 
-function some(value: Wire | undefined, test: (value: Wire) => boolean): boolean {
+/** Whether the value, or one in it, meets the condition. */
+export function some(value: Wire | undefined, test: (value: Wire) => boolean): boolean {
   if (value === undefined) return false;
   if (test(value)) return true;
   if (Array.isArray(value)) return value.some((item) => some(item, test));

@@ -17,6 +17,9 @@ export class UserError extends Error {
 /** An error that trying again does not help. */
 export class FinalError extends Error {}
 
+/** A machine that the program created cannot be asked: it does not answer, or could not set itself up. */
+export class MachineError extends FinalError {}
+
 /** The message of a thrown value. Some system errors, such as failed connections, have a code but no message. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

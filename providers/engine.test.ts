@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { bridgeAddressOf, engineProvider } from "./engine";
+import { MachineError } from "../lib/errors";
 import { fakeEngine, type FakeEngine } from "./fake-engine";
 
 let engine: FakeEngine;
@@ -145,9 +146,9 @@ describe("a machine that could not set itself up", () => {
     expect(readFileSync(note().file, "utf8")).toBe(note().content);
   });
 
-  it("does not stop a refresh, after which the update replaces it", async () => {
+  it("cannot be asked by a refresh", async () => {
     const props = { ...asked(), bridgeAddress: "172.17.0.1" };
-    expect(await engineProvider.read?.("ssh://node1", props)).toEqual({ id: "ssh://node1", props });
+    await expect(engineProvider.read?.("ssh://node1", props)).rejects.toThrow(MachineError);
     // The note would be about the machine before.
     expect(existsSync(note().file)).toBe(false);
   });

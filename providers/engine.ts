@@ -1,8 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "./dynamic-resource";
-import { FinalError, messageOf } from "../lib/errors";
+import { FinalError, MachineError, messageOf } from "../lib/errors";
 import { api, connect, dockerCommand, sameSsh, sleep, unless } from "./client";
-import { FailedFirstBoot, requireFirstBoot, type FailureNote } from "./first-boot";
+import { requireFirstBoot, type FailureNote } from "./first-boot";
 import { stackOwner } from "./owner";
 import { earlierOwners, otherStack } from "./sole-stack";
 
@@ -125,7 +125,8 @@ async function waitForEngine(inputs: EngineInputs): Promise<EngineState> {
       if (error instanceof FinalError) throw error;
       const refused = inputs.readyFile === undefined && REFUSED.test(messageOf(error));
       if (refused || Date.now() + pauseMs > deadlineMs) {
-        throw new Error(
+        const Kind = inputs.readyFile === undefined ? Error : MachineError;
+        throw new Kind(
           `Docker at ${inputs.host} ${refused ? "cannot be reached" : `did not answer within ${seconds} s`} ` +
             `(${messageOf(error)}). See what this says: ${commandToTry(inputs)}${replacement(inputs)}`,
           { cause: error },
@@ -162,13 +163,8 @@ export const engineProvider: pulumi.dynamic.ResourceProvider<EngineInputs, Engin
   },
   async read(id, props) {
     if (props === undefined) throw new Error(`import of a DockerEngine (${id}) is not supported`);
-    // If the machine could not set itself up, the update replaces it. No note: this state may be older than the machine.
-    const { bridgeAddress } = await waitForEngine({ ...props, failureNote: undefined }).catch(
-      (error: unknown) => {
-        if (error instanceof FailedFirstBoot) return props;
-        throw error;
-      },
-    );
+    // No note: this state may be older than the machine.
+    const { bridgeAddress } = await waitForEngine({ ...props, failureNote: undefined });
     return { id, props: { ...props, bridgeAddress } };
   },
   diff(_id, olds, news) {

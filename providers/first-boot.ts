@@ -1,7 +1,7 @@
 /** Whether a machine has set itself up at its first boot, by cloud-init. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { FinalError } from "../lib/errors";
+import { MachineError } from "../lib/errors";
 import { isMapping, parseJson } from "../lib/values";
 import { runBySsh, type Engine } from "./client";
 
@@ -20,16 +20,13 @@ export interface FailureNote {
   readonly command?: string;
 }
 
-/** A machine that could not set itself up. */
-export class FailedFirstBoot extends FinalError {}
-
 /** Where cloud-init writes what the commands that it runs have said. */
 const outputLog = "/var/log/cloud-init-output.log";
 
 /**
  * Returns if the machine is set up.
  *
- * @throws FailedFirstBoot if its cloud-init has failed, with cloud-init's reasons: the machine stays as it is
+ * @throws MachineError if its cloud-init has failed, with cloud-init's reasons: the machine stays as it is
  * @throws Error if the machine cannot be asked, or is not ready yet
  */
 export async function requireFirstBoot(boot: FirstBoot, timeoutMs: number): Promise<void> {
@@ -47,7 +44,7 @@ export async function requireFirstBoot(boot: FirstBoot, timeoutMs: number): Prom
     writeFileSync(failureNote.file, failureNote.content, { mode: 0o600 });
   }
   const elsewhere = failureNote?.command === undefined ? "" : ` (from elsewhere: ${failureNote.command})`;
-  throw new FailedFirstBoot(
+  throw new MachineError(
     `The machine at ${boot.host} could not set itself up: ${reasons}. Full log: ` +
       `${["ssh", ...(boot.sshOpts ?? []), boot.host, "cat", outputLog].join(" ")}. ` +
       `${failureNote === undefined ? "Replace the machine" : `The next update replaces the machine${elsewhere}`}; if it ` +

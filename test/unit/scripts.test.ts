@@ -181,6 +181,16 @@ describe("of a stack on VirtualBox machines", () => {
     expect(await script("up")).toMatchObject({ code: 1, order: ["start.ts"] });
   });
 
+  test("script/up goes on with the embedded engine if one does not start, and may replace or remove it", async () => {
+    process.env["ENGINE"] = "embedded";
+    mkdirSync(path.join(dir, ".switchyard/state"), { recursive: true });
+    writeFileSync(path.join(dir, ".switchyard/state/dev.json"), '"dynamic/switchyard:VirtualBoxVm"');
+    extend("node", `case "$*" in *start.ts*) exit 1 ;; esac`);
+    const { order } = await script("up");
+    expect(order).toEqual(["start.ts"]);
+    expect(calls().map(({ args }) => args)).toContainEqual(expect.stringContaining("engine/main.ts up"));
+  });
+
   test("script/down goes on if one does not start, and says what to do if it is needed", async () => {
     extend("node", `case "$*" in *start.ts*) exit 1 ;; esac`);
     expect(await script("down")).toMatchObject({ code: 0, order: ["start.ts", "pulumi destroy"] });
