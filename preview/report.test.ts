@@ -165,6 +165,31 @@ test("a comment stays within GitHub's limit and its code block stays closed, wha
   expect(comment).toMatch(/and \d+ more lines/);
 });
 
+test("nothing foreign in a comment is markup, mentions anybody or breaks out of its line", () => {
+  const foreign =
+    "@org/team ![](//x/i.png) [all](//x) <img src=x> ``a`` \n\n# Approved\n- [x] **ok** #1 ann@x \u202egnp` `@a <b>`";
+  const same = report(dev, dev, { status: "previewed", text: `Resources:\n    1 @team`, replaced: [], gone: [], registration: [], updated: [] }); // prettier-ignore
+  const comment = toMarkdownReport({
+    ...same,
+    routing: {
+      ...same.routing,
+      comparedWith: "`v1`",
+      notes: [`Out of reach: ${foreign}`, "The last `up` did not finish."],
+    },
+  });
+  expect(comment.split("\n").slice(2, 9)).toEqual([
+    "",
+    "**Routes**, compared with `v1`: nothing changes.",
+    "",
+    "> Out of reach: &#64;&#8203;org/team &#33;&#91;&#93;(//x/i.png) &#91;all&#93;(//x) &#60;img src=x&#62; &#96;&#96;a&#96;&#96; " +
+      "&#35; Approved - &#91;x&#93; &#42;&#42;ok&#42;&#42; &#35;1 ann&#64;x &#92;u202egnp` `&#64;&#8203;a &#60;b&#62;&#96;",
+    "",
+    "> The last `up` did not finish.",
+    "",
+  ]);
+  expect(comment).toContain("**Infrastructure**: 1 &#64;&#8203;team");
+});
+
 test("reads back from a stack's outputs what it was planned from", () => {
   const { services: plainServices, ports } = configure("dev", { project, stack: changed() });
   const range = { min: 0, max: 5, targets: { concurrent: 2 }, idleMs: 300_000 };

@@ -1,6 +1,7 @@
 /** Formats a preview for a terminal, as JSON, and as a comment on a pull request. Pure. */
 import type { Difference } from "../routing/diff";
-import { summarise, toMarkdown, toText } from "../routing/diff-format";
+import { escapeMarkdown, summarise, toMarkdown, toText } from "../routing/diff-format";
+import { escapeInvisible } from "../routing/grammar";
 import type { StackForecast } from "../templates/haproxy/src/reconcile/forecast";
 import { driftSentence } from "./drift";
 import type { Infrastructure } from "./infrastructure";
@@ -66,10 +67,10 @@ export function toMarkdownReport({ stack, infrastructure, routing }: Report): st
   const tables = cut(toMarkdown(differences), longestTables);
   const parts = [
     [marker(stack), `### Preview of stack \`${stack}\``],
-    [`**Routes**, compared with ${comparedWith}: ${summarise(differences)}.`],
-    ...notes.map((note) => [`> ${note}`]),
+    [`**Routes**, compared with ${prose(comparedWith)}: ${summarise(differences)}.`],
+    ...notes.map((note) => [`> ${prose(note)}`]),
     ...(tables.length === 0 ? [] : [tables]),
-    [`**At run time**: ${escape(runtime.sentence)}.`],
+    [`**At run time**: ${prose(runtime.sentence)}.`],
     ...infrastructureParts(infrastructure),
   ];
   return parts.map((lines) => lines.join("\n")).join("\n\n");
@@ -79,15 +80,15 @@ function infrastructureParts(infrastructure: Infrastructure): string[][] {
   const missing = absence(infrastructure);
   if (missing !== undefined) {
     const [first = "", ...others] = missing;
-    return [[`**Infrastructure**: ${first}`], ...(others.length === 0 ? [] : [others.map(escape)])];
+    return [[`**Infrastructure**: ${first}`], ...(others.length === 0 ? [] : [others.map(prose)])];
   }
   if (infrastructure.status === "failed")
     return [["**Infrastructure**: the preview failed."], fenced(infrastructure.output, "")];
   const { text = "", gone = [] } = infrastructure.status === "previewed" ? infrastructure : {};
   const drift = driftSentence(gone);
   return [
-    [`**Infrastructure**: ${countsOf(text)}`],
-    ...(drift === undefined ? [] : [[`> ${escape(drift)}.`]]),
+    [`**Infrastructure**: ${prose(countsOf(text))}`],
+    ...(drift === undefined ? [] : [[`> ${prose(drift)}.`]]),
     ["<details><summary>Pulumi's diff</summary>", "", ...fenced(marked(text), "diff"), "", "</details>"],
   ];
 }
@@ -133,6 +134,10 @@ function cut(lines: readonly string[], limit: number): string[] {
   return kept;
 }
 
-/** Escapes Markdown and HTML: a sentence may contain service names, which must not become markup. */
-const escape = (text: string): string =>
-  text.replaceAll(/[&<>\\`*_[\]|@#~]/g, (character) => `&#${character.charCodeAt(0)};`);
+/** Escapes a sentence on one line, except for code in backticks: nothing is markup there. */
+const prose = (text: string): string =>
+  text
+    .replaceAll(/\s+/g, " ")
+    .split(/((?<!`)`[^`]+`(?!`))/)
+    .map((part, index) => (index % 2 === 0 ? escapeMarkdown(part) : escapeInvisible(part)))
+    .join("");

@@ -2,7 +2,7 @@
 import type { Difference, InstanceCounts, InstancesDifference, RouteSide } from "./diff";
 import type { OptionValue } from "./option";
 import { plural } from "../lib/text";
-import { show } from "./grammar";
+import { escapeInvisible, show } from "./grammar";
 import { leadsTo } from "./planned";
 
 type Sign = "+" | "-" | "~" | "!";
@@ -111,15 +111,20 @@ export function toText(differences: readonly Difference[]): string[] {
   });
 }
 
-/** Escapes everything that would end the cell, start markup or mention a person. */
-const cell = (text: string): string =>
-  text.replace(/[&<>\\`*_[\]|@#~!]/g, (c) => `&#${c.charCodeAt(0)};`).replaceAll(/\s+/g, " ");
+/**
+ * Escapes everything that would end the line or the cell, start markup or mention a person. GitHub looks for mentions after it has
+ * decoded entities, so a zero-width space follows the @ of one.
+ */
+export const escapeMarkdown = (text: string): string =>
+  escapeInvisible(text.replaceAll(/\s+/g, " "))
+    .replaceAll(/[&<>\\`*_[\]|@#~!]/g, (character) => `&#${character.charCodeAt(0)};`)
+    .replaceAll(/(?<!\w)&#64;(?=\w)/g, "$&&#8203;");
 
 const words: Readonly<Record<Sign, string>> = { "+": "new", "-": "gone", "~": "changed", "!": "problem" };
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const row = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
-  return [row(head), row(head.map(() => "---")), ...rows.map((each) => row(each.map(cell)))];
+  return [row(head), row(head.map(() => "---")), ...rows.map((each) => row(each.map(escapeMarkdown)))];
 }
 
 /** GitHub Markdown, by line: a table of URLs and ports, one of services and settings, a list of problems. */
@@ -141,7 +146,7 @@ export function toMarkdown(differences: readonly Difference[]): string[] {
     difference.kind !== "problem"
       ? []
       : [
-          `- **${difference.change === "appears" ? difference.level : `no longer ${difference.level}`}**: ${cell(difference.message)}`,
+          `- **${difference.change === "appears" ? difference.level : `no longer ${difference.level}`}**: ${escapeMarkdown(difference.message)}`,
         ],
   );
   const parts = [
