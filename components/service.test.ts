@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, it, test } from "vitest";
 
 import { SIGNATURE } from "../engine/wire";
-import { metadataOf } from "../routing/registration";
+import { declarationsOf, metadataOf } from "../routing/registration";
 import { parseService } from "./config/services";
 import { Networks } from "./networks";
 import { registration, Service } from "./service";
@@ -152,18 +152,19 @@ describe("what an image or `env` says about registration does not count", () => 
       for (const port of ["8080", "9090", "22"])
         for (const protocol of ["tcp", "udp"]) {
           // Docker merges an image's labels with those of the service, which win.
-          const found = metadataOf(variables, { ...own, ...labels }, port, protocol);
-          expect(found).toEqual(metadataOf([], labels, port, protocol));
+          const found = metadataOf(declarationsOf(variables, { ...own, ...labels }), port, protocol);
+          expect(found).toEqual(metadataOf(declarationsOf([], labels), port, protocol));
         }
     }
   });
 
   it("and what the stack file says does", () => {
-    const of = (port: string) => Object.fromEntries(metadataOf([], registration(twoPorts), port).values);
+    const of = (port: string) =>
+      Object.fromEntries(metadataOf(declarationsOf([], registration(twoPorts)), port).values);
     expect(of("8080")).toEqual({ name: "evil/v1", tags: "rest", sticky: "true" });
     expect(of("9090")).toEqual({ name: "stats", tags: "rest", host: "stats.example.com" });
     for (const each of [worker, job])
-      expect(metadataOf([], registration(each), "8080").values.get("ignore")).toBe("true");
+      expect(metadataOf(declarationsOf([], registration(each)), "8080").values.get("ignore")).toBe("true");
   });
 });
 

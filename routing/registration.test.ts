@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decisive, isOn, metadataOf, tagsOf } from "./registration";
+import { decisive, declarationsOf, isOn, metadataOf, tagsOf } from "./registration";
 
 describe("tags", () => {
   it.each([
@@ -45,7 +45,7 @@ describe("tags", () => {
 
 describe("metadata", () => {
   const of = (env: string[], labels: Record<string, string> = {}, port = "80") => {
-    const { values, fromPort } = metadataOf(env, labels, port);
+    const { values, fromPort } = metadataOf(declarationsOf(env, labels), port);
     return { values: Object.fromEntries(values), fromPort: [...fromPort] };
   };
 

@@ -22,48 +22,83 @@ export function decisive(labels: Readonly<Record<string, string>>): Record<strin
   return { ...labels, [decisiveLabel]: Object.keys(labels).join(",") };
 }
 
-/** The variables and labels that count, those that override others last. */
+/** What one container declares, read once for all of its ports. */
+export interface Declarations {
+  /** For all ports, by key. */
+  readonly general: ReadonlyMap<string, string>;
+  /** For one port, those that override others last. */
+  readonly ofPorts: ReadonlyMap<number, readonly OfPort[]>;
+  /** Why they cannot be used, so that the container must not be registered. */
+  readonly obstacle?: string;
+  /** Sentences about what is left out. */
+  readonly problems: readonly string[];
+}
+
+interface OfPort {
+  readonly protocol: string | undefined;
+  readonly key: string;
+  readonly value: string;
+}
+
+/** A container is untrusted, and all of its declarations count for each of its ports. */
+const most = { declarations: 1_000, lengthOfName: 255, lengthOfValue: 16_384 };
+
+/** Labels override the environment, and later pairs override earlier ones. */
 export function declarationsOf(
   env: readonly string[],
   labels: Readonly<Record<string, string>>,
-): readonly (readonly [name: string, value: string])[] {
+): Declarations {
   const listed = labels[decisiveLabel];
   const named = listed === undefined ? undefined : new Set(listed.split(","));
   const counting = Object.entries(labels).filter(([name]) => named?.has(name) ?? true);
   // The engine keeps labels in no order: without sorting, one of two that differ only in case would win at random.
   const sorted = counting.sort(([a], [b]) => (a < b ? -1 : 1));
-  const pairs = [...(named === undefined ? env.flatMap(pairOf) : []), ...sorted];
-  return pairs.filter(([name]) => name.startsWith(prefix));
+  const pairs = [...(named === undefined ? env.flatMap(pairOf) : []), ...sorted].filter(([name]) =>
+    name.startsWith(prefix),
+  );
+  const general = new Map<string, string>();
+  const ofPorts = new Map<number, OfPort[]>();
+  const short = pairs.filter(
+    ([name, value]) => name.length <= most.lengthOfName && value.length <= most.lengthOfValue,
+  );
+  for (const [name, value] of short.slice(0, most.declarations)) {
+    const text = name.slice(prefix.length).toLowerCase();
+    const [, port, protocol, key = ""] = /^(\d+)_(?:(udp|sctp)_)?(.*)$/s.exec(text) ?? [];
+    if (port === undefined) general.set(text, value);
+    else {
+      const own = ofPorts.get(Number(port)) ?? [];
+      own.push({ protocol, key, value });
+      ofPorts.set(Number(port), own);
+    }
+  }
+  return {
+    general,
+    ofPorts,
+    ...(short.length > most.declarations && {
+      obstacle: `it has more than ${most.declarations} SERVICE_ variables and labels; remove some of them`,
+    }),
+    problems:
+      short.length < pairs.length
+        ? [
+            `left out ${pairs.length - short.length} of its SERVICE_ variables and labels: ` +
+              `a name has at most ${most.lengthOfName} characters, a value ${most.lengthOfValue}`,
+          ]
+        : [],
+  };
 }
 
-/**
- * Labels override the environment, later pairs override earlier ones, and keys with the port override those without. Among
- * them, those with the protocol win.
- */
+/** What counts for a port: keys with the port override those without, and among them, those with the protocol win. */
 export function metadataOf(
-  env: readonly string[],
-  labels: Readonly<Record<string, string>>,
+  { general, ofPorts }: Pick<Declarations, "general" | "ofPorts">,
   port: string,
   protocol = "tcp",
 ): Metadata {
-  const values = new Map<string, string>();
-  const fromPort = new Set<string>();
-  const fromProtocol = new Set<string>();
-  for (const [name, value] of declarationsOf(env, labels)) {
-    const key = name.slice(prefix.length).toLowerCase();
-    const specific = /^(\d+)_(?:(udp|sctp)_)?(.*)$/s.exec(key);
-    if (specific) {
-      const [, itsPort, itsProtocol, itsKey = ""] = specific;
-      if (Number(itsPort) !== Number(port) || (itsProtocol ?? protocol) !== protocol) continue;
-      if (itsProtocol !== undefined) fromProtocol.add(itsKey);
-      else if (fromProtocol.has(itsKey)) continue;
-      values.set(itsKey, value);
-      fromPort.add(itsKey);
-    } else if (!fromPort.has(key)) {
-      values.set(key, value);
-    }
-  }
-  return { values, fromPort };
+  const own = ofPorts.get(Number(port)) ?? [];
+  const ordered = [undefined, protocol].flatMap((its) => own.filter((each) => each.protocol === its));
+  return {
+    values: new Map([...general, ...ordered.map(({ key, value }) => [key, value] as const)]),
+    fromPort: new Set(ordered.map(({ key }) => key)),
+  };
 }
 
 function pairOf(line: string): [string, string][] {

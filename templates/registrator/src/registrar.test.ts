@@ -350,6 +350,22 @@ it("reports a refused service once, and registers the others", async () => {
   expect(world.log.filter((line) => line.includes('refused bad (hostname:web:80): "no"'))).toHaveLength(1);
 });
 
+it("lets no container fill the log or the notices of a node", async () => {
+  const ports = Array.from({ length: 100 }, (_, index) => index + 1);
+  const env = ["SERVICE_TAGS=rest", ...ports.map((port) => `SERVICE_${port}_NAME=web//${port}`)];
+  const published = Object.fromEntries(ports.map((port) => [`${port}/tcp`, String(8_000 + port)]));
+  world.put({ name: "web", ports: published, env });
+  world.put({ name: "x", ports: { "80/tcp": null }, env: ["SERVICE_NAME=x", "SERVICE_TAGS=rest"] });
+  world.start();
+  await after(10_000);
+  const lines = world.log.filter((line) => line.startsWith("container web"));
+  expect(lines).toHaveLength(51);
+  expect(lines.at(-1)).toBe("container web: 50 other problems");
+  const told = Object.values(world.agent.get("hostname:registrator:0")?.registration.Meta ?? {});
+  expect(told).toHaveLength(11);
+  expect(told.at(-1)).toContain('"x"');
+});
+
 it("deregisters a paused container until it is unpaused", async () => {
   const id = world.put({ name: "web" });
   world.start();

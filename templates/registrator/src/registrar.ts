@@ -10,6 +10,7 @@ import { survivalOf, usualStopMs, type StopRequest } from "./docker/survival";
 import { publishedBy } from "./service/address";
 import { healthOf } from "./service/checks";
 import { withHostPorts, withoutRival, type HostPorts } from "./service/host-ports";
+import { firstOf } from "./service/rules";
 import { nameOf, servicesOf } from "./service/services";
 import { networkOwnersOf, problemWithNetwork } from "./service/shared-network";
 import type { Inspect, Service, ServiceOptions } from "./types";
@@ -53,6 +54,9 @@ const survivalReviewMs = 5_000;
 /** Longer timeouts than that are looked at meanwhile; Node's timers end at 24 days. */
 const maxReviewMs = 86_400_000;
 const syncDelayMs = 250;
+/** What one container may add to the log at a time, and to what load balancers are told about the node. */
+const mostProblems = 50;
+const mostNotices = 10;
 /** A container that has got its ports and has not started by then has failed unnoticed. */
 const mostStartMs = 30_000;
 
@@ -315,7 +319,7 @@ export class Registrar {
     );
     const usualMs = usualStopMs(container, this.options.killGraceSeconds);
     const survival = this.survival(id, container, services, usualMs);
-    this.report(id, [...problems, ...survival.problems]);
+    this.report(id, nameOf(container), [...problems, ...survival.problems]);
     this.containers.set(id, {
       name: nameOf(container),
       isPaused: state.Paused ?? false,
@@ -324,7 +328,7 @@ export class Registrar {
       owners: owners.map((owner) => owner.Id),
       host,
       published: publishedBy(container),
-      notices: state.Paused ? [] : [...notices, ...survival.notices],
+      notices: state.Paused ? [] : [...notices, ...survival.notices].slice(0, mostNotices),
       stopSignal: container.Config?.StopSignal || "SIGTERM",
       usualStopMs: usualMs,
       signature: undefined,
@@ -381,8 +385,9 @@ export class Registrar {
   }
 
   /** Logs the problems of a container that are new. */
-  private report(id: string, problems: readonly string[]): void {
+  private report(id: string, name: string, found: readonly string[]): void {
     const known = this.problems.get(id) ?? [];
+    const problems = firstOf(found, mostProblems, (others) => `container ${name}: ${others} other problems`);
     problems.filter((problem) => !known.includes(problem)).forEach(this.log);
     this.problems.set(id, problems);
   }

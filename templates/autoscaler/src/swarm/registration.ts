@@ -1,6 +1,6 @@
 /** How the instances of a Swarm service register in Consul: what Registrator will read from their containers. Pure. */
 import { isMapping } from "../../../../lib/values";
-import { imageName, isOn, metadataOf, tagsOf } from "../../../../routing/registration";
+import { declarationsOf, imageName, isOn, metadataOf, tagsOf } from "../../../../routing/registration";
 import type { Registration } from "./types";
 
 /** Keys that do not become meta. */
@@ -25,9 +25,12 @@ export function registrationOf(spec: Readonly<Record<string, unknown>>): Registe
   );
   const ports = list(mapping(spec["EndpointSpec"])["Ports"]).filter(isMapping);
   const image = typeof container["Image"] === "string" ? container["Image"] : "";
+  const declarations = declarationsOf(env, labels);
+  if (declarations.obstacle !== undefined)
+    return { registration: undefined, problem: `is not registered: ${declarations.obstacle}` };
   const found = ports.flatMap(({ TargetPort, Protocol }) => {
     const protocol = typeof Protocol === "string" ? Protocol : "tcp";
-    const { values, fromPort } = metadataOf(env, labels, String(Number(TargetPort)), protocol);
+    const { values, fromPort } = metadataOf(declarations, String(Number(TargetPort)), protocol);
     if (isOn(values.get("ignore"))) return [];
     const given = values.get("name") ?? "";
     const isGroup = ports.length > 1 && !(given !== "" && fromPort.has("name"));

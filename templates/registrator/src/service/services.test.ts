@@ -247,10 +247,87 @@ describe("hostile containers", () => {
 
   it("keeps at most 64 meta pairs", () => {
     const env = Array.from({ length: 80 }, (_, n) => `SERVICE_K${n}=v`);
-    const { services } = servicesOf(container({ ...redis, env }), options);
+    const { services, problems } = servicesOf(container({ ...redis, env }), options);
     expect(Object.keys(services[0]?.registration.Meta ?? {})).toHaveLength(64);
+    expect(problems).toEqual([
+      "container redis.0, port 6379: left out 16 meta, the last in order of their keys: at most 64 fit",
+    ]);
     const marked = servicesOf(container({ ...redis, env: [...env, "SERVICE_ID=x"] }), options);
     expect(Object.keys(marked.services[0]?.registration.Meta ?? {})).toHaveLength(64);
+  });
+
+  const many = <T>(count: number, each: (index: number) => T) =>
+    Array.from({ length: count }, (_, n) => each(n));
+  const everyPort = many(65_535, (n) => `${n + 1}/tcp`);
+
+  it.each<[string, number, Parameters<typeof container>[0], number, number]>([
+    ["published", 0, { ...redis, ports: Object.fromEntries(everyPort.map((port) => [port, "1"])) }, 512, 1],
+    ["on the host's network", 0, { ...redis, ports: {}, exposed: everyPort, mode: "host" }, 512, 1],
+    ["not published", 1, { ...redis, ports: {}, exposed: everyPort }, 0, 2],
+    ["only named", 1, { ...redis, ports: {}, env: many(900, (n) => `SERVICE_${n + 1}_X=1`) }, 0, 2],
+    ["named in every way", 1, { ...redis, ports: { "9/tcp": null }, env: ["SERVICE_9_X=1", "SERVICE_09_Y=1"] }, 0, 1],
+  ])("limits ports that are %s", (_, notices, given, services, problems) => {
+    const env = [...(given.env ?? []), "SERVICE_NAME=web", "SERVICE_TAGS=rest"];
+    const found = servicesOf(container({ ...given, env }), options);
+    expect(found.services).toHaveLength(services);
+    expect(found.problems).toHaveLength(problems);
+    if (problems > notices) expect(found.problems.at(-1)).toMatch(/redis.0: left out \d+ of .* more than (512|64)$/);
+    expect(found.notices).toHaveLength(notices);
+  }); // prettier-ignore
+
+  it("reads the variables and labels once for all ports", () => {
+    const given = container({ ...nginx, exposed: everyPort, env: ["SERVICE_TAGS=rest"] });
+    const config = given.Config ?? {};
+    let reads = 0;
+    const counting = new Proxy(config, {
+      get: (from, key) => {
+        if (key === "Labels") reads++;
+        return Reflect.get(from, key) as unknown;
+      },
+    });
+    expect(servicesOf({ ...given, Config: counting }, options).services).toHaveLength(2);
+    expect(reads).toBe(1);
+  });
+
+  it("does not register a container with too many variables, and says so once", () => {
+    const env = ["SERVICE_NAME=web", "SERVICE_TAGS=rest", ...many(999, (n) => `SERVICE_K${n}=v`)];
+    const why = "it has more than 1000 SERVICE_ variables and labels; remove some of them";
+    const { services, problems, notices } = servicesOf(container({ ...nginx, env }), options);
+    expect(services).toEqual([]);
+    expect(problems).toEqual([`container nginx.0: not registered: ${why}`]);
+    expect(notices).toEqual([{ container: "nginx.0", service: "web", why }]);
+    expect(servicesOf(container({ ...nginx, env: env.slice(1) }), options).services).toHaveLength(2);
+  });
+
+  it("leaves out variables that are too long, and says how many", () => {
+    const env = [`SERVICE_${"K".repeat(248)}=v`, `SERVICE_TAGS=${"x".repeat(16_385)}`, "SERVICE_NAME=web"];
+    const { services, problems } = servicesOf(container({ ...redis, env }), options);
+    expect(services[0]?.registration).toMatchObject({ Name: "web", Tags: [], Meta: {} });
+    expect(problems).toEqual([
+      "container redis.0: left out 2 of its SERVICE_ variables and labels: a name has at most 255 characters, a value 16384",
+    ]);
+  });
+
+  it("limits tags, but not those that the operator adds", () => {
+    const tags = [
+      "rest",
+      "x".repeat(513),
+      "x".repeat(512),
+      "a\u0000",
+      "b\u0000",
+      ...many(130, (n) => `t${n}`),
+    ];
+    const env = [`SERVICE_TAGS=${tags.join(",")}`];
+    const found = servicesOf(container({ ...redis, env }), { ...options, tags: ["ours"] });
+    expect(found.services[0]?.registration.Tags).toHaveLength(129);
+    expect(found.services[0]?.registration.Tags.slice(-2)).toEqual(["t125", "ours"]);
+    expect(found.problems).toEqual(
+      [
+        "left out 1 of its tags, which have more than 512 bytes",
+        "left out 2 of its tags, which contain control characters",
+        "left out 4 of its tags, which are beyond the first 128",
+      ].map((problem) => `container redis.0, port 6379: ${problem}`),
+    );
   });
 
   it("never throws, and never returns what Consul cannot accept", () => {

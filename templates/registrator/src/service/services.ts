@@ -2,9 +2,9 @@ import type { Notice } from "../../../../routing/notices";
 import { originKey } from "../../../../routing/shared-ports";
 import { endpointOf, type Port } from "./address";
 import { checkOf, dockerHealthOf } from "./checks";
-import { imageName, isOn, metadataOf, tagsOf } from "../../../../routing/registration";
-import { cleanMeta, hasControls, problemWithName, quoted } from "./rules";
-import { portsAskedFor, requestOf, whyUnpublished } from "./unregistered";
+import { imageName, isOn, metadataOf } from "../../../../routing/registration";
+import { cleanMeta, cleanTags, problemWithName, quoted } from "./rules";
+import { declaredBy, portsAskedFor, requestOf, whyUnpublished } from "./unregistered";
 import type { Claim, Inspect, PortBinding, Service, ServiceOptions } from "../types";
 
 export interface ServicesOf {
@@ -20,20 +20,32 @@ export interface ServicesOf {
 /** Keys of SERVICE_* that do not become meta. */
 const consumed = new Set(["id", "name", "tags", "ignore", originKey]);
 
+/** A container is untrusted, and each port is a service in Consul. */
+const mostPorts = 512;
+
 /**
  * The services of a container, one per port. If it shares the network of another container (`--network container:…`),
- * pass that one as `owner`: its published ports and addresses apply. `obstacle`: why none of the ports can be reached, if so.
+ * pass that one as `owner`: its published ports and addresses apply. `networkObstacle`: why none of the ports can be reached, if so.
  */
 export function servicesOf(
   container: Inspect,
   options: ServiceOptions,
   owner?: Inspect,
-  obstacle?: string,
+  networkObstacle?: string,
 ): ServicesOf {
+  const declared = declaredBy(container);
+  const obstacle = declared.obstacle ?? networkObstacle;
   const all = obstacle === undefined ? portsOf(container, owner) : [];
-  const ports = all.filter((port) => options.internal || port.bindings.length > 0);
+  const reachable = all.filter((port) => options.internal || port.bindings.length > 0);
+  const ports = reachable.slice(0, mostPorts);
   const services: Service[] = [];
   const problems: string[] = [];
+  const about = (problem: string, port = "") =>
+    problems.push(`container ${nameOf(container)}${port && `, port ${port}`}: ${problem}`);
+  for (const problem of declared.problems) about(problem);
+  if (declared.obstacle !== undefined) about(`not registered: ${declared.obstacle}`);
+  if (ports.length < reachable.length)
+    about(`left out ${reachable.length - ports.length} of its ports: it has more than ${mostPorts}`);
   const notices: Notice[] = [];
   const leaveOut = (port: Pick<Port, "exposed" | "protocol">, why: string): boolean => {
     const found = noticesOf(container, port, why, options);
@@ -50,21 +62,21 @@ export function servicesOf(
     if (service) services.push(service);
     else for (const problem of found) leaveOut(port, `it is ${problem}`);
     if (listening) hostPorts.set(Number(port.exposed), listening);
-    problems.push(
-      ...found.map((problem) => `container ${nameOf(container)}, port ${port.exposed}: ${problem}`),
-    );
+    for (const problem of found) about(problem, port.exposed);
   }
   if (ports.length === 0) {
+    const asked = portsAskedFor(container);
     const named = new Set<string>();
-    for (const port of portsAskedFor(container)) {
+    for (const port of asked.ports) {
       const name = requestOf(container, port, options)?.name;
       // Ports with one name are one service.
       if (name === undefined || named.has(name)) continue;
       named.add(name);
       const why = obstacle ?? whyUnpublished(container, port.exposed, owner, options);
       leaveOut(port, why);
-      problems.push(`container ${nameOf(container)}: not registered: ${why}`);
+      if (declared.obstacle === undefined) about(`not registered: ${why}`);
     }
+    if (named.size > 0) for (const problem of asked.problems) about(problem);
   }
   return { services, problems, notices, hostPorts };
 }
@@ -129,12 +141,7 @@ function serviceOf(
   options: ServiceOptions,
   owner: Inspect | undefined,
 ): { service?: Service; problems: string[]; listening?: readonly string[] } {
-  const { values, fromPort } = metadataOf(
-    container.Config?.Env ?? [],
-    container.Config?.Labels ?? {},
-    port.exposed,
-    port.protocol,
-  );
+  const { values, fromPort } = metadataOf(declaredBy(container), port.exposed, port.protocol);
   const given = values.get("name") ?? "";
   if (isOn(values.get("ignore")) || (options.explicit && given === "")) return { problems: [] };
 
@@ -158,10 +165,10 @@ function serviceOf(
   const endpoint = endpointOf(container, { ...port, bindings }, options, owner ?? container);
   if (endpoint.problem !== undefined) return { ...seen, problems: [`not registered: ${endpoint.problem}`] };
 
-  const problems: string[] = [];
-  const all = [...tagsOf(values.get("tags") ?? ""), ...options.tags, ...(extra ? [extra] : [])];
-  const tags = [...new Set(all)].filter((tag) => !hasControls(tag));
-  if (tags.length < new Set(all).size) problems.push("left out a tag that contains a control character");
+  const { tags, problems } = cleanTags(values.get("tags") ?? "", [
+    ...options.tags,
+    ...(extra ? [extra] : []),
+  ]);
   const marked = id !== defaultId;
   const cleaned = cleanMeta(
     [...values].filter(([key, value]) => !consumed.has(key) && value !== ""),

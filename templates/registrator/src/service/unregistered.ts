@@ -1,8 +1,15 @@
 /** Containers that ask to be registered and cannot be: why, for the log and for the load balancers' status page. */
 import { noticeService, writeNotices, type Notice } from "../../../../routing/notices";
 import { wantsRouting } from "../../../../routing/service-options";
+import type { Port } from "./address";
 import type { Inspect, Service, ServiceOptions } from "../types";
-import { declarationsOf, isOn, metadataOf, tagsOf } from "../../../../routing/registration";
+import {
+  declarationsOf,
+  isOn,
+  metadataOf,
+  tagsOf,
+  type Declarations,
+} from "../../../../routing/registration";
 
 /** A port of a container, or the container as a whole, that asks to be registered: the name in Consul, and whether to route it. */
 export interface Request {
@@ -10,13 +17,24 @@ export interface Request {
   readonly isRouted: boolean;
 }
 
+const read = new WeakMap<Inspect, Declarations>();
+
+/** Each of a container's ports asks for them. */
+export function declaredBy(container: Inspect): Declarations {
+  const known = read.get(container);
+  if (known) return known;
+  const declarations = declarationsOf(container.Config?.Env ?? [], container.Config?.Labels ?? {});
+  read.set(container, declarations);
+  return declarations;
+}
+
 /** Undefined if the container does not ask for it. */
 export function requestOf(
-  { Config: config }: Inspect,
-  port: { readonly exposed: string; readonly protocol: string },
+  container: Inspect,
+  port: Pick<Port, "exposed" | "protocol">,
   options: ServiceOptions,
 ): Request | undefined {
-  const { values } = metadataOf(config?.Env ?? [], config?.Labels ?? {}, port.exposed, port.protocol);
+  const { values } = metadataOf(declaredBy(container), port.exposed, port.protocol);
   const name = values.get("name") ?? "";
   const tags = tagsOf(values.get("tags") ?? "");
   if (isOn(values.get("ignore")) || (options.explicit && name === "")) return undefined;
@@ -24,17 +42,30 @@ export function requestOf(
   return { name, isRouted: wantsRouting([...tags, ...options.tags]) };
 }
 
+/** More than load balancers are told about a whole node. */
+const mostAskedFor = 64;
+
 /** The ports that a container exposes or names in its variables; one without a number if there are none. */
-export function portsAskedFor(container: Inspect): { exposed: string; protocol: string }[] {
-  const { ExposedPorts: exposed, Env: env, Labels: labels } = container.Config ?? {};
-  const named = declarationsOf(env ?? [], labels ?? {}).flatMap(
-    ([name]) => /^SERVICE_(\d{1,5})_/.exec(name)?.[1] ?? [],
-  );
-  const keys = [...Object.keys(exposed ?? {}).sort(), ...named];
-  return (keys.length === 0 ? [""] : keys).map((key) => {
-    const [port = "", protocol = "tcp"] = key.split("/");
-    return { exposed: port, protocol };
-  });
+export function portsAskedFor(container: Inspect): {
+  readonly ports: readonly Pick<Port, "exposed" | "protocol">[];
+  readonly problems: readonly string[];
+} {
+  const exposed = Object.keys(container.Config?.ExposedPorts ?? {}).sort();
+  const named = [...declaredBy(container).ofPorts.keys()].filter((port) => port > 0 && port < 65_536);
+  const ports = [...new Set([...exposed, ...named.map((port) => `${port}/tcp`)])];
+  const kept = ports.slice(0, mostAskedFor);
+  return {
+    ports: (kept.length === 0 ? [""] : kept).map((key) => {
+      const [port = "", protocol = "tcp"] = key.split("/");
+      return { exposed: port, protocol };
+    }),
+    problems:
+      kept.length < ports.length
+        ? [
+            `left out ${ports.length - kept.length} of the ports that it exposes or names: it has more than ${mostAskedFor}`,
+          ]
+        : [],
+  };
 }
 
 /** Why no port of a running container can be reached, with the cure for one that it asks for. */
