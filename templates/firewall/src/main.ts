@@ -4,6 +4,7 @@ import { Complaint } from "../../../lib/complaint";
 import { messageOf, UserError } from "../../../lib/errors";
 import { Engine } from "./engine";
 import { none, type Instances } from "./instances";
+import { Listing } from "./listing";
 import { LostNodes } from "./lost-nodes";
 import { apply, clear, isInForce } from "./nft";
 import { parseOptions, type Options } from "./options";
@@ -20,8 +21,7 @@ const log = (line: string): void => {
 
 class Firewall {
   private readonly engine: Engine;
-  /** The instances in the rules; undefined before the first answer of the engine. */
-  private known: Instances | undefined;
+  private readonly listing: Listing;
   private inForce = "";
   private isBusy = false;
   private isDue = false;
@@ -30,6 +30,7 @@ class Firewall {
 
   constructor(private readonly options: Options) {
     this.engine = new Engine(options.socketPath);
+    this.listing = new Listing(() => this.engine.instances(), log);
     this.lost = new LostNodes(options.nodes, (node, isLost) => {
       log(isLost ? `${node} is lost; connections to it are reset` : `${node} answers again`);
       this.update();
@@ -86,13 +87,12 @@ class Firewall {
     while (this.isDue) {
       this.isDue = false;
       try {
-        await this.enforce(
-          await this.engine.instances().catch((error: unknown) => {
-            if (this.known === undefined) throw error;
-            return this.known;
-          }),
-        );
+        await this.enforce(await this.listing.instances());
         this.complaint.clear();
+        if (this.listing.isOld) {
+          await sleep(retryMs);
+          this.isDue = true;
+        }
       } catch (error) {
         this.complaint.about(messageOf(error));
         await sleep(retryMs);
@@ -113,7 +113,6 @@ class Firewall {
       log(`in force for ${addresses.length} instances at ${ports.ipv4.length} ports`);
     } else if (lost.length > 0) await apply(lostRules(lost));
     this.inForce = rules;
-    this.known = instances;
   }
 }
 
