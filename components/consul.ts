@@ -158,6 +158,8 @@ export function agentArguments({ name, address, bridge, servers, httpPort, dnsPo
     performance: { raft_multiplier: 1, leave_drain_time: "1s" },
     // Detects a dead node after about 3 s instead of 6 (one probe, then suspicion_mult × probe_interval).
     gossip_lan: { probe_interval: "500ms", probe_timeout: "300ms" },
+    // Every container can read it. A check that follows a redirect would fetch, from this node, what containers cannot reach.
+    discard_check_output: true,
     // Any server may answer, so DNS keeps working during an election.
     dns_config: { allow_stale: true, only_passing: true },
     disable_update_check: true,

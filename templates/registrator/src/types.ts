@@ -40,6 +40,7 @@ export interface Check {
   readonly Status?: Health;
   readonly HTTP?: string;
   readonly Method?: string;
+  readonly DisableRedirects?: boolean | undefined;
   readonly TCP?: string;
   readonly GRPC?: string;
   readonly GRPCUseTLS?: boolean;

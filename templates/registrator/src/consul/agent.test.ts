@@ -31,6 +31,45 @@ it("registers a service in maintenance mode in a single write", async () => {
   ]);
 });
 
+describe("an HTTP check that must not follow redirects", () => {
+  const registration = { ID: "a", Name: "a", Address: "h", Port: 1, Tags: [], Meta: {} };
+  const check = { HTTP: "http://h:1/", Interval: "10s" };
+  /** An agent that refuses every field it does not know; `answer`: what it says about this one. */
+  const write = async (answer: string | undefined, maintenance?: string) => {
+    const bodies: unknown[] = [];
+    const endpoint = await serve((request, response) => {
+      let body = "";
+      request.on("data", (chunk: Buffer) => (body += chunk.toString()));
+      request.on("end", () => {
+        bodies.push(JSON.parse(body));
+        if (answer === undefined || !body.includes("DisableRedirects")) response.end();
+        else response.writeHead(400).end(answer);
+      });
+    });
+    const wanted = { ...registration, Check: { ...check, DisableRedirects: true } };
+    await new Consul(endpoint, {}).register(wanted, undefined, maintenance);
+    return bodies;
+  };
+  const unknown = 'Request decode failed: json: unknown field "DisableRedirects"';
+
+  it("is registered so", async () => {
+    expect(await write(undefined)).toEqual([
+      { ...registration, Check: { ...check, DisableRedirects: true } },
+    ]);
+  });
+
+  it("is registered without that at an agent before 1.12, also in maintenance mode", async () => {
+    expect((await write(unknown)).at(-1)).toEqual({ ...registration, Check: check });
+    expect((await write(unknown, "upgrade")).at(-1)).toMatchObject({
+      Checks: [{ CheckID: "service:a", ...check }, { CheckID: "_service_maintenance:a" }],
+    });
+  });
+
+  it("is refused for any other reason", async () => {
+    await expect(write("Invalid check: DisableRedirects is fine")).rejects.toThrow("Invalid check");
+  });
+});
+
 it("finds the services in maintenance mode", async () => {
   const asked: (string | undefined)[] = [];
   const endpoint = await serve((request, response) => {

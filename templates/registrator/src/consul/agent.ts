@@ -80,9 +80,25 @@ export class Consul {
 
   /** Registers a service, in maintenance mode if there is a reason for it. */
   async register(
-    { Check: check, ...registration }: Registration,
+    registration: Registration,
     health: Health | undefined,
     maintenance?: string,
+  ): Promise<void> {
+    try {
+      await this.write(registration, health, maintenance);
+    } catch (error) {
+      // Agents before 1.12 always follow redirects, and refuse fields that they do not know.
+      if (!(error instanceof RefusedError && error.message.includes('unknown field "DisableRedirects"')))
+        throw error;
+      const check = { ...registration.Check, DisableRedirects: undefined };
+      await this.write({ ...registration, Check: check }, health, maintenance);
+    }
+  }
+
+  private async write(
+    { Check: check, ...registration }: Registration,
+    health: Health | undefined,
+    maintenance: string | undefined,
   ): Promise<void> {
     const { ID: id } = registration;
     const own = check && { ...check, ...(health && { Status: health }) };

@@ -27,6 +27,8 @@ describe("SERVICE_CHECK_*", () => {
     ["http without a slash", { http: "@evil/" }, { HTTP: "http://10.0.0.1:8000/@evil/", Interval: "10s" }],
     ["http wins over https", { https: "/s", http: "/h" }, { HTTP: "http://10.0.0.1:8000/h" }],
     ["https", { https: "/s", https_method: "HEAD" }, { HTTP: "https://10.0.0.1:8000/s", Method: "HEAD" }],
+    ["http does not follow redirects", { http: "/" }, { DisableRedirects: true }],
+    ["nor does https", { https: "/" }, { DisableRedirects: true }],
     ["tcp", { tcp: "true", deregister_after: "10m" }, { TCP: "10.0.0.1:8000", Interval: "10s" }],
     ["tcp off", { tcp: "false" }, undefined],
     [
@@ -53,7 +55,11 @@ describe("SERVICE_CHECK_*", () => {
 
   it("drops an invalid option with a reason and keeps the check", () => {
     const { check: found, problems } = check({ http: "/", interval: "banana", initial_status: "fine" });
-    expect(found).toEqual({ HTTP: "http://10.0.0.1:8000/", Interval: "10s" });
+    expect(found).toEqual({
+      HTTP: "http://10.0.0.1:8000/",
+      DisableRedirects: true,
+      Interval: "10s",
+    });
     expect(problems).toEqual([
       'left out SERVICE_CHECK_INITIAL_STATUS="fine": it must be passing, warning or critical',
       'left out SERVICE_CHECK_INTERVAL="banana": it must be a duration such as 10s',

@@ -64,6 +64,8 @@ function kindOf(
       // Without the slash, the path "@elsewhere" would send Consul to another host.
       HTTP: `${scheme}://${host}${path.startsWith("/") ? "" : "/"}${path}`,
       ...(method && { Method: method }),
+      // Consul runs on the host's network, and would request for a container what that one cannot reach.
+      DisableRedirects: true,
       ...(scheme === "https" && skipVerify),
     };
   }
