@@ -8,7 +8,7 @@ import { parseDocument, stringify, YAMLSeq } from "yaml";
 import { parseService } from "../components/config/services";
 import { messageOf, UserError } from "../lib/errors";
 import { isMapping } from "../lib/values";
-import { escapeInvisible } from "../routing/grammar";
+import { escapeInvisible } from "../lib/text";
 import { convert } from "./convert";
 import type { Fate } from "./fate";
 import { Hidden } from "./hidden";

@@ -8,6 +8,7 @@ import { api, connect, sleep } from "../providers/client";
 import { findService, tasksOf, type Task } from "../providers/swarm-service/tasks";
 import { replaced } from "../providers/swarm-service/diff";
 import { endedStates, isHeld, isJob, settledMs } from "../routing/jobs/docker";
+import { escapeLines } from "../lib/text";
 
 /** A service of the stack, as it is deployed. */
 export interface Deployed {
@@ -88,7 +89,7 @@ export async function runJob(
   await log.finish();
   const { State, Err, ContainerStatus } = last?.Status ?? { State: "removed" };
   const exitCode = State === "complete" ? 0 : (ContainerStatus?.ExitCode ?? 0);
-  const how = State === "complete" ? "has succeeded" : `has not succeeded: ${Err ?? State}`;
+  const how = State === "complete" ? "has succeeded" : `has not succeeded: ${escapeLines(Err ?? State)}`;
   errors.write(`${name} ${how}\n`);
   return State === "complete" ? 0 : exitCode > 0 && exitCode < 256 ? exitCode : 1;
 }

@@ -1,5 +1,6 @@
 /** Runs programs without a shell and always with a time limit. */
 import { spawn } from "node:child_process";
+import { escapeLines } from "./text";
 
 export interface RunOptions {
   /** Time after which the program is killed and the run fails. */
@@ -79,7 +80,7 @@ export async function outputOf(
 ): Promise<string> {
   const { code, stdout, stderr } = await run(program, args, options);
   if (code === 0) return stdout;
-  const complaint = stderr.trim().slice(-500);
+  const complaint = escapeLines(stderr).trim().slice(-500);
   throw new Error(`${labelOf(program, args, options)}: ${complaint && `${complaint} `}(exit code ${code})`);
 }
 

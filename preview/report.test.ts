@@ -188,6 +188,8 @@ test("nothing foreign in a comment is markup, mentions anybody or breaks out of 
     "",
   ]);
   expect(comment).toContain("**Infrastructure**: 1 &#64;&#8203;team");
+  const onTerminal = toTextReport({ ...same, routing: { ...same.routing, notes: [foreign] } });
+  expect(onTerminal).toContain("ann@x \\u202egnp");
 });
 
 test("reads back from a stack's outputs what it was planned from", () => {

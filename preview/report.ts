@@ -1,7 +1,7 @@
 /** Formats a preview for a terminal, as JSON, and as a comment on a pull request. Pure. */
 import type { Difference } from "../routing/diff";
 import { escapeMarkdown, summarise, toMarkdown, toText } from "../routing/diff-format";
-import { escapeInvisible } from "../routing/grammar";
+import { escapeInvisible, escapeLines } from "../lib/text";
 import type { StackForecast } from "../templates/haproxy/src/reconcile/forecast";
 import { driftSentence } from "./drift";
 import type { Infrastructure } from "./infrastructure";
@@ -39,13 +39,14 @@ function absence(infrastructure: Infrastructure): string[] | undefined {
 export function toTextReport({ infrastructure, routing }: Report): string {
   const { comparedWith, notes, differences, runtime } = routing;
   const missing = absence(infrastructure);
-  return [
+  const lines = [
     ...(missing === undefined ? [] : ["Infrastructure:", ...missing.map((line) => `  ${line}`)]),
     `Routes, compared with ${comparedWith}: ${summarise(differences)}`,
     ...notes.map((note) => `  ${note}`),
     ...toText(differences).map((line) => `  ${line}`),
     `At run time: ${runtime.sentence}.`,
-  ].join("\n");
+  ];
+  return escapeLines(lines.join("\n"));
 }
 
 /** As JSON; docs/team.md describes the format. */

@@ -93,7 +93,7 @@ describe("api", () => {
   });
 
   it("reports the error output of ssh", async () => {
-    fakeSsh(`console.error("Host key verification failed."); process.exit(255);`);
+    fakeSsh(`console.error("Host\\x1b[2J key verification failed."); process.exit(255);`);
     await expect(api(connect("ssh://node1"), "GET", "/info")).rejects.toThrow(
       "ssh: Host key verification failed. (GET /info at ssh://node1)",
     );

@@ -10,6 +10,7 @@ import type { Login } from "../lib/credentials";
 import { messageOf } from "../lib/errors";
 import { outputOf } from "../lib/run";
 import { Semaphore } from "../lib/semaphore";
+import { escapeLines } from "../lib/text";
 
 type Method = "GET" | "POST" | "DELETE";
 
@@ -200,7 +201,7 @@ function dialSsh(target: readonly string[], answerTimeoutMs: number, started: ()
   });
   if (answerTimeoutMs > 0) {
     timer = setTimeout(() => {
-      const said = errors.trim();
+      const said = escapeLines(errors).trim();
       const limit = `${answerTimeoutMs / 1000} s`;
       duplex.destroy(new Error(`ssh: Docker did not answer within ${limit}${said && `: ${said}`}`));
     }, answerTimeoutMs);
@@ -214,7 +215,7 @@ function dialSsh(target: readonly string[], answerTimeoutMs: number, started: ()
   child.on("close", (code) => {
     started();
     if (code === 0 || code === null) duplex.push(null);
-    else duplex.destroy(new Error(`ssh: ${errors.trim() || `exit code ${code}`}`));
+    else duplex.destroy(new Error(`ssh: ${escapeLines(errors).trim() || `exit code ${code}`}`));
   });
   // node:http treats the connection as a socket.
   const nothing = () => duplex;

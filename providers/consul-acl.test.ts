@@ -98,9 +98,9 @@ test("an agent that does not come back is reported with its log", async () => {
 });
 
 test("a certificate that an agent cannot load is reported", async () => {
-  results["require"] = [1, "Error reloading: Failed to load cert/key pair"];
+  results["require"] = [1, "Error reloading: \u001b[31mFailed to load cert/key pair"];
   await expect(consulGuardProvider.create(inputs())).rejects.toThrow(
-    /did not take its certificate .*Failed to load cert\/key pair/,
+    /did not take its certificate .*Error reloading: Failed to load cert\/key pair/,
   );
 });
 

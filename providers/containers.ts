@@ -1,6 +1,7 @@
 /** Calls of Docker's API about containers. */
 import type Docker from "dockerode";
 import { api, sleep, textOf, unless } from "./client";
+import { escapeLines } from "../lib/text";
 
 /** A container as the engine reports it. */
 export interface Details {
@@ -99,13 +100,10 @@ export async function lastWords(docker: Docker, id: string): Promise<string> {
   const query = { stdout: true, stderr: true, tail: 10 };
   // A log that cannot be read must not hide the actual failure.
   const log = await api<unknown>(docker, "GET", `/containers/${id}/logs`, { query }).catch(() => undefined);
-  const lines = Buffer.isBuffer(log) ? textOf(log).trim() : "";
+  const lines = Buffer.isBuffer(log) ? escapeLines(textOf(log)).trim() : "";
   const results = (await find(docker, id).catch(() => undefined))?.State.Health?.Log ?? [];
-  const output =
-    results
-      .filter(({ ExitCode }) => ExitCode !== 0)
-      .at(-1)
-      ?.Output.trim() ?? "";
+  const failed = results.filter(({ ExitCode }) => ExitCode !== 0).at(-1);
+  const output = escapeLines(failed?.Output ?? "").trim();
   return [
     ...(output === "" ? [] : [`Output of its health check: ${output.slice(-500)}`]),
     ...(lines === "" ? [] : [`Its last log lines:\n${lines.replace(/^/gm, "  ")}`]),

@@ -1,5 +1,6 @@
 import type Docker from "dockerode";
 import { api, textOf } from "./client";
+import { escapeLines } from "../lib/text";
 
 /** A command in a container ended with an error. Its message has the command and its output. */
 export class ExecError extends Error {
@@ -29,6 +30,7 @@ export async function execIn(
   const output = await api<unknown>(docker, "POST", `/exec/${Id}/start`, { body: { Detach: false } });
   const { ExitCode } = await api<{ ExitCode: number }>(docker, "GET", `/exec/${Id}/json`);
   const text = Buffer.isBuffer(output) ? textOf(output).trim() : "";
-  if (ExitCode !== 0) throw new ExecError(`${command.join(" ")}: ${text || "no output"}`, ExitCode);
+  if (ExitCode !== 0)
+    throw new ExecError(`${command.join(" ")}: ${escapeLines(text) || "no output"}`, ExitCode);
   return text;
 }

@@ -1,8 +1,8 @@
 /** Formats the differences between two routings: for terminals, and as Markdown for pull requests. Pure. */
 import type { Difference, InstanceCounts, InstancesDifference, RouteSide } from "./diff";
 import type { OptionValue } from "./option";
-import { plural } from "../lib/text";
-import { escapeInvisible, show } from "./grammar";
+import { escapeInvisible, plural } from "../lib/text";
+import { show } from "./grammar";
 import { leadsTo } from "./planned";
 
 type Sign = "+" | "-" | "~" | "!";

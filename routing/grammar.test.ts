@@ -2,7 +2,6 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   backendName,
-  escapeInvisible,
   parseAddress,
   parseDnsName,
   parseBoolean,
@@ -182,15 +181,4 @@ test("a user's value is shown on one line of limited length", () => {
       expect(show(value).length).toBeLessThan(520);
     }),
   );
-});
-
-test.each([
-  ["\u001b]0;owned\u0007", "\\u001b]0;owned\\u0007"],
-  ["a\u009b31m", "a\\u009b31m"],
-  ["\u202egnp.exe", "\\u202egnp.exe"],
-  ["\u200f\u061c\u2066", "\\u200f\\u061c\\u2066"],
-  ["a\u{e0041}", "a\\u{e0041}"],
-  ["plain, äöü → 日本", "plain, äöü → 日本"],
-])("%j is escaped", (text, shown) => {
-  expect(escapeInvisible(text)).toBe(shown);
 });

@@ -6,6 +6,8 @@
  */
 import { isIP, isIPv4, isIPv6 } from "node:net";
 
+import { escapeInvisible } from "../lib/text";
+
 export type Parsed<T> =
   { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: string };
 
@@ -14,15 +16,6 @@ export const refuse = (error: string): Parsed<never> => ({ ok: false, error });
 
 /** Messages show at most this many characters of a user's value. */
 const shownLength = 80;
-
-/** Characters that a terminal interprets instead of showing: control characters, and those that change text direction. */
-const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
-
-export const escapeInvisible = (text: string): string =>
-  text.replace(invisible, (c) => {
-    const hex = (c.codePointAt(0) ?? 0).toString(16);
-    return hex.length > 4 ? `\\u{${hex}}` : `\\u${hex.padStart(4, "0")}`;
-  });
 
 /** A user's value for a log or message: quoted, escaped and truncated. */
 export const show = (value: string): string =>

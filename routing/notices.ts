@@ -2,8 +2,9 @@
  * What Registrator tells the load balancers about containers that ask for load balancing and cannot be registered: the meta
  * of one service per node, so that it arrives with the services and goes with the node. None of it can be trusted. Pure.
  */
+import { escapeInvisible } from "../lib/text";
 import { parseJson } from "../lib/values";
-import { escapeInvisible, show } from "./grammar";
+import { show } from "./grammar";
 import type { Instance, Problem } from "./types";
 
 export interface Notice {

@@ -6,6 +6,7 @@ import { attachments, CONTAINER_INPUTS, createOptions, updatable, uploads } from
 import { type Context, type Handler, refuseForeign } from "./handler";
 import { archiveOf } from "../../lib/archive";
 import { flag, maps, number, orGone, statusOf, text, withName } from "./values";
+import { escapeLines } from "../../lib/text";
 
 /** Like in the real provider, any other change replaces the container. */
 const RULES: Rules = {
@@ -41,19 +42,31 @@ async function explainStart(error: unknown, { docker, host }: Context, news: Wir
   );
 }
 
-async function waitHealthy(container: Docker.Container, news: WireMap): Promise<void> {
+interface Inspected {
+  readonly State: Pick<Docker.ContainerInspectInfo["State"], "Running" | "Restarting" | "ExitCode"> & {
+    readonly Health?:
+      { readonly Status: string; readonly Log: readonly { readonly Output: string }[] } | undefined;
+  };
+}
+
+/**
+ * Waits until the health check succeeds.
+ *
+ * @throws UserError with its last output
+ */
+export async function waitHealthy(inspect: () => Promise<Inspected>, news: WireMap): Promise<void> {
   const seconds = number(news.waitTimeout) ?? 60;
   const name = text(news.name) ?? "";
   const deadlineMs = Date.now() + seconds * 1000;
   for (;;) {
-    const { State } = await container.inspect();
+    const { State } = await inspect();
     if (!State.Health) {
       throw new UserError(
         `\`wait\` on container "${name}" needs a health check: add \`healthcheck\` or remove \`wait\`.`,
       );
     }
     if (State.Health.Status === "healthy") return;
-    const last = State.Health.Log.at(-1)?.Output.trim() ?? "";
+    const last = escapeLines(State.Health.Log.at(-1)?.Output ?? "").trim();
     const because = last ? ` Output of its last health check: ${last}` : ` See: docker logs ${name}`;
     if (!State.Running && !State.Restarting) {
       throw new UserError(
@@ -73,7 +86,7 @@ async function startAndWait(container: Docker.Container, context: Context, news:
   } catch (error) {
     if (statusOf(error) !== 304) throw await explainStart(error, context, news);
   }
-  if (flag(news.wait)) await waitHealthy(container, news);
+  if (flag(news.wait)) await waitHealthy(() => container.inspect(), news);
 }
 
 async function outputsOf(container: Docker.Container, news: WireMap): Promise<WireMap> {

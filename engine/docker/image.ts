@@ -10,6 +10,7 @@ import type { Context, Handler, Made } from "./handler";
 import { archiveOf } from "../../lib/archive";
 import { finished, pushImage } from "../../lib/images";
 import { flag, given, orGone, record, text, texts } from "./values";
+import { escapeLines } from "../../lib/text";
 
 const BUILD_INPUTS = [
   "addHosts", "args", "builderVersion", "cacheFrom", "context", "dockerfile", "network", "platform", "target",
@@ -37,7 +38,9 @@ async function built(
       if (line.startsWith("Step ")) say(line.trim());
     });
   } catch (error) {
-    throw new UserError(`The build failed: ${messageOf(error)}\n${tail.slice(-20).join("").trimEnd()}`);
+    throw new UserError(
+      `The build failed: ${messageOf(error)}\n${escapeLines(tail.slice(-20).join("")).trimEnd()}`,
+    );
   }
 }
 

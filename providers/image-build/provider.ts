@@ -10,6 +10,7 @@ import { api, connect, sameSsh, unless } from "../client";
 import { DynamicResource } from "../dynamic-resource";
 import { openSession } from "./session";
 import { textOf } from "./trace";
+import { escapeLines } from "../../lib/text";
 
 export interface ImageBuildArgs {
   /** The Docker URL of the engine that builds it, with options of `ssh`. */
@@ -102,8 +103,9 @@ async function send(docker: Docker, inputs: BuildInputs): Promise<void> {
       log = (log + textOf(progress)).slice(-KEPT_CHARACTERS);
     });
   } catch (error) {
-    const shown = withoutSecrets(`${messageOf(error)}\n${log.trimEnd()}`, secrets).split("\n");
-    const [why = "", ...lines] = shown;
+    const hidden = withoutSecrets(`${messageOf(error)}\n${log.trimEnd()}`, secrets);
+    // Without its colours, a line may contain a secret again.
+    const [why = "", ...lines] = withoutSecrets(escapeLines(hidden), secrets).split("\n");
     throw new UserError(
       `The build of ${context} on ${inputs.host} failed: ${[why, ...lines.slice(-SHOWN_LINES)].join("\n")}`,
     );

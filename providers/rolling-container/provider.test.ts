@@ -45,7 +45,11 @@ function inspected(id: string, container: Container): object {
       Health: {
         Status: health,
         Log: [
-          { Start: `t${String(checks ?? 0)}`, ExitCode: health === "healthy" ? 0 : 1, Output: "not ready\n" },
+          {
+            Start: `t${String(checks ?? 0)}`,
+            ExitCode: health === "healthy" ? 0 : 1,
+            Output: "not \u0008ready\n",
+          },
         ],
       },
     },
@@ -84,7 +88,9 @@ beforeEach(async () => {
   };
   for (const key of [OLD, NEXT, NEW, "rest", "rest-next"]) {
     on(`GET /containers/${key}/json`, key, (container, _call, id) => inspected(id, container));
-    on(`GET /containers/${key}/logs`, key, () => piece("cannot bind port 80\n"));
+    on(`GET /containers/${key}/logs`, key, () =>
+      piece("cannot bind\u001b]0;owned\u0007 port 80\r\n\u202eagain\n"),
+    );
     on(`POST /containers/${key}/start`, key, (container, _call, id) => {
       container.running = true;
       if (id === NEW) onStart(container);
@@ -109,7 +115,7 @@ afterEach(() => {
 
 function piece(text: string): Buffer {
   const head = Buffer.alloc(8);
-  head.writeUInt32BE(text.length, 4);
+  head.writeUInt32BE(Buffer.byteLength(text), 4);
   return Buffer.concat([head, Buffer.from(text)]);
 }
 
@@ -219,7 +225,7 @@ describe("a new container that fails", () => {
     onStart = (container) => (container.health = "starting");
     await expect(update()).rejects.toThrow(
       "The new container rest was not healthy within 0.3 s. The old container goes on serving. " +
-        "Output of its health check: not ready\nIts last log lines:\n  cannot bind port 80",
+        "Output of its health check: not \\u0008ready\nIts last log lines:\n  cannot bind port 80\n  \\u202eagain",
     );
     expect(names()).toEqual({ [OLD]: "rest" });
     expect(old).toMatchObject({ running: true, restart: "unless-stopped" });

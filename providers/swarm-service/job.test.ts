@@ -134,7 +134,7 @@ describe("before", () => {
   });
 
   it("that has no image says so", async () => {
-    serve({ State: "rejected", Err: "No such image: shop:2" });
+    serve({ State: "rejected", Err: "No such image: shop\u001b[2J:2" });
     await expect(serviceProvider.update?.("shop", state(), inputs())).rejects.toThrow(
       "No such image: shop:2",
     );

@@ -8,6 +8,7 @@ import { api, sleep, unless } from "../client";
 import { OWNER_LABEL } from "../owner";
 import { beforeName, deadlineMsOf } from "./inputs";
 import { withoutAliases, type ServiceSpec, type TaskSpec } from "./spec";
+import { escapeLines } from "../../lib/text";
 import { explain, findService, lastLines, tasksOf, vanish, type ServiceDetails, type Task } from "./tasks"; // prettier-ignore
 
 const POLL_MS = 200;
@@ -135,7 +136,7 @@ async function ended(docker: Docker, id: string, name: string, timeoutSeconds: n
 async function failure(docker: Docker, task: Task, name: string): Promise<Error> {
   const { ContainerStatus, State, Err } = task.Status;
   const code = ContainerStatus?.ExitCode ?? 0;
-  const how = State === "failed" && code !== 0 ? `with exit code ${code}` : `(${Err ?? State})`;
+  const how = State === "failed" && code !== 0 ? `with exit code ${code}` : `(${escapeLines(Err ?? State)})`;
   const log = await lastLines(docker, task.ID);
   return new Error(
     `before of service ${name} failed ${how}, so nothing of the service has changed.` +

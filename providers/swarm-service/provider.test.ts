@@ -166,7 +166,7 @@ describe("SwarmService", () => {
   it("fails when it makes no progress", async () => {
     engine.answers["POST /services/create"] = ({ body }: { body: ServiceSpec }) => {
       serve(body, [
-        task("t1", body, "pending", { Err: "no suitable node (insufficient resources on 1 node)" }),
+        task("t1", body, "pending", { Err: "no suitable\u001b[2J node (insufficient resources on 1 node)" }),
       ]);
       return { ID: "id1" };
     };
@@ -405,9 +405,13 @@ describe("SwarmService", () => {
 it("reads Docker's log stream", () => {
   const piece = (text: string) => {
     const head = Buffer.alloc(8);
-    head.writeUInt32BE(text.length, 4);
+    head.writeUInt32BE(Buffer.byteLength(text), 4);
     return Buffer.concat([head, Buffer.from(text)]);
   };
   expect(linesOf(Buffer.concat([piece("one\n"), piece("two\n")]))).toBe("  one\n  two");
   expect(linesOf(Buffer.alloc(0))).toBe("");
+  // What it does to a terminal is shown instead.
+  expect(linesOf(piece("\u001b[2J\u001b]0;owned\u0007red\n\tat \u202ex\r"))).toBe(
+    "  red\n    at \\u202ex\\u000d",
+  );
 });

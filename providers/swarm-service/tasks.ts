@@ -5,6 +5,7 @@ import { endedStates } from "../../routing/jobs/docker";
 import { api, sleep, textOf, unless } from "../client";
 import { meaningOf } from "./diff";
 import type { ServiceSpec, TaskSpec } from "./spec";
+import { escapeLines } from "../../lib/text";
 
 /** A service as the engine reports it. */
 export interface ServiceDetails {
@@ -176,7 +177,7 @@ export async function explain(docker: Docker, task: Task): Promise<string> {
   const cure = isMissingImage(Err)
     ? ` (check its name and, if it is private, ${loginPlaces(task.Spec.ContainerSpec.Image)})`
     : "";
-  const reason = Err === undefined ? `it is still ${task.Status.State}` : `${Err}${cure}`;
+  const reason = Err === undefined ? `it is still ${task.Status.State}` : `${escapeLines(Err)}${cure}`;
   const parts = [`Instance ${task.Slot ?? 0} (task ${task.ID}): ${reason}`];
   const container = task.Status.ContainerStatus?.ContainerID;
   if (container !== undefined && container !== "") {
@@ -197,7 +198,7 @@ async function lastHealthOutput(docker: Docker, container: string): Promise<stri
     // Only works on the node that runs the container; elsewhere Docker's message must suffice.
     const { State } = await api<Health>(docker, "GET", `/containers/${container}/json`);
     const bad = State.Health?.Log?.filter((entry) => entry.ExitCode !== 0).at(-1);
-    return bad === undefined ? "" : bad.Output.trim().slice(-500) || `exit code ${bad.ExitCode}`;
+    return bad === undefined ? "" : escapeLines(bad.Output).trim().slice(-500) || `exit code ${bad.ExitCode}`;
   } catch {
     return "";
   }
@@ -219,7 +220,7 @@ export async function lastLines(docker: Docker, taskId: string): Promise<string>
 
 /** The last lines of a log stream, indented. */
 export function linesOf(stream: Buffer): string {
-  return textOf(stream)
+  return escapeLines(textOf(stream))
     .trimEnd()
     .split("\n")
     .slice(-10)

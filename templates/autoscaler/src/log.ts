@@ -1,4 +1,4 @@
-import { escapeInvisible } from "../../../routing/grammar";
+import { escapeInvisible } from "../../../lib/text";
 
 export type Log = (line: string) => void;
 

@@ -8,9 +8,10 @@ import { feed } from "./feed";
 import { keeper, requestDump } from "./keeper";
 import { parseCommand, type Command } from "./options";
 import { draftOf, incomplete, isFull, Restic } from "./restic";
+import { escapeLines } from "../../../lib/text";
 
 const log = (line: string): void => {
-  process.stdout.write(`${line}\n`);
+  process.stdout.write(`${escapeLines(line)}\n`);
 };
 
 /** Files may vanish while they are copied. */
@@ -125,6 +126,6 @@ async function main(): Promise<void> {
 
 main().catch((error: unknown) => {
   // Anything but a user's mistake is a bug, and needs its stack trace.
-  console.error(error instanceof UserError ? error.message : error);
+  console.error(error instanceof UserError ? escapeLines(error.message) : error);
   process.exit(1);
 });

@@ -9,6 +9,7 @@ import { LostNodes } from "./lost-nodes";
 import { apply, clear, isInForce } from "./nft";
 import { parseOptions, type Options } from "./options";
 import { bridgedRules, lostRules, routedRules } from "./rules";
+import { escapeLines } from "../../../lib/text";
 
 /** How often to see whether somebody has flushed the rules. */
 const checkMs = 5_000;
@@ -16,7 +17,7 @@ const checkMs = 5_000;
 const retryMs = 500;
 
 const log = (line: string): void => {
-  process.stdout.write(`${line}\n`);
+  process.stdout.write(`${escapeLines(line)}\n`);
 };
 
 class Firewall {

@@ -1,6 +1,6 @@
 /** The log of the renderer, on standard error. */
 import { writeSync } from "node:fs";
-import { escapeInvisible } from "../../../routing/grammar";
+import { escapeInvisible } from "../../../lib/text";
 
 /** A message as one line that does nothing to the terminal that shows it. */
 export const logLine = (message: string): string =>

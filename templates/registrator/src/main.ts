@@ -7,9 +7,10 @@ import { Docker } from "./docker/client";
 import { consulTls, dockerEndpoint, isOwnAddress, listenersOn, ownAddress } from "./machine";
 import { parseOptions, usage } from "./options";
 import { Registrar } from "./registrar";
+import { escapeLines } from "../../../lib/text";
 
 const log = (line: string): void => {
-  process.stdout.write(`${line}\n`);
+  process.stdout.write(`${escapeLines(line)}\n`);
 };
 
 async function main(): Promise<void> {

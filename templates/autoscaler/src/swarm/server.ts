@@ -2,7 +2,8 @@
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { messageOf } from "../../../../lib/errors";
 import { parseJson } from "../../../../lib/values";
-import { escapeInvisible, show } from "../../../../routing/grammar";
+import { escapeInvisible } from "../../../../lib/text";
+import { show } from "../../../../routing/grammar";
 import type { ChosenLimits } from "../../../../routing/scaling/limits";
 import type { Reply } from "./engine";
 import { readEnd, readStart } from "./jobs";

@@ -1,17 +1,9 @@
 /** Explains what happens to a request and why. Pure; explain-text.ts formats it for a terminal. */
+import { escapeInvisible } from "../../../../lib/text";
 import { describeRun, type JobStatus } from "../../../../routing/jobs/status";
 import { noticeProblem, readNotices } from "../../../../routing/notices";
 import { parseOptions, routingTags } from "../../../../routing/service-options";
-import {
-  escapeInvisible,
-  kv,
-  ok,
-  parseVersion,
-  readyPath,
-  refuse,
-  show,
-  type Parsed,
-} from "../../../../routing/grammar";
+import { kv, ok, parseVersion, readyPath, refuse, show, type Parsed } from "../../../../routing/grammar";
 import { buildRouting, routeKey, routeUrl } from "../../../../routing/build";
 import { byHost, hostsOf, isForHost } from "../../../../routing/hosts";
 import type { Catalog, Instance, Route, Routing } from "../../../../routing/types";
