@@ -37,6 +37,8 @@ export class SwarmCluster extends pulumi.ComponentResource {
         host: first.host,
         sshOpts: first.sshOpts,
         advertiseAddr: first.address,
+        // Not their hosts: it would wait until all machines have changed.
+        managers: managers.map(({ host, url = host }) => url),
       },
       { parent: this },
     );

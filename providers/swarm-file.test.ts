@@ -49,7 +49,11 @@ it("is replaced, new before old, if its content changes", async () => {
 
 it("is gone if the Swarm does not know it", async () => {
   const state = { ...inputs(), fileName: "dev_db_1" };
+  engine.answers["GET /info"] = { Swarm: { ControlAvailable: true } };
   expect((await swarmFileProvider.read?.("id1", state))?.id).toBe("");
+  // An engine that has to join its Swarm again.
+  engine.answers["GET /info"] = { Swarm: { ControlAvailable: false } };
+  expect((await swarmFileProvider.read?.("id1", state))?.id).toBe("id1");
   engine.answers["GET /secrets/id1"] = { ID: "id1" };
   expect((await swarmFileProvider.read?.("id1", state))?.id).toBe("id1");
 });

@@ -4,6 +4,7 @@ import type Docker from "dockerode";
 import { api, connect, unless } from "./client";
 import { DynamicResource } from "./dynamic-resource";
 import { OWNER_LABEL, ownerOf, stackOwner } from "./owner";
+import { isManager } from "./swarm/engine";
 
 export type FileKind = "secrets" | "configs";
 
@@ -83,9 +84,9 @@ export const swarmFileProvider: pulumi.dynamic.ResourceProvider<FileInputs, File
   },
   async read(id, props) {
     if (props === undefined) throw new Error(`import of a SwarmFile (${id}) is not supported`);
-    const path = `/${props.kind}/${id}`;
-    const found = await unless([404, 503], api<Stored>(connect(props.host, props), "GET", path));
-    return { id: found === undefined ? "" : id, props };
+    const docker = connect(props.host, props);
+    const found = await unless([404, 503], api<Stored>(docker, "GET", `/${props.kind}/${id}`));
+    return { id: found === undefined && (await isManager(docker)) ? "" : id, props };
   },
   diff(_id, olds, news) {
     // Swarm changes no content. The new one has another name, and the old one is removed once no service uses it.

@@ -39,7 +39,11 @@ it("is taken over from a run that was killed, and from nobody else", async () =>
 });
 
 it("is gone if the Swarm does not know it, and new in another Swarm", async () => {
+  engine.answers["GET /info"] = { Swarm: { ControlAvailable: true } };
   expect((await swarmNetworkProvider.read?.("id1", inputs()))?.id).toBe("");
+  // An engine that has to join its Swarm again.
+  engine.answers["GET /info"] = { Swarm: { ControlAvailable: false } };
+  expect((await swarmNetworkProvider.read?.("id1", inputs()))?.id).toBe("id1");
   engine.answers["GET /networks/id1"] = { Id: "id1" };
   expect((await swarmNetworkProvider.read?.("id1", inputs()))?.id).toBe("id1");
   const diff = (news: object) => swarmNetworkProvider.diff?.("id1", inputs(), { ...inputs(), ...news });

@@ -3,6 +3,7 @@ import { messageOf } from "../lib/errors";
 import { api, connect, dockerCommand, sameSsh, sleep, unless } from "./client";
 import { DynamicResource } from "./dynamic-resource";
 import { OWNER_LABEL, ownerOf, stackOwner } from "./owner";
+import { isManager } from "./swarm/engine";
 
 export interface SwarmNetworkArgs {
   /** The Docker URL of a manager of the Swarm, with options of `ssh`. */
@@ -60,8 +61,9 @@ export const swarmNetworkProvider: pulumi.dynamic.ResourceProvider<NetworkInputs
   },
   async read(id, props) {
     if (props === undefined) throw new Error(`import of a SwarmNetwork (${id}) is not supported`);
-    const found = await unless([404, 503], api(connect(props.host, props), "GET", `/networks/${id}`));
-    return { id: found === undefined ? "" : id, props };
+    const docker = connect(props.host, props);
+    const found = await unless([404, 503], api(docker, "GET", `/networks/${id}`));
+    return { id: found === undefined && (await isManager(docker)) ? "" : id, props };
   },
   diff(_id, olds, news) {
     const replaces = (["name", "swarmId"] as const).filter((key) => olds[key] !== news[key]);

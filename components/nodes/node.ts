@@ -13,6 +13,8 @@ export interface DockerNode {
   readonly publicAddress: pulumi.Output<string>;
   /** URL of its Docker Engine. Known once the engine answers, so that resources that use it wait until then. */
   readonly host: pulumi.Output<string>;
+  /** The same URL, known before the machine exists. Default: {@link host}. */
+  readonly url?: pulumi.Output<string>;
   /** Options of `ssh` for `ssh://` URLs, such as key and known hosts. Default: the user's own configuration. */
   readonly sshOpts?: pulumi.Output<readonly string[]>;
   /** The virtual machine, if the program created it. The node's resources are deleted and replaced with it. */

@@ -379,17 +379,20 @@ describe("SwarmService", () => {
     expect(read?.inputs).toEqual({ ...inputs({ env: { A: "1" } }), replicas: 5 });
   });
 
-  it.each([404, 503])("is gone when Docker answers %d", async (status) => {
-    engine.answers["GET /services/hello-v1"] = status;
+  it("is gone when a manager does not know it, but not while the engine has to join its Swarm again", async () => {
+    engine.answers["GET /info"] = { Swarm: { ControlAvailable: true } };
     expect((await serviceProvider.read?.("hello-v1", state()))?.id).toBe("");
+    engine.answers["GET /services/hello-v1"] = 503;
+    engine.answers["GET /info"] = { Swarm: { ControlAvailable: false } };
+    expect(await serviceProvider.read?.("hello-v1", state())).toEqual({ id: "hello-v1", props: state() });
   });
 
   it("can be deleted twice, or after its Swarm", async () => {
     engine.answers["GET /services/id1"] = 503;
-    engine.answers["DELETE /services/id1"] = 503;
-    engine.answers["GET /tasks"] = 503;
-    engine.answers["GET /containers/json"] = [];
+    engine.answers["GET /info"] = { Swarm: { ControlAvailable: false } };
     await serviceProvider.delete?.("hello-v1", state());
+    engine.answers["GET /info"] = { Swarm: { ControlAvailable: true } };
+    engine.answers["GET /containers/json"] = [];
     engine.answers["GET /services/id1"] = engine.answers["DELETE /services/id1"] = 404;
     engine.answers["GET /tasks"] = [];
     await serviceProvider.delete?.("hello-v1", state());

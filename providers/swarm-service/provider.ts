@@ -27,6 +27,7 @@ import {
 import { pullLogin } from "./login";
 import { buildSpec, inputsOf, type TaskSpec } from "./spec";
 import { removeOrphans } from "../swarm-file";
+import { isManager } from "../swarm/engine";
 import { findService, settle, tasksOf, vanish, type ServiceDetails } from "./tasks";
 
 export interface SwarmServiceArgs {
@@ -310,8 +311,9 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
   },
   async read(id, props): Promise<pulumi.dynamic.ReadResult> {
     if (props === undefined) throw new Error(`import of a SwarmService (${id}) is not supported`);
-    const service = await findService(connect(props.host, props), props.name);
-    if (service === undefined) return { id: "", props };
+    const docker = connect(props.host, props);
+    const service = await findService(docker, props.name);
+    if (service === undefined) return { id: (await isManager(docker)) ? "" : id, props };
     const found: Record<string, unknown> = { ...inputsOf(service.Spec) };
     const inputs = inputsFrom(props);
     // Keep the user's form of equivalent values, so that a refresh does not report changes that are none.
@@ -341,6 +343,7 @@ export const serviceProvider: pulumi.dynamic.ResourceProvider<SwarmServiceInputs
   async delete(_id, props) {
     const docker = connect(props.host, props);
     const service = await findService(docker, props.serviceId);
+    if (service === undefined && !(await isManager(docker))) return;
     if (service !== undefined) {
       const { [OWNER_LABEL]: owner, [CLAIM_LABEL]: claim } = service.Spec.Labels ?? {};
       // After a failed update the label may include the project while the state still has only the stack.

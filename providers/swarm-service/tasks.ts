@@ -38,7 +38,7 @@ const LOG_TIMEOUT_MS = 5000;
 const FAILED = ["failed", "rejected"];
 
 export function findService(docker: Docker, nameOrId: string): Promise<ServiceDetails | undefined> {
-  // 503: the engine is in no Swarm, so the service is gone.
+  // 503: the engine manages no Swarm, for example because it has to join again.
   return unless([404, 503], api<ServiceDetails>(docker, "GET", `/services/${encodeURIComponent(nameOrId)}`));
 }
 

@@ -1,7 +1,7 @@
 /** What an engine knows about its Swarm. */
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
-import { api, dockerCommand, sleep, unless, type Engine } from "../client";
+import { api, connect, dockerCommand, sleep, unless, type Engine } from "../client";
 
 /** Pause between two looks at the engine. */
 export const POLL_MS = 250;
@@ -21,6 +21,25 @@ export const GATEWAY_LABEL = "switchyard.gateway-network";
 
 export async function localSwarm(docker: Docker): Promise<LocalSwarm> {
   return (await api<{ Swarm: LocalSwarm }>(docker, "GET", "/info")).Swarm;
+}
+
+/**
+ * Whether an engine manages this Swarm; undefined if it does not say, for example because it cannot be reached, or starts.
+ */
+export async function manages(engine: Engine, swarmId: string): Promise<boolean | undefined> {
+  try {
+    const docker = connect(engine.host, { ...engine, answerTimeoutMs: 5000 });
+    const { ControlAvailable, LocalNodeState } = await localSwarm(docker);
+    if (ControlAvailable) return (await api<{ ID: string }>(docker, "GET", "/swarm")).ID === swarmId;
+    return LocalNodeState === "inactive" || LocalNodeState === "active" ? false : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What an engine outside of its Swarm says is missing may still be there: it may have to join again. */
+export async function isManager(docker: Docker): Promise<boolean> {
+  return (await localSwarm(docker)).ControlAvailable;
 }
 
 export async function hasGatewayNetwork(docker: Docker): Promise<boolean> {

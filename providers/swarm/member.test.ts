@@ -7,7 +7,7 @@ let manager: FakeEngine;
 beforeEach(async () => {
   [own, manager] = await Promise.all([fakeEngine(), fakeEngine()]);
   manager.answers["GET /swarm"] = { ID: "s1", JoinTokens: { Manager: "m", Worker: "w" } };
-  manager.answers["GET /info"] = { Swarm: { NodeAddr: "192.0.2.1" } };
+  manager.answers["GET /info"] = { Swarm: { NodeAddr: "192.0.2.1", ControlAvailable: true } };
   manager.answers["GET /tasks"] = [];
 });
 afterEach(() => {
@@ -159,8 +159,8 @@ describe("SwarmMember", () => {
   });
 
   it("keeps the last manager until the Swarm itself is deleted", async () => {
-    manager.answers["GET /swarm"] = 503;
-    await memberProvider.delete?.("n2", state());
+    manager.answers["GET /info"] = info("inactive");
+    await memberProvider.delete?.("n2", { ...state(), role: "manager" });
     expect(whats(own)).toEqual([]);
   });
 
@@ -170,5 +170,41 @@ describe("SwarmMember", () => {
     own.answers["GET /info"] = info("active");
     expect((await memberProvider.read?.("n2", state()))?.id).toBe("n2");
     expect((await memberProvider.read?.("other", state()))?.id).toBe("");
+    own.answers["GET /info"] = info("pending");
+    expect((await memberProvider.read?.("n2", state()))?.id).toBe("n2");
+  });
+
+  it.each([
+    ["in no Swarm", info("inactive")],
+    ["in another Swarm", { Swarm: { ...info("active").Swarm, NodeID: "n9" } }],
+  ])("is replaced if its engine, which lost its disk, is %s: the others forget it", async (_case, now) => {
+    own.answers["GET /info"] = now;
+    manager.answers["GET /nodes/n2"] = node("manager", "down");
+    manager.answers["POST /nodes/n2/update"] = {};
+    manager.answers["DELETE /nodes/n2"] = {};
+    const found = (await memberProvider.read?.("n2", state())) ?? {};
+    expect(found).toMatchObject({ id: "n2", props: { lost: true } });
+    const lost = { ...state(), lost: true };
+    expect(await memberProvider.diff?.("n2", lost, inputs())).toMatchObject({
+      changes: true,
+      replaces: ["swarmId"],
+    });
+    await memberProvider.delete?.("n2", lost);
+    const changes = manager.calls.filter(({ what }) => what === "POST /nodes/n2/update");
+    expect(changes.map(({ body }) => body)).toContainEqual(expect.objectContaining({ Role: "worker" }));
+    expect(whats(manager)).toContain("DELETE /nodes/n2");
+    expect(whats(own)).not.toContain("POST /swarm/leave");
+  });
+
+  it("leaves a Swarm that has ended, as a worker, once all managers say so", async () => {
+    own.answers["GET /info"] = info("active");
+    own.answers["POST /swarm/leave"] = {};
+    own.answers["DELETE /networks/docker_gwbridge"] = {};
+    manager.answers["GET /info"] = 500;
+    await memberProvider.delete?.("n2", state());
+    expect(whats(own)).not.toContain("POST /swarm/leave");
+    manager.answers["GET /info"] = info("inactive");
+    await memberProvider.delete?.("n2", state());
+    expect(whats(own)).toContain("POST /swarm/leave");
   });
 });

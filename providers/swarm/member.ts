@@ -8,6 +8,7 @@ import {
   hasGatewayNetwork,
   localSwarm,
   managerEndpoint,
+  manages,
   removeGatewayNetwork,
 } from "./engine";
 import { changeNode, drain, nodeOf, until, type SwarmRole } from "./nodes";
@@ -39,20 +40,29 @@ interface MemberState extends MemberInputs {
   readonly nodeId: string;
   /** Whether joining created the gateway network. */
   readonly gatewayMade: boolean;
+  /** Whether a refresh found that the engine is not this member any more, although the Swarm still counts it. */
+  readonly lost?: boolean;
 }
 
+const othersOf = ({ managers, host }: MemberInputs): string[] =>
+  managers.filter((manager) => manager !== host);
+
 /** A manager of the Swarm other than the node itself; undefined if none answers. */
-async function otherManager({ managers, host, swarmId, sshOpts }: MemberInputs): Promise<Docker | undefined> {
-  for (const manager of managers) {
-    if (manager === host) continue;
-    try {
-      const docker = connect(manager, { answerTimeoutMs: 5000, sshOpts });
-      if ((await api<{ ID: string }>(docker, "GET", "/swarm")).ID === swarmId) return docker;
-    } catch {
-      // Unreachable, or no longer in this Swarm: try the next one.
-    }
+async function otherManager(inputs: MemberInputs): Promise<Docker | undefined> {
+  const { swarmId, sshOpts } = inputs;
+  for (const host of othersOf(inputs)) {
+    const engine = { host, ...(sshOpts && { sshOpts }) };
+    if ((await manages(engine, swarmId)) === true) return connect(host, { answerTimeoutMs: 5000, sshOpts });
   }
   return undefined;
+}
+
+/** Whether all managers of a worker answer that they do not manage its Swarm any more. */
+async function isAbandoned(inputs: MemberInputs): Promise<boolean> {
+  const { swarmId, sshOpts, role } = inputs;
+  if (role === "manager") return false;
+  const asked = othersOf(inputs).map((host) => manages({ host, ...(sshOpts && { sshOpts }) }, swarmId));
+  return (await Promise.all(asked)).every((answer) => answer === false);
 }
 
 /** The manager through which to change the node: preferably another one, because the node may lose that role. */
@@ -103,6 +113,14 @@ async function settleMember(inputs: MemberInputs, nodeId: string): Promise<void>
   });
 }
 
+/** Leaves the Swarm, if the engine is this member: one that lost its disk may be in another Swarm by now. */
+async function leave(docker: Docker, id: string, props: MemberState): Promise<void> {
+  if ((await localSwarm(docker)).NodeID !== id) return;
+  await until("demotion", async () => !(await localSwarm(docker)).ControlAvailable);
+  await unless([503], api(docker, "POST", "/swarm/leave", { query: { force: true } }));
+  if (props.gatewayMade) await removeGatewayNetwork(docker, props);
+}
+
 export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, MemberState> = {
   async create(inputs) {
     const docker = connect(inputs.host, inputs);
@@ -131,10 +149,17 @@ export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, Membe
   async read(id, props) {
     if (props === undefined) throw new Error(`import of a SwarmMember (${id}) is not supported`);
     const local = await localSwarm(connect(props.host, props));
-    return { id: local.LocalNodeState === "active" && local.NodeID === id ? id : "", props };
+    const isMember = local.LocalNodeState === "active" && local.NodeID === id;
+    // An engine that has just started says so soon.
+    if (isMember || local.LocalNodeState === "pending") return { id, props };
+    const manager = await otherManager(props);
+    const isCounted = manager !== undefined && (await nodeOf(manager, id)) !== undefined;
+    return isCounted ? { id, props: { ...props, lost: true } } : { id: "", props };
   },
   diff(_id, olds, news) {
-    const replaces = (["host", "advertiseAddr", "swarmId"] as const).filter((key) => olds[key] !== news[key]);
+    const keys = (["host", "advertiseAddr", "swarmId"] as const).filter((key) => olds[key] !== news[key]);
+    // Its replacement makes the others forget it. Otherwise a lost manager would count for the majority for good.
+    const replaces = olds.lost === true && keys.length === 0 ? ["swarmId"] : keys;
     const same =
       olds.role === news.role &&
       JSON.stringify(olds.managers) === JSON.stringify(news.managers) &&
@@ -146,16 +171,17 @@ export const memberProvider: pulumi.dynamic.ResourceProvider<MemberInputs, Membe
     return { outs: { ...olds, ...news } };
   },
   async delete(id, props) {
+    const docker = connect(props.host, props);
     const manager = await otherManager(props);
-    // The last manager leaves when the Swarm resource is deleted.
-    if (manager === undefined) return;
+    // The last manager leaves when the Swarm resource is deleted. A worker whose Swarm has ended could join no other.
+    if (manager === undefined) {
+      if (await isAbandoned(props)) await leave(docker, id, props);
+      return;
+    }
     await drain(manager, id);
     await changeNode(manager, id, { Role: "worker" });
-    const docker = connect(props.host, props);
     try {
-      await until("demotion", async () => !(await localSwarm(docker)).ControlAvailable);
-      await unless([503], api(docker, "POST", "/swarm/leave", { query: { force: true } }));
-      if (props.gatewayMade) await removeGatewayNetwork(docker, props);
+      await leave(docker, id, props);
     } catch (error) {
       // A node that is down cannot leave: the remaining managers remove it below.
       if ((await nodeOf(manager, id))?.Status.State === "ready") throw error;

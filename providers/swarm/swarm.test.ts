@@ -28,7 +28,7 @@ function inputs() {
 }
 
 function state(created: boolean) {
-  return { ...inputs(), swarmId: "s1", nodeId: "n1", created };
+  return { ...inputs(), swarmId: "s1", created };
 }
 
 const whats = () => engine.calls.map((call) => call.what);
@@ -40,7 +40,7 @@ describe("Swarm", () => {
     engine.answers["GET /swarm"] = swarmOf({ "switchyard.owner": "stack" });
     const { id, outs } = await swarmProvider.create(inputs());
     expect(id).toBe("s1");
-    expect(outs).toEqual({ ...inputs(), swarmId: "s1", created: true, nodeId: "n1" });
+    expect(outs).toEqual({ ...inputs(), swarmId: "s1", created: true });
     expect(engine.calls.find((call) => call.what === "POST /swarm/init")?.body).toEqual({
       ListenAddr: "192.0.2.1:2377",
       AdvertiseAddr: "192.0.2.1",
@@ -121,6 +121,8 @@ describe("Swarm", () => {
   });
 
   it("is replaced when its engine or address changes", async () => {
+    engine.answers["GET /info"] = MANAGER;
+    engine.answers["GET /swarm"] = swarmOf({});
     const moved = { ...inputs(), host: "unix:///other", advertiseAddr: "192.0.2.2" };
     expect((await swarmProvider.diff?.("s1", state(true), moved))?.replaces).toEqual([
       "host",
@@ -137,11 +139,74 @@ describe("Swarm", () => {
     await expect(swarmProvider.diff?.("s1", old, inputs())).rejects.toThrow("Add a third node");
   });
 
+  describe("with other managers", () => {
+    let other: FakeEngine;
+    beforeEach(async () => {
+      other = await fakeEngine();
+      other.answers["GET /info"] = MANAGER;
+      other.answers["GET /swarm"] = swarmOf({ "switchyard.owner": "stack" });
+      engine.answers["GET /info"] = NONE;
+      engine.answers["GET /swarm"] = 503;
+    });
+    afterEach(() => {
+      other.close();
+    });
+    const several = () => ({ ...inputs(), managers: [engine.host, other.host] });
+    const old = () => ({ ...state(true), ...several() });
+
+    it("is kept while the first one has to join again, at whichever address", async () => {
+      expect((await swarmProvider.read?.("s1", old()))?.id).toBe("s1");
+      expect(await swarmProvider.diff?.("s1", old(), several())).toMatchObject({
+        changes: false,
+        replaces: [],
+      });
+      const readdressed = { ...several(), advertiseAddr: "192.0.2.9" };
+      expect(await swarmProvider.diff?.("s1", old(), readdressed)).toMatchObject({
+        changes: true,
+        replaces: [],
+      });
+      expect((await swarmProvider.update?.("s1", old(), readdressed))?.outs).toEqual({
+        ...old(),
+        advertiseAddr: "192.0.2.9",
+      });
+      expect(whats()).not.toContain("POST /swarm/init");
+    });
+
+    it("is kept if the first node becomes another one that is new", async () => {
+      const before = { ...old(), host: "unix:///gone" };
+      expect(await swarmProvider.diff?.("s1", before, several())).toMatchObject({
+        changes: true,
+        replaces: [],
+      });
+    });
+
+    it("is kept if one does not answer, or starts", async () => {
+      for (const answer of [500, { Swarm: { ...NONE.Swarm, LocalNodeState: "pending" } }]) {
+        other.answers["GET /info"] = answer;
+        expect((await swarmProvider.read?.("s1", old()))?.id).toBe("s1");
+        expect((await swarmProvider.diff?.("s1", old(), several()))?.replaces).toEqual([]);
+      }
+    });
+
+    it("is gone once all say so", async () => {
+      other.answers["GET /info"] = NONE;
+      expect((await swarmProvider.read?.("s1", old()))?.id).toBe("");
+      expect((await swarmProvider.diff?.("s1", old(), several()))?.replaces).toEqual(["host"]);
+    });
+  });
+
+  it("is replaced if its only manager lost its disk since the refresh, not if that cannot be reached", async () => {
+    engine.answers["GET /info"] = NONE;
+    expect((await swarmProvider.diff?.("s1", state(true), inputs()))?.replaces).toEqual(["host"]);
+    engine.answers["GET /info"] = 500;
+    expect((await swarmProvider.diff?.("s1", state(true), inputs()))?.changes).toBe(false);
+  });
+
   it("moves in place to another manager", async () => {
     engine.answers["GET /swarm"] = swarmOf({ "switchyard.owner": "stack" });
     engine.answers["GET /info"] = MANAGER;
     const old = { ...state(true), host: "unix:///gone" };
-    expect(await swarmProvider.diff?.("s1", old, inputs())).toEqual({ changes: true, replaces: [] });
+    expect(await swarmProvider.diff?.("s1", old, inputs())).toMatchObject({ changes: true, replaces: [] });
     const { outs } = (await swarmProvider.update?.("s1", old, inputs())) ?? {};
     expect(outs).toMatchObject({ host: engine.host, created: true });
   });

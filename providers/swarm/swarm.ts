@@ -2,13 +2,15 @@ import * as pulumi from "@pulumi/pulumi";
 import { DynamicResource } from "../dynamic-resource";
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
-import { api, connect, dockerCommand, sameSsh, sleep } from "../client";
+import { canonical } from "../../lib/values";
+import { api, connect, dockerCommand, sameSsh, sleep, type Engine } from "../client";
 import { OWNER_LABEL, ownerOf, stackOwner } from "../owner";
 import {
   GATEWAY_LABEL,
   hasGatewayNetwork,
   localSwarm,
   managerEndpoint,
+  manages,
   POLL_MS,
   removeGatewayNetwork,
 } from "./engine";
@@ -20,6 +22,8 @@ export interface SwarmArgs {
   readonly sshOpts?: pulumi.Input<readonly string[]> | undefined;
   /** The address at which other nodes reach this one, the only one on which the Swarm listens. */
   readonly advertiseAddr: pulumi.Input<string>;
+  /** The Docker URLs of all managers. Default: the first one's. */
+  readonly managers?: pulumi.Input<pulumi.Input<string>[]> | undefined;
   /** The Swarm's owner. A Swarm that another owner created is used, but never left. Default: `<project>/<stack>`. */
   readonly owner?: pulumi.Input<string> | undefined;
 }
@@ -28,12 +32,12 @@ interface SwarmInputs {
   readonly host: string;
   readonly sshOpts?: readonly string[];
   readonly advertiseAddr: string;
+  readonly managers?: readonly string[];
   readonly owner?: string;
 }
 
 interface SwarmState extends SwarmInputs {
   readonly swarmId: string;
-  readonly nodeId: string;
   /** Whether this owner created it. If so, deleting the resource leaves the Swarm. */
   readonly created: boolean;
 }
@@ -105,16 +109,16 @@ async function initSwarm(docker: Docker, inputs: SwarmInputs): Promise<SwarmDeta
   return api<SwarmDetails>(docker, "GET", "/swarm");
 }
 
-async function stateOf(docker: Docker, inputs: SwarmInputs, swarm: SwarmDetails): Promise<SwarmState> {
+function stateOf(inputs: SwarmInputs, swarm: SwarmDetails): SwarmState {
   // An earlier version's state may hold more, such as the secret join tokens.
-  const { host, sshOpts, advertiseAddr, owner } = inputs;
+  const { host, sshOpts, advertiseAddr, managers, owner } = inputs;
   return {
     host,
     ...(sshOpts !== undefined && { sshOpts }),
     advertiseAddr,
+    ...(managers !== undefined && { managers }),
     ...(owner !== undefined && { owner }),
     swarmId: swarm.ID,
-    nodeId: (await localSwarm(docker)).NodeID,
     created: swarm.Spec.Labels?.[OWNER_LABEL] === ownerOf(inputs),
   };
 }
@@ -160,12 +164,17 @@ async function refuseWhileInUse(docker: Docker, inputs: SwarmInputs): Promise<vo
   }
 }
 
-async function manages(inputs: SwarmInputs, swarmId: string): Promise<boolean> {
-  try {
-    return (await api<SwarmDetails>(connect(inputs.host, inputs), "GET", "/swarm")).ID === swarmId;
-  } catch {
-    return false;
+/** The engine of another manager of the Swarm; "none" if all others answer that they do not manage it, "unknown" if not all do. */
+async function elsewhere(inputs: SwarmInputs, swarmId: string): Promise<Engine | "none" | "unknown"> {
+  const { host: first, managers = [], sshOpts } = inputs;
+  let isCertain = true;
+  for (const host of managers.filter((manager) => manager !== first)) {
+    const engine = { host, ...(sshOpts && { sshOpts }) };
+    const answer = await manages(engine, swarmId);
+    if (answer === true) return engine;
+    isCertain &&= answer === false;
   }
+  return isCertain ? "none" : "unknown";
 }
 
 async function isWorker(inputs: SwarmInputs): Promise<boolean> {
@@ -181,46 +190,57 @@ export const swarmProvider: pulumi.dynamic.ResourceProvider<SwarmInputs, SwarmSt
   async create(inputs) {
     const docker = connect(inputs.host, inputs);
     const swarm = (await managedSwarm(docker, inputs)) ?? (await initSwarm(docker, inputs));
-    return { id: swarm.ID, outs: await stateOf(docker, inputs, swarm) };
+    return { id: swarm.ID, outs: stateOf(inputs, swarm) };
   },
   async read(id, props) {
     if (props === undefined) throw new Error(`import of a Swarm (${id}) is not supported`);
     const docker = connect(props.host, props);
     const local = await localSwarm(docker);
     const swarm = local.ControlAvailable ? await api<SwarmDetails>(docker, "GET", "/swarm") : undefined;
-    if (swarm?.ID !== id) return { id: "", props };
-    return { id, props: await stateOf(docker, props, swarm) };
+    if (swarm?.ID === id) return { id, props: stateOf(props, swarm) };
+    // The first node may have lost its disk: it joins again as a member.
+    return { id: (await elsewhere(props, id)) === "none" ? "" : id, props };
   },
   async diff(id, olds, news) {
     const moved = olds.host !== news.host;
-    // Another manager of the same Swarm takes over when the first one leaves.
-    if (moved && (await manages(news, id))) return { changes: true, replaces: [] };
-    if (moved && (await isWorker(news))) {
-      throw new Error(
-        `The node at ${news.host} cannot replace ${olds.host} as the first node: it is a worker in the Swarm, ` +
-          `because a Swarm of two nodes has one manager. Add a third node (up), then remove the first (up again)`,
-      );
-    }
-    const replaces = moved ? ["host"] : [];
     // The address of an adopted Swarm is up to its owner.
-    if (olds.created && olds.advertiseAddr !== news.advertiseAddr) replaces.push("advertiseAddr");
+    const readdressed = olds.created && olds.advertiseAddr !== news.advertiseAddr;
+    const here = await manages(news, id);
+    const replaces: string[] = [];
+    if (moved ? here !== true : here === false || readdressed) {
+      // Another manager keeps the Swarm while the first one joins again or leaves.
+      const other = await elsewhere(news, id);
+      const isKept = other !== "none" && other !== "unknown";
+      if (moved && !isKept && (await isWorker(news))) {
+        throw new Error(
+          `The node at ${news.host} cannot replace ${olds.host} as the first node: it is a worker in the Swarm, ` +
+            `because a Swarm of two nodes has one manager. Add a third node (up), then remove the first (up again)`,
+        );
+      }
+      const isLost = here === false && other === "none";
+      if (moved ? !isKept : isLost) replaces.push("host");
+      if (readdressed && !isKept) replaces.push("advertiseAddr");
+    }
     const changes =
       replaces.length > 0 ||
+      moved ||
+      readdressed ||
       !sameSsh(olds, news) ||
+      canonical(olds.managers ?? []) !== canonical(news.managers ?? []) ||
       ownerOf(olds) !== ownerOf(news) ||
       // Earlier versions kept the secret tokens in the state: an update removes them.
       "joinTokens" in olds;
     return { changes, replaces, deleteBeforeReplace: true };
   },
   async update(id, olds, news) {
-    const docker = connect(news.host, news);
-    const swarm = await api<SwarmDetails>(docker, "GET", "/swarm");
-    if (swarm.ID !== id)
+    const other = (await manages(news, id)) === true ? news : await elsewhere(news, id);
+    if (other === "none" || other === "unknown")
       throw new Error(
         `The Docker Engine at ${news.host} has left the Swarm in the meantime: run "up" with a refresh`,
       );
-    await changeOwner(docker, olds, news, swarm);
-    return { outs: await stateOf(docker, news, await api<SwarmDetails>(docker, "GET", "/swarm")) };
+    const docker = connect(other.host, other);
+    await changeOwner(docker, olds, news, await api<SwarmDetails>(docker, "GET", "/swarm"));
+    return { outs: stateOf(news, await api<SwarmDetails>(docker, "GET", "/swarm")) };
   },
   async delete(id, props) {
     if (!props.created) return;
@@ -244,12 +264,11 @@ export class Swarm extends DynamicResource {
   declare readonly host: pulumi.Output<string>;
   declare readonly advertiseAddr: pulumi.Output<string>;
   declare readonly swarmId: pulumi.Output<string>;
-  declare readonly nodeId: pulumi.Output<string>;
   /** Whether this owner created it, now or in an earlier run. */
   declare readonly created: pulumi.Output<boolean>;
 
   constructor(name: string, args: SwarmArgs, opts?: pulumi.CustomResourceOptions) {
-    const outputs = { swarmId: undefined, nodeId: undefined, created: undefined };
+    const outputs = { swarmId: undefined, created: undefined };
     const owner = args.owner ?? stackOwner();
     super(
       { file: __filename, provider: "swarmProvider" },

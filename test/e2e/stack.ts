@@ -65,12 +65,17 @@ export class TestStack {
    */
   async killed(
     command: "up" | "down",
-    afterMs: number,
+    after: number | Promise<unknown>,
     signal: NodeJS.Signals,
     only: "everything" | "the engine",
+    ...args: string[]
   ): Promise<string> {
     const env = { ...process.env, STACK: this.name, [killedMark]: "1" };
-    const child = spawn(`script/${command}`, { env, stdio: ["ignore", "pipe", "pipe"], detached: true });
+    const child = spawn(`script/${command}`, args, {
+      env,
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
+    });
     let output = "";
     const keep = (chunk: Buffer): void => {
       output += chunk.toString();
@@ -78,7 +83,7 @@ export class TestStack {
     child.stdout.on("data", keep);
     child.stderr.on("data", keep);
     const ended = new Promise((resolve) => child.once("exit", resolve));
-    await Promise.race([ended, sleep(afterMs)]);
+    await Promise.race([ended, typeof after === "number" ? sleep(after) : after]);
     const pid = child.pid ?? 0;
     const children = (): string => readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
     try {

@@ -190,6 +190,40 @@ test("a machine that is told to be replaced starts anew, and joins again", async
   succeeded(await stack.up("--expect-no-changes"));
 });
 
+test("a replacement of the first machine that was interrupted goes on, in the same Swarm", async () => {
+  const [first, ...others] = machines;
+  if (first === undefined) throw new Error("there is no machine");
+  const members = () => others[0]?.docker("node", "ls", "--format", "{{.ID}} {{.Hostname}} {{.Status}}");
+  const services = () => others[0]?.docker("service", "ls", "--format", "{{.ID}} {{.Name}}");
+  const [membersBefore = "", servicesBefore = ""] = [await members(), await services()];
+  for (const machine of others) ask(machine);
+  events.length = results.length = 0;
+  const replaced = new Promise<void>((resolve) => {
+    const looking = setInterval(() => {
+      if (!events.includes("node-1 starts")) return;
+      clearInterval(looking);
+      resolve();
+    }, 100);
+  });
+  await stack.killed("up", replaced, "SIGINT", "the engine", "--replace", "**SshKey::node-1-host");
+  // Without the first machine.
+  expect((await members())?.split("\n").filter((line) => line.endsWith(" Ready"))).toHaveLength(2);
+  succeeded(await stack.up());
+  for (const machine of others) await stopAsking(machine);
+  console.log("requests during the interrupted replacement:", JSON.stringify(results));
+  expect(results).toHaveLength(4);
+  for (const { requests } of results) expect(requests).toBeGreaterThan(0);
+  for (const { failures } of results) expect(failures).toEqual({});
+  expect(await services()).toBe(servicesBefore);
+  const kept = (lines: string) => lines.split("\n").filter((line) => !line.includes(" node-1 "));
+  const membersNow = (await members()) ?? "";
+  expect(kept(membersNow)).toEqual(kept(membersBefore));
+  expect(membersNow.split("\n")).toHaveLength(3);
+  expect(await nodes()).toEqual(names.map(() => "Active Ready"));
+  for (const machine of machines) expect((await get(`${urlOf(machine)}/alone/v1`)).status).toBe(200);
+  succeeded(await stack.up("--expect-no-changes"));
+});
+
 test("down leaves no machine, no medium, no key", async () => {
   succeeded(await stack.down());
   await expectNothingLeft(vboxManage);
