@@ -69,6 +69,8 @@ export interface CreationSettingsArgs {
 export class CreationSettings extends DynamicResource {
   declare readonly settings: pulumi.Output<Settings>;
   declare readonly userData: pulumi.Output<string>;
+  /** Known once the machine can have what is asked. If it cannot, this fails, and so does whatever waits for it. */
+  readonly checked: pulumi.Output<unknown>;
 
   /** @param name the node's name */
   constructor(name: string, args: CreationSettingsArgs, opts?: pulumi.CustomResourceOptions) {
@@ -81,7 +83,7 @@ export class CreationSettings extends DynamicResource {
     );
     const { settings, userData } = args;
     const kept = { settings: this.settings, userData: this.userData };
-    pulumi.all([kept, { settings, userData }]).apply(([kept, wanted]) => {
+    const compared = pulumi.all([kept, { settings, userData }]).apply(([kept, wanted]) => {
       requireFixed(name, kept.settings, wanted.settings);
       const names = outdated(kept, wanted);
       if (names.length === 0) return;
@@ -90,6 +92,7 @@ export class CreationSettings extends DynamicResource {
           `its disk: ${replacing(name)}`,
       );
     });
+    this.checked = pulumi.unsecret(compared);
   }
 
   /** One of the settings. */

@@ -37,14 +37,18 @@ export interface Place {
   readonly publicAddress: pulumi.Input<string>;
   /** Known once the machine can have what it is asked to have: no node is drained before. Default: at once. */
   readonly checked?: pulumi.Output<unknown>;
-  readonly makeMachine: (parts: MachineParts) => Machine;
+  /** What restarts the machine when it changes, such as its type. */
+  readonly restarting: pulumi.Input<Readonly<Record<string, pulumi.Input<unknown>>>>;
+  readonly makeMachine: (options: pulumi.CustomResourceOptions) => Machine;
 }
 
-/** What `makeMachine` needs to create a machine. */
-export interface MachineParts {
+/** What `makePlace` needs. */
+export interface PlaceParts {
+  /** The node's name. */
+  readonly name: string;
   /** The user data for the first boot, and the target's {@link MachinesArgs.created}. */
   readonly created: CreationSettings;
-  readonly options: pulumi.CustomResourceOptions;
+  readonly parent: pulumi.Resource;
 }
 
 /** What a target says about its machines. */
@@ -53,10 +57,10 @@ export interface MachinesArgs {
   readonly apt: AptSettings;
   /** What only a new machine can have, such as its image. */
   readonly created: pulumi.Input<Settings>;
-  /** What restarts a machine when it changes, such as its type. */
-  readonly restarting: Readonly<Record<string, unknown>>;
-  /** Makes the place for the machine of this node. */
-  readonly makePlace: (name: string, parent: pulumi.Resource) => Place;
+  /** Whether machines must not be deleted. */
+  readonly protect?: boolean;
+  /** Makes the place for the machine of a node. */
+  readonly makePlace: (parts: PlaceParts) => Place;
 }
 
 interface ProvisionedNodeArgs extends MachinesArgs {
@@ -127,18 +131,8 @@ export class ProvisionedNode extends pulumi.ComponentResource implements DockerN
     const aliases = [{ type: "switchyard:index:MadeNode" }];
     super("switchyard:index:ProvisionedNode", name, {}, pulumi.mergeOptions(opts, { aliases }));
     const { folder, authorizedKey, keyFile } = args.access;
-    const hostKey = new SshKey(`${name}-host`, { parent: this });
-    const place = args.makePlace(name, this);
-    // Each node's drain waits for all URLs.
-    this.url = pulumi
-      .all([place.publicAddress, place.checked])
-      .apply(([address]) => `ssh://${user}@${address}`);
-    this.sshOpts = pulumi
-      .all([keyFile, place.publicAddress, hostKey.publicKey])
-      .apply(([key, address, publicKey]) => {
-        writeKnownHost(folder, address, publicKey);
-        return sshOptions({ folder, key });
-      });
+    // Its replacement replaces the machine, so a protected machine's key is protected, too: no node is drained for that.
+    const hostKey = new SshKey(`${name}-host`, { parent: this, protect: args.protect ?? false });
     const created = new CreationSettings(
       name,
       {
@@ -154,12 +148,23 @@ export class ProvisionedNode extends pulumi.ComponentResource implements DockerN
       },
       { parent: this },
     );
+    const place = args.makePlace({ name, created, parent: this });
+    // Each node's drain waits for all URLs.
+    this.url = pulumi
+      .all([place.publicAddress, place.checked, created.checked])
+      .apply(([address]) => `ssh://${user}@${address}`);
+    this.sshOpts = pulumi
+      .all([keyFile, place.publicAddress, hostKey.publicKey])
+      .apply(([key, address, publicKey]) => {
+        writeKnownHost(folder, address, publicKey);
+        return sshOptions({ folder, key });
+      });
 
     // One machine changes after the other: it waits for its turn, and the next one for its return.
     const turn = { name, host: this.url, nodes: args.nodes, sshOpts: this.sshOpts };
-    const change = hostKey.publicKey.apply((publicKey) => fingerprintOf([publicKey, args.restarting]));
+    const change = pulumi.all([hostKey.publicKey, place.restarting]).apply(fingerprintOf);
     const drain = new NodeDrain(name, { ...turn, change }, { parent: this, dependsOn: args.after ?? [] });
-    const machine = place.makeMachine({ created, options: { parent: this, dependsOn: drain } });
+    const machine = place.makeMachine({ parent: this, dependsOn: drain });
     const note = hostKey.publicKey.apply((publicKey) => failureNote(folder, name, publicKey));
     this.returned = new NodeReturn(
       name,

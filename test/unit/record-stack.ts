@@ -8,7 +8,8 @@ import { cloudAnswer } from "./cloud-answers";
 // Runs the program with a committed stack file against mocks that record every resource and reject unknown types, and prints
 // the recording as JSON. Runs in a separate process, because a program runs once in a process.
 //
-// Arguments: up|preview, the stack (default: dev), and JSON configuration that overrides the stack file.
+// Arguments: up|preview, the stack (default: dev), JSON configuration that overrides the stack file, and JSON settings that the
+// machine of node-3 was created with.
 
 export interface Recorded {
   readonly type: string;
@@ -68,12 +69,14 @@ const answers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
 /** A stack name that no user has, so that files written for it overwrite nobody's. */
 export const stackName = (stack: string): string => (stack === "dev" ? stack : `test-${stack}`);
 
+const resources: Recorded[] = [];
+
 async function record(
   preview: boolean,
   stack = "dev",
   config: Readonly<Record<string, unknown>> = {},
+  created: object = {},
 ): Promise<Recording> {
-  const resources: Recorded[] = [];
   await pulumi.runtime.setMocks(
     {
       call: ({ token, inputs }) => {
@@ -90,7 +93,12 @@ async function record(
         if (custom !== true) return { id: undefined, state: recorded };
         const answer = answers[type] ?? cloudAnswer(type, name, recorded);
         if (answer === undefined) throw new Error(`no resource of type ${type} is expected`);
-        const computed = { ...digestOf(recorded["imageName"]), ...certificatesFor(recorded["names"]) };
+        const computed = {
+          ...digestOf(recorded["imageName"]),
+          ...certificatesFor(recorded["names"]),
+          ...(type.endsWith(":CreationSettings") &&
+            name === "node-3" && { settings: { ...(recorded["settings"] as object), ...created } }),
+        };
         return { id: `${name}-id`, state: { ...recorded, ...answer, ...computed } };
       },
     },
@@ -182,8 +190,22 @@ function configOf(stack: string, over: Readonly<Record<string, unknown>>): Recor
 }
 
 if (require.main === module) {
-  const [, , verb, stack, config = "{}"] = process.argv;
-  void record(verb === "preview", stack, JSON.parse(config) as Record<string, unknown>).then((recording) => {
+  const [, , verb, stack, config = "{}", created = "{}"] = process.argv;
+  let recording: Recording = { resources, outputs: {}, sdks: [] };
+  // As under the Pulumi CLI, what does not depend on a failure goes on.
+  process.on("unhandledRejection", (error) => {
+    process.exitCode = 1;
+    console.error(String(error));
+  });
+  process.on("exit", () => {
     console.log(JSON.stringify(recording));
+  });
+  void record(
+    verb === "preview",
+    stack,
+    JSON.parse(config) as Record<string, unknown>,
+    JSON.parse(created) as object,
+  ).then((whole) => {
+    recording = whole;
   });
 }

@@ -4,14 +4,20 @@ import { promisify } from "node:util";
 import { SIGNATURE } from "../../engine/wire";
 import type { Recording } from "./record-stack";
 
-/** Runs the program with a committed stack file against mocks, as record-stack.ts does, and returns what it asked for. */
+/**
+ * Runs the program with a committed stack file against mocks, as record-stack.ts does, and returns what it asked for.
+ *
+ * @param created settings that the machine of node-3 was created with, if not those that the program wants
+ * @throws Error with the program's own, and what it asked for until then as `stdout`, if it fails
+ */
 export async function record(
   stack: string,
   verb: "up" | "preview" = "up",
   config: object = {},
+  created: object = {},
 ): Promise<Recording> {
   const program = ["-r", "./lib/register.cjs", "test/unit/record-stack.ts"];
-  const args = [...program, verb, stack, JSON.stringify(config)];
+  const args = [...program, verb, stack, JSON.stringify(config), JSON.stringify(created)];
   const { stdout } = await promisify(execFile)(process.execPath, args, { maxBuffer: 100 * 1024 * 1024 });
   return JSON.parse(stdout) as Recording;
 }

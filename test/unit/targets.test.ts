@@ -272,6 +272,9 @@ test("termination protection, spot instances and an existing network can be conf
   });
   const instances = protect.resources.filter(({ type }) => type.endsWith(":Instance"));
   expect(instances.map(({ options }) => options.protect)).toEqual([true, true, true]);
+  // Otherwise `--replace` would drain a node whose machine is then not replaced.
+  const keys = protect.resources.filter(({ name }) => name.endsWith("-host"));
+  expect(keys.map(({ options }) => options.protect)).toEqual([true, true, true]);
   expect(instances[0]?.inputs).toMatchObject({ disableApiTermination: true });
   expect(protect.resources.filter(({ type }) => type.endsWith(":Vpc"))).toEqual([]);
   for (const { inputs, options } of protect.resources.filter(({ type }) =>
@@ -327,15 +330,69 @@ test("a machine type of Google that takes only Hyperdisk gets one", async () => 
   );
 }, 60_000);
 
-test("a type that a node's zone does not offer is rejected before any machine stops", async () => {
-  const subnet = { vpcId: "vpc-1a", subnetId: "subnet-0b" };
-  expect(await refusal("aws", { machine: subnet })).toContain(
-    'switchyard:machine.type is "t3.small", which eu-north-1b, the availability zone of node-1, does not offer',
+describe("before any machine stops", () => {
+  test.each<[string, string, { machine?: object; created?: object; message: string }]>([
+    [
+      "a type that a node's zone does not offer",
+      "aws",
+      {
+        machine: { vpcId: "vpc-1a", subnetId: "subnet-0b" },
+        message:
+          'switchyard:machine.type is "t3.small", which eu-north-1b, the availability zone of node-1, does not offer',
+      },
+    ],
+    [
+      "a type that the zone does not offer",
+      "gce",
+      {
+        machine: { type: "e2-medium" },
+        message: 'switchyard:machine.type is "e2-medium", which gcp:zone europe-north1-a does not offer',
+      },
+    ],
+    [
+      "a type for another platform than that of the last node",
+      "aws",
+      { created: { platform: "linux/arm64" }, message: "the machine of node-3 was created for linux/arm64" },
+    ],
+    [
+      "another network than that of the last node",
+      "gce",
+      { created: { network: "a b" }, message: "the machine of node-3 was created in the network a b" },
+    ],
+  ])(
+    "%s is rejected on %s",
+    async (_what, stack, { machine = {}, created, message }) => {
+      const failure = await record(stack, "up", { machine }, created).then(
+        () => new Error("the configuration was accepted"),
+        (error: unknown) => error as Error & { stdout?: string },
+      );
+      expect(failure.message).toContain(message);
+      const { resources } = JSON.parse(("stdout" in failure && failure.stdout) || "{}") as Recording;
+      const registered = resources.map(({ type }) => type.replace(/.*:/, ""));
+      expect(registered).toContain("CreationSettings");
+      expect(registered).not.toContain("NodeDrain");
+      expect(registered.filter((type) => type === "Instance")).toEqual([]);
+    },
+    60_000,
   );
-  expect(await refusal("gce", { machine: { type: "e2-medium" } })).toContain(
-    'switchyard:machine.type is "e2-medium", which gcp:zone europe-north1-a does not offer',
-  );
-}, 60_000);
+});
+
+test("a spot instance of EC2, which cannot stop, keeps its type", async () => {
+  const { resources } = await record("aws", "up", { machine: { type: "t3.medium" } }, { type: "t3.small" });
+  const instances = resources.filter(({ type }) => type.endsWith(":Instance"));
+  expect(instances.map(({ inputs }) => inputs["instanceType"])).toEqual([
+    "t3.medium",
+    "t3.medium",
+    "t3.small",
+  ]);
+  const drains = resources.filter(({ type }) => type.endsWith(":NodeDrain"));
+  const before = ofType("aws", "NodeDrain");
+  const isSame = drains.map(({ inputs }, index) => inputs["change"] === before[index]?.inputs["change"]);
+  expect(isSame).toEqual([false, false, true]);
+  const spot = await record("aws", "up", { machine: { spot: true } });
+  const [created] = spot.resources.filter(({ type }) => type.endsWith(":CreationSettings"));
+  expect(created?.inputs).toMatchObject({ settings: { spot: "true", type: "t3.small" } });
+}, 120_000);
 
 test("a target loads only its own cloud's SDK", async () => {
   expect((await record("dev", "preview")).sdks).toEqual([]);

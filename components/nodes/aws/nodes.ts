@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { networkSetting } from "../creation-settings";
 import { openPorts, type OpenPorts } from "../open-ports";
-import { numberOf, provisionNodes, type Place } from "../provisioned";
+import { numberOf, provisionNodes, type Place, type PlaceParts } from "../provisioned";
 import type { Nodes, NodesConfig } from "../target";
 import { parseSettings, type Settings } from "./settings";
 import { requireOffered, zonesForSubnets, zonesOffering } from "./zones";
@@ -52,9 +52,11 @@ export function createNodes(config: NodesConfig): Nodes {
       image: ami,
       spot: String(settings.spot),
       network: networkSetting(settings.network),
+      // EC2 does not stop a one-time spot instance, so another type takes another instance.
+      ...(settings.spot && { type: settings.type }),
     })),
-    restarting: { type: settings.type },
-    makePlace: (name, parent) => makePlace(name, parent, { settings, offering, network, group, tags }),
+    protect: settings.protect,
+    makePlace: (parts) => makePlace(parts, { settings, offering, network, group, tags }),
   });
 }
 
@@ -131,9 +133,10 @@ interface InstanceArgs {
 }
 
 /** An instance with a separate network interface, so that its addresses survive its replacement. */
-function makePlace(name: string, parent: pulumi.Resource, args: InstanceArgs): Place {
+function makePlace({ name, created, parent }: PlaceParts, args: InstanceArgs): Place {
   const { settings, offering, network, group } = args;
-  const { protect, type } = settings;
+  const { protect } = settings;
+  const type = created.setting("type").apply((kept) => kept || settings.type);
   const tags = { ...args.tags, Name: `${pulumi.getStack()}-${name}` };
   const { subnets } = network;
   const subnet = subnets[(numberOf(name) - 1) % subnets.length];
@@ -145,7 +148,7 @@ function makePlace(name: string, parent: pulumi.Resource, args: InstanceArgs): P
     { parent, ...(settings.network === undefined && { ignoreChanges: ["subnetId"] }) },
   );
   const address = new ec2.Eip(name, { domain: "vpc", networkInterface: face.id, tags }, { parent });
-  const makeMachine: Place["makeMachine"] = ({ created, options }) => {
+  const makeMachine: Place["makeMachine"] = (options) => {
     const resource = new ec2.Instance(
       name,
       {
@@ -173,10 +176,10 @@ function makePlace(name: string, parent: pulumi.Resource, args: InstanceArgs): P
     );
     return { resource, address: face.privateIp };
   };
-  const checked = pulumi.all([subnet.zone, offering]).apply(([zone, offering]) => {
-    requireOffered(name, type, zone, offering);
+  const checked = pulumi.all([type, subnet.zone, offering]).apply(([type, zone, offering]) => {
+    if (type === settings.type) requireOffered(name, type, zone, offering);
   });
-  return { publicAddress: address.publicIp, checked, makeMachine };
+  return { publicAddress: address.publicIp, checked, restarting: { type }, makeMachine };
 }
 
 /**

@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { installCloudInit } from "../cloud-init";
 import { networkSetting } from "../creation-settings";
 import { openPorts, type OpenPorts } from "../open-ports";
-import { provisionNodes, type Place } from "../provisioned";
+import { provisionNodes, type Place, type PlaceParts } from "../provisioned";
 import type { Nodes, NodesConfig } from "../target";
 import { requireOffered } from "./machine-types";
 import { parseSettings, type Settings } from "./settings";
@@ -43,8 +43,8 @@ export function createNodes(config: NodesConfig): Nodes {
       "start script": installCloudInit(settings.apt),
       network: networkSetting(settings.network),
     },
-    restarting: { type: settings.type },
-    makePlace: (name, parent) => makePlace(name, parent, { settings, checked, network, tag }),
+    protect: settings.protect,
+    makePlace: (parts) => makePlace(parts, { settings, checked, network, tag }),
   });
 }
 
@@ -89,11 +89,11 @@ interface InstanceArgs {
   readonly tag: string;
 }
 
-function makePlace(name: string, parent: pulumi.Resource, args: InstanceArgs): Place {
+function makePlace({ name, created, parent }: PlaceParts, args: InstanceArgs): Place {
   const { settings, checked, network, tag } = args;
   const { protect } = settings;
   const outside = new compute.Address(name, {}, { parent });
-  const makeMachine: Place["makeMachine"] = ({ created, options }) => {
+  const makeMachine: Place["makeMachine"] = (options) => {
     const resource = new compute.Instance(
       name,
       {
@@ -136,7 +136,8 @@ function makePlace(name: string, parent: pulumi.Resource, args: InstanceArgs): P
     );
     return { resource, address: resource.networkInterfaces.apply(([face]) => face?.networkIp ?? "") };
   };
-  return { publicAddress: outside.address, checked, makeMachine };
+  const restarting = { type: settings.type };
+  return { publicAddress: outside.address, checked, restarting, makeMachine };
 }
 
 const spotScheduling = {

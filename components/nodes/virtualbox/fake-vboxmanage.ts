@@ -81,6 +81,8 @@ export class FakeVBoxManage {
   private readonly states = new Map<string, string>();
   private readonly machines = new Map<string, FakeMachine>();
   private media: Medium[] = [];
+  /** In MB, by file. */
+  private readonly capacities = new Map<string, string>();
 
   /** @param real runs a command of real VBoxManage. Default: the fake registry */
   constructor(private readonly real?: (args: readonly string[]) => ReturnType<typeof run>) {}
@@ -225,7 +227,10 @@ export class FakeVBoxManage {
           const text = `Failed to create medium lock list when resizing '${second}'`;
           fail(text, "NS_ERROR_FAILURE (0x80004005)", "Failed to resize medium!");
         }
+        this.capacities.set(second, after("--resize"));
         return "";
+      case "showmediuminfo":
+        return `UUID:           ${this.open("disk", second).uuid}\nCapacity:       ${this.capacities.get(second) ?? "0"} MBytes\n`;
       case "closemedium": {
         const medium = this.find(second);
         if (this.closesItself) {

@@ -27,7 +27,7 @@ import { parseSettings } from "./settings";
 import { imageProvider } from "./image";
 import { machineName, machinesOff } from "./machine";
 import { startMachines } from "./start";
-import { vmProvider } from "./vm";
+import { requirePossible, vmProvider } from "./vm";
 
 // test/targets/vboxmanage.test.ts runs the same tests on real VBoxManage, in a container.
 const container = process.env["VBOX_CONTAINER"];
@@ -158,6 +158,28 @@ describe("a VirtualBox machine", () => {
     expect(await media()).toEqual([]);
     await expect(vmProvider.delete?.(id, bigger)).resolves.toBeUndefined();
     await expect(vmProvider.read?.(id, bigger)).resolves.toMatchObject({ id: "" });
+  });
+
+  test("is known to be impossible before its node is drained", async () => {
+    const { seed, ...one } = inputs();
+    const possible = (change: object, userData = seed["user-data"]) =>
+      requirePossible({ ...one, ...change }, userData);
+    await possible({ diskGb: 10 });
+    const { id, outs = inputs() } = await vmProvider.create(inputs());
+    await vmProvider.update?.(id, outs, { ...inputs(), diskGb: 40 });
+    await possible({ diskGb: 40 });
+    await possible({ diskGb: 50 });
+    await expect(possible({ diskGb: 39 })).rejects.toThrow(
+      new UserError(
+        `machine.diskGb is 39, but the disk of ${id} has 40 GB, and a disk cannot shrink: set it to 40 or more`,
+      ),
+    );
+    // It is replaced.
+    await possible({ diskGb: 39 }, "#cloud-config\npackages: []\n");
+    await expect(possible({ diskGb: 40, hostOnlyAdapter: "vboxnet9" })).rejects.toThrow(
+      "VirtualBox has no host-only adapter vboxnet9",
+    );
+    await vmProvider.delete?.(id, outs);
   });
 
   test("is created again, with an image that is made again, after all was removed", async () => {

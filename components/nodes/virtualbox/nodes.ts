@@ -3,12 +3,12 @@ import { createHash } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 
 import { metaData, networkConfig } from "../cloud-init";
-import { numberOf, provisionNodes, type Place } from "../provisioned";
+import { numberOf, provisionNodes, type Place, type PlaceParts } from "../provisioned";
 import type { Nodes, NodesConfig } from "../target";
 import { VirtualBoxImage } from "./image";
 import { machineName } from "./machine";
 import { parseSettings, type Settings } from "./settings";
-import { VirtualBoxVm } from "./vm";
+import { requirePossible, VirtualBoxVm } from "./vm";
 
 /** Debian's generic image: the one for clouds lacks the drivers for VirtualBox. */
 const image = {
@@ -19,14 +19,12 @@ const image = {
 
 export function createNodes(config: NodesConfig): Nodes {
   const settings = parseSettings(config.machine);
-  const { cpus, memoryMb, diskGb, autostart, hostOnlyAdapter } = settings;
   const { disk } = new VirtualBoxImage("debian", image);
   return provisionNodes(config, {
     platform: "linux/amd64",
     apt: settings.apt,
     created: {},
-    restarting: { cpus, memoryMb, diskGb, autostart, hostOnlyAdapter },
-    makePlace: (name) => placeOf(name, settings, disk),
+    makePlace: (parts) => placeOf(parts, settings, disk),
   });
 }
 
@@ -35,23 +33,20 @@ function mac(of: string): string {
   return `080027${createHash("sha256").update(of).digest("hex").slice(0, 6)}`;
 }
 
-function placeOf(name: string, settings: Settings, baseDisk: pulumi.Output<string>): Place {
+function placeOf({ name, created }: PlaceParts, settings: Settings, baseDisk: pulumi.Output<string>): Place {
   const { network, cpus, memoryMb, diskGb, autostart, hostOnlyAdapter } = settings;
+  const restarting = { cpus, memoryMb, diskGb, autostart, hostOnlyAdapter };
   const machine = machineName(pulumi.getStack(), name);
   // Above the addresses that VirtualBox's DHCP server on that network assigns first.
   const address = `${network}.${10 + numberOf(name)}`;
   const macs = [mac(`${machine} outside`), mac(`${machine} inside`)] as const;
   const colons = (digits: string): string => digits.match(/../g)?.join(":") ?? "";
-  const makeMachine: Place["makeMachine"] = ({ created, options }) => {
+  const makeMachine: Place["makeMachine"] = (options) => {
     const resource = new VirtualBoxVm(
       name,
       {
         name: machine,
-        cpus,
-        memoryMb,
-        diskGb,
-        autostart,
-        hostOnlyAdapter,
+        ...restarting,
         address,
         baseDisk,
         macs: [...macs],
@@ -68,5 +63,10 @@ function placeOf(name: string, settings: Settings, baseDisk: pulumi.Output<strin
     );
     return { resource, address };
   };
-  return { publicAddress: address, makeMachine };
+  const checked = pulumi.unsecret(
+    created.userData.apply((userData) =>
+      requirePossible({ name: machine, diskGb, hostOnlyAdapter, address }, userData),
+    ),
+  );
+  return { publicAddress: address, checked, restarting, makeMachine };
 }

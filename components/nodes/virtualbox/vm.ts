@@ -1,8 +1,8 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import * as pulumi from "@pulumi/pulumi";
-import { messageOf } from "../../../lib/errors";
+import { messageOf, UserError } from "../../../lib/errors";
 import { DynamicResource } from "../../../providers/dynamic-resource";
 
 import { convertDisk, vboxManage } from "./command";
@@ -45,6 +45,9 @@ interface VmInputs {
   readonly seed: Readonly<Record<string, string>>;
 }
 
+/** What may be impossible. */
+type Wanted = Pick<VmInputs, "name" | "diskGb" | "hostOnlyAdapter" | "address">;
+
 interface VmState extends VmInputs {
   /** Whether it was on when it was last seen. Undefined in the state of an earlier version. */
   readonly running?: boolean;
@@ -55,6 +58,7 @@ const machinesFolder = () => join(process.cwd(), ".switchyard", "virtualbox");
 /** The folder of a machine's disk, seed and settings. */
 const folderOf = (name: string) => join(machinesFolder(), name);
 const diskOf = (name: string) => join(folderOf(name), "disk.vdi");
+const isoOf = (name: string) => join(folderOf(name), "seed.iso");
 
 async function requireVirtualBox(inputs: VmInputs): Promise<void> {
   const version = (await vboxManage("--version")).trim().split("\n").at(-1) ?? "";
@@ -66,7 +70,7 @@ async function requireVirtualBox(inputs: VmInputs): Promise<void> {
 }
 
 /** Why the host-only adapter cannot connect the machine. */
-async function adapterProblem({ hostOnlyAdapter, address }: VmInputs): Promise<string | undefined> {
+async function adapterProblem({ hostOnlyAdapter, address }: Wanted): Promise<string | undefined> {
   const list = await vboxManage("list", "hostonlyifs");
   const adapter = list.split(/\n(?=Name: )/).find((text) => valueIn(text, "Name") === hostOnlyAdapter);
   if (adapter === undefined) {
@@ -101,7 +105,7 @@ async function make(inputs: VmInputs): Promise<void> {
   const [outside = "", inside = ""] = macs;
   const folder = machinesFolder();
   const disk = diskOf(name);
-  const iso = join(folderOf(name), "seed.iso");
+  const iso = isoOf(name);
   const attach = (...args: string[]) => vboxManage("storageattach", name, "--storagectl", "SATA", ...args);
 
   await vboxManage("createvm", "--name", name, "--ostype", "Debian_64", "--basefolder", folder, "--register");
@@ -159,12 +163,35 @@ function changedKeys(olds: VmInputs, news: VmInputs): string[] {
 }
 
 /** Why the machine cannot become what is asked. One that is replaced anyway, with other user data, can have a smaller disk. */
-function impossible(olds: Partial<VmInputs>, news: VmInputs): string | undefined {
+function impossible(olds: Partial<VmInputs>, news: Wanted & Pick<VmInputs, "seed">): string | undefined {
   const { diskGb = 0, seed, address = news.address } = olds;
   if (address !== news.address)
     return `machine.network would move ${news.name} from ${address ?? ""} to ${news.address ?? ""}, but machines keep their addresses: leave it, or run script/down first`;
   if (news.diskGb >= diskGb || seed?.["user-data"] !== news.seed["user-data"]) return undefined;
   return `machine.diskGb is ${news.diskGb}, but the disk of ${news.name} has ${diskGb} GB, and a disk cannot shrink: set it to ${diskGb} or more`;
+}
+
+/**
+ * The same before any node is drained for the change, from the machine itself.
+ *
+ * @param userData that of the machine that is wanted. If it differs, the machine is replaced.
+ * @throws UserError if the machine cannot be as wanted
+ */
+export async function requirePossible(wanted: Wanted, userData: string): Promise<void> {
+  const { name } = wanted;
+  const iso = isoOf(name);
+  const seed = { "user-data": userData };
+  const olds =
+    existsSync(iso) && readFileSync(iso).includes(userData) ? { diskGb: await diskGbOf(name), seed } : {};
+  const reason =
+    impossible(olds, { ...wanted, seed }) ?? (await adapterProblem(wanted).catch(() => undefined));
+  if (reason !== undefined) throw new UserError(reason);
+}
+
+/** The size of the machine's disk; 0 if VirtualBox does not tell. */
+async function diskGbOf(name: string): Promise<number> {
+  const text = await vboxManage("showmediuminfo", "disk", diskOf(name)).catch(() => "");
+  return Number.parseInt(valueIn(text, "Capacity") ?? "0", 10) / 1024;
 }
 
 export const vmProvider: pulumi.dynamic.ResourceProvider<VmInputs, VmState> = {
