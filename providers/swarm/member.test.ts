@@ -114,6 +114,7 @@ describe("SwarmMember", () => {
       Status: { State: "running" },
     });
     manager.answers["GET /services"] = [];
+    manager.answers["GET /nodes/n1"] = { ...node("manager"), ID: "n1" };
     manager.answers["GET /tasks"] = () => {
       const here = left-- > 0 ? [task("alone", "n2"), task("both", "n2")] : [];
       return [...here, task("both", "n1")];

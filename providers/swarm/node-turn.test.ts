@@ -141,6 +141,26 @@ describe("before a machine changes", () => {
       expect(changes).toEqual(["n2 pause", "n2 drain"]);
     });
 
+    it.each([
+      ["is paused, because it leaves as well", node("n3", "three", "ready", "pause"), true],
+      ["is down", node("n3", "three", "down"), true],
+      ["takes instances", node("n3", "three"), false],
+    ])("and on a node that %s", async (_what, third, isMoved) => {
+      const changes = swarm(node("n1", "one"), node("n2", "two"), third);
+      const done: string[] = [];
+      other.answers["POST /services/s/update"] = () => {
+        done.push(`moved when ${changes.join()}`);
+        return {};
+      };
+      other.answers["GET /tasks"] = () =>
+        done.length > 0 || changes.includes("n2 drain")
+          ? [task("n1", "running")]
+          : [task("n2", "running"), task("n3", "running")];
+      await drain();
+      expect(done).toEqual(isMoved ? ["moved when n2 pause"] : []);
+      expect(changes).toEqual(["n2 pause", "n2 drain"]);
+    });
+
     it("leaves the machine as it is if it does not start elsewhere", async () => {
       const changes = swarm(node("n1", "one"), node("n2", "two"));
       let nowMs = Date.now();

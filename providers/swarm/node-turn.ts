@@ -6,7 +6,7 @@ import { find, isHealthy } from "../containers";
 import { DynamicResource } from "../dynamic-resource";
 import { requireFirstBoot, type FailureNote } from "../first-boot";
 import { localSwarm } from "./engine";
-import { changeNode, drain, type NodeDetails } from "./nodes";
+import { changeNode, drain, takesInstances, type NodeDetails } from "./nodes";
 
 interface NodeTurnArgs {
   /** The node's host name. */
@@ -87,9 +87,7 @@ async function membership(
       const all = await api<NodeDetails[]>(manager, "GET", "/nodes");
       const node = all.find(({ Description }) => Description.Hostname === name);
       if (node === undefined) continue;
-      const isAlone = !all.some(
-        (each) => each !== node && each.Spec.Availability === "active" && each.Status.State === "ready",
-      );
+      const isAlone = !all.some((each) => each !== node && takesInstances(each));
       return { manager, node, isAlone };
     } catch (error) {
       // A worker refuses.

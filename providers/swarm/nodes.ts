@@ -39,6 +39,10 @@ export async function until(
   }
 }
 
+/** Whether the node takes instances. One that is about to leave, or whose machine changes, does not. */
+export const takesInstances = ({ Spec, Status }: NodeDetails): boolean =>
+  Spec.Availability === "active" && Status.State === "ready";
+
 /** A node of the Swarm; undefined if it is none. */
 export function nodeOf(manager: Docker, nodeId: string): Promise<NodeDetails | undefined> {
   return unless([404], api<NodeDetails>(manager, "GET", `/nodes/${nodeId}`));
@@ -139,7 +143,10 @@ async function moveSoleInstances(
   services: readonly ServiceDetails[],
 ): Promise<void> {
   const tasks = (await running(manager)).filter(({ DesiredState }) => DesiredState === "running");
-  const elsewhere = tasks.filter(({ NodeID }) => NodeID !== nodeId).map(({ ServiceID }) => ServiceID);
+  const elsewhere = await servicesThatStay(
+    manager,
+    tasks.filter(({ NodeID }) => NodeID !== nodeId),
+  );
   // An instance of a global service belongs to its node.
   const staying = services.filter((each) => isRun(each) || each.Spec.Mode.Global !== undefined);
   const moving = new Set(tasks.map(({ ServiceID }) => ServiceID));
@@ -158,6 +165,14 @@ async function moveSoleInstances(
     },
     MOVE_TIMEOUT_MS + graceMs(services),
   );
+}
+
+/** The services of these instances, but for instances on nodes that leave as well, even at the same time: those are paused, too. */
+async function servicesThatStay(manager: Docker, tasks: readonly TaskDetails[]): Promise<string[]> {
+  const ids = [...new Set(tasks.map(({ NodeID = "" }) => NodeID))];
+  const nodes = await Promise.all(ids.map((id) => nodeOf(manager, id)));
+  const staying = nodes.flatMap((node) => (node !== undefined && takesInstances(node) ? [node.ID] : []));
+  return tasks.filter(({ NodeID = "" }) => staying.includes(NodeID)).map(({ ServiceID }) => ServiceID);
 }
 
 /** Replaces a service's instances, as an update of the service would. */
