@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHmac } from "node:crypto";
 
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
@@ -9,6 +9,7 @@ import type { Routing } from "../routing/types";
 import type { Https } from "./config/index";
 import { boundTo, restartPolicy, storedOn, type DockerNode } from "./nodes/node";
 import type { Ports } from "./ports";
+import { RandomKey } from "./random-key";
 import { SecretsVolume } from "./secrets-volume";
 
 export interface LoadBalancerArgs {
@@ -41,9 +42,9 @@ const CONTAINER = "rest";
 /** The user that the image runs as. */
 const USER = 10001;
 
-/** Changes with a password, and is too short to tell it. */
-const fingerprintOf = (password: string): string =>
-  createHash("sha256").update(`statistics ${password}`).digest("hex").slice(0, 8);
+/** Changes with the password. Whoever reads it cannot try passwords, because the key is a secret. */
+const fingerprintOf = ([key, password]: readonly [string, string]): string =>
+  createHmac("sha256", key).update(password).digest("hex").slice(0, 16);
 
 /** The host name at which services reach the load balancer of their own node: `http://rest.service.consul`. */
 export const loadBalancerHost = `${CONTAINER}.service.consul`;
@@ -85,6 +86,8 @@ export class LoadBalancer extends pulumi.ComponentResource {
       },
       this,
     );
+    // Not one of Consul's tokens: another one must not replace the container.
+    const { key } = new RandomKey(name, { bytes: 32 }, { parent: this });
     const container = new RollingContainer(
       name,
       {
@@ -112,7 +115,7 @@ export class LoadBalancer extends pulumi.ComponentResource {
           STATS_USER: args.statsUser,
           STATS_PASSWORD_FILE: "/secrets/stats-password",
           // HAProxy reads it when it starts, so another password takes a new container.
-          STATS_PASSWORD_FINGERPRINT: pulumi.output(args.statsPassword).apply(fingerprintOf),
+          STATS_PASSWORD_FINGERPRINT: pulumi.all([key, args.statsPassword]).apply(fingerprintOf),
           CONSUL_HTTP_TOKEN_FILE: "/secrets/token",
           // Read by the image's health check.
           ADMIN_PORT: `${ports.admin}`,

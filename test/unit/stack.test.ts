@@ -1,3 +1,5 @@
+import { createHmac } from "node:crypto";
+
 import { beforeAll, describe, expect, test } from "vitest";
 
 import { gossipKey, password, privateKey, token, type Recorded, type Recording } from "./record-stack";
@@ -51,6 +53,7 @@ describe.each([
         "LoadBalancer rest-local",
         "LocalNode local",
         "RandomKey gossip",
+        "RandomKey rest-local",
         ...["agent-local", "autoscaler", "load-balancer", "management", "operator", "registrator"].map(
           (role) => `RandomToken consul-${role}`,
         ),
@@ -117,6 +120,11 @@ describe.each([
       password,
     );
     expect(container("rest-local")["command"]).not.toContain(password);
+    // What tells of a change of the password must not tell whether a guess is right.
+    const { value } = container("rest-local")["env"] as { value: Record<string, string> };
+    expect(value["STATS_PASSWORD_FINGERPRINT"]).toBe(
+      createHmac("sha256", gossipKey).update(password).digest("hex").slice(0, 16),
+    );
   });
 
   test("keeps keys and tokens out of the containers' definitions", () => {
