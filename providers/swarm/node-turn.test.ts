@@ -30,21 +30,24 @@ const inputs = (change = "a") => ({ ...both(), change });
 const drain = () => nodeDrainProvider.update?.("", { ...inputs(), turn: 3 }, inputs("b"));
 const back = (turn = 4) => ({ ...both(), turn, readyFile: "/ready" });
 const comeBack = () => nodeReturnProvider.update?.("", back(3), back());
-const node = (ID: string, Hostname: string, State = "ready", Availability = "active") => ({
+const node = (ID: string, Hostname: string, State = "ready", Availability = "active", Labels = {}) => ({
   ID,
   Version: { Index: 7 },
-  Spec: { Role: "worker", Availability },
+  Spec: { Role: "worker", Availability, Labels },
   Description: { Hostname },
   Status: { State },
 });
-/** What the manager knows. A change of a node's availability is at once so. */
+/** A node that a turn has drained, or begun to. */
+const turned = (Availability: string) =>
+  node("n2", "two", "ready", Availability, { rack: "1", "switchyard.turn": Availability });
+/** What the manager knows. A change of a node is at once so. */
 function swarm(...nodes: ReturnType<typeof node>[]): string[] {
   const changes: string[] = [];
   other.answers["GET /nodes"] = nodes;
   for (const each of nodes) {
     other.answers[`GET /nodes/${each.ID}`] = each;
-    other.answers[`POST /nodes/${each.ID}/update`] = ({ body }: { body: { Availability: string } }) => {
-      each.Spec.Availability = body.Availability;
+    other.answers[`POST /nodes/${each.ID}/update`] = ({ body }: { body: typeof each.Spec }) => {
+      each.Spec = body;
       changes.push(`${each.ID} ${body.Availability}`);
       return {};
     };
@@ -65,28 +68,40 @@ describe("before a machine changes", () => {
   });
 
   it("its node is drained through another one", async () => {
-    const changes = swarm(node("n1", "one"), node("n2", "two"));
+    const two = node("n2", "two");
+    const changes = swarm(node("n1", "one"), two);
     await drain();
     expect(changes).toEqual(["n2 pause", "n2 drain"]);
+    expect(two.Spec.Labels).toEqual({ "switchyard.turn": "drain" });
     expect(warnings).toEqual([]);
   });
 
   it("waits for instances that finish their last requests", async () => {
-    swarm(node("n1", "one"), node("n2", "two"));
+    const changes = swarm(node("n1", "one"), node("n2", "two"));
     const task = (State: string) => ({
       ServiceID: "s",
       NodeID: "n2",
       DesiredState: "shutdown",
       Status: { State },
     });
-    const tasks = vi.fn(() => [task(tasks.mock.calls.length < 4 ? "running" : "shutdown")]);
-    other.answers["GET /tasks"] = tasks;
+    let looks = 0;
+    other.answers["GET /tasks"] = () => {
+      // Only a drain ends them.
+      const isOver = changes.includes("n2 drain") && ++looks > 3;
+      return [task(isOver ? "shutdown" : "running")];
+    };
     await drain();
-    expect(tasks.mock.calls.length).toBeGreaterThanOrEqual(4);
+    expect(looks).toBe(4);
   });
 
-  it("waits for the run of a job, which would begin anew elsewhere", async () => {
-    swarm(node("n1", "one"), node("n2", "two"));
+  it.each([
+    [
+      "which would begin anew elsewhere",
+      [node("n1", "one"), node("n2", "two")],
+      ["n2 pause", "over", "n2 drain"],
+    ],
+  ])("waits for the run of a job, %s", async (_what, nodes, order) => {
+    const changes = swarm(...nodes);
     const labels = { "switchyard.schedule": "0 3 * * *", "switchyard.schedule.deadline": "1h" };
     const job = {
       ID: "s",
@@ -102,10 +117,16 @@ describe("before a machine changes", () => {
       CreatedAt,
       Status: { State },
     });
-    const tasks = vi.fn(() => [task(tasks.mock.calls.length < 4 ? "running" : "complete")]);
-    other.answers["GET /tasks"] = tasks;
+    let looks = 0;
+    other.answers["GET /tasks"] = () => {
+      // A drain would end it at once.
+      if (!changes.includes("n2 pause") || changes.includes("n2 drain") || ++looks < 4)
+        return changes.includes("n2 drain") ? [] : [task("running")];
+      if (looks === 4) changes.push("over");
+      return [task("complete")];
+    };
     await drain();
-    expect(tasks.mock.calls.length).toBeGreaterThanOrEqual(4);
+    expect(changes).toEqual(order);
     expect(other.calls.map(({ what }) => what)).not.toContain("POST /services/s/update");
     expect(warnings).toEqual(["report is running: waiting until it has ended."]);
   });
@@ -130,15 +151,19 @@ describe("before a machine changes", () => {
 
     it("waits until it runs elsewhere", async () => {
       const changes = swarm(node("n1", "one"), node("n2", "two"));
-      const tasks = vi.fn(() =>
-        tasks.mock.calls.length < 5
-          ? [task("n2", "running"), task("n1", "preparing")]
-          : [task("n1", "running")],
-      );
-      other.answers["GET /tasks"] = tasks;
+      other.answers["POST /services/s/update"] = () => {
+        changes.push("moving");
+        return {};
+      };
+      let looks = 0;
+      other.answers["GET /tasks"] = () => {
+        if (!changes.includes("moving")) return changes.includes("n2 drain") ? [] : [task("n2", "running")];
+        if (++looks < 4) return [task("n2", "running"), task("n1", "preparing")];
+        if (looks === 4) changes.push("moved");
+        return [task("n1", "running")];
+      };
       await drain();
-      expect(tasks.mock.calls.length).toBeGreaterThanOrEqual(5);
-      expect(changes).toEqual(["n2 pause", "n2 drain"]);
+      expect(changes).toEqual(["n2 pause", "moving", "moved", "n2 drain"]);
     });
 
     it.each([
@@ -225,6 +250,12 @@ describe("before a machine changes", () => {
     expect(changes).toEqual([]);
   });
 
+  it("a node that its owner has drained is left alone", async () => {
+    const changes = swarm(node("n1", "one"), node("n2", "two", "ready", "drain"));
+    await drain();
+    expect(changes).toEqual([]);
+  });
+
   it("says that it did not drain a node that no manager knows", async () => {
     swarm(node("n1", "one"));
     await drain();
@@ -234,13 +265,52 @@ describe("before a machine changes", () => {
 
 describe("after a machine has changed", () => {
   it("waits until its containers are healthy, and gives it instances again", async () => {
-    const changes = swarm(node("n1", "one"), node("n2", "two", "ready", "drain"));
+    const two = turned("drain");
+    const changes = swarm(node("n1", "one"), two);
     own.answers["GET /containers/consul/json"] = container("healthy");
-    const rest = vi.fn(() => container(rest.mock.calls.length > 1 ? "healthy" : "starting"));
-    own.answers["GET /containers/rest/json"] = rest;
+    let looks = 0;
+    own.answers["GET /containers/rest/json"] = () => {
+      if (++looks === 2) changes.push("rest is healthy");
+      return container(looks > 1 ? "healthy" : "starting");
+    };
     await comeBack();
-    expect(rest).toHaveBeenCalledTimes(2);
-    expect(changes).toEqual(["n2 active"]);
+    expect(changes).toEqual(["rest is healthy", "n2 active"]);
+    expect(two.Spec).toEqual({ Role: "worker", Availability: "active", Labels: { rack: "1" } });
+  });
+
+  it.each(["drain", "pause"])("leaves a node alone whose owner has set it to %s", async (availability) => {
+    const changes = swarm(node("n1", "one"), node("n2", "two", "ready", availability));
+    await comeBack();
+    expect(changes).toEqual([]);
+  });
+
+  describe("whose change was interrupted and taken back", () => {
+    const change = async () => {
+      const { props } = (await nodeReturnProvider.read?.("", back())) ?? {};
+      return nodeReturnProvider.diff?.("", props ?? back(), back());
+    };
+
+    it.each(["pause", "drain"])("gets its node's instances back from %s", async (availability) => {
+      const changes = swarm(node("n1", "one"), turned(availability));
+      expect(await change()).toEqual({ changes: true });
+      await comeBack();
+      expect(changes).toEqual(["n2 active"]);
+      expect(await change()).toEqual({ changes: false });
+    });
+
+    it.each([
+      ["has drained", node("n2", "two", "ready", "drain")],
+      ["has paused", node("n2", "two", "ready", "pause")],
+      ["has drained since", node("n2", "two", "ready", "drain", { "switchyard.turn": "pause" })],
+    ])("is over for a node that its owner %s", async (_what, two) => {
+      swarm(node("n1", "one"), two);
+      expect(await change()).toEqual({ changes: false });
+    });
+
+    it("is over if no manager answers", async () => {
+      other.answers["GET /nodes"] = 503;
+      expect(await change()).toEqual({ changes: false });
+    });
   });
 
   it("does not wait for a new machine, which is in no Swarm yet", async () => {

@@ -6,7 +6,7 @@ import { find, isHealthy } from "../containers";
 import { DynamicResource } from "../dynamic-resource";
 import { requireFirstBoot, type FailureNote } from "../first-boot";
 import { localSwarm } from "./engine";
-import { changeNode, drain, takesInstances, type NodeDetails } from "./nodes";
+import { changeNode, drain, isTurned, takesInstances, type NodeDetails } from "./nodes";
 
 interface NodeTurnArgs {
   /** The node's host name. */
@@ -59,6 +59,8 @@ const SERVING = ["consul", "registrator", "rest"];
 /** How long a machine may take until it serves again. */
 const RETURN_TIMEOUT_MS = 900_000;
 const POLL_MS = 1000;
+/** The turn of a node that is still drained, because its turn was interrupted: the next update ends it. */
+const INTERRUPTED = -1;
 /** A node that is off does not answer. */
 const ANSWER_TIMEOUT_MS = 5000;
 /** One that is busy does. */
@@ -105,7 +107,8 @@ export const nodeDrainProvider: pulumi.dynamic.ResourceProvider<DrainInputs, Dra
       // It may be about to be replaced because it never became a node.
       console.warn(`${news.name} is not drained before its machine changes: ${messageOf(error)}`);
     });
-    if (found && !found.isAlone) {
+    // One that somebody else has drained has no instances, and stays drained.
+    if (found && !found.isAlone && (found.node.Spec.Availability !== "drain" || isTurned(found.node))) {
       await drain(found.manager, found.node.ID).catch((error: unknown) => {
         const reason = `${news.name} could not be drained, so its machine was left as it is: ${messageOf(error)}`;
         throw new Error(`${reason}. Run the update again`, { cause: error });
@@ -125,12 +128,18 @@ async function missing(inputs: ReturnInputs): Promise<string | undefined> {
   }
   if ((await localSwarm(docker)).LocalNodeState === "inactive") return undefined;
   const { manager, node } = await membership(inputs);
-  await changeNode(manager, node.ID, { Availability: "active" });
+  if (isTurned(node)) await changeNode(manager, node.ID, { Availability: "active" });
   return node.Status.State === "ready" ? undefined : "it is not ready in the Swarm yet";
 }
 
 export const nodeReturnProvider: pulumi.dynamic.ResourceProvider<ReturnInputs, ReturnInputs> = {
   create: (inputs) => Promise.resolve({ id: inputs.host, outs: inputs }),
+  async read(id, props) {
+    if (props === undefined) throw new Error(`import of a NodeReturn (${id}) is not supported`);
+    // A node that no manager knows, or that cannot be asked, has no instances to get back.
+    const found = await membership(props).catch(() => undefined);
+    return { id, props: found && isTurned(found.node) ? { ...props, turn: INTERRUPTED } : props };
+  },
   diff: (_id, olds, news) => Promise.resolve({ changes: olds.turn !== news.turn }),
   async update(_id, _olds, news) {
     const deadlineMs = Date.now() + RETURN_TIMEOUT_MS;

@@ -1,6 +1,7 @@
 /** Nodes as a manager of their Swarm sees and changes them. */
 import type Docker from "dockerode";
 import { messageOf } from "../../lib/errors";
+import { canonical } from "../../lib/values";
 import { isJob } from "../../routing/jobs/docker";
 import { api, isElection, sleep, unless } from "../client";
 import { replaced } from "../swarm-service/diff";
@@ -13,7 +14,11 @@ export type SwarmRole = "manager" | "worker";
 export interface NodeDetails {
   readonly ID: string;
   readonly Version: { readonly Index: number };
-  readonly Spec: { readonly Role: SwarmRole; readonly Availability: string };
+  readonly Spec: {
+    readonly Role: SwarmRole;
+    readonly Availability: string;
+    readonly Labels?: Readonly<Record<string, string>> | null;
+  };
   readonly Description: { readonly Hostname: string };
   readonly Status: { readonly State: string };
   readonly ManagerStatus?: object;
@@ -48,6 +53,13 @@ export function nodeOf(manager: Docker, nodeId: string): Promise<NodeDetails | u
   return unless([404], api<NodeDetails>(manager, "GET", `/nodes/${nodeId}`));
 }
 
+/** Node label: the availability that a drain has given the node. It survives an interrupted run. */
+const TURN_LABEL = "switchyard.turn";
+
+/** Whether a drain has taken the node's instances, or begun to. A node whose availability somebody else has changed is not ours. */
+export const isTurned = ({ Spec: { Availability, Labels } }: NodeDetails): boolean =>
+  Availability !== "active" && Labels?.[TURN_LABEL] === Availability;
+
 /** Changes a node, if it is not so yet and still in the Swarm. */
 export async function changeNode(
   manager: Docker,
@@ -57,12 +69,15 @@ export async function changeNode(
   await inSequence(async () => {
     const node = await nodeOf(manager, nodeId);
     if (node === undefined) return;
-    if (Object.entries(change).every(([key, value]) => node.Spec[key as keyof typeof node.Spec] === value))
-      return;
-    await api(manager, "POST", `/nodes/${nodeId}/update`, {
-      query: { version: node.Version.Index },
-      body: { ...node.Spec, ...change },
-    });
+    const before = { ...node.Spec, Labels: node.Spec.Labels ?? {} };
+    const Labels: Record<string, string> = { ...before.Labels };
+    const { Availability } = change;
+    if (Availability === "active") Reflect.deleteProperty(Labels, TURN_LABEL);
+    else if (Availability !== undefined) Labels[TURN_LABEL] = Availability;
+    const body = { ...before, ...change, Labels };
+    if (canonical(body) === canonical(before)) return;
+    const query = { version: node.Version.Index };
+    await api(manager, "POST", `/nodes/${nodeId}/update`, { query, body });
   });
 }
 
@@ -109,14 +124,10 @@ export async function drain(manager: Docker, nodeId: string): Promise<void> {
   }
   const services = await api<ServiceDetails[]>(manager, "GET", "/services");
   // Draining stops instances while it starts others. So first replace, start-first, those of services that run only here.
-  await changeNode(manager, nodeId, { Availability: "pause" });
-  try {
+  await pauseWhile(manager, nodeId, async () => {
     await endRuns(manager, nodeId, services);
     await moveSoleInstances(manager, nodeId, services);
-  } catch (error) {
-    await changeNode(manager, nodeId, { Availability: "active" });
-    throw error;
-  }
+  });
   await changeNode(manager, nodeId, { Availability: "drain" });
   // One that goes on after its grace period is killed with the machine.
   await until(
@@ -124,6 +135,17 @@ export async function drain(manager: Docker, nodeId: string): Promise<void> {
     async () => !(await running(manager)).some(({ NodeID }) => NodeID === nodeId),
     STEP_TIMEOUT_MS + graceMs(services),
   ).catch(() => undefined);
+}
+
+/** Pauses the node. It is active again if the work fails. */
+async function pauseWhile(manager: Docker, nodeId: string, work: () => Promise<void>): Promise<void> {
+  await changeNode(manager, nodeId, { Availability: "pause" });
+  try {
+    await work();
+  } catch (error) {
+    await changeNode(manager, nodeId, { Availability: "active" });
+    throw error;
+  }
 }
 
 const isRun = ({ Spec }: ServiceDetails): boolean => isJob(Spec.Labels ?? {});
