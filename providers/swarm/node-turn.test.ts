@@ -100,6 +100,7 @@ describe("before a machine changes", () => {
       [node("n1", "one"), node("n2", "two")],
       ["n2 pause", "over", "n2 drain"],
     ],
+    ["even if it could run nowhere else", [node("n2", "two")], ["n2 pause", "over"]],
   ])("waits for the run of a job, %s", async (_what, nodes, order) => {
     const changes = swarm(...nodes);
     const labels = { "switchyard.schedule": "0 3 * * *", "switchyard.schedule.deadline": "1h" };
@@ -240,14 +241,21 @@ describe("before a machine changes", () => {
     expect(await nodeReturnProvider.diff?.("", back(4), back(4))).toEqual({ changes: false });
   });
 
-  it("a node whose instances could go nowhere is not drained", async () => {
+  it("a node whose instances could go nowhere is paused, but not drained", async () => {
     const changes = swarm(
       node("n1", "one", "ready", "drain"),
       node("n2", "two"),
       node("n3", "three", "down"),
     );
     await drain();
-    expect(changes).toEqual([]);
+    expect(changes).toEqual(["n2 pause"]);
+  });
+
+  it("a node that is alone takes instances again if its jobs cannot be waited for", async () => {
+    const changes = swarm(node("n2", "two"));
+    other.answers["GET /tasks"] = () => (changes.length > 0 ? 500 : []);
+    await expect(drain()).rejects.toThrow("its machine was left as it is");
+    expect(changes).toEqual(["n2 pause", "n2 active"]);
   });
 
   it("a node that its owner has drained is left alone", async () => {

@@ -6,7 +6,7 @@ import { find, isHealthy } from "../containers";
 import { DynamicResource } from "../dynamic-resource";
 import { requireFirstBoot, type FailureNote } from "../first-boot";
 import { localSwarm } from "./engine";
-import { changeNode, drain, isTurned, takesInstances, type NodeDetails } from "./nodes";
+import { changeNode, drain, isTurned, pause, takesInstances, type NodeDetails } from "./nodes";
 
 interface NodeTurnArgs {
   /** The node's host name. */
@@ -108,8 +108,9 @@ export const nodeDrainProvider: pulumi.dynamic.ResourceProvider<DrainInputs, Dra
       console.warn(`${news.name} is not drained before its machine changes: ${messageOf(error)}`);
     });
     // One that somebody else has drained has no instances, and stays drained.
-    if (found && !found.isAlone && (found.node.Spec.Availability !== "drain" || isTurned(found.node))) {
-      await drain(found.manager, found.node.ID).catch((error: unknown) => {
+    if (found && (found.node.Spec.Availability !== "drain" || isTurned(found.node))) {
+      const leave = found.isAlone ? pause : drain;
+      await leave(found.manager, found.node.ID).catch((error: unknown) => {
         const reason = `${news.name} could not be drained, so its machine was left as it is: ${messageOf(error)}`;
         throw new Error(`${reason}. Run the update again`, { cause: error });
       });

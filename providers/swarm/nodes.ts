@@ -137,6 +137,13 @@ export async function drain(manager: Docker, nodeId: string): Promise<void> {
   ).catch(() => undefined);
 }
 
+/** Keeps new instances off the node, whose own could go nowhere, and waits until running jobs have ended. */
+export async function pause(manager: Docker, nodeId: string): Promise<void> {
+  if ((await nodeOf(manager, nodeId))?.Status.State !== "ready") return;
+  const services = await api<ServiceDetails[]>(manager, "GET", "/services");
+  await pauseWhile(manager, nodeId, () => endRuns(manager, nodeId, services));
+}
+
 /** Pauses the node. It is active again if the work fails. */
 async function pauseWhile(manager: Docker, nodeId: string, work: () => Promise<void>): Promise<void> {
   await changeNode(manager, nodeId, { Availability: "pause" });
