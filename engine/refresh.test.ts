@@ -66,11 +66,21 @@ it("keeps what is on a machine that cannot be asked, and says so once", async ()
 });
 
 it("asks nothing on a machine that is gone", async () => {
-  const { resources, gone } = await refresh([...node("one"), ...node("two")], { "Vm two": "gone" });
+  const all = [...node("one"), ...node("two")];
+  const { resources, gone, absent } = await refresh(all, { "Vm two": "gone" });
+  expect([...absent]).toEqual([urnOf("Vm", "two")]);
   expect(unseen(resources)).toEqual(["files-two", "member-two", "two"]);
   expect(gone.map(({ urn }) => urn)).toEqual([urnOf("Vm", "two")]);
   expect(asked).not.toContain("DockerEngine two");
   expect(lines[1]).toContain("two was not asked");
+});
+
+it("asks nothing on a machine that a failed replacement has left out of the state", async () => {
+  const left = node("two").filter(({ id, type }) => id !== "two" || type.endsWith(":DockerEngine"));
+  const { resources, gone, absent } = await refresh([...node("one"), ...left], {});
+  expect(unseen(resources)).toEqual(["files-two", "member-two", "two"]);
+  expect(gone).toEqual([]);
+  expect([...absent]).toEqual([urnOf("Vm", "two")]);
 });
 
 it.each(["SecretFiles files-one", "SwarmMember member-one", "DockerEngine one"])(
@@ -104,7 +114,7 @@ it("what is bound to a machine that was gone is replaced once the machine is cre
       dryRun: true,
       state: { version: 1, stack: "dev", resources: [files], outputs: {} },
       replace: new Set(),
-      gone: new Set(gone),
+      absent: new Set(gone),
       providers: new Providers(world, new DynamicProviders("p", {})),
       save: () => undefined,
       report: () => undefined,

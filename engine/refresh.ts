@@ -9,6 +9,8 @@ import { some, type Wire } from "./wire";
 interface Refreshed {
   readonly resources: ResourceState[];
   readonly gone: ResourceState[];
+  /** URNs of what is gone, and of machines that a failed replacement has left out of the state. */
+  readonly absent: ReadonlySet<string>;
 }
 
 /**
@@ -43,8 +45,9 @@ export async function refreshed(
       throw new UserError(`"${nameOf(old.urn)}" cannot be read: ${messageOf(error)}`, { cause: error });
     }
   };
-  const lookAtEngine = async (engine: ResourceState, machine: ResourceState): Promise<void> => {
-    const reason = isGone(machine)
+  const isAbsent = (machine: string) => all.every((old) => old.urn !== machine || isGone(old));
+  const lookAtEngine = async (engine: ResourceState, machine: string): Promise<void> => {
+    const reason = isAbsent(machine)
       ? "its machine no longer exists"
       : await look(engine).catch((error: unknown) => {
           const cause = error instanceof Error ? error.cause : undefined;
@@ -53,24 +56,30 @@ export async function refreshed(
         });
     if (reason === undefined) return;
     say(notAskedLine(nameOf(engine.urn), reason));
-    silent.machines.add(machine.urn);
+    silent.machines.add(machine);
     silent.hosts.add(engine.outputs.host ?? "");
   };
 
   // Machines come first, and then their engines, which may have to boot.
-  const pairs = all
-    .filter(({ type, pendingDelete }) => type.endsWith(":DockerEngine") && !pendingDelete)
-    .flatMap((engine) =>
-      all.filter(({ urn }) => urn === engine.deletedWith).map((machine) => ({ engine, machine })),
-    );
-  await Promise.all(pairs.map(({ machine }) => look(machine)));
-  await Promise.all(pairs.map(({ engine, machine }) => lookAtEngine(engine, machine)));
-  const first = new Set(pairs.flatMap(({ engine, machine }) => [engine, machine]));
+  const engines = all.flatMap((engine) =>
+    engine.type.endsWith(":DockerEngine") && !engine.pendingDelete && engine.deletedWith !== undefined
+      ? [{ engine, machine: engine.deletedWith }]
+      : [],
+  );
+  const machines = all.filter(({ urn }) => engines.some(({ machine }) => machine === urn));
+  await Promise.all(machines.map(look));
+  await Promise.all(engines.map(({ engine, machine }) => lookAtEngine(engine, machine)));
+  const first = new Set([...machines, ...engines.map(({ engine }) => engine)]);
   const isKept = ({ deletedWith = "", outputs }: ResourceState) =>
     silent.machines.has(deletedWith) || isSilent(outputs.host ?? null);
   await Promise.all(all.filter((old) => !first.has(old) && !isKept(old)).map(look));
+  const gone = all.filter(isGone);
   return {
     resources: all.filter((old) => !isGone(old)).map((old) => found.get(old) ?? old),
-    gone: all.filter(isGone),
+    gone,
+    absent: new Set([
+      ...gone.map(({ urn }) => urn),
+      ...engines.map(({ machine }) => machine).filter(isAbsent),
+    ]),
   };
 }

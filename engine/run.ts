@@ -17,8 +17,8 @@ export interface Settings {
   readonly state: StackState;
   /** Resources to replace although they have not changed. */
   readonly replace: ReadonlySet<string>;
-  /** Resources that no longer existed: what is replaced with them is replaced once they are created again. */
-  readonly gone: ReadonlySet<string>;
+  /** Resources that do not exist any more: what is replaced with them is replaced once they are created again. */
+  readonly absent: ReadonlySet<string>;
   readonly providers: Providers;
   readonly save: () => void;
   /** Called when an operation starts. The returned function is called when it has succeeded. */
@@ -46,7 +46,7 @@ export class Run {
   private stopping = false;
 
   constructor(private readonly settings: Settings) {
-    this.replaced = new Set(settings.gone);
+    this.replaced = new Set(settings.absent);
     this.stopped = new Promise((resolve) => {
       this.stop = resolve;
     });

@@ -36,7 +36,7 @@ export class Session {
   private readonly providers: Providers;
   private current: StackState;
   private run: Run | undefined;
-  private gone: ReadonlySet<string> = new Set();
+  private absent: ReadonlySet<string> = new Set();
   private unlock: () => void = () => undefined;
 
   constructor(
@@ -91,13 +91,13 @@ export class Session {
 
   /** Reads the real resources, so that `up` repairs what was deleted or stopped by hand. Returns what is gone. */
   async refresh(): Promise<ResourceState[]> {
-    const { resources, gone } = await refreshed(
+    const { resources, gone, absent } = await refreshed(
       this.current.resources,
       (old) => this.providers.refresh(old),
       this.options.say,
     );
     this.current.resources = resources;
-    this.gone = new Set(gone.map(({ urn }) => urn));
+    this.absent = absent;
     return gone;
   }
 
@@ -107,7 +107,7 @@ export class Session {
     const run = new Run({
       dryRun,
       replace: matching(replace, state.resources),
-      gone: this.gone,
+      absent: this.absent,
       state,
       providers: this.providers,
       save: () => {
