@@ -89,9 +89,9 @@ export class Volumes {
     this.volumes = new NodeVolumes("volumes", { nodes, host, sshOpts, groups }, { dependsOn: swarm });
   }
 
-  /** The name of the node of each volume; undefined if there are none. */
-  get placed(): pulumi.Output<Record<string, string>> | undefined {
-    return this.volumes?.placed;
+  /** The name of the node of each volume. */
+  get placed(): pulumi.Output<Record<string, string>> {
+    return this.volumes?.placed ?? pulumi.output<Record<string, string>>({});
   }
 
   /** The constraint that pins a service to the node of its volumes; none if it has none. */
