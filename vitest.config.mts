@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 /** Only root can create virtual nodes; script/test says so. */
-const withNodes = ["test/e2e/cluster.test.ts", "test/targets/virtualbox.test.ts", "test/day/**"];
+const withNodes = ["test/e2e/cluster.test.ts", "test/targets/virtualbox{,-alone}.test.ts", "test/day/**"];
 const exclude = process.getuid?.() === 0 ? [] : withNodes;
 
 /** Slow suites that CI does not run with each change: `script/test day` and `script/test targets`. */

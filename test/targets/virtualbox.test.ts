@@ -1,27 +1,14 @@
-import { mkdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
-
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { readyFile } from "../../components/nodes/cloud-init";
-import { fakeConvert, FakeVBoxManage } from "../../components/nodes/virtualbox/fake-vboxmanage";
 import { get, startLoad, until, type LoadResult } from "../e2e/http";
-import { bootMachines, Machine, removeMachines } from "../e2e/machines";
+import type { Machine } from "../e2e/machines";
 import { clusterStack as stack, succeeded } from "../e2e/stack";
-import { afterwards, tearDown } from "../e2e/tear-down";
-import { baseDisk, executable, expectNothingLeft, installPrograms } from "./virtualbox";
-
-// A stack of three VirtualBox machines. VBoxManage is the fake of the unit tests; when it starts or stops a machine, one with an
-// engine of its own boots or shuts down. `ssh` reaches that engine directly.
+import { tearDown } from "../e2e/tear-down";
+import { expectNothingLeft } from "./virtualbox";
+import { urlOf, VirtualBoxStack } from "./virtualbox-stack";
 
 const names = ["node-1", "node-2", "node-3"];
-const machines = names.map((name, index) => new Machine(name, index + 1));
-const vboxManage = new FakeVBoxManage();
-vboxManage.adapter = { name: "vboxnet0", address: "10.97.0.1" };
-const urlOf = ({ address }: Machine): string => `http://${address}`;
 
-/** What happened to the machines, in order. */
-const events: string[] = [];
 /** The load on each machine while it is on: none of its requests may fail. */
 const loads = new Map<Machine, ReturnType<typeof startLoad>[]>();
 const results: LoadResult[] = [];
@@ -38,85 +25,10 @@ async function stopAsking(machine: Machine): Promise<void> {
   loads.delete(machine);
 }
 
-/** What the command does to the machine itself. */
-async function power(verb: string, name: string): Promise<void> {
-  const machine = machines.find((each) => name.endsWith(each.name));
-  if (machine === undefined) return;
-  if (verb === "unregistervm") machine.wipe();
-  else if (verb === "controlvm") {
-    await stopAsking(machine);
-    const serving = await Promise.all(
-      machines.filter((each) => each !== machine).map((each) => get(`${urlOf(each)}/alone/v1`)),
-    );
-    events.push(
-      `${machine.name} stops while ${serving.map(({ status }) => status).join(" and ")} from the others`,
-    );
-    await machine.shutDown();
-  } else if (isBooted) {
-    events.push(`${machine.name} starts`);
-    await machine.start();
-  }
-}
-let isBooted = false;
+const virtual = new VirtualBoxStack(names, stopAsking);
+const { machines, vboxManage, events } = virtual;
 
-/** Puts the programs that `script/up` runs for VirtualBox first in PATH. */
-function install(): void {
-  const bin = installPrograms({
-    async VBoxManage(args) {
-      const result = await vboxManage.run(args);
-      const [verb = "", name = ""] = args;
-      if (result.code === 0 && ["startvm", "controlvm", "unregistervm"].includes(verb))
-        await power(verb, name);
-      return result;
-    },
-    "qemu-img": fakeConvert,
-  });
-  executable(
-    join(bin, "ssh"),
-    "#!/bin/sh",
-    `while [ "$1" != -- ]; do shift; done`,
-    `case "$2" in`,
-    // Go's Docker client passes the user as an option.
-    ...machines.map(({ address, dockerHost }) => `  ${address} | *@${address}) engine=${dockerHost} ;;`),
-    '  *) echo "no machine $2" >&2; exit 255 ;;',
-    "esac",
-    "shift 2",
-    `if [ "$*" = "docker system dial-stdio" ]; then exec docker -H "$engine" system dial-stdio; fi`,
-    // The first boot is over.
-    `docker -H "$engine" info >/dev/null && echo ${readyFile}`,
-  );
-}
-
-const configure = (machine: object): void => {
-  const service = (name: string, replicas: number) => ({ name, build: "hello", port: 8080, replicas });
-  stack.configure([service("hello/v1", 3), service("alone/v1", 1)], {
-    target: "virtualbox",
-    nodes: 3,
-    machine: { network: "10.97.0.0/24", ...machine },
-  });
-};
-
-/** The Swarm's nodes as the first machine sees them. */
-async function nodes(): Promise<string[] | undefined> {
-  const list = await machines[0]?.docker("node", "ls", "--format", "{{.Availability}} {{.Status}}");
-  return list?.split("\n");
-}
-
-beforeAll(async () => {
-  install();
-  afterwards(removeMachines);
-  await bootMachines(machines);
-  // The download of Debian's image.
-  mkdirSync(".switchyard/images", { recursive: true });
-  fakeConvert([baseDisk]);
-  afterwards(() => {
-    rmSync(baseDisk, { force: true });
-  });
-  afterwards(() => stack.remove());
-  configure({});
-  succeeded(await stack.up());
-  isBooted = true;
-}, 1_200_000);
+beforeAll(() => virtual.create(), 1_200_000);
 afterAll(tearDown);
 
 test("a second up changes nothing", async () => {
@@ -125,7 +37,7 @@ test("a second up changes nothing", async () => {
 
 test("another memory restarts one machine after the other, and no request to those that are on fails", async () => {
   for (const machine of machines) ask(machine);
-  configure({ memoryMb: 4096 });
+  virtual.configure({ memoryMb: 4096 });
   const endWatching = watchReturns();
   const outcome = await stack.up();
   await endWatching();
@@ -142,7 +54,7 @@ test("another memory restarts one machine after the other, and no request to tho
   for (const { requests } of results) expect(requests).toBeGreaterThan(0);
   for (const { failures } of results) expect(failures).toEqual({});
   // Instances may run on all of them again.
-  expect(await nodes()).toEqual(names.map(() => "Active Ready"));
+  expect(await virtual.nodes()).toEqual(names.map(() => "Active Ready"));
   succeeded(await stack.up("--expect-no-changes"));
 });
 
@@ -168,7 +80,7 @@ function watchReturns(): () => Promise<void> {
 }
 
 test("machines keep the user data that they were created with", async () => {
-  configure({ memoryMb: 4096, aptMirror: "http://mirror.example.com/debian" });
+  virtual.configure({ memoryMb: 4096, aptMirror: "http://mirror.example.com/debian" });
   const { code, output } = await stack.up("--expect-no-changes");
   expect({ code, output }).toMatchObject({ code: 0 });
   expect(output).toContain("node-2 keeps the user data that its machine was created with");
@@ -185,7 +97,7 @@ test("a machine that is told to be replaced starts anew, and joins again", async
   expect(results).toHaveLength(4);
   for (const { requests } of results) expect(requests).toBeGreaterThan(0);
   for (const { failures } of results) expect(failures).toEqual({});
-  expect(await nodes()).toEqual(names.map(() => "Active Ready"));
+  expect(await virtual.nodes()).toEqual(names.map(() => "Active Ready"));
   for (const machine of machines) expect((await get(`${urlOf(machine)}/alone/v1`)).status).toBe(200);
   succeeded(await stack.up("--expect-no-changes"));
 });
@@ -219,7 +131,7 @@ test("a replacement of the first machine that was interrupted goes on, in the sa
   const membersNow = (await members()) ?? "";
   expect(kept(membersNow)).toEqual(kept(membersBefore));
   expect(membersNow.split("\n")).toHaveLength(3);
-  expect(await nodes()).toEqual(names.map(() => "Active Ready"));
+  expect(await virtual.nodes()).toEqual(names.map(() => "Active Ready"));
   for (const machine of machines) expect((await get(`${urlOf(machine)}/alone/v1`)).status).toBe(200);
   succeeded(await stack.up("--expect-no-changes"));
 });
