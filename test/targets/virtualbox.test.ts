@@ -118,8 +118,9 @@ test("a replacement of the first machine that was interrupted goes on, in the sa
     }, 100);
   });
   await stack.killed("up", replaced, "SIGINT", "the engine", "--replace", "**SshKey::node-1-host");
-  // Without the first machine.
-  expect((await members())?.split("\n").filter((line) => line.endsWith(" Ready"))).toHaveLength(2);
+  // Without the first machine. A new leader has to hear from the others first.
+  const ready = async () => (await members())?.split("\n").filter((line) => line.endsWith(" Ready"));
+  await expect.poll(ready, { timeout: 60_000 }).toHaveLength(2);
   succeeded(await stack.up());
   for (const machine of others) await stopAsking(machine);
   console.log("requests during the interrupted replacement:", JSON.stringify(results));
