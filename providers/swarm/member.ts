@@ -51,8 +51,8 @@ const othersOf = ({ managers, host }: MemberInputs): string[] =>
 async function otherManager(inputs: MemberInputs): Promise<Docker | undefined> {
   const { swarmId, sshOpts } = inputs;
   for (const host of othersOf(inputs)) {
-    const engine = { host, ...(sshOpts && { sshOpts }) };
-    if ((await manages(engine, swarmId)) === true) return connect(host, { answerTimeoutMs: 5000, sshOpts });
+    if ((await manages({ host, sshOpts }, swarmId)) === true)
+      return connect(host, { answerTimeoutMs: 5000, sshOpts });
   }
   return undefined;
 }
@@ -61,7 +61,7 @@ async function otherManager(inputs: MemberInputs): Promise<Docker | undefined> {
 async function isAbandoned(inputs: MemberInputs): Promise<boolean> {
   const { swarmId, sshOpts, role } = inputs;
   if (role === "manager") return false;
-  const asked = othersOf(inputs).map((host) => manages({ host, ...(sshOpts && { sshOpts }) }, swarmId));
+  const asked = othersOf(inputs).map((host) => manages({ host, sshOpts }, swarmId));
   return (await Promise.all(asked)).every((answer) => answer === false);
 }
 

@@ -169,7 +169,7 @@ async function elsewhere(inputs: SwarmInputs, swarmId: string): Promise<Engine |
   const { host: first, managers = [], sshOpts } = inputs;
   let isCertain = true;
   for (const host of managers.filter((manager) => manager !== first)) {
-    const engine = { host, ...(sshOpts && { sshOpts }) };
+    const engine = { host, sshOpts };
     const answer = await manages(engine, swarmId);
     if (answer === true) return engine;
     isCertain &&= answer === false;

@@ -1,17 +1,25 @@
+import type { ServerResponse } from "node:http";
+import { text } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
 import { serve } from "../../../../lib/testing";
 import { Consul } from "./agent";
 
-it("registers a service in maintenance mode in a single write", async () => {
+/** An agent, and the bodies of the requests that it gets. By default, it accepts all. */
+async function recordingAgent(
+  answer: (response: ServerResponse, body: string) => void = (response) => void response.end(),
+) {
   const bodies: unknown[] = [];
   const endpoint = await serve((request, response) => {
-    let body = "";
-    request.on("data", (chunk: Buffer) => (body += chunk.toString()));
-    request.on("end", () => {
+    void text(request).then((body) => {
       bodies.push(JSON.parse(body));
-      response.end();
+      answer(response, body);
     });
   });
+  return { bodies, endpoint };
+}
+
+it("registers a service in maintenance mode in a single write", async () => {
+  const { bodies, endpoint } = await recordingAgent();
   const consul = new Consul(endpoint, {});
   const registration = { ID: "a", Name: "a", Address: "h", Port: 1, Tags: [], Meta: {} };
   await consul.register({ ...registration, Check: { TTL: "9h" } }, "passing");
@@ -36,15 +44,9 @@ describe("an HTTP check that must not follow redirects", () => {
   const check = { HTTP: "http://h:1/", Interval: "10s" };
   /** An agent that refuses every field it does not know; `answer`: what it says about this one. */
   const write = async (answer: string | undefined, maintenance?: string) => {
-    const bodies: unknown[] = [];
-    const endpoint = await serve((request, response) => {
-      let body = "";
-      request.on("data", (chunk: Buffer) => (body += chunk.toString()));
-      request.on("end", () => {
-        bodies.push(JSON.parse(body));
-        if (answer === undefined || !body.includes("DisableRedirects")) response.end();
-        else response.writeHead(400).end(answer);
-      });
+    const { bodies, endpoint } = await recordingAgent((response, body) => {
+      if (answer === undefined || !body.includes("DisableRedirects")) response.end();
+      else response.writeHead(400).end(answer);
     });
     const wanted = { ...registration, Check: { ...check, DisableRedirects: true } };
     await new Consul(endpoint, {}).register(wanted, undefined, maintenance);
